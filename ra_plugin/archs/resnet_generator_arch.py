@@ -1,0 +1,48 @@
+"""The generator of CycleGAN (Zhu et al., ICCV 2017; after Johnson et al., 2016): the transformer T of arXiv:1910.09185."""
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class _ResnetBlock(nn.Module):
+
+    def __init__(self, num_feat: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.ReflectionPad2d(1), nn.Conv2d(num_feat, num_feat, 3, bias=False), nn.BatchNorm2d(num_feat), nn.ReLU(),
+            nn.ReflectionPad2d(1), nn.Conv2d(num_feat, num_feat, 3, bias=False), nn.BatchNorm2d(num_feat))
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+class ResnetGenerator(nn.Module):
+    """7x7 head, two stride-2 convolutions, residual blocks, two transposed convolutions, 7x7 tail, output (tanh + 1) / 2.
+
+    Args:
+        num_in_ch, num_out_ch: Channels of the images. Default: 3.
+        num_feat: Channels after the head (CycleGAN's ngf). Default: 64.
+        num_block: Residual blocks. Default: 6.
+
+    Shape:
+        ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, H, W)`` in ``(0, 1)``. Sides that 4 does not divide,
+        which CycleGAN's code cannot take, are extended by repeating the edge and cut again.
+    """
+
+    def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: int = 6):
+        super().__init__()
+        layers = [nn.ReflectionPad2d(3), nn.Conv2d(num_in_ch, num_feat, 7, bias=False), nn.BatchNorm2d(num_feat), nn.ReLU()]
+        for feat in (num_feat, 2 * num_feat):
+            layers += [nn.Conv2d(feat, 2 * feat, 3, 2, 1, bias=False), nn.BatchNorm2d(2 * feat), nn.ReLU()]
+        layers += [_ResnetBlock(4 * num_feat) for _ in range(num_block)]
+        for feat in (4 * num_feat, 2 * num_feat):
+            layers += [nn.ConvTranspose2d(feat, feat // 2, 3, 2, 1, output_padding=1, bias=False),
+                       nn.BatchNorm2d(feat // 2), nn.ReLU()]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(num_feat, num_out_ch, 7), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        if height % 4 or width % 4:
+            x = F.pad(x, (0, -width % 4, 0, -height % 4), mode='replicate')
+        return ((self.layers(x) + 1) / 2)[..., :height, :width]

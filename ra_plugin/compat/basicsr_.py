@@ -1,0 +1,231 @@
+"""Mends of BasicSR 1.4.2 that hold on every machine: newer opencv and lmdb, and plain bugs."""
+import contextlib
+import importlib
+import inspect
+import os
+import sys
+import types
+import weakref
+from pathlib import Path
+
+import torch
+from basicsr.data import degradations, prefetch_dataloader
+from basicsr.losses.basic_loss import PerceptualLoss
+from basicsr.models import base_model, realesrgan_model, realesrnet_model
+from basicsr.models.base_model import BaseModel
+from basicsr.utils import file_client, img_process_util
+from basicsr.utils.registry import MODEL_REGISTRY
+
+from ra_plugin.compat import replace
+from ra_plugin.options import suggestion
+
+
+def apply() -> None:
+    """Apply each mend; call it once."""
+    jpeg_quality()
+    filter2d_layout()
+    perceptual_l2()
+    optimizers()
+    ema_buffers()
+    atomic_checkpoints()
+    shared_lmdb()
+    prefetch_errors()
+    local_rank()
+
+
+def jpeg_quality() -> None:
+    """``random_add_jpg_compression`` draws a fractional quality; opencv >= 5 takes whole numbers only and raises.
+
+    Older opencv cut the fraction off, as this does: the image is the same.
+    """
+
+    @replace(degradations, 'add_jpg_compression')
+    def add_jpg_compression(original, img, quality=90):
+        return original(img, int(quality))
+
+
+def filter2d_layout() -> None:
+    """``filter2D`` calls ``view`` on its padded input; torch keeps a channels-last layout through padding on CPU.
+
+    So the blur after the JPEG step (whose output is such) raises. Inert for contiguous images: no copy is made.
+    """
+
+    @replace(img_process_util, 'filter2D')
+    def filter2d(original, img, kernel):
+        return original(img.contiguous(), kernel)
+
+    for module in (realesrnet_model, realesrgan_model):  # imported by name
+        module.filter2D = filter2d
+
+
+def perceptual_l2() -> None:
+    """``PerceptualLoss(criterion='l2')`` asks torch for ``L2loss``, which no version has.
+
+    Inert where BasicSR does not, and for every other criterion.
+    """
+    if 'L2loss' not in PerceptualLoss.__init__.__code__.co_names:
+        return
+
+    @replace(PerceptualLoss, '__init__')
+    def init(original, *args, **kwargs):
+        call = inspect.signature(original).bind(*args, **kwargs)
+        squared = call.arguments.get('criterion') == 'l2'
+        if squared:
+            call.arguments['criterion'] = 'l1'
+        original(*call.args, **call.kwargs)
+        if squared:
+            loss = call.arguments['self']
+            loss.criterion_type = 'l2'
+            loss.criterion = torch.nn.MSELoss()
+
+
+def optimizers() -> None:
+    """``get_optimizer`` knows Adam alone in the released 1.4.2; here any optimizer of ``torch.optim``.
+
+    Adam is built as before. LBFGS is left out: it needs a closure, which no BasicSR model gives.
+    """
+    kinds = {
+        name: kind
+        for name, kind in vars(torch.optim).items()
+        if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and name not in ('Optimizer', 'LBFGS')
+    }
+
+    @replace(BaseModel, 'get_optimizer')
+    def get_optimizer(original, self, optim_type, params, lr, **kwargs):
+        if optim_type not in kinds:
+            raise KeyError(f"train.optim_*.type: no optimizer '{optim_type}'.{suggestion(optim_type, kinds)} "
+                           f"Known: {', '.join(sorted(kinds))}")
+        return kinds[optim_type](params, lr=lr, **kwargs)
+
+
+def ema_buffers() -> None:
+    """``model_ema`` averages parameters and forgets buffers: batch norm in ``net_g_ema`` keeps its first statistics.
+
+    A network with batch norm then validates, and is saved, wrongly. Buffers are copied, not averaged, as
+    ``torch.optim.swa_utils.AveragedModel`` does. Inert for networks whose buffers never change.
+    """
+    models = [BaseModel, *(model for _, model in MODEL_REGISTRY if isinstance(model, type))]
+    owners = {base for model in models for base in model.__mro__}
+    for owner in owners:
+        if 'model_ema' not in vars(owner):
+            continue
+
+        @replace(owner, 'model_ema')
+        def model_ema(original, self, *args, **kwargs):
+            original(self, *args, **kwargs)
+            sources = dict(self.get_bare_model(self.net_g).named_buffers())
+            for name, buffer in self.net_g_ema.named_buffers():
+                buffer.copy_(sources[name])
+
+
+def atomic_checkpoints() -> None:
+    """``save_network`` and ``save_training_state`` write in place: a kill meanwhile leaves a broken file.
+
+    Both call ``torch.save``; their module gets a ``torch`` whose ``save`` goes through ``atomic_save``. What torch
+    and the rest of the process see is unchanged, and so is the content of the files.
+    """
+
+    class TorchOfBaseModel(types.ModuleType):
+        save = staticmethod(atomic_save)
+
+        def __getattr__(self, name):
+            return getattr(torch, name)
+
+    base_model.torch = TorchOfBaseModel('torch')
+
+
+def atomic_save(obj: object, path: str | os.PathLike, **kwargs) -> None:
+    """``torch.save`` that writes aside in the same folder, then renames: the file is the old one or the new one."""
+    path = Path(path)
+    aside = path.with_name(f'.{path.name}.part')  # BasicSR overlooks names that begin with a dot
+    try:
+        with aside.open('wb') as file:
+            torch.save(obj, file, **kwargs)
+            file.flush()
+            os.fsync(file.fileno())  # else the rename may reach the disk before the content does
+        os.replace(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+
+
+def shared_lmdb() -> None:
+    """lmdb >= 3 refuses to open an environment twice in a process, even one that a forked worker inherits.
+
+    BasicSR opens one for each dataset, so a folder used by two datasets (train and val, or two val sets) raises.
+    Datasets that read the same folder in the same way now share one environment, which closes with the last of them.
+    Sharing is safe, also across a fork, because reading is without locks.
+    """
+    environments = weakref.WeakValueDictionary()
+
+    class LmdbBackend(file_client.LmdbBackend):
+        __doc__ = file_client.LmdbBackend.__doc__
+
+        def __init__(self, db_paths, client_keys='default', readonly=True, lock=False, readahead=False, **kwargs):
+            paths = [db_paths] if isinstance(db_paths, str) else list(db_paths)
+            keys = [client_keys] if isinstance(client_keys, str) else list(client_keys)
+            super().__init__([], [], readonly, lock, readahead, **kwargs)  # checks that lmdb is installed
+            if len(paths) != len(keys):
+                raise ValueError(f'LmdbBackend: expected one client_key for each of db_paths, got {keys} for {paths}.')
+            self.db_paths = [str(path) for path in paths]
+            options = dict(readonly=readonly, lock=lock, readahead=readahead, **kwargs)
+            self._client = {key: self._open(path, options) for key, path in zip(keys, self.db_paths)}
+
+        @staticmethod
+        def _open(path, options):
+            import lmdb
+            if not options['readonly'] or options['lock']:
+                return lmdb.open(path, **options)
+            same = (os.path.realpath(path), tuple(sorted(options.items())))
+            environment = environments.get(same)
+            if environment is None:
+                environment = environments[same] = lmdb.open(path, **options)
+            return environment
+
+    file_client.LmdbBackend = file_client.FileClient._backends['lmdb'] = LmdbBackend
+
+
+def prefetch_errors() -> None:
+    """``prefetch_mode: cpu`` reads samples in a thread; when one raises, the thread ends and training waits for ever.
+
+    The error now reaches the training loop. Inert as long as no sample raises.
+    """
+    generator = prefetch_dataloader.PrefetchGenerator
+
+    @replace(generator, 'run')
+    def run(original, self):
+        try:
+            original(self)
+        except BaseException as error:
+            self.error = error
+            self.queue.put(None)  # wakes the loop, which takes it for the end
+
+    @replace(generator, '__next__')
+    def following(original, self):
+        try:
+            return original(self)
+        except StopIteration:
+            error = getattr(self, 'error', None)
+            if error is not None:
+                raise error
+            raise
+
+
+def local_rank() -> None:
+    """``python -m torch.distributed.launch`` of torch >= 2.0 passes ``--local-rank``; BasicSR reads ``--local_rank``.
+
+    Training then stops with ``unrecognized arguments``. Inert without that argument, as under torchrun.
+    """
+    options = importlib.import_module('basicsr.utils.options')
+
+    @replace(options, 'parse_options')
+    def parse_options(original, *args, **kwargs):
+        sys.argv[1:] = [
+            '--local_rank' + arg[len('--local-rank'):] if arg.partition('=')[0] == '--local-rank' else arg
+            for arg in sys.argv[1:]
+        ]
+        return original(*args, **kwargs)
+
+    for name in ('basicsr.train', 'basicsr.test'):  # imported by name
+        importlib.import_module(name).parse_options = parse_options

@@ -1,0 +1,185 @@
+"""Which images a data set has, and their labels: from class folders, lists of paths and labels, or the keys of an lmdb.
+
+Everything here looks at names alone; no image is opened.
+"""
+import csv
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ra_plugin.options import OptionError, suggestion
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+RELATIVE = 'Paths are relative to the folder in which Python was started.'
+
+Entry = tuple[str, int | str]  # path or lmdb key, relative to dataroot_gt; label as a number or as the class's name
+
+
+def list_images(root: str, meta_info: str | None, is_lmdb: bool, where: str) -> list[Entry]:
+    """The images in order; the same for class folders and for an lmdb made from them."""
+    keys = _lmdb_keys(root, where) if is_lmdb else None
+    if meta_info is not None:
+        entries = _read_meta_info(meta_info, f'{where}.meta_info')
+        if keys is not None:
+            entries = [(_without_suffix(path), label) for path, label in entries]
+        _check_present(entries, root, keys, f"{where}.meta_info: '{meta_info}'")
+    elif keys is not None:
+        entries = [(key, key.partition('/')[0]) for key in sorted(keys)]
+        bare = [key for key, name in entries if key == name]
+        if bare:
+            raise OptionError(f"{where}.dataroot_gt: expected lmdb keys 'class/image', got '{bare[0]}'. "
+                              'Make the lmdb with such keys, or give the labels in meta_info.')
+    else:
+        entries = _scan_class_folders(root, where)
+    if not entries:
+        raise OptionError(f"{where}: expected images, got none from '{meta_info or root}'. "
+                          'Point it to a set with images.')
+    return entries
+
+
+def _scan_class_folders(root: str, where: str) -> list[Entry]:
+    with os.scandir(root) as found:
+        names = sorted(entry.name for entry in found if entry.is_dir() and not entry.name.startswith('.'))
+    if len(names) > 1 and set(names) <= {'train', 'val', 'valid', 'validation', 'test'}:
+        raise OptionError(f"{where}.dataroot_gt: expected a folder per class in '{root}', got {', '.join(names)}. "
+                          f"Point it to one of them, e.g. '{os.path.join(root, names[0])}'.")
+    # sorted without the suffix, as lmdb keys have none: then both give an image the same index, and so the same noise
+    images = {name: sorted(_images_below(root, name), key=os.path.splitext) for name in names}
+    if not any(images.values()):
+        raise OptionError(f"{where}.dataroot_gt: expected images in '{root}/<class>', got none. "
+                          f"Known suffixes: {', '.join(IMAGE_SUFFIXES)}. List another layout in meta_info.")
+    empty = [name for name in names if not images[name]]
+    if empty:
+        raise OptionError(f"{where}.dataroot_gt: expected images in each class folder, got none in "
+                          f"'{os.path.join(root, empty[0])}'. Remove the folder, or fill it.")
+    return [(path, name) for name in names for path in images[name]]
+
+
+def _images_below(root: str, name: str) -> Iterator[str]:
+    for folder, subfolders, files in os.walk(os.path.join(root, name), followlinks=True):
+        subfolders[:] = [subfolder for subfolder in subfolders if not subfolder.startswith('.')]
+        relative = os.path.relpath(folder, root)
+        for file in files:
+            if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith('.'):
+                yield os.path.join(relative, file)
+
+
+def _read_meta_info(path: str, where: str) -> list[Entry]:
+    if not os.path.isfile(path):
+        raise OptionError(f"{where}: no file '{path}'. {RELATIVE}")
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in ('.json', '.csv'):
+        raise OptionError(f"{where}: expected a .json or .csv file, got '{path}'. Write path,label lines to a .csv.")
+    return _read_csv(path, where) if suffix == '.csv' else _read_json(path, where)
+
+
+def _read_csv(path: str, where: str) -> list[Entry]:
+    with open(path, newline='', encoding='utf-8-sig') as file:
+        rows = [(i, [cell.strip() for cell in row]) for i, row in enumerate(csv.reader(file), 1) if row]
+    if rows and [cell.lower() for cell in rows[0][1]] == ['path', 'label']:
+        del rows[0]
+    for i, row in rows:
+        if len(row) != 2 or not all(row):
+            raise OptionError(f"{where}: expected path,label in row {i} of '{path}', got {','.join(row)!r}. "
+                              'Quote a path that holds a comma.')
+    numbers = all(re.fullmatch(r'-?[0-9]+', label) for _, (_, label) in rows)
+    return [(name, int(label) if numbers else label) for _, (name, label) in rows]
+
+
+def _read_json(path: str, where: str) -> list[Entry]:
+    with open(path, encoding='utf-8') as file:
+        try:
+            content = json.load(file)
+        except ValueError as error:
+            raise OptionError(f"{where}: expected JSON, got '{path}' with an error ({error}). "
+                              'Mend it or make it again.') from None
+    if not isinstance(content, (dict, list)):
+        raise OptionError(f"{where}: expected a mapping or a list in '{path}', got {type(content).__name__}. "
+                          'Write {"path": label, ...}.')
+    entries = []
+    for item in content.items() if isinstance(content, dict) else content:
+        pair = (item.get('path'), item.get('label')) if isinstance(item, dict) else item
+        fits = isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)
+        if not fits or type(pair[1]) not in (int, str):  # not isinstance: true and false are no labels
+            raise OptionError(f"{where}: expected a path and a label (number or name) in '{path}', got {item!r}. "
+                              'Write [path, label] or {"path": ..., "label": ...}.')
+        entries.append(tuple(pair))
+    return entries
+
+
+def _check_present(entries: list[Entry], root: str, keys: set[str] | None, where: str) -> None:
+    """Name the first image that is listed and does not exist; reads each folder once instead of asking file by file."""
+    folders: dict[str, set[str]] = {}
+    for path, _ in entries:
+        if keys is not None:
+            present = path in keys
+        else:
+            folder, name = os.path.split(os.path.join(root, path))
+            if folder not in folders:
+                folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+            present = name in folders[folder]
+        if not present:
+            raise OptionError(f"{where} lists '{path}', which '{root}' does not have. "
+                              'Paths in it are relative to dataroot_gt.')
+
+
+def read_classes(classes: Sequence[str] | str | None, where: str) -> tuple[str, ...] | None:
+    if isinstance(classes, str):
+        if not os.path.isfile(classes):
+            raise OptionError(f"{where}.classes: no file '{classes}'. Give a text file with a class a line, or a list.")
+        lines = Path(classes).read_text(encoding='utf-8-sig').splitlines()
+        classes = [line.strip() for line in lines if line.strip()]
+    if classes is not None and not classes:
+        raise OptionError(f'{where}.classes: expected names of classes, got none. '
+                          'Leave it out to use those that occur.')
+    return None if classes is None else tuple(classes)
+
+
+def number_labels(entries: list[Entry], classes: tuple[str, ...] | None,
+                   where: str) -> tuple[list[int], tuple[str, ...] | None]:
+    """The class number of each entry, and the names of the classes where there are any."""
+    by_name = isinstance(entries[0][1], str)
+    for path, label in entries:
+        if isinstance(label, str) != by_name:
+            raise OptionError(f"{where}.meta_info: expected {'names' if by_name else 'numbers'} as labels throughout, "
+                              f"got {label!r} for '{path}'. Use either numbers or names.")
+    if by_name:
+        classes = classes or tuple(sorted({label for _, label in entries}))
+        return _number_names(entries, classes, where), classes
+    for path, label in entries:
+        if label < 0 or classes and label >= len(classes):
+            bounds = f'from 0 to {len(classes) - 1} ({len(classes)} classes)' if classes else '>= 0'
+            raise OptionError(f"{where}.meta_info: expected a label {bounds}, got {label} for '{path}'. "
+                              'Labels count from 0.')
+    return [label for _, label in entries], classes
+
+
+def _number_names(entries: list[Entry], classes: tuple[str, ...], where: str) -> list[int]:
+    numbers = {name: i for i, name in enumerate(classes)}
+    count = Counter(classes)  # ImageNet has two cranes: a name that occurs twice is wrong only where it is looked up
+    for path, name in entries:
+        if count[name] != 1:
+            got = f"'{name}' more than once" if count[name] else f"no '{name}'"
+            remedy = f'{suggestion(name, classes)} Add it, or leave the image out.'
+            if count[name]:
+                remedy = ' Give labels as numbers.'
+            raise OptionError(f"{where}.classes: expected the class of '{path}', got {got}.{remedy}")
+    return [numbers[name] for _, name in entries]
+
+
+def _without_suffix(path: str) -> str:
+    stem, suffix = os.path.splitext(path)
+    return stem if suffix.lower() in IMAGE_SUFFIXES else path
+
+
+def _lmdb_keys(root: str, where: str) -> set[str]:
+    """Keys of an lmdb as BasicSR makes it, from lines ``key.png (h,w,c) compression`` of its meta_info.txt."""
+    listing = Path(root) / 'meta_info.txt'
+    if not listing.is_file() or not root.endswith('.lmdb'):
+        raise OptionError(f"{where}.dataroot_gt: expected a folder *.lmdb with meta_info.txt, got '{root}'. "
+                                'Make it with basicsr.utils.lmdb_util, or set io_backend to {type: disk}.')
+    lines = listing.read_text(encoding='utf-8').splitlines()
+    return {line.rpartition(' (')[0].removesuffix('.png') for line in lines if line}

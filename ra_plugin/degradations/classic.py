@@ -1,0 +1,162 @@
+"""The paper's three degradations: bicubic downsampling, Gaussian noise and JPEG compression, and chains of them.
+
+A degradation is called as ``degradation(image, rng)``:
+
+* ``image``: RGB, ``(H, W, 3)``, either uint8 or float32 in ``[0, 1]``;
+* ``rng``: the only source of randomness, so the same generator state gives the same result;
+* returns an image of either of the two types, and never changes its input.
+
+What a step returns follows from what it does, so that a chain rounds only where a real pipeline rounds:
+
+===================  ===============  =================================================
+step                 returns          given the other type
+===================  ===============  =================================================
+`BicubicDownsample`  the type it got  float: the same filter, in float, without rounding
+`GaussianNoise`      float32          uint8: divided by 255 first
+`JPEGCompression`    uint8            float: rounded to 8 bit first, halves to even
+===================  ===============  =================================================
+
+Its attribute ``scale`` is the factor by which it shrinks height and width.
+"""
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ra_plugin.options import OptionError
+from ra_plugin.registry import DEGRADATION_REGISTRY
+
+
+def check_image(image: np.ndarray, where: str) -> None:
+    """Check that ``image`` is what a degradation takes.
+
+    Raises:
+        TypeError: No array, or neither uint8 nor float32.
+        ValueError: Not ``(H, W, 3)``, or float outside of ``[0, 1]``.
+    """
+    kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+    if kind not in (np.uint8, np.float32):
+        raise TypeError(f'{where}: expected an array of uint8, or of float32 in [0, 1], got {kind}. '
+                        'Convert it with np.asarray(image, np.uint8).')
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f'{where}: expected an RGB image (H, W, 3), got {image.shape}. Pass one image, channels last.')
+    if kind == np.float32 and not (image.min() >= 0 and image.max() <= 1):  # written so that NaN fails, too
+        raise ValueError(f'{where}: expected float32 in [0, 1], got [{image.min():.4g}, {image.max():.4g}]. '
+                         'Divide 8-bit values by 255, and do not normalize.')
+
+
+@DEGRADATION_REGISTRY.register
+class BicubicDownsample:
+    """Shrink by a whole factor with PIL's bicubic filter, which smooths as it shrinks.
+
+    For uint8 the bytes are those of ``Image.resize((W // scale, H // scale), Image.BICUBIC)``; other libraries' bicubic
+    filters (OpenCV, MATLAB, torch) give other pixels. For float32 the filter is the same and its overshoot is clamped.
+
+    Args:
+        scale: Factor, >= 1; it has to divide height and width.
+    """
+
+    def __init__(self, scale: int):
+        if scale < 1:
+            raise OptionError(f'BicubicDownsample: expected scale >= 1, got {scale}. '
+                              'Give the factor to shrink by, e.g. 4.')
+        self.scale = scale
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """``(H, W, 3)`` to ``(H / scale, W / scale, 3)``; the type stays."""
+        check_image(image, 'BicubicDownsample')
+        height, width = image.shape[:2]
+        if height % self.scale or width % self.scale:
+            raise ValueError(f'BicubicDownsample: expected height and width that scale {self.scale} divides, got '
+                             f'an image of {width}x{height}. Crop it to {width - width % self.scale}x'
+                             f'{height - height % self.scale}, e.g. with crop_size.')
+        size = (width // self.scale, height // self.scale)
+        if image.dtype == np.uint8:
+            return np.array(Image.fromarray(image).resize(size, Image.BICUBIC))
+        # PIL has no RGB of floats: a channel at a time
+        channels = [Image.fromarray(np.ascontiguousarray(image[..., c])).resize(size, Image.BICUBIC) for c in range(3)]
+        return np.clip(np.stack([np.asarray(channel) for channel in channels], axis=2), 0, 1)
+
+
+@DEGRADATION_REGISTRY.register
+class GaussianNoise:
+    """Add independent Gaussian noise to each value, then clamp to ``[0, 1]``. The result is not rounded to 8 bit.
+
+    Args:
+        sigma: Standard deviation on the ``[0, 1]`` scale, >= 0. The paper's is 0.1.
+    """
+
+    scale = 1
+
+    def __init__(self, sigma: float):
+        if not 0 <= sigma < math.inf:
+            raise OptionError(f'GaussianNoise: expected sigma >= 0, got {sigma}. '
+                              'Give the standard deviation on the [0, 1] scale, e.g. 0.1.')
+        self.sigma = sigma
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """``(H, W, 3)`` to float32 ``(H, W, 3)`` in ``[0, 1]``."""
+        check_image(image, 'GaussianNoise')
+        noisy = rng.standard_normal(image.shape, np.float32)
+        noisy *= np.float32(self.sigma)
+        noisy += image / np.float32(255) if image.dtype == np.uint8 else image
+        return np.clip(noisy, 0, 1, out=noisy)
+
+
+@DEGRADATION_REGISTRY.register
+class JPEGCompression:
+    """Encode as JPEG and decode again, in memory, with PIL's defaults (4:2:0 chroma subsampling).
+
+    A float image is rounded to 8 bit first, as one has to in order to save it: to nearest, halves to even.
+
+    Args:
+        quality: PIL's quality, from 1 (worst) to 100. The paper's is 10.
+    """
+
+    scale = 1
+
+    def __init__(self, quality: int):
+        if not 1 <= quality <= 100:
+            raise OptionError(f'JPEGCompression: expected quality from 1 to 100, got {quality}. '
+                              'Smaller is worse, e.g. 10.')
+        self.quality = quality
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """``(H, W, 3)`` to uint8 ``(H, W, 3)``."""
+        check_image(image, 'JPEGCompression')
+        if image.dtype != np.uint8:
+            image = np.rint(image * np.float32(255)).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, 'JPEG', quality=self.quality)
+        with Image.open(buffer) as decoded:
+            return np.array(decoded)
+
+
+@DEGRADATION_REGISTRY.register
+class Compose:
+    """Apply degradations one after the other, all with the same generator.
+
+    Args:
+        steps: Blocks in order, e.g. ``[{type: BicubicDownsample, scale: 4}, {type: GaussianNoise, sigma: 0.1}]``;
+            an empty list gives the input back.
+    """
+
+    def __init__(self, steps: Sequence[Mapping]):
+        self.steps = [DEGRADATION_REGISTRY.build(step, f'Compose.steps[{i}]') for i, step in enumerate(steps)]
+        self.scale = math.prod(step.scale for step in self.steps)
+
+    @staticmethod
+    def check_options(arguments: Mapping[str, Any], where: str) -> None:
+        """Check the blocks of the steps without building them."""
+        for i, step in enumerate(arguments['steps']):
+            DEGRADATION_REGISTRY.check(step, f'{where}.steps[{i}]')
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """``(H, W, 3)`` to ``(H / scale, W / scale, 3)``, of the last step's type."""
+        check_image(image, 'Compose')
+        for step in self.steps:
+            image = step(image, rng)
+        return image

@@ -1,0 +1,1 @@
+"""Runs: option files in, trained networks and scores out, on BasicSR's builders."""

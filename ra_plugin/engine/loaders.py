@@ -1,0 +1,73 @@
+"""Data loaders for a run: BasicSR's for training, batched ones for validation, and what must hold between both and R."""
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from basicsr.data import build_dataloader, build_dataset
+from basicsr.data.data_sampler import EnlargedSampler
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers import Recognizer
+
+
+def build_train_loader(opt: Mapping) -> tuple[DataLoader, EnlargedSampler, int]:
+    """The training loader, its sampler, and the iterations in an epoch.
+
+    Raises:
+        OptionError: Fewer images than one batch takes: BasicSR would drop them all and never begin.
+    """
+    dataset_opt = opt['datasets']['train']
+    dataset = build_dataset(dataset_opt)
+    ratio = dataset_opt.get('dataset_enlarge_ratio', 1)
+    batch = dataset_opt['batch_size_per_gpu'] * opt['world_size']
+    if len(dataset) * ratio < batch:
+        raise OptionError(f'datasets.train: {len(dataset)} images are fewer than one batch of {batch}. '
+                          'Lower batch_size_per_gpu, or raise dataset_enlarge_ratio.')
+    sampler = EnlargedSampler(dataset, opt['world_size'], opt['rank'], ratio)
+    loader = build_dataloader(dataset, dataset_opt, num_gpu=opt['num_gpu'], dist=opt['dist'], sampler=sampler,
+                              seed=opt['manual_seed'])
+    return loader, sampler, math.ceil(len(dataset) * ratio / batch)
+
+
+def build_val_loaders(opt: Mapping) -> list[DataLoader]:
+    """A loader for every data set but ``train``; ``batch_size_per_gpu`` (default 1) and ``num_worker_per_gpu`` count."""
+    loaders = []
+    for phase, dataset_opt in sorted(opt['datasets'].items()):
+        if phase == 'train':
+            continue
+        if phase.split('_')[0] not in ('val', 'test'):
+            raise OptionError(f'datasets.{phase}: expected train, val, val_<n>, test or test_<n>.')
+        loaders.append(DataLoader(
+            build_dataset(dataset_opt), batch_size=dataset_opt.get('batch_size_per_gpu', 1), shuffle=False,
+            num_workers=dataset_opt.get('num_worker_per_gpu', 0), collate_fn=_collate,
+            pin_memory=bool(dataset_opt.get('pin_memory')) and torch.cuda.is_available()))
+    return loaders
+
+
+def _collate(items: list[dict]) -> dict:
+    sizes = {tuple(item['lq'].shape) for item in items}
+    if len(sizes) > 1:
+        raise ValueError(f'validation images of different sizes {sorted(sizes)} cannot share a batch. '
+                         'Set batch_size_per_gpu: 1, or crop_size, for this data set.')
+    return default_collate(items)
+
+
+def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: str) -> None:
+    """A label must mean the same to the data set and to each recognizer.
+
+    Raises:
+        OptionError: Another number of classes, or the same names in another order.
+    """
+    if getattr(dataset, 'num_classes', None) is None:
+        return
+    for recognizer in recognizers:
+        info = recognizer.info
+        names = getattr(dataset, 'classes', None)
+        # without names the highest label is all that is known of the classes
+        if info.num_classes != dataset.num_classes if names else info.num_classes < dataset.num_classes:
+            raise OptionError(f'{where}: {dataset.num_classes} classes, but {recognizer} tells {info.num_classes} apart. '
+                              "Use a recognizer of these classes, or give the data set the recognizer's list: classes.")
+        if names and info.classes and set(names) == set(info.classes) and tuple(names) != tuple(info.classes):
+            raise OptionError(f'{where}: the class names are those of {recognizer} in another order, so labels would be '
+                              'mixed up. Give the data set the order of the recognizer: classes.')

@@ -1,0 +1,167 @@
+"""Read a BasicSR option file, and refuse what cannot be meant before any folder is made or network built."""
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from basicsr.utils import registry
+from basicsr.utils.options import parse_options as basicsr_parse_options
+
+from ra_plugin.losses.recognizer_loss import RecognizerLoss
+from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks
+from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_type, suggestion
+from ra_plugin.registry import RECOGNIZER_REGISTRY
+
+# The keys that this package reads, and where: a slip in one of them would otherwise be silently ignored.
+_OURS = {
+    '': {'network_t'},
+    'train': {'recog_opt', 'log_grad_ratio', 'optim_t', 'scheduler_t'},
+    'val': {'recognizers'},
+}
+_TEXT_KEYS = {'name', 'type', 'suffix'}  # may look like numbers
+_PATH_KEYS = ('dataroot_', 'meta_info', 'checkpoint', 'pretrain_network_', 'resume_state', 'classes')
+
+
+def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
+    """BasicSR's command line and option file, checked, with the recognition-aware model switched on where asked for.
+
+    Relative paths in the file are taken from the current folder, and where nothing is there, from ``root``: a shipped
+    option file works from any folder.
+
+    Returns:
+        The options, and the parsed command line.
+
+    Raises:
+        OptionError: One line on what is wrong, with its place in the file.
+    """
+    try:
+        opt, args = basicsr_parse_options(str(root), is_train=is_train)
+    except (yaml.YAMLError, OSError) as error:
+        raise OptionError(f'option file: {error}') from None
+    except KeyError as error:
+        raise OptionError(f'option file: the key {error} is missing.') from None
+    opt['root_path'] = str(root)
+    _resolve_paths(opt, Path(root))
+    check_options(opt)
+    if opt['model_type'] != 'RecogAwareModel' and _is_recognition_aware(opt):
+        opt['base_model_type'], opt['model_type'] = opt['model_type'], 'RecogAwareModel'
+    return opt, args
+
+
+def check_options(opt: Mapping[str, Any]) -> None:
+    """Check everything that this package adds to an option file, and the names of what BasicSR is to build.
+
+    Raises:
+        OptionError: With the place in the file and, where a name or key is close to a known one, that one.
+    """
+    for where, value in _leaves(opt):
+        if where.rpartition('.')[2] not in _TEXT_KEYS and isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
+            raise OptionError(f"{where}: '{value}' is text, not a number, to YAML. Write !!float {value}.")
+    for place, known in _OURS.items():
+        block = opt if not place else opt.get(place) or {}
+        for key in block:
+            if key not in known and suggestion(key, known, cutoff=0.8) and not _is_basicsr_key(key):
+                raise OptionError(f"{place or 'option file'}: unknown key '{key}'.{suggestion(key, known)}")
+            other = [p for p, names in _OURS.items() if key in names and p != place]
+            if other and key not in known:
+                raise OptionError(f"{place or 'option file'}: '{key}' belongs under {other[0] or 'the top level'}.")
+
+    model_type = opt.get('base_model_type') or opt.get('model_type')
+    model = _registered(registry.MODEL_REGISTRY, model_type, 'model_type', 'model')
+    if _is_recognition_aware(opt) or opt['model_type'] == 'RecogAwareModel':
+        recog_aware(model)
+    for name in opt:
+        if name.startswith('network_'):
+            _check_network(opt[name], name)
+    for phase, dataset in opt['datasets'].items():
+        where = f'datasets.{phase}'
+        cls = _registered(registry.DATASET_REGISTRY, dataset.get('type'), f'{where}.type', 'data set')
+        if hasattr(cls, 'check_options'):
+            cls.check_options(dataset, where)
+    train_opt, val_opt = opt.get('train') or {}, opt.get('val') or {}
+    check_type(train_opt.get('log_grad_ratio'), bool | None, 'train.log_grad_ratio')
+    for where, block in _numbered('train.recog_opt', train_opt.get('recog_opt')):
+        _check_loss(block, where, opt)
+    for name, block in (val_opt.get('recognizers') or {}).items():
+        RECOGNIZER_REGISTRY.check(block, f'val.recognizers.{name}')
+    for name, block in (val_opt.get('metrics') or {}).items():
+        _registered(registry.METRIC_REGISTRY, block.get('type'), f'val.metrics.{name}.type', 'metric')
+    if opt.get('network_t') and opt.get('is_train') and not recog_blocks(train_opt):
+        raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
+    if not opt.get('network_t'):
+        for key in ('optim_t', 'scheduler_t'):
+            if train_opt.get(key):
+                raise OptionError(f'train.{key}: there is no network_t to train. Add network_t, or remove it.')
+
+
+def _is_recognition_aware(opt: Mapping) -> bool:
+    return bool((opt.get('train') or {}).get('recog_opt') or (opt.get('val') or {}).get('recognizers')
+                or opt.get('network_t'))
+
+
+def _is_basicsr_key(key: str) -> bool:
+    return key in {'network_g', 'network_d', 'optim_g', 'optim_d', 'scheduler'}
+
+
+def _registered(target, name: Any, where: str, kind: str):
+    if name not in target:
+        known = [key for key, _ in target]
+        raise OptionError(f"{where}: no {kind} '{name}'.{suggestion(name, known)} Registered: {', '.join(sorted(known))}")
+    return target.get(name)
+
+
+def _check_network(block: Any, where: str) -> None:
+    if not isinstance(block, Mapping):
+        raise OptionError(f'{where}: expected a block with a type, got {block!r}.')
+    cls = _registered(registry.ARCH_REGISTRY, block.get('type'), f'{where}.type', 'architecture')
+    check_arguments(cls, {key: value for key, value in block.items() if key != 'type'}, where)
+
+
+def _check_loss(block: Any, where: str, opt: Mapping) -> None:
+    if not isinstance(block, Mapping):
+        raise OptionError(f'{where}: expected a block with a type, got {block!r}. Write {{type: RecogLoss, ...}}.')
+    losses = {name: cls for name, cls in registry.LOSS_REGISTRY if isinstance(cls, type) and issubclass(cls, RecognizerLoss)}
+    cls = losses.get(block.get('type'))
+    if cls is None:
+        raise OptionError(f"{where}.type: no recognition loss '{block.get('type')}'.{suggestion(block.get('type'), losses)} "
+                          f"Registered: {', '.join(sorted(losses))}")
+    arguments = {key: value for key, value in block.items() if key != 'type'}
+    check_arguments(cls, arguments, where)
+    cls.check_options(arguments, where)
+    dataset = opt['datasets'].get('train') or {}
+    if cls.needs == 'label' and str(dataset.get('type')).startswith('Paired'):
+        raise OptionError(f'{where}: {block["type"]} needs labels, and {dataset["type"]} gives none. Use '
+                          'LabeledImageDataset for datasets.train, or RecogConsistencyLoss, which needs none.')
+
+
+def _numbered(where: str, blocks: Any) -> list[tuple[str, Any]]:
+    if blocks is None:
+        return []
+    if isinstance(blocks, list):
+        return [(f'{where}[{i}]', block) for i, block in enumerate(blocks)]
+    return [(where, blocks)]
+
+
+def _leaves(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
+    """Every value in the file, with its dotted place."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, f'{where}.{key}' if where else str(key))
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from _leaves(value, f'{where}[{i}]')
+    else:
+        yield where, node
+
+
+def _resolve_paths(node: Any, root: Path) -> None:
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in list(items):
+        if isinstance(value, (dict, list)):
+            _resolve_paths(value, root)
+        elif isinstance(value, str) and isinstance(key, str) and key.startswith(_PATH_KEYS):
+            path = os.path.expanduser(value)
+            if not os.path.isabs(path) and not os.path.exists(path):
+                path = str(root / path)
+            node[key] = path

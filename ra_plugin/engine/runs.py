@@ -1,0 +1,207 @@
+"""Training and testing runs: BasicSR's option files, folders, builders and logs, with our checks before and a bar during.
+
+BasicSR's own ``train_pipeline`` builds folders before it looks at the options and hard-codes validation batches of one;
+this is the same sequence on the same parts, with the order changed.
+"""
+import datetime
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from logging.handlers import MemoryHandler
+from pathlib import Path
+
+import torch
+from basicsr import train as basicsr_train
+from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
+from basicsr.models import build_model
+from basicsr.utils import (AvgTimer, MessageLogger, get_env_info, get_root_logger, get_time_str, make_exp_dirs,
+                           mkdir_and_rename)
+from basicsr.utils.logger import initialized_logger
+from basicsr.utils.options import copy_opt_file, dict2str
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from ra_plugin.engine.loaders import build_train_loader, build_val_loaders, check_classes
+from ra_plugin.engine.option_file import parse_options
+from ra_plugin.options import OptionError
+from ra_plugin.utils.progress import progress
+
+
+def run(pipeline: Callable[[Path], None], root: Path) -> int:
+    """Run a pipeline for a command line: what the user can mend is one line on standard error, and exit status 2.
+
+    The traceback is in the log of the run, where it had one by then.
+    """
+    try:
+        pipeline(root)
+    except (ValueError, ImportError, FileNotFoundError) as error:
+        lines = str(error).strip().splitlines() or ['']
+        # torch passes on what a data worker raised as the text of a traceback: its last line is the message
+        message = lines[-1].partition(': ')[2] if 'DataLoader worker' in lines[0] else ' '.join(lines)
+        print(f'{Path(sys.argv[0]).name}: {message}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def train_pipeline(root: Path) -> None:
+    """Train as the option file on the command line says.
+
+    Raises:
+        OptionError: The options cannot be meant, or do not fit the data; no existing run has been touched then.
+    """
+    opt, args = parse_options(root, is_train=True)
+    torch.backends.cudnn.benchmark = True
+    resume_state = basicsr_train.load_resume_state(opt)
+    with _RunLog(opt, 'train') as log:
+        logger = log.logger
+        train_loader, sampler, epoch_length = build_train_loader(opt)
+        val_loaders = build_val_loaders(opt)
+        model = build_model(opt)
+        _check_recognizers(model, [train_loader, *val_loaders])
+
+        if resume_state is None:  # all is well: now make room, which moves an older run of that name aside
+            make_exp_dirs(opt)
+            if opt['logger'].get('use_tb_logger') and 'debug' not in opt['name'] and opt['rank'] == 0:
+                mkdir_and_rename(os.path.join(opt['root_path'], 'tb_logger', opt['name']))
+        if opt['rank'] == 0:
+            copy_opt_file(args.opt, opt['path']['experiments_root'])
+        log.open()
+        _train(opt, model, train_loader, sampler, epoch_length, val_loaders, resume_state, logger)
+
+
+def _train(opt, model, train_loader, sampler, epoch_length, val_loaders, resume_state, logger) -> None:
+    tb_logger = basicsr_train.init_tb_loggers(opt)
+    epoch, current_iter = 0, 0
+    if resume_state:
+        model.resume_training(resume_state)
+        epoch, current_iter = resume_state['epoch'], resume_state['iter']
+        logger.info(f'Resuming from epoch {epoch}, iteration {current_iter}.')
+
+    total_iter = int(opt['train']['total_iter'])
+    logger.info(f'{len(train_loader.dataset)} training images, {epoch_length} iterations an epoch, {total_iter} in all.')
+    message = MessageLogger(opt, current_iter, tb_logger)
+    prefetcher = _prefetcher(train_loader, opt)
+    data_timer, iter_timer, started = AvgTimer(), AvgTimer(), time.time()
+    with logging_redirect_tqdm([logger]), progress(desc=opt['name'], total=total_iter, unit='iter') as bar:
+        bar.update(current_iter)
+        while current_iter < total_iter:
+            sampler.set_epoch(epoch)
+            prefetcher.reset()
+            data = prefetcher.next()
+            while data is not None and current_iter < total_iter:
+                data_timer.record()
+                current_iter += 1
+                model.update_learning_rate(current_iter, warmup_iter=opt['train'].get('warmup_iter', -1))
+                model.feed_data(data)
+                model.optimize_parameters(current_iter)
+                iter_timer.record()
+                bar.update()
+                if current_iter % opt['logger']['print_freq'] == 0:
+                    bar.set_postfix({key: f'{value:.3g}' for key, value in model.get_current_log().items()}, refresh=False)
+                    message({'epoch': epoch, 'iter': current_iter, 'lrs': model.get_current_learning_rate(),
+                             'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time(),
+                             **model.get_current_log()})
+                if current_iter % opt['logger']['save_checkpoint_freq'] == 0:
+                    model.save(epoch, current_iter)
+                if opt.get('val') and current_iter % opt['val']['val_freq'] == 0:
+                    _validate(model, val_loaders, current_iter, tb_logger, opt)
+                data_timer.start()
+                iter_timer.start()
+                data = prefetcher.next()
+            epoch += 1
+    logger.info(f'End of training after {datetime.timedelta(seconds=int(time.time() - started))}.')
+    model.save(epoch=-1, current_iter=-1)  # -1 stands for the latest
+    if opt.get('val') and total_iter % opt['val']['val_freq']:
+        _validate(model, val_loaders, total_iter, tb_logger, opt)
+    if tb_logger:
+        tb_logger.close()
+
+
+def test_pipeline(root: Path) -> None:
+    """Restore and score every data set of the option file on the command line."""
+    opt, _ = parse_options(root, is_train=False)
+    torch.backends.cudnn.benchmark = True
+    with _RunLog(opt, 'test') as log:
+        loaders = build_val_loaders(opt)
+        model = build_model(opt)
+        _check_recognizers(model, loaders)
+        make_exp_dirs(opt)
+        log.open()
+        for loader in loaders:
+            log.logger.info(f'Testing {loader.dataset.opt["name"]}: {len(loader.dataset)} images.')
+            model.validation(loader, current_iter=opt['name'], tb_logger=None, save_img=opt['val'].get('save_img', False))
+
+
+def _check_recognizers(model, loaders: list) -> None:
+    used = model.labeled_recognizers() if hasattr(model, 'labeled_recognizers') else []
+    judges = list(getattr(model, 'eval_recognizers', {}).values())
+    for loader in loaders:
+        training = loader.dataset.opt['phase'] == 'train'
+        check_classes(loader.dataset, used if training else judges, f'datasets: {loader.dataset.opt["name"]}')
+
+
+class _RunLog:
+    """BasicSR's logger for one run; what is said before the run has its folder is kept, and written once it has."""
+
+    def __init__(self, opt: dict, phase: str):
+        self.opt, self.phase = opt, phase
+        self.logger = logging.getLogger('basicsr')
+        self.file: logging.FileHandler | None = None
+        self.buffer = MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
+
+    def __enter__(self) -> '_RunLog':
+        self._reset()
+        get_root_logger()  # with BasicSR's console handler; on ranks above 0 for errors alone
+        if self.opt['rank'] == 0:
+            self.logger.setLevel(logging.INFO)
+        for handler in self.logger.handlers:
+            handler.setLevel(logging.WARNING)
+        self.logger.addHandler(self.buffer)
+        self.logger.info(get_env_info())
+        self.logger.info(dict2str(self.opt))
+        return self
+
+    def open(self) -> None:
+        """The run has begun: to its file goes everything, to the console what ``logger.console_level`` asks for."""
+        if self.opt['rank']:
+            return
+        self.logger.removeHandler(self.buffer)
+        console_level = str((self.opt.get('logger') or {}).get('console_level', 'info')).upper()
+        for handler in self.logger.handlers:
+            handler.setLevel(console_level)
+        path = os.path.join(self.opt['path']['log'], f'{self.phase}_{self.opt["name"]}_{get_time_str()}.log')
+        self.file = file = logging.FileHandler(path, encoding='utf-8')
+        file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s: %(message)s'))
+        self.logger.addHandler(file)
+        for record in self.buffer.buffer:
+            for handler in self.logger.handlers:
+                shown = handler is not file and record.levelno >= logging.WARNING
+                if record.levelno >= handler.level and not shown:
+                    handler.handle(record)
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if error is not None and self.file is not None:
+            self.file.handle(self.logger.makeRecord('basicsr', logging.ERROR, '', 0, 'Stopped.', (), (kind, error, traceback)))
+        self._reset()
+
+    def _reset(self) -> None:
+        """Leave no handler behind: several runs in one process must not write into one another's files."""
+        for handler in list(self.logger.handlers):
+            self.logger.removeHandler(handler)
+            handler.close()
+        initialized_logger.pop('basicsr', None)
+
+
+def _prefetcher(loader, opt: dict):
+    mode = opt['datasets']['train'].get('prefetch_mode')
+    if mode in (None, 'cpu'):  # 'cpu' prefetching lives in the loader itself
+        return CPUPrefetcher(loader)
+    if mode == 'cuda' and opt['datasets']['train'].get('pin_memory'):
+        return CUDAPrefetcher(loader, opt)
+    raise OptionError(f"datasets.train.prefetch_mode: expected ~, 'cpu', or 'cuda' with pin_memory: true; got {mode!r}.")
+
+
+def _validate(model, loaders: list, current_iter: int, tb_logger, opt: dict) -> None:
+    for loader in loaders:
+        model.validation(loader, current_iter, tb_logger, opt['val'].get('save_img', False))

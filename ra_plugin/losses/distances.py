@@ -1,0 +1,40 @@
+"""Distances between a recognizer's answers on two images: pure functions of ``(N, C, ...)`` tensors, giving ``(N,)``.
+
+Dimension 1 holds the classes; further dimensions (the pixels of a segmenter) are averaged over.
+"""
+import torch
+import torch.nn.functional as F
+
+
+def _per_image(value: torch.Tensor) -> torch.Tensor:
+    return value.flatten(1).mean(1)
+
+
+def probability_distance(logits: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Squared difference of softmax probabilities, averaged over the classes: Eq. 4 of arXiv:1910.09185 as in its code.
+
+    The mean over C classes makes it shrink as 1/C: the paper's weight of 10 for 1000 classes is 0.1 for 10 classes.
+    """
+    return _per_image((logits.softmax(1) - reference.softmax(1)).square())
+
+
+def kl_distance(logits: torch.Tensor, reference: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """``T^2 KL(reference || output)`` of the softened probabilities (Hinton et al., 2015), summed over the classes."""
+    log_p = F.log_softmax(logits / temperature, 1)
+    log_q = F.log_softmax(reference / temperature, 1)
+    return temperature ** 2 * _per_image((log_q.exp() * (log_q - log_p)).sum(1, keepdim=True))
+
+
+def l1_distance(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference."""
+    return _per_image((output - reference).abs())
+
+
+def l2_distance(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference."""
+    return _per_image((output - reference).square())
+
+
+def cosine_distance(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """One minus the cosine between the two vectors that each image's tensor flattens to; in ``[0, 2]``."""
+    return 1 - F.cosine_similarity(output.flatten(1), reference.flatten(1), dim=1)

@@ -1,0 +1,48 @@
+"""Unsupervised recognition loss: Eq. 4 of Liu et al., arXiv:1910.09185."""
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal
+
+import torch
+
+from ra_plugin.losses.distances import cosine_distance, kl_distance, l1_distance, probability_distance
+from ra_plugin.losses.recognizer_loss import ReferenceLoss, Reduction
+from ra_plugin.recognizers import Recognizer
+
+
+class RecogConsistencyLoss(ReferenceLoss):
+    """Distance between the recognizer's outputs on the restored and on the clean image. Needs no labels.
+
+    Args:
+        recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``.
+        loss_weight: Factor on the loss (lambda). Default: 1.0; the paper uses 10 with 1000 classes.
+        reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
+        distance: ``'probability'`` (the paper: squared difference of softmax probabilities, mean over the classes) |
+            ``'kl'`` | ``'l1'`` | ``'cosine'`` (the last two on logits). Default: ``'probability'``.
+        temperature: Softens both sides of ``'kl'``; the loss is scaled by its square. Default: 1.0.
+
+    Shape:
+        output, gt: ``(N, 3, H, W)``, RGB, ``[0, 1]``. Returns a scalar >= 0, or ``(N,)`` for ``'none'``.
+
+    Example:
+        >>> loss = RecogConsistencyLoss({'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': True})
+        >>> loss(output, gt).backward()  # gradient reaches output, never the recognizer or gt
+    """
+
+    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float = 1.0,
+                 reduction: Reduction = 'mean', distance: Literal['probability', 'kl', 'l1', 'cosine'] = 'probability',
+                 temperature: float = 1.0):
+        super().__init__(recognizer, loss_weight, reduction)
+        distances = {'probability': probability_distance, 'l1': l1_distance, 'cosine': cosine_distance,
+                     'kl': partial(kl_distance, temperature=temperature)}
+        if distance not in distances:
+            raise ValueError(f'RecogConsistencyLoss: distance: expected {" | ".join(distances)}, got {distance!r}.')
+        if temperature <= 0 or (temperature != 1 and distance != 'kl'):
+            raise ValueError(f"RecogConsistencyLoss: temperature: expected a positive number, with distance: kl; got "
+                             f'{temperature} with {distance}.')
+        self.distance = distances[distance]
+
+    def compare(self, recognizer: Recognizer, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            reference = recognizer.outputs(target)
+        return sum(self.distance(value, reference[name]) for name, value in recognizer.outputs(output).items())

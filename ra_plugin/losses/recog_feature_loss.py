@@ -1,0 +1,39 @@
+"""Task-driven perceptual loss: the unsupervised loss on the recognizer's features instead of its answers."""
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+
+from ra_plugin.losses.distances import cosine_distance, l1_distance, l2_distance
+from ra_plugin.losses.recognizer_loss import ReferenceLoss, Reduction
+from ra_plugin.recognizers import Recognizer
+
+_DISTANCES = {'l1': l1_distance, 'l2': l2_distance, 'cosine': cosine_distance}
+
+
+class RecogFeatureLoss(ReferenceLoss):
+    """Distance between the recognizer's last-stage features on the restored and on the clean image. Needs no labels.
+
+    The perceptual loss of Johnson et al. (2016) with the features of the recognizer that is to read the images.
+
+    Args:
+        recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``.
+        loss_weight: Factor on the loss. Default: 1.0.
+        reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
+        distance: ``'l1'`` | ``'l2'`` (means over the features) | ``'cosine'``. Default: ``'l2'``.
+
+    Shape:
+        output, gt: ``(N, 3, H, W)``, RGB, ``[0, 1]``. Returns a scalar >= 0, or ``(N,)`` for ``'none'``.
+    """
+
+    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float = 1.0,
+                 reduction: Reduction = 'mean', distance: Literal['l1', 'l2', 'cosine'] = 'l2'):
+        super().__init__(recognizer, loss_weight, reduction)
+        if distance not in _DISTANCES:
+            raise ValueError(f'RecogFeatureLoss: distance: expected {" | ".join(_DISTANCES)}, got {distance!r}.')
+        self.distance = _DISTANCES[distance]
+
+    def compare(self, recognizer: Recognizer, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            reference = recognizer.features(target)
+        return self.distance(recognizer.features(output), reference)

@@ -1,0 +1,45 @@
+"""Supervised recognition loss: Eq. 2 of Liu et al., arXiv:1910.09185."""
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ra_plugin.losses.recognizer_loss import RecognizerLoss, Reduction
+from ra_plugin.recognizers import Recognizer
+
+
+class RecogLoss(RecognizerLoss):
+    """The recognizer's own task loss on the restored image, e.g. the cross-entropy of a classifier.
+
+    Args:
+        recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``.
+        loss_weight: Factor on the loss (lambda). Default: 1.0; the paper uses 1e-3.
+        reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
+        label_smoothing: Share of the label that is spread over all classes, in ``[0, 1)``; for classifiers. Default: 0.
+
+    Shape:
+        output: ``(N, 3, H, W)``, RGB, ``[0, 1]``. label: as the recognizer's task has it; classification ``(N,)`` long.
+        Returns a scalar >= 0, or ``(N,)`` for ``'none'``.
+
+    Example:
+        >>> loss = RecogLoss({'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': True}, loss_weight=1e-3)
+        >>> loss(output, label).backward()  # gradient reaches output, never the recognizer
+    """
+
+    needs = 'label'
+
+    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float = 1.0,
+                 reduction: Reduction = 'mean', label_smoothing: float = 0.0):
+        super().__init__(recognizer, loss_weight, reduction)
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f'RecogLoss: label_smoothing: expected a number in [0, 1), got {label_smoothing}.')
+        if label_smoothing and self.recognizer.info.task != 'classification':
+            raise ValueError(f'RecogLoss: label_smoothing is for classifiers; {self.recognizer} does '
+                             f'{self.recognizer.info.task}.')
+        self.smoothing = {'label_smoothing': label_smoothing} if label_smoothing else {}
+
+    def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
+        terms = recognizer.loss(output, target, **self.smoothing)
+        if self.reduction == 'none' and any(term.dim() == 0 for term in terms.values()):
+            raise ValueError(f"RecogLoss: {recognizer} has no loss for each image; reduction: 'none' cannot be had.")
+        return sum(terms.values())

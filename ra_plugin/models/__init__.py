@@ -1,0 +1,1 @@
+"""RecogAwareModel: any BasicSR image model class with recognition losses."""

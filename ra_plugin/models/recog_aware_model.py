@@ -1,0 +1,229 @@
+"""RecogAwareModel: a mixin that gives any BasicSR image model class recognition losses, without changing its code.
+
+Two ways (Liu et al., arXiv:1910.09185, section 3). Without ``network_t`` the loss joins the model's pixel loss: while the
+class takes its own training step, ``cri_pix`` is a criterion that returns the pixel loss plus the recognition loss. With
+``network_t`` the class takes its step untouched, then the transformer T takes one of its own on the detached output.
+"""
+import copy
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import torch
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import nn
+
+from ra_plugin.models.recog_validation import RecogValidationMixin
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers import Recognizer
+from ra_plugin.recognizers.classification import check_labels
+
+
+def RecogAwareModel(opt: dict) -> SRModel:  # noqa: N802  (BasicSR calls the registered name like a class)
+    """Build ``opt['base_model_type']`` with the mixin: what ``model_type: RecogAwareModel`` stands for.
+
+    Raises:
+        OptionError: The base class cannot host a recognition loss.
+    """
+    return recog_aware(MODEL_REGISTRY.get(opt['base_model_type']))(opt)
+
+
+def recog_aware(base: type) -> type:
+    """The class ``RecogAware<base>``; raises OptionError where ``base`` is no image model with a pixel loss."""
+    if not issubclass(base, SRModel) or 'Video' in base.__name__:
+        raise OptionError(f'model_type: {base.__name__} cannot host a recognition loss: expected a class derived from '
+                          'SRModel for single images. Video and StyleGAN models are not supported.')
+    return type(f'RecogAware{base.__name__}', (RecogAwareMixin, base), {})
+
+
+def recog_blocks(train_opt: Mapping) -> list[Mapping]:
+    """The blocks of ``recog_opt``: none, one or a list of them."""
+    blocks = train_opt.get('recog_opt') or []
+    return [blocks] if isinstance(blocks, Mapping) else list(blocks)
+
+
+class PixelAndRecogLoss(nn.Module):
+    """Stands in for ``cri_pix`` during one training step: the pixel loss plus the recognition losses on the same output."""
+
+    def __init__(self, pixel_loss: nn.Module | None, owner: 'RecogAwareMixin', with_ratio: bool):
+        super().__init__()
+        self.pixel_loss = pixel_loss
+        self.with_ratio = with_ratio
+        self.log: dict[str, torch.Tensor] = {}
+        self.pixel_value: torch.Tensor | None = None
+        self._owner = [owner]  # in a list, so that nn.Module does not look into it
+        self._grad_norms: dict[str, torch.Tensor] = {}
+
+    def forward(self, output: torch.Tensor, target: torch.Tensor, **kwargs) -> torch.Tensor:
+        owner = self._owner[0]
+        if self.log or output is not owner.output:
+            raise RuntimeError(f'{type(owner).__name__}: its step calls cri_pix more than once, or not on self.output, so '
+                               'a recognition loss cannot be added to it.')
+        for_pixel, for_recog = output, output
+        if self.with_ratio:  # two views of one tensor: backward sums their gradients as before, and shows each
+            for_pixel, for_recog = self._watched(output, 'pixel'), self._watched(output, 'recog')
+        recog, self.log = owner.recognition_loss(for_recog)
+        if self.pixel_loss is None:
+            return recog
+        pixel = self.pixel_loss(for_pixel, target, **kwargs)
+        self.pixel_value = pixel.detach()
+        return pixel + recog
+
+    def _watched(self, output: torch.Tensor, name: str) -> torch.Tensor:
+        view = output.view_as(output)
+        view.register_hook(lambda grad: self._grad_norms.__setitem__(name, grad.norm()))
+        return view
+
+    def grad_ratio(self) -> dict[str, torch.Tensor]:
+        """``{'recog_grad_ratio': |d recog| / |d pixel|}`` at the output, after backward."""
+        if {'pixel', 'recog'} - self._grad_norms.keys():
+            return {}
+        return {'recog_grad_ratio': self._grad_norms['recog'] / self._grad_norms['pixel'].clamp_min(1e-12)}
+
+
+class RecogAwareMixin(RecogValidationMixin):
+    """Recognition losses for a class derived from SRModel; put it before that class in the bases.
+
+    Reads ``train.recog_opt`` (a block or a list), ``train.log_grad_ratio``, ``network_t`` with ``train.optim_t`` and
+    ``train.scheduler_t``, ``val.recognizers``, and ``path.pretrain_network_t`` with its ``param_key_t``, ``strict_load_t``.
+    """
+
+    def __init__(self, opt: dict):
+        self.net_t = None
+        self.cri_recog = nn.ModuleList()
+        self._criterion: PixelAndRecogLoss | None = None
+        super().__init__(opt)
+        if self.net_t is None:  # when testing; for training init_training_settings has built it
+            self._build_net_t()
+        self.build_eval_recognizers()
+
+    # ------------------------------------------------------------------ set-up
+    def _build_net_t(self) -> None:
+        if not self.opt.get('network_t'):
+            return
+        with torch.random.fork_rng(devices=[]):  # P and its data must not notice T
+            net_t = build_network(self.opt['network_t'])
+        self.net_t = self.model_to_device(net_t)
+        self.print_network(self.net_t)
+        paths = self.opt['path']
+        if paths.get('pretrain_network_t'):
+            self.load_network(self.net_t, paths['pretrain_network_t'], paths.get('strict_load_t', True),
+                              paths.get('param_key_t', 'params'))
+
+    def init_training_settings(self) -> None:
+        train_opt = self.opt['train']
+        blocks = recog_blocks(train_opt)
+        self._build_net_t()
+        if self.net_t is not None and not blocks:
+            raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
+        self.cri_recog = nn.ModuleList(build_loss(block) for block in blocks).to(self.device)
+        needs_label = [type(cri).__name__ for cri in self.cri_recog if cri.needs == 'label']
+        if needs_label and hasattr(self, '_dequeue_and_enqueue'):
+            raise OptionError(f'train.recog_opt: {needs_label[0]} needs labels, which the pair pool of '
+                              f'{self.opt["base_model_type"]} takes from their images. Use RecogConsistencyLoss.')
+        if blocks and self.net_t is None and not train_opt.get('pixel_opt'):
+            # SRModel insists on a loss of its own, and cri_pix is where ours enters
+            train_opt['pixel_opt'] = {'type': 'L1Loss', 'loss_weight': 0.0}
+        super().init_training_settings()
+
+    def setup_optimizers(self) -> None:
+        super().setup_optimizers()
+        if self.net_t is not None:
+            options = copy.deepcopy(self.opt['train'].get('optim_t') or {'type': 'Adam', 'lr': 1e-4})
+            self.optimizer_t = self.get_optimizer(options.pop('type'), list(self.net_t.parameters()), **options)
+            self.optimizers.append(self.optimizer_t)
+
+    def setup_schedulers(self) -> None:
+        train_opt = self.opt['train']
+        if self.net_t is None or not train_opt.get('scheduler_t'):
+            return super().setup_schedulers()
+        everything, scheduler = self.optimizers, train_opt['scheduler']
+        for optimizers, options in ((everything[:-1], scheduler), (everything[-1:], train_opt['scheduler_t'])):
+            self.optimizers, train_opt['scheduler'] = optimizers, copy.deepcopy(options)
+            super().setup_schedulers()
+        self.optimizers, train_opt['scheduler'] = everything, scheduler
+
+    def labeled_recognizers(self) -> list[Recognizer]:
+        """The recognizers whose loss takes labels; one that compares two images need not know the data's classes."""
+        return [cri.recognizer for cri in self.cri_recog if cri.needs == 'label']
+
+    # ---------------------------------------------------------------- training
+    def feed_data(self, data: Mapping) -> None:
+        label = data.get('label')
+        if label is not None:
+            if isinstance(label, torch.Tensor):
+                if label.device.type == 'cpu':  # later, on a GPU, a wrong label ends the process
+                    for recognizer in (*self.labeled_recognizers(), *self.eval_recognizers.values()):
+                        check_labels(label, recognizer.info.num_classes, f'{recognizer}, {data["gt_path"][0]} ff.')
+                label = label.to(self.device)
+            self.label = label
+        super().feed_data(data)
+
+    def recognition_loss(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The sum of the recognition losses on ``images`` ``(N, 3, H, W)``, and what to log of them."""
+        if any(cri.needs == 'label' for cri in self.cri_recog) and not hasattr(self, 'label'):
+            raise OptionError('train.recog_opt: RecogLoss needs labels, and the data set gives none. Use '
+                              'datasets.train.type: LabeledImageDataset, or RecogConsistencyLoss, which needs none.')
+        values = [cri(images, self.label if cri.needs == 'label' else self.gt) for cri in self.cri_recog]
+        total = values[0] if len(values) == 1 else torch.stack(values).sum()
+        log = {'l_recog': total.detach()}
+        if len(values) > 1:
+            log.update({f'l_recog_{i}': value.detach() for i, value in enumerate(values)})
+        return total, log
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        if not self.cri_recog:
+            super().optimize_parameters(current_iter)
+        elif self.net_t is not None:
+            super().optimize_parameters(current_iter)
+            self._optimize_transformer()
+        else:
+            pixel_loss = self.cri_pix
+            self._criterion = PixelAndRecogLoss(pixel_loss, self, bool(self.opt['train'].get('log_grad_ratio')))
+            self.cri_pix = self._criterion
+            try:
+                super().optimize_parameters(current_iter)
+            finally:
+                self.cri_pix, self._criterion = pixel_loss, None
+
+    def _optimize_transformer(self) -> None:
+        self.optimizer_t.zero_grad()
+        loss, log = self.recognition_loss(self.net_t(self.output.detach()))
+        loss.backward()
+        self.optimizer_t.step()
+        self.log_dict.update(self.reduce_loss_dict(OrderedDict(log)))
+
+    def reduce_loss_dict(self, loss_dict: dict) -> dict:
+        """Log the pixel loss and the recognition loss apart, although the class saw their sum."""
+        criterion = self._criterion
+        if criterion is not None and criterion.log:
+            for name in ('l_pix', 'l_g_pix'):
+                if name in loss_dict and criterion.pixel_value is not None:
+                    loss_dict[name] = criterion.pixel_value
+                elif name in loss_dict:
+                    del loss_dict[name]
+            loss_dict.update({**criterion.log, **criterion.grad_ratio()})
+        return super().reduce_loss_dict(loss_dict)
+
+    # ------------------------------------------------------- testing and saving
+    def test(self) -> None:
+        """``self.output`` is P's image, for people; with a transformer ``self.output_t`` is T's, for machines."""
+        super().test()
+        if self.net_t is not None:
+            self.net_t.eval()
+            with torch.no_grad():
+                self.output_t = self.net_t(self.output)
+            self.net_t.train(self.is_train)
+
+    def get_current_visuals(self) -> OrderedDict:
+        visuals = super().get_current_visuals()
+        if self.net_t is not None:
+            visuals['result_machine'] = self.output_t.detach().cpu()
+        return visuals
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        if self.net_t is not None:  # before the training state, which a later resume takes as the sign of completeness
+            self.save_network(self.net_t, 'net_t', current_iter)
+        super().save(epoch, current_iter)

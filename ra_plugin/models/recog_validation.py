@@ -1,0 +1,94 @@
+"""Validation of a recognition-aware model: in batches, PSNR and SSIM beside the accuracy of every recognizer."""
+import os
+from collections import Counter
+
+import torch
+from basicsr.metrics import calculate_metric
+from basicsr.utils import imwrite, tensor2img
+
+from ra_plugin.evaluation.quality import to_uint8
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.utils.progress import progress
+
+
+class RecogValidationMixin:
+    """``val.recognizers`` judge what a user would have: the restored image, rounded to 8 bit."""
+
+    eval_recognizers: dict[str, Recognizer] = {}
+
+    def build_eval_recognizers(self) -> None:
+        """Build every block of ``val.recognizers``."""
+        blocks = (self.opt.get('val') or {}).get('recognizers') or {}
+        self.eval_recognizers = {
+            name: build_recognizer(block, f'val.recognizers.{name}').to(self.device) for name, block in blocks.items()}
+
+    def nondist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
+        """Score a validation set; results go to ``self.metric_results`` and, with the best so far, to the log."""
+        dataset, val_opt = dataloader.dataset, self.opt['val']
+        metrics = val_opt.get('metrics') or {}
+        totals, count = Counter(), 0
+        batches = progress(dataloader, f'Validation {dataset.opt["name"]}') if val_opt.get('pbar') else dataloader
+        for data in batches:
+            if 'gt' not in data and hasattr(self, 'gt'):
+                del self.gt  # of another data set
+            self.feed_data(data)
+            self.test()
+            visuals = self.get_current_visuals()
+            size = len(data['lq_path'])
+            for i in range(size):
+                images = {'img': tensor2img([visuals['result'][i]])}
+                if 'gt' in visuals:
+                    images['img2'] = tensor2img([visuals['gt'][i]])
+                for name, options in metrics.items():
+                    totals[name] += calculate_metric(images, options)
+                if save_img:
+                    path = self._image_path(dataset, data['lq_path'][i], current_iter)
+                    imwrite(images['img'], f'{path}.png')
+                    if 'result_machine' in visuals:
+                        imwrite(tensor2img([visuals['result_machine'][i]]), f'{path}_machine.png')
+            totals.update(self._count_right(data))
+            count += size
+        self.metric_results = {name: totals[name] / count for name in [*metrics, *self._score_names()]}
+        self._keep_best(dataset.opt['name'], metrics, current_iter)
+        if self.metric_results:
+            self._log_validation_metric_values(current_iter, dataset.opt['name'], tb_logger)
+
+    def _score_names(self) -> list[str]:
+        return [f'{top}_{name}' for name in self.eval_recognizers for top in ('top1', 'top5')]
+
+    def _count_right(self, data) -> Counter:
+        """Images of the batch that each recognizer reads right, in its first and in its first five answers."""
+        counts = Counter()
+        if not self.eval_recognizers:
+            return counts
+        if 'label' not in data:
+            raise OptionError('val.recognizers: judging needs labels, and the data set gives none. '
+                              'Use type: LabeledImageDataset for the validation set.')
+        seen_by_machines = self.output if self.net_t is None else self.output_t
+        images = to_uint8(seen_by_machines).to(seen_by_machines.dtype) / 255
+        for name, recognizer in self.eval_recognizers.items():
+            right = recognizer.predict(images)['labels'] == self.label[:, None]
+            counts[f'top1_{name}'] += right[:, 0].sum().item()
+            counts[f'top5_{name}'] += right.any(1).sum().item()
+        return counts
+
+    def _image_path(self, dataset, source: str, current_iter) -> str:
+        """Where to write a restored image, without suffix: BasicSR's layout, with the class folder where there is one."""
+        folder, tag = self.opt['path']['visualization'], self.opt['val'].get('suffix') or self.opt['name']
+        root = dataset.opt.get('dataroot_gt')
+        name = os.path.relpath(source, root) if root else os.path.basename(source)
+        if os.path.isabs(name) or name.startswith(os.pardir):
+            name = os.path.basename(name)
+        name = os.path.splitext(name)[0]
+        if self.opt['is_train']:
+            return os.path.join(folder, name, f'{os.path.basename(name)}_{current_iter}')
+        return os.path.join(folder, dataset.opt['name'], f'{name}_{tag}')
+
+    def _keep_best(self, dataset_name: str, metrics: dict, current_iter) -> None:
+        self.best_metric_results = getattr(self, 'best_metric_results', {})
+        best = self.best_metric_results.setdefault(dataset_name, {})
+        for name, value in self.metric_results.items():
+            better = (metrics.get(name) or {}).get('better', 'higher')
+            best.setdefault(name, {'better': better, 'val': float('-inf' if better == 'higher' else 'inf'), 'iter': -1})
+            self._update_best_metric_result(dataset_name, name, value, current_iter)

@@ -1,0 +1,112 @@
+"""Option values against the signature of what they build: one clear line before anything heavy loads.
+
+The constructor's signature is the schema: its names are the keys that a block may hold, its annotations their types.
+"""
+import collections.abc
+import difflib
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# What PyYAML leaves as text although it reads as a number: YAML 1.1 wants a dot and a signed exponent.
+NUMBER_AS_TEXT = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
+
+
+class OptionError(ValueError):
+    """An option that cannot be meant as it is written; the message is one line for the user."""
+
+
+def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str) -> None:
+    """Check option values against the parameters of ``target``.
+
+    Raises:
+        OptionError: A key that ``target`` does not take (with the nearest it does), a required one that is missing, or
+            a value of another type than the annotation says, e.g. the text ``'1e-3'`` for a number.
+    """
+    parameters = inspect.signature(target).parameters
+    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    named = {name: p for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for key, value in arguments.items():
+        if key in named:
+            check_type(value, hints.get(key, Any), f'{where}.{key}')
+        elif not open_ended:
+            raise OptionError(f"{where}: unknown key '{key}'.{suggestion(key, named)} Known: {', '.join(named)}")
+    missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
+    if missing:
+        raise OptionError(f"{where}: '{missing[0]}' is missing. Known: {', '.join(named)}")
+
+
+def suggestion(key: object, known: typing.Iterable[str], cutoff: float = 0.6) -> str:
+    """`` Did you mean 'x'?`` with the closest of ``known``, or an empty string."""
+    close = difflib.get_close_matches(str(key), list(known), n=1, cutoff=cutoff)
+    return f" Did you mean '{close[0]}'?" if close else ''
+
+
+def check_type(value: Any, hint: Any, where: str) -> None:
+    """Check one value against an annotation: numbers, text, bool, sequences, mappings, ``Literal``, unions of them.
+
+    Raises:
+        OptionError: With the place, what was expected and what came.
+    """
+    if _fits(value, hint):
+        return
+    remedy = suggestion(value, [str(v) for v in _literals(hint)])
+    if isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
+        if _fits(0.5, hint):
+            remedy = f" YAML reads {value} as text: write '!!float {value}'."
+        elif float(value).is_integer() and _fits(int(float(value)), hint):
+            remedy = f' YAML reads {value} as text: write {int(float(value))}.'
+    raise OptionError(f'{where}: expected {_name(hint)}, got {value!r}.{remedy}')
+
+
+def _literals(hint: Any) -> list:
+    args = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return list(args)
+    return [v for option in args for v in _literals(option)] if _is_union(hint) else []
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if hint is Any or isinstance(hint, typing.TypeVar):
+        return True
+    if hint is None or hint is type(None):
+        return value is None
+    if _is_union(hint):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if origin is typing.Literal:
+        return any(value == option and type(value) is type(option) for option in typing.get_args(hint))
+    kind = origin or hint
+    if not isinstance(kind, type):
+        return True
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind is collections.abc.Sequence or kind in (list, tuple):
+        item = (typing.get_args(hint) or (Any,))[0]
+        return isinstance(value, (list, tuple)) and all(_fits(v, item) for v in value)
+    return isinstance(value, kind)
+
+
+def _name(hint: Any) -> str:
+    origin = typing.get_origin(hint)
+    if hint is type(None):
+        return 'nothing (~)'
+    if _is_union(hint):
+        return ' or '.join(_name(option) for option in typing.get_args(hint))
+    if origin is typing.Literal:
+        return ' | '.join(repr(option) for option in typing.get_args(hint))
+    if (origin or hint) in (collections.abc.Sequence, list, tuple):
+        inner = [_name(v) for v in typing.get_args(hint) if v is not Ellipsis]
+        return f'a list of {inner[0]}' if inner else 'a list'
+    names = {float: 'a number', int: 'a whole number', str: 'text', bool: 'true or false', dict: 'a block'}
+    return names.get(origin or hint, 'a block' if (origin or hint) is Mapping else getattr(hint, '__name__', str(hint)))

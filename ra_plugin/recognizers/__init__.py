@@ -1,0 +1,37 @@
+"""Frozen recognizers from timm, torchvision or any module, behind one contract (`base.Recognizer`)."""
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ra_plugin.recognizers.base import Recognizer, RecognizerInfo
+from ra_plugin.recognizers.classification import ClassificationRecognizer
+from ra_plugin.recognizers.ensemble_recognizer import EnsembleRecognizer
+from ra_plugin.recognizers.module_recognizer import ModuleRecognizer
+from ra_plugin.recognizers.timm_recognizer import TimmRecognizer
+from ra_plugin.recognizers.torchvision_recognizer import TorchvisionRecognizer
+from ra_plugin.registry import RECOGNIZER_REGISTRY
+
+__all__ = [
+    'ClassificationRecognizer', 'EnsembleRecognizer', 'ModuleRecognizer', 'Recognizer', 'RecognizerInfo',
+    'TimmRecognizer', 'TorchvisionRecognizer', 'build_recognizer'
+]
+
+
+def build_recognizer(opt: Mapping[str, Any] | Recognizer, where: str = 'recognizer') -> Recognizer:
+    """Build a frozen recognizer from its options; one that is built already is returned as it is.
+
+    Building leaves torch's random state as it was, so that a run with a recognizer starts from the weights, and draws
+    the data, of the same run without one.
+
+    Args:
+        opt: ``{'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': True}``.
+        where: Place in the option file, for messages.
+
+    Raises:
+        OptionError: Unknown type or key, missing key, value of the wrong type.
+    """
+    if isinstance(opt, Recognizer):
+        return opt
+    with torch.random.fork_rng(devices=[]):
+        return RECOGNIZER_REGISTRY.build(opt, where)

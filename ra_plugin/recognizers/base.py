@@ -1,0 +1,110 @@
+"""The contract that every recognizer keeps: a frozen network that takes images as the restorer makes them."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+Outputs = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class RecognizerInfo:
+    """Facts about a recognizer, from its weights' own record."""
+
+    name: str
+    task: str  # 'classification' | 'detection' | 'segmentation' | 'embedding'
+    num_classes: int = 0
+    classes: tuple[str, ...] | None = None  # names in the order of the class ids, where known
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)  # RGB, on the [0, 1] scale
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    input_size: tuple[int, int] | None = None  # (height, width) that images are resized to; None: as they come
+    interpolation: str = 'bilinear'
+    differentiable: bool = True  # False: may judge, but not serve as a loss
+    source: str = ''  # what the weights are
+
+
+class Recognizer(nn.Module):
+    """A frozen recognition network R (Liu et al., arXiv:1910.09185) as a loss function and as a judge.
+
+    Frozen means frozen: parameters need no gradient, batch norm and dropout stay in inference mode whatever ``train()``
+    says, and the gradient passes through to the images.
+
+    Args:
+        model: The network; it is frozen in place.
+        info: Its facts.
+        fit: How images reach ``info.input_size``. ``'crop'``: shorter side resized, center cropped, as in the usual
+            evaluation protocol; ``'stretch'``: both sides resized. Square images come out the same.
+
+    Shape:
+        images: ``(N, 3, H, W)``, RGB, ``[0, 1]``, not normalized, any H and W.
+    """
+
+    def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
+        super().__init__()
+        self.model = model.requires_grad_(False).eval()
+        self.info = info
+        if fit not in ('crop', 'stretch'):
+            raise ValueError(f"{self}: fit: expected 'crop' or 'stretch', got {fit!r}.")
+        self.fit = fit
+        # on the device, and of the type, of a network that was moved before
+        weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+        for name, value in (('mean', info.mean), ('std', info.std)):
+            self.register_buffer(name, weight.new_tensor(value).view(1, 3, 1, 1), persistent=False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> 'Recognizer':
+        """Always inference mode: a loss function that moves while it is minimized measures nothing."""
+        return super().train(False)
+
+    def prepare(self, images: torch.Tensor) -> torch.Tensor:
+        """Resize to the recognizer's size and normalize; differentiable.
+
+        Raises:
+            ValueError: ``images`` is not a float ``(N, 3, H, W)`` tensor.
+        """
+        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
+        if self.info.input_size and tuple(images.shape[-2:]) != self.info.input_size:
+            images = resize(images, self.info.input_size, self.fit, self.info.interpolation)
+        return (images - self.mean) / self.std
+
+    def draw(self) -> Sequence[tuple[float, 'Recognizer']]:
+        """The recognizers that judge this training step, with their weights: itself, unless it is an ensemble."""
+        return ((1.0, self),)
+
+    def loss(self, images: torch.Tensor, label: Any) -> dict[str, torch.Tensor]:
+        """Named loss terms of the recognition task, each a scalar or ``(N,)``."""
+        raise NotImplementedError
+
+    def outputs(self, images: torch.Tensor) -> Outputs:
+        """What unsupervised RA compares between restored and clean image: tensors with classes in dimension 1."""
+        raise NotImplementedError
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Last-stage features, batch first."""
+        raise NotImplementedError
+
+    def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Decoded predictions, without gradient."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return f'{type(self).__name__}({self.info.name})'
+
+
+def resize(images: torch.Tensor, size: tuple[int, int], fit: str, interpolation: str) -> torch.Tensor:
+    """Differentiable antialiased resize of ``(N, C, H, W)`` to ``size`` (height, width); ``fit`` as in `Recognizer`."""
+    if fit == 'stretch':
+        return F.interpolate(images, size, mode=interpolation, antialias=True)
+    height, width = images.shape[-2:]
+    if size[0] * width >= size[1] * height:  # rounding here and below as torchvision's Resize and CenterCrop have it
+        scaled = size[0], size[0] * width // height
+    else:
+        scaled = size[1] * height // width, size[1]
+    if scaled != (height, width):
+        images = F.interpolate(images, scaled, mode=interpolation, antialias=True)
+    top, left = round((scaled[0] - size[0]) / 2), round((scaled[1] - size[1]) / 2)
+    return images[..., top:top + size[0], left:left + size[1]]

@@ -1,0 +1,94 @@
+"""Several recognizers as one: all of them in every step, or a few drawn anew at the cost of those few."""
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
+from ra_plugin.registry import RECOGNIZER_REGISTRY
+
+
+@RECOGNIZER_REGISTRY.register
+class EnsembleRecognizer(Recognizer):
+    """Weighted mean of recognizers of one task and one set of classes.
+
+    With ``sample: k`` a training step sees k members, drawn without replacement; their weights are scaled so that the
+    expected loss, and the expected gradient, are those of the whole ensemble. Judging (`predict`) always asks all.
+
+    Args:
+        recognizers: Option blocks, or recognizers built before.
+        weights: Positive, one a member; only their ratios count. Default: equal.
+        sample: Members drawn for each step. Default: all.
+        seed: Of the draw, which has its own random stream: it disturbs no other.
+
+    Raises:
+        ValueError: Members of different tasks or classes, or weights and sample that do not fit them.
+    """
+
+    def __init__(self, recognizers: Sequence[Mapping[str, Any] | Recognizer], weights: Sequence[float] | None = None,
+                 sample: int | None = None, seed: int = 0):
+        count = len(recognizers)
+        if not count:
+            raise ValueError('EnsembleRecognizer: recognizers is empty. List at least one.')
+        if weights is not None and (len(weights) != count or min(weights) <= 0):
+            raise ValueError(f'EnsembleRecognizer: weights: expected {count} positive numbers, got {list(weights)}.')
+        if sample is not None and not 1 <= sample <= count:
+            raise ValueError(f'EnsembleRecognizer: sample: expected 1..{count}, got {sample}.')
+        members = [_member(r, f'EnsembleRecognizer.recognizers[{i}]') for i, r in enumerate(recognizers)]
+        first = members[0].info
+        for member in members[1:]:
+            if (member.info.task, member.info.num_classes) != (first.task, first.num_classes):
+                raise ValueError(
+                    f'EnsembleRecognizer: {members[0]} has {first.num_classes} classes for {first.task}, {member} has '
+                    f'{member.info.num_classes} for {member.info.task}. Members must share them.')
+        super().__init__(nn.ModuleList(members), RecognizerInfo(
+            name='+'.join(member.info.name for member in members), task=first.task, num_classes=first.num_classes,
+            classes=first.classes, differentiable=all(member.info.differentiable for member in members),
+            source='; '.join(member.info.source for member in members)))
+        total = sum(weights) if weights else count
+        self.weights = [w / total for w in weights] if weights else [1 / count] * count
+        self.sample = sample
+        self.generator = torch.Generator().manual_seed(seed)
+
+    @classmethod
+    def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
+        """Check the members' blocks without building them."""
+        for i, member in enumerate(arguments['recognizers']):
+            if not isinstance(member, Recognizer):
+                RECOGNIZER_REGISTRY.check(member, f'{where}.recognizers[{i}]')
+
+    def draw(self) -> Sequence[tuple[float, Recognizer]]:
+        """``(weight, member)`` for this step; without ``sample`` the weights sum to 1. An ensemble within draws too."""
+        count = len(self.model)
+        chosen, scale = range(count), 1.0
+        if self.sample is not None:
+            chosen = torch.randperm(count, generator=self.generator)[:self.sample].tolist()
+            scale = count / self.sample
+        return [(self.weights[i] * scale * weight, drawn) for i in chosen for weight, drawn in self.model[i].draw()]
+
+    def loss(self, images: torch.Tensor, label: Any, **kwargs) -> dict[str, torch.Tensor]:
+        """Every member's terms, weighted, as ``'<index>.<term>'``: their sum is the ensemble's loss."""
+        return {f'{i}.{name}': weight * term for i, (weight, member) in enumerate(zip(self.weights, self.model))
+                for name, term in member.loss(images, label, **kwargs).items()}
+
+    def outputs(self, images: torch.Tensor) -> Outputs:
+        return {f'{i}.{name}': value for i, member in enumerate(self.model)
+                for name, value in member.outputs(images).items()}
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Every member's features, flattened and joined: ``(N, C)``."""
+        return torch.cat([member.features(images).flatten(1) for member in self.model], 1)
+
+    @torch.no_grad()
+    def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As a classifier's, from the weighted mean of the members' probabilities."""
+        if self.info.task != 'classification':
+            raise ValueError(f'{self}: only classifiers vote. Judge the members one by one.')
+        mean = sum(w * member.outputs(images)['logits'].softmax(1) for w, member in zip(self.weights, self.model))
+        scores, labels = mean.topk(min(5, self.info.num_classes))
+        return {'labels': labels, 'scores': scores}
+
+
+def _member(recognizer: Mapping[str, Any] | Recognizer, where: str) -> Recognizer:
+    return recognizer if isinstance(recognizer, Recognizer) else RECOGNIZER_REGISTRY.build(recognizer, where)

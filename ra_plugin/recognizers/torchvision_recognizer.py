@@ -1,0 +1,65 @@
+"""Any classifier of torchvision."""
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ra_plugin.checkpoint import load_weights
+from ra_plugin.options import suggestion
+from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
+from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.utils.optional import require
+
+
+@RECOGNIZER_REGISTRY.register
+class TorchvisionRecognizer(ClassificationRecognizer):
+    """A torchvision classifier with the mean, std and size of its weights' own transforms.
+
+    Args:
+        model_name: As in ``torchvision.models.list_models()``, e.g. ``mobilenet_v2``.
+        weights: Name in torchvision's weights enum, e.g. ``IMAGENET1K_V1`` or ``DEFAULT`` (downloaded once).
+        checkpoint: File with the weights instead, ``.safetensors`` or a torch file of tensors.
+        input_size: ``'model'``: the weights' crop size; ``~``: images as they come; a number or ``[height, width]``.
+        fit: ``'crop'`` | ``'stretch'``, see `Recognizer`.
+        feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
+            last linear layer.
+        model_kwargs: Further arguments of the model, e.g. ``{num_classes: 100}``.
+
+    Raises:
+        ValueError: Unknown model or weights, none chosen, not a classifier, or a checkpoint that does not fit.
+    """
+
+    def __init__(self, model_name: str, weights: str | None = None, checkpoint: str | None = None,
+                 input_size: InputSize = 'model', fit: Fit = 'crop', feature_layer: str | None = None,
+                 model_kwargs: Mapping[str, Any] | None = None):
+        where = f'TorchvisionRecognizer({model_name})'
+        models = require('torchvision', where).models
+        known = models.list_models(module=models)  # the classifiers; detection and video live in submodules
+        if model_name not in known:
+            raise ValueError(f'{where}: torchvision has no such classifier.{suggestion(model_name, known)}')
+        if (weights is None) == (checkpoint is None):
+            raise ValueError(f'{where}: set one of weights (e.g. DEFAULT) and checkpoint: FILE.')
+        enum = models.get_model_weights(model_name)
+        if weights is not None and weights not in enum.__members__:
+            raise ValueError(f'{where}: no weights {weights!r}. Known: {", ".join(enum.__members__)}')
+        record = enum[weights or 'DEFAULT']  # the transforms hold for the architecture where a checkpoint is given
+        model = models.get_model(model_name, weights=record if weights else None, **(model_kwargs or {}))
+        if checkpoint:
+            load_weights(model, checkpoint, where)
+            if hasattr(model, 'transform_input') and 'transform_input' not in (model_kwargs or {}):
+                model.transform_input = True  # Inception and GoogLeNet: as torchvision sets it with its own weights
+        transforms = record.transforms()
+        categories = tuple(record.meta['categories'])
+        other_head = (model_kwargs or {}).get('num_classes', len(categories)) != len(categories)
+        crop = transforms.crop_size[0]
+        super().__init__(model, RecognizerInfo(
+            name=model_name, task='classification', classes=None if other_head else categories,
+            mean=tuple(transforms.mean), std=tuple(transforms.std),
+            input_size=resolve_input_size(input_size, (crop, crop), where),
+            interpolation=transforms.interpolation.value, source=checkpoint or f'torchvision {weights}'),
+            fit, feature_layer)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        output = super().logits(images)
+        return output if isinstance(output, torch.Tensor) else output.logits  # Inception and GoogLeNet with extra heads

@@ -1,0 +1,20 @@
+"""What BasicSR gets from this package, in one list; importing ``ra_plugin`` registers it."""
+
+
+def register_in_basicsr() -> None:
+    """Add our architectures, losses, data sets and models to BasicSR's registries. Doing it twice changes nothing."""
+    from basicsr.utils import registry
+
+    from ra_plugin import archs, losses
+    from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
+    from ra_plugin.models.recog_aware_model import RecogAwareModel
+    ours = {
+        registry.ARCH_REGISTRY: [archs.SRResNet, archs.ResnetGenerator],
+        registry.LOSS_REGISTRY: [losses.RecogLoss, losses.RecogConsistencyLoss, losses.RecogFeatureLoss],
+        registry.DATASET_REGISTRY: [LabeledImageDataset],
+        registry.MODEL_REGISTRY: [RecogAwareModel],
+    }
+    for target, classes in ours.items():
+        for cls in classes:
+            if cls.__name__ not in target:
+                target.register(cls)

@@ -1,0 +1,43 @@
+"""What several test files need: a fixed seed, and a recognizer that is tiny, smooth and takes images of any size."""
+import pytest
+import torch
+from torch import nn
+
+from ra_plugin.recognizers import ModuleRecognizer
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    torch.manual_seed(0)
+
+
+class TanhNet(nn.Module):
+    """One convolution, tanh, the mean over the pixels, one linear layer: smooth, so that gradcheck holds."""
+
+    def __init__(self, num_classes=4):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, stride=2)
+        self.head = nn.Linear(5, num_classes)
+        with torch.no_grad():
+            self.head.weight.mul_(5)  # answers that differ from image to image
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.conv(x)).mean((2, 3)))
+
+
+@pytest.fixture
+def tiny_recognizer():
+    """``tiny_recognizer(num_classes=4, seed=0)``: a ModuleRecognizer of a TanhNet in float64, new in each call."""
+
+    def build(num_classes=4, seed=0, **kwargs):
+        torch.manual_seed(seed)
+        arguments = {'mean': [0.5, 0.4, 0.3], 'std': [0.2, 0.3, 0.4], **kwargs}
+        return ModuleRecognizer(TanhNet(num_classes).double(), **arguments)
+
+    return build
+
+
+@pytest.fixture
+def images():
+    """Two random images in float64, not square."""
+    return torch.rand(2, 3, 10, 12, dtype=torch.float64)

@@ -1,0 +1,199 @@
+"""Option files that cannot be meant get one clear line, before any folder is made or network built."""
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import ra_plugin  # noqa: F401  (registers)
+from ra_plugin.engine import option_file
+from ra_plugin.engine.loaders import check_classes
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers import build_recognizer
+
+ROOT = Path(__file__).resolve().parents[1]
+NET = 'ra_plugin.recognizers.tiny_nets.TinyVGG'
+RECOGNIZER = {'type': 'ModuleRecognizer', 'module': NET, 'mean': [0.5] * 3, 'std': [0.2] * 3, 'input_size': 32}
+
+
+def base() -> dict:
+    return {
+        'name': 'run', 'model_type': 'SRModel', 'scale': 2, 'num_gpu': 0, 'manual_seed': 0, 'is_train': True,
+        'datasets': {
+            'train': {'name': 'train', 'type': 'LabeledImageDataset', 'dataroot_gt': 'data', 'batch_size_per_gpu': 2,
+                      'num_worker_per_gpu': 0, 'use_shuffle': True, 'degradation': {'type': 'BicubicDownsample', 'scale': 2}},
+            'val': {'name': 'val', 'type': 'LabeledImageDataset', 'dataroot_gt': 'data', 'batch_size_per_gpu': 2,
+                    'degradation': {'type': 'BicubicDownsample', 'scale': 2}}},
+        'network_g': {'type': 'SRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2},
+        'path': {'pretrain_network_g': None, 'strict_load_g': True, 'resume_state': None},
+        'train': {'optim_g': {'type': 'Adam', 'lr': 1e-3}, 'scheduler': {'type': 'MultiStepLR', 'milestones': [9], 'gamma': 0.1},
+                  'total_iter': 2, 'warmup_iter': -1, 'pixel_opt': {'type': 'MSELoss', 'loss_weight': 1.0},
+                  'recog_opt': {'type': 'RecogLoss', 'loss_weight': 0.001, 'recognizer': dict(RECOGNIZER)}},
+        'val': {'val_freq': 2, 'save_img': True, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}},
+                'recognizers': {'vgg': dict(RECOGNIZER)}},
+        'logger': {'print_freq': 1, 'save_checkpoint_freq': 2, 'use_tb_logger': False},
+    }
+
+
+def changed(path: str, value) -> dict:
+    opt = base()
+    node = opt
+    *parents, last = path.split('.')
+    for key in parents:
+        node = node[key]
+    if value is None:
+        del node[last]
+    else:
+        node[last] = value
+    return opt
+
+
+def test_a_right_file_passes():
+    option_file.check_options(base())
+
+
+@pytest.mark.parametrize('path, value, message', [
+    ('train.recog_opt.recognizer.type', 'ModulRecognizer',
+     r"train\.recog_opt\.recognizer\.type: no recognizer 'ModulRecognizer'\. Did you mean 'ModuleRecognizer'\?"),
+    ('train.recog_opt.type', 'RecogLos', r"train\.recog_opt\.type: no recognition loss 'RecogLos'\. Did you mean 'RecogLoss'"),
+    ('train.recog_opt.type', 'L1Loss', r"no recognition loss 'L1Loss'"),
+    ('train.recog_opt.loss_wieght', 1.0, r"train\.recog_opt: unknown key 'loss_wieght'\. Did you mean 'loss_weight'\?"),
+    ('train.recog_opt.loss_weight', '1e-3', r"train\.recog_opt\.loss_weight: '1e-3' is text.*!!float 1e-3"),
+    ('train.optim_g.lr', '1e-4', r"train\.optim_g\.lr: '1e-4' is text"),
+    ('train.recog_opt.loss_weight', [1], r'train\.recog_opt\.loss_weight: expected a number, got \[1\]'),
+    ('train.recog_opt.recognizer', None, r"train\.recog_opt: 'recognizer' is missing"),
+    ('train.recog_opt.recognizer.input_sise', 32, r"unknown key 'input_sise'\. Did you mean 'input_size'\?"),
+    ('train.recog_opts', {}, r"train: unknown key 'recog_opts'\. Did you mean 'recog_opt'\?"),
+    ('recog_opt', {}, r"'recog_opt' belongs under train"),
+    ('val.recogniser', {}, r"val: unknown key 'recogniser'\. Did you mean 'recognizers'\?"),
+    ('train.network_t', {}, r"train: 'network_t' belongs under the top level"),
+    ('datasets.train.degradation.type', 'BicubicDownsampel',
+     r"datasets\.train\.degradation\.type: no degradation 'BicubicDownsampel'\. Did you mean 'BicubicDownsample'\?"),
+    ('datasets.train.degradation.factor', 2, r"datasets\.train\.degradation: unknown key 'factor'"),
+    ('datasets.train.crop_sise', 32, r"datasets\.train: unknown key 'crop_sise'\. Did you mean 'crop_size'\?"),
+    ('datasets.train.type', 'LabelledImageDataset', r"no data set 'LabelledImageDataset'\. Did you mean 'LabeledImageDataset'"),
+    ('datasets.train.type', 'PairedImageDataset', r'RecogLoss needs labels, and PairedImageDataset gives none'),
+    ('network_g.type', 'SRResnet', r"network_g\.type: no architecture 'SRResnet'\. Did you mean 'SRResNet'\?"),
+    ('network_g.num_feats', 4, r"network_g: unknown key 'num_feats'\. Did you mean 'num_feat'\?"),
+    ('model_type', 'SRModl', r"model_type: no model 'SRModl'\. Did you mean 'SRModel'\?"),
+    ('model_type', 'StyleGAN2Model', r'StyleGAN2Model cannot host a recognition loss'),
+    ('train.optim_t', {'type': 'Adam', 'lr': 0.1}, r'train\.optim_t: there is no network_t'),
+    ('val.metrics.psnr.type', 'calculate_psrn', r"no metric 'calculate_psrn'\. Did you mean 'calculate_psnr'\?"),
+    ('val.recognizers.vgg.type', 'Timm', r"val\.recognizers\.vgg\.type: no recognizer 'Timm'"),
+    ('train.log_grad_ratio', 'yes', r'train\.log_grad_ratio: expected true or false'),
+])
+def test_a_wrong_value_is_named(path, value, message):
+    with pytest.raises(OptionError, match=message):
+        option_file.check_options(changed(path, value))
+
+
+def test_a_transformer_without_a_recognition_loss_is_refused():
+    opt = changed('network_t', {'type': 'ResnetGenerator'})
+    del opt['train']['recog_opt']
+    with pytest.raises(OptionError, match=r'network_t: .*Add train\.recog_opt'):
+        option_file.check_options(opt)
+
+
+def test_every_block_of_a_list_is_checked():
+    opt = base()
+    opt['train']['recog_opt'] = [opt['train']['recog_opt'], {'type': 'RecogFeatureLoss'}]
+    with pytest.raises(OptionError, match=r"train\.recog_opt\[1\]: 'recognizer' is missing"):
+        option_file.check_options(opt)
+
+
+def test_labels_must_mean_the_same_to_data_and_recognizer():
+    class Data:
+        num_classes, classes = 12, None
+
+    recognizer = build_recognizer({**RECOGNIZER, 'classes': list('abcdefghij')})
+    with pytest.raises(OptionError, match='12 classes, but .* tells 10 apart'):
+        check_classes(Data, [recognizer], 'train')
+    Data.num_classes, Data.classes = 10, tuple('jihgfedcba')
+    with pytest.raises(OptionError, match='in another order'):
+        check_classes(Data, [recognizer], 'train')
+    Data.classes = tuple('abcdefghij')
+    check_classes(Data, [recognizer], 'train')
+    Data.num_classes, Data.classes = 7, None  # labels are numbers, the highest is 6: ten classes may be meant
+    check_classes(Data, [recognizer], 'train')
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory) -> Path:
+    """A folder with ten classes of two images, and an option file beside it."""
+    root = tmp_path_factory.mktemp('place')
+    rng = np.random.default_rng(0)
+    for label in 'abcdefghij':
+        (root / 'data' / label).mkdir(parents=True)
+        for i in range(2):
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(root / 'data' / label / f'{label}{i}.png')
+    return root
+
+
+def launch(tool: str, opt: dict, place: Path, *flags: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    """Run a tool as a user does, with its experiments below ``place``."""
+    opt = copy.deepcopy(opt)
+    opt.pop('is_train')
+    (place / 'run.yml').write_text(yaml.safe_dump(opt, sort_keys=False))
+    code = ('import sys, pathlib; from ra_plugin.engine import runs; '
+            f'sys.exit(runs.run(runs.{tool}_pipeline, pathlib.Path({str(place)!r})))')
+    return subprocess.run([sys.executable, '-c', code, '-opt', str(place / 'run.yml'), *flags], cwd=cwd or place,
+                          capture_output=True, text=True, timeout=300, env={**__import__('os').environ, 'PYTHONPATH': str(ROOT)})
+
+
+def test_train_resume_and_test_from_another_folder(place, tmp_path):
+    done = launch('train', base(), place, cwd=tmp_path)  # dataroot_gt is relative: found beside the experiments
+    assert done.returncode == 0, done.stderr
+    models = place / 'experiments' / 'run' / 'models'
+    assert {path.name for path in models.iterdir()} == {'net_g_2.pth', 'net_g_latest.pth'}
+    log = next((place / 'experiments' / 'run').glob('train_*.log')).read_text()
+    assert 'l_recog' in log and 'top1_vgg' in log and 'psnr' in log
+
+    opt = base()
+    opt['train']['total_iter'] = 4
+    done = launch('train', opt, place, '--auto_resume', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (models / 'net_g_4.pth').is_file() and (models / 'net_g_2.pth').is_file()
+    assert 'Resuming from epoch' in done.stderr
+
+    opt['datasets'] = {'test': {**opt['datasets']['val'], 'name': 'held-out'}}
+    opt['path']['pretrain_network_g'] = 'experiments/run/models/net_g_4.pth'
+    done = launch('test', opt, place, '--force_yml', 'val:save_img=True', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'top1_vgg' in done.stderr
+    assert len(list((place / 'results' / 'run' / 'visualization' / 'held-out').rglob('*.png'))) == 20
+
+
+def test_a_wrong_file_is_one_line_and_touches_no_run(place):
+    kept = place / 'experiments' / 'mine'
+    kept.mkdir(parents=True)
+    (kept / 'weights').write_text('precious')
+    for path, value in (('train.recog_opt.recognizer.module', f'{NET}x'), ('datasets.train.dataroot_gt', 'nowhere'),
+                        ('datasets.train.batch_size_per_gpu', 50)):
+        opt = changed(path, value)
+        opt['name'] = 'mine'
+        done = launch('train', opt, place)
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert (kept / 'weights').read_text() == 'precious'
+
+
+def test_a_bad_image_in_the_middle_is_one_line_that_names_it(place):
+    bad = place / 'data' / 'c' / 'c1.png'
+    content = bad.read_bytes()
+    for workers in (0, 1):
+        bad.write_bytes(content[:200])
+        opt = changed('datasets.train.num_worker_per_gpu', workers)
+        opt['train']['total_iter'] = 30
+        try:
+            done = launch('train', opt, place)
+        finally:
+            bad.write_bytes(content)
+        assert done.returncode == 2
+        last = done.stderr.strip().splitlines()[-1]
+        assert str(bad) in last and 'Traceback' not in done.stderr
+        log = sorted((place / 'experiments' / 'run').glob('train_*.log'))[-1].read_text()
+        assert 'Traceback' in log

@@ -1,0 +1,59 @@
+"""Training a small recognizer: what is drawn, what is learned, and the shipped weights' own claims."""
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from ra_plugin.checkpoint import read_record
+from ra_plugin.recognizers import build_recognizer, tiny_nets, training
+
+WEIGHTS = Path(training.__file__).resolve().parents[1] / 'weights'
+ROOT = WEIGHTS.parents[1]
+SHIPPED = {'resnet': 'TinyResNet', 'vgg': 'TinyVGG', 'densenet': 'TinyDenseNet', 'mobilenetv2': 'TinyMobileNetV2',
+           'transformer': 'TinyTransformer'}
+
+
+def test_augmentation_shifts_and_flips_each_image_alone():
+    image = torch.arange(3 * 8 * 8, dtype=torch.uint8).view(1, 3, 8, 8).repeat(400, 1, 1, 1)
+    out = training.augment(image, torch.Generator().manual_seed(0), pad=2)
+    kinds = {bytes(v.numpy()) for v in out}
+    assert len(kinds) == 50  # 5 x 5 shifts, flipped or not
+    assert any(torch.equal(v, image[0]) for v in out) and any(torch.equal(v, image[0].flip(2)) for v in out)
+
+
+def test_a_network_learns_and_the_run_repeats():
+    torch.manual_seed(0)
+    labels = torch.arange(256) % 2
+    images = (100 + 100 * labels.view(-1, 1, 1, 1) + torch.randint(0, 40, (256, 3, 32, 32))).to(torch.uint8)
+    weights = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        net = tiny_nets.TinyVGG(2)
+        accuracy = training.train_classifier(net, (images, labels), (images, labels), epochs=2, lr=0.05, batch_size=32,
+                                             log=lambda line: None)
+        assert accuracy == 1
+        weights.append(net.head.weight)
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_shipped_recognizer_reads_as_many_test_images_right_as_its_log_says(name):
+    path = WEIGHTS / f'cifar10_{name}.safetensors'
+    recognizer = build_recognizer({'type': 'ModuleRecognizer', 'module': f'ra_plugin.recognizers.tiny_nets.{SHIPPED[name]}',
+                                   'checkpoint': str(path), 'input_size': 32})
+    claimed = float(re.search(r'test top-1 of the stored weights: ([\d.]+)', path.with_suffix('.log').read_text())[1])
+    assert claimed >= (0.75 if name == 'transformer' else 0.85)
+    assert recognizer.info.classes == tuple(read_record(path)['classes'])
+
+    images, labels, classes = training.read_class_folders(ROOT / 'datasets' / 'cifar10' / 'test')
+    assert tuple(classes) == recognizer.info.classes
+    sample = slice(None, None, 5)  # 2,000 of the 10,000
+    right = [recognizer.predict(part.float() / 255)['labels'][:, 0] == label
+             for part, label in zip(images[sample].split(250), labels[sample].split(250))]
+    share = torch.cat(right).float().mean().item()
+    assert abs(share - claimed) < 4 * (claimed * (1 - claimed) / 2000) ** 0.5
+
+
+def test_shipped_weights_stay_small():
+    assert sum(path.stat().st_size for path in WEIGHTS.glob('*.safetensors')) <= 8 * 2 ** 20

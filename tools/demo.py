@@ -1,0 +1,25 @@
+"""Train three networks on CIFAR-10 and compare how well recognizers read their images; about ten minutes on two cores."""
+import argparse
+import sys
+from pathlib import Path
+
+from ra_plugin.engine.demo import run_demo
+
+
+def main() -> int:
+    root = Path(__file__).resolve().parents[1]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--num-images', type=int, help='score fewer images; default: all')
+    parser.add_argument('--split', choices=['test', 'val'], default='test', help='val is for choosing settings')
+    parser.add_argument('--out', type=Path, default=root / 'results' / 'demo')
+    args = parser.parse_args()
+    if not (root / 'datasets' / 'cifar10' / 'complete').is_file():
+        print('demo: no data. Run: python tools/prepare_data.py cifar10', file=sys.stderr)
+        return 2
+    run_demo(root, args.out, args.seed, args.num_images, args.split)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,40 @@
+#!/bin/sh
+# Make a virtual environment with this package and what it needs, in the versions of constraints.txt.
+# Usage: sh tools/setup_venv.sh PYTHON FOLDER
+set -eu
+python=$1
+venv=$2
+cd "$(dirname "$0")/.."
+
+# BasicSR's build fails on 3.13
+"$python" - <<'EOF'
+import sys
+if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+    sys.exit(f'ra_plugin: Python 3.10, 3.11 or 3.12 is needed, this is {sys.version.split()[0]}. '
+             'Name another: make PYTHON=python3.12 ...')
+EOF
+
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then  # Debian keeps them in a package of their own
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    echo "The module venv is missing; installing Debian's python$version-venv."
+    if [ "$(id -u)" = 0 ]; then root=; else root=sudo; fi
+    { $root apt-get update && $root apt-get install -y "python$version-venv"; } ||
+        { echo "Install it with: sudo apt-get install python$version-venv" >&2; exit 1; }
+fi
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+
+pip() {
+    PIP_CONSTRAINT=constraints.txt "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+}
+echo 'Installing PyTorch (some GB; this takes a few minutes) ...'
+pip setuptools wheel torch torchvision
+echo 'Installing BasicSR ...'
+pip --no-build-isolation basicsr  # its build asks for torch: isolated, it would install PyTorch once more
+echo 'Installing ra_plugin ...'
+pip --no-build-isolation -e '.[test]'
+
+# opencv-python, which BasicSR asks for, needs a graphics library that servers lack; the headless build does not
+if ! "$venv/bin/python" -c 'import cv2' 2>/dev/null; then
+    pip --force-reinstall --no-deps opencv-python-headless
+    "$venv/bin/python" -c 'import cv2'
+fi
