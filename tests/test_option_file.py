@@ -77,6 +77,10 @@ def test_a_right_file_passes():
     ('datasets.train.crop_sise', 32, r"datasets\.train: unknown key 'crop_sise'\. Did you mean 'crop_size'\?"),
     ('datasets.train.type', 'LabelledImageDataset', r"no data set 'LabelledImageDataset'\. Did you mean 'LabeledImageDataset'"),
     ('datasets.train.type', 'PairedImageDataset', r'RecogLoss needs labels, and PairedImageDataset gives none'),
+    ('train.recog_opt.reduction', 'none', r"reduction: training needs one number"),
+    ('datasets.val.type', 'PairedImageDataset', r'val\.recognizers: judging needs labels, and datasets\.val'),
+    ('datasets.train', None, r"datasets: 'train' is missing.*tools/test\.py"),
+    ('train', None, r"option file: 'train' is missing"),
     ('network_g.type', 'SRResnet', r"network_g\.type: no architecture 'SRResnet'\. Did you mean 'SRResNet'\?"),
     ('network_g.num_feats', 4, r"network_g: unknown key 'num_feats'\. Did you mean 'num_feat'\?"),
     ('model_type', 'SRModl', r"model_type: no model 'SRModl'\. Did you mean 'SRModel'\?"),
@@ -96,6 +100,30 @@ def test_a_transformer_without_a_recognition_loss_is_refused():
     del opt['train']['recog_opt']
     with pytest.raises(OptionError, match=r'network_t: .*Add train\.recog_opt'):
         option_file.check_options(opt)
+
+
+def test_reading_an_option_file_runs_no_code(tmp_path, monkeypatch):
+    file = tmp_path / 'evil.yml'
+    file.write_text('name: !!python/object/apply:os.mkdir ["%s"]\n' % (tmp_path / 'made'))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file)])
+    with pytest.raises(OptionError, match='could not determine a constructor'):
+        option_file.parse_options(tmp_path, is_train=True)
+    assert not (tmp_path / 'made').exists()
+
+
+def test_a_users_own_recognizer_is_found_through_custom_imports(tmp_path, monkeypatch):
+    (tmp_path / 'my_recognizers.py').write_text(
+        'from ra_plugin.recognizers import ModuleRecognizer\n'
+        'from ra_plugin.registry import RECOGNIZER_REGISTRY\n'
+        '@RECOGNIZER_REGISTRY.register\nclass MyRecognizer(ModuleRecognizer):\n    pass\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    opt = changed('train.recog_opt.recognizer.type', 'MyRecognizer')
+    opt.pop('is_train')
+    opt['custom_imports'] = ['my_recognizers']
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump(opt))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(tmp_path / 'run.yml')])
+    parsed, _ = option_file.parse_options(tmp_path, is_train=True)
+    assert parsed['model_type'] == 'RecogAwareModel' and parsed['base_model_type'] == 'SRModel'
 
 
 def test_every_block_of_a_list_is_checked():

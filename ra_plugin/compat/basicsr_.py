@@ -6,14 +6,16 @@ import os
 import sys
 import types
 import weakref
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
+import yaml
 from basicsr.data import degradations, prefetch_dataloader
 from basicsr.losses.basic_loss import PerceptualLoss
 from basicsr.models import base_model, realesrgan_model, realesrnet_model
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import file_client, img_process_util
+from basicsr.utils import file_client, img_process_util, options
 from basicsr.utils.registry import MODEL_REGISTRY
 
 from ra_plugin.compat import replace
@@ -31,6 +33,7 @@ def apply() -> None:
     shared_lmdb()
     prefetch_errors()
     local_rank()
+    safe_yaml()
 
 
 def jpeg_quality() -> None:
@@ -229,3 +232,21 @@ def local_rank() -> None:
 
     for name in ('basicsr.train', 'basicsr.test'):  # imported by name
         importlib.import_module(name).parse_options = parse_options
+
+
+def safe_yaml() -> None:
+    """Option files are read with PyYAML's full loader, for which ``!!python/object/apply`` runs any function.
+
+    An option file from somewhere else must not run code by being read. The safe loader knows every tag of a plain YAML
+    file, ``!!float`` among them; files that BasicSR ships read the same.
+    """
+
+    class OrderedSafeLoader(yaml.SafeLoader):
+        pass
+
+    OrderedSafeLoader.add_constructor(
+        yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, lambda loader, node: OrderedDict(loader.construct_pairs(node)))
+
+    @replace(options, 'ordered_yaml')
+    def ordered_yaml(original):
+        return OrderedSafeLoader, original()[1]

@@ -13,7 +13,7 @@ from pathlib import Path
 from ra_plugin.options import OptionError, suggestion
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
-RELATIVE = 'Paths are relative to the folder in which Python was started.'
+RELATIVE = 'A relative path is looked up in the current folder, then in the one that holds tools/.'
 
 Entry = tuple[str, int | str]  # path or lmdb key, relative to dataroot_gt; label as a number or as the class's name
 

@@ -1,5 +1,4 @@
 """Data loaders for a run: BasicSR's for training, batched ones for validation, and what must hold between both and R."""
-import math
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -27,7 +26,7 @@ def build_train_loader(opt: Mapping) -> tuple[DataLoader, EnlargedSampler, int]:
     sampler = EnlargedSampler(dataset, opt['world_size'], opt['rank'], ratio)
     loader = build_dataloader(dataset, dataset_opt, num_gpu=opt['num_gpu'], dist=opt['dist'], sampler=sampler,
                               seed=opt['manual_seed'])
-    return loader, sampler, math.ceil(len(dataset) * ratio / batch)
+    return loader, sampler, len(loader)
 
 
 def build_val_loaders(opt: Mapping) -> list[DataLoader]:

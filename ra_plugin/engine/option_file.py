@@ -1,4 +1,5 @@
 """Read a BasicSR option file, and refuse what cannot be meant before any folder is made or network built."""
+import importlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 # The keys that this package reads, and where: a slip in one of them would otherwise be silently ignored.
 _OURS = {
-    '': {'network_t'},
+    '': {'network_t', 'custom_imports'},
     'train': {'recog_opt', 'log_grad_ratio', 'optim_t', 'scheduler_t'},
     'val': {'recognizers'},
 }
@@ -43,6 +44,8 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
         raise OptionError(f'option file: the key {error} is missing.') from None
     opt['root_path'] = str(root)
     _resolve_paths(opt, Path(root))
+    for module in opt.get('custom_imports') or ():  # a user's own recognizers, losses, architectures register themselves
+        importlib.import_module(module)
     check_options(opt)
     if opt['model_type'] != 'RecogAwareModel' and _is_recognition_aware(opt):
         opt['base_model_type'], opt['model_type'] = opt['model_type'], 'RecogAwareModel'
@@ -67,6 +70,12 @@ def check_options(opt: Mapping[str, Any]) -> None:
             if other and key not in known:
                 raise OptionError(f"{place or 'option file'}: '{key}' belongs under {other[0] or 'the top level'}.")
 
+    for key in ('name', 'model_type', 'datasets', 'network_g', 'path', *(('train', 'logger') if opt.get('is_train') else ())):
+        if key not in opt:
+            raise OptionError(f"option file: '{key}' is missing.")
+    if opt.get('is_train') and 'train' not in opt['datasets']:
+        raise OptionError("datasets: 'train' is missing. To score a trained network: python tools/test.py")
+
     model_type = opt.get('base_model_type') or opt.get('model_type')
     model = _registered(registry.MODEL_REGISTRY, model_type, 'model_type', 'model')
     if _is_recognition_aware(opt) or opt['model_type'] == 'RecogAwareModel':
@@ -79,6 +88,9 @@ def check_options(opt: Mapping[str, Any]) -> None:
         cls = _registered(registry.DATASET_REGISTRY, dataset.get('type'), f'{where}.type', 'data set')
         if hasattr(cls, 'check_options'):
             cls.check_options(dataset, where)
+        if phase != 'train' and (opt.get('val') or {}).get('recognizers') and _has_no_labels(dataset):
+            raise OptionError(f'val.recognizers: judging needs labels, and {where} ({dataset["type"]}) gives none. Use '
+                              'type: LabeledImageDataset.')
     train_opt, val_opt = opt.get('train') or {}, opt.get('val') or {}
     check_type(train_opt.get('log_grad_ratio'), bool | None, 'train.log_grad_ratio')
     for where, block in _numbered('train.recog_opt', train_opt.get('recog_opt')):
@@ -129,10 +141,18 @@ def _check_loss(block: Any, where: str, opt: Mapping) -> None:
     arguments = {key: value for key, value in block.items() if key != 'type'}
     check_arguments(cls, arguments, where)
     cls.check_options(arguments, where)
+    if block.get('reduction') == 'none':
+        raise OptionError(f"{where}.reduction: training needs one number; 'none' is for use from Python. Use mean or sum.")
     dataset = opt['datasets'].get('train') or {}
-    if cls.needs == 'label' and str(dataset.get('type')).startswith('Paired'):
+    if cls.needs == 'label' and _has_no_labels(dataset):
         raise OptionError(f'{where}: {block["type"]} needs labels, and {dataset["type"]} gives none. Use '
                           'LabeledImageDataset for datasets.train, or RecogConsistencyLoss, which needs none.')
+
+
+def _has_no_labels(dataset: Mapping) -> bool:
+    """Whether this is one of BasicSR's own data sets; of a user's own nobody knows before it is built."""
+    cls = registry.DATASET_REGISTRY.get(dataset['type']) if dataset else None
+    return cls is not None and cls.__module__.startswith('basicsr.')
 
 
 def _numbered(where: str, blocks: Any) -> list[tuple[str, Any]]:
