@@ -13,8 +13,9 @@ FITS = [
     ('l1', Literal['l1', 'l2']), (3, Literal['model'] | int), ('model', Literal['model'] | int | None),
     ([1, 2], Sequence[int]), ((1, 2), Sequence[int]), ([], Sequence[int]), ([1, 2.5], Sequence[float]),
     ([[1], [2, 3]], Sequence[Sequence[int]]), ([{'a': 1}], Sequence[Mapping[str, Any]]),
-    ([1], list[int]), ((1, 2), tuple[int, ...]), ([1], list), ({'a': 1}, Mapping[str, Any]), (OrderedDict(a=1), Mapping), ({'a': 1}, dict),
-    ('x', str | Mapping), (2, Optional[int]), (2, Union[str, int]), (object(), Any),
+    ([1], list[int]), ((1, 2), tuple[int, ...]), ([1], list), ({'a': 1}, Mapping[str, Any]),
+    (OrderedDict(a=1), Mapping),
+    ({'a': 1}, dict), ('x', str | Mapping), (2, Optional[int]), (2, Union[str, int]), (object(), Any),
 ]
 MISFITS = [
     ('a', float, "expected a number, got 'a'."),

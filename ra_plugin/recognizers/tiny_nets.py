@@ -2,7 +2,7 @@
 
 They exist so that the demo can show transfer between unlike recognizers: residual (He et al., 2016), plain (Simonyan
 and Zisserman, 2015), densely connected (Huang et al., 2017), inverted residual (Sandler et al., 2018), and attention
-over a convolutional stem (Hassani et al., 2021). All downsample early, so that a training epoch costs about two minutes.
+over a convolutional stem (Hassani et al., 2021). All downsample early, so that a training epoch takes two minutes.
 
 Each takes normalized images ``(N, 3, H, W)`` and returns logits ``(N, num_classes)``; ``head`` is the last layer.
 """

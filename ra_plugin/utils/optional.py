@@ -2,14 +2,8 @@
 import importlib
 from types import ModuleType
 
-# import name -> (what pip installs, extra of this package that brings it)
-_PACKAGES = {
-    'timm': ('timm>=1.0', 'timm'),
-    'torchvision': ('torchvision', ''),
-    'basicsr': ('basicsr>=1.4.2', ''),
-    'safetensors': ('safetensors', ''),
-    'lmdb': ('lmdb', ''),
-}
+# import name -> what pip installs, where the two differ or a version matters
+_REQUIREMENTS = {'timm': 'timm>=1.0', 'basicsr': 'basicsr>=1.4.2'}
 
 
 def require(name: str, needed_by: str) -> ModuleType:
@@ -24,7 +18,6 @@ def require(name: str, needed_by: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != package:
             raise  # the package is there; something that it imports is not
-        requirement, extra = _PACKAGES.get(package, (package, ''))
-        target = f'ra_plugin[{extra}]' if extra else requirement
+        requirement = _REQUIREMENTS.get(package, package)
         raise ImportError(f'{needed_by} needs {requirement}, which is not installed. '
-                          f'Install it with: pip install "{target}"') from None
+                          f'Install it with: pip install "{requirement}"') from None

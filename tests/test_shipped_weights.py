@@ -1,4 +1,4 @@
-"""Training a small recognizer: what is drawn, what is learned, and the shipped weights' own claims."""
+"""The shipped recognizers: as accurate as their logs say, and as small as promised."""
 import re
 from pathlib import Path
 
@@ -6,35 +6,12 @@ import pytest
 import torch
 
 from ra_plugin.checkpoint import read_record
-from ra_plugin.recognizers import build_recognizer, tiny_nets, training
+from ra_plugin.recognizers import build_recognizer, training
 
 WEIGHTS = Path(training.__file__).resolve().parents[1] / 'weights'
 ROOT = WEIGHTS.parents[1]
 SHIPPED = {'resnet': 'TinyResNet', 'vgg': 'TinyVGG', 'densenet': 'TinyDenseNet', 'mobilenetv2': 'TinyMobileNetV2',
            'transformer': 'TinyTransformer'}
-
-
-def test_augmentation_shifts_and_flips_each_image_alone():
-    image = torch.arange(3 * 8 * 8, dtype=torch.uint8).view(1, 3, 8, 8).repeat(400, 1, 1, 1)
-    out = training.augment(image, torch.Generator().manual_seed(0), pad=2)
-    kinds = {bytes(v.numpy()) for v in out}
-    assert len(kinds) == 50  # 5 x 5 shifts, flipped or not
-    assert any(torch.equal(v, image[0]) for v in out) and any(torch.equal(v, image[0].flip(2)) for v in out)
-
-
-def test_a_network_learns_and_the_run_repeats():
-    torch.manual_seed(0)
-    labels = torch.arange(256) % 2
-    images = (100 + 100 * labels.view(-1, 1, 1, 1) + torch.randint(0, 40, (256, 3, 32, 32))).to(torch.uint8)
-    weights = []
-    for _ in range(2):
-        torch.manual_seed(0)
-        net = tiny_nets.TinyVGG(2)
-        accuracy = training.train_classifier(net, (images, labels), (images, labels), epochs=2, lr=0.05, batch_size=32,
-                                             log=lambda line: None)
-        assert accuracy == 1
-        weights.append(net.head.weight)
-    assert torch.equal(*weights)
 
 
 @pytest.mark.parametrize('name', SHIPPED)
