@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from ra_plugin.checkpoint import load_weights
 from ra_plugin.recognizers import tiny_nets, training
 
 
@@ -17,6 +18,7 @@ def main() -> None:
     parser.add_argument('arch', help='a class of ra_plugin.recognizers.tiny_nets')
     parser.add_argument('--data', type=Path, required=True, help='folder with train/, val/ and test/ class folders')
     parser.add_argument('--out', type=Path, required=True, help='the .safetensors file; the log gets the suffix .log')
+    parser.add_argument('--init', type=Path, help='go on from these weights, with a schedule of its own')
     parser.add_argument('--epochs', type=int, default=8)
     parser.add_argument('--lr', type=float, default=0.2, help='peak learning rate')
     parser.add_argument('--optimizer', choices=['SGD', 'AdamW'], default='SGD')
@@ -36,6 +38,9 @@ def main() -> None:
     images, labels, classes = training.read_class_folders(args.data / 'train')
     val = training.read_class_folders(args.data / 'val')[:2]
     net = getattr(tiny_nets, args.arch)(num_classes=len(classes))
+    if args.init:
+        load_weights(net, args.init, 'train_recognizer')
+        lines[:0] = [*args.init.with_suffix('.log').read_text().splitlines(), '', f'Then, from {args.init.name}:']
     log(f'parameters: {sum(p.numel() for p in net.parameters())}')
     training.train_classifier(net, (images, labels), val, epochs=args.epochs, lr=args.lr, optimizer=args.optimizer,
                               weight_decay=args.weight_decay, seed=args.seed, log=log)

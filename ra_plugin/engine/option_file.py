@@ -3,7 +3,7 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from basicsr.utils import registry
@@ -19,6 +19,7 @@ _OURS = {
     '': {'network_t', 'custom_imports'},
     'train': {'recog_opt', 'log_grad_ratio', 'optim_t', 'scheduler_t'},
     'val': {'recognizers'},
+    'logger': {'console_level'},
 }
 _TEXT_KEYS = {'name', 'type', 'suffix'}  # may look like numbers
 _PATH_KEYS = ('dataroot_', 'meta_info', 'checkpoint', 'pretrain_network_', 'resume_state', 'classes')
@@ -93,6 +94,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
                               'type: LabeledImageDataset.')
     train_opt, val_opt = opt.get('train') or {}, opt.get('val') or {}
     check_type(train_opt.get('log_grad_ratio'), bool | None, 'train.log_grad_ratio')
+    check_type((opt.get('logger') or {}).get('console_level'), Literal['debug', 'info', 'warning', 'error'] | None,
+               'logger.console_level')
     for where, block in _numbered('train.recog_opt', train_opt.get('recog_opt')):
         _check_loss(block, where, opt)
     for name, block in (val_opt.get('recognizers') or {}).items():

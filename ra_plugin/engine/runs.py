@@ -4,26 +4,22 @@ BasicSR's own ``train_pipeline`` builds folders before it looks at the options a
 this is the same sequence on the same parts, with the order changed.
 """
 import datetime
-import logging
 import os
 import sys
 import time
 from collections.abc import Callable
-from logging.handlers import MemoryHandler
 from pathlib import Path
 
 import torch
 from basicsr import train as basicsr_train
 from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.models import build_model
-from basicsr.utils import (AvgTimer, MessageLogger, get_env_info, get_root_logger, get_time_str, make_exp_dirs,
-                           mkdir_and_rename)
-from basicsr.utils.logger import initialized_logger
-from basicsr.utils.options import copy_opt_file, dict2str
-from tqdm.contrib.logging import logging_redirect_tqdm
+from basicsr.utils import AvgTimer, MessageLogger, make_exp_dirs, mkdir_and_rename
+from basicsr.utils.options import copy_opt_file
 
 from ra_plugin.engine.loaders import build_train_loader, build_val_loaders, check_classes
 from ra_plugin.engine.option_file import parse_options
+from ra_plugin.engine.run_log import RunLog
 from ra_plugin.options import OptionError
 from ra_plugin.utils.progress import progress
 
@@ -53,7 +49,7 @@ def train_pipeline(root: Path) -> None:
     opt, args = parse_options(root, is_train=True)
     torch.backends.cudnn.benchmark = True
     resume_state = basicsr_train.load_resume_state(opt)
-    with _RunLog(opt, 'train') as log:
+    with RunLog(opt, 'train') as log:
         logger = log.logger
         train_loader, sampler, epoch_length = build_train_loader(opt)
         val_loaders = build_val_loaders(opt)
@@ -83,7 +79,7 @@ def _train(opt, model, train_loader, sampler, epoch_length, val_loaders, resume_
     message = MessageLogger(opt, current_iter, tb_logger)
     prefetcher = _prefetcher(train_loader, opt)
     data_timer, iter_timer, started = AvgTimer(), AvgTimer(), time.time()
-    with logging_redirect_tqdm([logger]), progress(desc=opt['name'], total=total_iter, unit='iter') as bar:
+    with progress(desc=opt['name'], total=total_iter, unit='iter') as bar:
         bar.update(current_iter)
         while current_iter < total_iter:
             sampler.set_epoch(epoch)
@@ -122,7 +118,7 @@ def test_pipeline(root: Path) -> None:
     """Restore and score every data set of the option file on the command line."""
     opt, _ = parse_options(root, is_train=False)
     torch.backends.cudnn.benchmark = True
-    with _RunLog(opt, 'test') as log:
+    with RunLog(opt, 'test') as log:
         loaders = build_val_loaders(opt)
         model = build_model(opt)
         _check_recognizers(model, loaders)
@@ -139,58 +135,6 @@ def _check_recognizers(model, loaders: list) -> None:
     for loader in loaders:
         training = loader.dataset.opt['phase'] == 'train'
         check_classes(loader.dataset, used if training else judges, f'datasets: {loader.dataset.opt["name"]}')
-
-
-class _RunLog:
-    """BasicSR's logger for one run; what is said before the run has its folder is kept, and written once it has."""
-
-    def __init__(self, opt: dict, phase: str):
-        self.opt, self.phase = opt, phase
-        self.logger = logging.getLogger('basicsr')
-        self.file: logging.FileHandler | None = None
-        self.buffer = MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
-
-    def __enter__(self) -> '_RunLog':
-        self._reset()
-        get_root_logger()  # with BasicSR's console handler; on ranks above 0 for errors alone
-        if self.opt['rank'] == 0:
-            self.logger.setLevel(logging.INFO)
-        for handler in self.logger.handlers:
-            handler.setLevel(logging.WARNING)
-        self.logger.addHandler(self.buffer)
-        self.logger.info(get_env_info())
-        self.logger.info(dict2str(self.opt))
-        return self
-
-    def open(self) -> None:
-        """The run has begun: to its file goes everything, to the console what ``logger.console_level`` asks for."""
-        if self.opt['rank']:
-            return
-        self.logger.removeHandler(self.buffer)
-        console_level = str((self.opt.get('logger') or {}).get('console_level', 'info')).upper()
-        for handler in self.logger.handlers:
-            handler.setLevel(console_level)
-        path = os.path.join(self.opt['path']['log'], f'{self.phase}_{self.opt["name"]}_{get_time_str()}.log')
-        self.file = file = logging.FileHandler(path, encoding='utf-8')
-        file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s: %(message)s'))
-        self.logger.addHandler(file)
-        for record in self.buffer.buffer:
-            for handler in self.logger.handlers:
-                shown = handler is not file and record.levelno >= logging.WARNING
-                if record.levelno >= handler.level and not shown:
-                    handler.handle(record)
-
-    def __exit__(self, kind, error, traceback) -> None:
-        if error is not None and self.file is not None:
-            self.file.handle(self.logger.makeRecord('basicsr', logging.ERROR, '', 0, 'Stopped.', (), (kind, error, traceback)))
-        self._reset()
-
-    def _reset(self) -> None:
-        """Leave no handler behind: several runs in one process must not write into one another's files."""
-        for handler in list(self.logger.handlers):
-            self.logger.removeHandler(handler)
-            handler.close()
-        initialized_logger.pop('basicsr', None)
 
 
 def _prefetcher(loader, opt: dict):
