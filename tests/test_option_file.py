@@ -1,5 +1,6 @@
 """Option files that cannot be meant get one clear line, before any folder is made or network built."""
 import copy
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -169,7 +170,7 @@ def launch(tool: str, opt: dict, place: Path, *flags: str, cwd: Path | None = No
     code = ('import sys, pathlib; from ra_plugin.engine import runs; '
             f'sys.exit(runs.run(runs.{tool}_pipeline, pathlib.Path({str(place)!r})))')
     return subprocess.run([sys.executable, '-c', code, '-opt', str(place / 'run.yml'), *flags], cwd=cwd or place,
-                          capture_output=True, text=True, timeout=300, env={**__import__('os').environ, 'PYTHONPATH': str(ROOT)})
+                          capture_output=True, text=True, timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)})
 
 
 def test_train_resume_and_test_from_another_folder(place, tmp_path):
@@ -225,3 +226,21 @@ def test_a_bad_image_in_the_middle_is_one_line_that_names_it(place):
         assert 'data/c/c1.png' in last and 'Traceback' not in done.stderr
         log = sorted((place / 'experiments' / 'run').glob('train_*.log'))[-1].read_text()
         assert 'Traceback' in log
+
+
+def test_two_processes_train_and_validate_a_network_with_batch_norm(place):
+    """Rank 0 validates while rank 1 goes on: nothing in that may wait for the other."""
+    opt = base()
+    opt['name'], opt['train']['total_iter'], opt['val']['val_freq'] = 'ddp', 4, 2
+    script = place / 'ddp.py'
+    script.write_text('import sys, pathlib\nfrom ra_plugin.engine import runs\n'
+                      f'sys.exit(runs.run(runs.train_pipeline, pathlib.Path({str(place)!r})))\n')
+    opt.pop('is_train')
+    (place / 'ddp.yml').write_text(yaml.safe_dump(opt, sort_keys=False))
+    done = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--rdzv-backend', 'c10d',
+                           '--rdzv-endpoint', '127.0.0.1:0', str(script), '-opt', str(place / 'ddp.yml'),
+                           '--launcher', 'pytorch'], cwd=place, capture_output=True, text=True, timeout=300,
+                          env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+    assert done.returncode == 0, done.stderr[-3000:]
+    log = next((place / 'experiments' / 'ddp').glob('train_*.log')).read_text()
+    assert log.count('top1_vgg') >= 2 and 'l_recog' in log

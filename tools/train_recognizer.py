@@ -29,7 +29,8 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    lines = [f'{key}: {value}' for key, value in vars(args).items()] + [f'torch: {torch.__version__}']
+    settings = {**vars(args), 'out': args.out.name, 'init': args.init and args.init.name, 'torch': torch.__version__}
+    lines = [f'{key}: {value}' for key, value in settings.items()]
 
     def log(line: str) -> None:
         print(line, flush=True)

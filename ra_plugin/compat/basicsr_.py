@@ -17,6 +17,7 @@ from basicsr.models import base_model, realesrgan_model, realesrnet_model
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import file_client, img_process_util, options
 from basicsr.utils.registry import MODEL_REGISTRY
+from torch.nn.parallel import DistributedDataParallel
 
 from ra_plugin.compat import replace
 from ra_plugin.options import suggestion
@@ -34,6 +35,7 @@ def apply() -> None:
     prefetch_errors()
     local_rank()
     safe_yaml()
+    validation_under_ddp()
 
 
 def jpeg_quality() -> None:
@@ -250,3 +252,20 @@ def safe_yaml() -> None:
     @replace(options, 'ordered_yaml')
     def ordered_yaml(original):
         return OrderedSafeLoader, original()[1]
+
+
+def validation_under_ddp() -> None:
+    """Only rank 0 validates, through DDP's ``forward``, which for networks with buffers talks to the other ranks.
+
+    They are in their next training step by then: with batch norm the run dies or hangs. While validating, the networks
+    are taken out of DDP; inert without it.
+    """
+
+    @replace(BaseModel, 'validation')
+    def validation(original, self, *args, **kwargs):
+        wrapped = {name: net for name, net in vars(self).items() if isinstance(net, DistributedDataParallel)}
+        vars(self).update({name: net.module for name, net in wrapped.items()})
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            vars(self).update(wrapped)

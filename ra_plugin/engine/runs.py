@@ -79,7 +79,7 @@ def _train(opt, model, train_loader, sampler, epoch_length, val_loaders, resume_
     message = MessageLogger(opt, current_iter, tb_logger)
     prefetcher = _prefetcher(train_loader, opt)
     data_timer, iter_timer, started = AvgTimer(), AvgTimer(), time.time()
-    with progress(desc=opt['name'], total=total_iter, unit='iter') as bar:
+    with progress(desc=opt['name'], total=total_iter, unit='iter', disable=opt['rank'] > 0) as bar:
         bar.update(current_iter)
         while current_iter < total_iter:
             sampler.set_epoch(epoch)
