@@ -3,16 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow setup data clean
+.PHONY: demo test setup data clean
 
 demo: data  ## Train plain, recognition-aware and unsupervised networks on CIFAR-10 and compare them.
 	$(BIN)/python tools/demo.py
 
-test: data  ## All tests but the slow ones.
-	$(BIN)/python -m pytest -m "not slow"
-
-test-slow: data  ## Tests that take minutes.
-	$(BIN)/python -m pytest -m slow
+test: data  ## All tests.
+	$(BIN)/python -m pytest
 
 setup: $(VENV)/ready
 

@@ -1,5 +1,7 @@
 """The arrows of the design point one way; read from the source, not from what happens to be imported."""
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,23 @@ def test_only_compat_changes_other_packages():
 def test_the_check_for_changed_packages_sees_one(tmp_path):
     (tmp_path / 'patch.py').write_text('import torch.nn as nn\nnn.Linear.forward = None\nsetattr(nn, "x", 1)\n')
     assert list(assigned_elsewhere(tmp_path / 'patch.py')) == ['patch.py:2', 'patch.py:3']
+
+
+def test_import_needs_no_more_than_torch_and_basicsr():
+    code = (
+        'import sys\n'
+        'class Absent:\n'
+        '    def find_spec(self, name, path=None, target=None):\n'
+        '        if name.partition(".")[0] in ("timm", "safetensors", "addict", "matplotlib", "mmcv", "mmdet", "onnx"):\n'
+        '            raise ModuleNotFoundError(f"No module named {name!r}", name=name)\n'
+        'sys.meta_path.insert(0, Absent())\n'
+        'import ra_plugin\n'
+        'from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY\n'
+        'assert "RecogLoss" in LOSS_REGISTRY and "RecogAwareModel" in MODEL_REGISTRY\n'
+        'try:\n'
+        '    ra_plugin.build_recognizer({"type": "TimmRecognizer", "model_name": "resnet18", "pretrained": True})\n'
+        'except ImportError as error:\n'
+        '    print(error)\n')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300, cwd=ROOT.parent)
+    assert done.returncode == 0, done.stderr
+    assert 'pip install "timm>=1.0"' in done.stdout
