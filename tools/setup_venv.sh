@@ -24,10 +24,10 @@ fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 
 pip() {
-    PIP_CONSTRAINT=constraints.txt "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$@"
 }
 echo 'Installing PyTorch (some GB; this takes a few minutes) ...'
-pip setuptools wheel torch torchvision
+pip setuptools wheel cython torch torchvision  # BasicSR's build asks for the first three, too
 echo 'Installing BasicSR ...'
 pip --no-build-isolation basicsr  # its build asks for torch: isolated, it would install PyTorch once more
 echo 'Installing ra_plugin ...'
