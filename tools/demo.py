@@ -12,12 +12,13 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--num-images', type=int, default=5000, help='evenly spaced over the split. Default: 5000')
     parser.add_argument('--split', choices=['test', 'val'], default='test', help='val is for choosing settings')
+    parser.add_argument('--skip-training', action='store_true', help='score the networks of the last run')
     parser.add_argument('--out', type=Path, default=root / 'results' / 'demo')
     args = parser.parse_args()
     if not (root / 'datasets' / 'cifar10' / 'complete').is_file():
         print('demo: no data. Run: python tools/prepare_data.py cifar10', file=sys.stderr)
         return 2
-    run_demo(root, args.out, args.seed, args.num_images, args.split)
+    run_demo(root, args.out, args.seed, args.num_images, args.split, train=not args.skip_training)
     return 0
 
 

@@ -29,7 +29,8 @@ RECOGNIZERS = {'resnet': 'TinyResNet', 'vgg': 'TinyVGG', 'densenet': 'TinyDenseN
 SOURCE = 'resnet'  # the one that the option files use as the loss
 
 
-def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None, split: str = 'test') -> dict:
+def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None, split: str = 'test',
+             train: bool = True) -> dict:
     """Train three networks on CIFAR-10 x2, score them and write ``results.json``, ``table.md`` and ``images.png``.
 
     Args:
@@ -38,13 +39,14 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
         seed: Of the weights' start and the order of the data, the same for the three networks.
         num_images: Score that many images, evenly spaced over the split. Default: all.
         split: ``'test'``, or ``'val'`` for choosing settings.
+        train: Whether to train; else the networks of the last run are scored.
 
     Returns:
         What ``results.json`` holds.
     """
     started = time.time()
     options = {name: root / 'options' / 'demo' / f'{prefix}_srresnet_x2_cifar10.yml' for name, prefix in OPTIONS.items()}
-    for name, path in options.items():
+    for name, path in options.items() if train else ():
         print(f'\n== Training: {name} ({path.relative_to(root)})', flush=True)
         subprocess.run([sys.executable, root / 'tools' / 'train.py', '-opt', path,
                         '--force_yml', f'manual_seed={seed}'], check=True)
@@ -61,7 +63,7 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     scores = evaluate(batches, processings, recognizers)
 
     results = {
-        'command': f'python tools/demo.py --seed {seed}', 'seed': seed, 'split': split,
+        'command': f'python tools/demo.py --seed {seed} --num-images {count} --split {split}', 'seed': seed, 'split': split,
         'options': {name: yaml.safe_load(path.read_text()) for name, path in options.items()},
         'versions': {'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__,
                      'torchvision': torchvision.__version__},
