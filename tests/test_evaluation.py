@@ -80,7 +80,8 @@ def test_pairing_makes_the_interval_tighter():
 
 @pytest.fixture
 def scores():
-    recognizers = {name: build_recognizer({'type': 'ModuleRecognizer', 'module': f'ra_plugin.recognizers.tiny_nets.{net}',
+    recognizers = {name: build_recognizer({'type': 'ModuleRecognizer',
+                                           'module': f'ra_plugin.recognizers.tiny_nets.{net}',
                                            'mean': [0.5] * 3, 'std': [0.2] * 3}) for name, net in
                    (('resnet', 'TinyResNet'), ('vgg', 'TinyVGG'))}
     batches = [{'lq': torch.rand(4, 3, 16, 16), 'gt': torch.rand(4, 3, 32, 32), 'label': torch.randint(0, 10, (4,))}
@@ -126,8 +127,8 @@ def test_comparison_tables_and_pictures(scores, tmp_path):
         if rule == 'plain wrong, RA right':
             assert scores['RA'].right['vgg'][index] and not scores['plain'].right['vgg'][index]
     images = np.zeros((2, 32, 32, 3), np.uint8)
-    picture_grid({'input': images, 'RA': images}, {'RA': [[('vgg: cat', True)], [('vgg: dog', False)]]}, ['a', 'b'], 'title',
-                 tmp_path / 'grid.png')
+    picture_grid({'input': images, 'RA': images}, {'RA': [[('vgg: cat', True)], [('vgg: dog', False)]]}, ['a', 'b'],
+                 'title', tmp_path / 'grid.png')
     assert (tmp_path / 'grid.png').stat().st_size > 500
 
 

@@ -26,12 +26,14 @@ def base() -> dict:
         'name': 'run', 'model_type': 'SRModel', 'scale': 2, 'num_gpu': 0, 'manual_seed': 0, 'is_train': True,
         'datasets': {
             'train': {'name': 'train', 'type': 'LabeledImageDataset', 'dataroot_gt': 'data', 'batch_size_per_gpu': 2,
-                      'num_worker_per_gpu': 0, 'use_shuffle': True, 'degradation': {'type': 'BicubicDownsample', 'scale': 2}},
+                      'num_worker_per_gpu': 0, 'use_shuffle': True,
+                      'degradation': {'type': 'BicubicDownsample', 'scale': 2}},
             'val': {'name': 'val', 'type': 'LabeledImageDataset', 'dataroot_gt': 'data', 'batch_size_per_gpu': 2,
                     'degradation': {'type': 'BicubicDownsample', 'scale': 2}}},
         'network_g': {'type': 'SRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2},
         'path': {'pretrain_network_g': None, 'strict_load_g': True, 'resume_state': None},
-        'train': {'optim_g': {'type': 'Adam', 'lr': 1e-3}, 'scheduler': {'type': 'MultiStepLR', 'milestones': [9], 'gamma': 0.1},
+        'train': {'optim_g': {'type': 'Adam', 'lr': 1e-3},
+                  'scheduler': {'type': 'MultiStepLR', 'milestones': [9], 'gamma': 0.1},
                   'total_iter': 2, 'warmup_iter': -1, 'pixel_opt': {'type': 'MSELoss', 'loss_weight': 1.0},
                   'recog_opt': {'type': 'RecogLoss', 'loss_weight': 0.001, 'recognizer': dict(RECOGNIZER)}},
         'val': {'val_freq': 2, 'save_img': True, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}},
@@ -60,7 +62,8 @@ def test_a_right_file_passes():
 @pytest.mark.parametrize('path, value, message', [
     ('train.recog_opt.recognizer.type', 'ModulRecognizer',
      r"train\.recog_opt\.recognizer\.type: no recognizer 'ModulRecognizer'\. Did you mean 'ModuleRecognizer'\?"),
-    ('train.recog_opt.type', 'RecogLos', r"train\.recog_opt\.type: no recognition loss 'RecogLos'\. Did you mean 'RecogLoss'"),
+    ('train.recog_opt.type', 'RecogLos',
+     r"train\.recog_opt\.type: no recognition loss 'RecogLos'\. Did you mean 'RecogLoss'"),
     ('train.recog_opt.type', 'L1Loss', r"no recognition loss 'L1Loss'"),
     ('train.recog_opt.loss_wieght', 1.0, r"train\.recog_opt: unknown key 'loss_wieght'\. Did you mean 'loss_weight'\?"),
     ('train.recog_opt.loss_weight', '1e-3', r"train\.recog_opt\.loss_weight: '1e-3' is text.*!!float 1e-3"),
@@ -76,7 +79,8 @@ def test_a_right_file_passes():
      r"datasets\.train\.degradation\.type: no degradation 'BicubicDownsampel'\. Did you mean 'BicubicDownsample'\?"),
     ('datasets.train.degradation.factor', 2, r"datasets\.train\.degradation: unknown key 'factor'"),
     ('datasets.train.crop_sise', 32, r"datasets\.train: unknown key 'crop_sise'\. Did you mean 'crop_size'\?"),
-    ('datasets.train.type', 'LabelledImageDataset', r"no data set 'LabelledImageDataset'\. Did you mean 'LabeledImageDataset'"),
+    ('datasets.train.type', 'LabelledImageDataset',
+     r"no data set 'LabelledImageDataset'\. Did you mean 'LabeledImageDataset'"),
     ('datasets.train.type', 'PairedImageDataset', r'RecogLoss needs labels, and PairedImageDataset gives none'),
     ('train.recog_opt.reduction', 'none', r"reduction: training needs one number"),
     ('datasets.val.type', 'PairedImageDataset', r'val\.recognizers: judging needs labels, and datasets\.val'),
@@ -237,9 +241,10 @@ def test_two_processes_train_and_validate_a_network_with_batch_norm(place):
                       f'sys.exit(runs.run(runs.train_pipeline, pathlib.Path({str(place)!r})))\n')
     opt.pop('is_train')
     (place / 'ddp.yml').write_text(yaml.safe_dump(opt, sort_keys=False))
-    done = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--rdzv-backend', 'c10d',
-                           '--rdzv-endpoint', '127.0.0.1:0', str(script), '-opt', str(place / 'ddp.yml'),
-                           '--launcher', 'pytorch'], cwd=place, capture_output=True, text=True, timeout=300,
+    done = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2',
+                           '--rdzv-backend', 'c10d', '--rdzv-endpoint', '127.0.0.1:0', str(script),
+                           '-opt', str(place / 'ddp.yml'), '--launcher', 'pytorch'],
+                          cwd=place, capture_output=True, text=True, timeout=300,
                           env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
     assert done.returncode == 0, done.stderr[-3000:]
     log = next((place / 'experiments' / 'ddp').glob('train_*.log')).read_text()

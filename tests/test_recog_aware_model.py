@@ -1,4 +1,4 @@
-"""RecogAwareModel against hand-written training steps, bit for bit; its transformer, validation, saving and resuming."""
+"""RecogAwareModel against hand-written training steps, bit for bit; its transformer, validation, saving, resuming."""
 import copy
 
 import pytest
@@ -46,7 +46,8 @@ def options(tmp_path, base='SRModel', **train) -> dict:
         'name': 'test', 'model_type': 'RecogAwareModel' if base else 'SRModel', 'base_model_type': base or 'SRModel',
         'num_gpu': 0, 'dist': False, 'rank': 0, 'world_size': 1, 'is_train': True, 'scale': 2, 'auto_resume': False,
         'network_g': dict(NETWORK_G), 'path': paths, 'val': {'metrics': {}},
-        'train': {'optim_g': {'type': 'Adam', 'lr': 1e-3}, 'scheduler': {'type': 'MultiStepLR', 'milestones': [3], 'gamma': 0.1},
+        'train': {'optim_g': {'type': 'Adam', 'lr': 1e-3},
+                  'scheduler': {'type': 'MultiStepLR', 'milestones': [3], 'gamma': 0.1},
                   'pixel_opt': {'type': 'MSELoss', 'loss_weight': 1.0, 'reduction': 'mean'}, **train},
     }
 
@@ -173,7 +174,8 @@ def test_transformer_step_equals_a_hand_written_one(tmp_path):
     batch = batches(1)[0]
     model.feed_data(batch)
     model.optimize_parameters(1)
-    loss = 0.1 * build_recognizer(RECOGNIZER).loss(net_t(net_g(batch['lq']).detach()), batch['label'])['cross_entropy'].mean()
+    recognizer = build_recognizer(RECOGNIZER)
+    loss = 0.1 * recognizer.loss(net_t(net_g(batch['lq']).detach()), batch['label'])['cross_entropy'].mean()
     loss.backward()
     torch.optim.SGD(net_t.parameters(), 0.5).step()
     assert_equal_weights(model.net_t, net_t)

@@ -17,7 +17,8 @@ SHIPPED = {'resnet': 'TinyResNet', 'vgg': 'TinyVGG', 'densenet': 'TinyDenseNet',
 @pytest.mark.parametrize('name', SHIPPED)
 def test_shipped_recognizer_reads_as_many_test_images_right_as_its_log_says(name):
     path = WEIGHTS / f'cifar10_{name}.safetensors'
-    recognizer = build_recognizer({'type': 'ModuleRecognizer', 'module': f'ra_plugin.recognizers.tiny_nets.{SHIPPED[name]}',
+    recognizer = build_recognizer({'type': 'ModuleRecognizer',
+                                   'module': f'ra_plugin.recognizers.tiny_nets.{SHIPPED[name]}',
                                    'checkpoint': str(path), 'input_size': 32})
     claimed = float(re.search(r'test top-1 of the stored weights: ([\d.]+)', path.with_suffix('.log').read_text())[1])
     assert claimed >= (0.75 if name == 'transformer' else 0.85)

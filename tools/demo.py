@@ -1,4 +1,4 @@
-"""Train three networks on CIFAR-10 and compare how well recognizers read their images; about ten minutes on two cores."""
+"""Train three networks on CIFAR-10 and compare how well recognizers read the images; some ten minutes on two cores."""
 import argparse
 import sys
 from pathlib import Path

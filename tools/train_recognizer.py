@@ -1,6 +1,7 @@
 """Train one of the small classifiers on class folders and write it as float16 safetensors, with its log beside it.
 
-Example: python tools/train_recognizer.py TinyResNet --data datasets/cifar10 --epochs 8 --out ra_plugin/weights/x.safetensors
+Example:
+    python tools/train_recognizer.py TinyResNet --data datasets/cifar10 --epochs 8 --out ra_plugin/weights/x.safetensors
 """
 import argparse
 import json

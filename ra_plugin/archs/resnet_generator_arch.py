@@ -1,4 +1,4 @@
-"""The generator of CycleGAN (Zhu et al., ICCV 2017; after Johnson et al., 2016): the transformer T of arXiv:1910.09185."""
+"""The generator of CycleGAN (Zhu et al., ICCV 2017; after Johnson et al., 2016): the network T of arXiv:1910.09185."""
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -17,7 +17,7 @@ class _ResnetBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """7x7 head, two stride-2 convolutions, residual blocks, two transposed convolutions, 7x7 tail, output (tanh + 1) / 2.
+    """7x7 head, two stride-2 convolutions, residual blocks, two transposed ones, 7x7 tail, output (tanh + 1) / 2.
 
     Args:
         num_in_ch, num_out_ch: Channels of the images. Default: 3.
@@ -31,7 +31,8 @@ class ResnetGenerator(nn.Module):
 
     def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: int = 6):
         super().__init__()
-        layers = [nn.ReflectionPad2d(3), nn.Conv2d(num_in_ch, num_feat, 7, bias=False), nn.BatchNorm2d(num_feat), nn.ReLU()]
+        layers = [nn.ReflectionPad2d(3), nn.Conv2d(num_in_ch, num_feat, 7, bias=False), nn.BatchNorm2d(num_feat),
+                  nn.ReLU()]
         for feat in (num_feat, 2 * num_feat):
             layers += [nn.Conv2d(feat, 2 * feat, 3, 2, 1, bias=False), nn.BatchNorm2d(2 * feat), nn.ReLU()]
         layers += [_ResnetBlock(4 * num_feat) for _ in range(num_block)]

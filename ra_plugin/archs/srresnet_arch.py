@@ -16,7 +16,7 @@ class _ResidualBlock(nn.Module):
 
 
 class SRResNet(nn.Module):
-    """Residual blocks with BN and PReLU, 9x9 head and tail, one x2 pixel shuffle for each doubling, output (tanh + 1) / 2.
+    """Residual blocks with BN and PReLU, 9x9 head and tail, an x2 pixel shuffle per doubling, output (tanh + 1) / 2.
 
     BasicSR's MSRResNet is another network: no batch norm, 16 blocks, bilinear skip. As in the paper's code, the
     convolution after the blocks is followed by a PReLU, where Ledig et al. have batch norm.

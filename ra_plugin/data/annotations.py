@@ -139,7 +139,7 @@ def read_classes(classes: Sequence[str] | str | None, where: str) -> tuple[str, 
 
 
 def number_labels(entries: list[Entry], classes: tuple[str, ...] | None,
-                   where: str) -> tuple[list[int], tuple[str, ...] | None]:
+                  where: str) -> tuple[list[int], tuple[str, ...] | None]:
     """The class number of each entry, and the names of the classes where there are any."""
     by_name = isinstance(entries[0][1], str)
     for path, label in entries:
@@ -180,6 +180,6 @@ def _lmdb_keys(root: str, where: str) -> set[str]:
     listing = Path(root) / 'meta_info.txt'
     if not listing.is_file() or not root.endswith('.lmdb'):
         raise OptionError(f"{where}.dataroot_gt: expected a folder *.lmdb with meta_info.txt, got '{root}'. "
-                                'Make it with basicsr.utils.lmdb_util, or set io_backend to {type: disk}.')
+                          'Make it with basicsr.utils.lmdb_util, or set io_backend to {type: disk}.')
     lines = listing.read_text(encoding='utf-8').splitlines()
     return {line.rpartition(' (')[0].removesuffix('.png') for line in lines if line}

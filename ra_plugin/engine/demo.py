@@ -1,4 +1,4 @@
-"""The demo: train plain, recognition-aware and unsupervised networks from the same start, and let five recognizers judge."""
+"""The demo: train plain, recognition-aware and unsupervised networks from one start, and let five recognizers judge."""
 import json
 import platform
 import subprocess
@@ -45,16 +45,18 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
         What ``results.json`` holds.
     """
     started = time.time()
-    options = {name: root / 'options' / 'demo' / f'{prefix}_srresnet_x2_cifar10.yml' for name, prefix in OPTIONS.items()}
+    options = {name: root / 'options' / 'demo' / f'{prefix}_srresnet_x2_cifar10.yml'
+               for name, prefix in OPTIONS.items()}
     for name, path in options.items() if train else ():
         print(f'\n== Training: {name} ({path.relative_to(root)})', flush=True)
         subprocess.run([sys.executable, root / 'tools' / 'train.py', '-opt', path,
-                        '--force_yml', f'manual_seed={seed}'], check=True)
+                        '--force_yml', f'manual_seed={seed}', 'val=~'], check=True)  # scored below, on other images
     networks = {name: load_network(root, path) for name, path in options.items()}
     recognizers = {name: _recognizer(root, name, net) for name, net in RECOGNIZERS.items()}
 
     print(f'\n== Scoring on {split} images', flush=True)
-    dataset = LabeledImageDataset({'phase': 'test', 'name': split, 'dataroot_gt': str(root / 'datasets' / 'cifar10' / split),
+    dataset = LabeledImageDataset({'phase': 'test', 'name': split,
+                                   'dataroot_gt': str(root / 'datasets' / 'cifar10' / split),
                                    'degradation': {'type': 'BicubicDownsample', 'scale': 2}})
     count = min(num_images or len(dataset), len(dataset))
     images = Subset(dataset, np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist())
@@ -63,7 +65,8 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     scores = evaluate(batches, processings, recognizers)
 
     results = {
-        'command': f'python tools/demo.py --seed {seed} --num-images {count} --split {split}', 'seed': seed, 'split': split,
+        'command': f'python tools/demo.py --seed {seed} --num-images {count} --split {split}',
+        'seed': seed, 'split': split,
         'options': {name: yaml.safe_load(path.read_text()) for name, path in options.items()},
         'versions': {'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__,
                      'torchvision': torchvision.__version__},
@@ -103,7 +106,8 @@ def _draw(images: Subset, processings: dict, scores: dict[str, Scores], classes:
     items = [images[i] for i, _ in chosen]
     lq, gt = (torch.stack([item[key] for item in items]) for key in ('lq', 'gt'))
     headings = {'input': NONE, PLAIN: PLAIN, 'RA': 'RA', 'target': CLEAN}
-    columns = {heading: to_uint8(processings[name](lq, gt)).permute(0, 2, 3, 1).numpy() for heading, name in headings.items()}
+    columns = {heading: to_uint8(processings[name](lq, gt)).permute(0, 2, 3, 1).numpy()
+               for heading, name in headings.items()}
     columns['input'] = to_uint8(lq).permute(0, 2, 3, 1).numpy()
     captions = {heading: [[(f'{r}: {classes[scores[name].predicted[r][i]]}', bool(scores[name].right[r][i]))
                            for r in scores[name].right] for i, _ in chosen] for heading, name in headings.items()}

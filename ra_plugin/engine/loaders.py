@@ -1,4 +1,4 @@
-"""Data loaders for a run: BasicSR's for training, batched ones for validation, and what must hold between both and R."""
+"""Data loaders of a run: BasicSR's for training, batched ones for validation, and what must hold between both and R."""
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -30,7 +30,7 @@ def build_train_loader(opt: Mapping) -> tuple[DataLoader, EnlargedSampler, int]:
 
 
 def build_val_loaders(opt: Mapping) -> list[DataLoader]:
-    """A loader for every data set but ``train``; ``batch_size_per_gpu`` (default 1) and ``num_worker_per_gpu`` count."""
+    """A loader for each data set but ``train``; ``batch_size_per_gpu`` (default 1) and ``num_worker_per_gpu`` count."""
     loaders = []
     for phase, dataset_opt in sorted(opt['datasets'].items()):
         if phase == 'train':
@@ -65,8 +65,9 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
         names = getattr(dataset, 'classes', None)
         # without names the highest label is all that is known of the classes
         if info.num_classes != dataset.num_classes if names else info.num_classes < dataset.num_classes:
-            raise OptionError(f'{where}: {dataset.num_classes} classes, but {recognizer} tells {info.num_classes} apart. '
-                              "Use a recognizer of these classes, or give the data set the recognizer's list: classes.")
+            raise OptionError(f'{where}: {dataset.num_classes} classes, but {recognizer} tells {info.num_classes} '
+                              'apart. Use a recognizer of these classes, or give the data set the '
+                              "recognizer's list: classes.")
         if names and info.classes and set(names) == set(info.classes) and tuple(names) != tuple(info.classes):
-            raise OptionError(f'{where}: the class names are those of {recognizer} in another order, so labels would be '
-                              'mixed up. Give the data set the order of the recognizer: classes.')
+            raise OptionError(f'{where}: the class names are those of {recognizer} in another order, so labels would '
+                              'be mixed up. Give the data set the order of the recognizer: classes.')

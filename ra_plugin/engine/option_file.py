@@ -45,7 +45,8 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
         raise OptionError(f'option file: the key {error} is missing.') from None
     opt['root_path'] = str(root)
     _resolve_paths(opt, Path(root))
-    for module in opt.get('custom_imports') or ():  # a user's own recognizers, losses, architectures register themselves
+    # a user's own recognizers, losses, architectures register themselves
+    for module in opt.get('custom_imports') or ():
         importlib.import_module(module)
     check_options(opt)
     if opt['model_type'] != 'RecogAwareModel' and _is_recognition_aware(opt):
@@ -71,7 +72,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
             if other and key not in known:
                 raise OptionError(f"{place or 'option file'}: '{key}' belongs under {other[0] or 'the top level'}.")
 
-    for key in ('name', 'model_type', 'datasets', 'network_g', 'path', *(('train', 'logger') if opt.get('is_train') else ())):
+    for key in ('name', 'model_type', 'datasets', 'network_g', 'path',
+                *(('train', 'logger') if opt.get('is_train') else ())):
         if key not in opt:
             raise OptionError(f"option file: '{key}' is missing.")
     if opt.get('is_train') and 'train' not in opt['datasets']:
@@ -122,7 +124,8 @@ def _is_basicsr_key(key: str) -> bool:
 def _registered(target, name: Any, where: str, kind: str):
     if name not in target:
         known = [key for key, _ in target]
-        raise OptionError(f"{where}: no {kind} '{name}'.{suggestion(name, known)} Registered: {', '.join(sorted(known))}")
+        raise OptionError(f"{where}: no {kind} '{name}'.{suggestion(name, known)} "
+                          f"Registered: {', '.join(sorted(known))}")
     return target.get(name)
 
 
@@ -136,16 +139,18 @@ def _check_network(block: Any, where: str) -> None:
 def _check_loss(block: Any, where: str, opt: Mapping) -> None:
     if not isinstance(block, Mapping):
         raise OptionError(f'{where}: expected a block with a type, got {block!r}. Write {{type: RecogLoss, ...}}.')
-    losses = {name: cls for name, cls in registry.LOSS_REGISTRY if isinstance(cls, type) and issubclass(cls, RecognizerLoss)}
+    losses = {name: cls for name, cls in registry.LOSS_REGISTRY
+              if isinstance(cls, type) and issubclass(cls, RecognizerLoss)}
     cls = losses.get(block.get('type'))
     if cls is None:
-        raise OptionError(f"{where}.type: no recognition loss '{block.get('type')}'.{suggestion(block.get('type'), losses)} "
-                          f"Registered: {', '.join(sorted(losses))}")
+        raise OptionError(f"{where}.type: no recognition loss '{block.get('type')}'."
+                          f"{suggestion(block.get('type'), losses)} Registered: {', '.join(sorted(losses))}")
     arguments = {key: value for key, value in block.items() if key != 'type'}
     check_arguments(cls, arguments, where)
     cls.check_options(arguments, where)
     if block.get('reduction') == 'none':
-        raise OptionError(f"{where}.reduction: training needs one number; 'none' is for use from Python. Use mean or sum.")
+        raise OptionError(f"{where}.reduction: training needs one number; 'none' is for use from Python. "
+                          'Use mean or sum.')
     dataset = opt['datasets'].get('train') or {}
     if cls.needs == 'label' and _has_no_labels(dataset):
         raise OptionError(f'{where}: {block["type"]} needs labels, and {dataset["type"]} gives none. Use '

@@ -59,7 +59,8 @@ class RunLog:
 
     def __exit__(self, kind, error, traceback) -> None:
         if error is not None and self.file is not None:
-            self.file.handle(self.logger.makeRecord('basicsr', logging.ERROR, '', 0, 'Stopped.', (), (kind, error, traceback)))
+            self.file.handle(self.logger.makeRecord('basicsr', logging.ERROR, '', 0, 'Stopped.', (),
+                                                    (kind, error, traceback)))
         self._reset()
 
     def _reset(self) -> None:

@@ -1,4 +1,4 @@
-"""Training and testing runs: BasicSR's option files, folders, builders and logs, with our checks before and a bar during.
+"""Training and testing runs: BasicSR's option files, folders, builders and logs, with our checks and a progress bar.
 
 BasicSR's own ``train_pipeline`` builds folders before it looks at the options and hard-codes validation batches of one;
 this is the same sequence on the same parts, with the order changed.
@@ -75,7 +75,8 @@ def _train(opt, model, train_loader, sampler, epoch_length, val_loaders, resume_
         logger.info(f'Resuming from epoch {epoch}, iteration {current_iter}.')
 
     total_iter = int(opt['train']['total_iter'])
-    logger.info(f'{len(train_loader.dataset)} training images, {epoch_length} iterations an epoch, {total_iter} in all.')
+    logger.info(f'{len(train_loader.dataset)} training images, {epoch_length} iterations an epoch, '
+                f'{total_iter} in all.')
     message = MessageLogger(opt, current_iter, tb_logger)
     prefetcher = _prefetcher(train_loader, opt)
     data_timer, iter_timer, started = AvgTimer(), AvgTimer(), time.time()
@@ -94,7 +95,8 @@ def _train(opt, model, train_loader, sampler, epoch_length, val_loaders, resume_
                 iter_timer.record()
                 bar.update()
                 if current_iter % opt['logger']['print_freq'] == 0:
-                    bar.set_postfix({key: f'{value:.3g}' for key, value in model.get_current_log().items()}, refresh=False)
+                    bar.set_postfix({key: f'{value:.3g}' for key, value in model.get_current_log().items()},
+                                    refresh=False)
                     message({'epoch': epoch, 'iter': current_iter, 'lrs': model.get_current_learning_rate(),
                              'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time(),
                              **model.get_current_log()})
@@ -126,7 +128,8 @@ def test_pipeline(root: Path) -> None:
         log.open()
         for loader in loaders:
             log.logger.info(f'Testing {loader.dataset.opt["name"]}: {len(loader.dataset)} images.')
-            model.validation(loader, current_iter=opt['name'], tb_logger=None, save_img=opt['val'].get('save_img', False))
+            model.validation(loader, current_iter=opt['name'], tb_logger=None,
+                             save_img=opt['val'].get('save_img', False))
 
 
 def _check_recognizers(model, loaders: list) -> None:
@@ -143,7 +146,8 @@ def _prefetcher(loader, opt: dict):
         return CPUPrefetcher(loader)
     if mode == 'cuda' and opt['datasets']['train'].get('pin_memory'):
         return CUDAPrefetcher(loader, opt)
-    raise OptionError(f"datasets.train.prefetch_mode: expected ~, 'cpu', or 'cuda' with pin_memory: true; got {mode!r}.")
+    raise OptionError("datasets.train.prefetch_mode: expected ~, 'cpu', or 'cuda' with pin_memory: true; "
+                      f'got {mode!r}.')
 
 
 def _validate(model, loaders: list, current_iter: int, tb_logger, opt: dict) -> None:

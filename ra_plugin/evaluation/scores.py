@@ -1,4 +1,4 @@
-"""Restore each image once, and have every recognizer judge it before the next: N recognizers do not cost N restorations."""
+"""Restore each image once; every recognizer judges it before the next: N recognizers do not cost N restorations."""
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -59,7 +59,8 @@ def evaluate(batches: Iterable[Mapping], processings: Mapping[str, Processing],
                 answer = recognizer.predict(images.to(gt.dtype) / 255)['labels'][:, 0]
                 column.setdefault(f'predicted {judge}', []).append(answer.cpu())
                 column.setdefault(f'right {judge}', []).append((answer == label).cpu())
-    joined = {name: {key: torch.cat(parts).numpy() for key, parts in column.items()} for name, column in columns.items()}
+    joined = {name: {key: torch.cat(parts).numpy() for key, parts in column.items()}
+              for name, column in columns.items()}
     return {name: Scores(column['psnr'], column['ssim'],
                          {judge: column[f'predicted {judge}'] for judge in recognizers},
                          {judge: column[f'right {judge}'] for judge in recognizers}) for name, column in joined.items()}

@@ -1,8 +1,9 @@
 """RecogAwareModel: a mixin that gives any BasicSR image model class recognition losses, without changing its code.
 
-Two ways (Liu et al., arXiv:1910.09185, section 3). Without ``network_t`` the loss joins the model's pixel loss: while the
-class takes its own training step, ``cri_pix`` is a criterion that returns the pixel loss plus the recognition loss. With
-``network_t`` the class takes its step untouched, then the transformer T takes one of its own on the detached output.
+Two ways (Liu et al., arXiv:1910.09185, section 3). Without ``network_t`` the loss joins the model's pixel loss: while
+the class takes its own training step, ``cri_pix`` is a criterion that returns the pixel loss plus the recognition loss.
+With ``network_t`` the class takes its step untouched, then the transformer T takes one of its own on the detached
+output.
 """
 import copy
 from collections import OrderedDict
@@ -45,7 +46,7 @@ def recog_blocks(train_opt: Mapping) -> list[Mapping]:
 
 
 class PixelAndRecogLoss(nn.Module):
-    """Stands in for ``cri_pix`` during one training step: the pixel loss plus the recognition losses on the same output."""
+    """Stands in for ``cri_pix`` during one training step: the pixel loss plus the recognition losses on one output."""
 
     def __init__(self, pixel_loss: nn.Module | None, owner: 'RecogAwareMixin', with_ratio: bool):
         super().__init__()
@@ -59,8 +60,8 @@ class PixelAndRecogLoss(nn.Module):
     def forward(self, output: torch.Tensor, target: torch.Tensor, **kwargs) -> torch.Tensor:
         owner = self._owner[0]
         if self.log or output is not owner.output:
-            raise RuntimeError(f'{type(owner).__name__}: its step calls cri_pix more than once, or not on self.output, so '
-                               'a recognition loss cannot be added to it.')
+            raise RuntimeError(f'{type(owner).__name__}: its step calls cri_pix more than once, or not on self.output, '
+                               'so a recognition loss cannot be added to it.')
         for_pixel, for_recog = output, output
         if self.with_ratio:  # two views of one tensor: backward sums their gradients as before, and shows each
             for_pixel, for_recog = self._watched(output, 'pixel'), self._watched(output, 'recog')
@@ -87,7 +88,8 @@ class RecogAwareMixin(RecogValidationMixin):
     """Recognition losses for a class derived from SRModel; put it before that class in the bases.
 
     Reads ``train.recog_opt`` (a block or a list), ``train.log_grad_ratio``, ``network_t`` with ``train.optim_t`` and
-    ``train.scheduler_t``, ``val.recognizers``, and ``path.pretrain_network_t`` with its ``param_key_t``, ``strict_load_t``.
+    ``train.scheduler_t``, ``val.recognizers``, and ``path.pretrain_network_t`` with its ``param_key_t``,
+    ``strict_load_t``.
     """
 
     def __init__(self, opt: dict):

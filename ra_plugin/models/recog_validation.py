@@ -2,7 +2,6 @@
 import os
 from collections import Counter
 
-import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import imwrite, tensor2img
 
@@ -74,7 +73,7 @@ class RecogValidationMixin:
         return counts
 
     def _image_path(self, dataset, source: str, current_iter) -> str:
-        """Where to write a restored image, without suffix: BasicSR's layout, with the class folder where there is one."""
+        """Where to write a restored image, without suffix: BasicSR's layout, with the class folder if there is one."""
         folder, tag = self.opt['path']['visualization'], self.opt['val'].get('suffix') or self.opt['name']
         root = dataset.opt.get('dataroot_gt')
         name = os.path.relpath(source, root) if root else os.path.basename(source)

@@ -51,7 +51,8 @@ def to_markdown(comparison: Mapping[str, Any]) -> str:
     for name, entry in comparison['processings'].items():
         quality = ['', ''] if entry['psnr'] is None else [f'{entry["psnr"]:.2f}', f'{entry["ssim"]:.4f}']
         rows.append([name, *quality, *(_percent(Estimate(**entry['accuracy'][r])) for r in recognizers)])
-    parts = [f'Top-1 accuracy in %, with 95 % intervals, on {comparison["n"]} images (saved as 8 bit).', '', _table(rows)]
+    parts = [f'Top-1 accuracy in %, with 95 % intervals, on {comparison["n"]} images (saved as 8 bit).',
+             '', _table(rows)]
     rows = [['minus plain', 'PSNR', *heads]]
     for name, entry in comparison['differences_to_plain'].items():
         psnr = Estimate(**entry['psnr'])
@@ -59,8 +60,8 @@ def to_markdown(comparison: Mapping[str, Any]) -> str:
                      *(_percent(Estimate(**entry['accuracy'][r]), sign='+') for r in recognizers)])
         rows.append([f'{name}: gap recovered', '', *(
             'none to speak of' if v is None else f'{100 * v:.0f} %' for v in entry['gap_recovered'].values())])
-    parts += ['', 'Differences to the plain network on the same images, in points; gap recovered: of the way from plain to '
-              'clean.', '', _table(rows)]
+    parts += ['', 'Differences to the plain network on the same images, in points; gap recovered: of the way from '
+              'plain to clean.', '', _table(rows)]
     return '\n'.join(parts) + '\n'
 
 

@@ -37,8 +37,8 @@ def picture_grid(columns: Mapping[str, np.ndarray], captions: Mapping[str, Seque
     font, line, margin = ImageFont.load_default(12), 15, 10
     below = line * max((len(lines) for column in captions.values() for lines in column), default=0) + 6
     left, top = 130, 3 * line + margin
-    sheet = Image.new('RGB', (left + len(columns) * (side + margin) + margin, top + len(rows) * (side + below + 8) + margin),
-                      'white')
+    sheet = Image.new('RGB', (left + len(columns) * (side + margin) + margin,
+                              top + len(rows) * (side + below + 8) + margin), 'white')
     draw = ImageDraw.Draw(sheet)
     draw.text((margin, margin), title, _GRAY, font)
     for i, (heading, images) in enumerate(columns.items()):

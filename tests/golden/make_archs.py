@@ -48,7 +48,8 @@ def main() -> None:
     for i, name in enumerate(('SRResNet_x1', 'SRResNet_x2', 'SRResNet_x4', 'ResnetGenerator')):
         torch.manual_seed(i)
         kind, _, scale = name.partition('_x')
-        net = SRResNet(num_feat=4, num_block=1, upscale=int(scale)) if scale else ResnetGenerator(num_feat=4, num_block=1)
+        net = (SRResNet(num_feat=4, num_block=1, upscale=int(scale)) if scale
+               else ResnetGenerator(num_feat=4, num_block=1))
         weights = {key: value if not value.is_floating_point() else
                    (torch.rand_like(value) + 0.5 if 'running_var' in key else 0.3 * torch.randn_like(value))
                    for key, value in net.state_dict().items()}
