@@ -66,6 +66,13 @@ def test_an_interrupted_copy_is_made_anew(small):
     assert len(list(cifar10.prepare(folder / 'out', folder).rglob('*.png'))) == 50
 
 
+def test_a_folder_with_other_files_is_left_alone(small):
+    folder = small[0]
+    with pytest.raises(cifar10.DataError, match='holds other files .*package'):
+        cifar10.prepare(folder, folder / 'package')
+    assert (folder / 'package' / 'test_batch.png').is_file()
+
+
 def test_another_data_set_is_refused(small):
     folder, train, test = small
     labels = np.arange(40, dtype=np.uint8) % 10

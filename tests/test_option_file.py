@@ -1,6 +1,7 @@
 """Option files that cannot be meant get one clear line, before any folder is made or network built."""
 import copy
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,14 @@ def test_a_right_file_passes():
     ('datasets.val.type', 'PairedImageDataset', r'val\.recognizers: judging needs labels, and datasets\.val'),
     ('datasets.train', None, r"datasets: 'train' is missing.*tools/test\.py"),
     ('train', None, r"option file: 'train' is missing"),
+    ('train.total_iter', None, r"train: 'total_iter' is missing"),
+    ('val.val_freq', None, r"val: 'val_freq' is missing"),
+    ('logger.print_freq', 'often', r'logger\.print_freq: expected a number'),
+    ('val', 'none', r"val: expected a block .*got 'none'"),
+    ('val.recognizers', [], r'val\.recognizers: expected a block'),
+    ('train.optim_g.type', 'Adamm', r"train\.optim_g\.type: no optimizer 'Adamm'\. Did you mean 'Adam'\?"),
+    ('datasets.train.prefetch_mode', 'cuda', r"prefetch_mode: expected ~, 'cpu', or 'cuda' with pin_memory"),
+    ('model_type', 'RecogAwareModel', r"base_model_type: 'RecogAwareModel' is made from another class"),
     ('network_g.type', 'SRResnet', r"network_g\.type: no architecture 'SRResnet'\. Did you mean 'SRResNet'\?"),
     ('network_g.num_feats', 4, r"network_g: unknown key 'num_feats'\. Did you mean 'num_feat'\?"),
     ('model_type', 'SRModl', r"model_type: no model 'SRModl'\. Did you mean 'SRModel'\?"),
@@ -98,6 +107,22 @@ def test_a_right_file_passes():
 def test_a_wrong_value_is_named(path, value, message):
     with pytest.raises(OptionError, match=message):
         option_file.check_options(changed(path, value))
+
+
+def test_what_only_looks_wrong_passes():
+    opt = changed('datasets.train.classes', ['0', '1', '1e5'])  # digits as the names of classes
+    opt['network_e'] = dict(opt['network_g'])  # of somebody's own model class
+    option_file.check_options(opt)
+
+
+def test_a_launcher_without_torchrun_says_how_to_start(tmp_path, monkeypatch):
+    monkeypatch.delenv('RANK', raising=False)
+    opt = base()
+    opt.pop('is_train')
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump(opt))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(tmp_path / 'run.yml'), '--launcher', 'pytorch'])
+    with pytest.raises(OptionError, match='start it with torchrun'):
+        option_file.parse_options(tmp_path, is_train=True)
 
 
 def test_a_transformer_without_a_recognition_loss_is_refused():
@@ -129,6 +154,11 @@ def test_a_users_own_recognizer_is_found_through_custom_imports(tmp_path, monkey
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(tmp_path / 'run.yml')])
     parsed, _ = option_file.parse_options(tmp_path, is_train=True)
     assert parsed['model_type'] == 'RecogAwareModel' and parsed['base_model_type'] == 'SRModel'
+
+    opt['custom_imports'] = 'my_recognizers'
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump(opt))
+    with pytest.raises(OptionError, match='custom_imports: expected a list of text'):
+        option_file.parse_options(tmp_path, is_train=True)
 
 
 def test_every_block_of_a_list_is_checked():
@@ -230,6 +260,8 @@ def test_a_bad_image_in_the_middle_is_one_line_that_names_it(place):
         assert 'data/c/c1.png' in last and 'Traceback' not in done.stderr
         log = sorted((place / 'experiments' / 'run').glob('train_*.log'))[-1].read_text()
         assert 'Traceback' in log
+        saved = list((place / 'experiments' / 'run' / 'models').glob('net_g_*.pth'))
+        assert bool(saved) == bool(re.search(r'iter: +\d+, lr', log))  # what was learned before it is kept
 
 
 def test_two_processes_train_and_validate_a_network_with_batch_norm(place):

@@ -263,6 +263,33 @@ def test_validation_in_batches_equals_image_by_image(tmp_path, transformer):
     assert '0_5.png' in files and ('0_5_machine.png' in files) == transformer
 
 
+def test_realesrnet_is_validated_on_the_images_it_is_given(tmp_path):
+    from basicsr.models.realesrnet_model import RealESRNetModel
+    opt = options(tmp_path, recog_opt=UNSUPERVISED)
+    opt['queue_size'] = 8
+    opt['val']['metrics'] = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
+    model = recog_aware(RealESRNetModel)(opt)
+    data = Items()  # larger ones, for its sharpening takes a border of 25 pixels
+    data.items = [{**item, 'lq': item['lq'].tile(1, 4, 4), 'gt': item['gt'].tile(1, 4, 4)} for item in data.items[:3]]
+    model.validation(torch.utils.data.DataLoader(data, 2), 1, None, save_img=False)
+    assert model.metric_results['psnr'] > 0 and model.is_train
+
+
+def test_images_of_an_lmdb_are_saved_under_their_keys(tmp_path):
+    model = build(options(tmp_path, recog_opt=RECOG))
+    data = Items()
+    data.opt = {**data.opt, 'dataroot_gt': str(tmp_path / 'x.lmdb')}
+    model.validation(torch.utils.data.DataLoader(data, 4), 5, None, save_img=True)
+    assert (tmp_path / 'visualization' / 'class' / '3' / '3_5.png').is_file()
+
+
+def test_training_labels_are_not_held_against_the_judges(tmp_path):
+    opt = options(tmp_path, recog_opt=UNSUPERVISED)
+    opt['val']['recognizers'] = {'judge': RECOGNIZER}
+    model = build(opt)
+    model.feed_data({**batches(1)[0], 'label': torch.tensor([0, 1, 2, 999])})
+
+
 def test_ema_network_is_validated_with_its_batch_norm_statistics(tmp_path):
     model = build(options(tmp_path, recog_opt=RECOG, ema_decay=0.9))
     train(model, batches())

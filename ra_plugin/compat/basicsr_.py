@@ -1,5 +1,6 @@
 """Mends of BasicSR 1.4.2 that hold on every machine: newer opencv and lmdb, and plain bugs."""
 import contextlib
+import datetime
 import importlib
 import inspect
 import os
@@ -15,7 +16,7 @@ from basicsr.data import degradations, prefetch_dataloader
 from basicsr.losses.basic_loss import PerceptualLoss
 from basicsr.models import base_model, realesrgan_model, realesrnet_model
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import file_client, img_process_util, options
+from basicsr.utils import dist_util, file_client, img_process_util, options
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch.nn.parallel import DistributedDataParallel
 
@@ -36,6 +37,7 @@ def apply() -> None:
     local_rank()
     safe_yaml()
     validation_under_ddp()
+    patient_ranks()
 
 
 def jpeg_quality() -> None:
@@ -269,3 +271,15 @@ def validation_under_ddp() -> None:
             return original(self, *args, **kwargs)
         finally:
             vars(self).update(wrapped)
+
+
+def patient_ranks() -> None:
+    """Rank 0 validates while the others wait in their next step; NCCL ends a run after ten minutes of that.
+
+    Validating 50,000 images takes longer. Inert without distributed training.
+    """
+
+    @replace(dist_util, '_init_dist_pytorch')
+    def init_dist_pytorch(original, backend, **kwargs):
+        kwargs.setdefault('timeout', datetime.timedelta(hours=12))
+        return original(backend, **kwargs)

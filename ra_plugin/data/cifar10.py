@@ -49,6 +49,9 @@ def prepare(out: str | Path, source: str | Path | None = None, progress: Callabl
     out = Path(out)
     if (out / 'complete').is_file():
         return out
+    others = sorted(p.name for p in out.iterdir() if p.name not in ('train', 'val', 'test')) if out.is_dir() else []
+    if others:  # this folder will be replaced as a whole
+        raise DataError(f'{out} holds other files ({others[0]}, ...). Name a folder of its own: --out FOLDER')
     splits = _from_folder(Path(source)) if source else _from_network()
     for name, (images, labels) in splits.items():
         _verify(name, images, labels)

@@ -51,6 +51,11 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
         print(f'\n== Training: {name} ({path.relative_to(root)})', flush=True)
         subprocess.run([sys.executable, root / 'tools' / 'train.py', '-opt', path,
                         '--force_yml', f'manual_seed={seed}', 'val=~'], check=True)  # scored below, on other images
+    record = root / 'experiments' / 'demo.json'  # what the networks there were trained with
+    if train:
+        record.write_text(json.dumps({'seed': seed, 'options': {
+            name: yaml.safe_load(path.read_text()) for name, path in options.items()}}))
+    trained = json.loads(record.read_text())
     networks = {name: load_network(root, path) for name, path in options.items()}
     recognizers = {name: _recognizer(root, name, net) for name, net in RECOGNIZERS.items()}
 
@@ -65,9 +70,8 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     scores = evaluate(batches, processings, recognizers)
 
     results = {
-        'command': f'python tools/demo.py --seed {seed} --num-images {count} --split {split}',
-        'seed': seed, 'split': split,
-        'options': {name: yaml.safe_load(path.read_text()) for name, path in options.items()},
+        'command': f'python tools/demo.py --seed {trained["seed"]} --num-images {count} --split {split}',
+        'split': split, **trained,
         'versions': {'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__,
                      'torchvision': torchvision.__version__},
         **compare(scores, SOURCE),

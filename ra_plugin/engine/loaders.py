@@ -19,13 +19,12 @@ def build_train_loader(opt: Mapping) -> tuple[DataLoader, EnlargedSampler, int]:
     dataset_opt = opt['datasets']['train']
     dataset = build_dataset(dataset_opt)
     ratio = dataset_opt.get('dataset_enlarge_ratio', 1)
-    batch = dataset_opt['batch_size_per_gpu'] * opt['world_size']
-    if len(dataset) * ratio < batch:
-        raise OptionError(f'datasets.train: {len(dataset)} images are fewer than one batch of {batch}. '
-                          'Lower batch_size_per_gpu, or raise dataset_enlarge_ratio.')
     sampler = EnlargedSampler(dataset, opt['world_size'], opt['rank'], ratio)
     loader = build_dataloader(dataset, dataset_opt, num_gpu=opt['num_gpu'], dist=opt['dist'], sampler=sampler,
                               seed=opt['manual_seed'])
+    if not len(loader):
+        raise OptionError(f'datasets.train: {len(dataset)} images are fewer than one batch on all devices. '
+                          'Lower batch_size_per_gpu, or raise dataset_enlarge_ratio.')
     return loader, sampler, len(loader)
 
 
@@ -38,10 +37,15 @@ def build_val_loaders(opt: Mapping) -> list[DataLoader]:
         if phase.split('_')[0] not in ('val', 'test'):
             raise OptionError(f'datasets.{phase}: expected train, val, val_<n>, test or test_<n>.')
         loaders.append(DataLoader(
-            build_dataset(dataset_opt), batch_size=dataset_opt.get('batch_size_per_gpu', 1), shuffle=False,
+            build_dataset(dataset_opt), batch_size=_val_batch_size(opt, dataset_opt), shuffle=False,
             num_workers=dataset_opt.get('num_worker_per_gpu', 0), collate_fn=_collate,
             pin_memory=bool(dataset_opt.get('pin_memory')) and torch.cuda.is_available()))
     return loaders
+
+
+def _val_batch_size(opt: Mapping, dataset_opt: Mapping) -> int:
+    """BasicSR's own validation takes one image at a time: given more, it scores them as one picture."""
+    return dataset_opt.get('batch_size_per_gpu', 1) if opt['model_type'] == 'RecogAwareModel' else 1
 
 
 def _collate(items: list[dict]) -> dict:

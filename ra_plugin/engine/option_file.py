@@ -1,10 +1,13 @@
 """Read a BasicSR option file, and refuse what cannot be meant before any folder is made or network built."""
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 from basicsr.utils import registry
 from basicsr.utils.options import parse_options as basicsr_parse_options
@@ -21,7 +24,7 @@ _OURS = {
     'val': {'recognizers'},
     'logger': {'console_level'},
 }
-_TEXT_KEYS = {'name', 'type', 'suffix'}  # may look like numbers
+_TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'project', 'resume_id'}  # may look like numbers
 _PATH_KEYS = ('dataroot_', 'meta_info', 'checkpoint', 'pretrain_network_', 'resume_state', 'classes')
 
 
@@ -37,6 +40,9 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     Raises:
         OptionError: One line on what is wrong, with its place in the file.
     """
+    if 'pytorch' in sys.argv and 'RANK' not in os.environ:
+        raise OptionError('--launcher pytorch: start it with torchrun, e.g. torchrun --nproc_per_node 4 tools/train.py '
+                          '-opt FILE --launcher pytorch')
     try:
         opt, args = basicsr_parse_options(str(root), is_train=is_train)
     except (yaml.YAMLError, OSError) as error:
@@ -46,6 +52,8 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     opt['root_path'] = str(root)
     _resolve_paths(opt, Path(root))
     # a user's own recognizers, losses, architectures register themselves
+    check_type(opt.get('custom_imports'), Sequence[str] | None, 'custom_imports')
+    sys.path.append(os.getcwd())  # a colleague's module beside the option file's data is found without PYTHONPATH
     for module in opt.get('custom_imports') or ():
         importlib.import_module(module)
     check_options(opt)
@@ -61,8 +69,10 @@ def check_options(opt: Mapping[str, Any]) -> None:
         OptionError: With the place in the file and, where a name or key is close to a known one, that one.
     """
     for where, value in _leaves(opt):
-        if where.rpartition('.')[2] not in _TEXT_KEYS and isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
+        if where.rpartition('.')[2].partition('[')[0] not in _TEXT_KEYS and isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
             raise OptionError(f"{where}: '{value}' is text, not a number, to YAML. Write !!float {value}.")
+    for key in ('datasets', 'network_g', 'path', 'train', 'val', 'logger'):
+        check_type(opt.get(key), Mapping | None, key)
     for place, known in _OURS.items():
         block = opt if not place else opt.get(place) or {}
         for key in block:
@@ -78,9 +88,15 @@ def check_options(opt: Mapping[str, Any]) -> None:
             raise OptionError(f"option file: '{key}' is missing.")
     if opt.get('is_train') and 'train' not in opt['datasets']:
         raise OptionError("datasets: 'train' is missing. To score a trained network: python tools/test.py")
+    if not opt.get('is_train') and not opt.get('val'):
+        raise OptionError("option file: 'val' is missing: it says what to score.")
+    if opt.get('is_train'):
+        _check_run(opt)
 
     model_type = opt.get('base_model_type') or opt.get('model_type')
     model = _registered(registry.MODEL_REGISTRY, model_type, 'model_type', 'model')
+    if not isinstance(model, type):
+        raise OptionError("base_model_type: 'RecogAwareModel' is made from another class. Name it, e.g. SRModel.")
     if _is_recognition_aware(opt) or opt['model_type'] == 'RecogAwareModel':
         recog_aware(model)
     for name in opt:
@@ -100,6 +116,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
                'logger.console_level')
     for where, block in _numbered('train.recog_opt', train_opt.get('recog_opt')):
         _check_loss(block, where, opt)
+    check_type(val_opt.get('recognizers'), Mapping | None, 'val.recognizers')
     for name, block in (val_opt.get('recognizers') or {}).items():
         RECOGNIZER_REGISTRY.check(block, f'val.recognizers.{name}')
     for name, block in (val_opt.get('metrics') or {}).items():
@@ -112,13 +129,37 @@ def check_options(opt: Mapping[str, Any]) -> None:
                 raise OptionError(f'train.{key}: there is no network_t to train. Add network_t, or remove it.')
 
 
+def _check_run(opt: Mapping) -> None:
+    """What BasicSR reads in the middle of a run, where a missing key would end it."""
+    places = {'train': ['total_iter', 'optim_g', 'scheduler'], 'logger': ['print_freq', 'save_checkpoint_freq'],
+              'val': ['val_freq'] if opt.get('val') else [],
+              'datasets.train': ['batch_size_per_gpu', 'num_worker_per_gpu']}
+    for place, keys in places.items():
+        block = opt['datasets']['train'] if place == 'datasets.train' else opt.get(place)
+        for key in keys:
+            if key not in block:
+                raise OptionError(f"{place}: '{key}' is missing.")
+            if key not in ('optim_g', 'scheduler'):
+                check_type(block[key], float, f'{place}.{key}')
+    for key in ('optim_g', 'optim_t', 'optim_d'):
+        optimizer = opt['train'].get(key)
+        known = [name for name, cls in vars(torch.optim).items() if isinstance(cls, type)]
+        if optimizer and optimizer.get('type') not in known:
+            raise OptionError(f"train.{key}.type: no optimizer '{optimizer.get('type')}'."
+                              f"{suggestion(optimizer.get('type'), known)}")
+    mode = opt['datasets']['train'].get('prefetch_mode')
+    if mode not in (None, 'cpu') and not (mode == 'cuda' and opt['datasets']['train'].get('pin_memory')):
+        raise OptionError(f"datasets.train.prefetch_mode: expected ~, 'cpu', or 'cuda' with pin_memory: true; "
+                          f'got {mode!r}.')
+
+
 def _is_recognition_aware(opt: Mapping) -> bool:
     return bool((opt.get('train') or {}).get('recog_opt') or (opt.get('val') or {}).get('recognizers')
                 or opt.get('network_t'))
 
 
 def _is_basicsr_key(key: str) -> bool:
-    return key in {'network_g', 'network_d', 'optim_g', 'optim_d', 'scheduler'}
+    return key == 'scheduler' or re.fullmatch(r'(network|optim|scheduler)_\w+', key) is not None
 
 
 def _registered(target, name: Any, where: str, kind: str):

@@ -20,7 +20,6 @@ from basicsr.utils.options import copy_opt_file
 from ra_plugin.engine.loaders import build_train_loader, build_val_loaders, check_classes
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.run_log import RunLog
-from ra_plugin.options import OptionError
 from ra_plugin.utils.progress import progress
 
 
@@ -78,35 +77,40 @@ def _train(opt, model, train_loader, sampler, epoch_length, val_loaders, resume_
     logger.info(f'{len(train_loader.dataset)} training images, {epoch_length} iterations an epoch, '
                 f'{total_iter} in all.')
     message = MessageLogger(opt, current_iter, tb_logger)
-    prefetcher = _prefetcher(train_loader, opt)
+    mode = opt['datasets']['train'].get('prefetch_mode')  # 'cpu' prefetching lives in the loader itself
+    prefetcher = CUDAPrefetcher(train_loader, opt) if mode == 'cuda' else CPUPrefetcher(train_loader)
     data_timer, iter_timer, started = AvgTimer(), AvgTimer(), time.time()
     with progress(desc=opt['name'], total=total_iter, unit='iter', disable=opt['rank'] > 0) as bar:
         bar.update(current_iter)
         while current_iter < total_iter:
             sampler.set_epoch(epoch)
-            prefetcher.reset()
-            data = prefetcher.next()
-            while data is not None and current_iter < total_iter:
-                data_timer.record()
-                current_iter += 1
-                model.update_learning_rate(current_iter, warmup_iter=opt['train'].get('warmup_iter', -1))
-                model.feed_data(data)
-                model.optimize_parameters(current_iter)
-                iter_timer.record()
-                bar.update()
-                if current_iter % opt['logger']['print_freq'] == 0:
-                    bar.set_postfix({key: f'{value:.3g}' for key, value in model.get_current_log().items()},
-                                    refresh=False)
-                    message({'epoch': epoch, 'iter': current_iter, 'lrs': model.get_current_learning_rate(),
-                             'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time(),
-                             **model.get_current_log()})
-                if current_iter % opt['logger']['save_checkpoint_freq'] == 0:
-                    model.save(epoch, current_iter)
-                if opt.get('val') and current_iter % opt['val']['val_freq'] == 0:
-                    _validate(model, val_loaders, current_iter, tb_logger, opt)
-                data_timer.start()
-                iter_timer.start()
+            try:
+                prefetcher.reset()
                 data = prefetcher.next()
+                while data is not None and current_iter < total_iter:
+                    data_timer.record()
+                    model.update_learning_rate(current_iter + 1, warmup_iter=opt['train'].get('warmup_iter', -1))
+                    model.feed_data(data)
+                    model.optimize_parameters(current_iter + 1)
+                    current_iter += 1
+                    iter_timer.record()
+                    bar.update()
+                    if current_iter % opt['logger']['print_freq'] == 0:
+                        log = model.get_current_log()
+                        bar.set_postfix({key: f'{value:.3g}' for key, value in log.items()}, refresh=False)
+                        message({'epoch': epoch, 'iter': current_iter, 'lrs': model.get_current_learning_rate(),
+                                 'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time(), **log})
+                    if current_iter % opt['logger']['save_checkpoint_freq'] == 0:
+                        model.save(epoch, current_iter)
+                    if opt.get('val') and current_iter % opt['val']['val_freq'] == 0:
+                        _validate(model, val_loaders, current_iter, tb_logger, opt)
+                    data_timer.start()
+                    iter_timer.start()
+                    data = prefetcher.next()
+            except ValueError:  # a bad image or label: what was learned before it is kept, and --auto_resume goes on
+                if current_iter:
+                    model.save(epoch, current_iter)
+                raise
             epoch += 1
     logger.info(f'End of training after {datetime.timedelta(seconds=int(time.time() - started))}.')
     model.save(epoch=-1, current_iter=-1)  # -1 stands for the latest
@@ -138,16 +142,6 @@ def _check_recognizers(model, loaders: list) -> None:
     for loader in loaders:
         training = loader.dataset.opt['phase'] == 'train'
         check_classes(loader.dataset, used if training else judges, f'datasets: {loader.dataset.opt["name"]}')
-
-
-def _prefetcher(loader, opt: dict):
-    mode = opt['datasets']['train'].get('prefetch_mode')
-    if mode in (None, 'cpu'):  # 'cpu' prefetching lives in the loader itself
-        return CPUPrefetcher(loader)
-    if mode == 'cuda' and opt['datasets']['train'].get('pin_memory'):
-        return CUDAPrefetcher(loader, opt)
-    raise OptionError("datasets.train.prefetch_mode: expected ~, 'cpu', or 'cuda' with pin_memory: true; "
-                      f'got {mode!r}.')
 
 
 def _validate(model, loaders: list, current_iter: int, tb_logger, opt: dict) -> None:

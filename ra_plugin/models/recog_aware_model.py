@@ -157,7 +157,8 @@ class RecogAwareMixin(RecogValidationMixin):
         if label is not None:
             if isinstance(label, torch.Tensor):
                 if label.device.type == 'cpu':  # later, on a GPU, a wrong label ends the process
-                    for recognizer in (*self.labeled_recognizers(), *self.eval_recognizers.values()):
+                    judges = self.labeled_recognizers() if self.is_train else self.eval_recognizers.values()
+                    for recognizer in judges:
                         check_labels(label, recognizer.info.num_classes, f'{recognizer}, {data["gt_path"][0]} ff.')
                 label = label.to(self.device)
             self.label = label
@@ -217,7 +218,7 @@ class RecogAwareMixin(RecogValidationMixin):
             self.net_t.eval()
             with torch.no_grad():
                 self.output_t = self.net_t(self.output)
-            self.net_t.train(self.is_train)
+            self.net_t.train(self.opt['is_train'])
 
     def get_current_visuals(self) -> OrderedDict:
         visuals = super().get_current_visuals()

@@ -26,8 +26,21 @@ class RecogValidationMixin:
         """Score a validation set; results go to ``self.metric_results`` and, with the best so far, to the log."""
         dataset, val_opt = dataloader.dataset, self.opt['val']
         metrics = val_opt.get('metrics') or {}
+        training, self.is_train = self.is_train, False  # while it is set, RealESRNet degrades what it is fed
+        try:
+            totals, count = self._score(dataloader, metrics, current_iter, save_img)
+        finally:
+            self.is_train = training
+        self.metric_results = {name: totals[name] / count for name in [*metrics, *self._score_names()]}
+        self._keep_best(dataset.opt['name'], metrics, current_iter)
+        if self.metric_results:
+            self._log_validation_metric_values(current_iter, dataset.opt['name'], tb_logger)
+
+    def _score(self, dataloader, metrics: dict, current_iter, save_img: bool) -> tuple[Counter, int]:
+        """Sums over the images of every metric and of every recognizer's right answers, and the number of images."""
+        dataset = dataloader.dataset
         totals, count = Counter(), 0
-        batches = progress(dataloader, f'Validation {dataset.opt["name"]}') if val_opt.get('pbar') else dataloader
+        batches = progress(dataloader, f'Validation {dataset.opt["name"]}') if self.opt['val'].get('pbar') else dataloader
         for data in batches:
             if 'gt' not in data and hasattr(self, 'gt'):
                 del self.gt  # of another data set
@@ -48,10 +61,7 @@ class RecogValidationMixin:
                         imwrite(tensor2img([visuals['result_machine'][i]]), f'{path}_machine.png')
             totals.update(self._count_right(data))
             count += size
-        self.metric_results = {name: totals[name] / count for name in [*metrics, *self._score_names()]}
-        self._keep_best(dataset.opt['name'], metrics, current_iter)
-        if self.metric_results:
-            self._log_validation_metric_values(current_iter, dataset.opt['name'], tb_logger)
+        return totals, count
 
     def _score_names(self) -> list[str]:
         return [f'{top}_{name}' for name in self.eval_recognizers for top in ('top1', 'top5')]
@@ -76,7 +86,8 @@ class RecogValidationMixin:
         """Where to write a restored image, without suffix: BasicSR's layout, with the class folder if there is one."""
         folder, tag = self.opt['path']['visualization'], self.opt['val'].get('suffix') or self.opt['name']
         root = dataset.opt.get('dataroot_gt')
-        name = os.path.relpath(source, root) if root else os.path.basename(source)
+        below = root and os.path.abspath(source).startswith(os.path.abspath(root) + os.sep)
+        name = os.path.relpath(source, root) if below else os.path.normpath(source)  # or the key of an lmdb
         if os.path.isabs(name) or name.startswith(os.pardir):
             name = os.path.basename(name)
         name = os.path.splitext(name)[0]
