@@ -10,7 +10,7 @@ def main() -> int:
     root = Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--num-images', type=int, default=5000, help='evenly spaced over the split. Default: 5000')
+    parser.add_argument('--num-images', type=int, default=4000, help='evenly spaced over the split. Default: 4000')
     parser.add_argument('--split', choices=['test', 'val'], default='test', help='val is for choosing settings')
     parser.add_argument('--skip-training', action='store_true', help='score the networks of the last run')
     parser.add_argument('--out', type=Path, default=root / 'results' / 'demo')

@@ -91,13 +91,14 @@ def load_network(root: Path, option_file: Path) -> torch.nn.Module:
     opt = yaml.safe_load(option_file.read_text())
     net = build_network(opt['network_g'])
     load_weights(net, root / 'experiments' / opt['name'] / 'models' / 'net_g_latest.pth', opt['name'])
-    return net.eval()
+    return net.eval().to(memory_format=torch.channels_last)  # faster on a CPU, here and below
 
 
 def _recognizer(root: Path, name: str, net: str) -> Recognizer:
     return build_recognizer({
         'type': 'ModuleRecognizer', 'module': f'ra_plugin.recognizers.tiny_nets.{net}', 'input_size': 32,
-        'checkpoint': str(root / 'ra_plugin' / 'weights' / f'cifar10_{name}.safetensors')})
+        'checkpoint': str(root / 'ra_plugin' / 'weights' / f'cifar10_{name}.safetensors')
+    }).to(memory_format=torch.channels_last)
 
 
 def _restorer(net: torch.nn.Module):

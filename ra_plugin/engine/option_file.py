@@ -69,7 +69,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
         OptionError: With the place in the file and, where a name or key is close to a known one, that one.
     """
     for where, value in _leaves(opt):
-        if where.rpartition('.')[2].partition('[')[0] not in _TEXT_KEYS and isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
+        key = where.rpartition('.')[2].partition('[')[0]
+        if key not in _TEXT_KEYS and isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
             raise OptionError(f"{where}: '{value}' is text, not a number, to YAML. Write !!float {value}.")
     for key in ('datasets', 'network_g', 'path', 'train', 'val', 'logger'):
         check_type(opt.get(key), Mapping | None, key)

@@ -38,10 +38,9 @@ class RecogValidationMixin:
 
     def _score(self, dataloader, metrics: dict, current_iter, save_img: bool) -> tuple[Counter, int]:
         """Sums over the images of every metric and of every recognizer's right answers, and the number of images."""
-        dataset = dataloader.dataset
+        dataset, bar = dataloader.dataset, self.opt['val'].get('pbar')
         totals, count = Counter(), 0
-        batches = progress(dataloader, f'Validation {dataset.opt["name"]}') if self.opt['val'].get('pbar') else dataloader
-        for data in batches:
+        for data in progress(dataloader, f'Validation {dataset.opt["name"]}') if bar else dataloader:
             if 'gt' not in data and hasattr(self, 'gt'):
                 del self.gt  # of another data set
             self.feed_data(data)
