@@ -16,6 +16,7 @@ from ra_plugin.engine import option_file
 from ra_plugin.engine.loaders import check_classes
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
+from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]
 NET = 'ra_plugin.recognizers.tiny_nets.TinyVGG'
@@ -147,6 +148,7 @@ def test_a_users_own_recognizer_is_found_through_custom_imports(tmp_path, monkey
         'from ra_plugin.registry import RECOGNIZER_REGISTRY\n'
         '@RECOGNIZER_REGISTRY.register\nclass MyRecognizer(ModuleRecognizer):\n    pass\n')
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(RECOGNIZER_REGISTRY, '_entries', dict(RECOGNIZER_REGISTRY._entries))  # other tests count them
     opt = changed('train.recog_opt.recognizer.type', 'MyRecognizer')
     opt.pop('is_train')
     opt['custom_imports'] = ['my_recognizers']
