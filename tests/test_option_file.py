@@ -142,6 +142,14 @@ def test_reading_an_option_file_runs_no_code(tmp_path, monkeypatch):
     assert not (tmp_path / 'made').exists()
 
 
+@pytest.mark.parametrize('text', ['', '- a\n- b\n', 'word', 'name: x\nnum_gpu: 0\ndatasets: []\npath: {}\n'])
+def test_a_file_that_is_no_option_file_is_one_line(tmp_path, monkeypatch, text):
+    (tmp_path / 'run.yml').write_text(text)
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(tmp_path / 'run.yml')])
+    with pytest.raises(OptionError, match='option file: expected blocks of keys'):
+        option_file.parse_options(tmp_path, is_train=True)
+
+
 def test_a_users_own_recognizer_is_found_through_custom_imports(tmp_path, monkeypatch):
     (tmp_path / 'my_recognizers.py').write_text(
         'from ra_plugin.recognizers import ModuleRecognizer\n'

@@ -49,6 +49,8 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
         raise OptionError(f'option file: {error}') from None
     except KeyError as error:
         raise OptionError(f'option file: the key {error} is missing.') from None
+    except (TypeError, AttributeError) as error:  # a list, a bare word or nothing where a block of keys belongs
+        raise OptionError(f"option file: expected blocks of keys, as in BasicSR's option files ({error}).") from error
     opt['root_path'] = str(root)
     _resolve_paths(opt, Path(root))
     # a user's own recognizers, losses, architectures register themselves
