@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -140,6 +141,15 @@ def test_reading_an_option_file_runs_no_code(tmp_path, monkeypatch):
     with pytest.raises(OptionError, match='could not determine a constructor'):
         option_file.parse_options(tmp_path, is_train=True)
     assert not (tmp_path / 'made').exists()
+
+
+def test_a_seed_given_on_the_command_line_counts(tmp_path, monkeypatch):
+    opt = base()
+    opt.pop('is_train')
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump(opt))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(tmp_path / 'run.yml'), '--force_yml', 'manual_seed=5'])
+    option_file.parse_options(tmp_path, is_train=True)
+    assert torch.initial_seed() == 5
 
 
 @pytest.mark.parametrize('text', ['', '- a\n- b\n', 'word', 'name: x\nnum_gpu: 0\ndatasets: []\npath: {}\n'])

@@ -36,7 +36,7 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     Args:
         root: The repository; data is in ``datasets/cifar10``, networks go to ``experiments``.
         out: Folder for the results.
-        seed: Of the weights' start and the order of the data, the same for the three networks.
+        seed: Of the weights' start and of the random flips, the same for the three networks.
         num_images: Score that many images, evenly spaced over the split. Default: all.
         split: ``'test'``, or ``'val'`` for choosing settings.
         train: Whether to train; else the networks of the last run are scored.

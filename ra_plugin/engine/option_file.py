@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 import yaml
-from basicsr.utils import registry
+from basicsr.utils import registry, set_random_seed
 from basicsr.utils.options import parse_options as basicsr_parse_options
 
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
@@ -51,6 +51,7 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
         raise OptionError(f'option file: the key {error} is missing.') from None
     except (TypeError, AttributeError) as error:  # a list, a bare word or nothing where a block of keys belongs
         raise OptionError(f"option file: expected blocks of keys, as in BasicSR's option files ({error}).") from error
+    set_random_seed(opt['manual_seed'] + opt['rank'])  # BasicSR seeds before --force_yml can change the seed
     opt['root_path'] = str(root)
     _resolve_paths(opt, Path(root))
     # a user's own recognizers, losses, architectures register themselves
