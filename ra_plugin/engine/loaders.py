@@ -10,8 +10,8 @@ from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 
 
-def build_train_loader(opt: Mapping) -> tuple[DataLoader, EnlargedSampler, int]:
-    """The training loader, its sampler, and the iterations in an epoch.
+def build_train_loader(opt: Mapping) -> tuple[DataLoader, EnlargedSampler]:
+    """The training loader and its sampler.
 
     Raises:
         OptionError: Fewer images than one batch takes: BasicSR would drop them all and never begin.
@@ -25,7 +25,7 @@ def build_train_loader(opt: Mapping) -> tuple[DataLoader, EnlargedSampler, int]:
     if not len(loader):
         raise OptionError(f'datasets.train: {len(dataset)} images are fewer than one batch on all devices. '
                           'Lower batch_size_per_gpu, or raise dataset_enlarge_ratio.')
-    return loader, sampler, len(loader)
+    return loader, sampler
 
 
 def build_val_loaders(opt: Mapping) -> list[DataLoader]:

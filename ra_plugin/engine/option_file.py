@@ -77,6 +77,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
             raise OptionError(f"{where}: '{value}' is text, not a number, to YAML. Write !!float {value}.")
     for key in ('datasets', 'network_g', 'path', 'train', 'val', 'logger'):
         check_type(opt.get(key), Mapping | None, key)
+    train_opt, val_opt, logger_opt = (opt.get(key) or {} for key in ('train', 'val', 'logger'))
     for place, known in _OURS.items():
         block = opt if not place else opt.get(place) or {}
         for key in block:
@@ -92,7 +93,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
             raise OptionError(f"option file: '{key}' is missing.")
     if opt.get('is_train') and 'train' not in opt['datasets']:
         raise OptionError("datasets: 'train' is missing. To score a trained network: python tools/test.py")
-    if not opt.get('is_train') and not opt.get('val'):
+    if not opt.get('is_train') and not val_opt:
         raise OptionError("option file: 'val' is missing: it says what to score.")
     if opt.get('is_train'):
         _check_run(opt)
@@ -111,12 +112,11 @@ def check_options(opt: Mapping[str, Any]) -> None:
         cls = _registered(registry.DATASET_REGISTRY, dataset.get('type'), f'{where}.type', 'data set')
         if hasattr(cls, 'check_options'):
             cls.check_options(dataset, where)
-        if phase != 'train' and (opt.get('val') or {}).get('recognizers') and _has_no_labels(dataset):
+        if phase != 'train' and val_opt.get('recognizers') and _has_no_labels(dataset):
             raise OptionError(f'val.recognizers: judging needs labels, and {where} ({dataset["type"]}) gives none. Use '
                               'type: LabeledImageDataset.')
-    train_opt, val_opt = opt.get('train') or {}, opt.get('val') or {}
     check_type(train_opt.get('log_grad_ratio'), bool | None, 'train.log_grad_ratio')
-    check_type((opt.get('logger') or {}).get('console_level'), Literal['debug', 'info', 'warning', 'error'] | None,
+    check_type(logger_opt.get('console_level'), Literal['debug', 'info', 'warning', 'error'] | None,
                'logger.console_level')
     for where, block in _numbered('train.recog_opt', train_opt.get('recog_opt')):
         _check_loss(block, where, opt)
@@ -135,24 +135,23 @@ def check_options(opt: Mapping[str, Any]) -> None:
 
 def _check_run(opt: Mapping) -> None:
     """What BasicSR reads in the middle of a run, where a missing key would end it."""
-    places = {'train': ['total_iter', 'optim_g', 'scheduler'], 'logger': ['print_freq', 'save_checkpoint_freq'],
-              'val': ['val_freq'] if opt.get('val') else [],
-              'datasets.train': ['batch_size_per_gpu', 'num_worker_per_gpu']}
-    for place, keys in places.items():
-        block = opt['datasets']['train'] if place == 'datasets.train' else opt.get(place)
-        for key in keys:
+    train_data = opt['datasets']['train']
+    for place, block, keys in (('train', opt['train'], {'total_iter': float, 'optim_g': Mapping, 'scheduler': Mapping}),
+                               ('logger', opt['logger'], {'print_freq': float, 'save_checkpoint_freq': float}),
+                               ('val', opt.get('val'), {'val_freq': float} if opt.get('val') else {}),
+                               ('datasets.train', train_data, {'batch_size_per_gpu': int, 'num_worker_per_gpu': int})):
+        for key, kind in keys.items():
             if key not in block:
                 raise OptionError(f"{place}: '{key}' is missing.")
-            if key not in ('optim_g', 'scheduler'):
-                check_type(block[key], float, f'{place}.{key}')
+            check_type(block[key], kind, f'{place}.{key}')
+    known = [name for name, cls in vars(torch.optim).items() if isinstance(cls, type)]
     for key in ('optim_g', 'optim_t', 'optim_d'):
         optimizer = opt['train'].get(key)
-        known = [name for name, cls in vars(torch.optim).items() if isinstance(cls, type)]
         if optimizer and optimizer.get('type') not in known:
             raise OptionError(f"train.{key}.type: no optimizer '{optimizer.get('type')}'."
                               f"{suggestion(optimizer.get('type'), known)}")
-    mode = opt['datasets']['train'].get('prefetch_mode')
-    if mode not in (None, 'cpu') and not (mode == 'cuda' and opt['datasets']['train'].get('pin_memory')):
+    mode = train_data.get('prefetch_mode')
+    if mode not in (None, 'cpu') and not (mode == 'cuda' and train_data.get('pin_memory')):
         raise OptionError(f"datasets.train.prefetch_mode: expected ~, 'cpu', or 'cuda' with pin_memory: true; "
                           f'got {mode!r}.')
 

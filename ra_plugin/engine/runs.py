@@ -50,7 +50,7 @@ def train_pipeline(root: Path) -> None:
     resume_state = basicsr_train.load_resume_state(opt)
     with RunLog(opt, 'train') as log:
         logger = log.logger
-        train_loader, sampler, epoch_length = build_train_loader(opt)
+        train_loader, sampler = build_train_loader(opt)
         val_loaders = build_val_loaders(opt)
         model = build_model(opt)
         _check_recognizers(model, [train_loader, *val_loaders])
@@ -62,10 +62,10 @@ def train_pipeline(root: Path) -> None:
         if opt['rank'] == 0:
             copy_opt_file(args.opt, opt['path']['experiments_root'])
         log.open()
-        _train(opt, model, train_loader, sampler, epoch_length, val_loaders, resume_state, logger)
+        _train(opt, model, train_loader, sampler, val_loaders, resume_state, logger)
 
 
-def _train(opt, model, train_loader, sampler, epoch_length, val_loaders, resume_state, logger) -> None:
+def _train(opt, model, train_loader, sampler, val_loaders, resume_state, logger) -> None:
     tb_logger = basicsr_train.init_tb_loggers(opt)
     epoch, current_iter = 0, 0
     if resume_state:
@@ -74,7 +74,7 @@ def _train(opt, model, train_loader, sampler, epoch_length, val_loaders, resume_
         logger.info(f'Resuming from epoch {epoch}, iteration {current_iter}.')
 
     total_iter = int(opt['train']['total_iter'])
-    logger.info(f'{len(train_loader.dataset)} training images, {epoch_length} iterations an epoch, '
+    logger.info(f'{len(train_loader.dataset)} training images, {len(train_loader)} iterations an epoch, '
                 f'{total_iter} in all.')
     message = MessageLogger(opt, current_iter, tb_logger)
     mode = opt['datasets']['train'].get('prefetch_mode')  # 'cpu' prefetching lives in the loader itself
