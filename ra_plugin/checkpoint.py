@@ -1,4 +1,5 @@
-"""Read weights safely: safetensors, or torch files that hold tensors only; say exactly what does not fit."""
+"""Read weights safely: safetensors, or torch files, of which nothing is executed; say exactly what does not fit."""
+import functools
 import json
 import pickle
 import re
@@ -6,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,16 +18,37 @@ _WEIGHT_KEYS = ('params_ema', 'params', 'state_dict_ema', 'state_dict', 'model_s
 _WRAPPER_PREFIXES = ('module.', '_orig_mod.')  # of DataParallel and torch.compile
 
 
+class _Ignored:
+    """Takes the place of an object that holds no weights; what it consists of is dropped."""
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _no_getattr(*args: object) -> None:
+    """Takes the place of ``getattr``, with which a file could get hold of any function."""
+
+
 def read_weights(path: str | Path, where: str) -> dict[str, torch.Tensor]:
-    """The weights in a ``.safetensors`` or torch file, on the CPU; nothing in the file is executed.
+    """The weights of ``read_checkpoint``."""
+    return read_checkpoint(path, where)[0]
+
+
+def read_checkpoint(path: str | Path, where: str) -> tuple[dict[str, torch.Tensor], dict]:
+    """The weights in a ``.safetensors`` or torch file, on the CPU, and what it says of them; nothing in it is executed.
 
     Args:
-        path: The file. A torch checkpoint may keep the weights under ``params``, ``state_dict`` or another usual key.
+        path: The file. A torch checkpoint may keep the weights under ``params``, ``state_dict`` or another usual key,
+            beside the state of its training.
         where: Who asks, for messages.
+
+    Returns:
+        The weights by name, and the record: what OpenMMLab keeps under ``meta`` (``dataset_meta`` has the classes), or
+        ``read_record`` of a safetensors file; else empty.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The file is damaged, or holds more than tensors: a pickled module is refused.
+        ValueError: The file is damaged, or holds code: a pickled module is refused.
     """
     path = Path(path)
     if not path.is_file():
@@ -33,11 +56,25 @@ def read_weights(path: str | Path, where: str) -> dict[str, torch.Tensor]:
     if path.suffix == '.safetensors':
         library = require('safetensors.torch', where)
         try:
-            return library.load_file(path)
+            return library.load_file(path), read_record(path)
         except Exception as error:  # the library has its own exception class
             raise ValueError(f'{where}: {path} is no readable safetensors file ({error}).') from None
+    content = _load(path, where)
+    record = content.get('meta') if isinstance(content, Mapping) else None
+    for key in _WEIGHT_KEYS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not all(isinstance(v, torch.Tensor) for v in content.values()):
+        found = list(content)[:8] if isinstance(content, Mapping) else type(content).__name__
+        raise ValueError(f'{where}: {path} has no weights under {", ".join(_WEIGHT_KEYS)}; found {found}.')
+    return dict(content), dict(record) if isinstance(record, Mapping) else {}
+
+
+def _load(path: Path, where: str) -> Any:
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        with torch.serialization.safe_globals(_harmless()):
+            return torch.load(path, map_location='cpu', weights_only=True)
     except OSError:
         raise
     except Exception as error:  # torch meets a file that is none of its own with whatever its parser stumbles over
@@ -47,14 +84,24 @@ def read_weights(path: str | Path, where: str) -> dict[str, torch.Tensor]:
         raise ValueError(
             f'{where}: {path} holds more than tensors (a pickled {refused[1]}), and loading it could run code that it '
             'carries. In the program that made it: torch.save(model.state_dict(), NEW_FILE).') from None
-    for key in _WEIGHT_KEYS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping) or not all(isinstance(v, torch.Tensor) for v in content.values()):
-        found = list(content)[:8] if isinstance(content, Mapping) else type(content).__name__
-        raise ValueError(f'{where}: {path} has no weights under {", ".join(_WEIGHT_KEYS)}; found {found}.')
-    return dict(content)
+
+
+@functools.cache
+def _harmless() -> list:
+    """What a training checkpoint of OpenMMLab holds beside tensors, in torch's form: the object that a name stands for.
+
+    Numpy's numbers are made by numpy. The curves of the losses, in mmengine's ``HistoryBuffer``, name their methods
+    with ``getattr``: both get stand-ins, so that neither the class nor the function of that name is ever called.
+    """
+    # numpy 2 renamed the module of the functions, which old files name
+    rebuild, scalar = np.array(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+    numpy = [np.ndarray, np.dtype] + [
+        (function, f'numpy.{core}.multiarray.{name}') for core in ('core', '_core')
+        for name, function in (('_reconstruct', rebuild), ('scalar', scalar))]
+    # not the type of arrays of objects
+    types = {type(np.dtype(code)) for code in np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?SU'}
+    stand_ins = [(_Ignored, 'mmengine.logging.history_buffer.HistoryBuffer'), (_no_getattr, 'builtins.getattr')]
+    return [*numpy, *types, *stand_ins]
 
 
 def read_record(path: str | Path) -> dict:

@@ -6,12 +6,12 @@ def register_in_basicsr() -> None:
     from basicsr.utils import registry
 
     from ra_plugin import archs, losses
-    from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
+    from ra_plugin.data import DetectionDataset, LabeledImageDataset, SegmentationDataset
     from ra_plugin.models.recog_aware_model import RecogAwareModel
     ours = {
         registry.ARCH_REGISTRY: [archs.SRResNet, archs.ResnetGenerator],
         registry.LOSS_REGISTRY: [losses.RecogLoss, losses.RecogConsistencyLoss, losses.RecogFeatureLoss],
-        registry.DATASET_REGISTRY: [LabeledImageDataset],
+        registry.DATASET_REGISTRY: [LabeledImageDataset, DetectionDataset, SegmentationDataset],
         registry.MODEL_REGISTRY: [RecogAwareModel],
     }
     for target, classes in ours.items():

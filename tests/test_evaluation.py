@@ -44,6 +44,12 @@ def test_equal_images_have_infinite_psnr_and_ssim_one(pair):
     torch.testing.assert_close(ssim(pair[0], pair[0]), torch.ones(3, dtype=torch.float64))
 
 
+def test_one_image_scores_as_in_a_batch(pair):
+    for score in (psnr, ssim):
+        alone = score(pair[0][1], pair[1][1])
+        assert alone.shape == () and alone.item() == pytest.approx(score(*pair)[1].item(), abs=1e-12)
+
+
 def test_eight_bits_are_what_basicsr_saves():
     from basicsr.utils import tensor2img
     image = torch.rand(3, 9, 9) * 1.4 - 0.2
@@ -112,10 +118,10 @@ def test_comparison_tables_and_pictures(scores, tmp_path):
     scores = scores[0]
     result = compare(scores, 'resnet')
     assert result['n'] == 12 and set(result['differences_to_plain']) == {'RA'}
-    accuracy = result['processings']['RA']['accuracy']['vgg']
+    accuracy = result['processings']['RA']['scores']['vgg']
     assert accuracy['value'] == pytest.approx(scores['RA'].right['vgg'].mean())
     assert accuracy['low'] <= accuracy['value'] <= accuracy['high']
-    difference = result['differences_to_plain']['RA']['accuracy']['vgg']['value']
+    difference = result['differences_to_plain']['RA']['scores']['vgg']['value']
     assert difference == pytest.approx(scores['RA'].right['vgg'].mean() - scores['plain'].right['vgg'].mean())
     table = to_markdown(result)
     assert 'resnet (used)' in table and '| clean' in table

@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ra_plugin.compat import mmcv_imports
+
 
 @functools.cache
 def apply() -> bool:
-    """Mend BasicSR for the installed torch, torchvision, numpy and opencv, and for machines without a GPU.
+    """Mend BasicSR for current torch, torchvision, numpy and opencv and for machines without a GPU, and mmcv-lite.
 
-    Call it before the first ``import basicsr``; a second call does nothing. Imports BasicSR, which takes seconds.
+    Call it before the first ``import basicsr`` and ``import mmcv.ops``; a second call does nothing. Imports BasicSR,
+    which takes seconds, and nothing of OpenMMLab.
 
     Returns:
         Whether BasicSR is installed. Without it nothing is imported.
@@ -21,6 +24,7 @@ def apply() -> bool:
     Raises:
         ImportError: BasicSR is installed and something that it needs is not, or does not import.
     """
+    mmcv_imports.apply()
     if not installed('basicsr'):
         return False
     from ra_plugin.compat import basicsr_imports

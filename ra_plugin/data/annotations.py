@@ -7,13 +7,12 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from ra_plugin.data.files import IMAGE_SUFFIXES, check_file, files_below, first_missing
 from ra_plugin.options import OptionError, suggestion
-
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
-RELATIVE = 'A relative path is looked up in the current folder, then in the one that holds tools/.'
 
 Entry = tuple[str, int | str]  # path or lmdb key, relative to dataroot_gt; label as a number or as the class's name
 
@@ -47,7 +46,7 @@ def _scan_class_folders(root: str, where: str) -> list[Entry]:
         raise OptionError(f"{where}.dataroot_gt: expected a folder per class in '{root}', got {', '.join(names)}. "
                           f"Point it to one of them, e.g. '{os.path.join(root, names[0])}'.")
     # sorted without the suffix, as lmdb keys have none: then both give an image the same index, and so the same noise
-    images = {name: sorted(_images_below(root, name), key=os.path.splitext) for name in names}
+    images = {name: sorted(files_below(root, IMAGE_SUFFIXES, name), key=os.path.splitext) for name in names}
     if not any(images.values()):
         raise OptionError(f"{where}.dataroot_gt: expected images in '{root}/<class>', got none. "
                           f"Known suffixes: {', '.join(IMAGE_SUFFIXES)}. List another layout in meta_info.")
@@ -58,18 +57,8 @@ def _scan_class_folders(root: str, where: str) -> list[Entry]:
     return [(path, name) for name in names for path in images[name]]
 
 
-def _images_below(root: str, name: str) -> Iterator[str]:
-    for folder, subfolders, files in os.walk(os.path.join(root, name), followlinks=True):
-        subfolders[:] = [subfolder for subfolder in subfolders if not subfolder.startswith('.')]
-        relative = os.path.relpath(folder, root)
-        for file in files:
-            if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith('.'):
-                yield os.path.join(relative, file)
-
-
 def _read_meta_info(path: str, where: str) -> list[Entry]:
-    if not os.path.isfile(path):
-        raise OptionError(f"{where}: no file '{path}'. {RELATIVE}")
+    check_file(path, where)
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in ('.json', '.csv'):
         raise OptionError(f"{where}: expected a .json or .csv file, got '{path}'. Write path,label lines to a .csv.")
@@ -90,12 +79,7 @@ def _read_csv(path: str, where: str) -> list[Entry]:
 
 
 def _read_json(path: str, where: str) -> list[Entry]:
-    with open(path, encoding='utf-8') as file:
-        try:
-            content = json.load(file)
-        except ValueError as error:
-            raise OptionError(f"{where}: expected JSON, got '{path}' with an error ({error}). "
-                              'Mend it or make it again.') from None
+    content = load_json(path, where)
     if not isinstance(content, (dict, list)):
         raise OptionError(f"{where}: expected a mapping or a list in '{path}', got {type(content).__name__}. "
                           'Write {"path": label, ...}.')
@@ -110,20 +94,22 @@ def _read_json(path: str, where: str) -> list[Entry]:
     return entries
 
 
+def load_json(path: str, where: str) -> Any:
+    with open(path, encoding='utf-8') as file:
+        try:
+            return json.load(file)
+        except ValueError as error:
+            raise OptionError(f"{where}: expected JSON, got '{path}' with an error ({error}). "
+                              'Mend it or make it again.') from None
+
+
 def _check_present(entries: list[Entry], root: str, keys: set[str] | None, where: str) -> None:
-    """Name the first image that is listed and does not exist; reads each folder once instead of asking file by file."""
-    folders: dict[str, set[str]] = {}
-    for path, _ in entries:
-        if keys is not None:
-            present = path in keys
-        else:
-            folder, name = os.path.split(os.path.join(root, path))
-            if folder not in folders:
-                folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-            present = name in folders[folder]
-        if not present:
-            raise OptionError(f"{where} lists '{path}', which '{root}' does not have. "
-                              'Paths in it are relative to dataroot_gt.')
+    """Name the first image that is listed and does not exist."""
+    paths = (path for path, _ in entries)
+    missing = first_missing(paths, root) if keys is None else next((path for path in paths if path not in keys), None)
+    if missing is not None:
+        raise OptionError(f"{where} lists '{missing}', which '{root}' does not have. "
+                          'Paths in it are relative to dataroot_gt.')
 
 
 def read_classes(classes: Sequence[str] | str | None, where: str) -> tuple[str, ...] | None:

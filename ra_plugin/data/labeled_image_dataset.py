@@ -9,36 +9,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from PIL import Image
 
-from ra_plugin.data.annotations import RELATIVE, list_images, number_labels, read_classes
+from ra_plugin.data.annotations import list_images, number_labels, read_classes
+from ra_plugin.data.degraded_image_dataset import DegradedImageDataset, DegradedImageOptions, check_divides, check_least
+from ra_plugin.data.files import check_folder
+from ra_plugin.data.geometry import Size, draw_geometry, resized
 from ra_plugin.data.image_file import decode_image
-from ra_plugin.degradations import build_degradation
 from ra_plugin.options import OptionError, check_arguments
-from ra_plugin.registry import DEGRADATION_REGISTRY
 from ra_plugin.utils.optional import require
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoaderOptions:
-    """What BasicSR itself reads from a dataset's block, or adds to it (``phase`` and ``scale``)."""
-    type: str = ''
-    name: str = ''
-    phase: Literal['train', 'val', 'test']
-    scale: int | None = None
-    batch_size_per_gpu: int | None = None
-    num_worker_per_gpu: int | None = None
-    dataset_enlarge_ratio: int = 1
-    use_shuffle: bool = True
-    prefetch_mode: Literal['cpu', 'cuda'] | None = None
-    num_prefetch_queue: int = 1
-    pin_memory: bool = False
-    persistent_workers: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabeledImageOptions(LoaderOptions):
+class LabeledImageOptions(DegradedImageOptions):
     """The keys of a :class:`LabeledImageDataset` block; their types are what the options are checked against.
 
     Attributes:
@@ -54,9 +36,6 @@ class LabeledImageOptions(LoaderOptions):
             as the file is.
         crop_size: Side in pixels of the square cut from gt: at random in phase ``train``, from the center otherwise.
             Default: the whole image.
-        use_hflip: Mirror half of the images, drawn at random, in phase ``train`` only.
-        degradation: What makes lq of gt, e.g. ``{type: BicubicDownsample, scale: 4}``. Default: lq is gt.
-        seed: Start of the noise in validation, >= 0; training follows torch's seed instead.
     """
     dataroot_gt: str
     meta_info: str | None = None
@@ -64,9 +43,6 @@ class LabeledImageOptions(LoaderOptions):
     io_backend: Mapping | None = None
     resize: int | None = None
     crop_size: int | None = None
-    use_hflip: bool = False
-    degradation: Mapping | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +50,7 @@ class _IOBackend:
     type: Literal['disk', 'lmdb']
 
 
-class LabeledImageDataset(torch.utils.data.Dataset):
+class LabeledImageDataset(DegradedImageDataset):
     """Clean images with their labels, and the degraded image of each.
 
     In phase ``train`` crop, flip and noise are drawn anew for each item and follow torch's seed, also in workers. In
@@ -108,83 +84,50 @@ class LabeledImageDataset(torch.utils.data.Dataset):
         torch.Size([3, 16, 16])
     """
 
+    options_type = LabeledImageOptions
+
     def __init__(self, opt: Mapping[str, Any]):
-        where = f"LabeledImageDataset({opt.get('name') or opt.get('phase', '')})"
-        if 'phase' not in opt:
-            raise OptionError(f"{where}: expected phase 'train', 'val' or 'test', got none. Give it; "
-                              'in an option file BasicSR adds it.')
-        self.check_options(opt, where)
-        self.opt = opt  # BasicSR's models read the name of the data set from it
-        self.options = LabeledImageOptions(**opt)
-        self.degradation = build_degradation(self.options.degradation, f'{where}.degradation')
-        _check_ranges(self.options, self.degradation.scale, where)
-        self._lmdb = (self.options.io_backend or {}).get('type') == 'lmdb'
+        super().__init__(opt)
+        options, where = self.options, self.where
+        _check_ranges(options, self.degradation.scale, where)
+        self._lmdb = (options.io_backend or {}).get('type') == 'lmdb'
         self._client = None
-        root = self.options.dataroot_gt
-        if not os.path.isdir(root):
-            raise OptionError(f"{where}.dataroot_gt: no folder '{root}'. {RELATIVE}")
-        entries = list_images(root, self.options.meta_info, self._lmdb, where)
-        classes = read_classes(self.options.classes, where)
-        self.labels, self.classes = number_labels(entries, classes, where)
+        root = options.dataroot_gt
+        check_folder(root, f'{where}.dataroot_gt')
+        entries = list_images(root, options.meta_info, self._lmdb, where)
+        self.labels, self.classes = number_labels(entries, read_classes(options.classes, where), where)
         self.num_classes = len(self.classes) if self.classes else max(self.labels) + 1
         self.paths = [path if self._lmdb else os.path.join(root, path) for path, _ in entries]
 
-    @staticmethod
-    def check_options(opt: Mapping[str, Any], where: str) -> None:
-        """Check the block's keys and types without touching the disk. ``phase`` may be missing, as in a file.
-
-        Raises:
-            OptionError: An unknown key (with the nearest one that exists), a missing one, a value of the wrong type.
-        """
-        check_arguments(LabeledImageOptions, {'phase': 'train', **opt}, where)
+    @classmethod
+    def check_options(cls, opt: Mapping[str, Any], where: str) -> None:
+        super().check_options(opt, where)
         if opt.get('io_backend') is not None:
             check_arguments(_IOBackend, opt['io_backend'], f'{where}.io_backend')
-        if opt.get('degradation') is not None:
-            DEGRADATION_REGISTRY.check(opt['degradation'], f'{where}.degradation')
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_client': None}
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        path, options = self.paths[index], self.options
+        image = decode_image(self._read(path), path)
+        size = resized(image.size, options.resize) if options.resize else image.size
+        self._check_size(size, path)
+        crop = (options.crop_size, options.crop_size) if options.crop_size else None
+        geometry = draw_geometry(image.size, size, crop, self.degradation.scale, rng if self.train else None,
+                                 options.use_hflip)
+        return geometry.image(image), self.labels[index]
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        index = range(len(self))[index]  # -1 is the last one, and has to have the last one's noise
-        path = self.paths[index]
-        if self.options.phase == 'train':
-            rng = np.random.default_rng(torch.randint(2 ** 63 - 1, ()).item())
-        else:
-            rng = np.random.default_rng((self.options.seed, index))
-        gt = self._load(path, rng)
-        height, width = gt.shape[:2]
-        scale = self.degradation.scale
-        if height % scale or width % scale:
+    def _check_size(self, size: Size, path: str) -> None:
+        crop, scale = self.options.crop_size, self.degradation.scale
+        width, height = size
+        if crop and min(size) < crop:
+            after = ' after resize' if self.options.resize else ''
+            raise ValueError(f'{path}: expected at least {crop}x{crop} for crop_size {crop}, got {width}x{height}'
+                             f'{after}. Set a smaller crop_size, or resize to {crop} or more.')
+        if not crop and (width % scale or height % scale):
             raise ValueError(f'{path}: expected a width and height that scale {scale} divides, got {width}x{height}. '
                              f'Set crop_size to a multiple of {scale}, or crop the files.')
-        lq = self.degradation(gt, rng)
-        return {'lq': _to_tensor(lq), 'gt': _to_tensor(gt), 'label': self.labels[index],
-                'lq_path': path, 'gt_path': path}
-
-    def _load(self, path: str, rng: np.random.Generator) -> np.ndarray:
-        """The clean image, resized, cropped and flipped: uint8 ``(H, W, 3)``, RGB."""
-        image = decode_image(self._read(path), path)
-        if self.options.resize:
-            image = _resize_shorter_side(image, self.options.resize)
-        train, size = self.options.phase == 'train', self.options.crop_size
-        if size:
-            width, height = image.size
-            if min(width, height) < size:
-                after = ' after resize' if self.options.resize else ''
-                raise ValueError(f'{path}: expected at least {size}x{size} for crop_size {size}, got {width}x{height}'
-                                 f'{after}. Set a smaller crop_size, or resize to {size} or more.')
-            if train:
-                left, top = int(rng.integers(width - size + 1)), int(rng.integers(height - size + 1))
-            else:
-                left, top = round((width - size) / 2), round((height - size) / 2)  # as torchvision's CenterCrop
-            image = image.crop((left, top, left + size, top + size))
-        if train and self.options.use_hflip and rng.random() < 0.5:
-            image = image.transpose(Image.FLIP_LEFT_RIGHT)
-        return np.array(image)
 
     def _read(self, path: str) -> bytes:
         if not self._lmdb:
@@ -201,36 +144,13 @@ class LabeledImageDataset(torch.utils.data.Dataset):
         return data
 
 
-def _resize_shorter_side(image: Image.Image, size: int) -> Image.Image:
-    width, height = image.size
-    if width <= height:
-        target = (size, int(size * height / width))  # truncated, as torchvision does
-    else:
-        target = (int(size * width / height), size)
-    return image if target == image.size else image.resize(target, Image.BILINEAR)
-
-
-def _to_tensor(image: np.ndarray) -> torch.Tensor:
-    """``(H, W, 3)`` uint8, or float32 in ``[0, 1]``, to float32 ``(3, H, W)`` in ``[0, 1]``."""
-    planes = image.transpose(2, 0, 1).astype(np.float32, order='C')
-    if image.dtype == np.uint8:
-        planes /= np.float32(255)
-    return torch.from_numpy(planes)
-
-
 def _check_ranges(options: LabeledImageOptions, scale: int, where: str) -> None:
-    for key, least in (('resize', 1), ('crop_size', 1), ('seed', 0)):
-        value = getattr(options, key)
-        if value is not None and value < least:
-            raise OptionError(f'{where}.{key}: expected a whole number >= {least}, got {value}. '
-                              'Change it or leave it out.')
-    if options.scale is not None and options.scale != scale:
-        raise OptionError(f'{where}: expected a degradation that shrinks by scale {options.scale}, got one by {scale}. '
-                          'Make the scale of the option file and of the degradation the same.')
+    check_least(options.resize, 1, f'{where}.resize')
+    check_least(options.crop_size, 1, f'{where}.crop_size')
     size = options.crop_size
-    if size is not None and size % scale:
-        raise OptionError(f'{where}.crop_size: expected a multiple of scale {scale}, got {size}. '
-                          f'Use {size + scale - size % scale}.')
-    if size is not None and options.resize is not None and size > options.resize:
+    if size is None:
+        return
+    check_divides(scale, size, f'{where}.crop_size')
+    if options.resize is not None and size > options.resize:
         raise OptionError(f'{where}.crop_size: expected at most resize ({options.resize}), got {size}. '
                           'The shorter side of each image is resize pixels long.')

@@ -22,6 +22,8 @@ def build_train_loader(opt: Mapping) -> tuple[DataLoader, EnlargedSampler]:
     sampler = EnlargedSampler(dataset, opt['world_size'], opt['rank'], ratio)
     loader = build_dataloader(dataset, dataset_opt, num_gpu=opt['num_gpu'], dist=opt['dist'], sampler=sampler,
                               seed=opt['manual_seed'])
+    if hasattr(dataset, 'collate_fn'):  # BasicSR has no way to hand it over
+        loader.collate_fn = dataset.collate_fn
     if not len(loader):
         raise OptionError(f'datasets.train: {len(dataset)} images are fewer than one batch on all devices. '
                           'Lower batch_size_per_gpu, or raise dataset_enlarge_ratio.')
@@ -36,9 +38,10 @@ def build_val_loaders(opt: Mapping) -> list[DataLoader]:
             continue
         if phase.split('_')[0] not in ('val', 'test'):
             raise OptionError(f'datasets.{phase}: expected train, val, val_<n>, test or test_<n>.')
+        dataset = build_dataset(dataset_opt)
         loaders.append(DataLoader(
-            build_dataset(dataset_opt), batch_size=_val_batch_size(opt, dataset_opt), shuffle=False,
-            num_workers=dataset_opt.get('num_worker_per_gpu', 0), collate_fn=_collate,
+            dataset, batch_size=_val_batch_size(opt, dataset_opt), shuffle=False,
+            num_workers=dataset_opt.get('num_worker_per_gpu', 0), collate_fn=getattr(dataset, 'collate_fn', _collate),
             pin_memory=bool(dataset_opt.get('pin_memory')) and torch.cuda.is_available()))
     return loaders
 

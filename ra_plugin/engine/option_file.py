@@ -12,6 +12,7 @@ import yaml
 from basicsr.utils import registry, set_random_seed
 from basicsr.utils.options import parse_options as basicsr_parse_options
 
+from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks
 from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_type, suggestion
@@ -21,11 +22,13 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 _OURS = {
     '': {'network_t', 'custom_imports'},
     'train': {'recog_opt', 'log_grad_ratio', 'optim_t', 'scheduler_t'},
-    'val': {'recognizers'},
+    'val': {'recognizers', 'recognition_metrics'},
     'logger': {'console_level'},
 }
+_LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'project', 'resume_id'}  # may look like numbers
-_PATH_KEYS = ('dataroot_', 'meta_info', 'checkpoint', 'pretrain_network_', 'resume_state', 'classes')
+_PATH_KEYS = ('dataroot_', 'meta_info', 'annotation_file', 'checkpoint', 'config', 'pretrain_network_', 'resume_state',
+              'classes')
 
 
 def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
@@ -114,7 +117,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
             cls.check_options(dataset, where)
         if phase != 'train' and val_opt.get('recognizers') and _has_no_labels(dataset):
             raise OptionError(f'val.recognizers: judging needs labels, and {where} ({dataset["type"]}) gives none. Use '
-                              'type: LabeledImageDataset.')
+                              f'type: {_LABELED}.')
     check_type(train_opt.get('log_grad_ratio'), bool | None, 'train.log_grad_ratio')
     check_type(logger_opt.get('console_level'), Literal['debug', 'info', 'warning', 'error'] | None,
                'logger.console_level')
@@ -123,6 +126,11 @@ def check_options(opt: Mapping[str, Any]) -> None:
     check_type(val_opt.get('recognizers'), Mapping | None, 'val.recognizers')
     for name, block in (val_opt.get('recognizers') or {}).items():
         RECOGNIZER_REGISTRY.check(block, f'val.recognizers.{name}')
+    check_type(val_opt.get('recognition_metrics'), Mapping | None, 'val.recognition_metrics')
+    for task in val_opt.get('recognition_metrics') or ():
+        if task not in TASKS:
+            raise OptionError(f"val.recognition_metrics: no task '{task}'.{suggestion(task, TASKS)} "
+                              f"Known: {', '.join(TASKS)}")
     for name, block in (val_opt.get('metrics') or {}).items():
         _registered(registry.METRIC_REGISTRY, block.get('type'), f'val.metrics.{name}.type', 'metric')
     if opt.get('network_t') and opt.get('is_train') and not recog_blocks(train_opt):
@@ -198,7 +206,7 @@ def _check_loss(block: Any, where: str, opt: Mapping) -> None:
     dataset = opt['datasets'].get('train') or {}
     if cls.needs == 'label' and _has_no_labels(dataset):
         raise OptionError(f'{where}: {block["type"]} needs labels, and {dataset["type"]} gives none. Use '
-                          'LabeledImageDataset for datasets.train, or RecogConsistencyLoss, which needs none.')
+                          f'{_LABELED} for datasets.train, or RecogConsistencyLoss, which needs none.')
 
 
 def _has_no_labels(dataset: Mapping) -> bool:
@@ -228,12 +236,20 @@ def _leaves(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def _resolve_paths(node: Any, root: Path) -> None:
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in list(items):
-        if isinstance(value, (dict, list)):
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        is_path = isinstance(key, str) and key.startswith(_PATH_KEYS)
+        if is_path and isinstance(value, str):
+            node[key] = _resolved(value, root, key)
+        elif is_path and isinstance(value, list) and key != 'classes':  # a list there holds names
+            node[key] = [_resolved(item, root, key) if isinstance(item, str) else item for item in value]
+        elif isinstance(value, (dict, list)):
             _resolve_paths(value, root)
-        elif isinstance(value, str) and isinstance(key, str) and key.startswith(_PATH_KEYS):
-            path = os.path.expanduser(value)
-            if not os.path.isabs(path) and not os.path.exists(path):
-                path = str(root / path)
-            node[key] = path
+
+
+def _resolved(value: str, root: Path, key: str) -> str:
+    path = os.path.expanduser(value)
+    if os.path.isabs(path) or os.path.exists(path):
+        return path
+    if key == 'config' and not (root / path).exists():  # the name of one that its package brings
+        return value
+    return str(root / path)

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of batches, for each image, on 8-bit values: the numbers of BasicSR's metrics on the saved files."""
+"""PSNR and SSIM of one image or of each of a batch, on 8-bit values: BasicSR's numbers on the saved files."""
 import torch
 import torch.nn.functional as F
 
@@ -12,12 +12,12 @@ def psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Peak signal-to-noise ratio in dB over all channels.
 
     Args:
-        images, reference: ``(N, C, H, W)`` uint8.
+        images, reference: ``(N, C, H, W)`` or ``(C, H, W)`` uint8.
 
     Returns:
-        ``(N,)`` float64; infinite for equal images.
+        ``(N,)`` or ``()`` float64; infinite for equal images.
     """
-    error = (images.double() - reference.double()).square().flatten(1).mean(1)
+    error = (images.double() - reference.double()).square().mean((-3, -2, -1))
     return 10 * torch.log10(255 ** 2 / error)
 
 
@@ -25,12 +25,12 @@ def ssim(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Structural similarity (Wang et al., 2004): Gaussian window 11x11, sigma 1.5, no padding, mean over channels.
 
     Args:
-        images, reference: ``(N, C, H, W)`` uint8, at least 11x11.
+        images, reference: ``(N, C, H, W)`` or ``(C, H, W)`` uint8, at least 11x11.
 
     Returns:
-        ``(N,)`` float64 in ``[-1, 1]``.
+        ``(N,)`` or ``()`` float64 in ``[-1, 1]``.
     """
-    x, y = (v.double().flatten(0, 1).unsqueeze(1) for v in (images, reference))
+    x, y = (v.double().flatten(0, -3).unsqueeze(1) for v in (images, reference))
     offset = torch.arange(-5, 6, dtype=torch.float64, device=x.device)
     window = torch.exp(-offset.square() / (2 * 1.5 ** 2))
     window = window / window.sum()
@@ -44,4 +44,4 @@ def ssim(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)
                   / ((mean_x ** 2 + mean_y ** 2 + c1) * (var_x + var_y + c2)))
-    return similarity.flatten(1).mean(1).view(images.shape[:2]).mean(1)
+    return similarity.flatten(1).mean(1).view(images.shape[:-2]).mean(-1)

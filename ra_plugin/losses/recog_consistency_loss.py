@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import torch
 
-from ra_plugin.losses.distances import cosine_distance, kl_distance, l1_distance, probability_distance
+from ra_plugin.losses.distances import (cosine_distance, kl_distance, l1_distance, l2_distance,
+                                        probability_distance)
 from ra_plugin.losses.recognizer_loss import ReferenceLoss, Reduction
 from ra_plugin.recognizers import Recognizer
 
@@ -18,7 +19,8 @@ class RecogConsistencyLoss(ReferenceLoss):
         loss_weight: Factor on the loss (lambda). Default: 1.0; the paper uses 10 with 1000 classes.
         reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
         distance: ``'probability'`` (the paper: squared difference of softmax probabilities, mean over the classes) |
-            ``'kl'`` | ``'l1'`` | ``'cosine'`` (the last two on logits). Default: ``'probability'``.
+            ``'kl'`` | ``'l1'`` | ``'cosine'`` (the last two on logits). Default: ``'probability'``. Answers that are
+            numbers, as a detector's boxes, add their mean squared difference (``'l1'``: absolute) to it.
         temperature: Softens both sides of ``'kl'``; the loss is scaled by its square. Default: 1.0.
 
     Shape:
@@ -41,8 +43,11 @@ class RecogConsistencyLoss(ReferenceLoss):
             raise ValueError(f"RecogConsistencyLoss: temperature: expected a positive number, with distance: kl; got "
                              f'{temperature} with {distance}.')
         self.distance = distances[distance]
+        self.number_distance = l1_distance if distance == 'l1' else l2_distance
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             reference = recognizer.outputs(target)
-        return sum(self.distance(value, reference[name]) for name, value in recognizer.outputs(output).items())
+        answers = recognizer.outputs(output, reference)
+        return sum((self.distance if name == 'logits' else self.number_distance)(value, reference[name])
+                   for name, value in answers.items())

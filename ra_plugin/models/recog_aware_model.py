@@ -8,6 +8,7 @@ output.
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from basicsr.archs import build_network
@@ -19,7 +20,6 @@ from torch import nn
 from ra_plugin.models.recog_validation import RecogValidationMixin
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
-from ra_plugin.recognizers.classification import check_labels
 
 
 def RecogAwareModel(opt: dict) -> SRModel:  # noqa: N802  (BasicSR calls the registered name like a class)
@@ -43,6 +43,15 @@ def recog_blocks(train_opt: Mapping) -> list[Mapping]:
     """The blocks of ``recog_opt``: none, one or a list of them."""
     blocks = train_opt.get('recog_opt') or []
     return [blocks] if isinstance(blocks, Mapping) else list(blocks)
+
+
+def moved(label: Any, device: torch.device) -> Any:
+    """Labels of any task on a device: a tensor, or lists and mappings that hold some."""
+    if isinstance(label, torch.Tensor):
+        return label.to(device)
+    if isinstance(label, Mapping):
+        return {key: moved(value, device) for key, value in label.items()}
+    return [moved(item, device) for item in label] if isinstance(label, list) else label
 
 
 class PixelAndRecogLoss(nn.Module):
@@ -154,21 +163,18 @@ class RecogAwareMixin(RecogValidationMixin):
     # ---------------------------------------------------------------- training
     def feed_data(self, data: Mapping) -> None:
         label = data.get('label')
-        if label is not None:
-            if isinstance(label, torch.Tensor):
-                if label.device.type == 'cpu':  # later, on a GPU, a wrong label ends the process
-                    judges = self.labeled_recognizers() if self.is_train else self.eval_recognizers.values()
-                    for recognizer in judges:
-                        check_labels(label, recognizer.info.num_classes, f'{recognizer}, {data["gt_path"][0]} ff.')
-                label = label.to(self.device)
-            self.label = label
+        if label is not None:  # checked while it is on the CPU: on a GPU a wrong label ends the process
+            for recognizer in self.labeled_recognizers() if self.is_train else self.eval_recognizers.values():
+                recognizer.check_label(label, len(data['lq']), f'{recognizer}, {data["gt_path"][0]} ff.')
+            self.label = moved(label, self.device)
         super().feed_data(data)
 
     def recognition_loss(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The sum of the recognition losses on ``images`` ``(N, 3, H, W)``, and what to log of them."""
         if any(cri.needs == 'label' for cri in self.cri_recog) and not hasattr(self, 'label'):
             raise OptionError('train.recog_opt: RecogLoss needs labels, and the data set gives none. Use '
-                              'datasets.train.type: LabeledImageDataset, or RecogConsistencyLoss, which needs none.')
+                              'LabeledImageDataset, DetectionDataset or SegmentationDataset for datasets.train, or '
+                              'RecogConsistencyLoss, which needs none.')
         values = [cri(images, self.label if cri.needs == 'label' else self.gt) for cri in self.cri_recog]
         total = values[0] if len(values) == 1 else torch.stack(values).sum()
         log = {'l_recog': total.detach()}

@@ -1,11 +1,14 @@
-"""Validation of a recognition-aware model: in batches, PSNR and SSIM beside the accuracy of every recognizer."""
+"""Validation of a recognition-aware model: in batches, PSNR and SSIM beside the scores of every recognizer."""
 import os
 from collections import Counter
+from collections.abc import Mapping
 
 from basicsr.metrics import calculate_metric
 from basicsr.utils import imwrite, tensor2img
 
 from ra_plugin.evaluation.quality import to_uint8
+from ra_plugin.evaluation.scores import judge
+from ra_plugin.evaluation.task_scores import TaskScore, build_score
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.utils.progress import progress
@@ -21,6 +24,12 @@ class RecogValidationMixin:
         blocks = (self.opt.get('val') or {}).get('recognizers') or {}
         self.eval_recognizers = {
             name: build_recognizer(block, f'val.recognizers.{name}').to(self.device) for name, block in blocks.items()}
+        self._new_scores()  # a metric that does not exist, or whose package is missing, shows now
+
+    def _new_scores(self) -> dict[str, TaskScore]:
+        metrics = self.opt['val'].get('recognition_metrics') or {} if self.eval_recognizers else {}
+        return {name: build_score(recognizer.info, metrics.get(recognizer.info.task))
+                for name, recognizer in self.eval_recognizers.items()}
 
     def nondist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
         """Score a validation set; results go to ``self.metric_results`` and, with the best so far, to the log."""
@@ -28,18 +37,21 @@ class RecogValidationMixin:
         metrics = val_opt.get('metrics') or {}
         training, self.is_train = self.is_train, False  # while it is set, RealESRNet degrades what it is fed
         try:
-            totals, count = self._score(dataloader, metrics, current_iter, save_img)
+            totals, count, scores = self._score(dataloader, metrics, current_iter, save_img)
         finally:
             self.is_train = training
-        self.metric_results = {name: totals[name] / count for name in [*metrics, *self._score_names()]}
+        self.metric_results = {name: totals[name] / count for name in metrics}
+        self.metric_results.update({f'{key}_{name}': value for name, score in scores.items()
+                                    for key, value in score.compute().items()})
         self._keep_best(dataset.opt['name'], metrics, current_iter)
         if self.metric_results:
             self._log_validation_metric_values(current_iter, dataset.opt['name'], tb_logger)
 
-    def _score(self, dataloader, metrics: dict, current_iter, save_img: bool) -> tuple[Counter, int]:
-        """Sums over the images of every metric and of every recognizer's right answers, and the number of images."""
+    def _score(self, dataloader, metrics: dict, current_iter,
+               save_img: bool) -> tuple[Counter, int, dict[str, TaskScore]]:
+        """Sums over the images of every metric, the number of images, and the score of every recognizer."""
         dataset, bar = dataloader.dataset, self.opt['val'].get('pbar')
-        totals, count = Counter(), 0
+        totals, count, scores = Counter(), 0, self._new_scores()
         for data in progress(dataloader, f'Validation {dataset.opt["name"]}') if bar else dataloader:
             if 'gt' not in data and hasattr(self, 'gt'):
                 del self.gt  # of another data set
@@ -48,38 +60,32 @@ class RecogValidationMixin:
             visuals = self.get_current_visuals()
             size = len(data['lq_path'])
             for i in range(size):
-                images = {'img': tensor2img([visuals['result'][i]])}
+                height, width = data['size'][i] if 'size' in data else visuals['result'].shape[-2:]  # without padding
+                images = {'img': tensor2img([visuals['result'][i, :, :height, :width]])}
                 if 'gt' in visuals:
-                    images['img2'] = tensor2img([visuals['gt'][i]])
+                    images['img2'] = tensor2img([visuals['gt'][i, :, :height, :width]])
                 for name, options in metrics.items():
                     totals[name] += calculate_metric(images, options)
                 if save_img:
                     path = self._image_path(dataset, data['lq_path'][i], current_iter)
                     imwrite(images['img'], f'{path}.png')
                     if 'result_machine' in visuals:
-                        imwrite(tensor2img([visuals['result_machine'][i]]), f'{path}_machine.png')
-            totals.update(self._count_right(data))
+                        imwrite(tensor2img([visuals['result_machine'][i, :, :height, :width]]), f'{path}_machine.png')
+            self._judge(data, scores)
             count += size
-        return totals, count
+        return totals, count, scores
 
-    def _score_names(self) -> list[str]:
-        return [f'{top}_{name}' for name in self.eval_recognizers for top in ('top1', 'top5')]
-
-    def _count_right(self, data) -> Counter:
-        """Images of the batch that each recognizer reads right, in its first and in its first five answers."""
-        counts = Counter()
+    def _judge(self, data: Mapping, scores: dict[str, TaskScore]) -> None:
+        """Add every recognizer's predictions on the batch to its score."""
         if not self.eval_recognizers:
-            return counts
+            return
         if 'label' not in data:
-            raise OptionError('val.recognizers: judging needs labels, and the data set gives none. '
-                              'Use type: LabeledImageDataset for the validation set.')
+            raise OptionError('val.recognizers: judging needs labels, and the data set gives none. Use '
+                              'LabeledImageDataset, DetectionDataset or SegmentationDataset for the validation set.')
         seen_by_machines = self.output if self.net_t is None else self.output_t
         images = to_uint8(seen_by_machines).to(seen_by_machines.dtype) / 255
         for name, recognizer in self.eval_recognizers.items():
-            right = recognizer.predict(images)['labels'] == self.label[:, None]
-            counts[f'top1_{name}'] += right[:, 0].sum().item()
-            counts[f'top5_{name}'] += right.any(1).sum().item()
-        return counts
+            judge(recognizer, images, self.label, data.get('size'), scores[name])
 
     def _image_path(self, dataset, source: str, current_iter) -> str:
         """Where to write a restored image, without suffix: BasicSR's layout, with the class folder if there is one."""

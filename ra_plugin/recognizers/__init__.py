@@ -1,4 +1,4 @@
-"""Frozen recognizers from timm, torchvision or any module, behind one contract (`base.Recognizer`)."""
+"""Frozen recognizers of timm, torchvision, mmdetection, mmsegmentation or your own: one contract (base.Recognizer)."""
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,14 +7,16 @@ import torch
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer
 from ra_plugin.recognizers.ensemble_recognizer import EnsembleRecognizer
+from ra_plugin.recognizers.mmdet_recognizer import MMDetRecognizer
+from ra_plugin.recognizers.mmseg_recognizer import MMSegRecognizer
 from ra_plugin.recognizers.module_recognizer import ModuleRecognizer
 from ra_plugin.recognizers.timm_recognizer import TimmRecognizer
 from ra_plugin.recognizers.torchvision_recognizer import TorchvisionRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 __all__ = [
-    'ClassificationRecognizer', 'EnsembleRecognizer', 'ModuleRecognizer', 'Recognizer', 'RecognizerInfo',
-    'TimmRecognizer', 'TorchvisionRecognizer', 'build_recognizer'
+    'ClassificationRecognizer', 'EnsembleRecognizer', 'MMDetRecognizer', 'MMSegRecognizer', 'ModuleRecognizer',
+    'Recognizer', 'RecognizerInfo', 'TimmRecognizer', 'TorchvisionRecognizer', 'build_recognizer'
 ]
 
 

@@ -10,6 +10,10 @@ from torch import nn
 Outputs = dict[str, torch.Tensor]
 
 
+class TaskError(ValueError):
+    """A model of another task than its recognizer is for, or whose loss needs more than that task's labels."""
+
+
 @dataclass(frozen=True)
 class RecognizerInfo:
     """Facts about a recognizer, from its weights' own record."""
@@ -79,8 +83,23 @@ class Recognizer(nn.Module):
         """Named loss terms of the recognition task, each a scalar or ``(N,)``."""
         raise NotImplementedError
 
-    def outputs(self, images: torch.Tensor) -> Outputs:
-        """What unsupervised RA compares between restored and clean image: tensors with classes in dimension 1."""
+    def check_label(self, label: Any, count: int, where: str) -> None:
+        """Check the labels of a batch of ``count`` images while they are on the CPU.
+
+        Raises:
+            ValueError: They are not of this task, or name classes that the recognizer does not have.
+        """
+
+    def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
+        """What unsupervised RA compares between restored and clean image.
+
+        ``logits`` has classes in dimension 1; tensors of other names hold numbers. What the clean image's outputs have
+        and the restored one's have not is not compared.
+
+        Args:
+            reference: The outputs on the clean images, for recognizers that answer questions taken from there, as the
+                second stage of a detector does with proposals. Others leave it aside.
+        """
         raise NotImplementedError
 
     def features(self, images: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """What all classifiers share, wherever they come from: logits in, the contract's members out."""
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +49,15 @@ class ClassificationRecognizer(Recognizer):
             raise ValueError(f'{self}: {len(self.info.classes)} classes are named, the network has {logits.shape[1]}.')
         return logits.shape[1]
 
+    def check_label(self, label: Any, count: int, where: str) -> None:
+        if not isinstance(label, torch.Tensor) or label.shape != (count,) or label.is_floating_point():
+            got = tuple(label.shape) if isinstance(label, torch.Tensor) else type(label).__name__
+            raise ValueError(f'{where}: expected whole numbers ({count},), one for each image, got {got}.')
+        if label.device.type == 'cpu' and label.numel() and not (
+                0 <= int(label.min()) <= int(label.max()) < self.info.num_classes):
+            raise ValueError(f'{where}: expected labels in 0..{self.info.num_classes - 1}, '
+                             f'got {int(label.min())}..{int(label.max())}. Are these the classes it was trained on?')
+
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """``(N, num_classes)``."""
         return self.model(self.prepare(images))
@@ -59,12 +68,11 @@ class ClassificationRecognizer(Recognizer):
         Raises:
             ValueError: A label outside ``[0, num_classes)``; on a GPU this would end the whole process.
         """
-        if label.device.type == 'cpu':
-            check_labels(label, self.info.num_classes, str(self))
+        self.check_label(label, len(images), str(self))
         logits = self.logits(images)
         return {'cross_entropy': F.cross_entropy(logits, label, reduction='none', label_smoothing=label_smoothing)}
 
-    def outputs(self, images: torch.Tensor) -> Outputs:
+    def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         return {'logits': self.logits(images)}
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
@@ -81,13 +89,6 @@ class ClassificationRecognizer(Recognizer):
         """``{'labels': (N, k), 'scores': (N, k)}``: the k = 5 (or fewer) likeliest classes, best first."""
         scores, labels = self.logits(images).softmax(1).topk(min(TOP_K, self.info.num_classes))
         return {'labels': labels, 'scores': scores}
-
-
-def check_labels(label: torch.Tensor, num_classes: int, where: str) -> None:
-    """Raise ValueError where a label of ``(N,)`` is outside ``[0, num_classes)``."""
-    if label.numel() and not 0 <= int(label.min()) <= int(label.max()) < num_classes:
-        raise ValueError(f'{where}: expected labels in 0..{num_classes - 1}, '
-                         f'got {int(label.min())}..{int(label.max())}. Are these the classes it was trained on?')
 
 
 def captured(model: nn.Module, layer: nn.Module, images: torch.Tensor, where: str,

@@ -72,9 +72,18 @@ class EnsembleRecognizer(Recognizer):
         return {f'{i}.{name}': weight * term for i, (weight, member) in enumerate(zip(self.weights, self.model))
                 for name, term in member.loss(images, label, **kwargs).items()}
 
-    def outputs(self, images: torch.Tensor) -> Outputs:
-        return {f'{i}.{name}': value for i, member in enumerate(self.model)
-                for name, value in member.outputs(images).items()}
+    def check_label(self, label: Any, count: int, where: str) -> None:
+        self.model[0].check_label(label, count, where)
+
+    def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
+        """Every member's outputs, as ``'<index>.<name>'``."""
+        outputs = {}
+        for i, member in enumerate(self.model):
+            own = {} if reference is None else {
+                name.partition('.')[2]: value for name, value in reference.items() if name.startswith(f'{i}.')}
+            for name, value in member.outputs(images, own or None).items():
+                outputs[f'{i}.{name}'] = value
+        return outputs
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Every member's features, flattened and joined: ``(N, C)``."""

@@ -3,7 +3,18 @@ import importlib
 from types import ModuleType
 
 # import name -> what pip installs, where the two differ or a version matters
-_REQUIREMENTS = {'timm': 'timm>=1.0', 'basicsr': 'basicsr>=1.4.2'}
+_REQUIREMENTS = {
+    'basicsr': 'basicsr>=1.4.2',
+    'ftfy': 'ftfy>=6.0',
+    'mmcv': 'mmcv-lite>=2.1.0,<2.2',
+    'mmdet': 'mmdet>=3.3,<3.4',
+    'mmengine': 'mmengine>=0.10.7,<1.0',
+    'mmseg': 'mmsegmentation>=1.2.2,<1.3',
+    'pycocotools': 'pycocotools>=2.0.7',
+    'timm': 'timm>=1.0',
+}
+# Installed together, by the extra mm: these import each other, do not ask for each other, and few versions go together.
+_OPENMMLAB = {'ftfy', 'mmcv', 'mmdet', 'mmengine', 'mmseg', 'regex'}
 
 
 def require(name: str, needed_by: str) -> ModuleType:
@@ -16,8 +27,10 @@ def require(name: str, needed_by: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != package:
+        missing = error.name
+        if missing != package and not {missing, package} <= _OPENMMLAB:
             raise  # the package is there; something that it imports is not
-        requirement = _REQUIREMENTS.get(package, package)
+        requirement = _REQUIREMENTS.get(missing, missing)
+        line = 'ra_plugin[mm]' if missing in _OPENMMLAB else requirement
         raise ImportError(f'{needed_by} needs {requirement}, which is not installed. '
-                          f'Install it with: pip install "{requirement}"') from None
+                          f'Install it with: pip install "{line}"') from None

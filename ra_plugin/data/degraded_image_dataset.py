@@ -1,0 +1,136 @@
+"""What all our data sets share: checked options, reproducible randomness, and lq made of gt as it is read."""
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ra_plugin.degradations import build_degradation
+from ra_plugin.options import OptionError, check_arguments
+from ra_plugin.registry import DEGRADATION_REGISTRY
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderOptions:
+    """What BasicSR itself reads from a dataset's block, or adds to it (``phase`` and ``scale``)."""
+    type: str = ''
+    name: str = ''
+    phase: Literal['train', 'val', 'test']
+    scale: int | None = None
+    batch_size_per_gpu: int | None = None
+    num_worker_per_gpu: int | None = None
+    dataset_enlarge_ratio: int = 1
+    use_shuffle: bool = True
+    prefetch_mode: Literal['cpu', 'cuda'] | None = None
+    num_prefetch_queue: int = 1
+    pin_memory: bool = False
+    persistent_workers: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DegradedImageOptions(LoaderOptions):
+    """The keys that the block of every :class:`DegradedImageDataset` may hold.
+
+    Attributes:
+        use_hflip: Mirror half of the images, drawn at random, in phase ``train`` only.
+        degradation: What makes lq of gt, e.g. ``{type: BicubicDownsample, scale: 4}``. Default: lq is gt.
+        seed: Start of the noise in validation, >= 0; training follows torch's seed instead.
+    """
+    use_hflip: bool = False
+    degradation: Mapping | None = None
+    seed: int = 0
+
+
+class DegradedImageDataset(torch.utils.data.Dataset):
+    """Clean images with their labels, and the degraded image of each: ``{lq, gt, label, lq_path, gt_path}``.
+
+    In phase ``train`` all that is random is drawn anew for each item and follows torch's seed, also in workers. In
+    other phases an item depends on nothing but ``seed`` and its index: the same for any number of workers, each time.
+
+    A subclass names its options in ``options_type``, sets ``paths`` (and ``classes``, ``num_classes``) when it is
+    built, and says in :meth:`load` what an item is before it is degraded.
+
+    Args:
+        opt: The dataset's block of a BasicSR option file; keys as in ``options_type``.
+
+    Shape:
+        An item: ``gt`` float32 ``(3, H, W)`` and ``lq`` float32 ``(3, H / scale, W / scale)``, RGB, ``[0, 1]``;
+        ``label`` is on the grid of gt; ``lq_path`` and ``gt_path`` are both the clean image's path.
+
+    Raises:
+        OptionError: When built: an unknown or missing key, a value of the wrong type or out of range, files that are
+            not as described.
+        ValueError: When an item is read: a file that cannot be used, by name.
+    """
+
+    options_type: type[DegradedImageOptions]
+    paths: list[str]
+    classes: tuple[str, ...] | None
+    num_classes: int
+
+    def __init__(self, opt: Mapping[str, Any]):
+        self.where = f"{type(self).__name__}({opt.get('name') or opt.get('phase', '')})"
+        if 'phase' not in opt:
+            raise OptionError(f"{self.where}: expected phase 'train', 'val' or 'test', got none. Give it; "
+                              'in an option file BasicSR adds it.')
+        self.check_options(opt, self.where)
+        self.opt = opt  # BasicSR's models read the name of the data set from it
+        self.options = self.options_type(**opt)
+        self.degradation = build_degradation(self.options.degradation, f'{self.where}.degradation')
+        check_least(self.options.seed, 0, f'{self.where}.seed')
+        scale = self.options.scale
+        if scale is not None and scale != self.degradation.scale:
+            raise OptionError(f'{self.where}: expected a degradation that shrinks by scale {scale}, got one by '
+                              f'{self.degradation.scale}. '
+                              'Make the scale of the option file and of the degradation the same.')
+
+    @classmethod
+    def check_options(cls, opt: Mapping[str, Any], where: str) -> None:
+        """Check the block's keys and types without touching the disk. ``phase`` may be missing, as in a file.
+
+        Raises:
+            OptionError: An unknown key (with the nearest one that exists), a missing one, a value of the wrong type.
+        """
+        check_arguments(cls.options_type, {'phase': 'train', **opt}, where)
+        if opt.get('degradation') is not None:
+            DEGRADATION_REGISTRY.check(opt['degradation'], f'{where}.degradation')
+
+    @property
+    def train(self) -> bool:
+        return self.options.phase == 'train'
+
+    def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
+        """The clean image, uint8 ``(H, W, 3)``, RGB, with sides that scale divides, and its label."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        index = range(len(self))[index]  # -1 is the last one, and has to have the last one's noise
+        seed = torch.randint(2 ** 63 - 1, ()).item() if self.train else (self.options.seed, index)
+        rng = np.random.default_rng(seed)
+        gt, label = self.load(index, rng)
+        lq = self.degradation(gt, rng)
+        path = self.paths[index]
+        return {'lq': _to_tensor(lq), 'gt': _to_tensor(gt), 'label': label, 'lq_path': path, 'gt_path': path}
+
+
+def check_least(value: int | None, least: int, where: str) -> None:
+    if value is not None and value < least:
+        raise OptionError(f'{where}: expected a whole number >= {least}, got {value}. Change it or leave it out.')
+
+
+def check_divides(scale: int, size: int, where: str) -> None:
+    if size % scale:
+        raise OptionError(f'{where}: expected a multiple of scale {scale}, got {size}. '
+                          f'Use {size + scale - size % scale}.')
+
+
+def _to_tensor(image: np.ndarray) -> torch.Tensor:
+    """``(H, W, 3)`` uint8, or float32 in ``[0, 1]``, to float32 ``(3, H, W)`` in ``[0, 1]``."""
+    planes = image.transpose(2, 0, 1).astype(np.float32, order='C')
+    if image.dtype == np.uint8:
+        planes /= np.float32(255)
+    return torch.from_numpy(planes)

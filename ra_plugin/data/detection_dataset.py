@@ -1,0 +1,188 @@
+"""Images with boxes, degraded on the fly: Pascal VOC's layout or COCO's json, one folder or several."""
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ra_plugin.data.annotations import read_classes
+from ra_plugin.data.box_annotations import AnnotatedImage
+from ra_plugin.data.coco_annotations import decode_segmentation, read_coco
+from ra_plugin.data.geometry import Geometry, Size
+from ra_plugin.data.image_file import read_image
+from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, pad_to
+from ra_plugin.data.voc_annotations import default_classes, read_voc
+from ra_plugin.options import OptionError, suggestion
+from ra_plugin.utils.optional import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionOptions(SpatialLabelOptions):
+    """The keys of a :class:`DetectionDataset` block; their types are what the options are checked against.
+
+    Attributes:
+        dataroot_gt: VOC: the folder with JPEGImages, Annotations and ImageSets, e.g. ``VOCdevkit/VOC2007``. COCO: the
+            folder of the images.
+        subfolders: Folders in ``dataroot_gt`` that are such folders, to make one data set of them, e.g.
+            ``[VOC2007, VOC2012]`` in ``VOCdevkit``. Default: ``dataroot_gt`` is the only one.
+        split: VOC: name of the list in ``ImageSets/Main``, e.g. ``trainval``, or one for each folder.
+        annotation_file: COCO: the json file, or one for each folder.
+        classes: Names of the classes, in the order of their numbers: a list, or a text file with a name a line; classes
+            without boxes are allowed. Default, VOC: its 20 classes if no other name occurs, else those that occur,
+            sorted; COCO: the categories by their ids, whose gaps are closed.
+        with_masks: COCO: give the masks of the instances, too. Needs pycocotools.
+        filter_empty: Leave out images without a box, in phase ``train`` only; ignored boxes do not count.
+        min_box_size: A box is dropped where resize and crop leave it less wide or high than this, in pixels of gt; one
+            of no width or height always is.
+    """
+    dataroot_gt: str
+    subfolders: Sequence[str] | None = None
+    split: str | Sequence[str] | None = None
+    annotation_file: str | Sequence[str] | None = None
+    classes: Sequence[str] | str | None = None
+    with_masks: bool = False
+    filter_empty: bool = False
+    min_box_size: float = 1
+
+
+class DetectionDataset(SpatialLabelDataset):
+    """Clean images with their boxes, and the degraded image of each.
+
+    VOC's coordinates are read as mmdet reads them: less 1. Boxes are cut at the border of gt. EXIF orientation is not
+    applied.
+
+    Args:
+        opt: The dataset's block of a BasicSR option file; keys as in :class:`DetectionOptions`.
+
+    Attributes:
+        paths: File of each image.
+        classes: Names of the classes.
+        images: What the annotation files say of each image.
+
+    Shape:
+        An item is as in :class:`DegradedImageDataset`. Its ``label``: ``boxes`` float32 ``(K, 4)``, xyxy in pixels of
+        gt; ``labels`` long ``(K,)`` from 0; ``ignore`` bool ``(K,)``, true for VOC's difficult and COCO's crowd;
+        ``size`` ``(height, width)`` of gt, which in a padded batch is the part at the top left that is no padding;
+        ``image_id`` COCO's number or VOC's name; ``masks`` bool ``(K, H, W)`` with ``with_masks`` only. In a batch
+        ``label`` is a list of these.
+
+    Example:
+        >>> DetectionDataset({'phase': 'val', 'dataroot_gt': 'datasets/VOCdevkit/VOC2007', 'split': 'test',
+        ...                   'degradation': {'type': 'BicubicDownsample', 'scale': 4}})[0]['label']['boxes'].shape
+        torch.Size([1, 4])
+    """
+
+    options_type = DetectionOptions
+
+    def __init__(self, opt: Mapping[str, Any]):
+        super().__init__(opt)
+        options, where = self.options, self.where
+        if options.min_box_size < 0:
+            raise OptionError(f'{where}.min_box_size: expected pixels >= 0, got {options.min_box_size}.')
+        images, names = self._read_annotations()
+        self.classes = read_classes(options.classes, where) or names
+        self.num_classes = len(self.classes)
+        numbers = _number_classes(self.classes, images, where)
+        if self.train and options.filter_empty:
+            images = [image for image in images if not image.ignore.all()]
+        if not images:
+            what = 'images with boxes' if self.train and options.filter_empty else 'images'
+            raise OptionError(f'{where}: expected {what}, got none from {options.dataroot_gt}. '
+                              'Point it to a set that has some.')
+        self.images = images
+        self.paths = [image.path for image in images]
+        self.labels = [np.array([numbers[name] for name in image.names], np.int64) for image in images]
+
+    def _read_annotations(self) -> tuple[list[AnnotatedImage], tuple[str, ...]]:
+        """All images, and the classes to use where the options name none."""
+        options, where = self.options, self.where
+        if (options.split is None) == (options.annotation_file is None):
+            got = 'neither' if options.split is None else 'both'
+            raise OptionError(f"{where}: expected split (VOC's layout) or annotation_file (COCO's json), got {got}.")
+        if options.split is not None:
+            if options.with_masks:
+                raise OptionError(f"{where}.with_masks: expected annotation_file (COCO's json), got split: VOC's boxes "
+                                  'have no masks. Leave with_masks out.')
+            images = [image for root, split in self._sources('split') for image in read_voc(root, split, where)]
+            return images, default_classes(images)
+        if options.with_masks:
+            require('pycocotools', f'{where}.with_masks')
+        images, names = [], None
+        for root, file in self._sources('annotation_file'):
+            found, categories = read_coco(root, file, options.with_masks, where)
+            if names is not None and categories != names and options.classes is None:
+                raise OptionError(f"{where}.annotation_file: '{file}' has other categories than the file before it. "
+                                  'Give the order of all in classes.')
+            images, names = images + found, categories
+        return images, names
+
+    def _sources(self, key: str) -> list[tuple[str, str]]:
+        """Each folder with its split or json."""
+        root, subfolders, value = self.options.dataroot_gt, self.options.subfolders, getattr(self.options, key)
+        roots = [os.path.join(root, name) for name in subfolders] if subfolders else [root]
+        files = [value] * len(roots) if isinstance(value, str) else value
+        if len(files) != len(roots):
+            raise OptionError(f'{self.where}.{key}: expected one for each of {len(roots)} folders, got {len(files)}. '
+                              'Give as many as subfolders, or one name for all.')
+        return list(zip(roots, files))
+
+    def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+        annotated = self.images[index]
+        image = read_image(annotated.path)
+        _check_size(annotated, image.size)
+        geometry = self.draw(image.size, annotated.path, rng)
+        boxes = geometry.boxes(annotated.boxes)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        kept = np.flatnonzero(((sides > 0) & (sides >= self.options.min_box_size)).all(1))
+        label = {
+            'boxes': torch.from_numpy(boxes[kept]),
+            'labels': torch.from_numpy(self.labels[index][kept]),
+            'ignore': torch.from_numpy(annotated.ignore[kept]),
+            'size': geometry.kept[::-1],
+            'image_id': annotated.image_id,
+        }
+        if self.options.with_masks:
+            label['masks'] = torch.from_numpy(_masks(annotated, kept, geometry))
+        return geometry.image(image), label
+
+    def collate_labels(self, labels: Sequence[dict[str, Any]], height: int, width: int) -> list[dict[str, Any]]:
+        if not self.options.with_masks:
+            return list(labels)
+        return [{**label, 'masks': pad_to(label['masks'], height, width)} for label in labels]
+
+
+def _masks(annotated: AnnotatedImage, kept: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """The masks of the boxes that are kept, bool ``(K, H, W)``."""
+    width, height = geometry.kept
+    masks = np.zeros((len(kept), height, width), bool)
+    for mask, k in zip(masks, kept):
+        whole = decode_segmentation(annotated.segmentations[k], *geometry.source, annotated.path)
+        mask[:] = geometry.mask(whole.astype(np.uint8))
+    return masks
+
+
+def _check_size(annotated: AnnotatedImage, size: Size) -> None:
+    """Boxes drawn on an image of another size would be in the wrong place, and nobody would see it."""
+    if annotated.size is not None and annotated.size != size:
+        raise ValueError(f"{annotated.path}: expected {annotated.size[0]}x{annotated.size[1]} pixels as in "
+                         f"'{annotated.source}', got {size[0]}x{size[1]}. Use the image that was annotated.")
+    outside = (annotated.boxes[:, :2] > size).any(1)
+    if outside.any():
+        box = [int(value) for value in annotated.boxes[outside][0]]
+        raise ValueError(f"{annotated.path}: expected boxes within its {size[0]}x{size[1]} pixels, got {box} (counted "
+                         f"from 0) in '{annotated.source}'. Use the image that was annotated, or mend the box.")
+
+
+def _number_classes(classes: tuple[str, ...], images: list[AnnotatedImage], where: str) -> dict[str, int]:
+    numbers = {name: i for i, name in enumerate(classes)}
+    if len(numbers) < len(classes):
+        twice = next(name for name in classes if classes.count(name) > 1)
+        raise OptionError(f"{where}.classes: expected each name once, got '{twice}' more than once. Rename one.")
+    for image in images:
+        for name in image.names:
+            if name not in numbers:
+                raise OptionError(f"{where}.classes: expected the classes of '{image.source}', got no '{name}'."
+                                  f'{suggestion(name, classes)} Add it, or take its boxes out.')
+    return numbers

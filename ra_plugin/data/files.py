@@ -1,0 +1,53 @@
+"""Which files there are: checks and listings by name; no file is opened."""
+import os
+from collections.abc import Iterable, Iterator
+
+from ra_plugin.options import OptionError
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+RELATIVE = 'A relative path is looked up in the current folder, then in the one that holds tools/.'
+
+
+def check_folder(path: str, where: str) -> None:
+    if not os.path.isdir(path):
+        raise OptionError(f"{where}: no folder '{path}'. {RELATIVE}")
+
+
+def check_file(path: str, where: str) -> None:
+    if not os.path.isfile(path):
+        raise OptionError(f"{where}: no file '{path}'. {RELATIVE}")
+
+
+def files_below(root: str, suffixes: str | tuple[str, ...], subfolder: str = '') -> Iterator[str]:
+    """Files at any depth, relative to ``root``, that end in one of ``suffixes``, upper or lower case; none hidden."""
+    suffixes = suffixes.lower() if isinstance(suffixes, str) else suffixes
+    for folder, subfolders, files in os.walk(os.path.join(root, subfolder), followlinks=True):
+        subfolders[:] = [name for name in subfolders if not name.startswith('.')]
+        relative = os.path.relpath(folder, root)
+        for file in files:
+            if file.lower().endswith(suffixes) and not file.startswith('.'):
+                yield os.path.normpath(os.path.join(relative, file))
+
+
+def files_by_stem(root: str, suffix: str | None, where: str) -> dict[str, str]:
+    """Each file below ``root``, relative to it, under its name without ``suffix`` (None: that of an image)."""
+    found: dict[str, str] = {}
+    for file in sorted(files_below(root, suffix or IMAGE_SUFFIXES)):
+        stem = file[:-len(suffix)] if suffix else os.path.splitext(file)[0]
+        first = found.setdefault(stem, file)
+        if first != file:
+            raise OptionError(f"{where}: expected one file for '{stem}' in '{root}', got {first} and {file}. "
+                              'Remove one of them, or keep the two kinds in folders of their own.')
+    return found
+
+
+def first_missing(paths: Iterable[str], root: str) -> str | None:
+    """The first of ``paths`` that is no file below ``root``; reads each folder once instead of asking file by file."""
+    folders: dict[str, set[str]] = {}
+    for path in paths:
+        folder, name = os.path.split(os.path.join(root, path))
+        if folder not in folders:
+            folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if name not in folders[folder]:
+            return path
+    return None

@@ -1,0 +1,160 @@
+"""Images with a class for each pixel, degraded on the fly: a folder of images and one of index masks."""
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ra_plugin.data.annotations import read_classes
+from ra_plugin.data.files import check_file, check_folder, files_by_stem
+from ra_plugin.data.image_file import read_image
+from ra_plugin.data.mask_file import read_mask
+from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, pad_to
+from ra_plugin.options import OptionError
+
+IGNORED = 255  # of the labels, whatever number the files have for it
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationOptions(SpatialLabelOptions):
+    """The keys of a :class:`SegmentationDataset` block; their types are what the options are checked against.
+
+    Attributes:
+        dataroot_gt: Folder of the clean images, at any depth; hidden files are ignored.
+        dataroot_mask: Folder of the masks. An image's mask has the image's path, but for the suffix. A mask is an 8-bit
+            gray or palette PNG; its values are class numbers.
+        meta_info: Text file of the images to use: a line holds the path without the suffix. Default: all.
+        image_suffix: End of the images' names, e.g. Cityscapes' ``_leftImg8bit.png``. Default: that of any image.
+        mask_suffix: End of the masks' names, e.g. ``_gtFine_labelTrainIds.png``.
+        classes: Names of the classes, in the order of their numbers: a list, or a text file with a name a line.
+        num_classes: Their number, where nothing names them. One of the two is required.
+        ignore_index: Value in the files of pixels without a class; CamVid's is 11. It becomes 255; 255 stays.
+        label_map: Class number of each value in the files, e.g. ``{7: 0, 8: 1}``; values that are not in it become 255.
+            Default: the values are the class numbers.
+    """
+    dataroot_gt: str
+    dataroot_mask: str
+    meta_info: str | None = None
+    image_suffix: str | None = None
+    mask_suffix: str = '.png'
+    classes: Sequence[str] | str | None = None
+    num_classes: int | None = None
+    ignore_index: int = IGNORED
+    label_map: Mapping | None = None
+
+
+class SegmentationDataset(SpatialLabelDataset):
+    """Clean images with the class of each pixel, and the degraded image of each.
+
+    Args:
+        opt: The dataset's block of a BasicSR option file; keys as in :class:`SegmentationOptions`.
+
+    Attributes:
+        paths, mask_paths: Files of each image.
+        classes: Names of the classes, or None.
+        num_classes: Their number.
+
+    Shape:
+        An item is as in :class:`DegradedImageDataset`; ``label`` is long ``(H, W)``, class numbers from 0, 255 where a
+        pixel has none. In a batch it is ``(N, H, W)``, and padding has 255.
+
+    Example:
+        >>> SegmentationDataset({'phase': 'val', 'dataroot_gt': 'datasets/camvid/val', 'ignore_index': 11,
+        ...                      'dataroot_mask': 'datasets/camvid/valannot', 'num_classes': 11})[0]['label'].shape
+        torch.Size([360, 480])
+    """
+
+    options_type = SegmentationOptions
+
+    def __init__(self, opt: Mapping[str, Any]):
+        super().__init__(opt)
+        options, where = self.options, self.where
+        self.classes = read_classes(options.classes, where)
+        self.num_classes = _count_classes(options, self.classes, where)
+        self._table = _value_table(options, self.num_classes, where)
+        pairs = _list_pairs(options, where)
+        self.paths = [os.path.join(options.dataroot_gt, image) for image, _ in pairs]
+        self.mask_paths = [os.path.join(options.dataroot_mask, mask) for _, mask in pairs]
+
+    def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, torch.Tensor]:
+        path, mask_path = self.paths[index], self.mask_paths[index]
+        image, mask = read_image(path), read_mask(mask_path)
+        if mask.shape != image.size[::-1]:
+            raise ValueError(f'{mask_path}: expected a mask of {image.width}x{image.height} pixels as {path}, got '
+                             f'{mask.shape[1]}x{mask.shape[0]}. Use the image that was labeled.')
+        label = self._table[mask]
+        if (label < 0).any():
+            raise ValueError(f'{mask_path}: expected class numbers from 0 to {self.num_classes - 1} or '
+                             f'{self.options.ignore_index} (ignored), got {mask[label < 0][0]}. Set ignore_index or '
+                             'label_map for it, or mend the mask.')
+        geometry = self.draw(image.size, path, rng)
+        return geometry.image(image), torch.from_numpy(geometry.mask(label.astype(np.uint8)).astype(np.int64))
+
+    def collate_labels(self, labels: Sequence[torch.Tensor], height: int, width: int) -> torch.Tensor:
+        return torch.stack([pad_to(label, height, width, IGNORED) for label in labels])
+
+
+def _count_classes(options: SegmentationOptions, classes: tuple[str, ...] | None, where: str) -> int:
+    count = options.num_classes if classes is None else len(classes)
+    if count is None:
+        raise OptionError(f'{where}: expected classes or num_classes, got neither. '
+                          'Masks do not say how many classes there are.')
+    if options.num_classes not in (None, count):
+        raise OptionError(f'{where}.num_classes: expected {count}, as many as classes names, got '
+                          f'{options.num_classes}. Leave it out.')
+    if not 1 <= count < IGNORED:
+        raise OptionError(f'{where}: expected 1 to {IGNORED - 1} classes, got {count}. {IGNORED} means ignored.')
+    return count
+
+
+def _value_table(options: SegmentationOptions, num_classes: int, where: str) -> np.ndarray:
+    """The label of each value that a mask may hold, int16 ``(256,)``; -1: it must not occur."""
+    if not 0 <= options.ignore_index <= 255:
+        raise OptionError(f'{where}.ignore_index: expected a value from 0 to 255, got {options.ignore_index}.')
+    if options.label_map is None:
+        table = np.full(256, -1, np.int16)
+        table[:num_classes] = np.arange(num_classes)
+        table[[options.ignore_index, IGNORED]] = IGNORED
+        return table
+    if options.ignore_index != IGNORED:
+        raise OptionError(f'{where}.ignore_index: expected none with label_map, got {options.ignore_index}. '
+                          'Leave that value out of label_map.')
+    table = np.full(256, IGNORED, np.int16)
+    for value, number in options.label_map.items():
+        if not (type(value) is type(number) is int and 0 <= value <= 255 and 0 <= number < num_classes):
+            raise OptionError(f'{where}.label_map: expected a value from 0 to 255 and a class number from 0 to '
+                              f'{num_classes - 1}, got {value!r}: {number!r}. Values without a class are left out.')
+        table[value] = number
+    return table
+
+
+def _list_pairs(options: SegmentationOptions, where: str) -> list[tuple[str, str]]:
+    """Image and mask of each name, relative to their folders."""
+    check_folder(options.dataroot_gt, f'{where}.dataroot_gt')
+    check_folder(options.dataroot_mask, f'{where}.dataroot_mask')
+    images = files_by_stem(options.dataroot_gt, options.image_suffix, f'{where}.dataroot_gt')
+    masks = files_by_stem(options.dataroot_mask, options.mask_suffix, f'{where}.dataroot_mask')
+    stems = sorted(images) if options.meta_info is None else _read_stems(options.meta_info, images, where)
+    if not stems:
+        raise OptionError(f"{where}: expected images, got none from '{options.meta_info or options.dataroot_gt}'. "
+                          'Check the folder and image_suffix.')
+    for stem in stems:
+        if stem not in masks:
+            mask = os.path.join(options.dataroot_mask, stem + options.mask_suffix)
+            raise OptionError(f"{where}.dataroot_mask: expected the mask '{mask}' of '{images[stem]}', got none. "
+                              'Check mask_suffix and image_suffix, or leave the image out.')
+    return [(images[stem], masks[stem]) for stem in stems]
+
+
+def _read_stems(path: str, images: Mapping[str, str], where: str) -> list[str]:
+    check_file(path, f'{where}.meta_info')
+    lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
+    stems = [os.path.normpath(line.strip()) for line in lines if line.strip()]
+    for stem in stems:
+        if stem not in images:
+            raise OptionError(f"{where}.meta_info: '{path}' lists '{stem}', of which dataroot_gt has no image. "
+                              'Expected a path a line, relative to it and without the suffix.')
+    return stems

@@ -1,0 +1,70 @@
+"""Boxes in Pascal VOC's layout: ``JPEGImages``, ``Annotations/<name>.xml``, ``ImageSets/Main/<split>.txt``."""
+import os
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+
+from ra_plugin.data.box_annotations import AnnotatedImage, as_boxes
+from ra_plugin.data.files import check_file, check_folder, files_by_stem
+from ra_plugin.options import OptionError
+
+CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog',
+           'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
+
+
+def read_voc(root: str, split: str, where: str) -> list[AnnotatedImage]:
+    """The images of a split in its order, with all their boxes.
+
+    Coordinates are read as mmdet's ``XMLDataset`` reads them: truncated to whole numbers, and less 1 each, as VOC
+    counts pixels from 1. The size in an xml is not looked at: programs that write such files often leave it wrong.
+    """
+    check_folder(root, f'{where}.dataroot_gt')
+    listing = os.path.join(root, 'ImageSets', 'Main', f'{split}.txt')
+    check_file(listing, f'{where}.split')
+    folder = os.path.join(root, 'JPEGImages')
+    check_folder(folder, f'{where}.dataroot_gt')
+    images = files_by_stem(folder, None, f'{where}.dataroot_gt')
+    names = [line.strip() for line in Path(listing).read_text(encoding='utf-8-sig').splitlines() if line.strip()]
+    for name in names:
+        if os.path.normpath(name) not in images:
+            raise OptionError(f"{where}.split: '{listing}' lists '{name}', of which '{folder}' has no image. "
+                              'Expected a name a line, without suffix.')
+    return [_read_image(root, name, os.path.join(folder, images[os.path.normpath(name)]), where) for name in names]
+
+
+def default_classes(images: list[AnnotatedImage]) -> tuple[str, ...]:
+    """VOC's 20 classes in their usual order if there are no others, else those that occur, sorted."""
+    found = {name for image in images for name in image.names}
+    return CLASSES if found <= set(CLASSES) else tuple(sorted(found))
+
+
+def _read_image(root: str, name: str, image_path: str, where: str) -> AnnotatedImage:
+    path = os.path.join(root, 'Annotations', f'{name}.xml')
+    check_file(path, f'{where}.dataroot_gt')
+    try:
+        objects = ElementTree.parse(path).getroot().findall('object')
+    except ElementTree.ParseError as error:
+        raise OptionError(f"{where}.dataroot_gt: expected XML, got '{path}' with an error ({error}). "
+                          'Mend it or make it again.') from None
+    names = tuple((found.findtext('name') or '').strip() for found in objects)
+    if not all(names):
+        raise OptionError(f"{where}.dataroot_gt: expected the name of a class in each object of '{path}', got none. "
+                          'Name it, or take the object out.')
+    return AnnotatedImage(
+        path=image_path, image_id=name, source=path, names=names,
+        boxes=as_boxes([_read_box(found, path, where) for found in objects]),
+        ignore=np.array([(found.findtext('difficult') or '0').strip() != '0' for found in objects], bool))
+
+
+def _read_box(found: ElementTree.Element, path: str, where: str) -> list[int]:
+    box = {key: found.findtext(f'bndbox/{key}') for key in ('xmin', 'ymin', 'xmax', 'ymax')}
+    try:
+        x1, y1, x2, y2 = (int(float(value)) - 1 for value in box.values())
+    except (TypeError, ValueError, OverflowError):
+        x1, y1, x2, y2 = 0, 0, -1, -1
+    if x2 < x1 or y2 < y1:
+        raise OptionError(f"{where}.dataroot_gt: expected numbers xmin <= xmax and ymin <= ymax in each bndbox of "
+                          f"'{path}', got {', '.join(f'{key} {value}' for key, value in box.items())}. "
+                          'Mend the box, or take it out.')
+    return [x1, y1, x2, y2]

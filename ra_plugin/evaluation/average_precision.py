@@ -1,0 +1,92 @@
+"""Average precision from detections that were matched image by image: of all images, and of resamples of them.
+
+Whether a detection finds a box does not depend on other images; so the evaluators match each image once, and a resample
+of the images only weighs what was matched.
+"""
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+# true and false positives up to each point of the curve (R, m), and boxes to find (R,) -> average precision (R,)
+Formula = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+_CELLS = 2_000_000  # of one (resamples, detections) array: 16 MB
+
+
+@dataclass(frozen=True)
+class ClassMatches:
+    """One class over all images; detections in descending order of score, equal scores in the order of the images."""
+
+    scores: np.ndarray  # (n,)
+    tp: np.ndarray  # (T, n) bool
+    fp: np.ndarray  # (T, n) bool
+    image: np.ndarray  # (n,) where each detection was made
+    positives: np.ndarray  # (N,) boxes to find in each image
+
+    def average_precision(self, counts: np.ndarray, formula: Formula) -> np.ndarray:
+        """``(R, T)``; NaN for a resample with no box to find."""
+        positives = counts @ self.positives
+        times = counts[:, self.image]
+        values = []
+        for tp, fp in zip(self.tp, self.fp):
+            right = np.flatnonzero(tp)  # recall rises and precision peaks only here; the curve needs no other point
+            values.append(formula(times[:, right].cumsum(1), (times * fp).cumsum(1)[:, right], positives))
+        return np.where(positives[:, None] > 0, np.stack(values, 1), np.nan)
+
+
+class Matches:
+    """Which detections are right at each of T overlap thresholds, image by image: all that average precision needs.
+
+    Args:
+        num_classes: C.
+        num_thresholds: T.
+    """
+
+    def __init__(self, num_classes: int, num_thresholds: int):
+        self.num_classes, self.num_thresholds = num_classes, num_thresholds
+        self._images: list[tuple[np.ndarray, ...]] = []
+        self._positives: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def add(self, labels: np.ndarray, scores: np.ndarray, tp: np.ndarray, fp: np.ndarray,
+            positives: np.ndarray) -> None:
+        """One image.
+
+        Args:
+            labels, scores: ``(K,)`` of its detections.
+            tp, fp: ``(T, K)`` bool; both False for a detection of a box to ignore.
+            positives: ``(C,)`` boxes to find.
+        """
+        self._images.append((labels, scores, tp, fp))
+        self._positives.append(positives)
+
+    def classes(self) -> Iterator[ClassMatches]:
+        """Every class in order."""
+        nothing = np.empty((self.num_thresholds, 0), bool)
+        parts = zip((np.empty(0, int), np.empty(0), nothing, nothing), *self._images)
+        labels, scores, tp, fp = (np.concatenate(part, axis=-1) for part in parts)
+        image = np.repeat(np.arange(len(self)), [len(image[0]) for image in self._images])
+        positives = np.array(self._positives, int).reshape(len(self), self.num_classes)
+        for label in range(self.num_classes):
+            chosen = np.flatnonzero(labels == label)
+            chosen = chosen[np.argsort(-scores[chosen], kind='stable')]
+            yield ClassMatches(scores[chosen], tp[:, chosen], fp[:, chosen], image[chosen], positives[:, label])
+
+    def average_precision(self, counts: np.ndarray, formula: Formula) -> np.ndarray:
+        """AP of every resample, class and threshold.
+
+        Args:
+            counts: ``(R, N)`` whole numbers: how often each resample has each image.
+
+        Returns:
+            ``(R, C, T)``; NaN where a class has no box to find.
+        """
+        values = np.empty((len(counts), self.num_classes, self.num_thresholds))
+        for label, matches in enumerate(self.classes()):
+            step = max(1, _CELLS // max(1, len(matches.scores)))
+            for start in range(0, len(counts), step):
+                some = slice(start, start + step)
+                values[some, label] = matches.average_precision(counts[some], formula)
+        return values

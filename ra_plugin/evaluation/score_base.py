@@ -1,0 +1,75 @@
+"""What the scores of all tasks share: batches in, shares in [0, 1] out, over all images or over resamples of them."""
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ra_plugin.options import OptionError, suggestion
+
+Metrics = str | Sequence[str] | None  # one name, several, or the default
+
+
+class TaskScore:
+    """Scores of one recognizer; higher is better. One that the images leave open, as no class is in them, is NaN.
+
+    Args:
+        metrics: What to compute, of ``known``. Default: ``default``.
+        num_classes: C.
+        classes: Their names, for `per_class`. Default: their numbers.
+
+    Raises:
+        OptionError: An unknown metric, or none.
+    """
+
+    known: Sequence[str] = ()
+    default: Sequence[str] = ()
+
+    def __init__(self, metrics: Metrics = None, num_classes: int = 0, classes: Sequence[str] | None = None):
+        where = type(self).__name__
+        self.metrics = [metrics] if isinstance(metrics, str) else list(self.default if metrics is None else metrics)
+        for name in self.metrics:
+            if name not in self.known:
+                raise OptionError(f"{where}: unknown metric '{name}'.{suggestion(name, self.known)} "
+                                  f"Known: {', '.join(self.known)}")
+        if not self.metrics:
+            raise OptionError(f"{where}: expected a metric, got none. Known: {', '.join(self.known)}")
+        self.num_classes = num_classes
+        self.classes = list(classes or map(str, range(num_classes)))
+
+    @property
+    def names(self) -> list[str]:
+        """Keys of what `compute` gives."""
+        return self.metrics
+
+    def __len__(self) -> int:
+        """Number of images so far."""
+        raise NotImplementedError
+
+    def update(self, predictions: Any, labels: Any) -> None:
+        """Add a batch: what the recognizer's ``predict`` gave, and the labels."""
+        raise NotImplementedError
+
+    def compute(self) -> dict[str, float]:
+        """The scores over all images."""
+        return {name: float(values[0]) for name, values in self.resampled(np.ones((1, len(self)), int)).items()}
+
+    def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """The scores ``(R,)`` over R resamples; ``counts (R, N)`` says how often each has each of the N images."""
+        raise NotImplementedError
+
+    def check_labels(self, labels: np.ndarray) -> None:
+        """Raise ValueError where a label is no class."""
+        if labels.size and not 0 <= labels.min() <= labels.max() < self.num_classes:
+            raise ValueError(f'{type(self).__name__}: expected labels in 0..{self.num_classes - 1}, '
+                             f'got {labels.min()}..{labels.max()}. Are these the classes of the recognizer?')
+
+    def by_class(self, values: Iterable[float]) -> dict[str, float]:
+        """``(C,)`` with the names of the classes."""
+        return dict(zip(self.classes, map(float, values)))
+
+
+def mean_over_classes(values: np.ndarray) -> np.ndarray:
+    """Mean over the last dimension without its NaN; NaN where nothing else is left."""
+    counted = ~np.isnan(values)
+    with np.errstate(invalid='ignore'):
+        return np.where(counted, values, 0).sum(-1) / counted.sum(-1)

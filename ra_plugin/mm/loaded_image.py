@@ -1,0 +1,22 @@
+"""The image in mmengine's ``results``, which is BGR, as the rest of the project takes images: RGB."""
+import numpy as np
+
+
+def get_rgb(results: dict, where: str) -> np.ndarray:
+    """The loaded image as RGB ``(H, W, 3)``, of its own type and range.
+
+    Raises:
+        ValueError: It is no color image; ``where`` is the transform that asks, for the message.
+    """
+    image = results['img']
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f'{where}: expected a color image (H, W, 3), got {image.shape}. '
+                         "Load it with LoadImageFromFile, color_type='color'.")
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def put_rgb(results: dict, image: np.ndarray) -> dict:
+    """Replace the loaded image and ``img_shape``; ``ori_shape`` stays."""
+    results['img'] = np.ascontiguousarray(image[..., ::-1])
+    results['img_shape'] = image.shape[:2]
+    return results

@@ -1,0 +1,20 @@
+"""Train the model of an mmdet or mmseg config: python -m ra_plugin.mm.train CONFIG [--work-dir DIR] [--seed N] ..."""
+import sys
+
+from ra_plugin.mm.program import build_runner, command_line, read_config, run
+
+
+def main() -> None:
+    """Train as the command line and the config say."""
+    parser = command_line(__doc__)
+    parser.add_argument('--seed', type=int,
+                        help="of weights, order and augmentation; default: the config's, or random")
+    args = parser.parse_args()
+    config = read_config(args, 'train')
+    if args.seed is not None:
+        config.randomness = {**config.get('randomness', {}), 'seed': args.seed}
+    build_runner(config).train()
+
+
+if __name__ == '__main__':
+    sys.exit(run(main, 'ra_plugin.mm.train'))

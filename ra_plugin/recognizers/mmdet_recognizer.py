@@ -1,0 +1,151 @@
+"""Any detector of mmdetection (Chen et al., arXiv:1906.07155) whose loss takes boxes, and masks where it has them."""
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ra_plugin.recognizers.base import Outputs, TaskError
+from ra_plugin.recognizers.mmdet_outputs import detector_outputs
+from ra_plugin.recognizers.openmmlab_geometry import Size, fit_masks
+from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
+from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.utils.optional import require
+
+DetectionLabel = Sequence[Mapping[str, Any]]
+
+# Detectors that are no function of an image and its boxes alone, by class name, and what they need besides.
+_OTHER_INPUTS = {
+    'PanopticFPN': 'panoptic labels', 'SemiBaseDetector': 'a teacher and unlabeled images', 'SoftTeacher': 'a teacher',
+    'FastRCNN': 'proposals from elsewhere', 'GLIP': 'text', 'GroundingDINO': 'text', 'BaseMOTModel': 'videos',
+    'KnowledgeDistillationSingleStageDetector': 'a teacher'
+}
+
+
+@RECOGNIZER_REGISTRY.register
+class MMDetRecognizer(OpenMMLabRecognizer):
+    """A frozen detector of mmdetection; arguments as in `OpenMMLabRecognizer`.
+
+    ``label``: one mapping an image: ``boxes`` ``(K, 4)``, xyxy in pixels of the image; ``labels`` ``(K,)`` long, in
+    ``[0, num_classes)``; where they are known ``masks`` ``(K, H, W)``, ``ignore`` ``(K,)`` bool (neither object nor
+    background), and ``size`` (height, width) of the image within a padded batch. Boxes without area are left out; an
+    image may have none.
+    """
+
+    package = 'mmdet'
+    task = 'detection'
+
+    def check_class(self, model_class: type, settings: Mapping[str, Any], where: str) -> None:
+        kinds = [cls.__name__ for cls in model_class.__mro__]
+        needs = next((_OTHER_INPUTS[kind] for kind in kinds if kind in _OTHER_INPUTS), None)
+        if (settings.get('panoptic_head') or {}).get('num_stuff_classes'):
+            needs = 'panoptic labels'
+        if needs:
+            raise TaskError(f'{where}: the loss of {kinds[0]} needs {needs}, not boxes alone. Choose another detector.')
+        if not issubclass(model_class, require('mmdet.models.detectors.base', where).BaseDetector):
+            raise TaskError(f'{where}: {kinds[0]} is no detector of mmdetection. For segmenters: MMSegRecognizer.')
+
+    def adapt_model(self, model: nn.Module) -> None:
+        for head in _heads(model):
+            if not hasattr(head, 'loss_cls'):
+                head.loss_cls = None  # predict() asks SSD's head for it
+
+    def count_classes(self, model: nn.Module) -> int:
+        for head in _heads(model):
+            count = getattr(head, 'num_classes', None) or getattr(head, 'num_things_classes', None)
+            if count:
+                return int(count)
+        return 0
+
+    def sample(self, size: Size, index: int) -> Any:
+        structures = require('mmdet.structures', str(self))
+        height, width = size.padded
+        return structures.DetDataSample(metainfo={
+            'img_id': index, 'img_path': '', 'ori_shape': size.original, 'img_shape': size.padded,
+            'scale_factor': size.scale_factor, 'flip': False, 'flip_direction': None,
+            'border': [0, height, 0, width]})  # of CenterNet, whose own pipeline centers the image
+
+    def check_label(self, label: Any, count: int, where: str) -> None:
+        if not isinstance(label, (list, tuple)) or not all(
+                isinstance(item, Mapping) and {'boxes', 'labels'} <= set(item) for item in label):
+            raise ValueError(f"{where}: expected a list of {{'boxes': (K, 4), 'labels': (K,)}}, one an image, got "
+                             f'{type(label).__name__}. Use a DetectionDataset.')
+        if len(label) != count:
+            raise ValueError(f'{where}: expected labels of {count} images, got {len(label)}.')
+        for i, item in enumerate(label):
+            boxes, labels = item['boxes'], item['labels']
+            if boxes.dim() != 2 or boxes.shape[1] != 4 or labels.shape != boxes.shape[:1]:
+                raise ValueError(f'{where}: image {i}: expected boxes (K, 4) and labels (K,), got {tuple(boxes.shape)} '
+                                 f'and {tuple(labels.shape)}.')
+            if labels.device.type == 'cpu' and labels.numel() and not (
+                    0 <= int(labels.min()) <= int(labels.max()) < self.info.num_classes):
+                raise ValueError(f'{where}: image {i}: expected labels in 0..{self.info.num_classes - 1}, got '
+                                 f'{int(labels.min())}..{int(labels.max())}. Are these the classes it was trained on?')
+
+    def loss(self, images: torch.Tensor, label: DetectionLabel) -> dict[str, torch.Tensor]:
+        """The detector's own training loss, term by term, each a scalar over the batch."""
+        self.check_label(label, len(images), str(self))
+        needs_masks = _needs_masks(self.model)
+
+        def annotate(sample: Any, size: Size, index: int) -> None:
+            self._annotate(sample, size, label[index], images.device, needs_masks)
+
+        sizes = [tuple(item['size']) if 'size' in item else tuple(images.shape[-2:]) for item in label]
+        return self.native_loss(images, sizes, annotate)
+
+    def _annotate(self, sample: Any, size: Size, item: Mapping[str, Any], device: torch.device, masks: bool) -> None:
+        instances = require('mmengine.structures', str(self)).InstanceData
+        width, height = size.scale_factor
+        boxes = item['boxes'].to(device, torch.float32) * torch.tensor([width, height, width, height], device=device)
+        labels = item['labels'].to(device)
+        ignored = item['ignore'].to(device) if 'ignore' in item else torch.zeros_like(labels, dtype=torch.bool)
+        solid = (boxes[:, 2:] > boxes[:, :2]).all(1)  # one without area has a loss of NaN
+        used = solid & ~ignored
+        sample.gt_instances = instances(bboxes=boxes[used], labels=labels[used])
+        sample.ignored_instances = instances(bboxes=boxes[solid & ignored], labels=labels[solid & ignored])
+        if masks:
+            if 'masks' not in item:
+                raise ValueError(f'{self}: its loss needs masks, and the labels have boxes alone. Give the data set '
+                                 'with_masks: true.')
+            fitted = fit_masks(item['masks'].to(device)[used][:, :size.original[0], :size.original[1]], size, 0)
+            bitmaps = require('mmdet.structures.mask', str(self)).BitmapMasks
+            sample.gt_instances.masks = bitmaps(fitted.cpu().numpy().astype('uint8'), *size.padded)
+
+    def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
+        """What the detector answers at each of its places before it picks boxes: see `mmdet_outputs`."""
+        with self.calling(images):
+            return detector_outputs(self.model, *self.feed(images), reference, str(self))
+
+    @torch.no_grad()
+    def predict(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+        """For each image ``{'boxes': (K, 4) xyxy in its pixels, 'labels': (K,), 'scores': (K,)}``, best first.
+
+        Models with masks add ``'masks'``, ``(K, H, W)`` bool. How many boxes there are, and from which score on, the
+        config says under ``test_cfg``.
+        """
+        with self.calling(images):
+            results = self.model.predict(*self.feed(images), rescale=True)
+        return [_decoded(result.pred_instances) for result in results]
+
+
+def _heads(model: nn.Module) -> list[nn.Module]:
+    """The heads that decide on the class, the deciding one first."""
+    heads = [getattr(getattr(model, 'roi_head', None), 'bbox_head', None)]
+    heads += [getattr(model, name, None) for name in ('bbox_head', 'mask_head', 'panoptic_head', 'query_head',
+                                                      'rpn_head')]
+    return [head[-1] if isinstance(head, nn.ModuleList) else head for head in heads if isinstance(head, nn.Module)]
+
+
+def _needs_masks(model: nn.Module) -> bool:
+    """Whether the loss reads masks; some heads that find masks do not say so."""
+    return bool(model.with_mask or hasattr(model, 'panoptic_head')
+                or 'Ins' in type(getattr(model, 'bbox_head', None)).__name__)
+
+
+def _decoded(instances: Any) -> dict[str, torch.Tensor]:
+    scores, order = instances.scores.sort(descending=True, stable=True)
+    found = {'boxes': instances.bboxes[order], 'labels': instances.get('labels', torch.zeros_like(order))[order],
+             'scores': scores}
+    if 'masks' in instances:
+        found['masks'] = instances.masks[order].bool()
+    return found

@@ -1,0 +1,247 @@
+"""An mmdetection or mmsegmentation config, by path or by name, as a frozen model without downloads."""
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ra_plugin.checkpoint import read_checkpoint
+from ra_plugin.recognizers.base import TaskError
+from ra_plugin.options import suggestion
+from ra_plugin.utils.optional import require
+
+# What draws random numbers or keeps running statistics, by the name of the class or of one of its bases.
+_PINNED = ('Dropout', 'DropPath', 'DropBlock', 'StochasticDepth', '_BatchNorm', '_NormBase')
+
+
+def find_config(config: str, package: str, where: str) -> Path:
+    """The file of a config: a path, or the name of one that the installed package brings, with or without ``.py``.
+
+    Raises:
+        FileNotFoundError: Neither; with the closest name.
+    """
+    if Path(config).is_file():
+        return Path(config)
+    zoo = zoo_configs(package, where)
+    name = Path(config).name.removesuffix('.py')
+    if name not in zoo:
+        raise FileNotFoundError(f"{where}: config: no file '{config}', and {package} has no config of that name."
+                                f'{suggestion(name, zoo)}')
+    return zoo[name]
+
+
+def zoo_configs(package: str, where: str) -> dict[str, Path]:
+    """Name -> file of every config that the installed package brings."""
+    root = _zoo_root(package, where)
+    return {path.stem: path for path in sorted(root.rglob('*.py')) if '_base_' not in path.parts}
+
+
+def _zoo_root(package: str, where: str) -> Path:
+    return Path(require(package, where).__file__).parent / '.mim' / 'configs'
+
+
+def read_config(path: Path, options: Mapping[str, Any] | None, where: str) -> Any:
+    """mmengine's ``Config``, with dotted keys replaced as ``--cfg-options`` does. The file is Python, and is executed.
+
+    Raises:
+        ValueError: The file cannot be read as a config, or (TaskError) configures no model.
+    """
+    engine = require('mmengine.config', where)
+    try:
+        config = engine.Config.fromfile(str(path))
+    except ImportError as error:  # custom_imports of a package that is not there
+        raise ImportError(f'{where}: {path}: {first_line(error)}') from error
+    except Exception as error:  # a config runs code: anything can be raised
+        raise ValueError(f'{where}: {path} is no config that mmengine can read '
+                         f'({type(error).__name__}: {first_line(error)}).') from error
+    if options:
+        config.merge_from_dict(dict(options))
+    if not isinstance(config.get('model'), Mapping) or 'type' not in config.model:
+        raise TaskError(f"{where}: {path}: 'model' with a 'type' is missing. Give the config of a model.")
+    return config
+
+
+def model_class(config: Any, package: str, where: str) -> type:
+    """The class that the config's model is of; nothing is built.
+
+    Raises:
+        TaskError: The package has no such class.
+    """
+    require(f'{package}.utils', where).register_all_modules(init_default_scope=False)
+    found = _registered(require('mmengine.registry', where).MODELS, config.model['type'], package)
+    if not isinstance(found, type):
+        raise TaskError(f"{where}: {package} has no model '{config.model['type']}'. Is it a config of {package}?")
+    return found
+
+
+def _registered(registry: Any, name: Any, package: str) -> Any:
+    """What a config calls by name: a config without a scope means its own library; None where there is no such name."""
+    if not isinstance(name, str):
+        return name
+    return registry.get(name if '.' in name else f'{package}.{name}')
+
+
+def build_model(config: Any, package: str, where: str) -> nn.Module:
+    """The config's model with random weights; whatever it would download is left out.
+
+    Raises:
+        ValueError: The package cannot build it.
+    """
+    registry = require('mmengine.registry', where)
+    settings = config.model
+    without_downloads(settings)
+    # mmseg keeps the preprocessor beside the model
+    preprocessor = settings.get('data_preprocessor') or config.get('data_preprocessor')
+    if preprocessor is not None:
+        preprocessor.pop('batch_augments', None)  # random sizes, which the labels would not follow
+        settings['data_preprocessor'] = preprocessor
+    try:
+        with registry.DefaultScope.overwrite_default_scope(package), _quiet():
+            model = registry.MODELS.build(settings)
+            model.init_weights()
+    except ImportError as error:
+        raise ImportError(f'{where}: {first_line(error)}') from error
+    except Exception as error:  # the registry passes on whatever a constructor raises
+        raise ValueError(f'{where}: {package} cannot build the model of this config '
+                         f'({type(error).__name__}: {first_line(error)}).') from error
+    return model
+
+
+def without_downloads(node: Any) -> None:
+    """Take every entry out of a config, in place, that would fetch weights from the network."""
+    if isinstance(node, dict):
+        for key in ('pretrained', 'teacher_ckpt'):
+            if isinstance(node.get(key), str):
+                node[key] = None
+        if isinstance(node.get('init_cfg'), Mapping) and node['init_cfg'].get('type') == 'Pretrained':
+            node['init_cfg'] = None
+        for value in node.values():
+            without_downloads(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            without_downloads(value)
+
+
+def load_checkpoint(model: nn.Module, path: str, classes: tuple[str, ...] | None, where: str) -> None:
+    """Load a checkpoint of mmengine safely; every key has to fit, and the classes that it names.
+
+    Raises:
+        ValueError: Keys or shapes that differ, or other classes than the config's.
+    """
+    weights, meta = read_checkpoint(path, where)
+    names = (meta.get('dataset_meta') or {}).get('classes')
+    if names and classes and tuple(names) != classes:
+        other = next((a, b) for a, b in zip([*names, '(none)'], [*classes, '(none)']) if a != b)
+        raise ValueError(f'{where}: {path} was trained on other classes ({len(names)}; {other[0]!r} where the config '
+                         f'has {other[1]!r}). Give the config that it was trained with.')
+    try:
+        # not checked beforehand: the layers' own code renames what older versions of the libraries called otherwise
+        result = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        shapes = [line.strip() for line in str(error).splitlines()[1:]]
+        raise ValueError(f'{where}: {path} does not fit the model: {len(shapes)} keys of another shape: '
+                         f'{"; ".join(shapes[:2])}') from None
+    missing = [key for key in result.missing_keys if not key.endswith('num_batches_tracked')]
+    if missing or result.unexpected_keys:
+        raise ValueError(f'{where}: {path} does not fit the model: {_some(missing, "missing")}, '
+                         f'{_some(result.unexpected_keys, "not of this model")}.')
+
+
+def _some(keys: list[str], what: str) -> str:
+    return f'{len(keys)} keys {what}' + (f' ({", ".join(keys[:4])}, ...)' if keys else '')
+
+
+def published_weights(path: Path, package: str, where: str) -> str:
+    """Address of the weights that the package's own list (``metafile.yml``) names for one of its configs.
+
+    Raises:
+        ValueError: No zoo config, or one without published weights.
+    """
+    yaml = require('yaml', where)
+    metafile = path.parent / 'metafile.yml'
+    entries = yaml.safe_load(metafile.read_text()) if metafile.is_file() else []
+    for entry in entries.get('Models', []) if isinstance(entries, Mapping) else entries:
+        if isinstance(entry, Mapping) and Path(entry.get('Config', '')).name == path.name and entry.get('Weights'):
+            return entry['Weights']
+    raise ValueError(f'{where}: pretrained: {package} names no weights for {path.name}. Set checkpoint: FILE.')
+
+
+def download(url: str) -> str:
+    """The file behind an address, fetched once into torch's cache; the hash in its name is checked."""
+    name = url.rpartition('/')[2]
+    file = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tail = Path(name).stem.rpartition('-')[2]
+        torch.hub.download_url_to_file(url, str(file), hash_prefix=tail if len(tail) == 8 else None)
+    return str(file)
+
+
+def class_names(config: Any, package: str) -> tuple[str, ...] | None:
+    """Class names from the config's data sets: what ``metainfo`` says, else what the data set's class is known for."""
+    datasets = require('mmengine.registry', package).DATASETS
+    for place in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
+        for dataset in _datasets((config.get(place) or {}).get('dataset')):
+            names = (dataset.get('metainfo') or {}).get('classes')
+            if names is None:
+                names = getattr(_registered(datasets, dataset.get('type', ''), package), 'METAINFO', {}).get('classes')
+            if names:
+                return (names,) if isinstance(names, str) else tuple(names)
+    names = (config.get('metainfo') or {}).get('classes')
+    return tuple(names) if names else None
+
+
+def _datasets(node: Any) -> Iterator[Mapping]:
+    """A data set's config, or those within a wrapper (RepeatDataset, ConcatDataset, ...)."""
+    if isinstance(node, Mapping):
+        inner = node.get('dataset') or node.get('datasets')
+        yield from _datasets(inner) if inner else (node,)
+    elif isinstance(node, (list, tuple)):
+        for item in node:
+            yield from _datasets(item)
+
+
+def test_pipeline(config: Any) -> list[Mapping]:
+    """The transforms that the config's images pass through when it is tested."""
+    for dataset in _datasets((config.get('test_dataloader') or {}).get('dataset')):
+        if dataset.get('pipeline'):
+            return list(dataset['pipeline'])
+    return list(config.get('test_pipeline') or [])
+
+
+def pinned_layers(model: nn.Module) -> set[nn.Module]:
+    """The layers that stay in inference mode while the model computes its loss."""
+
+    def is_pinned(module: nn.Module) -> bool:
+        names = [cls.__name__ for cls in type(module).__mro__]
+        return isinstance(module, nn.MultiheadAttention) or any(
+            name == pinned or pinned in ('Dropout', 'DropPath', 'DropBlock') and name.startswith(pinned)
+            for name in names for pinned in _PINNED)
+
+    return {module for module in model.modules() if is_pinned(module)}
+
+
+def missing_operators(model: nn.Module) -> list[str]:
+    """Layers of the model that need an operator which a stand-in for the compiled mmcv does not have."""
+    missing = getattr(require('mmcv._ext', 'mmcv'), 'missing_modules', frozenset())
+    return sorted({type(module).__name__ for module in model.modules() if type(module).__module__ in missing})
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a message that may have many."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Initializing a model logs a line for each of its parameters; warnings still come through."""
+    logger = require('mmengine.logging', 'mmengine').MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

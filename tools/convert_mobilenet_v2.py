@@ -1,0 +1,56 @@
+"""Write torchvision's MobileNetV2 weights under the names of mmdet's and mmseg's MobileNetV2, both in one file."""
+import argparse
+import pickle
+import re
+import sys
+from pathlib import Path
+from typing import Dict
+
+import torch
+
+BLOCKS = (1, 2, 3, 4, 3, 3, 1)  # inverted residual blocks a layer, the same for every width
+BLOCK_NAMES = [f'layer{layer}.{block}' for layer, count in enumerate(BLOCKS, 1) for block in range(count)]
+MMDET_CONVS = ('expand_conv', 'depthwise_conv', 'linear_conv')
+ENTRY = re.compile(r'features\.(\d+)\.(?:conv\.)?(\d+)(?:\.(\d))?\.(\w+)')
+
+
+def mm_names(key: str) -> Dict[str, str]:
+    """mmdet's and mmseg's names of one entry of torchvision; empty for the classifier, which neither library has."""
+    match = ENTRY.fullmatch(key)
+    if match is None:
+        return {}
+    feature, place, part, leaf = int(match[1]), int(match[2]), match[3], match[4]
+    if feature in (0, len(BLOCK_NAMES) + 1):
+        name = f'{"conv2" if feature else "conv1"}.{("conv", "bn")[place]}.{leaf}'
+        return {'mmdet': name} if feature else {'mmdet': name, 'mmseg': name}  # mmseg has no conv2
+    convs = MMDET_CONVS if feature > 1 else MMDET_CONVS[1:]  # the first block does not expand
+    # The last convolution of a block and its normalization lie flat in torchvision's block, the others in pairs.
+    conv, part = (place, int(part)) if part is not None else (len(convs) - 1, place - len(convs) + 1)
+    block, tail = BLOCK_NAMES[feature - 1], f'{("conv", "bn")[part]}.{leaf}'
+    return {'mmdet': f'{block}.{convs[conv]}.{tail}', 'mmseg': f'{block}.conv.{conv}.{tail}'}
+
+
+def convert(state_dict: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+    """The same tensors as `mmdet.NAME` and `mmseg.NAME`: a config picks one by `prefix` in its Pretrained init_cfg."""
+    return {f'{library}.{name}': tensor
+            for key, tensor in state_dict.items() for library, name in mm_names(key).items()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', type=Path, help="torchvision's file, mobilenet_v2-b0353104.pth")
+    parser.add_argument('target', type=Path, nargs='?', default=Path('weights/mobilenet_v2_mm.pth'))
+    args = parser.parse_args()
+    try:
+        converted = convert(torch.load(args.source, map_location='cpu', weights_only=True))
+    except (OSError, pickle.UnpicklingError, AttributeError) as error:
+        print(f'convert_mobilenet_v2: {args.source} holds no state dict: {str(error).splitlines()[0]}', file=sys.stderr)
+        return 1
+    args.target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(converted, args.target)
+    print(f'{args.target}: {len(converted)} entries')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Try the models of an installed zoo as frozen losses, with random weights: loss, gradient, repeatability, predictions.
+
+Example:
+    python tools/zoo_check.py mmdet --sample 60 --seed 0 --out docs/zoo_mmdet.md
+"""
+import argparse
+from pathlib import Path
+
+from ra_plugin.evaluation import zoo
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('library', choices=['mmdet', 'mmseg', 'timm'])
+    parser.add_argument('names', nargs='*', help='models to check; default: all that are installed')
+    parser.add_argument('--sample', type=int, help='draw so many at random, not counting models of another task')
+    parser.add_argument('--seed', type=int, default=0, help='of the draw')
+    parser.add_argument('--workers', type=int, default=2, help='models at a time, each in a process with one thread')
+    parser.add_argument('--out', type=Path, help='write the table to this Markdown file')
+    args = parser.parse_args()
+
+    findings = []
+    for finding in zoo.check_zoo(args.library, args.names or zoo.model_names(args.library), args.sample, args.seed,
+                                 args.workers):
+        findings.append(finding)
+        print(f'{finding.name}: {finding.outcome} {finding.reason} ({finding.seconds} s)', flush=True)
+    print(zoo.summary(findings))
+    if args.out:
+        command = f'python tools/zoo_check.py {args.library}'
+        command += f' --sample {args.sample} --seed {args.seed}' if args.sample else ''
+        args.out.write_text(zoo.to_markdown(args.library, command, findings))
+
+
+if __name__ == '__main__':
+    main()
