@@ -1,14 +1,15 @@
 """torchvision's MobileNetV2, mmdet's, and mmseg's give the same features once the weights are renamed."""
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 
 import ra_plugin  # noqa: F401  (installs the stand-in for mmcv's compiled operators)
 
-torchvision = pytest.importorskip('torchvision')
 TOOL = Path(__file__).resolve().parents[1] / 'tools' / 'convert_mobilenet_v2.py'
 LAYER_ENDS = [1, 3, 6, 10, 13, 16, 17]  # torchvision's last block of each layer
 
@@ -36,7 +37,7 @@ def converted(source, tmp_path_factory):
 
 @pytest.mark.parametrize('library', ['mmdet', 'mmseg'])
 def test_a_pretrained_config_gives_the_features_of_torchvision(library, source, converted):
-    backbones = pytest.importorskip(f'{library}.models.backbones')
+    backbones = importlib.import_module(f'{library}.models.backbones')
     model = backbones.MobileNetV2(
         out_indices=tuple(range(len(LAYER_ENDS))),
         init_cfg=dict(type='Pretrained', prefix=library, checkpoint=str(converted)))
@@ -55,14 +56,19 @@ def test_a_pretrained_config_gives_the_features_of_torchvision(library, source, 
 
 @pytest.mark.parametrize('library', ['mmdet', 'mmseg'])
 def test_every_tensor_of_the_backbone_is_in_the_file(library, converted):
-    backbones = pytest.importorskip(f'{library}.models.backbones')
+    backbones = importlib.import_module(f'{library}.models.backbones')
     entries = torch.load(converted, weights_only=True)
     own = {key.split('.', 1)[1] for key in entries if key.startswith(library)}
     assert own == set(backbones.MobileNetV2().state_dict())
 
 
-def test_a_file_without_weights_is_one_line(tmp_path):
-    (tmp_path / 'broken.pth').write_bytes(b'not a checkpoint')
-    done = subprocess.run([sys.executable, str(TOOL), str(tmp_path / 'broken.pth'), str(tmp_path / 'out.pth')],
-                          capture_output=True, text=True)
-    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and 'broken.pth' in done.stderr
+@pytest.mark.parametrize('content', [None, b'not a checkpoint', {'features': 1}, {'conv1.weight': torch.zeros(1)}])
+def test_a_file_without_the_weights_is_one_line(content, tmp_path):
+    source, target = tmp_path / 'broken.pth', tmp_path / 'out.pth'
+    if isinstance(content, bytes):
+        source.write_bytes(content)
+    elif content is not None:
+        torch.save(content, source)
+    done = subprocess.run([sys.executable, str(TOOL), str(source), str(target)], capture_output=True, text=True)
+    assert done.returncode == 1 and not target.exists()
+    assert len(done.stderr.splitlines()) == 1 and f'mobilenet_v2 in {source}' in done.stderr

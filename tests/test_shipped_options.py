@@ -3,17 +3,20 @@ import sys
 from copy import deepcopy
 from pathlib import Path
 
+import mm_configs as small
 import numpy as np
 import pytest
 import timm
 import torch
 import yaml
+from mmdet.datasets import VOCDataset
 from PIL import Image
 
 from ra_plugin.archs import SRResNet
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.runs import test_pipeline as run_test  # under its own name pytest would collect it
 from ra_plugin.engine.runs import train_pipeline as run_train
+from ra_plugin.recognizers import openmmlab_model as openmmlab
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / 'options').rglob('*.yml'))
@@ -21,6 +24,9 @@ CLASSES = ('ape', 'bee', 'cow')
 TINY_NETWORKS = {'SRResNet': {'num_feat': 4, 'num_block': 1}, 'ResnetGenerator': {'num_feat': 2, 'num_block': 1}}
 TINY_RECOGNIZER = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32,
                    'model_kwargs': {'num_classes': len(CLASSES)}}
+LIBRARIES = {'MMDetRecognizer': 'mmdet', 'MMSegRecognizer': 'mmseg'}
+TINY_MODELS = {'fcos': small.FCOS, 'faster_rcnn': small.FASTER_RCNN}
+SCORES = {'voc07': 'voc07_mAP', 'voc12': 'voc12_mAP', 'mIoU': 'mIoU', 'aAcc': 'aAcc'}  # asked for -> in the log
 
 
 def file_id(path):
@@ -35,12 +41,18 @@ def is_training(opt):
     return 'train' in opt['datasets']
 
 
+def plain_twin(path):
+    """The plain file of the same experiment, of which the name says most; None: there is none."""
+    experiment = path.stem.partition('_')[2]
+    found = [twin for twin in path.parent.glob('plain_*.yml')
+             if f'{experiment}_'.startswith(f'{twin.stem.removeprefix("plain_")}_')]
+    return max(found, key=lambda twin: len(twin.stem), default=None)
+
+
 ALL = pytest.mark.parametrize('path', FILES, ids=file_id)
 TRAINED = [path for path in FILES if is_training(load(path))]
 TESTED = [path for path in FILES if not is_training(load(path))]
-TWINS = [(path, twin) for path in TRAINED for twin in TRAINED
-         if twin.parent == path.parent and twin.stem.startswith('plain_') and not path.stem.startswith('plain_')
-         and path.stem.partition('_')[2].startswith(twin.stem.removeprefix('plain_'))]
+TWINS = [(path, plain_twin(path)) for path in TRAINED if not path.stem.startswith('plain_')]
 
 
 def recognizers(node):
@@ -54,49 +66,118 @@ def recognizers(node):
     return recognizers(list(node.values()))
 
 
-def shrink_recognizers(node):
-    """The same blocks with random, tiny networks for three classes."""
+def shrink_recognizers(node, classes, root):
+    """The same blocks with random, tiny networks for these classes; configs of OpenMMLab are written below ``root``."""
     if isinstance(node, list):
-        return [shrink_recognizers(item) for item in node]
+        return [shrink_recognizers(item, classes, root) for item in node]
     if not isinstance(node, dict):
         return node
     if node.get('type') == 'TimmRecognizer':
         return dict(TINY_RECOGNIZER)
+    kept = {key: value for key, value in node.items() if key != 'checkpoint'}
     if node.get('type') == 'ModuleRecognizer':
-        kept = {key: value for key, value in node.items() if key != 'checkpoint'}
         return {**kept, 'mean': [0.5] * 3, 'std': [0.25] * 3, 'module_kwargs': {'num_classes': len(CLASSES)}}
-    return {key: shrink_recognizers(value) for key, value in node.items()}
+    if node.get('type') in LIBRARIES:
+        name, library = Path(node['config']).stem, LIBRARIES[node['type']]
+        model = next((tiny for key, tiny in TINY_MODELS.items() if name.startswith(key)), small.FCN)
+        config = small.write_config(root / f'{name}.py', for_classes(model, len(classes)), library, classes=classes)
+        return {**kept, 'config': config, 'pretrained': False}
+    return {key: shrink_recognizers(value, classes, root) for key, value in node.items()}
 
 
-def shrink(opt, images):
+def for_classes(model, count):
+    """A model's config with another number of classes."""
+    if not isinstance(model, dict):
+        return model
+    return {key: count if key == 'num_classes' else for_classes(value, count) for key, value in model.items()}
+
+
+def classes_of(dataset):
+    """Names of the classes that a dataset block stands for."""
+    if dataset['type'] == 'LabeledImageDataset':
+        return CLASSES
+    return tuple(dataset.get('classes') or VOCDataset.METAINFO['classes'])
+
+
+def shrink(opt, root):
     """The same experiment on a few small images, with small networks, for two iterations."""
     opt = deepcopy(opt)
     opt.update(num_gpu=0)
-    for dataset in opt['datasets'].values():
-        dataset.update(dataroot_gt=str(images), batch_size_per_gpu=2, num_worker_per_gpu=0, pin_memory=False)
-        dataset.update({key: {'resize': 40, 'crop_size': 32}[key] for key in ('resize', 'crop_size') if key in dataset})
+    for phase, dataset in opt['datasets'].items():
+        dataset.update(num_worker_per_gpu=0, pin_memory=False)
+        dataset['batch_size_per_gpu'] = min(2, dataset['batch_size_per_gpu'])
+        if 'resize' in dataset:
+            dataset['resize'] = 40
+        if 'crop_size' in dataset:
+            dataset['crop_size'] = 32 if isinstance(dataset['crop_size'], int) else [32, 40]
+        for key in ('dataroot_gt', 'dataroot_mask'):
+            if key in dataset:
+                dataset[key] = str(root / phase / dataset[key])
+        MAKERS[dataset['type']](dataset)
     for name in ('network_g', 'network_t'):
         if name in opt:
             opt[name].update(TINY_NETWORKS[opt[name]['type']])
-    opt['val']['recognizers'] = shrink_recognizers(opt['val']['recognizers'])
+    classes = classes_of(next(iter(opt['datasets'].values())))
+    opt['val']['recognizers'] = shrink_recognizers(opt['val']['recognizers'], classes, root)
     if is_training(opt):
         opt['train'].update(total_iter=2)
         if 'recog_opt' in opt['train']:
-            opt['train']['recog_opt'] = shrink_recognizers(opt['train']['recog_opt'])
+            opt['train']['recog_opt'] = shrink_recognizers(opt['train']['recog_opt'], classes, root)
         opt['val'].update(val_freq=2)
         opt['logger'].update(print_freq=1, use_tb_logger=False)
     return opt
 
 
-@pytest.fixture(scope='module')
-def images(tmp_path_factory):
-    """Class folders with two 48x48 photographs of noise each."""
-    folder, rng = tmp_path_factory.mktemp('images'), np.random.default_rng(0)
+def noise(path, height=48, width=48):
+    """Save a photograph of noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(path.name))
+    Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(path)
+
+
+def make_class_folders(dataset):
+    """Two images of each class."""
     for name in CLASSES:
-        (folder / name).mkdir()
         for i in range(2):
-            Image.fromarray(rng.integers(0, 256, (48, 48, 3), np.uint8)).save(folder / name / f'{i}.png')
-    return folder
+            noise(Path(dataset['dataroot_gt']) / name / f'{i}.png')
+
+
+def make_voc(dataset):
+    """In each folder two images that differ in size, with two boxes each."""
+    names = classes_of(dataset)
+    for number, subfolder in enumerate(dataset.get('subfolders') or ['.']):
+        folder = Path(dataset['dataroot_gt']) / subfolder
+        for name in ('Annotations', 'ImageSets/Main'):
+            (folder / name).mkdir(parents=True)
+        stems = [f'{number}{i}' for i in range(2)]
+        (folder / f'ImageSets/Main/{dataset["split"]}.txt').write_text('\n'.join(stems))
+        for i, stem in enumerate(stems):
+            noise(folder / f'JPEGImages/{stem}.jpg', 50 + 8 * i, 70)
+            objects = [f'<object><name>{name}</name><bndbox><xmin>{x}</xmin><ymin>8</ymin><xmax>{x + 25}</xmax>'
+                       '<ymax>45</ymax></bndbox></object>' for name, x in ((names[0], 5), (names[-1], 30))]
+            (folder / f'Annotations/{stem}.xml').write_text(f'<annotation>{"".join(objects)}</annotation>')
+
+
+def make_masks(dataset):
+    """Three images in two folders, and masks of every value that has a meaning."""
+    values = list(dataset.get('label_map') or range(len(dataset['classes'])))
+    values += [dataset.get('ignore_index', 255), 255]
+    for name in ('a/0', 'a/1', 'b/2'):
+        noise(Path(dataset['dataroot_gt']) / f'{name}{dataset.get("image_suffix", ".png")}', 48, 64)
+        mask = Path(dataset['dataroot_mask']) / f'{name}{dataset.get("mask_suffix", ".png")}'
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.resize(np.array(values, np.uint8), (64, 48)).T.copy()).save(mask)
+
+
+MAKERS = {'LabeledImageDataset': make_class_folders, 'DetectionDataset': make_voc, 'SegmentationDataset': make_masks}
+
+
+def scores_in_log(opt):
+    """What validation has to log."""
+    asked = [name for names in opt['val'].get('recognition_metrics', {}).values()
+             for name in ([names] if isinstance(names, str) else names)]
+    keys = [SCORES[name] for name in asked] or ['top1', 'top5']
+    return [*opt['val']['metrics'], *(f'{key}_{name}' for key in keys for name in opt['val']['recognizers'])]
 
 
 @pytest.fixture
@@ -127,27 +208,49 @@ def test_file_keeps_to_the_house_rules(path):
     opt = load(path)
     assert opt['name'] == path.stem
     assert opt['num_gpu'] == 'auto'
-    assert all(not Path(dataset['dataroot_gt']).is_absolute() for dataset in opt['datasets'].values())
-    pretrained = [block['model_name'] for block in recognizers(opt) if block.get('pretrained')]
+    places = [value for node in (*opt['datasets'].values(), *recognizers(opt)) for key, value in node.items()
+              if key.startswith('dataroot_') or key in ('config', 'checkpoint')]
+    assert places and not any(Path(place).is_absolute() for place in places)
+    pretrained = [block['model_name'] for block in recognizers(opt)
+                  if block.get('pretrained') and block['type'] == 'TimmRecognizer']
     assert set(pretrained) <= set(timm.list_pretrained()), 'timm has no such weights'
 
 
+OPENMMLAB = [(path, block) for path in FILES for block in recognizers(load(path)) if block['type'] in LIBRARIES]
+
+
+@pytest.mark.parametrize('block', {str(block): block for _, block in OPENMMLAB}.values(),
+                         ids=lambda block: Path(block['config']).stem)
+def test_configs_and_weights_of_openmmlab_are_there(block):
+    library = LIBRARIES[block['type']]
+    file = ROOT / block['config']
+    assert ('checkpoint' in block) != block.get('pretrained', False)
+    if block.get('pretrained'):
+        assert not file.exists()  # the zoo's
+        file = openmmlab.find_config(block['config'], library, '')
+        assert openmmlab.published_weights(file, library, '').startswith('https://')
+    settings = openmmlab.read_config(file, None, '')
+    openmmlab.model_class(settings, library, '')  # registers the library's data sets, which know their classes
+    names = {path: openmmlab.class_names(settings, library) for path, other in OPENMMLAB if other == block}
+    assert names == {path: classes_of(dataset) for path in names for dataset in load(path)['datasets'].values()}
+
+
 @pytest.mark.parametrize('path', TRAINED, ids=file_id)
-def test_two_iterations_of_training(path, images, tmp_path, pipeline):
+def test_two_iterations_of_training(path, tmp_path, pipeline):
     opt = load(path)
-    log = pipeline(run_train, shrink(opt, images), tmp_path)
+    log = pipeline(run_train, shrink(opt, tmp_path), tmp_path)
     assert ('l_recog' in log) == ('recog_opt' in opt['train'])
     assert ('l_recog_1' in log) == isinstance(opt['train'].get('recog_opt'), list)
     assert 'l_pix' in log
-    for name in (*opt['val']['metrics'], *(f'top1_{name}' for name in opt['val']['recognizers'])):
+    for name in scores_in_log(opt):
         assert f'# {name}: ' in log
     models = tmp_path / 'experiments' / opt['name'] / 'models'
     assert (models / 'net_g_latest.pth').is_file()
     assert (models / 'net_t_latest.pth').is_file() == ('network_t' in opt)
 
 
-def test_same_seed_gives_same_weights(images, tmp_path, pipeline):
-    opt = shrink(load(ROOT / 'options' / 'ra_srresnet_x4_ensemble.yml'), images)  # draws members as well as images
+def test_same_seed_gives_same_weights(tmp_path, pipeline):
+    opt = shrink(load(ROOT / 'options' / 'ra_srresnet_x4_ensemble.yml'), tmp_path)  # draws members as well as images
     weights = []
     for run, seed in enumerate((0, 0, 1)):
         root = tmp_path / str(run)
@@ -159,13 +262,13 @@ def test_same_seed_gives_same_weights(images, tmp_path, pipeline):
 
 
 @pytest.mark.parametrize('path', TESTED, ids=file_id)
-def test_a_test_scores_and_saves_images(path, images, tmp_path, pipeline):
-    opt = shrink(load(path), images)
+def test_a_test_scores_and_saves_images(path, tmp_path, pipeline):
+    opt = shrink(load(path), tmp_path)
     network = {key: value for key, value in opt['network_g'].items() if key != 'type'}
     opt['path']['pretrain_network_g'] = str(tmp_path / 'net_g.pth')
     torch.save({'params': SRResNet(**network).state_dict()}, tmp_path / 'net_g.pth')
     log = pipeline(run_test, opt, tmp_path)
-    for name in (*opt['val']['metrics'], *(f'top1_{name}' for name in opt['val']['recognizers'])):
+    for name in scores_in_log(opt):
         assert f'# {name}: ' in log
     folder = tmp_path / 'results' / opt['name'] / 'visualization' / opt['datasets']['test']['name']
     assert sorted(path.parent.name for path in folder.rglob('*.png')) == sorted(2 * CLASSES)
@@ -186,7 +289,8 @@ def test_a_test_file_is_of_its_training_file(path):
 
 
 def test_every_training_file_has_its_plain_twin():
-    assert {path for path, _ in TWINS} == {path for path in TRAINED if not path.stem.startswith('plain_')}
+    assert all(twin is not None for _, twin in TWINS)
+    assert {twin for _, twin in TWINS} == set(TRAINED) - {path for path, _ in TWINS}, 'a plain file without others'
 
 
 @pytest.mark.parametrize('path, twin', TWINS, ids=lambda path: file_id(path))

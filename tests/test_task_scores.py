@@ -13,9 +13,6 @@ from ra_plugin.evaluation.significance import score_differences, score_intervals
 from ra_plugin.evaluation.task_scores import ClassificationScore, DetectionScore, SegmentationScore, build_score
 from ra_plugin.recognizers import RecognizerInfo
 
-for package in ('mmdet', 'mmseg', 'pycocotools'):
-    pytest.importorskip(package)
-
 ALL = ('voc07', 'voc12', 'coco')
 
 

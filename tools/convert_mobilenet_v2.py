@@ -43,8 +43,11 @@ def main() -> int:
     args = parser.parse_args()
     try:
         converted = convert(torch.load(args.source, map_location='cpu', weights_only=True))
-    except (OSError, pickle.UnpicklingError, AttributeError) as error:
-        print(f'convert_mobilenet_v2: {args.source} holds no state dict: {str(error).splitlines()[0]}', file=sys.stderr)
+        if not converted:
+            raise ValueError('none of its entries')
+    except (OSError, pickle.UnpicklingError, AttributeError, ValueError) as error:
+        print(f"convert_mobilenet_v2: expected the state dict of torchvision's mobilenet_v2 in {args.source}, "
+              f'got: {str(error).splitlines()[0]}', file=sys.stderr)
         return 1
     args.target.parent.mkdir(parents=True, exist_ok=True)
     torch.save(converted, args.target)

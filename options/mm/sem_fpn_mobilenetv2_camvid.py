@@ -4,7 +4,7 @@ First: python tools/convert_mobilenet_v2.py mobilenet_v2-b0353104.pth weights/mo
 Then: python -m ra_plugin.mm.train options/mm/sem_fpn_mobilenetv2_camvid.py
 """
 default_scope = 'mmseg'
-custom_imports = dict(imports=['ra_plugin.mm.ignore_labels'], allow_failed_imports=False)
+custom_imports = dict(imports=['ra_plugin.mm'], allow_failed_imports=False)
 randomness = dict(seed=0)
 
 model = dict(

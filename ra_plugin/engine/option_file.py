@@ -56,7 +56,7 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
         raise OptionError(f"option file: expected blocks of keys, as in BasicSR's option files ({error}).") from error
     set_random_seed(opt['manual_seed'] + opt['rank'])  # BasicSR seeds before --force_yml can change the seed
     opt['root_path'] = str(root)
-    _resolve_paths(opt, Path(root))
+    resolve_paths(opt, Path(root))
     # a user's own recognizers, losses, architectures register themselves
     check_type(opt.get('custom_imports'), Sequence[str] | None, 'custom_imports')
     sys.path.append(os.getcwd())  # a colleague's module beside the option file's data is found without PYTHONPATH
@@ -235,7 +235,8 @@ def _leaves(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
         yield where, node
 
 
-def _resolve_paths(node: Any, root: Path) -> None:
+def resolve_paths(node: Any, root: Path) -> None:
+    """Relative paths in a block of options, in place: as they are where they exist, else below ``root``."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
         is_path = isinstance(key, str) and key.startswith(_PATH_KEYS)
         if is_path and isinstance(value, str):
@@ -243,7 +244,7 @@ def _resolve_paths(node: Any, root: Path) -> None:
         elif is_path and isinstance(value, list) and key != 'classes':  # a list there holds names
             node[key] = [_resolved(item, root, key) if isinstance(item, str) else item for item in value]
         elif isinstance(value, (dict, list)):
-            _resolve_paths(value, root)
+            resolve_paths(value, root)
 
 
 def _resolved(value: str, root: Path, key: str) -> str:

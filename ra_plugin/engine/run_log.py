@@ -39,7 +39,7 @@ class RunLog:
         self.logger.addHandler(self.console)
         self.logger.addHandler(self.buffer)
         self.logger.info(get_env_info())
-        self.logger.info(dict2str(self.opt))
+        self.logger.info(dict2str(_with_text_keys(self.opt)))
         return self
 
     def open(self) -> None:
@@ -72,3 +72,8 @@ class RunLog:
         for handler in list(self.logger.handlers):
             self.logger.removeHandler(handler)
             handler.close()
+
+
+def _with_text_keys(opt: dict) -> dict:
+    """The same options, with text for keys that are numbers, as those of a label_map: dict2str cannot print them."""
+    return {str(key): _with_text_keys(value) if isinstance(value, dict) else value for key, value in opt.items()}

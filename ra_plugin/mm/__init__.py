@@ -1,20 +1,22 @@
 """What an mmdet or mmseg config imports, and programs that run such a config where mmcv has no compiled operators.
 
 A config says ``custom_imports = dict(imports=['ra_plugin.mm'], allow_failed_imports=False)`` and may then name
-``DegradeImage``, ``RestoreImage`` and ``ScaleToOriShape`` in its pipelines; importing this module registers them in
-mmengine's root registry, in which mmdet and mmseg look up what they do not have. (``import ra_plugin.mm`` does the same
-below the line of ``_base_``; above it, mmengine takes the file for its other kind of config.) With a compiled mmcv that
-is all, and the libraries' own tools work. With mmcv-lite those tools fail before they read the config; run it with
-``python -m ra_plugin.mm.train CONFIG`` and ``python -m ra_plugin.mm.test CONFIG CHECKPOINT``.
+``DegradeImage``, ``RestoreImage``, ``ScaleToOriShape`` and ``IgnoreLabels`` in its pipelines; importing this module
+registers them in mmengine's root registry, in which mmdet and mmseg look up what they do not have. (Without
+``custom_imports``, ``import ra_plugin.mm`` does the same below the line of ``_base_``; above it, mmengine takes the
+file for its other kind of config.) With a compiled mmcv that is all, and the libraries' own tools work. With mmcv-lite those
+tools fail before they read the config; run it with ``python -m ra_plugin.mm.train CONFIG`` and
+``python -m ra_plugin.mm.test CONFIG CHECKPOINT``.
 
 A config is a Python program: reading it runs it, so read only configs that you trust. Checkpoints are read as data.
 """
 from ra_plugin.mm.degrade_image import DegradeImage
+from ra_plugin.mm.ignore_labels import IgnoreLabels
 from ra_plugin.mm.restore_image import RestoreImage
 from ra_plugin.mm.scale_to_ori_shape import ScaleToOriShape
 from ra_plugin.utils.optional import require
 
-__all__ = ['DegradeImage', 'RestoreImage', 'ScaleToOriShape']
+__all__ = ['DegradeImage', 'IgnoreLabels', 'RestoreImage', 'ScaleToOriShape']
 
-for _transform in (DegradeImage, RestoreImage, ScaleToOriShape):
+for _transform in (DegradeImage, IgnoreLabels, RestoreImage, ScaleToOriShape):
     require('mmengine.registry', 'ra_plugin.mm').TRANSFORMS.register_module(module=_transform)

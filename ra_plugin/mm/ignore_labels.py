@@ -3,8 +3,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ra_plugin.utils.optional import require
-
 
 class IgnoreLabels:
     """The label map with 255, which mmseg's losses and metrics ignore, in place of given values.
@@ -29,6 +27,3 @@ class IgnoreLabels:
         label = results['gt_seg_map']
         results['gt_seg_map'] = np.where(np.isin(label, self.values), np.uint8(255), label)
         return results
-
-
-require('mmengine.registry', 'ra_plugin.mm').TRANSFORMS.register_module(module=IgnoreLabels)

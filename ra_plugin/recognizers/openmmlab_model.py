@@ -155,14 +155,14 @@ def _some(keys: list[str], what: str) -> str:
 
 
 def published_weights(path: Path, package: str, where: str) -> str:
-    """Address of the weights that the package's own list (``metafile.yml``) names for one of its configs.
+    """Address of the weights that the package's own list (``metafile``) names for one of its configs.
 
     Raises:
         ValueError: No zoo config, or one without published weights.
     """
     yaml = require('yaml', where)
-    metafile = path.parent / 'metafile.yml'
-    entries = yaml.safe_load(metafile.read_text()) if metafile.is_file() else []
+    metafile = next(path.parent.glob('metafile.y*ml'), None)  # mmdet has .yml, mmseg .yaml
+    entries = yaml.safe_load(metafile.read_text()) if metafile else []
     for entry in entries.get('Models', []) if isinstance(entries, Mapping) else entries:
         if isinstance(entry, Mapping) and Path(entry.get('Config', '')).name == path.name and entry.get('Weights'):
             return entry['Weights']

@@ -24,12 +24,12 @@ def choose(ours: Scores, plain: Scores, recognizer: str, helped: int = 5, harmed
     return chosen
 
 
-def picture_grid(columns: Mapping[str, np.ndarray], captions: Mapping[str, Sequence[Sequence[tuple[str, bool]]]],
+def picture_grid(columns: Mapping[str, Sequence[np.ndarray]], captions: Mapping[str, Sequence[Sequence[tuple[str, bool]]]],
                  rows: Sequence[str], title: str, path: str | Path, side: int = 160) -> None:
     """Write a PNG: a row for each image, a column for each way of processing.
 
     Args:
-        columns: Heading -> images ``(N, H, W, 3)`` uint8; small ones are enlarged without smoothing, to show pixels.
+        columns: Heading -> images ``(H, W, 3)`` uint8; made ``side`` pixels wide, without smoothing.
         captions: Heading -> for each image, lines below it: (text, whether it is right); none where missing.
         rows: Text beside each row.
         title: Text above.
@@ -37,19 +37,21 @@ def picture_grid(columns: Mapping[str, np.ndarray], captions: Mapping[str, Seque
     font, line, margin = ImageFont.load_default(12), 15, 10
     below = line * max((len(lines) for column in captions.values() for lines in column), default=0) + 6
     left, top = 130, 3 * line + margin
-    sheet = Image.new('RGB', (left + len(columns) * (side + margin) + margin,
-                              top + len(rows) * (side + below + 8) + margin), 'white')
+    # every row is as high as its highest image
+    heights = [max(side * image.shape[0] // image.shape[1] for image in row) for row in zip(*columns.values())]
+    tops = [top + sum(heights[:j]) + j * (below + 8) for j in range(len(rows) + 1)]
+    sheet = Image.new('RGB', (left + len(columns) * (side + margin) + margin, tops[-1] + margin), 'white')
     draw = ImageDraw.Draw(sheet)
     draw.text((margin, margin), title, _GRAY, font)
     for i, (heading, images) in enumerate(columns.items()):
         x = left + i * (side + margin)
         draw.text((x, top - line - 4), heading, 'black', font)
         for j, image in enumerate(images):
-            y = top + j * (side + below + 8)
-            sheet.paste(Image.fromarray(image).resize((side, side), Image.NEAREST), (x, y))
+            size = side, side * image.shape[0] // image.shape[1]
+            sheet.paste(Image.fromarray(image).resize(size, Image.NEAREST), (x, tops[j]))
             for k, (text, right) in enumerate(captions[heading][j] if heading in captions else ()):
-                draw.text((x, y + side + 2 + k * line), text, _GREEN if right else _RED, font)
+                draw.text((x, tops[j] + heights[j] + 2 + k * line), text, _GREEN if right else _RED, font)
     for j, text in enumerate(rows):
         for k, part in enumerate(text.split('\n')):
-            draw.text((margin, top + j * (side + below + 8) + k * line), part, _GRAY, font)
+            draw.text((margin, tops[j] + k * line), part, _GRAY, font)
     sheet.save(path)
