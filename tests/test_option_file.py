@@ -301,3 +301,29 @@ def test_two_processes_train_and_validate_a_network_with_batch_norm(place):
     assert done.returncode == 0, done.stderr[-3000:]
     log = next((place / 'experiments' / 'ddp').glob('train_*.log')).read_text()
     assert log.count('top1_vgg') >= 2 and 'l_recog' in log
+
+
+def test_relative_paths_are_looked_up_below_the_root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / 'root'
+    (root / 'options').mkdir(parents=True)
+    (root / 'options/mine.py').touch()
+    (tmp_path / 'here.json').touch()
+    opt = {'recognizer': {'config': 'options/mine.py', 'checkpoint': 'w.pth'}, 'zoo': {'config': 'retinanet_r50'},
+           'train': {'annotation_file': ['a.json', 'here.json'], 'dataroot_mask': '/abs', 'classes': ['w.pth']},
+           'blocks': [{'dataroot_gt': 'data'}]}
+    option_file.resolve_paths(opt, root)
+    assert opt == {'recognizer': {'config': str(root / 'options/mine.py'), 'checkpoint': str(root / 'w.pth')},
+                   'zoo': {'config': 'retinanet_r50'},  # the name of a config that its package brings
+                   'train': {'annotation_file': [str(root / 'a.json'), 'here.json'], 'dataroot_mask': '/abs',
+                             'classes': ['w.pth']},
+                   'blocks': [{'dataroot_gt': str(root / 'data')}]}
+
+
+@pytest.mark.parametrize('metrics, message', [
+    ({'detectoin': 'coco'}, "val.recognition_metrics: no task 'detectoin'. Did you mean 'detection'?"),
+    ('coco', 'val.recognition_metrics: expected a block'),
+])
+def test_recognition_metrics(metrics, message):
+    with pytest.raises(OptionError, match=re.escape(message)):
+        option_file.check_options(changed('val.recognition_metrics', metrics))

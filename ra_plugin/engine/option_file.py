@@ -127,10 +127,11 @@ def check_options(opt: Mapping[str, Any]) -> None:
     for name, block in (val_opt.get('recognizers') or {}).items():
         RECOGNIZER_REGISTRY.check(block, f'val.recognizers.{name}')
     check_type(val_opt.get('recognition_metrics'), Mapping | None, 'val.recognition_metrics')
-    for task in val_opt.get('recognition_metrics') or ():
+    for task, metrics in (val_opt.get('recognition_metrics') or {}).items():
         if task not in TASKS:
             raise OptionError(f"val.recognition_metrics: no task '{task}'.{suggestion(task, TASKS)} "
                               f"Known: {', '.join(TASKS)}")
+        check_type(metrics, str | Sequence[str] | None, f'val.recognition_metrics.{task}')
     for name, block in (val_opt.get('metrics') or {}).items():
         _registered(registry.METRIC_REGISTRY, block.get('type'), f'val.metrics.{name}.type', 'metric')
     if opt.get('network_t') and opt.get('is_train') and not recog_blocks(train_opt):

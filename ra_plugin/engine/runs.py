@@ -4,10 +4,11 @@ BasicSR's own ``train_pipeline`` builds folders before it looks at the options a
 this is the same sequence on the same parts, with the order changed.
 """
 import datetime
+import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -16,10 +17,12 @@ from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
 from basicsr.models import build_model
 from basicsr.utils import AvgTimer, MessageLogger, make_exp_dirs, mkdir_and_rename
 from basicsr.utils.options import copy_opt_file
+from torch import nn
 
 from ra_plugin.engine.loaders import build_train_loader, build_val_loaders, check_classes
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.run_log import RunLog
+from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
 from ra_plugin.utils.progress import progress
 
 
@@ -53,7 +56,7 @@ def train_pipeline(root: Path) -> None:
         train_loader, sampler = build_train_loader(opt)
         val_loaders = build_val_loaders(opt)
         model = build_model(opt)
-        _check_recognizers(model, [train_loader, *val_loaders])
+        _check_recognizers(model, [train_loader, *val_loaders], logger)
 
         if resume_state is None:  # all is well: now make room, which moves an older run of that name aside
             make_exp_dirs(opt)
@@ -127,7 +130,7 @@ def test_pipeline(root: Path) -> None:
     with RunLog(opt, 'test') as log:
         loaders = build_val_loaders(opt)
         model = build_model(opt)
-        _check_recognizers(model, loaders)
+        _check_recognizers(model, loaders, log.logger)
         make_exp_dirs(opt)
         log.open()
         for loader in loaders:
@@ -136,12 +139,32 @@ def test_pipeline(root: Path) -> None:
                              save_img=opt['val'].get('save_img', False))
 
 
-def _check_recognizers(model, loaders: list) -> None:
+def _check_recognizers(model, loaders: list, logger: logging.Logger) -> None:
     used = model.labeled_recognizers() if hasattr(model, 'labeled_recognizers') else []
     judges = list(getattr(model, 'eval_recognizers', {}).values())
     for loader in loaders:
         training = loader.dataset.opt['phase'] == 'train'
         check_classes(loader.dataset, used if training else judges, f'datasets: {loader.dataset.opt["name"]}')
+        if training:
+            _warn_of_enlarged_crops(model, loader.dataset.opt, logger)
+
+
+def _warn_of_enlarged_crops(model, dataset_opt: Mapping, logger: logging.Logger) -> None:
+    """Say which recognizers of the loss resize crops as if they were whole images: objects become too large for them.
+
+    It costs accuracy and time and shows nowhere else; yet it can be meant.
+    """
+    crop = dataset_opt.get('crop_size') or dataset_opt.get('gt_size')  # ours or BasicSR's
+    if not crop:
+        return
+    height, width = (crop, crop) if isinstance(crop, int) else crop
+    for recognizer in getattr(model, 'cri_recog', nn.ModuleList()).modules():  # an ensemble's members, too
+        if isinstance(recognizer, OpenMMLabRecognizer) and recognizer.resize == 'model':
+            resized = recognizer.geometry.size(height, width).resized
+            if resized[0] > height or resized[1] > width:
+                logger.warning(f'train.recog_opt: {recognizer} enlarges crops of {width}x{height} pixels to '
+                               f"{resized[1]}x{resized[0]}, as its config's test pipeline does with whole images. Set "
+                               'its resize: ~, or the factor that whole images are enlarged by.')
 
 
 def _validate(model, loaders: list, current_iter: int, tb_logger, opt: dict) -> None:

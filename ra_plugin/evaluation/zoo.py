@@ -19,7 +19,7 @@ from ra_plugin.utils.optional import require
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
 _SECONDS = 600  # for one model
-SIZES = {'mmdet': (256, 512), 'mmseg': (128, 512)}  # the second where the first is too small for the model
+SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512)}  # the larger ones for models that cannot take the first
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,13 @@ def check_model(library: str, name: str) -> Finding:
     try:
         torch.manual_seed(0)
         recognizer = _BUILD[library](name)
-        for size in SIZES.get(library, (None,)):
+        sizes = _sizes(library, recognizer)
+        for size in sizes:
             try:
                 finding = _try(recognizer, name, *_batch(recognizer, size))
                 break
             except ValueError as error:
-                if 'cannot take' not in str(error) or size == SIZES[library][-1]:
+                if 'cannot take' not in str(error) or size == sizes[-1]:
                     raise
     except TaskError as error:
         finding = Finding(name, OTHER, _reason(error))
@@ -101,6 +102,12 @@ _BUILD: Mapping[str, Callable[[str], Recognizer]] = {
     'mmseg': lambda name: MMSegRecognizer(name, pretrained=False, resize=None),
     'timm': lambda name: TimmRecognizer(name, pretrained=False),
 }
+
+
+def _sizes(library: str, recognizer: Recognizer) -> list[int | None]:
+    """Image sizes to try; some transformers take that of their training alone."""
+    trained = getattr(getattr(recognizer.model, 'backbone', None), 'img_size', None)
+    return [*SIZES.get(library, (None,)), *(trained[:1] if isinstance(trained, (tuple, list)) else ())]
 
 
 def _batch(recognizer: Recognizer, size: int | None) -> tuple[torch.Tensor, object]:

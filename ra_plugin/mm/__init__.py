@@ -2,11 +2,11 @@
 
 A config says ``custom_imports = dict(imports=['ra_plugin.mm'], allow_failed_imports=False)`` and may then name
 ``DegradeImage``, ``RestoreImage``, ``ScaleToOriShape`` and ``IgnoreLabels`` in its pipelines; importing this module
-registers them in mmengine's root registry, in which mmdet and mmseg look up what they do not have. (Without
-``custom_imports``, ``import ra_plugin.mm`` does the same below the line of ``_base_``; above it, mmengine takes the
-file for its other kind of config.) With a compiled mmcv that is all, and the libraries' own tools work. With mmcv-lite those
-tools fail before they read the config; run it with ``python -m ra_plugin.mm.train CONFIG`` and
-``python -m ra_plugin.mm.test CONFIG CHECKPOINT``.
+registers them in mmengine's root registry, in which mmdet and mmseg look up what they do not have. Where a config has
+``_base_``, a plain ``import ra_plugin.mm`` has to stand below it: above, mmengine takes the file for its other kind of
+config. With a compiled mmcv that is all, and the libraries' own tools work. With mmcv-lite those tools fail before they
+read the config; run it with ``python -m ra_plugin.mm.train CONFIG`` and ``python -m ra_plugin.mm.test CONFIG
+CHECKPOINT``.
 
 A config is a Python program: reading it runs it, so read only configs that you trust. Checkpoints are read as data.
 """

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ra_plugin.evaluation.scores import Scores
 
+Captions = Mapping[str, Sequence[Sequence[tuple[str, bool]]]]
 _GREEN, _RED, _GRAY = (20, 120, 40), (190, 30, 30), (90, 90, 90)
 
 
@@ -24,7 +25,7 @@ def choose(ours: Scores, plain: Scores, recognizer: str, helped: int = 5, harmed
     return chosen
 
 
-def picture_grid(columns: Mapping[str, Sequence[np.ndarray]], captions: Mapping[str, Sequence[Sequence[tuple[str, bool]]]],
+def picture_grid(columns: Mapping[str, Sequence[np.ndarray]], captions: Captions,
                  rows: Sequence[str], title: str, path: str | Path, side: int = 160) -> None:
     """Write a PNG: a row for each image, a column for each way of processing.
 
