@@ -121,7 +121,6 @@ def test_training_equals_hand_written_steps_bit_for_bit(tmp_path, blocks, task, 
     recognizer = build_recognizer(blocks[task])
     torch.manual_seed(0)
     net = build_network(dict(NETWORK_G)).train()
-    plain = copy.deepcopy(net)
     random_state = torch.get_rng_state()
     train(model, batches(task))
     assert torch.equal(random_state, torch.get_rng_state())
@@ -133,6 +132,7 @@ def test_training_equals_hand_written_steps_bit_for_bit(tmp_path, blocks, task, 
             extra = 0.1 * sum(recognizer.loss(output, batch['label']).values())
         else:
             extra = 0.3 * consistency(recognizer, output, batch['gt'])
+        assert torch.autograd.grad(extra, output, retain_graph=True)[0].any()
         adam.zero_grad()
         (F.mse_loss(output, batch['gt']) + extra).backward()
         adam.step()
@@ -140,12 +140,6 @@ def test_training_equals_hand_written_steps_bit_for_bit(tmp_path, blocks, task, 
         assert torch.equal(ours.grad, theirs.grad)
         assert torch.equal(ours, theirs)
     assert model.get_current_log()['l_recog'] == pytest.approx(extra.item(), rel=1e-6)
-    # and the recognizer has a say in them
-    F.mse_loss(plain(batches(task)[0]['lq']), batches(task)[0]['gt']).backward()
-    fresh = build(options(tmp_path, recog_opt=recog_opt(blocks[task])))
-    train(fresh, batches(task, 1))
-    assert any(not torch.allclose(ours.grad, theirs.grad, rtol=1e-3)
-               for ours, theirs in zip(fresh.net_g.parameters(), plain.parameters()))
 
 
 @TASKS
