@@ -49,10 +49,11 @@ def test_faults_are_named(fault, reason, monkeypatch):
 
 def test_another_task_is_not_a_failure_and_an_error_is(monkeypatch):
     def refuse(name):
-        raise {'task': TaskError('R(x): of another task'), 'error': KeyError('anchor')}[name]
+        raise {'task': TaskError("R(x): /some/folder/x.py: 'model' is missing"), 'error': KeyError('anchor')}[name]
 
     monkeypatch.setitem(zoo._BUILD, 'timm', refuse)
-    assert zoo.check_model('timm', 'task').outcome == zoo.OTHER
+    other = zoo.check_model('timm', 'task')
+    assert (other.outcome, other.reason) == (zoo.OTHER, "x.py: 'model' is missing")
     finding = zoo.check_model('timm', 'error')
     assert (finding.outcome, finding.reason) == (zoo.FAIL, "KeyError: 'anchor'")
 

@@ -2,6 +2,7 @@
 import json
 import math
 import random
+import re
 import subprocess
 import sys
 import time
@@ -163,8 +164,9 @@ def _try_unsupervised(recognizer: Recognizer, images: torch.Tensor) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """One line, without the name that the table has already."""
+    """One line, without the name that the table has already, and without folders."""
     text = ' '.join(str(error).split()) or type(error).__name__
+    text = re.sub(r'[^\s\'"]*/(?=[^/\s]+\.py)', '', text)
     _, _, rest = text.partition('): ')
     prefix = '' if isinstance(error, (ValueError, ImportError)) else f'{type(error).__name__}: '
     return prefix + (rest or text)[:200]

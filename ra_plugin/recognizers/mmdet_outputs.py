@@ -31,7 +31,7 @@ def detector_outputs(model: nn.Module, inputs: torch.Tensor, samples: list, refe
         ValueError: A detector of another kind.
     """
     if getattr(model, 'roi_head', None) is not None:
-        return _second_stage(model, inputs, samples, reference)
+        return _second_stage(model, inputs, samples, reference, where)
     head = getattr(model, 'bbox_head', None)
     if head is None:
         raise ValueError(f'{where}: {type(model).__name__} has no box head whose answers could be compared. Use '
@@ -60,7 +60,8 @@ def detector_outputs(model: nn.Module, inputs: torch.Tensor, samples: list, refe
     return _outputs(_as_pairs(logits) if sigmoid else logits, regression, {'foreground': foreground}, reference)
 
 
-def _second_stage(model: nn.Module, inputs: torch.Tensor, samples: list, reference: Outputs | None) -> Outputs:
+def _second_stage(model: nn.Module, inputs: torch.Tensor, samples: list, reference: Outputs | None,
+                  where: str) -> Outputs:
     instances = require('mmengine.structures', 'mmdet').InstanceData
     features = model.extract_feat(inputs)
     proposals = reference['proposals'] if reference is not None else _proposals(model, features, samples)
@@ -70,6 +71,12 @@ def _second_stage(model: nn.Module, inputs: torch.Tensor, samples: list, referen
         scores = torch.cat(list(scores))
     if isinstance(boxes, (list, tuple)):
         boxes = torch.cat(list(boxes))
+    head = model.roi_head.bbox_head
+    head = head[-1] if isinstance(head, nn.ModuleList) else head
+    if scores.shape[1] != head.num_classes + 1:
+        raise ValueError(f'{where}: {type(head).__name__} gives {scores.shape[1]} scores for {head.num_classes} '
+                         'classes, which is no softmax over them and the background. Use RecogFeatureLoss, which '
+                         'compares features.')
     count = len(proposals)
     scores = scores.view(count, -1, scores.shape[1]).movedim(2, 1)  # (N, C + 1, proposals)
     foreground = 1 - scores.detach().softmax(1)[:, -1] if reference is None else reference['foreground']

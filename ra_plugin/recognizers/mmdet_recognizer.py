@@ -8,6 +8,7 @@ from torch import nn
 from ra_plugin.recognizers.base import Outputs, TaskError
 from ra_plugin.recognizers.mmdet_outputs import detector_outputs
 from ra_plugin.recognizers.openmmlab_geometry import Size, fit_masks
+from ra_plugin.recognizers.openmmlab_model import first_line
 from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
@@ -40,6 +41,8 @@ class MMDetRecognizer(OpenMMLabRecognizer):
         needs = next((_OTHER_INPUTS[kind] for kind in kinds if kind in _OTHER_INPUTS), None)
         if (settings.get('panoptic_head') or {}).get('num_stuff_classes'):
             needs = 'panoptic labels'
+        if (settings.get('roi_head') or {}).get('semantic_head'):  # HTC, SCNet
+            needs = 'semantic segmentation labels'
         if needs:
             raise TaskError(f'{where}: the loss of {kinds[0]} needs {needs}, not boxes alone. Choose another detector.')
         if not issubclass(model_class, require('mmdet.models.detectors.base', where).BaseDetector):
@@ -51,6 +54,8 @@ class MMDetRecognizer(OpenMMLabRecognizer):
                 head.loss_cls = None  # predict() asks SSD's head for it
 
     def count_classes(self, model: nn.Module) -> int:
+        if type(model).__name__ == 'RPN':  # finds objects of any class
+            return 0
         for head in _heads(model):
             count = getattr(head, 'num_classes', None) or getattr(head, 'num_things_classes', None)
             if count:
@@ -60,10 +65,13 @@ class MMDetRecognizer(OpenMMLabRecognizer):
     def sample(self, size: Size, index: int) -> Any:
         structures = require('mmdet.structures', str(self))
         height, width = size.padded
-        return structures.DetDataSample(metainfo={
+        sample = structures.DetDataSample(metainfo={
             'img_id': index, 'img_path': '', 'ori_shape': size.original, 'img_shape': size.padded,
             'scale_factor': size.scale_factor, 'flip': False, 'flip_direction': None,
             'border': [0, height, 0, width]})  # of CenterNet, whose own pipeline centers the image
+        sample.gt_instances = require('mmengine.structures', str(self)).InstanceData(
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))  # some look for them without a loss
+        return sample
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         if not isinstance(label, (list, tuple)) or not all(
@@ -114,7 +122,13 @@ class MMDetRecognizer(OpenMMLabRecognizer):
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """What the detector answers at each of its places before it picks boxes: see `mmdet_outputs`."""
         with self.calling(images):
-            return detector_outputs(self.model, *self.feed(images), reference, str(self))
+            batch = self.feed(images)
+            try:
+                return detector_outputs(self.model, *batch, reference, str(self))
+            except (AttributeError, KeyError, TypeError) as error:  # a head that answers in a way of its own
+                raise ValueError(f'{self}: the answers of {type(self.model).__name__} cannot be compared '
+                                 f'({type(error).__name__}: {first_line(error)}). Use RecogFeatureLoss, which compares '
+                                 'features.') from error
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
@@ -123,9 +137,12 @@ class MMDetRecognizer(OpenMMLabRecognizer):
         Models with masks add ``'masks'``, ``(K, H, W)`` bool. How many boxes there are, and from which score on, the
         config says under ``test_cfg``.
         """
+        one_by_one = any(type(module).__name__ == 'MaskedConv2d' for module in self.model.modules())  # no batches
+        found = []
         with self.calling(images):
-            results = self.model.predict(*self.feed(images), rescale=True)
-        return [_decoded(result.pred_instances) for result in results]
+            for batch in images.split(1) if one_by_one else (images,):
+                found += self.model.predict(*self.feed(batch), rescale=True)
+        return [_decoded(result.pred_instances) for result in found]
 
 
 def _heads(model: nn.Module) -> list[nn.Module]:

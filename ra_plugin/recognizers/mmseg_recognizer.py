@@ -85,8 +85,11 @@ class MMSegRecognizer(OpenMMLabRecognizer):
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """``{'logits': (N, C, h, w)}`` at the resolution of the model's input; two classes where it decides on one."""
         with self.calling(images):
-            inputs, samples = self.feed(images)
-            logits = self.model.encode_decode(inputs, [sample.metainfo for sample in samples])
+            inputs, samples = self.feed(images, training=True)  # padded, as for the loss
+            whole = {'img_shape': inputs.shape[-2:], 'pad_shape': inputs.shape[-2:]}
+            logits = self.model.encode_decode(inputs, [{**sample.metainfo, **whole} for sample in samples])
+        height, width = self.geometry.size(*images.shape[-2:]).padded
+        logits = logits[..., :height, :width]
         if type(self.model.decode_head).__name__ in _GIVES_SCORES:
             logits = logits.clamp_min(1e-6).log()
         if logits.shape[1] == 1:

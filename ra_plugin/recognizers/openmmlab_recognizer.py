@@ -1,5 +1,6 @@
 """What detectors of mmdetection and segmenters of mmsegmentation share as frozen losses."""
 import contextlib
+import copy
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from ra_plugin.utils.optional import require
 
 # 'model': as the config's test pipeline does; a number: factor on height and width; ~: images as they come.
 Resize = Literal['model'] | float | None
+_LATE = 10 ** 9  # epochs or iterations, after any warm-up
+_COUNTER_SIZE = 10 ** 6  # numbers; larger buffers are tables that no layer changes
 
 
 class OpenMMLabRecognizer(Recognizer):
@@ -79,10 +82,11 @@ class OpenMMLabRecognizer(Recognizer):
             load_checkpoint(model, checkpoint, classes, where)
         mean, std = _normalization(model.data_preprocessor)
         super().__init__(model, RecognizerInfo(
-            name=path.stem, task=self.task, num_classes=count, classes=classes, mean=mean, std=std,
-            source=checkpoint or 'random weights'))
+            name=path.stem, task=self.task, num_classes=count or len(classes or ()), classes=classes,
+            mean=mean, std=std, source=checkpoint or 'random weights'))
         pinned = pinned_layers(model)
         self._unpinned = [module for module in model.modules() if module not in pinned]
+        self._counters = counters(self._unpinned)
         self.resize, self.seed = resize, seed
         self.geometry = (Geometry.of_pipeline(test_pipeline(settings), self.package) if resize == 'model'
                          else Geometry(factor=resize))
@@ -111,10 +115,11 @@ class OpenMMLabRecognizer(Recognizer):
     def calling(self, images: torch.Tensor, for_loss: bool = False) -> Iterator[None]:
         """The state in which the model is called: its registry's scope, its layers' mode, its random stream."""
         scope = require('mmengine.registry', str(self)).DefaultScope.overwrite_default_scope(self.package)
+        kept = [(module, name, copy.deepcopy(getattr(module, name))) for module, name in self._counters]
         try:
             for module in self._unpinned if for_loss else ():
                 module.training = True
-            with scope, seeded(self.seed, images.device):
+            with scope, seeded(self.seed, images.device), _after_warm_up():
                 yield
         except NotImplementedError as error:  # an operator that is reached only now
             raise ValueError(f'{self}: {error}') from error
@@ -127,6 +132,8 @@ class OpenMMLabRecognizer(Recognizer):
         finally:
             for module in self._unpinned if for_loss else ():
                 module.training = False
+            for module, name, value in kept:
+                setattr(module, name, value)
 
     def feed(self, images: torch.Tensor, sizes: Sequence[tuple[int, int]] | None = None, training: bool = False,
              annotate: Any = None) -> tuple[torch.Tensor, list]:
@@ -171,10 +178,39 @@ class OpenMMLabRecognizer(Recognizer):
     def native_loss(self, images: torch.Tensor, sizes: Sequence | None, annotate: Any) -> dict[str, torch.Tensor]:
         """The scalars that the model sums to its training loss, by its own names."""
         with self.calling(images, for_loss=True):
-            losses = self.model.loss(*self.feed(images, sizes, training=True, annotate=annotate))
+            batch = self.feed(images, sizes, training=True, annotate=annotate)
+            try:
+                losses = self.model.loss(*batch)
+            except (AttributeError, KeyError, TypeError) as error:  # how the libraries meet a label that is not there
+                raise ValueError(f'{self}: its loss cannot be computed from labels of {self.task} '
+                                 f'({type(error).__name__}: {first_line(error)}).') from error
         terms = {name: value for name, value in losses.items() if 'loss' in name}  # as mmengine picks them
         return {name: sum(part.mean() for part in value) if isinstance(value, (list, tuple)) else value.mean()
                 for name, value in terms.items()}
+
+
+def counters(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, str]]:
+    """What layers in training mode count up from call to call, as (layer, attribute): a frozen one must not.
+
+    Running means of a loss or an attention are buffers; DDOD's head counts its positive samples in lists.
+    """
+    found = [(module, name) for module in modules for name, buffer in module.named_buffers(recurse=False)
+             if buffer.numel() <= _COUNTER_SIZE]
+    return found + [(module, name) for module in modules for name in vars(module) if 'num_pos_samples' in name]
+
+
+@contextlib.contextmanager
+def _after_warm_up() -> Iterator[None]:
+    """The time that heads with a warm-up ask mmengine for: late, as for a model that is trained."""
+    hub = require('mmengine.logging', 'mmengine').MessageHub.get_current_instance()
+    kept = {name: hub.get_info(name) for name in ('epoch', 'iter')}
+    try:
+        for name in kept:
+            hub.update_info(name, _LATE)
+        yield
+    finally:
+        for name, value in kept.items():
+            hub.update_info(name, value)
 
 
 @contextlib.contextmanager
