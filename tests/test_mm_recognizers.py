@@ -285,7 +285,8 @@ def test_proposals_of_any_class_take_the_data_s_labels():
 
 @pytest.mark.parametrize('name, message', [
     ('crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman', 'gives 4 scores for 1 classes'),
-    ('grid-rcnn_r50_fpn_gn-head_1x_coco', 'the answers of GridRCNN cannot be compared'),
+    ('sparse-rcnn_r50_fpn_1x_coco', 'the answers of SparseRCNN cannot be compared'),
+    ('deformable-detr-refine-twostage_r50_16xb2-50e_coco', 'picks its queries anew'),
     ('solo_r18_fpn_8xb8-lsj-200e_coco', 'SOLO has no box head')])
 def test_answers_that_cannot_be_compared_are_one_line(name, message):
     recognizer = MMDetRecognizer(name, pretrained=False, resize=None)
@@ -323,7 +324,7 @@ def test_unsupervised_detection(detector, name, distance):
 
 
 def test_dense_outputs_are_the_head_s(detector):
-    """Against the formula on the head's own maps: squared difference of the sigmoids, boxes weighted by foreground."""
+    """Against the formula on the head's own maps: squared difference of the sigmoids; boxes by foreground and size."""
     recognizer = detector()
     clean, restored = as_images(photograph(0)), as_images(photograph(1))
     maps = {}
@@ -335,10 +336,44 @@ def test_dense_outputs_are_the_head_s(detector):
         scores, boxes = ([maps[name][kind][level][0].double() for name in ('restored', 'clean')] for kind in (0, 1))
         p, q = scores[0].sigmoid(), scores[1].sigmoid()
         squares.append((p - q).square().flatten())
-        foreground = q.unflatten(0, (3, 3)).amax(1)  # anchors, classes
-        weighted.append(((boxes[0] - boxes[1]).unflatten(0, (3, 4)) * foreground[:, None]).square().flatten())
+        foreground = q.unflatten(0, (3, 3)).amax(1)[:, None]  # (anchors, classes): of any class
+        ours, theirs = (box.unflatten(0, (3, 4)) for box in boxes)
+        size = ((foreground * theirs.square()).sum() / (4 * foreground.sum())).sqrt()
+        weighted.append(((ours - theirs) * foreground / size).square().flatten())
     expected = torch.cat(squares).mean() + torch.cat(weighted).mean()
     assert RecogConsistencyLoss(recognizer)(restored, clean).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+FAMILIES = [  # one of each family of heads that answers in a way of its own
+    'yolov3_mobilenetv2_8xb24-320-300e_coco', 'yolox_tiny_8xb8-300e_coco', 'tood_r50_fpn_1x_coco',
+    'centernet-update_r18_fpn_8xb8-amp-lsj-200e_coco', 'centernet_r18_8xb16-crop512-140e_coco',
+    'gfl_r50_fpn_1x_coco', 'detr_r18_8xb2-500e_coco', 'cascade-rcnn_r50_fpn_1x_coco',
+    'sabl-faster-rcnn_r50_fpn_1x_coco', 'sabl-retinanet_r50_fpn_1x_coco', 'condinst_r50_fpn_ms-poly-90k_coco_instance',
+    'grid-rcnn_r50_fpn_gn-head_1x_coco']
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_every_image_counts_in_every_family(name):
+    recognizer = MMDetRecognizer(name, pretrained=False, resize=None)
+    clean = torch.nn.functional.interpolate(as_images(photograph(0), photograph(1)), (96, 96))
+    restored = (0.8 * clean).requires_grad_()
+    loss = RecogConsistencyLoss(recognizer, reduction='none')
+    values = loss(restored, clean)
+    values.sum().backward()
+    assert values.shape == (2,) and (values > 0).all()
+    assert all(gradient.isfinite().all() and gradient.any() for gradient in restored.grad)
+    assert loss(clean, clean).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize('name, low, high', [
+    ('retinanet_r18_fpn_1x_coco', 0, 0.05), ('tood_r50_fpn_1x_coco', 0, 0.05), ('yolox_tiny_8xb8-300e_coco', 0, 0.05),
+    ('centernet-update_r18_fpn_8xb8-amp-lsj-200e_coco', 0, 0.05), ('centernet_r18_8xb16-crop512-140e_coco', 0, 0.9)])
+def test_foreground_is_a_probability_that_starts_small(name, low, high):
+    """Heads begin with a bias for the background; a second sigmoid, or none, would show."""
+    outputs = MMDetRecognizer(name, pretrained=False, resize=None).outputs(
+        torch.nn.functional.interpolate(as_images(photograph()), (128, 128)))
+    weights = torch.cat([level.flatten() for level in outputs['weights']])
+    assert low < weights.min() and weights.mean() < high
 
 
 def test_second_stage_answers_for_the_clean_image_s_proposals(detector, monkeypatch):
@@ -351,11 +386,15 @@ def test_second_stage_answers_for_the_clean_image_s_proposals(detector, monkeypa
     monkeypatch.setattr(recognizer.model.rpn_head, 'predict', None)  # would fail if it were called
     answers = recognizer.outputs(restored, reference)
     assert set(answers) == {'logits', 'regression'}
+    p = reference['logits'].softmax(1)[:, :3].movedim(1, 2)
+    assert torch.equal(reference['weights'][0], p)  # of each class's own box
     features = recognizer.model.extract_feat(recognizer.prepare(restored))
     rois = torch.cat([torch.cat([torch.full((count, 1), float(i)), boxes], 1)
                       for i, boxes in enumerate(reference['proposals'])])
-    theirs = recognizer.model.roi_head._bbox_forward(features, rois)['cls_score']
-    torch.testing.assert_close(answers['logits'].movedim(1, 2).flatten(0, 1), theirs)
+    theirs = recognizer.model.roi_head._bbox_forward(features, rois)
+    torch.testing.assert_close(answers['logits'].movedim(1, 2).flatten(0, 1), theirs['cls_score'])
+    boxes = theirs['bbox_pred'].view(2, count, 3, 4) * p[..., None] / reference['sizes'][0]
+    torch.testing.assert_close(answers['regression'], boxes.flatten(1))
 
 
 # ---------------------------------------------------------------- segmentation
@@ -401,6 +440,32 @@ def test_segmenter_predictions_are_the_pipeline_s(segmenter, tmp_path, transform
     assert (ours != theirs).float().mean() < 0.03  # OpenCV resizes in whole levels
     label = torch.randint(3, (1, HEIGHT, WIDTH))
     assert sum(recognizer.loss(as_images(picture), label).values()).isfinite()
+
+
+def test_class_weights_and_the_ignored_label(segmenter):
+    weights = [1.0, 2.0, 3.0]
+    head = {**small.FCN['decode_head'], 'loss_decode': dict(type='CrossEntropyLoss', class_weight=weights)}
+    recognizer = segmenter({**small.FCN, 'decode_head': head, 'auxiliary_head': None})
+    label = torch.randint(3, (1, HEIGHT, WIDTH))
+    label[:, :20] = 255
+    images = as_images(photograph())
+    loss, = recognizer.loss(images, label).values()
+    logits = recognizer.outputs(images)['logits']
+    assert loss.item() == pytest.approx(torch.nn.functional.cross_entropy(
+        logits, label, torch.tensor(weights), ignore_index=255).item(), rel=1e-4)
+
+
+def test_padding_of_the_pipeline_is_no_part_of_the_answer(segmenter, monkeypatch):
+    recognizer = segmenter(transforms=[dict(type='Pad', size=(WIDTH, 2 * HEIGHT))], resize='model')
+
+    def rows(inputs, metas):  # class 1 in the lower half of what the model is given, which is the padding
+        logits = torch.zeros(len(inputs), 3, *inputs.shape[-2:])
+        logits[:, 1, HEIGHT:] = 1
+        return logits
+
+    monkeypatch.setattr(recognizer.model, 'encode_decode', rows)
+    masks = recognizer.predict(as_images(photograph()))['masks']
+    assert masks.shape == (1, HEIGHT, WIDTH) and not masks.any()
 
 
 def test_unsupervised_segmentation(segmenter):
@@ -458,6 +523,13 @@ def test_checkpoint_that_does_not_fit(detector, tmp_path):
     file = save(detector('fcos'), tmp_path / 'x.pth', small.CLASSES)
     with pytest.raises(ValueError, match=r'x.pth does not fit the model: \d+ keys missing \(.*not of this model'):
         detector(pretrained=None, checkpoint=file)
+    weights = detector().model.state_dict()
+    weights = {**weights, **{f'ema_{key.replace(".", "_")}': value for key, value in weights.items()}}
+    torch.save({'state_dict': weights, 'meta': {'CLASSES': small.CLASSES}}, tmp_path / 'old.pth')
+    detector(pretrained=None, checkpoint=str(tmp_path / 'old.pth'))  # as trainings of version 2 left them
+    torch.save({'state_dict': weights, 'meta': {'CLASSES': ('cat',)}}, tmp_path / 'old.pth')
+    with pytest.raises(ValueError, match='old.pth was trained on other classes'):
+        detector(pretrained=None, checkpoint=str(tmp_path / 'old.pth'))
     other = save(detector(), tmp_path / 'y.pth', ('cat', 'dog', 'fish'))
     with pytest.raises(ValueError, match="y.pth was trained on other classes .*'fish' where the config has 'bird'"):
         detector(pretrained=None, checkpoint=other)
@@ -477,6 +549,8 @@ def test_config_by_name(recognizer, config, library):
 def test_cfg_options(detector):
     recognizer = detector(cfg_options={'model.test_cfg.max_per_img': 2})
     assert len(recognizer.predict(as_images(photograph()))[0]['boxes']) == 2
+    with pytest.raises(ValueError, match="cfg_options: .*model.type.x.* do not fit retinanet.py"):
+        detector(cfg_options={'model.type.x': 1})
 
 
 @pytest.mark.parametrize('kwargs, message', [
@@ -524,6 +598,36 @@ def test_bad_detection_labels(detector, item, message):
         recognizer.loss(as_images(photograph()), [item])
     with pytest.raises(ValueError, match='expected labels of 1 images, got 2'):
         recognizer.loss(as_images(photograph()), labels(2))
+
+
+def test_only_what_may_be_about_the_size_is_said_to_be(detector, monkeypatch):
+    recognizer = detector()
+    for text, raised in (('CUDA error: an illegal memory access was encountered', RuntimeError),
+                         ('There is no valid anchor inside the image boundary', ValueError)):
+        def fail(*args, text=text):
+            raise (RuntimeError if 'CUDA' in text else ValueError)(text)
+
+        monkeypatch.setattr(recognizer.model, 'loss', fail)
+        with pytest.raises(raised) as error:
+            recognizer.loss(as_images(photograph()), labels(1))
+        assert str(error.value).startswith('MMDetRecognizer(retinanet): cannot take') == (raised is ValueError)
+
+
+def test_prediction_in_inference_mode_leaves_the_loss_usable(detector):
+    recognizer, images = MMDetRecognizer('gfl_r50_fpn_1x_coco', pretrained=False, resize=None), as_images(photograph())
+    with torch.inference_mode():
+        recognizer.predict(images)
+    RecogLoss(recognizer)(images.requires_grad_(), labels(1)).backward()
+    assert images.grad.any()
+
+
+def test_ignore_and_masks_of_another_length(detector):
+    item = {**labels(1)[0], 'ignore': torch.zeros(3, dtype=torch.bool)}
+    with pytest.raises(ValueError, match="image 0: expected 'ignore' of 2 boxes"):
+        detector().loss(as_images(photograph()), [item])
+    item = {**labels(1)[0], 'masks': torch.zeros(2, 8, 8, dtype=torch.bool)}
+    with pytest.raises(ValueError, match=r'expected masks of the size of the image, \(64, 96\), got \(8, 8\)'):
+        detector('mask_rcnn').loss(as_images(photograph()), [item])
 
 
 def test_masks_are_asked_for(detector):

@@ -55,6 +55,8 @@ def judge(recognizer: Recognizer, images: torch.Tensor, label: Any, sizes: Sizes
         own = label[i:i + 1]
         if isinstance(own, torch.Tensor) and own.dim() == 3:
             own = own[:, :height, :width]
+        elif 'masks' in own[0]:
+            own = [{**own[0], 'masks': own[0]['masks'][:, :height, :width]}]
         score.update(recognizer.predict(images[i:i + 1, :, :height, :width]), own)
     return None
 

@@ -156,11 +156,17 @@ def _loss_and_gradient(recognizer: Recognizer, images: torch.Tensor, label: obje
 
 def _try_unsupervised(recognizer: Recognizer, images: torch.Tensor) -> str:
     restored = (0.9 * images).requires_grad_()
+    loss = RecogConsistencyLoss(recognizer, distance='kl')
     try:
-        RecogConsistencyLoss(recognizer, distance='kl')(restored, images).backward()
+        loss(restored, images).backward()
+        same = loss(images, images).item()
     except Exception as error:  # reported beside the outcome
         return _reason(error)
-    return 'yes' if restored.grad.isfinite().all() else 'the gradient is not finite'
+    if not restored.grad.isfinite().all():
+        return 'the gradient is not finite'
+    if not all(gradient.any() for gradient in restored.grad):
+        return 'no gradient for one of the images'
+    return 'yes' if abs(same) < 1e-6 else f'{same} for equal images'
 
 
 def _reason(error: Exception) -> str:

@@ -65,13 +65,10 @@ class MMDetRecognizer(OpenMMLabRecognizer):
     def sample(self, size: Size, index: int) -> Any:
         structures = require('mmdet.structures', str(self))
         height, width = size.padded
-        sample = structures.DetDataSample(metainfo={
+        return structures.DetDataSample(metainfo={
             'img_id': index, 'img_path': '', 'ori_shape': size.original, 'img_shape': size.padded,
             'scale_factor': size.scale_factor, 'flip': False, 'flip_direction': None,
             'border': [0, height, 0, width]})  # of CenterNet, whose own pipeline centers the image
-        sample.gt_instances = require('mmengine.structures', str(self)).InstanceData(
-            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))  # some look for them without a loss
-        return sample
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         if not isinstance(label, (list, tuple)) or not all(
@@ -85,6 +82,10 @@ class MMDetRecognizer(OpenMMLabRecognizer):
             if boxes.dim() != 2 or boxes.shape[1] != 4 or labels.shape != boxes.shape[:1]:
                 raise ValueError(f'{where}: image {i}: expected boxes (K, 4) and labels (K,), got {tuple(boxes.shape)} '
                                  f'and {tuple(labels.shape)}.')
+            for key in ('ignore', 'masks'):
+                if key in item and len(item[key]) != len(labels):
+                    raise ValueError(f"{where}: image {i}: expected '{key}' of {len(labels)} boxes, got "
+                                     f'{tuple(item[key].shape)}.')
             if labels.device.type == 'cpu' and labels.numel() and not (
                     0 <= int(labels.min()) <= int(labels.max()) < self.info.num_classes):
                 raise ValueError(f'{where}: image {i}: expected labels in 0..{self.info.num_classes - 1}, got '
@@ -115,12 +116,18 @@ class MMDetRecognizer(OpenMMLabRecognizer):
             if 'masks' not in item:
                 raise ValueError(f'{self}: its loss needs masks, and the labels have boxes alone. Give the data set '
                                  'with_masks: true.')
+            if item['masks'].shape[1] < size.original[0] or item['masks'].shape[2] < size.original[1]:
+                raise ValueError(f'{self}: expected masks of the size of the image, {size.original}, got '
+                                 f'{tuple(item["masks"].shape[1:])}.')
             fitted = fit_masks(item['masks'].to(device)[used][:, :size.original[0], :size.original[1]], size, 0)
             bitmaps = require('mmdet.structures.mask', str(self)).BitmapMasks
             sample.gt_instances.masks = bitmaps(fitted.cpu().numpy().astype('uint8'), *size.padded)
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """What the detector answers at each of its places before it picks boxes: see `mmdet_outputs`."""
+        if self._one_by_one and len(images) > 1:
+            raise ValueError(f'{self}: its guided anchors take one image at a time. Set batch_size_per_gpu: 1, or use '
+                             'RecogFeatureLoss, which compares features.')
         with self.calling(images):
             batch = self.feed(images)
             try:
@@ -130,6 +137,11 @@ class MMDetRecognizer(OpenMMLabRecognizer):
                                  f'({type(error).__name__}: {first_line(error)}). Use RecogFeatureLoss, which compares '
                                  'features.') from error
 
+    @property
+    def _one_by_one(self) -> bool:
+        """Whether a layer takes no batches in inference."""
+        return any(type(module).__name__ == 'MaskedConv2d' for module in self.model.modules())
+
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
         """For each image ``{'boxes': (K, 4) xyxy in its pixels, 'labels': (K,), 'scores': (K,)}``, best first.
@@ -137,10 +149,9 @@ class MMDetRecognizer(OpenMMLabRecognizer):
         Models with masks add ``'masks'``, ``(K, H, W)`` bool. How many boxes there are, and from which score on, the
         config says under ``test_cfg``.
         """
-        one_by_one = any(type(module).__name__ == 'MaskedConv2d' for module in self.model.modules())  # no batches
         found = []
         with self.calling(images):
-            for batch in images.split(1) if one_by_one else (images,):
+            for batch in images.split(1) if self._one_by_one else (images,):
                 found += self.model.predict(*self.feed(batch), rescale=True)
         return [_decoded(result.pred_instances) for result in found]
 

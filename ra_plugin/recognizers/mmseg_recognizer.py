@@ -1,5 +1,6 @@
 """Any segmenter of mmsegmentation whose loss takes a label map."""
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,6 +45,12 @@ class MMSegRecognizer(OpenMMLabRecognizer):
             raise TaskError(f'{where}: {model_class.__name__} is no segmenter of mmsegmentation. '
                             'For detectors: MMDetRecognizer.')
 
+    def adapt_model(self, model: nn.Module) -> None:
+        for module in model.modules():
+            if type(module).__name__ == 'CrossEntropyLoss' and type(module).__module__.startswith('mmseg.') and (
+                    module.class_weight is not None and not module.use_sigmoid and not module.use_mask):
+                module.cls_criterion = partial(_weighted_mean, module.cls_criterion)
+
     def count_classes(self, model: nn.Module) -> int:
         head = getattr(model, 'decode_head', None)
         head = head[-1] if isinstance(head, nn.ModuleList) else head
@@ -51,9 +58,11 @@ class MMSegRecognizer(OpenMMLabRecognizer):
 
     def sample(self, size: Size, index: int) -> Any:
         structures = require('mmseg.structures', str(self))
+        below, right = (after - before for after, before in zip(size.padded, size.resized))
         return structures.SegDataSample(metainfo={
             'img_path': '', 'ori_shape': size.original, 'img_shape': size.padded, 'pad_shape': size.padded,
-            'scale_factor': size.scale_factor, 'padding_size': [0, 0, 0, 0], 'flip': False, 'flip_direction': None})
+            'scale_factor': size.scale_factor, 'padding_size': [0, right, 0, below],
+            'flip': False, 'flip_direction': None})
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         if not isinstance(label, torch.Tensor) or label.dim() != 3 or label.is_floating_point():
@@ -102,3 +111,14 @@ class MMSegRecognizer(OpenMMLabRecognizer):
         with self.calling(images):
             results = self.model.predict(*self.feed(images))
         return {'masks': torch.stack([result.pred_sem_seg.data[0] for result in results]).long()}
+
+
+def _weighted_mean(criterion: Callable, pred: torch.Tensor, label: torch.Tensor, *args, class_weight: torch.Tensor,
+                   reduction: str = 'mean', avg_factor: float | None = None, ignore_index: int = -100,
+                   **kwargs) -> torch.Tensor:
+    """mmseg's cross-entropy with weights of the classes, which looks up the weight of the ignored label and fails."""
+    if avg_factor is None and reduction == 'mean':
+        counted = label != ignore_index
+        avg_factor = (class_weight[label.where(counted, 0)] * counted).sum()
+    return criterion(pred, label, *args, class_weight=class_weight, reduction=reduction, avg_factor=avg_factor,
+                     ignore_index=ignore_index, **kwargs)

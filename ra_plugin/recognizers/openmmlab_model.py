@@ -57,8 +57,11 @@ def read_config(path: Path, options: Mapping[str, Any] | None, where: str) -> An
     except Exception as error:  # a config runs code: anything can be raised
         raise ValueError(f'{where}: {path} is no config that mmengine can read '
                          f'({type(error).__name__}: {first_line(error)}).') from error
-    if options:
-        config.merge_from_dict(dict(options))
+    try:
+        config.merge_from_dict(dict(options or {}))
+    except Exception as error:
+        raise ValueError(f'{where}: cfg_options: {options} do not fit {path.name} '
+                         f'({type(error).__name__}: {first_line(error)}).') from error
     if not isinstance(config.get('model'), Mapping) or 'type' not in config.model:
         raise TaskError(f"{where}: {path}: 'model' with a 'type' is missing. Give the config of a model.")
     return config
@@ -116,7 +119,12 @@ def without_downloads(node: Any) -> None:
         for key in ('pretrained', 'teacher_ckpt'):
             if isinstance(node.get(key), str):
                 node[key] = None
-        if isinstance(node.get('init_cfg'), Mapping) and node['init_cfg'].get('type') == 'Pretrained':
+        if node.get('pretrained') is True:  # of timm's and others' backbones
+            node['pretrained'] = False
+        steps = node.get('init_cfg')
+        if isinstance(steps, (list, tuple)):
+            node['init_cfg'] = [step for step in steps if step.get('type') != 'Pretrained'] or None
+        elif isinstance(steps, Mapping) and steps.get('type') == 'Pretrained':
             node['init_cfg'] = None
         for value in node.values():
             without_downloads(value)
@@ -132,11 +140,13 @@ def load_checkpoint(model: nn.Module, path: str, classes: tuple[str, ...] | None
         ValueError: Keys or shapes that differ, or other classes than the config's.
     """
     weights, meta = read_checkpoint(path, where)
-    names = (meta.get('dataset_meta') or {}).get('classes')
+    names = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')  # the older files' name
     if names and classes and tuple(names) != classes:
         other = next((a, b) for a, b in zip([*names, '(none)'], [*classes, '(none)']) if a != b)
         raise ValueError(f'{where}: {path} was trained on other classes ({len(names)}; {other[0]!r} where the config '
                          f'has {other[1]!r}). Give the config that it was trained with.')
+    own = model.state_dict()  # averages of the weights that older trainings kept beside them
+    weights = {key: value for key, value in weights.items() if key in own or not key.startswith('ema_')}
     try:
         # not checked beforehand: the layers' own code renames what older versions of the libraries called otherwise
         result = model.load_state_dict(weights, strict=False)

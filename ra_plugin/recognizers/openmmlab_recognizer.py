@@ -18,6 +18,7 @@ from ra_plugin.utils.optional import require
 
 # 'model': as the config's test pipeline does; a number: factor on height and width; ~: images as they come.
 Resize = Literal['model'] | float | None
+_NOT_ABOUT_SIZE = ('CUDA', 'cuDNN', 'CUBLAS', 'NCCL', 'memory', 'same device')  # in torch's messages
 _LATE = 10 ** 9  # epochs or iterations, after any warm-up
 _COUNTER_SIZE = 10 ** 6  # numbers; larger buffers are tables that no layer changes
 
@@ -115,7 +116,8 @@ class OpenMMLabRecognizer(Recognizer):
     def calling(self, images: torch.Tensor, for_loss: bool = False) -> Iterator[None]:
         """The state in which the model is called: its registry's scope, its layers' mode, its random stream."""
         scope = require('mmengine.registry', str(self)).DefaultScope.overwrite_default_scope(self.package)
-        kept = [(module, name, copy.deepcopy(getattr(module, name))) for module, name in self._counters]
+        kept = [(module, name, copy.deepcopy(getattr(module, name)))
+                for module, name in (self._counters if for_loss else ())]
         try:
             for module in self._unpinned if for_loss else ():
                 module.training = True
@@ -123,9 +125,9 @@ class OpenMMLabRecognizer(Recognizer):
                 yield
         except NotImplementedError as error:  # an operator that is reached only now
             raise ValueError(f'{self}: {error}') from error
-        except torch.OutOfMemoryError:
-            raise
-        except (RuntimeError, IndexError, AssertionError) as error:  # how the libraries meet an image that is too small
+        except (RuntimeError, IndexError, AssertionError, ValueError) as error:  # how an image that is too small shows
+            if str(error).startswith(str(self)) or any(word in str(error) for word in _NOT_ABOUT_SIZE):
+                raise
             size = 'x'.join(str(side) for side in images.shape[-2:])
             raise ValueError(f'{self}: cannot take {len(images)} images of {size} ({first_line(error)}). Give larger '
                              "images or crops, or another resize.") from error
@@ -181,6 +183,8 @@ class OpenMMLabRecognizer(Recognizer):
             batch = self.feed(images, sizes, training=True, annotate=annotate)
             try:
                 losses = self.model.loss(*batch)
+            except ImportError as error:
+                raise ImportError(f'{self}: {first_line(error)}') from error
             except (AttributeError, KeyError, TypeError) as error:  # how the libraries meet a label that is not there
                 raise ValueError(f'{self}: its loss cannot be computed from labels of {self.task} '
                                  f'({type(error).__name__}: {first_line(error)}).') from error
@@ -192,11 +196,13 @@ class OpenMMLabRecognizer(Recognizer):
 def counters(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, str]]:
     """What layers in training mode count up from call to call, as (layer, attribute): a frozen one must not.
 
-    Running means of a loss or an attention are buffers; DDOD's head counts its positive samples in lists.
+    Running means of a loss or an attention are buffers; DDOD's head counts its positive samples
+    in lists, that of Dynamic R-CNN keeps the course of its training.
     """
     found = [(module, name) for module in modules for name, buffer in module.named_buffers(recurse=False)
              if buffer.numel() <= _COUNTER_SIZE]
-    return found + [(module, name) for module in modules for name in vars(module) if 'num_pos_samples' in name]
+    return found + [(module, name) for module in modules for name in vars(module)
+                    if 'num_pos_samples' in name or 'history' in name]
 
 
 @contextlib.contextmanager
@@ -220,7 +226,10 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     kept = np.random.get_state(), random.getstate()
     try:
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the other GPUs, too
+            if devices:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
             np.random.seed(seed)
             random.seed(seed)
             yield
