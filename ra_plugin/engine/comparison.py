@@ -1,4 +1,5 @@
 """Finished runs side by side: their networks restore the same images, and the recognizers of the option file judge."""
+import copy
 import json
 import platform
 from collections.abc import Mapping
@@ -44,7 +45,7 @@ def compare_runs(root: Path, files: Mapping[str, Path], source: str, out: Path, 
         FileNotFoundError: A run that is not finished.
     """
     options = {name: yaml.safe_load(Path(path).read_text()) for name, path in files.items()}
-    opt = next(iter(options.values()))
+    opt = copy.deepcopy(next(iter(options.values())))
     resolve_paths(opt, root)
     blocks = opt['val'].get('recognizers') or {}
     if PLAIN not in files or source not in blocks:
