@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 demo: data  ## Train plain, recognition-aware and unsupervised networks on CIFAR-10 and compare them.
 	$(BIN)/python tools/demo.py
 
-test: data  ## All tests.
-	$(BIN)/python -m pytest
+test: data  ## All tests; one thread, since the networks in them are tiny.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 setup: $(VENV)/ready
 
