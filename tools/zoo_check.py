@@ -19,16 +19,16 @@ def main() -> None:
     parser.add_argument('--out', type=Path, help='write the table to this Markdown file')
     args = parser.parse_args()
 
+    command = f'python tools/zoo_check.py {args.library}'
+    command += f' --sample {args.sample} --seed {args.seed}' if args.sample else ''
     findings = []
     for finding in zoo.check_zoo(args.library, args.names or zoo.model_names(args.library), args.sample, args.seed,
                                  args.workers):
         findings.append(finding)
         print(f'{finding.name}: {finding.outcome} {finding.reason} ({finding.seconds} s)', flush=True)
+        if args.out:  # after each: a zoo takes long
+            args.out.write_text(zoo.to_markdown(args.library, command, findings))
     print(zoo.summary(findings))
-    if args.out:
-        command = f'python tools/zoo_check.py {args.library}'
-        command += f' --sample {args.sample} --seed {args.seed}' if args.sample else ''
-        args.out.write_text(zoo.to_markdown(args.library, command, findings))
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ from ra_plugin.recognizers.openmmlab_model import zoo_configs
 from ra_plugin.utils.optional import require
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
-_SECONDS = 600  # for one model
+_SECONDS = 180  # for one model
 SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512)}  # the larger ones for models that cannot take the first
 
 
