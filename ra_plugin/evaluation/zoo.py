@@ -19,7 +19,7 @@ from ra_plugin.recognizers.openmmlab_model import zoo_configs
 from ra_plugin.utils.optional import require
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
-_SECONDS = 180  # for one model
+_SECONDS = 600  # for one model
 SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512)}  # the larger ones for models that cannot take the first
 
 
@@ -108,7 +108,8 @@ _BUILD: Mapping[str, Callable[[str], Recognizer]] = {
 def _sizes(library: str, recognizer: Recognizer) -> list[int | None]:
     """Image sizes to try; some transformers take that of their training alone."""
     trained = getattr(getattr(recognizer.model, 'backbone', None), 'img_size', None)
-    return [*SIZES.get(library, (None,)), *(trained[:1] if isinstance(trained, (tuple, list)) else ())]
+    first, *larger = SIZES.get(library, (None,))
+    return [first, *(trained[:1] if isinstance(trained, (tuple, list)) else ()), *larger]
 
 
 def _batch(recognizer: Recognizer, size: int | None) -> tuple[torch.Tensor, object]:
