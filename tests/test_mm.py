@@ -21,6 +21,7 @@ from ra_plugin.degradations import GaussianNoise
 from ra_plugin.mm import DegradeImage, RestoreImage, ScaleToOriShape, program
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.openmmlab_model import without_downloads
+from ra_plugin.utils.command_line import run
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / 'options' / 'mm').glob('*.py'))
@@ -213,7 +214,7 @@ STEPS = {  # name -> folder of images, what comes before the annotations
 # Many configs in one process, for importing mmdet takes longer than scoring a few images.
 SCORE_ALL = '''
 import json, sys
-from ra_plugin.mm.program import run
+from ra_plugin.utils.command_line import run
 from ra_plugin.mm.test import main
 for arguments in json.load(open('jobs.json')):
     sys.argv = ['test', *arguments]
@@ -457,7 +458,7 @@ def test_what_the_user_can_mend_is_one_line(main, config, message, tmp_path, mon
     if config is not None:
         write_config(path, config)
     monkeypatch.setattr(sys, 'argv', ['program', str(path)] + (['weights.pth'] if main is mm_test.main else []))
-    assert program.run(main, 'program') == 2
+    assert run(main, 'program') == 2
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith('program: ')
     assert re.search(message, line)
@@ -467,7 +468,7 @@ def test_error_of_a_data_worker_is_one_line(capsys):
     def main():
         raise ValueError('Caught ValueError in DataLoader worker process 0.\nOriginal Traceback:\n  File\n'
                          'ValueError: RestoreImage: what is wrong\n')
-    assert program.run(main, 'program') == 2
+    assert run(main, 'program') == 2
     assert capsys.readouterr().err == 'program: RestoreImage: what is wrong\n'
 
 

@@ -14,8 +14,7 @@ from ra_plugin.data.image_file import read_image
 from ra_plugin.data.mask_file import read_mask
 from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, pad_to
 from ra_plugin.options import OptionError
-
-IGNORED = 255  # of the labels, whatever number the files have for it
+from ra_plugin.recognizers.base import IGNORED
 
 
 @dataclass(frozen=True, kw_only=True)

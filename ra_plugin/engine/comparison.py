@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from basicsr.archs import build_network
 from basicsr.data import build_dataset
 from torch.utils.data import DataLoader, Subset
 
-from ra_plugin.engine.demo import load_network
+from ra_plugin.checkpoint import load_weights
 from ra_plugin.engine.option_file import resolve_paths
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.evaluation.scores import Processing, clean, evaluate, no_processing
@@ -69,6 +70,14 @@ def compare_runs(root: Path, files: Mapping[str, Path], source: str, out: Path, 
     (out / 'table.md').write_text(to_markdown(results))
     _draw(dataset, processings, recognizers[source], source, device, out / 'images.png')
     return results
+
+
+def load_network(root: Path, option_file: Path) -> torch.nn.Module:
+    """The network that a finished run of an option file left in ``experiments``, for inference."""
+    opt = yaml.safe_load(option_file.read_text())
+    net = build_network(opt['network_g'])
+    load_weights(net, root / 'experiments' / opt['name'] / 'models' / 'net_g_latest.pth', opt['name'])
+    return net.eval().to(memory_format=torch.channels_last)  # faster on a CPU
 
 
 @torch.no_grad()

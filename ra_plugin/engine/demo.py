@@ -10,11 +10,10 @@ import numpy as np
 import torch
 import torchvision
 import yaml
-from basicsr.archs import build_network
 from torch.utils.data import DataLoader, Subset
 
-from ra_plugin.checkpoint import load_weights
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
+from ra_plugin.engine.comparison import load_network
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.evaluation.scores import Scores, clean, evaluate, no_processing
 from ra_plugin.recognizers import Recognizer, build_recognizer
@@ -84,14 +83,6 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     _draw(images, processings, scores, dataset.classes, out / 'images.png')
     print(f'\n{table}\nWritten to {out}: results.json, table.md, images.png. ({results["seconds"]} s in all)')
     return results
-
-
-def load_network(root: Path, option_file: Path) -> torch.nn.Module:
-    """The network that a finished run of an option file left in ``experiments``, for inference."""
-    opt = yaml.safe_load(option_file.read_text())
-    net = build_network(opt['network_g'])
-    load_weights(net, root / 'experiments' / opt['name'] / 'models' / 'net_g_latest.pth', opt['name'])
-    return net.eval().to(memory_format=torch.channels_last)  # faster on a CPU, here and below
 
 
 def _recognizer(root: Path, name: str, net: str) -> Recognizer:

@@ -23,6 +23,7 @@ from ra_plugin.engine.loaders import build_train_loader, build_val_loaders, chec
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.run_log import RunLog
 from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
+from ra_plugin.utils import command_line
 from ra_plugin.utils.progress import progress
 
 
@@ -31,15 +32,7 @@ def run(pipeline: Callable[[Path], None], root: Path) -> int:
 
     The traceback is in the log of the run, where it had one by then.
     """
-    try:
-        pipeline(root)
-    except (ValueError, ImportError, FileNotFoundError) as error:
-        lines = str(error).strip().splitlines() or ['']
-        # torch passes on what a data worker raised as the text of a traceback: its last line is the message
-        message = lines[-1].partition(': ')[2] if 'DataLoader worker' in lines[0] else ' '.join(lines)
-        print(f'{Path(sys.argv[0]).name}: {message}', file=sys.stderr)
-        return 2
-    return 0
+    return command_line.run(lambda: pipeline(root), Path(sys.argv[0]).name)
 
 
 def train_pipeline(root: Path) -> None:

@@ -5,9 +5,9 @@ import numpy as np
 import torch
 
 from ra_plugin.evaluation.score_base import Metrics, TaskScore, mean_over_classes
+from ra_plugin.recognizers.base import IGNORED
 from ra_plugin.utils.optional import require
 
-IGNORED = 255
 _NAMES = {'mIoU': 'IoU', 'aAcc': 'aAcc', 'mAcc': 'Acc'}  # ours -> those of IoUMetric.total_area_to_metrics
 
 

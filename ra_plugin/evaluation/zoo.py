@@ -14,7 +14,7 @@ import torch
 
 from ra_plugin.losses import RecogConsistencyLoss
 from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer, Recognizer, TimmRecognizer
-from ra_plugin.recognizers.base import TaskError
+from ra_plugin.recognizers.base import IGNORED, TaskError
 from ra_plugin.recognizers.openmmlab_model import zoo_configs
 from ra_plugin.utils.optional import require
 
@@ -121,7 +121,7 @@ def _batch(recognizer: Recognizer, size: int | None) -> tuple[torch.Tensor, obje
     if recognizer.info.task == 'segmentation':
         label = torch.randint(recognizer.info.num_classes, (2, height // 8, width // 8))
         label = label.repeat_interleave(8, 1).repeat_interleave(8, 2)
-        label[:, :8] = 255
+        label[:, :8] = IGNORED
         return images, label
     boxes = torch.tensor([[0.05, 0.1, 0.5, 0.6], [0.3, 0.2, 0.9, 0.95]]) * torch.tensor([width, height, width, height])
     masks = torch.zeros(2, height, width, dtype=torch.bool)

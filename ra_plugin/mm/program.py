@@ -1,7 +1,6 @@
-"""What the programs that run a config share: the command line, the config, and one line for what the user can mend."""
+"""What the programs that run a config share: the command line, the config and the runner."""
 import argparse
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +79,3 @@ def build_runner(config: Config) -> Runner:
     if 'runner_type' not in config:
         return Runner.from_cfg(config)
     return require('mmengine.registry', 'runner_type').RUNNERS.build(config)
-
-
-def run(main: Callable[[], None], program: str) -> int:
-    """Run ``main``; an error that the user can mend is one line on standard error, and exit status 2."""
-    try:
-        main()
-    except (ValueError, ImportError, FileNotFoundError) as error:
-        lines = str(error).strip().splitlines() or ['']
-        # torch passes on what a data worker raised as the text of a traceback: its last line is the message
-        message = lines[-1].partition(': ')[2] if 'DataLoader worker' in lines[0] else ' '.join(lines)
-        print(f'{program}: {message}', file=sys.stderr)
-        return 2
-    return 0

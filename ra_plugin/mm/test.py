@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from ra_plugin.checkpoint import load_weights
-from ra_plugin.mm.program import build_runner, command_line, read_config, run
+from ra_plugin.mm.program import build_runner, command_line, read_config
+from ra_plugin.utils.command_line import run
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Train the model of an mmdet or mmseg config: python -m ra_plugin.mm.train CONFIG [--work-dir DIR] [--seed N] ..."""
 import sys
 
-from ra_plugin.mm.program import build_runner, command_line, read_config, run
+from ra_plugin.mm.program import build_runner, command_line, read_config
+from ra_plugin.utils.command_line import run
 
 
 def main() -> None:

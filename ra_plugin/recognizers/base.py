@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 Outputs = dict[str, torch.Tensor]
+IGNORED = 255  # in label maps: a pixel of no class, whatever number the files have for it
 
 
 class TaskError(ValueError):

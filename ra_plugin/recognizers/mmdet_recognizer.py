@@ -1,5 +1,6 @@
 """Any detector of mmdetection (Chen et al., arXiv:1906.07155) whose loss takes boxes, and masks where it has them."""
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -137,7 +138,7 @@ class MMDetRecognizer(OpenMMLabRecognizer):
                                  f'({type(error).__name__}: {first_line(error)}). Use RecogFeatureLoss, which compares '
                                  'features.') from error
 
-    @property
+    @cached_property
     def _one_by_one(self) -> bool:
         """Whether a layer takes no batches in inference."""
         return any(type(module).__name__ == 'MaskedConv2d' for module in self.model.modules())

@@ -6,13 +6,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.recognizers.base import Outputs, TaskError
+from ra_plugin.recognizers.base import IGNORED, Outputs, TaskError
 from ra_plugin.recognizers.openmmlab_geometry import Size, fit_masks
 from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
-IGNORED = 255
 _DIVISOR = 32  # of height and width while the loss is computed; crops of any size come in
 _GIVES_SCORES = ('Mask2FormerHead', 'MaskFormerHead')  # sums of probabilities instead of logits
 _OTHER_INPUTS = {'PIDHead': 'maps of the edges', 'VPDDepthHead': 'depth maps', 'DepthEstimator': 'depth maps',
