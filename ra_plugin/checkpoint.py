@@ -51,15 +51,9 @@ def read_checkpoint(path: str | Path, where: str) -> tuple[dict[str, torch.Tenso
         ValueError: The file is damaged, or holds code: a pickled module is refused.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'{where}: no checkpoint {path}')
+    content = load_file(path, where)
     if path.suffix == '.safetensors':
-        library = require('safetensors.torch', where)
-        try:
-            return library.load_file(path), read_record(path)
-        except Exception as error:  # the library has its own exception class
-            raise ValueError(f'{where}: {path} is no readable safetensors file ({error}).') from None
-    content = _load(path, where)
+        return content, read_record(path)
     record = content.get('meta') if isinstance(content, Mapping) else None
     for key in _WEIGHT_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -71,7 +65,16 @@ def read_checkpoint(path: str | Path, where: str) -> tuple[dict[str, torch.Tenso
     return dict(content), dict(record) if isinstance(record, Mapping) else {}
 
 
-def _load(path: Path, where: str) -> Any:
+def load_file(path: Path, where: str) -> Any:
+    """All that a ``.safetensors`` or torch file holds, on the CPU; raises as `read_checkpoint` does."""
+    if not path.is_file():
+        raise FileNotFoundError(f'{where}: no checkpoint {path}')
+    if path.suffix == '.safetensors':
+        library = require('safetensors.torch', where)
+        try:
+            return library.load_file(path)
+        except Exception as error:  # the library has its own exception class
+            raise ValueError(f'{where}: {path} is no readable safetensors file ({error}).') from None
     try:
         with torch.serialization.safe_globals(_harmless()):
             return torch.load(path, map_location='cpu', weights_only=True)

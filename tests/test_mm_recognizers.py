@@ -682,3 +682,14 @@ def test_needs_masks_where_a_head_does_not_say_so():
     built = MMDetRecognizer('rtmdet-ins_tiny_8xb32-300e_coco', pretrained=False, resize=None)
     assert mmdet_recognizer._needs_masks(built.model)
     assert not mmdet_recognizer._needs_masks(MMDetRecognizer('rtmdet_tiny_8xb32-300e_coco', pretrained=False).model)
+
+
+def test_what_a_config_would_download_is_left_out():
+    model = {'pretrained': 'torchvision://resnet50', 'depth': 50, 'backbone': {
+        'init_cfg': {'type': 'Pretrained', 'checkpoint': 'a.pth'}, 'stem': {'init_cfg': {'checkpoint': 'pvt.pth'}}},
+        'heads': [{'init_cfg': [{'type': 'Normal', 'std': 0.01}, {'type': 'Pretrained', 'checkpoint': 'b.pth'}]},
+                  {'init_cfg': {'type': 'Normal'}, 'pretrained': True}]}
+    openmmlab_model.without_downloads(model)
+    assert model == {'pretrained': None, 'depth': 50, 'backbone': {'init_cfg': None, 'stem': {'init_cfg': None}},
+                     'heads': [{'init_cfg': [{'type': 'Normal', 'std': 0.01}]},
+                               {'init_cfg': {'type': 'Normal'}, 'pretrained': False}]}

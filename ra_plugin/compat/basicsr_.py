@@ -1,5 +1,4 @@
 """Mends of BasicSR 1.4.2 that hold on every machine: newer opencv and lmdb, and plain bugs."""
-import contextlib
 import datetime
 import importlib
 import inspect
@@ -20,8 +19,10 @@ from basicsr.utils import dist_util, file_client, img_process_util, options
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch.nn.parallel import DistributedDataParallel
 
+from ra_plugin.checkpoint import load_file
 from ra_plugin.compat import replace
 from ra_plugin.options import suggestion
+from ra_plugin.utils.atomic import atomic_save
 
 
 def apply() -> None:
@@ -31,7 +32,7 @@ def apply() -> None:
     perceptual_l2()
     optimizers()
     ema_buffers()
-    atomic_checkpoints()
+    safe_checkpoints()
     shared_lmdb()
     prefetch_errors()
     local_rank()
@@ -125,36 +126,34 @@ def ema_buffers() -> None:
                 buffer.copy_(sources[name])
 
 
-def atomic_checkpoints() -> None:
-    """``save_network`` and ``save_training_state`` write in place: a kill meanwhile leaves a broken file.
+def safe_checkpoints() -> None:
+    """Networks and states are written in place: a kill meanwhile leaves a broken file. And torch alone reads them.
 
-    Both call ``torch.save``; their module gets a ``torch`` whose ``save`` goes through ``atomic_save``. What torch
-    and the rest of the process see is unchanged, and so is the content of the files.
+    BasicSR's models call ``torch.save`` and ``torch.load``; their module gets a ``torch`` whose ``save`` writes aside
+    and renames, and whose ``load`` is `ra_plugin.checkpoint.load_file`: safetensors, too, and of a file that holds code
+    one line that says so. What torch and the rest of the process see is unchanged, and so is the content of the files.
     """
 
     class TorchOfBaseModel(types.ModuleType):
         save = staticmethod(atomic_save)
+
+        @staticmethod
+        def load(path, map_location=None):
+            return load_file(Path(path), 'path.pretrain_network')
 
         def __getattr__(self, name):
             return getattr(torch, name)
 
     base_model.torch = TorchOfBaseModel('torch')
 
-
-def atomic_save(obj: object, path: str | os.PathLike, **kwargs) -> None:
-    """``torch.save`` that writes aside in the same folder, then renames: the file is the old one or the new one."""
-    path = Path(path)
-    aside = path.with_name(f'.{path.name}.part')  # BasicSR overlooks names that begin with a dot
-    try:
-        with aside.open('wb') as file:
-            torch.save(obj, file, **kwargs)
-            file.flush()
-            os.fsync(file.fileno())  # else the rename may reach the disk before the content does
-        os.replace(aside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise
+    @replace(BaseModel, 'load_network')
+    def load_network(original, self, net, load_path, strict=True, param_key='params'):
+        try:
+            return original(self, net, load_path, strict, param_key)
+        except (RuntimeError, KeyError, TypeError) as error:  # other keys or shapes, no such param_key, no weights
+            reason = ' '.join(str(error).split())[:300]
+            raise ValueError(f'{load_path}: does not fit {type(self.get_bare_model(net)).__name__} with param_key '
+                             f'{param_key} ({reason}).') from error
 
 
 def shared_lmdb() -> None:

@@ -7,10 +7,11 @@ import basicsr.train
 import torch
 from basicsr.models import realesrgan_model, realesrnet_model
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import check_resume, dist_util
+from basicsr.utils import check_resume, dist_util, get_root_logger
 from torch.nn.parallel import DistributedDataParallel
 
 from ra_plugin.compat import replace
+from ra_plugin.utils.atomic import is_intact
 
 
 def apply() -> None:
@@ -38,23 +39,42 @@ def load_resume_state(opt: dict) -> dict | None:
     milestones of a schedule), no code. Tensors arrive on the CPU.
 
     Args:
-        opt: Parsed options. ``auto_resume`` takes the newest state of the experiment; else ``path.resume_state``.
+        opt: Parsed options. ``auto_resume`` takes the newest state of the experiment whose files are all undamaged, and
+            warns of those that are not; else ``path.resume_state``.
 
     Returns:
         The state, or ``None`` when there is nothing to resume.
+
+    Raises:
+        ValueError: There are states, and none of them is whole.
     """
     if opt['auto_resume']:
         states = [path for path in Path(opt['path']['training_states']).glob('*.state') if path.stem.isdigit()]
-        if not states:
-            return None
-        opt['path']['resume_state'] = str(max(states, key=lambda path: int(path.stem)))
-    path = opt['path'].get('resume_state')
-    if not path:
-        return None
-    with torch.serialization.safe_globals([Counter]):
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    check_resume(opt, state['iter'])
-    return state
+        states.sort(key=lambda path: int(path.stem), reverse=True)
+    else:
+        states = [Path(opt['path']['resume_state'])] if opt['path'].get('resume_state') else []
+    for path in states:
+        damaged = _damaged_file(path, opt)
+        if damaged is None:
+            opt['path']['resume_state'] = str(path)
+            with torch.serialization.safe_globals([Counter]):
+                state = torch.load(path, map_location='cpu', weights_only=True)
+            check_resume(opt, state['iter'])
+            return state
+        get_root_logger().warning(f'{damaged}: missing or damaged, so {path.name} cannot be resumed from.')
+    if states:
+        raise ValueError(f'{states[0].parent}: no training state to resume from is whole. Look at the warnings above; '
+                         'to start again, move the folder of this run away.')
+    return None
+
+
+def _damaged_file(state: Path, opt: dict) -> Path | None:
+    """The first of a state's own file and the networks of its iteration that is missing or damaged."""
+    kept = opt['path'].get('ignore_resume_networks') or ()
+    names = [key.removeprefix('network_') for key in opt if key.startswith('network_') and key not in kept]
+    models = Path(opt['path']['models'])
+    files = [state, *(models / f'net_{name}_{state.stem}.pth' for name in names)]
+    return next((file for file in files if not is_intact(file)), None)
 
 
 def gloo() -> None:

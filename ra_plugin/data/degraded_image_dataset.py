@@ -13,7 +13,7 @@ from ra_plugin.registry import DEGRADATION_REGISTRY
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """What BasicSR itself reads from a dataset's block, or adds to it (``phase`` and ``scale``)."""
+    """What the loaders read from a dataset's block, or BasicSR adds to it (``phase`` and ``scale``)."""
     type: str = ''
     name: str = ''
     phase: Literal['train', 'val', 'test']
@@ -26,6 +26,7 @@ class LoaderOptions:
     num_prefetch_queue: int = 1
     pin_memory: bool = False
     persistent_workers: bool = False
+    on_bad_image: Literal['raise', 'skip'] = 'raise'
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,33 +1,12 @@
-"""Data loaders of a run: BasicSR's for training, batched ones for validation, and what must hold between both and R."""
+"""Data loaders for validation, in batches, and what must hold between data sets and recognizers."""
 from collections.abc import Iterable, Mapping
 
 import torch
-from basicsr.data import build_dataloader, build_dataset
-from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.data import build_dataset
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
-
-
-def build_train_loader(opt: Mapping) -> tuple[DataLoader, EnlargedSampler]:
-    """The training loader and its sampler.
-
-    Raises:
-        OptionError: Fewer images than one batch takes: BasicSR would drop them all and never begin.
-    """
-    dataset_opt = opt['datasets']['train']
-    dataset = build_dataset(dataset_opt)
-    ratio = dataset_opt.get('dataset_enlarge_ratio', 1)
-    sampler = EnlargedSampler(dataset, opt['world_size'], opt['rank'], ratio)
-    loader = build_dataloader(dataset, dataset_opt, num_gpu=opt['num_gpu'], dist=opt['dist'], sampler=sampler,
-                              seed=opt['manual_seed'])
-    if hasattr(dataset, 'collate_fn'):  # BasicSR has no way to hand it over
-        loader.collate_fn = dataset.collate_fn
-    if not len(loader):
-        raise OptionError(f'datasets.train: {len(dataset)} images are fewer than one batch on all devices. '
-                          'Lower batch_size_per_gpu, or raise dataset_enlarge_ratio.')
-    return loader, sampler
 
 
 def build_val_loaders(opt: Mapping) -> list[DataLoader]:

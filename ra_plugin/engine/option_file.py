@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +16,14 @@ from basicsr.utils.options import parse_options as basicsr_parse_options
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks
+from ra_plugin.models.training_step import StepOptions
 from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_type, suggestion
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 # The keys that this package reads, and where: a slip in one of them would otherwise be silently ignored.
 _OURS = {
     '': {'network_t', 'custom_imports'},
-    'train': {'recog_opt', 'log_grad_ratio', 'optim_t', 'scheduler_t'},
+    'train': {'recog_opt', 'log_grad_ratio', 'optim_t', 'scheduler_t', *(field.name for field in fields(StepOptions))},
     'val': {'recognizers', 'recognition_metrics'},
     'logger': {'console_level'},
 }
@@ -118,6 +120,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
         if phase != 'train' and val_opt.get('recognizers') and _has_no_labels(dataset):
             raise OptionError(f'val.recognizers: judging needs labels, and {where} ({dataset["type"]}) gives none. Use '
                               f'type: {_LABELED}.')
+    StepOptions.of(train_opt)
     check_type(train_opt.get('log_grad_ratio'), bool | None, 'train.log_grad_ratio')
     check_type(logger_opt.get('console_level'), Literal['debug', 'info', 'warning', 'error'] | None,
                'logger.console_level')

@@ -3,28 +3,28 @@
 BasicSR's own ``train_pipeline`` builds folders before it looks at the options and hard-codes validation batches of one;
 this is the same sequence on the same parts, with the order changed.
 """
-import datetime
+import glob
 import logging
-import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from basicsr import train as basicsr_train
-from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
-from basicsr.models import build_model
-from basicsr.utils import AvgTimer, MessageLogger, make_exp_dirs, mkdir_and_rename
+from basicsr.data import build_dataset
+from basicsr.utils import get_time_str, make_exp_dirs
 from basicsr.utils.options import copy_opt_file
 from torch import nn
 
-from ra_plugin.engine.loaders import build_train_loader, build_val_loaders, check_classes
+from ra_plugin.engine.batches import TrainingBatches
+from ra_plugin.engine.loaders import build_val_loaders, check_classes
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.run_log import RunLog
+from ra_plugin.engine.training import Training
+from ra_plugin.models.builder import build_model
+from ra_plugin.options import OptionError
 from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
 from ra_plugin.utils import command_line
-from ra_plugin.utils.progress import progress
 
 
 def run(pipeline: Callable[[Path], None], root: Path) -> int:
@@ -46,74 +46,25 @@ def train_pipeline(root: Path) -> None:
     resume_state = basicsr_train.load_resume_state(opt)
     with RunLog(opt, 'train') as log:
         logger = log.logger
-        train_loader, sampler = build_train_loader(opt)
+        batches = TrainingBatches(build_dataset(opt['datasets']['train']), opt)
         val_loaders = build_val_loaders(opt)
         model = build_model(opt)
-        _check_recognizers(model, [train_loader, *val_loaders], logger)
+        _check_recognizers(model, [batches.dataset, *(loader.dataset for loader in val_loaders)], logger)
 
         if resume_state is None:  # all is well: now make room, which moves an older run of that name aside
-            make_exp_dirs(opt)
+            _make_folders(opt)
             if opt['logger'].get('use_tb_logger') and 'debug' not in opt['name'] and opt['rank'] == 0:
-                mkdir_and_rename(os.path.join(opt['root_path'], 'tb_logger', opt['name']))
+                _move_aside(Path(opt['root_path']) / 'tb_logger' / opt['name'])
         if opt['rank'] == 0:
             copy_opt_file(args.opt, opt['path']['experiments_root'])
         log.open()
-        _train(opt, model, train_loader, sampler, val_loaders, resume_state, logger)
-
-
-def _train(opt, model, train_loader, sampler, val_loaders, resume_state, logger) -> None:
-    tb_logger = basicsr_train.init_tb_loggers(opt)
-    epoch, current_iter = 0, 0
-    if resume_state:
-        model.resume_training(resume_state)
-        epoch, current_iter = resume_state['epoch'], resume_state['iter']
-        logger.info(f'Resuming from epoch {epoch}, iteration {current_iter}.')
-
-    total_iter = int(opt['train']['total_iter'])
-    logger.info(f'{len(train_loader.dataset)} training images, {len(train_loader)} iterations an epoch, '
-                f'{total_iter} in all.')
-    message = MessageLogger(opt, current_iter, tb_logger)
-    mode = opt['datasets']['train'].get('prefetch_mode')  # 'cpu' prefetching lives in the loader itself
-    prefetcher = CUDAPrefetcher(train_loader, opt) if mode == 'cuda' else CPUPrefetcher(train_loader)
-    data_timer, iter_timer, started = AvgTimer(), AvgTimer(), time.time()
-    with progress(desc=opt['name'], total=total_iter, unit='iter', disable=opt['rank'] > 0) as bar:
-        bar.update(current_iter)
-        while current_iter < total_iter:
-            sampler.set_epoch(epoch)
-            try:
-                prefetcher.reset()
-                data = prefetcher.next()
-                while data is not None and current_iter < total_iter:
-                    data_timer.record()
-                    model.update_learning_rate(current_iter + 1, warmup_iter=opt['train'].get('warmup_iter', -1))
-                    model.feed_data(data)
-                    model.optimize_parameters(current_iter + 1)
-                    current_iter += 1
-                    iter_timer.record()
-                    bar.update()
-                    if current_iter % opt['logger']['print_freq'] == 0:
-                        log = model.get_current_log()
-                        bar.set_postfix({key: f'{value:.3g}' for key, value in log.items()}, refresh=False)
-                        message({'epoch': epoch, 'iter': current_iter, 'lrs': model.get_current_learning_rate(),
-                                 'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time(), **log})
-                    if current_iter % opt['logger']['save_checkpoint_freq'] == 0:
-                        model.save(epoch, current_iter)
-                    if opt.get('val') and current_iter % opt['val']['val_freq'] == 0:
-                        _validate(model, val_loaders, current_iter, tb_logger, opt)
-                    data_timer.start()
-                    iter_timer.start()
-                    data = prefetcher.next()
-            except ValueError:  # a bad image or label: what was learned before it is kept, and --auto_resume goes on
-                if current_iter:
-                    model.save(epoch, current_iter)
-                raise
-            epoch += 1
-    logger.info(f'End of training after {datetime.timedelta(seconds=int(time.time() - started))}.')
-    model.save(epoch=-1, current_iter=-1)  # -1 stands for the latest
-    if opt.get('val') and total_iter % opt['val']['val_freq']:
-        _validate(model, val_loaders, total_iter, tb_logger, opt)
-    if tb_logger:
-        tb_logger.close()
+        tb_logger = basicsr_train.init_tb_loggers(opt)
+        training = Training(opt, model, batches, val_loaders, logger, tb_logger)
+        if resume_state:
+            training.resume(resume_state)
+        training.run()
+        if tb_logger:
+            tb_logger.close()
 
 
 def test_pipeline(root: Path) -> None:
@@ -123,8 +74,8 @@ def test_pipeline(root: Path) -> None:
     with RunLog(opt, 'test') as log:
         loaders = build_val_loaders(opt)
         model = build_model(opt)
-        _check_recognizers(model, loaders, log.logger)
-        make_exp_dirs(opt)
+        _check_recognizers(model, [loader.dataset for loader in loaders], log.logger)
+        _make_folders(opt)
         log.open()
         for loader in loaders:
             log.logger.info(f'Testing {loader.dataset.opt["name"]}: {len(loader.dataset)} images.')
@@ -132,14 +83,34 @@ def test_pipeline(root: Path) -> None:
                              save_img=opt['val'].get('save_img', False))
 
 
-def _check_recognizers(model, loaders: list, logger: logging.Logger) -> None:
+def _make_folders(opt: dict) -> None:
+    """The run's folders; an older run of that name is moved aside."""
+    root = opt['path']['experiments_root' if opt['is_train'] else 'results_root']
+    try:
+        if opt['rank'] == 0:
+            _move_aside(Path(root))
+        make_exp_dirs(opt)
+    except OSError as error:
+        raise OptionError(f'{error.filename}: the folder of the run cannot be made ({error.strerror}). Make room or '
+                          'allow writing there, or run a copy of this program from elsewhere.') from error
+
+
+def _move_aside(folder: Path) -> None:
+    """Rename as BasicSR does, which fails where that was done in the same second before."""
+    if folder.exists():
+        name = f'{folder.name}_archived_{get_time_str()}'
+        taken = len(list(folder.parent.glob(f'{glob.escape(name)}*')))
+        folder.rename(folder.with_name(f'{name}_{taken}' if taken else name))
+
+
+def _check_recognizers(model, datasets: list, logger: logging.Logger) -> None:
     used = model.labeled_recognizers() if hasattr(model, 'labeled_recognizers') else []
     judges = list(getattr(model, 'eval_recognizers', {}).values())
-    for loader in loaders:
-        training = loader.dataset.opt['phase'] == 'train'
-        check_classes(loader.dataset, used if training else judges, f'datasets: {loader.dataset.opt["name"]}')
+    for dataset in datasets:
+        training = dataset.opt['phase'] == 'train'
+        check_classes(dataset, used if training else judges, f'datasets: {dataset.opt["name"]}')
         if training:
-            _warn_of_enlarged_crops(model, loader.dataset.opt, logger)
+            _warn_of_enlarged_crops(model, dataset.opt, logger)
 
 
 def _warn_of_enlarged_crops(model, dataset_opt: Mapping, logger: logging.Logger) -> None:
@@ -158,8 +129,3 @@ def _warn_of_enlarged_crops(model, dataset_opt: Mapping, logger: logging.Logger)
                 logger.warning(f'train.recog_opt: {recognizer} enlarges crops of {width}x{height} pixels to '
                                f"{resized[1]}x{resized[0]}, as its config's test pipeline does with whole images. Set "
                                'its resize: ~, or the factor that whole images are enlarged by.')
-
-
-def _validate(model, loaders: list, current_iter: int, tb_logger, opt: dict) -> None:
-    for loader in loaders:
-        model.validation(loader, current_iter, tb_logger, opt['val'].get('save_img', False))

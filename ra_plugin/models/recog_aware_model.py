@@ -17,6 +17,7 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
+from ra_plugin.models.builder import run_ready
 from ra_plugin.models.recog_validation import RecogValidationMixin
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
@@ -28,7 +29,7 @@ def RecogAwareModel(opt: dict) -> SRModel:  # noqa: N802  (BasicSR calls the reg
     Raises:
         OptionError: The base class cannot host a recognition loss.
     """
-    return recog_aware(MODEL_REGISTRY.get(opt['base_model_type']))(opt)
+    return run_ready(recog_aware(MODEL_REGISTRY.get(opt['base_model_type'])))(opt)
 
 
 def recog_aware(base: type) -> type:

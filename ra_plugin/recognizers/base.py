@@ -45,7 +45,13 @@ class Recognizer(nn.Module):
 
     Shape:
         images: ``(N, 3, H, W)``, RGB, ``[0, 1]``, not normalized, any H and W.
+
+    Attributes:
+        autocast_to: What the network computes in, e.g. ``torch.bfloat16``; answers and losses are float32 all the same.
+            Default: the type of its weights.
     """
+
+    autocast_to: torch.dtype | None = None
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
         super().__init__()
@@ -75,6 +81,10 @@ class Recognizer(nn.Module):
         if self.info.input_size and tuple(images.shape[-2:]) != self.info.input_size:
             images = resize(images, self.info.input_size, self.fit, self.info.interpolation)
         return (images - self.mean) / self.std
+
+    def autocast(self, images: torch.Tensor) -> torch.autocast:
+        """The context in which the network is called."""
+        return torch.autocast(images.device.type, self.autocast_to, enabled=self.autocast_to is not None)
 
     def draw(self) -> Sequence[tuple[float, 'Recognizer']]:
         """The recognizers that judge this training step, with their weights: itself, unless it is an ensemble."""
@@ -113,6 +123,14 @@ class Recognizer(nn.Module):
 
     def __str__(self) -> str:
         return f'{type(self).__name__}({self.info.name})'
+
+
+def widened(answer: Any) -> Any:
+    """Tensors of 16 bits as float32, which losses are taken in; also those within a mapping. Others as they are."""
+    if isinstance(answer, dict):
+        return {name: widened(value) for name, value in answer.items()}
+    is_half = isinstance(answer, torch.Tensor) and answer.dtype in (torch.bfloat16, torch.float16)
+    return answer.float() if is_half else answer
 
 
 def resize(images: torch.Tensor, size: tuple[int, int], fit: str, interpolation: str) -> torch.Tensor:

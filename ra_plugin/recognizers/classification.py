@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
+from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo, widened
 
 # 'model': the size in the weights' record; ~: as the images come; a number: square; [height, width].
 InputSize = Literal['model'] | int | Sequence[int] | None
@@ -60,7 +60,9 @@ class ClassificationRecognizer(Recognizer):
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """``(N, num_classes)``."""
-        return self.model(self.prepare(images))
+        prepared = self.prepare(images)
+        with self.autocast(images):
+            return widened(self.model(prepared))
 
     def loss(self, images: torch.Tensor, label: torch.Tensor, label_smoothing: float = 0.0) -> dict[str, torch.Tensor]:
         """Cross-entropy of each image: ``{'cross_entropy': (N,)}``.
@@ -77,12 +79,15 @@ class ClassificationRecognizer(Recognizer):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """The output of ``feature_layer``; by default the input of the network's last linear layer."""
-        if self.feature_layer is not None:
-            return captured(self.model, self.model.get_submodule(self.feature_layer), self.prepare(images), str(self))
-        head = [module for module in self.model.modules() if isinstance(module, nn.Linear)]
-        if not head:
-            raise ValueError(f'{self}: no linear layer to take features from. Name one: feature_layer.')
-        return captured(self.model, head[-1], self.prepare(images), str(self), of_input=True)
+        prepared = self.prepare(images)
+        with self.autocast(images):
+            if self.feature_layer is not None:
+                layer = self.model.get_submodule(self.feature_layer)
+                return widened(captured(self.model, layer, prepared, str(self)))
+            head = [module for module in self.model.modules() if isinstance(module, nn.Linear)]
+            if not head:
+                raise ValueError(f'{self}: no linear layer to take features from. Name one: feature_layer.')
+            return widened(captured(self.model, head[-1], prepared, str(self), of_input=True))
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:

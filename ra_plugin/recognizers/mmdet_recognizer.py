@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.recognizers.base import Outputs, TaskError
+from ra_plugin.recognizers.base import Outputs, TaskError, widened
 from ra_plugin.recognizers.mmdet_outputs import detector_outputs
 from ra_plugin.recognizers.openmmlab_geometry import Size, fit_masks
 from ra_plugin.recognizers.openmmlab_model import first_line
@@ -132,7 +132,7 @@ class MMDetRecognizer(OpenMMLabRecognizer):
         with self.calling(images):
             batch = self.feed(images)
             try:
-                return detector_outputs(self.model, *batch, reference, str(self))
+                return widened(detector_outputs(self.model, *batch, reference, str(self)))
             except (AttributeError, KeyError, TypeError) as error:  # a head that answers in a way of its own
                 raise ValueError(f'{self}: the answers of {type(self.model).__name__} cannot be compared '
                                  f'({type(error).__name__}: {first_line(error)}). Use RecogFeatureLoss, which compares '

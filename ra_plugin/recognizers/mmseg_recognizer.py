@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.recognizers.base import IGNORED, Outputs, TaskError
+from ra_plugin.recognizers.base import IGNORED, Outputs, TaskError, widened
 from ra_plugin.recognizers.openmmlab_geometry import Size, fit_masks
 from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
@@ -95,7 +95,7 @@ class MMSegRecognizer(OpenMMLabRecognizer):
         with self.calling(images):
             inputs, samples = self.feed(images, training=True)  # padded, as for the loss
             whole = {'img_shape': inputs.shape[-2:], 'pad_shape': inputs.shape[-2:]}
-            logits = self.model.encode_decode(inputs, [{**sample.metainfo, **whole} for sample in samples])
+            logits = widened(self.model.encode_decode(inputs, [{**sample.metainfo, **whole} for sample in samples]))
         height, width = self.geometry.size(*images.shape[-2:]).padded
         logits = logits[..., :height, :width]
         if type(self.model.decode_head).__name__ in _GIVES_SCORES:

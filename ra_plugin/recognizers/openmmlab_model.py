@@ -123,8 +123,8 @@ def without_downloads(node: Any) -> None:
             node['pretrained'] = False
         steps = node.get('init_cfg')
         if isinstance(steps, (list, tuple)):
-            node['init_cfg'] = [step for step in steps if step.get('type') != 'Pretrained'] or None
-        elif isinstance(steps, Mapping) and steps.get('type') == 'Pretrained':
+            node['init_cfg'] = [step for step in steps if 'checkpoint' not in step] or None
+        elif isinstance(steps, Mapping) and 'checkpoint' in steps:  # mostly type Pretrained; PVT's has no type
             node['init_cfg'] = None
         for value in node.values():
             without_downloads(value)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ra_plugin.recognizers.base import Recognizer, RecognizerInfo
+from ra_plugin.recognizers.base import Recognizer, RecognizerInfo, widened
 from ra_plugin.recognizers.openmmlab_geometry import Geometry, Size, fit_images
 from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, download, find_config, first_line,
                                                    load_checkpoint, missing_operators, model_class, pinned_layers,
@@ -121,7 +121,7 @@ class OpenMMLabRecognizer(Recognizer):
         try:
             for module in self._unpinned if for_loss else ():
                 module.training = True
-            with scope, seeded(self.seed, images.device), _after_warm_up():
+            with scope, seeded(self.seed, images.device), _after_warm_up(), self.autocast(images):
                 yield
         except NotImplementedError as error:  # an operator that is reached only now
             raise ValueError(f'{self}: {error}') from error
@@ -175,7 +175,7 @@ class OpenMMLabRecognizer(Recognizer):
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """The last (coarsest) level of the model's features: ``(N, C, h, w)``."""
         with self.calling(images):
-            return last_tensor(self.model.extract_feat(self.feed(images)[0]), str(self))
+            return widened(last_tensor(self.model.extract_feat(self.feed(images)[0]), str(self)))
 
     def native_loss(self, images: torch.Tensor, sizes: Sequence | None, annotate: Any) -> dict[str, torch.Tensor]:
         """The scalars that the model sums to its training loss, by its own names."""

@@ -7,7 +7,7 @@ def run(main: Callable[[], None], program: str) -> int:
     """Run ``main``; an error that the user can mend is one line on standard error, and exit status 2."""
     try:
         main()
-    except (ValueError, ImportError, FileNotFoundError) as error:
+    except (ValueError, ImportError, OSError) as error:
         lines = str(error).strip().splitlines() or ['']
         # torch passes on what a data worker raised as the text of a traceback: its last line is the message
         message = lines[-1].partition(': ')[2] if 'DataLoader worker' in lines[0] else ' '.join(lines)

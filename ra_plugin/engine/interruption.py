@@ -1,0 +1,69 @@
+"""Ctrl-C and SIGTERM end a run between two steps, so that it can be saved; asked twice, it ends at once."""
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+import torch
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """The run is to end now; nothing is under way that must be finished first."""
+
+
+class Interruption:
+    """Notes a signal instead of dying of it, as long as it is entered; in other threads than the main one it is inert.
+
+    Attributes:
+        name: Of the signal that came, as ``'SIGTERM'``; empty where none did.
+    """
+
+    def __init__(self):
+        self.name = ''
+        self._at_once = False
+        self._previous = {}
+
+    def __enter__(self) -> 'Interruption':
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *error) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame) -> None:
+        if self.name:  # the second one
+            raise KeyboardInterrupt
+        self.name = signal.Signals(number).name
+        if self._at_once:
+            raise Interrupted
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within, a signal raises `Interrupted` where it comes: for what can be left unfinished, as a validation.
+
+        Not in a run of several processes, which have to leave together.
+        """
+        if torch.distributed.is_initialized():
+            yield
+            return
+        self._at_once = True
+        try:
+            if self.name:
+                raise Interrupted
+            yield
+        finally:
+            self._at_once = False
+
+    def requested(self, has_problem: bool = False) -> bool:
+        """Whether a signal or a problem has come, to this process or another of the run: all of them have to ask."""
+        wanted = bool(self.name) or has_problem
+        if not torch.distributed.is_initialized():
+            return wanted
+        device = 'cuda' if torch.distributed.get_backend() == 'nccl' else 'cpu'
+        anywhere = torch.tensor(int(wanted), device=device)
+        torch.distributed.all_reduce(anywhere, torch.distributed.ReduceOp.MAX)
+        return bool(anywhere)

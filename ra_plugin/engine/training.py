@@ -1,0 +1,173 @@
+"""The training loop: steps, logs, checkpoints and validations, and an end that can be gone on from."""
+import datetime
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from basicsr.utils import AvgTimer, MessageLogger
+
+from ra_plugin.engine.batches import TrainingBatches
+from ra_plugin.engine.interruption import Interrupted, Interruption
+from ra_plugin.models.resumable import SaveError, random_streams, set_random_streams
+from ra_plugin.utils.progress import progress
+
+
+class Training:
+    """One run, from its first iteration, or from where its training state left it, to the last.
+
+    After iteration i, batches ``0 .. i * accum_iter - 1`` have been learned from, whenever the run was stopped and
+    resumed in between.
+
+    Args:
+        opt: The parsed option file.
+        model: As built from it.
+        batches: Of ``datasets.train``.
+        val_loaders: Of the other data sets.
+        logger: Of the run.
+        tb_logger: TensorBoard's writer, or None.
+    """
+
+    def __init__(self, opt: dict, model: Any, batches: TrainingBatches, val_loaders: list, logger: logging.Logger,
+                 tb_logger: Any = None):
+        self.opt, self.model, self.batches, self.val_loaders = opt, model, batches, val_loaders
+        self.logger, self.tb_logger = logger, tb_logger
+        self.total = int(opt['train']['total_iter'])
+        self.accum_iter = opt['train'].get('accum_iter', 1)
+        self.iteration = 0
+        self._saved = -1  # the iteration that was saved last
+        self._problem: ValueError | None = None  # with the data
+
+    @property
+    def epoch(self) -> int:
+        return self.iteration * self.accum_iter // self.batches.per_epoch
+
+    def resume(self, state: Mapping) -> None:
+        """Go on from a training state."""
+        self.model.resume_training(state)
+        self.iteration = self._saved = state['iter']
+        self.logger.info(f'Resuming from epoch {state["epoch"]}, iteration {self.iteration}.')
+
+    def run(self) -> None:
+        """Train to the end, or until Ctrl-C or SIGTERM, which save the run and return.
+
+        Raises:
+            ValueError: An image or label that cannot be used, or a loss that stays NaN. The run is saved.
+            SaveError: The disk is full when the run is to be saved for the last time.
+        """
+        started = time.time()
+        self.logger.info(f'{len(self.batches.dataset)} training images, {self.batches.per_epoch} batches an epoch, '
+                         f'{self.total} iterations in all.')
+        _remove_leftovers(self.opt)
+        with Interruption() as interruption:
+            try:
+                if self.iteration and self._is_due('val', 'val_freq'):  # a kill may have kept it from ending
+                    self._validate(interruption)
+                finished = self._train(interruption)
+            except Interrupted:
+                finished = False
+        if not finished:
+            self._stop(interruption.name)
+            return
+        self.logger.info(f'End of training after {datetime.timedelta(seconds=int(time.time() - started))}.')
+        self.model.save(epoch=-1, current_iter=-1)  # -1 stands for the latest
+        if self.opt.get('val') and not self._is_due('val', 'val_freq'):
+            self._validate(Interruption())
+
+    def _train(self, interruption: Interruption) -> bool:
+        """Whether the last iteration was reached."""
+        message = MessageLogger(self.opt, self.iteration, self.tb_logger)
+        data_timer, iter_timer = AvgTimer(), AvgTimer()
+        stream = self.batches.starting_at(self.iteration * self.accum_iter)
+        with progress(desc=self.opt['name'], total=self.total, unit='iter', initial=self.iteration,
+                      disable=self.opt['rank'] > 0) as bar:
+            while self.iteration < self.total:
+                batches = self._fetch(stream)
+                data_timer.record()
+                if interruption.requested(self._problem is not None):
+                    return False
+                self._step(batches)
+                iter_timer.record()
+                bar.update()
+                if self._is_due('logger', 'print_freq'):
+                    log = self.model.get_current_log()
+                    bar.set_postfix({key: f'{value:.3g}' for key, value in log.items()}, refresh=False)
+                    message({'epoch': self.epoch, 'iter': self.iteration, 'lrs': self.model.get_current_learning_rate(),
+                             'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time(), **log})
+                if self._is_due('logger', 'save_checkpoint_freq'):
+                    self._save_or_warn()
+                if self._is_due('val', 'val_freq'):
+                    self._validate(interruption)
+                data_timer.start()
+                iter_timer.start()
+        return True
+
+    def _fetch(self, stream: Iterator[dict]) -> list[dict]:
+        """The batches of one iteration; where one cannot be had, the reason is kept: all processes end together."""
+        try:
+            return [next(stream) for _ in range(self.accum_iter)]
+        except ValueError as error:
+            self._problem = error
+            return []
+
+    def _step(self, batches: list[dict]) -> None:
+        self.model.update_learning_rate(self.iteration + 1, warmup_iter=self.opt['train'].get('warmup_iter', -1))
+        try:
+            for batch in batches:
+                self.model.feed_data(batch)
+                self.model.optimize_parameters(self.iteration + 1)
+        except ValueError:  # a label that cannot be meant, or NaN again and again
+            if not self.opt['dist']:  # the other processes may be well, and would not take part
+                self._save_or_warn()
+            raise
+        self.iteration += 1
+
+    def _is_due(self, block: str, key: str) -> bool:
+        return bool(self.opt.get(block)) and self.iteration % int(self.opt[block][key]) == 0
+
+    def _validate(self, interruption: Interruption) -> None:
+        """Score every validation set; nothing that is random in it reaches the training."""
+        kept = random_streams()
+        try:
+            with interruption.at_once():
+                for loader in self.val_loaders:
+                    self.model.validation(loader, self.iteration, self.tb_logger,
+                                          self.opt['val'].get('save_img', False))
+        except (ValueError, OSError):
+            if not self.opt['dist']:
+                self._save_or_warn()
+            raise
+        finally:
+            set_random_streams(kept)
+
+    def _save_or_warn(self) -> None:
+        """Save the run as it is; a full disk is no reason to end it: there may be room the next time."""
+        if self.iteration in (0, self._saved):
+            return
+        try:
+            self.model.save(self.epoch, self.iteration)
+            self._saved = self.iteration
+        except SaveError as error:
+            self.logger.error(f'Iteration {self.iteration} is not saved: {error} Training goes on. Make room before '
+                              'the next checkpoint.')
+
+    def _stop(self, signal_name: str) -> None:
+        """Save and say how to go on; raise what kept the run from going on by itself."""
+        if self.iteration > max(self._saved, 0):
+            self.model.save(self.epoch, self.iteration)
+        if self._problem is not None:
+            raise self._problem
+        command = shlex.join(['python', *(argument for argument in sys.argv if argument != '--auto_resume')])
+        self.logger.warning(f'Stopped by {signal_name or "another process"} at iteration {self.iteration} of '
+                            f'{self.total}; everything is saved. To go on, add --auto_resume: {command} --auto_resume')
+
+
+def _remove_leftovers(opt: Mapping) -> None:
+    """What a kill in the middle of writing left beside the files that it was to replace."""
+    if opt['rank'] == 0:
+        for folder in ('models', 'training_states'):
+            for path in Path(opt['path'][folder]).glob('.*.part'):
+                path.unlink()

@@ -1,0 +1,23 @@
+"""Builds the model of an option file, able to step and to be resumed as this package's runs need it."""
+import copy
+from typing import Any
+
+from basicsr.utils import get_root_logger
+from basicsr.utils.registry import MODEL_REGISTRY
+
+from ra_plugin.models.resumable import ResumableMixin
+from ra_plugin.models.training_step import TrainingStepMixin
+
+
+def build_model(opt: dict) -> Any:
+    """What ``basicsr.models.build_model`` gives, of a class that is `run_ready`."""
+    opt = copy.deepcopy(opt)
+    kind = MODEL_REGISTRY.get(opt['model_type'])
+    model = (run_ready(kind) if isinstance(kind, type) else kind)(opt)
+    get_root_logger().info(f'Model [{type(model).__name__}] is created.')
+    return model
+
+
+def run_ready(model_class: type) -> type:
+    """The class with `TrainingStepMixin` and `ResumableMixin`: without their options it trains as before."""
+    return type(model_class.__name__, (TrainingStepMixin, ResumableMixin, model_class), {})

@@ -1,0 +1,147 @@
+"""Training states with all that a run needs to go on as if it had never stopped; none of them is ever half there."""
+import os
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ra_plugin.utils.atomic import atomic_save
+
+_KEY = 'ra_plugin'  # in the state, beside what BasicSR reads
+_POOL = ('queue_lr', 'queue_gt', 'queue_ptr', 'queue_labels')  # RealESRNet and RealESRGAN draw their pairs from it
+
+
+class SaveError(OSError):
+    """A checkpoint could not be written. What was saved before is untouched."""
+
+
+class ResumableMixin:
+    """Complete training states for a class derived from BasicSR's BaseModel; put it before that class in the bases.
+
+    Beside optimizers and schedules a state has the random streams of each process, the pair pool, the draws of
+    ensembles and the best scores. Stock BasicSR reads it, too, and leaves them aside.
+    """
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Write every network, then the training state: where that is, the networks of its iteration are, too.
+
+        Raises:
+            SaveError: The disk is full, or not to be written to.
+        """
+        self._own_states = _gathered(self._own_state())  # from all processes: one writes for them
+        super().save(epoch, current_iter)
+
+    def save_network(self, net: nn.Module | list[nn.Module], net_label: str, current_iter: int,
+                     param_key: str | list[str] = 'params') -> None:
+        if self.opt['rank']:
+            return
+        nets, keys = (value if isinstance(value, list) else [value] for value in (net, param_key))
+        weights = {key: {name.removeprefix('module.'): value.cpu()
+                         for name, value in self.get_bare_model(one).state_dict().items()}
+                   for one, key in zip(nets, keys, strict=True)}
+        self._write(weights, 'models', f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth')
+
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        if self.opt['rank'] or current_iter == -1:
+            return
+        self._write({
+            'epoch': epoch, 'iter': current_iter,
+            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+            _KEY: {'processes': self._own_states, 'best_metric_results': self._best_scores()},
+        }, 'training_states', f'{current_iter}.state')
+
+    def _write(self, content: Mapping, folder: str, name: str) -> None:
+        path = os.path.join(self.opt['path'][folder], name)
+        try:
+            atomic_save(content, path)
+        except (OSError, RuntimeError) as error:  # torch has its own way to say that a write failed
+            reason = getattr(error, 'strerror', None) or str(error).strip().splitlines()[0]
+            raise SaveError(f'{path}: cannot be written ({reason}). What was saved before is untouched.') from error
+
+    def resume_training(self, resume_state: Mapping[str, Any]) -> None:
+        """Go on from a state; call it last, since it also sets the random streams.
+
+        A state of stock BasicSR, or of another number of processes, has no random streams for this one: they stay.
+        """
+        super().resume_training(resume_state)
+        own = resume_state.get(_KEY) or {}
+        if own.get('best_metric_results'):
+            self.best_metric_results = own['best_metric_results']
+        processes = own.get('processes') or []
+        if len(processes) == self.opt['world_size']:
+            self._set_own_state(processes[self.opt['rank']])
+
+    # ------------------------------------------------------- what BasicSR leaves out
+    def _own_state(self) -> dict[str, Any]:
+        return {
+            'random': random_streams(),
+            'cuda': torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            'draws': [generator.get_state() for generator in self._draws()],
+            'pool': {name: packed(getattr(self, name)) for name in _POOL if hasattr(self, name)},
+        }
+
+    def _set_own_state(self, state: Mapping[str, Any]) -> None:
+        for name, value in state['pool'].items():
+            setattr(self, name, unpacked(value, self.device))
+        for generator, value in zip(self._draws(), state['draws'], strict=True):
+            generator.set_state(value)
+        set_random_streams(state['random'])
+        if len(state['cuda']) == torch.cuda.device_count():  # else the run has moved to another machine
+            torch.cuda.set_rng_state_all(state['cuda'])
+
+    def _draws(self) -> Iterable[torch.Generator]:
+        """The random streams that recognizers of the loss have to themselves."""
+        modules = getattr(self, 'cri_recog', nn.ModuleList()).modules()
+        return [module.generator for module in modules if isinstance(getattr(module, 'generator', None),
+                                                                     torch.Generator)]
+
+    def _best_scores(self) -> dict:
+        """The best scores so far as plain numbers: a state holds no objects of numpy."""
+        return {data: {name: {'better': best['better'], 'val': float(best['val']), 'iter': best['iter']}
+                       for name, best in scores.items()}
+                for data, scores in getattr(self, 'best_metric_results', {}).items()}
+
+
+def random_streams() -> dict[str, Any]:
+    """The states of Python's, numpy's and torch's random streams on the CPU, of tensors and plain numbers."""
+    kind, keys, *rest = np.random.get_state()
+    return {'python': random.getstate(), 'numpy': (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
+            'torch': torch.get_rng_state()}
+
+
+def set_random_streams(states: Mapping[str, Any]) -> None:
+    """Set what `random_streams` gave."""
+    version, internal, gauss = states['python']
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, *rest = states['numpy']
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states['torch'])
+
+
+def packed(value: Any) -> Any:
+    """Images in a quarter of the space where that loses nothing: those read from 8-bit files are multiples of 1/255."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.detach().cpu()
+    small = (value * 255).round().clamp(0, 255).to(torch.uint8)
+    return small if torch.equal(small.float() / 255, value) else value.clone()
+
+
+def unpacked(value: Any, device: torch.device) -> Any:
+    """What `packed` was given, on ``device``."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    return (value.float() / 255 if value.dtype == torch.uint8 else value).to(device)
+
+
+def _gathered(state: dict) -> list[dict]:
+    """The states of all processes, in order, on the first one; on the others there is nothing to write."""
+    if not torch.distributed.is_initialized():
+        return [state]
+    states = [None] * torch.distributed.get_world_size() if torch.distributed.get_rank() == 0 else None
+    torch.distributed.gather_object(state, states)
+    return states or []

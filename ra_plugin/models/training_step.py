@@ -1,0 +1,198 @@
+"""How any BasicSR model class takes its steps: in bfloat16, compiled, clipped, summed over batches, never with NaN.
+
+The class's own ``optimize_parameters`` stays what it is. Its networks compute in another precision because their
+``forward`` does, and its optimizers step once for several batches, or not at all, because their ``step`` says so.
+"""
+import functools
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from ra_plugin.options import OptionError, check_arguments
+from ra_plugin.recognizers import Recognizer
+
+DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOptions:
+    """The keys of ``train`` that say how a step is taken.
+
+    Attributes:
+        precision: What the networks and the recognizers of the losses compute in. Weights, losses and optimizers stay
+            in float32; bfloat16 has its range, so no loss has to be scaled.
+        channels_last: Memory layout of their weights, and with it of what they compute; often faster.
+        compile: Compile the networks with ``torch.compile``, for training alone: validation meets images of any size.
+        grad_clip: Largest L2 norm of the gradient of each optimizer's parameters. Default: not clipped.
+        accum_iter: Batches that one step is taken on: the gradient is their mean, as of one batch that is so many
+            times as large. An iteration, also of the schedule, is one step.
+        max_bad_steps: End the run after so many steps in a row whose gradient is not finite. None is applied.
+    """
+    precision: Literal['fp32', 'bf16'] = 'fp32'
+    channels_last: bool = False
+    compile: bool = False
+    grad_clip: float | None = None
+    accum_iter: int = 1
+    max_bad_steps: int = 10
+
+    @classmethod
+    def of(cls, train_opt: Mapping[str, Any]) -> 'StepOptions':
+        """Read and check them.
+
+        Raises:
+            OptionError: A value of the wrong type or out of range.
+        """
+        given = {field.name: train_opt[field.name] for field in fields(cls) if field.name in train_opt}
+        check_arguments(cls, given, 'train')
+        options = cls(**given)
+        if options.grad_clip is not None and not options.grad_clip > 0:
+            raise OptionError(f'train.grad_clip: expected a number > 0 or ~, got {options.grad_clip}.')
+        for key in ('accum_iter', 'max_bad_steps'):
+            if getattr(options, key) < 1:
+                raise OptionError(f'train.{key}: expected a whole number >= 1, got {getattr(options, key)}.')
+        return options
+
+
+class NotFinite(ValueError):
+    """Training has met NaN or infinity too often. The networks are as after the last good step."""
+
+
+class TrainingStepMixin:
+    """Steps as `StepOptions` has them; put it before a class derived from BasicSR's BaseModel in the bases."""
+
+    def __init__(self, opt: dict):
+        self.step_options = StepOptions.of(opt.get('train') or {})
+        self._batches_in_step = 0
+        self._log_sum: Counter = Counter()
+        self._is_bad = False  # the step that is being taken
+        self._bad_steps = 0  # in a row
+        self._kept_buffers: list[tuple[torch.Tensor, torch.Tensor]] = []
+        super().__init__(opt)
+
+    # ------------------------------------------------------------------ set-up
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        net = super().model_to_device(net)
+        if self.is_train:
+            compute_as(self.get_bare_model(net), self.device.type, self.step_options)
+        return net
+
+    def init_training_settings(self) -> None:
+        super().init_training_settings()
+        for module in getattr(self, 'cri_recog', nn.ModuleList()).modules():
+            if isinstance(module, Recognizer):
+                module.autocast_to = DTYPES[self.step_options.precision]
+        if self.step_options.channels_last:
+            getattr(self, 'cri_recog', nn.ModuleList()).to(memory_format=torch.channels_last)
+        for optimizer in self.optimizers:
+            optimizer.step = functools.partial(self._step, optimizer, optimizer.step)
+            if self.step_options.accum_iter > 1:
+                optimizer.zero_grad = functools.partial(self._zero_grad, optimizer.zero_grad)
+
+    # ---------------------------------------------------------------- training
+    @property
+    def _is_last_batch(self) -> bool:
+        return self._batches_in_step == self.step_options.accum_iter
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Learn from one batch; every ``accum_iter`` calls make a step.
+
+        Raises:
+            NotFinite: This was the last of ``max_bad_steps`` in a row.
+        """
+        if self._batches_in_step == 0:
+            self._is_bad = False
+            self._kept_buffers = [(buffer, buffer.clone()) for buffer in self._changing_buffers()]
+            self._log_sum = Counter()
+        self._batches_in_step += 1
+        try:
+            super().optimize_parameters(current_iter)
+        except BaseException:  # a run that is saved now is as it was before this step
+            self._batches_in_step = 0
+            self._restore_buffers()
+            raise
+        self._log_sum.update(self.log_dict)
+        if self._is_last_batch:
+            self._batches_in_step = 0
+            self.log_dict = {name: value / self.step_options.accum_iter for name, value in self._log_sum.items()}
+            self._end_step(current_iter)
+
+    def _changing_buffers(self) -> Iterator[torch.Tensor]:
+        """What a forward pass in training mode changes: NaN in an image must not stay in batch norm's statistics."""
+        for name, net in vars(self).items():
+            if name.startswith('net_') and isinstance(net, nn.Module):
+                yield from net.buffers()
+
+    @torch.no_grad()
+    def _restore_buffers(self) -> None:
+        for buffer, kept in self._kept_buffers:
+            buffer.copy_(kept)
+
+    def _zero_grad(self, original: Callable, *args, **kwargs) -> None:
+        if self._batches_in_step <= 1:
+            original(*args, **kwargs)
+
+    def _step(self, optimizer: torch.optim.Optimizer, original: Callable) -> None:
+        if not self._is_last_batch:
+            return
+        parameters = [p for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
+        if not parameters:
+            return
+        gradients = [p.grad for p in parameters]
+        if self.step_options.accum_iter > 1:
+            torch._foreach_div_(gradients, self.step_options.accum_iter)
+        limit = self.step_options.grad_clip
+        norm = nn.utils.clip_grad_norm_(parameters, limit) if limit else nn.utils.get_total_norm(gradients)
+        if norm.isfinite():
+            original()
+        else:
+            self._is_bad = True
+
+    def model_ema(self, decay: float = 0.999) -> None:
+        if not self._batches_in_step or self._is_last_batch and not self._is_bad:  # at the start it copies the weights
+            super().model_ema(decay)
+
+    def _end_step(self, current_iter: int) -> None:
+        if not self._is_bad:
+            self._bad_steps = 0
+            return
+        self._restore_buffers()
+        self._bad_steps += 1
+        most = self.step_options.max_bad_steps
+        losses = ', '.join(f'{name} {value:.4g}' for name, value in self.log_dict.items())
+        message = f'iteration {current_iter}: the gradient is not finite ({losses}), so its step is not applied'
+        if self._bad_steps >= most:
+            raise NotFinite(f'{message}; it is number {most} in a row (train.max_bad_steps). The networks are as after '
+                            'the last good step. Lower the learning rate or loss weights, or set train.grad_clip.')
+        logging.getLogger('basicsr').warning(f'{message} ({self._bad_steps} in a row; the run ends at {most}).')
+
+
+def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:
+    """Let ``net`` compute as ``options`` say, in place. It returns float32 whatever it computes in."""
+    if options.channels_last:
+        net.to(memory_format=torch.channels_last)
+    dtype = DTYPES[options.precision]
+    if dtype is None and not options.compile:
+        return
+    forward = net.forward
+    compiled = torch.compile(forward) if options.compile else forward
+
+    @functools.wraps(forward)
+    def wrapped(*args, **kwargs):
+        with torch.autocast(device_type, dtype, enabled=dtype is not None):
+            output = (compiled if net.training else forward)(*args, **kwargs)
+        return _as_float32(output)
+
+    net.forward = wrapped
+
+
+def _as_float32(output: Any) -> Any:
+    if isinstance(output, torch.Tensor):
+        return output.float() if output.dtype == torch.bfloat16 else output
+    if isinstance(output, (list, tuple)):
+        return type(output)(_as_float32(item) for item in output)
+    return output

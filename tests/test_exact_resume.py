@@ -1,0 +1,188 @@
+"""A run that is killed and resumed ends as one that never was, bit for bit: networks, optimizers, EMA, T, logs."""
+import os
+import random
+import signal
+import time
+
+import pytest
+import runs
+import torch
+
+from ra_plugin.utils import atomic
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """A run that nothing happened to."""
+    root = tmp_path_factory.mktemp('whole')
+    assert runs.train(root, runs.options(root)) == 0, runs.output(root)
+    return root
+
+
+def assert_ended_as(root, whole):
+    runs.assert_same(runs.result(root), runs.result(whole))
+    runs.assert_same(runs.result(root, 8), runs.result(whole, 8))
+    assert runs.logged(root) == runs.logged(whole)
+
+
+def test_the_run_has_all_that_can_go_wrong(whole):
+    names = runs.result(whole, 8)
+    for part in ('net_g_8.pth.params.', 'net_g_8.pth.params_ema.', 'running_mean', 'net_t_8.pth.', 'momentum_buffer',
+                 'exp_avg', 'state.optimizers[1]', 'state.schedulers', 'draws[0]', 'random.numpy',
+                 'best_metric_results.val.'):
+        assert any(part in name for name in names), part
+    iterations, validations = runs.logged(whole)
+    assert iterations.keys() == set('123456789') and len(validations) == 3  # at 4, 8 and the end
+    assert len(set(iterations.values())) == 9
+
+
+class Killer:
+    """Ends its own process by SIGKILL at the n-th of the moments that writing a file has."""
+
+    def __init__(self, moment: int):
+        self.left = moment
+
+    def __call__(self) -> None:
+        save, sync, rename = torch.save, os.fsync, os.replace
+
+        def torch_save(content, file, **kwargs):
+            self.count()  # the file is there and empty
+
+            class Torn:
+                def write(_, data):
+                    size = file.write(bytes(data)[:len(data) // 2])
+                    file.flush()
+                    self.count()  # half of it is there
+                    return size + file.write(bytes(data)[len(data) // 2:])
+
+                def flush(_):
+                    file.flush()
+
+            save(content, Torn() if self.left < 4 else file, **kwargs)
+
+        def fsync(descriptor):
+            self.count()
+            sync(descriptor)
+
+        def replace(source, target):
+            self.count()
+            rename(source, target)
+            self.count()
+
+        atomic.torch = type('Torch', (), {'save': staticmethod(torch_save)})
+        os.fsync, os.replace = fsync, replace
+
+    def count(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_killed_while_it_writes(whole, tmp_path):
+    """Killed at the first moment of its writes, then at the second of what is left, until one run gets through."""
+    opt, kills = runs.options(tmp_path), 0
+    for moment in range(1, 10_000):
+        status = runs.train(tmp_path, opt, '--auto_resume', before=Killer(moment))
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL, runs.output(tmp_path)
+        kills += 1
+    assert kills >= 15
+    assert_ended_as(tmp_path, whole)
+    assert not list(runs.folder(tmp_path).rglob('.*.part'))
+
+
+@pytest.mark.parametrize('workers', [0, 1, 2])
+def test_killed_at_any_time_with_any_number_of_workers(workers, whole, tmp_path):
+    kills = int(os.environ.get('RA_PLUGIN_KILLS', 4))
+    rng, count = random.Random(workers), 0
+    opt = runs.options(tmp_path)
+    opt['datasets']['train']['num_worker_per_gpu'] = workers
+    while count < kills:
+        child = runs.start(tmp_path, opt, '--auto_resume')
+        time.sleep(rng.uniform(0.1, 1.5))
+        try:
+            os.kill(child, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        if runs.finish(child) == 0:  # it was faster
+            break
+        count += 1
+    assert runs.train(tmp_path, opt, '--auto_resume') == 0, runs.output(tmp_path)
+    assert count
+    assert_ended_as(tmp_path, whole)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_run_and_says_how_to_go_on(number, whole, tmp_path):
+    opt = runs.options(tmp_path)
+
+    def in_the_fifth_step():
+        from ra_plugin.models.recog_aware_model import RecogAwareMixin
+        step = RecogAwareMixin.optimize_parameters
+
+        def interrupted(self, current_iter):
+            if current_iter == 5:
+                os.kill(os.getpid(), number)
+            step(self, current_iter)
+        RecogAwareMixin.optimize_parameters = interrupted
+
+    assert runs.train(tmp_path, opt, before=in_the_fifth_step) == 0
+    said = runs.output(tmp_path)
+    assert f'Stopped by {signal.Signals(number).name} at iteration 5 of 9' in said and '--auto_resume' in said
+    assert (runs.folder(tmp_path) / 'training_states' / '5.state').is_file()
+    assert runs.train(tmp_path, opt, '--auto_resume') == 0
+    assert_ended_as(tmp_path, whole)
+
+
+def test_a_signal_during_validation_ends_it_and_it_is_made_up_for(whole, tmp_path):
+    def in_validation():
+        from ra_plugin.models.recog_validation import RecogValidationMixin
+        judge = RecogValidationMixin._judge
+
+        def interrupted(self, *args):
+            os.kill(os.getpid(), signal.SIGTERM)
+            judge(self, *args)
+        RecogValidationMixin._judge = interrupted
+
+    opt = runs.options(tmp_path)
+    assert runs.train(tmp_path, opt, before=in_validation) == 0
+    assert 'at iteration 4 of 9' in runs.output(tmp_path)
+    assert runs.train(tmp_path, opt, '--auto_resume') == 0
+    assert_ended_as(tmp_path, whole)
+
+
+@pytest.mark.parametrize('file, damage', [
+    ('training_states/6.state', 'cut'), ('training_states/6.state', 'flip'), ('models/net_g_6.pth', 'cut'),
+    ('models/net_g_6.pth', 'flip'), ('models/net_t_6.pth', 'flip'), ('models/net_t_6.pth', 'gone')])
+def test_a_damaged_file_is_noticed_and_the_one_before_is_taken(file, damage, whole, tmp_path):
+    opt = runs.options(tmp_path, total_iter=7)
+    assert runs.train(tmp_path, opt) == 0
+    path = runs.folder(tmp_path) / file
+    content = bytearray(path.read_bytes())
+    tensors = [value for value in runs.flatten(torch.load(path, weights_only=False), '').values()
+               if isinstance(value, torch.Tensor)]
+    if damage == 'gone':
+        path.unlink()
+    elif damage == 'cut':
+        path.write_bytes(content[:len(content) // 2])
+    else:  # one bit of a number: torch reads it without a word
+        content[content.index(max(tensors, key=torch.numel).numpy().tobytes())] ^= 1
+        path.write_bytes(content)
+        torch.load(path, weights_only=False)
+    opt['train']['total_iter'] = 9
+    assert runs.train(tmp_path, opt, '--auto_resume') == 0, runs.output(tmp_path)
+    said = runs.output(tmp_path)
+    assert f'{path}: missing or damaged' in said and 'iteration 4.' in said
+    runs.assert_same(runs.result(tmp_path), runs.result(whole))
+
+
+def test_when_all_states_are_damaged_nothing_is_overwritten(tmp_path):
+    opt = runs.options(tmp_path, total_iter=4)
+    assert runs.train(tmp_path, opt) == 0
+    for path in (runs.folder(tmp_path) / 'training_states').iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    before = sorted(path.name for path in runs.folder(tmp_path).rglob('*'))
+    assert runs.train(tmp_path, opt, '--auto_resume') == 2
+    assert 'no training state to resume from is whole' in runs.output(tmp_path)
+    assert sorted(path.name for path in runs.folder(tmp_path).rglob('*')) == before
