@@ -321,14 +321,6 @@ def test_a_data_set_without_labels_is_refused(tmp_path):
         model.optimize_parameters(1)
 
 
-def test_models_that_cannot_host_the_loss_say_so():
-    from basicsr.models.stylegan2_model import StyleGAN2Model
-    from basicsr.models.video_base_model import VideoBaseModel
-    for base in (StyleGAN2Model, VideoBaseModel):
-        with pytest.raises(OptionError, match=f'{base.__name__} cannot host a recognition loss'):
-            recog_aware(base)
-
-
 def test_a_step_that_uses_its_pixel_loss_twice_is_refused(tmp_path):
     from basicsr.models.sr_model import SRModel
 

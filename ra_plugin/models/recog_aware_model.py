@@ -14,11 +14,13 @@ import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.models.sr_model import SRModel
+from basicsr.models.video_base_model import VideoBaseModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
 from ra_plugin.models.builder import run_ready
-from ra_plugin.models.recog_validation import RecogValidationMixin
+from ra_plugin.models.labeled_pool import LabeledPoolMixin
+from ra_plugin.models.recog_validation import RecogValidationMixin, recognizable
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 
@@ -34,10 +36,11 @@ def RecogAwareModel(opt: dict) -> SRModel:  # noqa: N802  (BasicSR calls the reg
 
 def recog_aware(base: type) -> type:
     """The class ``RecogAware<base>``; raises OptionError where ``base`` is no image model with a pixel loss."""
-    if not issubclass(base, SRModel) or 'Video' in base.__name__:
+    if not issubclass(base, SRModel) or issubclass(base, VideoBaseModel):
         raise OptionError(f'model_type: {base.__name__} cannot host a recognition loss: expected a class derived from '
                           'SRModel for single images. Video and StyleGAN models are not supported.')
-    return type(f'RecogAware{base.__name__}', (RecogAwareMixin, base), {})
+    mixins = (RecogAwareMixin, LabeledPoolMixin) if hasattr(base, '_dequeue_and_enqueue') else (RecogAwareMixin,)
+    return type(f'RecogAware{base.__name__}', (*mixins, base), {})
 
 
 def recog_blocks(train_opt: Mapping) -> list[Mapping]:
@@ -75,12 +78,12 @@ class PixelAndRecogLoss(nn.Module):
         for_pixel, for_recog = output, output
         if self.with_ratio:  # two views of one tensor: backward sums their gradients as before, and shows each
             for_pixel, for_recog = self._watched(output, 'pixel'), self._watched(output, 'recog')
+        pixel = None
+        if self.pixel_loss is not None:  # first: backward adds up the gradients in the reverse order of the losses
+            pixel = self.pixel_loss(for_pixel, target, **kwargs)
+            self.pixel_value = pixel.detach()
         recog, self.log = owner.recognition_loss(for_recog)
-        if self.pixel_loss is None:
-            return recog
-        pixel = self.pixel_loss(for_pixel, target, **kwargs)
-        self.pixel_value = pixel.detach()
-        return pixel + recog
+        return recog if pixel is None else pixel + recog
 
     def _watched(self, output: torch.Tensor, name: str) -> torch.Tensor:
         view = output.view_as(output)
@@ -131,10 +134,12 @@ class RecogAwareMixin(RecogValidationMixin):
         if self.net_t is not None and not blocks:
             raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
         self.cri_recog = nn.ModuleList(build_loss(block) for block in blocks).to(self.device)
-        needs_label = [type(cri).__name__ for cri in self.cri_recog if cri.needs == 'label']
-        if needs_label and hasattr(self, '_dequeue_and_enqueue'):
-            raise OptionError(f'train.recog_opt: {needs_label[0]} needs labels, which the pair pool of '
-                              f'{self.opt["base_model_type"]} takes from their images. Use RecogConsistencyLoss.')
+        crops = isinstance(self, LabeledPoolMixin) and self.opt.get('high_order_degradation', True)
+        for recognizer in self.labeled_recognizers() if crops else ():
+            if recognizer.info.task != 'classification':  # boxes and masks would have to follow the crop, too
+                raise OptionError(f'train.recog_opt: {recognizer} takes labels of {recognizer.info.task}, and '
+                                  f'{self.opt["base_model_type"]} crops the images that it is given. Use a '
+                                  'classifier, or RecogConsistencyLoss.')
         if blocks and self.net_t is None and not train_opt.get('pixel_opt'):
             # SRModel insists on a loss of its own, and cri_pix is where ours enters
             train_opt['pixel_opt'] = {'type': 'L1Loss', 'loss_weight': 0.0}
@@ -142,6 +147,8 @@ class RecogAwareMixin(RecogValidationMixin):
 
     def setup_optimizers(self) -> None:
         super().setup_optimizers()
+        if hasattr(self, 'optimizer_g'):
+            self.optimizer_g.register_step_pre_hook(self._check_that_recognizers_were_asked)
         if self.net_t is not None:
             options = copy.deepcopy(self.opt['train'].get('optim_t') or {'type': 'Adam', 'lr': 1e-4})
             self.optimizer_t = self.get_optimizer(options.pop('type'), list(self.net_t.parameters()), **options)
@@ -165,18 +172,23 @@ class RecogAwareMixin(RecogValidationMixin):
     def feed_data(self, data: Mapping) -> None:
         label = data.get('label')
         if label is not None:  # checked while it is on the CPU: on a GPU a wrong label ends the process
+            images = data['lq'] if 'lq' in data else data['gt']
+            first = (data.get('gt_path') or data['lq_path'])[0]
             for recognizer in self.labeled_recognizers() if self.is_train else self.eval_recognizers.values():
-                recognizer.check_label(label, len(data['lq']), f'{recognizer}, {data["gt_path"][0]} ff.')
+                recognizer.check_label(label, len(images), f'{recognizer}, {first} ff.')
             self.label = moved(label, self.device)
         super().feed_data(data)
 
     def recognition_loss(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The sum of the recognition losses on ``images`` ``(N, 3, H, W)``, and what to log of them."""
+        """The sum of the recognition losses on a network's images ``(N, C, H, W)``, and what to log of them."""
         if any(cri.needs == 'label' for cri in self.cri_recog) and not hasattr(self, 'label'):
             raise OptionError('train.recog_opt: RecogLoss needs labels, and the data set gives none. Use '
                               'LabeledImageDataset, DetectionDataset or SegmentationDataset for datasets.train, or '
                               'RecogConsistencyLoss, which needs none.')
-        values = [cri(images, self.label if cri.needs == 'label' else self.gt) for cri in self.cri_recog]
+        dataset_opt = (self.opt.get('datasets') or {}).get('train') or {}
+        images = recognizable(images, dataset_opt)
+        values = [cri(images, self.label if cri.needs == 'label' else recognizable(self.gt, dataset_opt))
+                  for cri in self.cri_recog]
         total = values[0] if len(values) == 1 else torch.stack(values).sum()
         log = {'l_recog': total.detach()}
         if len(values) > 1:
@@ -197,6 +209,12 @@ class RecogAwareMixin(RecogValidationMixin):
                 super().optimize_parameters(current_iter)
             finally:
                 self.cri_pix, self._criterion = pixel_loss, None
+
+    def _check_that_recognizers_were_asked(self, *_) -> None:
+        """Raise RuntimeError before net_g would learn from other losses alone; a GAN has steps in which it rests."""
+        if self._criterion is not None and not self._criterion.log:
+            raise RuntimeError(f'{type(self).__name__}: its step does not call cri_pix, so a recognition loss cannot '
+                               'be added to it.')
 
     def _optimize_transformer(self) -> None:
         self.optimizer_t.zero_grad()

@@ -3,7 +3,9 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 
+import torch
 from basicsr.metrics import calculate_metric
+from basicsr.models.base_model import BaseModel
 from basicsr.utils import imwrite, tensor2img
 
 from ra_plugin.evaluation.quality import to_uint8
@@ -12,6 +14,20 @@ from ra_plugin.evaluation.task_scores import TaskScore, build_score
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.utils.progress import progress
+
+
+def recognizable(images: torch.Tensor, dataset_opt: Mapping) -> torch.Tensor:
+    """A network's images as recognizers take them: ``(N, 3, H, W)`` in ``[0, 1]``.
+
+    Args:
+        images: ``(N, C, H, W)``. One channel (gray, or the luma of ``color: y``) is repeated.
+        dataset_opt: The data set's block; images that it normalizes with ``mean`` and ``std`` are put back.
+    """
+    mean, std = dataset_opt.get('mean'), dataset_opt.get('std')
+    if mean is not None and std is not None:
+        mean, std = (images.new_tensor(values).view(-1, 1, 1) for values in (mean, std))
+        images = images * std + mean
+    return images.repeat(1, 3, 1, 1) if images.shape[1] == 1 else images
 
 
 class RecogValidationMixin:
@@ -30,6 +46,9 @@ class RecogValidationMixin:
         metrics = self.opt['val'].get('recognition_metrics') or {} if self.eval_recognizers else {}
         return {name: build_score(recognizer.info, metrics.get(recognizer.info.task))
                 for name, recognizer in self.eval_recognizers.items()}
+
+    def validation(self, dataloader, current_iter, tb_logger, save_img: bool = False) -> None:
+        BaseModel.validation(self, dataloader, current_iter, tb_logger, save_img)  # HiFaceGANModel's passes ours by
 
     def nondist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
         """Score a validation set; results go to ``self.metric_results`` and, with the best so far, to the log."""
@@ -57,6 +76,7 @@ class RecogValidationMixin:
                 del self.gt  # of another data set
             self.feed_data(data)
             self.test()
+            self._judge(data, dataset.opt, scores)  # before tensor2img, which clamps what it is given, in place
             visuals = self.get_current_visuals()
             size = len(data['lq_path'])
             for i in range(size):
@@ -71,18 +91,17 @@ class RecogValidationMixin:
                     imwrite(images['img'], f'{path}.png')
                     if 'result_machine' in visuals:
                         imwrite(tensor2img([visuals['result_machine'][i, :, :height, :width]]), f'{path}_machine.png')
-            self._judge(data, scores)
             count += size
         return totals, count, scores
 
-    def _judge(self, data: Mapping, scores: dict[str, TaskScore]) -> None:
+    def _judge(self, data: Mapping, dataset_opt: Mapping, scores: dict[str, TaskScore]) -> None:
         """Add every recognizer's predictions on the batch to its score."""
         if not self.eval_recognizers:
             return
         if 'label' not in data:
             raise OptionError('val.recognizers: judging needs labels, and the data set gives none. Use '
                               'LabeledImageDataset, DetectionDataset or SegmentationDataset for the validation set.')
-        seen_by_machines = self.output if self.net_t is None else self.output_t
+        seen_by_machines = recognizable(self.output if self.net_t is None else self.output_t, dataset_opt)
         images = to_uint8(seen_by_machines).to(seen_by_machines.dtype) / 255
         for name, recognizer in self.eval_recognizers.items():
             judge(recognizer, images, self.label, data.get('size'), scores[name])

@@ -11,7 +11,7 @@ from torch import nn
 from ra_plugin.utils.atomic import atomic_save
 
 _KEY = 'ra_plugin'  # in the state, beside what BasicSR reads
-_POOL = ('queue_lr', 'queue_gt', 'queue_ptr', 'queue_labels')  # RealESRNet and RealESRGAN draw their pairs from it
+_POOL = ('queue_lr', 'queue_gt', 'queue_ptr', 'queue_label')  # RealESRNet and RealESRGAN draw their pairs from it
 
 
 class SaveError(OSError):
@@ -127,6 +127,8 @@ def packed(value: Any) -> Any:
     if not isinstance(value, torch.Tensor):
         return value
     value = value.detach().cpu()
+    if not value.is_floating_point():
+        return value.clone()
     small = (value * 255).round().clamp(0, 255).to(torch.uint8)
     return small if torch.equal(small.float() / 255, value) else value.clone()
 

@@ -1,0 +1,30 @@
+"""Labels for the pair pool of RealESRNet and RealESRGAN, which hands out other images than it is given."""
+import torch
+
+
+class LabeledPoolMixin:
+    """Keeps ``self.label`` with ``self.lq`` and ``self.gt``; put it before a class with a pair pool.
+
+    The pool draws its new order from torch's CPU generator. That draw is repeated from a copy of the generator, so the
+    images, and all that is random after them, are what they are without labels.
+    """
+
+    def _dequeue_and_enqueue(self) -> None:
+        if not self.labeled_recognizers() or not hasattr(self, 'label'):
+            return super()._dequeue_and_enqueue()
+        generator = torch.Generator()
+        generator.set_state(torch.get_rng_state())
+        full = getattr(self, 'queue_ptr', 0) == self.queue_size
+        super()._dequeue_and_enqueue()
+        label, count = self.label, len(self.label)
+        if not full:
+            if not hasattr(self, 'queue_label'):
+                self.queue_label = label.new_zeros(self.queue_size)
+            self.queue_label[self.queue_ptr - count:self.queue_ptr] = label
+            return
+        self.queue_label = self.queue_label[torch.randperm(self.queue_size, generator=generator).to(label.device)]
+        if not torch.equal(generator.get_state(), torch.get_rng_state()):
+            raise RuntimeError(f'{type(self).__name__}: its pair pool draws its order in a way of its own, so labels '
+                               'cannot follow their images. Use RecogConsistencyLoss, which needs none.')
+        self.label = self.queue_label[:count].clone()
+        self.queue_label[:count] = label
