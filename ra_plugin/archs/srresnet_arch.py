@@ -2,6 +2,8 @@
 import torch
 from torch import nn
 
+from ra_plugin.archs.arch_util import num_doublings
+
 
 class _ResidualBlock(nn.Module):
 
@@ -37,9 +39,7 @@ class SRResNet(nn.Module):
     def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: int = 5,
                  upscale: int = 4):
         super().__init__()
-        doublings = max(upscale, 1).bit_length() - 1
-        if upscale != 2 ** doublings:
-            raise ValueError(f'SRResNet: upscale: expected 1, 2, 4 or another power of two, got {upscale}.')
+        doublings = num_doublings(upscale, 'SRResNet')
         self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(
             *(_ResidualBlock(num_feat) for _ in range(num_block)),
