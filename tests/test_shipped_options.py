@@ -21,7 +21,11 @@ from ra_plugin.recognizers import openmmlab_model as openmmlab
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / 'options').rglob('*.yml'))
 CLASSES = ('ape', 'bee', 'cow')
-TINY_NETWORKS = {'SRResNet': {'num_feat': 4, 'num_block': 1}, 'ResnetGenerator': {'num_feat': 2, 'num_block': 1}}
+TINY_NETWORKS = {'SRResNet': {'num_feat': 4, 'num_block': 1}, 'ResnetGenerator': {'num_feat': 2, 'num_block': 1},
+                 'SRDenseNet': {'num_feat': 4, 'num_block': 1, 'num_layer': 2, 'num_grow_ch': 2,
+                                'num_bottleneck_ch': 4},
+                 'RDN': {'num_feat': 4, 'num_block': 1, 'num_layer': 2, 'num_grow_ch': 2},
+                 'DBPN': {'num_init_feat': 4, 'num_feat': 2, 'num_block': 2}}
 TINY_RECOGNIZER = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32,
                    'model_kwargs': {'num_classes': len(CLASSES)}}
 LIBRARIES = {'MMDetRecognizer': 'mmdet', 'MMSegRecognizer': 'mmseg'}

@@ -53,7 +53,7 @@ class DBPN(nn.Module):
         super().__init__()
         if upscale not in _KERNELS:
             raise ValueError(f'DBPN: upscale: expected 2, 4 or 8, got {upscale}. '
-                             'RDN, SRDenseNet and SRResNet also restore without upscaling (1).')
+                             'For 1 take SRResNet, SRDenseNet or RDN.')
         up, down = nn.ConvTranspose2d, nn.Conv2d
         self.head = nn.Sequential(_layer(nn.Conv2d, num_in_ch, num_init_feat, 3, 1, 1),
                                   _layer(nn.Conv2d, num_init_feat, num_feat, 1))
