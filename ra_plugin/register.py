@@ -9,7 +9,7 @@ def register_in_basicsr() -> None:
     from ra_plugin.data import DetectionDataset, LabeledImageDataset, SegmentationDataset
     from ra_plugin.models.recog_aware_model import RecogAwareModel
     ours = {
-        registry.ARCH_REGISTRY: [archs.SRResNet, archs.ResnetGenerator],
+        registry.ARCH_REGISTRY: [archs.SRResNet, archs.SRDenseNet, archs.RDN, archs.DBPN, archs.ResnetGenerator],
         registry.LOSS_REGISTRY: [losses.RecogLoss, losses.RecogConsistencyLoss, losses.RecogFeatureLoss],
         registry.DATASET_REGISTRY: [LabeledImageDataset, DetectionDataset, SegmentationDataset],
         registry.MODEL_REGISTRY: [RecogAwareModel],
