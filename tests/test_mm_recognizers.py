@@ -693,3 +693,11 @@ def test_what_a_config_would_download_is_left_out():
     assert model == {'pretrained': None, 'depth': 50, 'backbone': {'init_cfg': None, 'stem': {'init_cfg': None}},
                      'heads': [{'init_cfg': [{'type': 'Normal', 'std': 0.01}]},
                                {'init_cfg': {'type': 'Normal'}, 'pretrained': False}]}
+
+
+def test_a_package_that_a_config_imports_is_named(tmp_path):
+    path = tmp_path / 'poolformer.py'
+    path.write_text("custom_imports = dict(imports=['no_such_zoo.models'], allow_failed_imports=False)\n"
+                    "model = dict(type='RetinaNet')\n")
+    with pytest.raises(ImportError, match=r'poolformer.py needs no_such_zoo, which is not installed\.'):
+        openmmlab_model.read_config(path, None, 'MMDetRecognizer')

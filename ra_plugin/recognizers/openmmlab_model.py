@@ -53,7 +53,7 @@ def read_config(path: Path, options: Mapping[str, Any] | None, where: str) -> An
     try:
         config = engine.Config.fromfile(str(path))
     except ImportError as error:  # custom_imports of a package that is not there
-        raise ImportError(f'{where}: {path}: {first_line(error)}') from error
+        raise ImportError(f'{where}: {path.name} needs {_missing_module(error)}, which is not installed.') from error
     except Exception as error:  # a config runs code: anything can be raised
         raise ValueError(f'{where}: {path} is no config that mmengine can read '
                          f'({type(error).__name__}: {first_line(error)}).') from error
@@ -65,6 +65,15 @@ def read_config(path: Path, options: Mapping[str, Any] | None, where: str) -> An
     if not isinstance(config.get('model'), Mapping) or 'type' not in config.model:
         raise TaskError(f"{where}: {path}: 'model' with a 'type' is missing. Give the config of a model.")
     return config
+
+
+def _missing_module(error: BaseException | None) -> str:
+    """The module that could not be found; mmengine tells of it in the error behind its own."""
+    name = ''
+    while error is not None:
+        name = getattr(error, 'name', None) or name
+        error = error.__cause__ or error.__context__
+    return name or 'a module of its custom_imports'
 
 
 def model_class(config: Any, package: str, where: str) -> type:
