@@ -11,12 +11,17 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ra_plugin.utils.text import printable
+
 # What PyYAML leaves as text although it reads as a number: YAML 1.1 wants a dot and a signed exponent.
 NUMBER_AS_TEXT = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
 
 
 class OptionError(ValueError):
     """An option that cannot be meant as it is written; the message is one line for the user."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(' '.join(message.splitlines())))  # a key or value of theirs may have several lines
 
 
 def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str) -> None:

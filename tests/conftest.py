@@ -1,9 +1,28 @@
-"""What several test files need: a fixed seed, and a recognizer that is tiny, smooth and takes images of any size."""
+"""What several test files need: a fixed seed, a tiny and smooth recognizer, and a count of what a run survived."""
+import os
+from collections import Counter
+
 import pytest
 import torch
 from torch import nn
 
 from ra_plugin.recognizers import ModuleRecognizer
+
+
+SOAK = int(os.environ.get('RA_PLUGIN_SOAK', 1))  # how many times as many kills and inputs ``make soak`` tries
+_COUNTED = pytest.StashKey[Counter]()
+
+
+@pytest.fixture(scope='session')
+def count(request):
+    """``count('kills')``: one more of them, for the summary."""
+    counted = request.config.stash.setdefault(_COUNTED, Counter())
+    return lambda kind, number=1: counted.update({kind: number})
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for kind, number in sorted(config.stash.get(_COUNTED, Counter()).items()):
+        terminalreporter.write_line(f'{number} {kind}')
 
 
 @pytest.fixture(autouse=True)

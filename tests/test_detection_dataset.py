@@ -6,11 +6,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from basicsr.data import build_dataset
 from PIL import Image
 
 import ra_plugin  # noqa: F401 - registers the data set in BasicSR
 from ra_plugin.data import DetectionDataset
-from ra_plugin.engine.loaders import build_train_loader, build_val_loaders
+from ra_plugin.engine.batches import TrainingBatches
+from ra_plugin.engine.loaders import build_val_loaders
 from ra_plugin.options import OptionError
 
 NOISE = {'type': 'GaussianNoise', 'sigma': 0.1}
@@ -453,9 +455,7 @@ def test_basicsrs_training_loader_gives_padded_batches(voc, extra):
     block = {'name': 'Set', 'type': 'DetectionDataset', 'phase': 'train', 'scale': 2, 'dataroot_gt': str(voc),
              'split': 'trainval', 'classes': CLASSES, 'degradation': BICUBIC, 'batch_size_per_gpu': 4, **extra}
     opt = {'datasets': {'train': block}, 'world_size': 1, 'rank': 0, 'num_gpu': 0, 'dist': False, 'manual_seed': 0}
-    loader, sampler = build_train_loader(opt)
-    sampler.set_epoch(0)
-    batches = list(loader)
+    batches = list(TrainingBatches(build_dataset(block), opt).loader)
     assert len(batches) == 1
     assert batches[0]['gt'].shape == (4, 3, 32, 40) and batches[0]['lq'].shape == (4, 3, 16, 20)
     names = {label['image_id']: label for label in batches[0]['label']}
@@ -624,8 +624,22 @@ def test_run_lengths_of_another_size_are_named(coco):
     content = coco_content()
     content['annotations'][0]['segmentation'] = run_lengths(np.ones((5, 5), int))
     write_coco(coco, content)
-    with pytest.raises(ValueError, match=r'a\.png: expected a segmentation of 40x30, got one of 5x5'):
-        build(coco, with_masks=True)[0]
+    with pytest.raises(OptionError, match=r"instances\.json': expected a segmentation of 40x30 .* got .*\[5, 5\]"):
+        build(coco, with_masks=True)
+
+
+@pytest.mark.parametrize('segmentation, message', [
+    ([[1, 1, 1e9, 1, 5, 5]], 'expected polygons .* within the image of 40x30'),  # drawing it would take gigabytes
+    ([[1, 1, float('nan'), 1, 5, 5]], 'expected polygons'), ([1, 1, 5, 1, 5, 5], 'expected polygons'),
+    ({'size': [30, 40], 'counts': [1300]}, 'expected counts >= 0 that add up to 40x30 pixels'),
+    ({'size': [30, 40], 'counts': [1300, -100]}, 'expected counts >= 0'),
+    ({'size': [30, 40], 'counts': 7}, 'expected a segmentation of 40x30')])
+def test_outlines_that_cannot_be_are_named(coco, segmentation, message):
+    content = coco_content()
+    content['annotations'][0]['segmentation'] = segmentation
+    write_coco(coco, content)
+    with pytest.raises(OptionError, match=message):
+        build(coco, with_masks=True)
 
 
 def test_image_of_which_scale_leaves_nothing_is_named(tmp_path):

@@ -1,12 +1,14 @@
 """A run that is killed and resumed ends as one that never was, bit for bit: networks, optimizers, EMA, T, logs."""
 import os
 import random
+import shutil
 import signal
 import time
 
 import pytest
 import runs
 import torch
+from conftest import SOAK
 
 from ra_plugin.utils import atomic
 
@@ -78,7 +80,7 @@ class Killer:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_killed_while_it_writes(whole, tmp_path):
+def test_killed_while_it_writes(whole, tmp_path, count):
     """Killed at the first moment of its writes, then at the second of what is left, until one run gets through."""
     opt, kills = runs.options(tmp_path), 0
     for moment in range(1, 10_000):
@@ -88,29 +90,31 @@ def test_killed_while_it_writes(whole, tmp_path):
         assert status == -signal.SIGKILL, runs.output(tmp_path)
         kills += 1
     assert kills >= 15
+    count('kills while writing', kills)
     assert_ended_as(tmp_path, whole)
     assert not list(runs.folder(tmp_path).rglob('.*.part'))
 
 
 @pytest.mark.parametrize('workers', [0, 1, 2])
-def test_killed_at_any_time_with_any_number_of_workers(workers, whole, tmp_path):
-    kills = int(os.environ.get('RA_PLUGIN_KILLS', 4))
-    rng, count = random.Random(workers), 0
+def test_killed_at_any_time_with_any_number_of_workers(workers, whole, tmp_path, count):
+    rng, kills = random.Random(workers), 0
     opt = runs.options(tmp_path)
     opt['datasets']['train']['num_worker_per_gpu'] = workers
-    while count < kills:
+    while kills < 4 * SOAK:
         child = runs.start(tmp_path, opt, '--auto_resume')
-        time.sleep(rng.uniform(0.1, 1.5))
+        time.sleep(rng.uniform(0.1, 1.0))
         try:
             os.kill(child, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        if runs.finish(child) == 0:  # it was faster
-            break
-        count += 1
+        if runs.finish(child) == 0:  # it was faster: from the start
+            runs.assert_same(runs.result(tmp_path), runs.result(whole))
+            shutil.rmtree(tmp_path / 'experiments')
+        else:
+            kills += 1
     assert runs.train(tmp_path, opt, '--auto_resume') == 0, runs.output(tmp_path)
-    assert count
     assert_ended_as(tmp_path, whole)
+    count('kills at any time', kills)
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

@@ -2,11 +2,13 @@
 import numpy as np
 import pytest
 import torch
+from basicsr.data import build_dataset
 from PIL import Image
 
 import ra_plugin  # noqa: F401 - registers the data set in BasicSR
 from ra_plugin.data import SegmentationDataset
-from ra_plugin.engine.loaders import build_train_loader, build_val_loaders
+from ra_plugin.engine.batches import TrainingBatches
+from ra_plugin.engine.loaders import build_val_loaders
 from ra_plugin.options import OptionError
 
 NOISE = {'type': 'GaussianNoise', 'sigma': 0.1}
@@ -216,14 +218,13 @@ def test_padding_is_zero_in_images_and_255_in_labels(root, phase, opt, size):
 
 
 @pytest.mark.parametrize('extra', [{'num_worker_per_gpu': 0}, {'num_worker_per_gpu': 2, 'prefetch_mode': 'cpu'}])
-def test_basicsrs_training_loader_and_ours_for_validation_pad(root, extra):
+def test_the_loaders_for_training_and_validation_pad(root, extra):
     block = {'name': 'Set', 'type': 'SegmentationDataset', 'phase': 'train', 'scale': 2, 'classes': CLASSES,
              'dataroot_gt': str(root / 'images'), 'dataroot_mask': str(root / 'masks'), 'ignore_index': VOID,
              'degradation': BICUBIC, 'batch_size_per_gpu': 3, **extra}
     opt = {'datasets': {'train': block, 'val': {**block, 'phase': 'val'}}, 'model_type': 'RecogAwareModel',
            'world_size': 1, 'rank': 0, 'num_gpu': 0, 'dist': False, 'manual_seed': 0}
-    loader, sampler = build_train_loader(opt)
-    sampler.set_epoch(0)
+    loader = TrainingBatches(build_dataset(block), opt).loader
     for batches in (list(loader), list(build_val_loaders(opt)[0])):
         assert len(batches) == 1
         assert batches[0]['gt'].shape == (3, 3, 32, 40) and batches[0]['label'].shape == (3, 32, 40)

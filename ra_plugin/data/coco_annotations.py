@@ -36,20 +36,19 @@ def read_coco(root: str, annotation_file: str, with_masks: bool,
     if len(found) < len(images) or len(names) < len(categories):
         raise OptionError(f'{place}: expected an id of its own for each image and each category, got one twice. '
                           'Number them anew.')
+    sizes = {image['id']: (image['width'], image['height']) for image in images}
     for annotation in annotations:
         _check_annotation(annotation, names, with_masks, place)
         if annotation['image_id'] in found:  # the json of a part of the images may keep the annotations of all
+            if with_masks:
+                _check_outline(annotation, sizes[annotation['image_id']], place)
             found[annotation['image_id']].append(annotation)
     return [_annotated(image, found[image['id']], names, root, annotation_file, with_masks)
             for image in images], tuple(names.values())
 
 
-def decode_segmentation(segmentation: Any, width: int, height: int, path: str) -> np.ndarray:
-    """COCO's polygons or run lengths as a bool mask ``(height, width)``.
-
-    Raises:
-        ValueError: Run lengths of an image of another size.
-    """
+def decode_segmentation(segmentation: Any, width: int, height: int) -> np.ndarray:
+    """COCO's polygons or run lengths, as `read_coco` checked them, as a bool mask ``(height, width)``."""
     mask = require('pycocotools.mask', 'with_masks')
     if isinstance(segmentation, list):
         polygons = [polygon for polygon in segmentation if _is_polygon(polygon)]
@@ -60,9 +59,6 @@ def decode_segmentation(segmentation: Any, width: int, height: int, path: str) -
         runs = segmentation
         if isinstance(runs['counts'], list):
             runs = mask.frPyObjects(runs, *runs['size'])
-        if list(runs['size']) != [height, width]:
-            raise ValueError(f'{path}: expected a segmentation of {width}x{height}, got one of {runs["size"][1]}x'
-                             f'{runs["size"][0]}. Do image and annotation belong together?')
     return mask.decode(runs).astype(bool)
 
 
@@ -85,6 +81,9 @@ def _check_annotation(annotation: Mapping, names: Mapping[int, str], with_masks:
     if len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
         raise OptionError(f'{place}: expected a bbox [x, y, width, height], got {box} in {what}. '
                           'Mend it, or take it out.')
+    if not isinstance(annotation.get('area', 1), (int, float)):
+        raise OptionError(f'{place}: expected a number as area, got {annotation["area"]!r} in {what}. '
+                          'Mend it, or take it out.')
     if annotation['category_id'] not in names:
         raise OptionError(f'{place}: expected the id of a category ({", ".join(map(str, names))}), got '
                           f'{annotation["category_id"]} in {what}. Add the category, or take the annotation out.')
@@ -94,6 +93,27 @@ def _check_annotation(annotation: Mapping, names: Mapping[int, str], with_masks:
         raise OptionError(f'{place}: expected a segmentation (polygons, or size and counts) for with_masks, got '
                           f'{"none" if outline is None else str(outline)[:100]} in {what}. '
                           'Add it, or leave with_masks out.')
+
+
+def _check_outline(annotation: Mapping, size: tuple[int, int], place: str) -> None:
+    """Drawing an outline takes memory with its length, whatever the image's size: one far outside is none of it."""
+    outline, (width, height) = annotation['segmentation'], size
+    what = f'annotation {annotation.get("id")} of image {annotation["image_id"]}'
+    if isinstance(outline, list):
+        reach = 4 * max(width, height)
+        if not all(isinstance(polygon, list) and all(isinstance(value, (int, float)) and abs(value) <= reach
+                                                     for value in polygon) for polygon in outline):
+            raise OptionError(f'{place}: expected polygons [[x, y, x, y, ...], ...] within the image of {width}x'
+                              f'{height}, got {str(outline)[:100]} in {what}. Mend them, or take them out.')
+        return
+    runs = outline['counts']
+    if not isinstance(runs, (list, str)) or outline['size'] != [height, width]:
+        raise OptionError(f'{place}: expected a segmentation of {width}x{height} with size and counts, got '
+                          f'{str(outline)[:100]} in {what}. Do image and annotation belong together?')
+    if isinstance(runs, list) and not (all(isinstance(run, int) and run >= 0 for run in runs)
+                                       and sum(runs) == width * height):
+        raise OptionError(f'{place}: expected counts >= 0 that add up to {width}x{height} pixels, got '
+                          f'{str(runs)[:100]} in {what}. Mend them, or take them out.')
 
 
 def _annotated(image: Mapping, annotations: Sequence[Mapping], names: Mapping[int, str], root: str,

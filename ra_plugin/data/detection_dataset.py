@@ -158,7 +158,7 @@ def _masks(annotated: AnnotatedImage, kept: np.ndarray, geometry: Geometry) -> n
     width, height = geometry.kept
     masks = np.zeros((len(kept), height, width), bool)
     for mask, k in zip(masks, kept):
-        whole = decode_segmentation(annotated.segmentations[k], *geometry.source, annotated.path)
+        whole = decode_segmentation(annotated.segmentations[k], *geometry.source)
         mask[:] = geometry.mask(whole.astype(np.uint8))
     return masks
 

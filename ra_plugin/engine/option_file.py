@@ -94,8 +94,11 @@ def check_options(opt: Mapping[str, Any]) -> None:
 
     for key in ('name', 'model_type', 'datasets', 'network_g', 'path',
                 *(('train', 'logger') if opt.get('is_train') else ())):
-        if key not in opt:
+        if opt.get(key) is None:
             raise OptionError(f"option file: '{key}' is missing.")
+    for phase, dataset in opt['datasets'].items():
+        check_type(phase, str, 'datasets')
+        check_type(dataset, Mapping, f'datasets.{phase}')
     if opt.get('is_train') and 'train' not in opt['datasets']:
         raise OptionError("datasets: 'train' is missing. To score a trained network: python tools/test.py")
     if not opt.get('is_train') and not val_opt:
@@ -103,6 +106,10 @@ def check_options(opt: Mapping[str, Any]) -> None:
     if opt.get('is_train'):
         _check_run(opt)
 
+    for where, name in (('name', opt['name']), *((f'datasets.{phase}.name', dataset.get('name'))
+                                                 for phase, dataset in opt['datasets'].items())):
+        if name is not None and (os.path.isabs(str(name)) or '..' in Path(str(name)).parts):
+            raise OptionError(f'{where}: expected the name of a folder below experiments or results, got {name!r}.')
     model_type = opt.get('base_model_type') or opt.get('model_type')
     model = _registered(registry.MODEL_REGISTRY, model_type, 'model_type', 'model')
     if not isinstance(model, type):
@@ -135,7 +142,9 @@ def check_options(opt: Mapping[str, Any]) -> None:
             raise OptionError(f"val.recognition_metrics: no task '{task}'.{suggestion(task, TASKS)} "
                               f"Known: {', '.join(TASKS)}")
         check_type(metrics, str | Sequence[str] | None, f'val.recognition_metrics.{task}')
+    check_type(val_opt.get('metrics'), Mapping | None, 'val.metrics')
     for name, block in (val_opt.get('metrics') or {}).items():
+        check_type(block, Mapping, f'val.metrics.{name}')
         _registered(registry.METRIC_REGISTRY, block.get('type'), f'val.metrics.{name}.type', 'metric')
     if opt.get('network_t') and opt.get('is_train') and not recog_blocks(train_opt):
         raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
@@ -159,6 +168,7 @@ def _check_run(opt: Mapping) -> None:
     known = [name for name, cls in vars(torch.optim).items() if isinstance(cls, type)]
     for key in ('optim_g', 'optim_t', 'optim_d'):
         optimizer = opt['train'].get(key)
+        check_type(optimizer, Mapping | None, f'train.{key}')
         if optimizer and optimizer.get('type') not in known:
             raise OptionError(f"train.{key}.type: no optimizer '{optimizer.get('type')}'."
                               f"{suggestion(optimizer.get('type'), known)}")
@@ -178,8 +188,8 @@ def _is_basicsr_key(key: str) -> bool:
 
 
 def _registered(target, name: Any, where: str, kind: str):
-    if name not in target:
-        known = [key for key, _ in target]
+    known = [key for key, _ in target]
+    if not isinstance(name, str) or name not in target:
         raise OptionError(f"{where}: no {kind} '{name}'.{suggestion(name, known)} "
                           f"Registered: {', '.join(sorted(known))}")
     return target.get(name)
@@ -197,10 +207,11 @@ def _check_loss(block: Any, where: str, opt: Mapping) -> None:
         raise OptionError(f'{where}: expected a block with a type, got {block!r}. Write {{type: RecogLoss, ...}}.')
     losses = {name: cls for name, cls in registry.LOSS_REGISTRY
               if isinstance(cls, type) and issubclass(cls, RecognizerLoss)}
-    cls = losses.get(block.get('type'))
-    if cls is None:
-        raise OptionError(f"{where}.type: no recognition loss '{block.get('type')}'."
-                          f"{suggestion(block.get('type'), losses)} Registered: {', '.join(sorted(losses))}")
+    name = block.get('type')
+    if not isinstance(name, str) or name not in losses:
+        raise OptionError(f"{where}.type: no recognition loss '{name}'.{suggestion(name, losses)} "
+                          f"Registered: {', '.join(sorted(losses))}")
+    cls = losses[name]
     arguments = {key: value for key, value in block.items() if key != 'type'}
     check_arguments(cls, arguments, where)
     cls.check_options(arguments, where)

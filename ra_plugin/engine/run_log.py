@@ -8,7 +8,17 @@ from basicsr.utils.logger import initialized_logger
 from basicsr.utils.options import dict2str
 from tqdm import tqdm
 
-_LOG_FORMAT = '%(asctime)s %(levelname)s: %(message)s'
+from ra_plugin.utils.text import printable
+
+
+class _Formatter(logging.Formatter):
+    """BasicSR's lines; what names of files and classes hold cannot steer the terminal that shows them."""
+
+    def __init__(self):
+        super().__init__('%(asctime)s %(levelname)s: %(message)s')
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class _Console(logging.StreamHandler):
@@ -34,7 +44,7 @@ class RunLog:
         if self.opt['rank'] == 0:
             self.logger.setLevel(logging.INFO)
         self._remove_handlers()
-        self.console.setFormatter(logging.Formatter(_LOG_FORMAT))
+        self.console.setFormatter(_Formatter())
         self.console.setLevel(logging.WARNING)
         self.logger.addHandler(self.console)
         self.logger.addHandler(self.buffer)
@@ -50,7 +60,7 @@ class RunLog:
         self.console.setLevel(str((self.opt.get('logger') or {}).get('console_level', 'info')).upper())
         path = os.path.join(self.opt['path']['log'], f'{self.phase}_{self.opt["name"]}_{get_time_str()}.log')
         self.file = logging.FileHandler(path, encoding='utf-8')
-        self.file.setFormatter(logging.Formatter(_LOG_FORMAT))
+        self.file.setFormatter(_Formatter())
         self.logger.addHandler(self.file)
         for record in self.buffer.buffer:
             self.file.handle(record)

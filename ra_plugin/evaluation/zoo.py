@@ -17,6 +17,7 @@ from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer, Recognizer, 
 from ra_plugin.recognizers.base import IGNORED, TaskError
 from ra_plugin.recognizers.openmmlab_model import zoo_configs
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import markdown_cell
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
 _SECONDS = 1800  # for one model: a transformer that takes images of 640 pixels alone needs half of that
@@ -199,8 +200,7 @@ def to_markdown(library: str, command: str, findings: Sequence[Finding]) -> str:
             '| model | outcome | unsupervised |', '|---|---|---|']
     for finding in sorted(findings, key=lambda f: (f.outcome != FAIL, f.outcome != OTHER, f.name)):
         outcome = finding.outcome + (f': {finding.reason}' if finding.reason else '')
-        rows.append('| ' + ' | '.join(text.replace('|', '\\|') for text in (
-            finding.name, outcome, finding.unsupervised)) + ' |')
+        rows.append('| ' + ' | '.join(map(markdown_cell, (finding.name, outcome, finding.unsupervised))) + ' |')
     return '\n'.join(rows) + '\n'
 
 

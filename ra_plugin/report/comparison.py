@@ -5,6 +5,7 @@ from typing import Any
 from ra_plugin.evaluation.scores import Scores
 from ra_plugin.evaluation.significance import (Estimate, paired_difference, proportion, score_differences,
                                                score_intervals)
+from ra_plugin.utils.text import markdown_cell
 
 CLEAN, NONE, PLAIN = 'clean', 'no processing', 'plain'
 
@@ -92,6 +93,7 @@ def _percent(estimate: Estimate, sign: str = '') -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
+    rows = [[markdown_cell(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |' for row in rows]
     lines.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')

@@ -2,6 +2,8 @@
 import sys
 from collections.abc import Callable
 
+from ra_plugin.utils.text import printable
+
 
 def run(main: Callable[[], None], program: str) -> int:
     """Run ``main``; an error that the user can mend is one line on standard error, and exit status 2."""
@@ -11,6 +13,6 @@ def run(main: Callable[[], None], program: str) -> int:
         lines = str(error).strip().splitlines() or ['']
         # torch passes on what a data worker raised as the text of a traceback: its last line is the message
         message = lines[-1].partition(': ')[2] if 'DataLoader worker' in lines[0] else ' '.join(lines)
-        print(f'{program}: {message}', file=sys.stderr)
+        print(f'{program}: {printable(message)}', file=sys.stderr)
         return 2
     return 0
