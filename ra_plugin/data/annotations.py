@@ -21,9 +21,9 @@ def list_images(root: str, meta_info: str | None, is_lmdb: bool, where: str) -> 
     """The images in order; the same for class folders and for an lmdb made from them."""
     keys = _lmdb_keys(root, where) if is_lmdb else None
     if meta_info is not None:
-        entries = _read_meta_info(meta_info, f'{where}.meta_info')
+        entries = read_labels(meta_info, f'{where}.meta_info')
         if keys is not None:
-            entries = [(_without_suffix(path), label) for path, label in entries]
+            entries = [(without_suffix(path), label) for path, label in entries]
         _check_present(entries, root, keys, f"{where}.meta_info: '{meta_info}'")
     elif keys is not None:
         entries = [(key, key.partition('/')[0]) for key in sorted(keys)]
@@ -57,7 +57,8 @@ def _scan_class_folders(root: str, where: str) -> list[Entry]:
     return [(path, name) for name in names for path in images[name]]
 
 
-def _read_meta_info(path: str, where: str) -> list[Entry]:
+def read_labels(path: str, where: str) -> list[Entry]:
+    """The paths and labels that a JSON or CSV file lists, as they are written there."""
     check_file(path, where)
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in ('.json', '.csv'):
@@ -124,13 +125,13 @@ def read_classes(classes: Sequence[str] | str | None, where: str) -> tuple[str, 
     return None if classes is None else tuple(classes)
 
 
-def number_labels(entries: list[Entry], classes: tuple[str, ...] | None,
-                  where: str) -> tuple[list[int], tuple[str, ...] | None]:
-    """The class number of each entry, and the names of the classes where there are any."""
+def number_labels(entries: list[Entry], classes: tuple[str, ...] | None, where: str,
+                  key: str = 'meta_info') -> tuple[list[int], tuple[str, ...] | None]:
+    """The class number of each entry, and the names of the classes where there are any; ``key`` names the list."""
     by_name = isinstance(entries[0][1], str)
     for path, label in entries:
         if isinstance(label, str) != by_name:
-            raise OptionError(f"{where}.meta_info: expected {'names' if by_name else 'numbers'} as labels throughout, "
+            raise OptionError(f"{where}.{key}: expected {'names' if by_name else 'numbers'} as labels throughout, "
                               f"got {label!r} for '{path}'. Use either numbers or names.")
     if by_name:
         classes = classes or tuple(sorted({label for _, label in entries}))
@@ -138,7 +139,7 @@ def number_labels(entries: list[Entry], classes: tuple[str, ...] | None,
     for path, label in entries:
         if label < 0 or classes and label >= len(classes):
             bounds = f'from 0 to {len(classes) - 1} ({len(classes)} classes)' if classes else '>= 0'
-            raise OptionError(f"{where}.meta_info: expected a label {bounds}, got {label} for '{path}'. "
+            raise OptionError(f"{where}.{key}: expected a label {bounds}, got {label} for '{path}'. "
                               'Labels count from 0.')
     return [label for _, label in entries], classes
 
@@ -156,7 +157,7 @@ def _number_names(entries: list[Entry], classes: tuple[str, ...], where: str) ->
     return [numbers[name] for _, name in entries]
 
 
-def _without_suffix(path: str) -> str:
+def without_suffix(path: str) -> str:
     stem, suffix = os.path.splitext(path)
     return stem if suffix.lower() in IMAGE_SUFFIXES else path
 

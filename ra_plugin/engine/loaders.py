@@ -2,9 +2,10 @@
 from collections.abc import Iterable, Mapping
 
 import torch
-from basicsr.data import build_dataset
+from basicsr.data import build_dataset as build_basicsr_dataset
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ra_plugin.data.with_labels import WithLabels
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 
@@ -23,6 +24,12 @@ def build_val_loaders(opt: Mapping) -> list[DataLoader]:
             num_workers=dataset_opt.get('num_worker_per_gpu', 0), collate_fn=getattr(dataset, 'collate_fn', _collate),
             pin_memory=bool(dataset_opt.get('pin_memory')) and torch.cuda.is_available()))
     return loaders
+
+
+def build_dataset(dataset_opt: Mapping) -> Dataset:
+    """BasicSR's data set, with labels where the block asks for them."""
+    dataset = build_basicsr_dataset(dataset_opt)
+    return WithLabels(dataset, dataset_opt) if dataset_opt.get('labels') else dataset
 
 
 def _val_batch_size(opt: Mapping, dataset_opt: Mapping) -> int:

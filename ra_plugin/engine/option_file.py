@@ -28,9 +28,10 @@ _OURS = {
     'logger': {'console_level'},
 }
 _LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
+_GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'project', 'resume_id'}  # may look like numbers
 _PATH_KEYS = ('dataroot_', 'meta_info', 'annotation_file', 'checkpoint', 'config', 'pretrain_network_', 'resume_state',
-              'classes')
+              'classes', 'labels')
 
 
 def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
@@ -124,9 +125,10 @@ def check_options(opt: Mapping[str, Any]) -> None:
         cls = _registered(registry.DATASET_REGISTRY, dataset.get('type'), f'{where}.type', 'data set')
         if hasattr(cls, 'check_options'):
             cls.check_options(dataset, where)
+        check_type(dataset.get('labels'), str | None, f'{where}.labels')
         if phase != 'train' and val_opt.get('recognizers') and _has_no_labels(dataset):
-            raise OptionError(f'val.recognizers: judging needs labels, and {where} ({dataset["type"]}) gives none. Use '
-                              f'type: {_LABELED}.')
+            raise OptionError(f'val.recognizers: judging needs labels, and {where} ({dataset["type"]}) gives none. '
+                              f'{_GAIN_LABELS}.')
     StepOptions.of(train_opt)
     check_type(train_opt.get('log_grad_ratio'), bool | None, 'train.log_grad_ratio')
     check_type(logger_opt.get('console_level'), Literal['debug', 'info', 'warning', 'error'] | None,
@@ -220,14 +222,14 @@ def _check_loss(block: Any, where: str, opt: Mapping) -> None:
                           'Use mean or sum.')
     dataset = opt['datasets'].get('train') or {}
     if cls.needs == 'label' and _has_no_labels(dataset):
-        raise OptionError(f'{where}: {block["type"]} needs labels, and {dataset["type"]} gives none. Use '
-                          f'{_LABELED} for datasets.train, or RecogConsistencyLoss, which needs none.')
+        raise OptionError(f'{where}: {block["type"]} needs labels, and {dataset["type"]} gives none. {_GAIN_LABELS} '
+                          'for datasets.train, or RecogConsistencyLoss, which needs none.')
 
 
 def _has_no_labels(dataset: Mapping) -> bool:
-    """Whether this is one of BasicSR's own data sets; of a user's own nobody knows before it is built."""
+    """Whether this is one of BasicSR's own data sets as it is; of a user's own nobody knows before it is built."""
     cls = registry.DATASET_REGISTRY.get(dataset['type']) if dataset else None
-    return cls is not None and cls.__module__.startswith('basicsr.')
+    return cls is not None and cls.__module__.startswith('basicsr.') and not dataset.get('labels')
 
 
 def _numbered(where: str, blocks: Any) -> list[tuple[str, Any]]:
@@ -267,5 +269,7 @@ def _resolved(value: str, root: Path, key: str) -> str:
     if os.path.isabs(path) or os.path.exists(path):
         return path
     if key == 'config' and not (root / path).exists():  # the name of one that its package brings
+        return value
+    if key == 'labels' and value == 'folders':
         return value
     return str(root / path)

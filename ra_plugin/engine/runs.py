@@ -11,13 +11,12 @@ from pathlib import Path
 
 import torch
 from basicsr import train as basicsr_train
-from basicsr.data import build_dataset
 from basicsr.utils import get_time_str, make_exp_dirs
 from basicsr.utils.options import copy_opt_file
 from torch import nn
 
 from ra_plugin.engine.batches import TrainingBatches
-from ra_plugin.engine.loaders import build_val_loaders, check_classes
+from ra_plugin.engine.loaders import build_dataset, build_val_loaders, check_classes
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.run_log import RunLog
 from ra_plugin.engine.training import Training

@@ -182,7 +182,7 @@ class RecogAwareMixin(RecogValidationMixin):
     def recognition_loss(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The sum of the recognition losses on a network's images ``(N, C, H, W)``, and what to log of them."""
         if any(cri.needs == 'label' for cri in self.cri_recog) and not hasattr(self, 'label'):
-            raise OptionError('train.recog_opt: RecogLoss needs labels, and the data set gives none. Use '
+            raise OptionError('train.recog_opt: RecogLoss needs labels, and the data set gives none. Give it some, use '
                               'LabeledImageDataset, DetectionDataset or SegmentationDataset for datasets.train, or '
                               'RecogConsistencyLoss, which needs none.')
         dataset_opt = (self.opt.get('datasets') or {}).get('train') or {}

@@ -99,8 +99,8 @@ class RecogValidationMixin:
         if not self.eval_recognizers:
             return
         if 'label' not in data:
-            raise OptionError('val.recognizers: judging needs labels, and the data set gives none. Use '
-                              'LabeledImageDataset, DetectionDataset or SegmentationDataset for the validation set.')
+            raise OptionError('val.recognizers: judging needs labels, and the data set gives none. Give it labels, or '
+                              'use LabeledImageDataset, DetectionDataset or SegmentationDataset for validation.')
         seen_by_machines = recognizable(self.output if self.net_t is None else self.output_t, dataset_opt)
         images = to_uint8(seen_by_machines).to(seen_by_machines.dtype) / 255
         for name, recognizer in self.eval_recognizers.items():

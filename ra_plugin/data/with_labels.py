@@ -1,0 +1,82 @@
+"""Labels for data sets that give none: each image's class, from its folder or from a list of paths and labels."""
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from ra_plugin.data.annotations import Entry, number_labels, read_classes, read_labels, without_suffix
+from ra_plugin.options import OptionError
+
+
+class WithLabels(Dataset):
+    """Another data set with the class of each image: its items, and ``label`` int in them.
+
+    Args:
+        dataset: A data set of single images as BasicSR has them: ``paths`` lists the images, an item has ``gt_path``.
+            Where there are no clean images, ``lq_path`` and ``dataroot_lq`` serve instead.
+        opt: Its block, with ``labels``: ``'folders'`` (the folder below ``dataroot_gt`` is the class), or a JSON or CSV
+            file as ``meta_info`` of :class:`LabeledImageDataset`, with paths relative to ``dataroot_gt``. It may list
+            more images than there are. ``classes``: names in the order of the class numbers, or a text file of them.
+            Default: the names that occur, sorted.
+
+    Attributes:
+        classes: Names of the classes, or None where labels are numbers and nothing names them.
+        num_classes: ``len(classes)``, or the largest label + 1.
+
+    Raises:
+        OptionError: An image without a label, a label that is no class, or a file that is not as described.
+    """
+
+    def __init__(self, dataset: Dataset, opt: Mapping[str, Any]):
+        self.dataset, self.opt = dataset, dataset.opt
+        self.paths = getattr(dataset, 'paths', None)
+        self.where = f'{type(dataset).__name__}({opt.get("name") or opt.get("phase", "")})'
+        kind = 'gt' if 'dataroot_gt' in opt else 'lq'
+        self._root, self._path_key = opt[f'dataroot_{kind}'], f'{kind}_path'
+        self._lmdb = (opt.get('io_backend') or {}).get('type') == 'lmdb'
+        if hasattr(dataset, 'collate_fn'):
+            self.collate_fn = dataset.collate_fn
+        names = self._names()
+        labels = opt['labels']
+        entries = [self._in_folder(name) for name in names] if labels == 'folders' else self._read(labels)
+        numbers, self.classes = number_labels(entries, read_classes(opt.get('classes'), self.where), self.where,
+                                              'labels')
+        self.num_classes = len(self.classes) if self.classes else max(numbers) + 1
+        self._labels = {name: number for (name, _), number in zip(entries, numbers)}
+        missing = [name for name in names if name not in self._labels]
+        if missing:
+            raise OptionError(f"{self.where}.labels: expected a label for each image, got none for '{min(missing)}' "
+                              f"({len(missing)} of {len(names)} images) in '{labels}'. Paths in it are relative to "
+                              f"'{self._root}'.")
+
+    def _names(self) -> list[str]:
+        if not self.paths:
+            raise OptionError(f'{self.where}.labels: expected a data set that lists its images, got '
+                              f"{'none of them' if self.paths is None else 'an empty one'}. Use LabeledImageDataset.")
+        return [self._name(path[self._path_key] if isinstance(path, Mapping) else path) for path in self.paths]
+
+    def _name(self, path: str) -> str:
+        """The path below the root, or the key of an lmdb."""
+        return path if self._lmdb else os.path.relpath(path, self._root)
+
+    def _in_folder(self, name: str) -> Entry:
+        folder, slash, _ = name.partition('/')
+        if not slash or folder == os.pardir:
+            raise OptionError(f"{self.where}.labels: expected a folder for each class in '{self._root}', got the image "
+                              f"'{name}'. Name a .json or .csv file of paths and labels instead.")
+        return name, folder
+
+    def _read(self, labels: str) -> list[Entry]:
+        entries = read_labels(labels, f'{self.where}.labels')
+        if not entries:
+            raise OptionError(f"{self.where}.labels: expected paths and labels in '{labels}', got none.")
+        entries = [(os.path.normpath(name), label) for name, label in entries]
+        return [(without_suffix(name), label) for name, label in entries] if self._lmdb else entries
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = self.dataset[index]  # where a file cannot be read, BasicSR takes another one: its path is what counts
+        return {**item, 'label': self._labels[self._name(item[self._path_key])]}

@@ -1,0 +1,179 @@
+"""Data sets of BasicSR that gain labels by `labels` in their block: the label is that of the image that was read."""
+import json
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+from PIL import Image
+
+import ra_plugin  # noqa: F401  (registers)
+from ra_plugin.engine.loaders import build_train_loader, build_val_loaders, check_classes
+from ra_plugin.engine.option_file import check_options, resolve_paths
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers import build_recognizer
+
+CLASSES = {'cat': 2, 'ant': 0, 'bee': 1}  # number of each name, sorted
+REALESRGAN = {
+    'blur_kernel_size': 21, 'kernel_list': ['iso'], 'kernel_prob': [1.0], 'sinc_prob': 0.1, 'blur_sigma': [0.2, 3],
+    'betag_range': [0.5, 4], 'betap_range': [1, 2], 'blur_kernel_size2': 21, 'kernel_list2': ['iso'],
+    'kernel_prob2': [1.0], 'sinc_prob2': 0.1, 'blur_sigma2': [0.2, 1.5], 'betag_range2': [0.5, 4],
+    'betap_range2': [1, 2], 'final_sinc_prob': 0.8, 'gt_size': 16, 'use_hflip': True, 'use_rot': False}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Clean images of one gray value, 60 * class, in class folders; degraded ones side by side; lists of them."""
+    for i, (name, number) in enumerate([*CLASSES.items()] * 3):
+        image = Image.new('RGB', (16, 16), (60 * number, ) * 3)
+        for folder, size in ((f'gt/{name}', 16), ('flat', 16), ('lq', 8)):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            image.resize((size, size)).save(tmp_path / folder / f'{i}.png')
+    names = [f'{name}/{i}.png' for i, name in enumerate([*CLASSES] * 3)]
+    (tmp_path / 'list.txt').write_text(''.join(f'{name} (16,16,3)\n' for name in names))
+    (tmp_path / 'names.csv').write_text('path,label\n' + ''.join(f'./{name},{name[:3]}\n' for name in names))
+    flat = {f'{i}.png': CLASSES[name] for i, name in enumerate([*CLASSES] * 3)}
+    (tmp_path / 'flat.json').write_text(json.dumps({**flat, 'one that is not here.png': 1}))
+    keys = [name[:-4] for name in names]
+    make_lmdb_from_imgs(str(tmp_path / 'gt'), str(tmp_path / 'gt.lmdb'), names, keys, map_size=2 ** 20)
+    make_lmdb_from_imgs(str(tmp_path / 'lq'), str(tmp_path / 'lq.lmdb'), [f'{i}.png' for i in range(9)], keys,
+                        map_size=2 ** 20)
+    return tmp_path
+
+
+def blocks(root):
+    disk, lmdb = {'type': 'disk'}, {'type': 'lmdb'}
+    paired = {'type': 'PairedImageDataset', 'dataroot_lq': f'{root}/lq', 'io_backend': disk, 'gt_size': 8,
+              'use_hflip': True, 'use_rot': False}
+    real = {'type': 'RealESRGANDataset', 'dataroot_gt': f'{root}/gt', 'io_backend': disk,
+            'meta_info': f'{root}/list.txt', **REALESRGAN}
+    return {
+        'flat, file': {**paired, 'dataroot_gt': f'{root}/flat', 'labels': f'{root}/flat.json'},
+        'list, folders': {**paired, 'dataroot_gt': f'{root}/gt', 'meta_info_file': f'{root}/list.txt',
+                          'labels': 'folders'},
+        'list, file': {**paired, 'dataroot_gt': f'{root}/gt', 'meta_info_file': f'{root}/list.txt',
+                       'labels': f'{root}/names.csv'},
+        'lmdb, folders': {**paired, 'dataroot_gt': f'{root}/gt.lmdb', 'dataroot_lq': f'{root}/lq.lmdb',
+                          'io_backend': lmdb, 'labels': 'folders'},
+        'lmdb, file': {**paired, 'dataroot_gt': f'{root}/gt.lmdb', 'dataroot_lq': f'{root}/lq.lmdb',
+                       'io_backend': lmdb, 'labels': f'{root}/names.csv'},
+        'Real-ESRGAN, folders': {**real, 'labels': 'folders'},
+        'Real-ESRGAN, lmdb, file': {**real, 'dataroot_gt': f'{root}/gt.lmdb', 'io_backend': lmdb,
+                                    'labels': f'{root}/names.csv'},
+        'no clean images': {'type': 'SingleImageDataset', 'dataroot_lq': f'{root}/flat', 'io_backend': disk,
+                            'labels': f'{root}/flat.json'},
+    }
+
+
+KINDS = ['flat, file', 'list, folders', 'list, file', 'lmdb, folders', 'lmdb, file', 'Real-ESRGAN, folders',
+         'Real-ESRGAN, lmdb, file', 'no clean images']
+
+
+def train_loader(block, workers=0):
+    opt = {'datasets': {'train': {
+        'name': 't', 'phase': 'train', 'scale': 2, 'batch_size_per_gpu': 3, 'num_worker_per_gpu': workers, **block}},
+        'world_size': 1, 'rank': 0, 'num_gpu': 0, 'dist': False, 'manual_seed': 0}
+    return build_train_loader(opt)[0]
+
+
+def seed():
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_each_image_has_its_label_and_the_rest_is_as_it_was(root, kind):
+    block = blocks(root)[kind]
+    loader = train_loader(block)
+    plain = train_loader({key: value for key, value in block.items() if key != 'labels'})
+    assert pickle.loads(pickle.dumps(loader.dataset)).num_classes == loader.dataset.num_classes == 3
+    seed()
+    ours = list(loader)
+    seed()
+    count = 0
+    for batch, theirs in zip(ours, plain, strict=True):
+        label = batch.pop('label')
+        gray = (batch['gt' if 'gt' in batch else 'lq'].amax((1, 2, 3)) * 255 / 60).round().long()
+        assert label.dtype == torch.long and torch.equal(label, gray)
+        assert batch.keys() == theirs.keys()
+        for key, value in batch.items():
+            assert torch.equal(value, theirs[key]) if isinstance(value, torch.Tensor) else value == theirs[key]
+        count += len(label)
+    assert count == len(loader.dataset) == 9
+
+
+def test_workers_and_validation_give_labels_too(root):
+    block = blocks(root)['lmdb, folders']
+    assert sorted(label for batch in train_loader(block, workers=2) for label in batch['label'].tolist()) == [
+        0, 0, 0, 1, 1, 1, 2, 2, 2]
+    opt = {'model_type': 'RecogAwareModel',
+           'datasets': {'val': {'name': 'v', 'phase': 'val', 'scale': 2, 'batch_size_per_gpu': 4, **block}}}
+    loader, = build_val_loaders(opt)
+    assert [label for batch in loader for label in batch['label'].tolist()] == [
+        CLASSES[path.split('/')[0]] for path in (item['gt_path'] for item in loader.dataset.dataset.paths)]
+    assert loader.dataset.opt['name'] == 'v'
+
+
+def test_classes_are_those_of_the_whole_list_and_are_checked(root):
+    (root / 'few').mkdir()
+    (root / 'few/0.png').write_bytes((root / 'flat/0.png').read_bytes())
+    (root / 'few.csv').write_text('0.png,cat\nelsewhere.png,bee\nelsewhere2.png,ant\n')
+    block = {'type': 'SingleImageDataset', 'dataroot_lq': f'{root}/few', 'io_backend': {'type': 'disk'},
+             'labels': f'{root}/few.csv', 'batch_size_per_gpu': 1}
+    dataset = train_loader(block).dataset
+    assert dataset.classes == ('ant', 'bee', 'cat') and dataset[0]['label'] == 2
+    dataset = train_loader({**block, 'classes': ['cat', 'bee', 'ant']}).dataset
+    assert dataset.classes == ('cat', 'bee', 'ant') and dataset[0]['label'] == 0
+    recognizer = build_recognizer({'type': 'ModuleRecognizer', 'mean': [0.5] * 3, 'std': [0.2] * 3, 'input_size': 32,
+                                   'module': 'ra_plugin.recognizers.tiny_nets.TinyVGG'})
+    with pytest.raises(OptionError, match='x: 3 classes, but .* tells 10 apart'):
+        check_classes(dataset, [recognizer], 'x')
+
+
+@pytest.mark.parametrize('kind, changes, message', [
+    ('flat, file', {'labels': '{root}/short.json'},
+     "PairedImageDataset(t).labels: expected a label for each image, got none for '2.png' (7 of 9 images) in "
+     "'{root}/short.json'. Paths in it are relative to '{root}/flat'."),
+    ('flat, file', {'labels': 'folders'}, "PairedImageDataset(t).labels: expected a folder for each class in "
+     "'{root}/flat', got the image '"),  # whichever the disk lists first
+    ('flat, file', {'labels': 'folder'}, "PairedImageDataset(t).labels: no file 'folder'."),
+    ('flat, file', {'labels': '{root}/list.txt'}, 'PairedImageDataset(t).labels: expected a .json or .csv file'),
+    ('flat, file', {'labels': '{root}/empty.json'}, "labels: expected paths and labels in '{root}/empty.json', got"),
+    ('flat, file', {'labels': '{root}/minus.json'}, "(t).labels: expected a label >= 0, got -1 for '0.png'"),
+    ('flat, file', {'classes': ['ant']}, '(t).labels: expected a label from 0 to 0 (1 classes), got 2'),
+    ('list, file', {'classes': ['ant', 'bee']}, "(t).classes: expected the class of 'cat/0.png', got no 'cat'"),
+])
+def test_what_cannot_be_meant_is_one_line_when_the_set_is_built(root, kind, changes, message):
+    for name, content in (('short', {'0.png': 1, '1.png': 0}), ('empty', {}), ('minus', {'0.png': -1})):
+        (root / f'{name}.json').write_text(json.dumps(content))
+    changes = {key: value.format(root=root) if isinstance(value, str) else value for key, value in changes.items()}
+    with pytest.raises(OptionError) as caught:
+        train_loader({**blocks(root)[kind], **changes})
+    assert message.format(root=root) in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_option_file_knows_that_the_set_has_gained_labels(root):
+    recognizer = {'type': 'ModuleRecognizer', 'module': 'x.Y', 'mean': [0.5] * 3, 'std': [0.2] * 3}
+    block = {'name': 't', **blocks(root)['flat, file']}
+    opt = {'name': 'run', 'model_type': 'SRModel', 'is_train': False, 'datasets': {'train': block, 'val': dict(block)},
+           'network_g': {'type': 'SRResNet'}, 'path': {}, 'val': {'recognizers': {'x': recognizer}},
+           'train': {'recog_opt': {'type': 'RecogLoss', 'recognizer': recognizer}}}
+    check_options(opt)
+    for phase, message in (('val', r'val\.recognizers: judging needs labels, and datasets\.val'),
+                           ('train', r'train\.recog_opt: RecogLoss needs labels, and PairedImageDataset gives none')):
+        labels = opt['datasets'][phase].pop('labels')
+        with pytest.raises(OptionError, match=f'{message}.*Give it labels: folders, or labels: FILE'):
+            check_options(opt)
+        opt['datasets'][phase]['labels'] = labels
+    block['labels'] = True
+    with pytest.raises(OptionError, match=r'datasets\.train\.labels: expected text'):
+        check_options(opt)
+
+
+def test_paths_of_lists_are_found_from_any_folder_and_folders_is_no_path(tmp_path):
+    opt = {'train': {'labels': 'labels.csv'}, 'val': {'labels': 'folders'}}
+    resolve_paths(opt, tmp_path)
+    assert opt == {'train': {'labels': str(tmp_path / 'labels.csv')}, 'val': {'labels': 'folders'}}
