@@ -285,7 +285,7 @@ def test_a_bad_image_in_the_middle_is_one_line_that_names_it(place):
 
 
 def test_two_processes_train_and_validate_a_network_with_batch_norm(place):
-    """Rank 0 validates while rank 1 goes on: nothing in that may wait for the other."""
+    """Both validate, each its share, and train on: no forward pass in that may wait for the other."""
     opt = base()
     opt['name'], opt['train']['total_iter'], opt['val']['val_freq'] = 'ddp', 4, 2
     script = place / 'ddp.py'

@@ -62,6 +62,10 @@ class Matches:
         self._images.append((labels, scores, tp, fp))
         self._positives.append(positives)
 
+    def records(self) -> list[tuple[np.ndarray, ...]]:
+        """The arguments that `add` was given for each image."""
+        return [(*image, positives) for image, positives in zip(self._images, self._positives)]
+
     def classes(self) -> Iterator[ClassMatches]:
         """Every class in order."""
         nothing = np.empty((self.num_thresholds, 0), bool)

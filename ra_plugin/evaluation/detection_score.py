@@ -1,5 +1,5 @@
 """Mean average precision, by mmdetection and pycocotools."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -69,6 +69,14 @@ class DetectionScore(TaskScore):
                 _check_masks(detection, truth)
             for part in self._parts:
                 part.add(detection, truth)
+
+    def records(self) -> list[tuple]:
+        return list(zip(*(part.matches.records() for part in self._parts)))
+
+    def add_records(self, records: Iterable[tuple]) -> None:
+        for record in records:
+            for part, matches in zip(self._parts, record):
+                part.matches.add(*matches)
 
     def compute(self) -> dict[str, float]:
         return {name: float(mean_over_classes(values)) for part in self._parts

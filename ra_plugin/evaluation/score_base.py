@@ -49,6 +49,14 @@ class TaskScore:
         """Add a batch: what the recognizer's ``predict`` gave, and the labels."""
         raise NotImplementedError
 
+    def records(self) -> list:
+        """What is known of each image, in order: plain data, which another process may add to a score of its own."""
+        raise NotImplementedError
+
+    def add_records(self, records: Iterable) -> None:
+        """Add images that another score of the same kind has seen."""
+        raise NotImplementedError
+
     def compute(self) -> dict[str, float]:
         """The scores over all images."""
         return {name: float(values[0]) for name, values in self.resampled(np.ones((1, len(self)), int)).items()}

@@ -1,5 +1,5 @@
 """mIoU and its kin, by mmsegmentation."""
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -48,6 +48,12 @@ class SegmentationScore(TaskScore):
         for mask, label in zip(predicted, labels):
             areas = self._mmseg.intersect_and_union(mask, label, self.num_classes, IGNORED)
             self._areas.append(torch.stack(areas).double().numpy())  # float32 cannot add up the pixels of a data set
+
+    def records(self) -> list[np.ndarray]:
+        return self._areas
+
+    def add_records(self, records: Iterable[np.ndarray]) -> None:
+        self._areas.extend(records)
 
     def per_class(self) -> dict[str, dict[str, float]]:
         """mIoU, mAcc -> class -> its share; NaN for a class that has none."""

@@ -1,12 +1,21 @@
-"""Validation of a recognition-aware model: in batches, PSNR and SSIM beside the scores of every recognizer."""
+"""Validation of a recognition-aware model: in batches, PSNR and SSIM beside the scores of every recognizer.
+
+With several processes each takes a share of the batches, and rank 0 adds up: the totals are those of one process,
+to the bit.
+"""
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 
 import torch
+import torch.distributed as dist
 from basicsr.metrics import calculate_metric
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import imwrite, tensor2img
+from torch import nn
+from torch.utils.data import DataLoader
 
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.evaluation.scores import judge
@@ -14,6 +23,8 @@ from ra_plugin.evaluation.task_scores import TaskScore, build_score
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.utils.progress import progress
+
+Metrics = dict[str, float]  # BasicSR's, of one image
 
 
 def recognizable(images: torch.Tensor, dataset_opt: Mapping) -> torch.Tensor:
@@ -52,25 +63,58 @@ class RecogValidationMixin:
 
     def nondist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
         """Score a validation set; results go to ``self.metric_results`` and, with the best so far, to the log."""
-        dataset, val_opt = dataloader.dataset, self.opt['val']
-        metrics = val_opt.get('metrics') or {}
-        training, self.is_train = self.is_train, False  # while it is set, RealESRNet degrades what it is fed
-        try:
-            totals, count, scores = self._score(dataloader, metrics, current_iter, save_img)
-        finally:
-            self.is_train = training
-        self.metric_results = {name: totals[name] / count for name in metrics}
+        values, scores = self._score(dataloader, current_iter, save_img)
+        self._report(values, scores, dataloader.dataset.opt['name'], current_iter, tb_logger)
+
+    def dist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
+        """As `nondist_validation`, with whole batches shared out among the processes; rank 0 has the results."""
+        self._take_buffers_of_rank_0()
+        batches = list(dataloader.batch_sampler)[dist.get_rank()::dist.get_world_size()]
+        share = DataLoader(dataloader.dataset, batch_sampler=batches, num_workers=dataloader.num_workers,
+                           collate_fn=dataloader.collate_fn, pin_memory=dataloader.pin_memory)
+        values, scores = self._score(share, current_iter, save_img)
+        found = list(zip(chain.from_iterable(batches), values, *(score.records() for score in scores.values())))
+        shares = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
+        dist.gather_object(found, shares)
+        if shares is None:
+            return
+        _, values, *records = zip(*sorted(chain.from_iterable(shares), key=itemgetter(0)))  # the data set's order
+        scores = self._new_scores()
+        for score, of_images in zip(scores.values(), records):
+            score.add_records(of_images)
+        self._report(values, scores, dataloader.dataset.opt['name'], current_iter, tb_logger)
+
+    def _take_buffers_of_rank_0(self) -> None:
+        """Give each process the batch norm statistics that are saved; parameters are equal anyway."""
+        for name, network in vars(self).items():
+            if name.startswith('net_') and isinstance(network, nn.Module):
+                for buffer in network.buffers():
+                    dist.broadcast(buffer, 0)
+
+    def _report(self, values: Sequence[Metrics], scores: dict[str, TaskScore], dataset_name: str, current_iter,
+                tb_logger) -> None:
+        totals, metrics = Counter(), self.opt['val'].get('metrics') or {}
+        for of_image in values:
+            totals.update(of_image)
+        self.metric_results = {name: totals[name] / len(values) for name in metrics}
         self.metric_results.update({f'{key}_{name}': value for name, score in scores.items()
                                     for key, value in score.compute().items()})
-        self._keep_best(dataset.opt['name'], metrics, current_iter)
+        self._keep_best(dataset_name, metrics, current_iter)
         if self.metric_results:
-            self._log_validation_metric_values(current_iter, dataset.opt['name'], tb_logger)
+            self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
 
-    def _score(self, dataloader, metrics: dict, current_iter,
-               save_img: bool) -> tuple[Counter, int, dict[str, TaskScore]]:
-        """Sums over the images of every metric, the number of images, and the score of every recognizer."""
-        dataset, bar = dataloader.dataset, self.opt['val'].get('pbar')
-        totals, count, scores = Counter(), 0, self._new_scores()
+    def _score(self, dataloader, current_iter, save_img: bool) -> tuple[list[Metrics], dict[str, TaskScore]]:
+        """BasicSR's metrics of every image, and the score of every recognizer."""
+        training, self.is_train = self.is_train, False  # while it is set, RealESRNet degrades what it is fed
+        try:
+            return self._score_batches(dataloader, current_iter, save_img)
+        finally:
+            self.is_train = training
+
+    def _score_batches(self, dataloader, current_iter, save_img: bool) -> tuple[list[Metrics], dict[str, TaskScore]]:
+        dataset, metrics = dataloader.dataset, self.opt['val'].get('metrics') or {}
+        bar = self.opt['val'].get('pbar') and self.opt['rank'] == 0
+        values, scores = [], self._new_scores()
         for data in progress(dataloader, f'Validation {dataset.opt["name"]}') if bar else dataloader:
             if 'gt' not in data and hasattr(self, 'gt'):
                 del self.gt  # of another data set
@@ -78,21 +122,18 @@ class RecogValidationMixin:
             self.test()
             self._judge(data, dataset.opt, scores)  # before tensor2img, which clamps what it is given, in place
             visuals = self.get_current_visuals()
-            size = len(data['lq_path'])
-            for i in range(size):
+            for i, source in enumerate(data['lq_path']):
                 height, width = data['size'][i] if 'size' in data else visuals['result'].shape[-2:]  # without padding
                 images = {'img': tensor2img([visuals['result'][i, :, :height, :width]])}
                 if 'gt' in visuals:
                     images['img2'] = tensor2img([visuals['gt'][i, :, :height, :width]])
-                for name, options in metrics.items():
-                    totals[name] += calculate_metric(images, options)
+                values.append({name: calculate_metric(images, options) for name, options in metrics.items()})
                 if save_img:
-                    path = self._image_path(dataset, data['lq_path'][i], current_iter)
+                    path = self._image_path(dataset, source, current_iter)
                     imwrite(images['img'], f'{path}.png')
                     if 'result_machine' in visuals:
                         imwrite(tensor2img([visuals['result_machine'][i, :, :height, :width]]), f'{path}_machine.png')
-            count += size
-        return totals, count, scores
+        return values, scores
 
     def _judge(self, data: Mapping, dataset_opt: Mapping, scores: dict[str, TaskScore]) -> None:
         """Add every recognizer's predictions on the batch to its score."""
