@@ -16,11 +16,12 @@ from basicsr.losses.basic_loss import PerceptualLoss
 from basicsr.models import base_model, realesrgan_model, realesrnet_model
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import dist_util, file_client, img_process_util, options
-from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY
 from torch.nn.parallel import DistributedDataParallel
 
 from ra_plugin.checkpoint import load_file
 from ra_plugin.compat import replace
+from ra_plugin.compat.gan_feat_loss import GANFeatLoss
 from ra_plugin.options import suggestion
 from ra_plugin.utils.atomic import atomic_save
 
@@ -30,6 +31,7 @@ def apply() -> None:
     jpeg_quality()
     filter2d_layout()
     perceptual_l2()
+    feature_matching()
     optimizers()
     ema_buffers()
     safe_checkpoints()
@@ -85,6 +87,15 @@ def perceptual_l2() -> None:
             loss = call.arguments['self']
             loss.criterion_type = 'l2'
             loss.criterion = torch.nn.MSELoss()
+
+
+def feature_matching() -> None:
+    """``GANFeatLoss``, which HiFaceGAN's option file asks for, was lost when 1.4.0 split the module of losses.
+
+    Inert where BasicSR has one.
+    """
+    if 'GANFeatLoss' not in LOSS_REGISTRY:
+        LOSS_REGISTRY.register(GANFeatLoss)
 
 
 def optimizers() -> None:
