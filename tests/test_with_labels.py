@@ -10,7 +10,8 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from PIL import Image
 
 import ra_plugin  # noqa: F401  (registers)
-from ra_plugin.engine.loaders import build_train_loader, build_val_loaders, check_classes
+from ra_plugin.engine.batches import TrainingBatches
+from ra_plugin.engine.loaders import build_dataset, build_val_loaders, check_classes
 from ra_plugin.engine.option_file import check_options, resolve_paths
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
@@ -75,7 +76,7 @@ def train_loader(block, workers=0):
     opt = {'datasets': {'train': {
         'name': 't', 'phase': 'train', 'scale': 2, 'batch_size_per_gpu': 3, 'num_worker_per_gpu': workers, **block}},
         'world_size': 1, 'rank': 0, 'num_gpu': 0, 'dist': False, 'manual_seed': 0}
-    return build_train_loader(opt)[0]
+    return TrainingBatches(build_dataset(opt['datasets']['train']), opt).loader
 
 
 def seed():

@@ -27,6 +27,7 @@ _OURS = {
     'val': {'recognizers', 'recognition_metrics'},
     'logger': {'console_level'},
 }
+_SUFFIX = '_basicsr'  # of BasicSR's own classes that other packages have, too; option files leave it out
 _LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
 _GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'project', 'resume_id'}  # may look like numbers
@@ -107,6 +108,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
     if opt.get('is_train'):
         _check_run(opt)
 
+    if opt.get('num_gpu') not in (None, 0, 'auto') and not torch.cuda.is_available():
+        raise OptionError(f"num_gpu: {opt['num_gpu']}, but torch finds no GPU. Write num_gpu: 0, or auto.")
     for where, name in (('name', opt['name']), *((f'datasets.{phase}.name', dataset.get('name'))
                                                  for phase, dataset in opt['datasets'].items())):
         if name is not None and (os.path.isabs(str(name)) or '..' in Path(str(name)).parts):
@@ -190,11 +193,12 @@ def _is_basicsr_key(key: str) -> bool:
 
 
 def _registered(target, name: Any, where: str, kind: str):
-    known = [key for key, _ in target]
-    if not isinstance(name, str) or name not in target:
-        raise OptionError(f"{where}: no {kind} '{name}'.{suggestion(name, known)} "
-                          f"Registered: {', '.join(sorted(known))}")
-    return target.get(name)
+    entries = dict(iter(target))
+    for registered_name in (name, f'{name}{_SUFFIX}') if isinstance(name, str) else ():
+        if registered_name in entries:
+            return entries[registered_name]
+    known = sorted({key.removesuffix(_SUFFIX) for key in entries})
+    raise OptionError(f"{where}: no {kind} '{name}'.{suggestion(name, known)} Registered: {', '.join(known)}")
 
 
 def _check_network(block: Any, where: str) -> None:
@@ -228,7 +232,7 @@ def _check_loss(block: Any, where: str, opt: Mapping) -> None:
 
 def _has_no_labels(dataset: Mapping) -> bool:
     """Whether this is one of BasicSR's own data sets as it is; of a user's own nobody knows before it is built."""
-    cls = registry.DATASET_REGISTRY.get(dataset['type']) if dataset else None
+    cls = _registered(registry.DATASET_REGISTRY, dataset['type'], '', 'data set') if dataset else None
     return cls is not None and cls.__module__.startswith('basicsr.') and not dataset.get('labels')
 
 
