@@ -90,7 +90,7 @@ def test_each_image_has_its_label_and_the_rest_is_as_it_was(root, kind):
     block = blocks(root)[kind]
     loader = train_loader(block)
     plain = train_loader({key: value for key, value in block.items() if key != 'labels'})
-    assert pickle.loads(pickle.dumps(loader.dataset)).num_classes == loader.dataset.num_classes == 3
+    assert pickle.loads(pickle.dumps(loader.dataset)).dataset.num_classes == loader.dataset.dataset.num_classes == 3
     seed()
     ours = list(loader)
     seed()
@@ -124,9 +124,9 @@ def test_classes_are_those_of_the_whole_list_and_are_checked(root):
     (root / 'few.csv').write_text('0.png,cat\nelsewhere.png,bee\nelsewhere2.png,ant\n')
     block = {'type': 'SingleImageDataset', 'dataroot_lq': f'{root}/few', 'io_backend': {'type': 'disk'},
              'labels': f'{root}/few.csv', 'batch_size_per_gpu': 1}
-    dataset = train_loader(block).dataset
+    dataset = train_loader(block).dataset.dataset
     assert dataset.classes == ('ant', 'bee', 'cat') and dataset[0]['label'] == 2
-    dataset = train_loader({**block, 'classes': ['cat', 'bee', 'ant']}).dataset
+    dataset = train_loader({**block, 'classes': ['cat', 'bee', 'ant']}).dataset.dataset
     assert dataset.classes == ('cat', 'bee', 'ant') and dataset[0]['label'] == 0
     recognizer = build_recognizer({'type': 'ModuleRecognizer', 'mean': [0.5] * 3, 'std': [0.2] * 3, 'input_size': 32,
                                    'module': 'ra_plugin.recognizers.tiny_nets.TinyVGG'})
