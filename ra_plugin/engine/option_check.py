@@ -174,7 +174,7 @@ def _problems_of_validation(opt: dict, folder: Path, log: str, iteration: int) -
     problems, count = [], len([phase for phase in opt['datasets'] if phase != 'train'])
     for name in opt['val'].get('metrics') or {}:
         values = [float(value) for value in re.findall(rf'# {re.escape(name)}: (\S+)', log)]
-        if len(values) != count:
+        if not values or len(values) % count:  # a run that resumes where one is due validates again
             problems.append(f'validation gave {len(values)} values of {name} for {count} data sets')
         if not all(map(math.isfinite, values)):
             problems.append(f'{name} is not finite')
