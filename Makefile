@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test setup data clean
+.PHONY: demo test soak setup data clean
 
 demo: data  ## Train plain, recognition-aware and unsupervised networks on CIFAR-10 and compare them.
 	$(BIN)/python tools/demo.py
 
 test: data  ## All tests; one thread, since the networks in them are tiny.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+soak: data  ## Ten times as many kills and damaged inputs as make test, and others in each run; half an hour.
+	RA_PLUGIN_SOAK=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_exact_resume.py tests/test_faults.py \
+		tests/test_fuzz.py tests/test_distributed.py
 
 setup: $(VENV)/ready
 

@@ -230,6 +230,45 @@ def test_a_checkpoint_loads_again(opt, tmp_path):
         torch.testing.assert_close(net.state_dict(), other.state_dict(), rtol=0, atol=0)
 
 
+class Opened:
+    """What a checkpoint must not be able to have made."""
+
+    def __reduce__(self):
+        return open, ('opened', 'w')
+
+
+@pytest.mark.parametrize('kind, message', [
+    ('missing', 'no checkpoint .*net.pth'), ('module', r"holds more than tensors .*torch.save\(model.state_dict"),
+    ('code', 'holds more than tensors'), ('text', 'is damaged, or no file of weights'),
+    ('other', r"net.pth: does not fit BatchNormNet with param_key params \(.*conv.weight"),
+    ('bare', "net.pth: does not fit BatchNormNet with param_key params .it has no 'params'")])
+def test_a_network_that_cannot_be_loaded_is_one_line_and_runs_nothing(opt, tmp_path, monkeypatch, kind, message):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / 'net.pth'
+    weights = BatchNormNet().state_dict()
+    content = {'module': BatchNormNet(), 'code': {'params': Opened()}, 'bare': weights,
+               'other': {'params': {f'other.{key}': value for key, value in weights.items()}}}
+    if kind in content:
+        torch.save(content[kind], path)
+    elif kind == 'text':
+        path.write_text('no weights')
+    model = sr_model(opt)
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        model.load_network(model.net_g, str(path))
+    assert '\n' not in str(error.value)
+    assert not (tmp_path / 'opened').exists()
+
+
+def test_a_network_is_loaded_from_safetensors(opt, tmp_path):
+    from safetensors.torch import save_file
+    weights = BatchNormNet().state_dict()
+    save_file(weights, tmp_path / 'net.safetensors')
+    model = sr_model(opt)
+    model.load_network(model.net_g, str(tmp_path / 'net.safetensors'))
+    for key, value in model.net_g.state_dict().items():
+        assert torch.equal(value, weights[key])
+
+
 class LmdbDataset(torch.utils.data.Dataset):
     """Opens its file client with the first sample, as BasicSR's datasets do."""
 

@@ -150,7 +150,8 @@ def safe_checkpoints() -> None:
 
         @staticmethod
         def load(path, map_location=None):
-            return load_file(Path(path), 'path.pretrain_network')
+            content = load_file(Path(path), 'path.pretrain_network')
+            return {'params': content} if str(path).endswith('.safetensors') else content  # which has no parts
 
         def __getattr__(self, name):
             return getattr(torch, name)
@@ -162,7 +163,7 @@ def safe_checkpoints() -> None:
         try:
             return original(self, net, load_path, strict, param_key)
         except (RuntimeError, KeyError, TypeError) as error:  # other keys or shapes, no such param_key, no weights
-            reason = ' '.join(str(error).split())[:300]
+            reason = f'it has no {error}' if isinstance(error, KeyError) else ' '.join(str(error).split())[:300]
             raise ValueError(f'{load_path}: does not fit {type(self.get_bare_model(net)).__name__} with param_key '
                              f'{param_key} ({reason}).') from error
 

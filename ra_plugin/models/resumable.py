@@ -68,6 +68,7 @@ class ResumableMixin:
         A state of stock BasicSR, or of another number of processes, has no random streams for this one: they stay.
         """
         super().resume_training(resume_state)
+        self._load_networks()
         own = resume_state.get(_KEY) or {}
         if own.get('best_metric_results'):
             self.best_metric_results = own['best_metric_results']
@@ -76,6 +77,14 @@ class ResumableMixin:
             self._set_own_state(processes[self.opt['rank']])
 
     # ------------------------------------------------------- what BasicSR leaves out
+    def _load_networks(self) -> None:
+        """Every network, from the file that resuming has set: HiFaceGANModel never loads its discriminator."""
+        paths = self.opt['path']
+        for name in (key.removeprefix('network_') for key in self.opt if key.startswith('network_')):
+            net, path = getattr(self, f'net_{name}', None), paths.get(f'pretrain_network_{name}')
+            if net is not None and path and f'network_{name}' not in (paths.get('ignore_resume_networks') or ()):
+                self.load_network(net, path, paths.get(f'strict_load_{name}', True), 'params')
+
     def _own_state(self) -> dict[str, Any]:
         return {
             'random': random_streams(),
