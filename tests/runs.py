@@ -62,23 +62,27 @@ def options(root: Path, **train) -> dict:
     }
 
 
-def start(root: Path, opt: dict, *flags: str, before: Callable[[], None] = lambda: None) -> int:
-    """Fork a process that trains, and return its id; its output goes to ``root/output``.
+def start(root: Path, opt: dict, *flags: str, before: Callable[[], None] = lambda: None,
+          said: str = 'output') -> int:
+    """Fork a process that trains, and return its id.
 
     Args:
         root: Where its experiments are.
         opt: The option file.
         flags: Of the command line.
         before: Called in the child first, to prepare a fault.
+        said: File in root for its output.
     """
     file = root / 'run.yml'
-    file.write_text(yaml.safe_dump(opt, sort_keys=False))
+    text = yaml.safe_dump(opt, sort_keys=False)
+    if not file.exists() or file.read_text() != text:  # another process of the run may be reading it
+        file.write_text(text)
     child = os.fork()
     if child:
         return child
     status = 70
     try:
-        with open(root / 'output', 'w') as output:
+        with open(root / said, 'w') as output:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
             sys.stdout, sys.stderr = os.fdopen(1, 'w'), os.fdopen(2, 'w')

@@ -1,8 +1,10 @@
 """A run that is killed and resumed ends as one that never was, bit for bit: networks, optimizers, EMA, T, logs."""
+import functools
 import os
 import random
 import shutil
 import signal
+import socket
 import time
 
 import pytest
@@ -10,6 +12,8 @@ import runs
 import torch
 from conftest import SOAK
 
+from ra_plugin.models.recog_aware_model import RecogAwareMixin
+from ra_plugin.models.recog_validation import RecogValidationMixin
 from ra_plugin.utils import atomic
 
 
@@ -117,21 +121,21 @@ def test_killed_at_any_time_with_any_number_of_workers(workers, whole, tmp_path,
     count('kills at any time', kills)
 
 
+def interrupt_in_step(number, kind):
+    step = RecogAwareMixin.optimize_parameters
+
+    def interrupted(self, current_iter):
+        if current_iter == number:
+            os.kill(os.getpid(), kind)
+        step(self, current_iter)
+
+    RecogAwareMixin.optimize_parameters = interrupted
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_the_run_and_says_how_to_go_on(number, whole, tmp_path):
     opt = runs.options(tmp_path)
-
-    def in_the_fifth_step():
-        from ra_plugin.models.recog_aware_model import RecogAwareMixin
-        step = RecogAwareMixin.optimize_parameters
-
-        def interrupted(self, current_iter):
-            if current_iter == 5:
-                os.kill(os.getpid(), number)
-            step(self, current_iter)
-        RecogAwareMixin.optimize_parameters = interrupted
-
-    assert runs.train(tmp_path, opt, before=in_the_fifth_step) == 0
+    assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(5, number)) == 0
     said = runs.output(tmp_path)
     assert f'Stopped by {signal.Signals(number).name} at iteration 5 of 9' in said and '--auto_resume' in said
     assert (runs.folder(tmp_path) / 'training_states' / '5.state').is_file()
@@ -141,7 +145,6 @@ def test_a_signal_saves_the_run_and_says_how_to_go_on(number, whole, tmp_path):
 
 def test_a_signal_during_validation_ends_it_and_it_is_made_up_for(whole, tmp_path):
     def in_validation():
-        from ra_plugin.models.recog_validation import RecogValidationMixin
         judge = RecogValidationMixin._judge
 
         def interrupted(self, *args):
@@ -190,3 +193,36 @@ def test_when_all_states_are_damaged_nothing_is_overwritten(tmp_path):
     assert runs.train(tmp_path, opt, '--auto_resume') == 2
     assert 'no training state to resume from is whole' in runs.output(tmp_path)
     assert sorted(path.name for path in runs.folder(tmp_path).rglob('*')) == before
+
+
+def train_two(root, opt, *flags, before=lambda rank: None):
+    """The same run in two processes, over gloo."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+
+    def as_rank(rank):
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1',
+                          MASTER_PORT=str(port))
+        before(rank)
+
+    children = [runs.start(root, opt, '--launcher', 'pytorch', *flags, before=functools.partial(as_rank, rank),
+                           said=f'output{rank or ""}')
+                for rank in range(2)]
+    return [runs.finish(child) for child in children]
+
+
+def test_two_processes_stop_together_and_resume_exactly(tmp_path):
+    (tmp_path / 'whole').mkdir()
+    (tmp_path / 'stopped').mkdir()
+    opt = runs.options(tmp_path / 'whole')
+    assert train_two(tmp_path / 'whole', opt) == [0, 0], runs.output(tmp_path / 'whole')
+
+    def in_the_fifth_step_of_the_second(rank):
+        if rank:
+            interrupt_in_step(5, signal.SIGTERM)
+
+    assert train_two(tmp_path / 'stopped', opt, before=in_the_fifth_step_of_the_second) == [0, 0]
+    assert (runs.folder(tmp_path / 'stopped') / 'training_states' / '5.state').is_file()
+    assert train_two(tmp_path / 'stopped', opt, '--auto_resume') == [0, 0], runs.output(tmp_path / 'stopped')
+    assert_ended_as(tmp_path / 'stopped', tmp_path / 'whole')

@@ -1,4 +1,4 @@
-"""Every model class goes on from a saved state as if it had not been stopped: networks, pools, labels, random streams."""
+"""Every model class goes on from a saved state as if it had not been stopped: networks, pools, labels, streams."""
 import copy
 import random
 
