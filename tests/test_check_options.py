@@ -12,7 +12,7 @@ import cv2
 import pytest
 import torch
 import yaml
-from basicsr.archs import vgg_arch
+from basicsr.archs import build_network, vgg_arch
 from basicsr.data import build_dataset
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -87,6 +87,7 @@ def test_program(tmp_path):
     assert done.returncode == 1
     table = (tmp_path / 'table.md').read_text()
     assert 'on four files, with BasicSR 1.' in table and '| sub/plain.yml | SRModel | EDSR | pass |' in table
+    assert '| video.yml | VideoRecurrentModel | BasicVSR | not an image model |' in table
     assert sorted(path.name for path in tmp_path.iterdir()) == ['files', 'table.md']  # it leaves nothing else
 
 
@@ -125,6 +126,15 @@ def test_a_video_model_that_is_not_refused_is_a_failure(tmp_path, monkeypatch):
         option_check.FAIL, 'it restores no single images, and was not refused')
 
 
+TINY = {'num_feat': 2, 'num_block': 1}
+
+
+def save_weights(run, iteration, weights, buffer=0):
+    network = build_network({**PLAIN['network_g'], **TINY})
+    values = {name: torch.full_like(value, weights) for name, value in network.named_parameters()}
+    torch.save({'params': {**values, 'buffer': torch.tensor(buffer)}}, run / f'models/net_g_{iteration}.pth')
+
+
 LOG = """
 [plain][epoch:  0, iter:       1, lr:(1.000e-03,)] [eta: 0:00:00, time (data): 0.1 (0.0)] l_pix: 2e-01 l_recog: 3e-04
 [plain][epoch:  0, iter:       2, lr:(1.000e-03,)] [eta: 0:00:00, time (data): 0.1 (0.0)] l_pix: 2e-01 l_recog: 3e-04
@@ -146,10 +156,8 @@ Validation c
     (LOG.partition('Validation c')[0], lambda run: None, 'validation gave 1 values of psnr for 2 data sets'),
     (LOG, lambda run: (run / 'models/net_g_1.pth').unlink(), 'net_g_1.pth was not saved'),
     (LOG, lambda run: (run / 'training_states/2.state').unlink(), '2.state was not saved'),
-    (LOG, lambda run: torch.save({'params': {'w': torch.ones(2)}}, run / 'models/net_g_2.pth'),
-     'the weights did not change'),
-    (LOG, lambda run: torch.save({'params': {'w': torch.full((2,), torch.nan)}}, run / 'models/net_g_2.pth'),
-     'the weights are not finite'),
+    (LOG, lambda run: save_weights(run, 2, weights=1, buffer=2), 'the weights did not change'),
+    (LOG, lambda run: save_weights(run, 2, weights=torch.nan), 'the weights are not finite'),
     (LOG, lambda run: (run / 'visualization/0/0_2.png').unlink(), 'validation saved no image'),
 ])
 def test_faults_of_a_run_are_named(log, change, problem, tmp_path):
@@ -157,12 +165,12 @@ def test_faults_of_a_run_are_named(log, change, problem, tmp_path):
     for folder in ('models', 'training_states', 'visualization/0'):
         (run / folder).mkdir(parents=True)
     for i in (1, 2):
-        torch.save({'params': {'w': torch.full((2,), float(i))}}, run / f'models/net_g_{i}.pth')
+        save_weights(run, i, weights=i)
         (run / f'training_states/{i}.state').touch()
     for file in ('models/net_g_latest.pth', 'visualization/0/0_2.png'):
         (run / file).touch()
     change(run)
-    assert option_check._problems(PLAIN, tmp_path, log, [1, 2]) == ([problem] if problem else [])
+    assert option_check._problems(changed(network_g=TINY), tmp_path, log, [1, 2]) == ([problem] if problem else [])
 
 
 def test_tiny_options_make_the_data_that_a_file_asks_for(tmp_path):
