@@ -1,9 +1,7 @@
 """tools/check_options.py: what it calls a pass, a failure and no image model; every check has to be able to fail."""
 import inspect
-import os
 import re
 import runpy
-import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -68,33 +66,41 @@ FILES = {
 }
 
 
-def test_program(tmp_path):
+@pytest.fixture
+def program(monkeypatch, capsys):
+    """``program(*arguments)`` runs the tool in this process; returns its exit status, its output and its errors."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['check_options.py', *map(str, arguments)])
+        return runpy.run_path(str(ROOT / 'tools' / 'check_options.py'))['main'](), *capsys.readouterr()
+
+    return run
+
+
+def test_program(program, tmp_path, monkeypatch):
     for name, opt in FILES.items():
         file = tmp_path / 'files' / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(yaml.safe_dump(opt))
-    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-    command = [sys.executable, ROOT / 'tools' / 'check_options.py', tmp_path / 'files', '--workers', '2', '--source',
-               'four files', '--out', tmp_path / 'table.md']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=env)
-    lines = dict(line.split(': ', 1) for line in done.stdout.splitlines() if ': ' in line)
-    assert list(lines) == sorted(FILES), done.stdout + done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    status, output, _ = program('files', '--workers', 2, '--source', 'four files', '--out', 'table.md')
+    lines = dict(line.split(': ', 1) for line in output.splitlines() if ': ' in line)
+    assert list(lines) == sorted(FILES)
     assert re.fullmatch(r'pass  \(\d+\.\d s\)', lines['sub/plain.yml'])
     assert lines['gan.yml'].startswith('pass trained and resumed; it has no val block')
     assert lines['broken.yml'].startswith("fail network_g.type: no architecture 'EDSRs'. Did you mean 'EDSR'?")
     assert lines['video.yml'].startswith('not an image model model_type: VideoRecurrentModel cannot host')
-    assert '2 of 3 image option files pass; 1 more are for no image model' in done.stdout
-    assert done.returncode == 1
+    assert '2 of 3 image option files pass; 1 more are for no image model' in output
+    assert status == 1
     table = (tmp_path / 'table.md').read_text()
     assert 'on four files, with BasicSR 1.' in table and '| sub/plain.yml | SRModel | EDSR | pass |' in table
     assert '| video.yml | VideoRecurrentModel | BasicVSR | not an image model |' in table
     assert sorted(path.name for path in tmp_path.iterdir()) == ['files', 'table.md']  # it leaves nothing else
 
 
-def test_a_folder_without_files_is_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, 'argv', ['check_options.py', str(tmp_path / 'none')])
-    assert runpy.run_path(str(ROOT / 'tools' / 'check_options.py'))['main']() == 2
-    assert capsys.readouterr().err == f'check_options.py: {tmp_path}/none: no *.yml below it.\n'
+def test_a_folder_without_files_is_one_line(program, tmp_path):
+    assert program(tmp_path / 'none') == (2, '', f'check_options.py: {tmp_path}/none: no *.yml below it.\n')
 
 
 def test_a_process_that_dies_or_hangs_is_a_failure(tmp_path, monkeypatch):
