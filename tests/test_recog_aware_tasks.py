@@ -426,10 +426,10 @@ def test_crops_that_a_recognizer_would_enlarge_are_one_warning(tmp_path, caplog,
     if in_ensemble:
         block = {'type': 'EnsembleRecognizer', 'recognizers': [block, {**block, 'resize': None}]}
     model = build(options(tmp_path, recog_opt=unsupervised(block) if in_ensemble else supervised(block)))
-    loaders = [SimpleNamespace(dataset=SimpleNamespace(opt={'name': 't', 'phase': 'train', **crop})),
-               SimpleNamespace(dataset=SimpleNamespace(opt={'name': 'v', 'phase': 'val', 'crop_size': 32}))]
+    datasets = [SimpleNamespace(opt={'name': 't', 'phase': 'train', **crop}),
+                SimpleNamespace(opt={'name': 'v', 'phase': 'val', 'crop_size': 32})]
     with caplog.at_level(logging.INFO, 'test'):
-        _check_recognizers(model, loaders, logging.getLogger('test'))
+        _check_recognizers(model, datasets, logging.getLogger('test'))
     assert len(caplog.records) == (enlarged is not None)
     if enlarged:
         record, = caplog.records

@@ -42,9 +42,9 @@ def train_pipeline(root: Path) -> None:
     """
     opt, args = parse_options(root, is_train=True)
     torch.backends.cudnn.benchmark = True
-    resume_state = basicsr_train.load_resume_state(opt)
     with RunLog(opt, 'train') as log:
         logger = log.logger
+        resume_state = basicsr_train.load_resume_state(opt)
         batches = TrainingBatches(build_dataset(opt['datasets']['train']), opt)
         val_loaders = build_val_loaders(opt)
         model = build_model(opt)
