@@ -13,6 +13,7 @@ from torch import nn
 
 from ra_plugin.utils.optional import require
 
+OWN_KEY = 'ra_plugin'  # in a training state: what a run of ours keeps there, beside what BasicSR reads
 # Where programs keep the weights within a checkpoint: BasicSR, timm, Lightning and OpenMMLab, plain training scripts.
 _WEIGHT_KEYS = ('params_ema', 'params', 'state_dict_ema', 'state_dict', 'model_state_dict', 'model', 'net')
 _WRAPPER_PREFIXES = ('module.', '_orig_mod.')  # of DataParallel and torch.compile

@@ -184,6 +184,47 @@ def test_a_damaged_file_is_noticed_and_the_one_before_is_taken(file, damage, who
     runs.assert_same(runs.result(tmp_path), runs.result(whole))
 
 
+def test_without_a_seed_the_run_keeps_the_one_that_it_drew(tmp_path):
+    opt = runs.options(tmp_path, total_iter=6)
+    del opt['manual_seed']
+    assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(3, signal.SIGTERM)) == 0
+    assert runs.train(tmp_path, opt, '--auto_resume') == 0, runs.output(tmp_path)
+    seed = runs.result(tmp_path, 6)['state.ra_plugin.manual_seed']
+    other = tmp_path / 'other'
+    other.mkdir()
+    assert runs.train(other, {**opt, 'manual_seed': seed}) == 0
+    runs.assert_same(runs.result(tmp_path), runs.result(other))
+
+
+def test_a_network_that_the_class_has_no_use_for_does_not_keep_a_run_from_resuming(whole, tmp_path):
+    opt = {**runs.options(tmp_path), 'network_d': {'type': 'SRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 1}}
+    assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(3, signal.SIGTERM)) == 0
+    assert runs.train(tmp_path, opt, '--auto_resume') == 0, runs.output(tmp_path)
+    runs.assert_same(runs.result(tmp_path), runs.result(whole))
+
+
+class Opens:
+    """What reading a state must not do."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, 'w')
+
+
+def test_a_state_that_holds_code_is_refused_in_one_line(tmp_path):
+    opt = runs.options(tmp_path)
+    opt['path'] = {'resume_state': str(tmp_path / '3.state')}
+    torch.save({'iter': 3, 'x': Opens(str(tmp_path / 'opened'))}, tmp_path / '3.state')
+    assert runs.train(tmp_path, opt) == 2
+    assert 'holds more than tensors' in runs.output(tmp_path).strip().splitlines()[-1]
+    torch.save({'iter': 3}, tmp_path / '3.state')
+    assert runs.train(tmp_path, opt) == 2
+    assert 'is no training state' in runs.output(tmp_path).strip().splitlines()[-1]
+    assert not (tmp_path / 'opened').exists()
+
+
 def test_when_all_states_are_damaged_nothing_is_overwritten(tmp_path):
     opt = runs.options(tmp_path, total_iter=4)
     assert runs.train(tmp_path, opt) == 0

@@ -5,11 +5,13 @@ import signal
 import numpy as np
 import pytest
 import runs
+import test_recog_aware_hosts as hosts
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from PIL import Image
 
-from ra_plugin.models.recog_aware_model import RecogAwareMixin
+from ra_plugin.models.builder import run_ready
+from ra_plugin.models.recog_aware_model import RecogAwareMixin, recog_aware
 
 
 @pytest.fixture(scope='module')
@@ -85,6 +87,35 @@ def test_a_bad_image_is_named_and_the_run_saved(workers, tmp_path):
     saved = {int(file.stem) for file in (runs.folder(tmp_path) / 'training_states').iterdir()}
     iterations, _ = runs.logged(tmp_path)
     assert saved == {max(map(int, iterations))} if iterations else not saved
+
+
+def mislabel(iteration):
+    """A label that no recognizer has, once."""
+
+    def install():
+        feed = RecogAwareMixin.feed_data
+        calls = iter(range(1, 1000))
+
+        def feed_data(self, data):
+            if self.is_train and next(calls) == iteration:
+                data = {**data, 'label': data['label'] + 100}
+            feed(self, data)
+        RecogAwareMixin.feed_data = feed_data
+    return install
+
+
+@pytest.mark.parametrize('accum_iter, batch', [(1, 6), (2, 12)])
+def test_a_label_that_cannot_be_ends_the_run_where_it_can_be_resumed_exactly(accum_iter, batch, tmp_path):
+    """Nothing of the step that failed is left, neither in the schedule nor in batch norm nor in the random streams."""
+    for name in ('whole', 'stopped'):
+        (tmp_path / name).mkdir()
+    opt = runs.options(tmp_path / 'whole', accum_iter=accum_iter)
+    assert runs.train(tmp_path / 'whole', opt) == 0, runs.output(tmp_path / 'whole')
+    assert runs.train(tmp_path / 'stopped', opt, before=mislabel(batch)) == 2
+    assert 'expected labels in 0..9' in runs.output(tmp_path / 'stopped')
+    assert (runs.folder(tmp_path / 'stopped') / 'training_states' / '5.state').is_file()
+    assert runs.train(tmp_path / 'stopped', opt, '--auto_resume') == 0
+    runs.assert_same(runs.result(tmp_path / 'stopped', 8), runs.result(tmp_path / 'whole', 8))
 
 
 @pytest.mark.parametrize('workers', [0, 2])
@@ -212,8 +243,21 @@ def test_nan_again_and_again_ends_the_run_with_the_last_good_networks(tmp_path):
     said = runs.output(tmp_path).strip().splitlines()[-1]
     assert 'iteration 6' in said and 'number 3 in a row' in said and 'train.max_bad_steps' in said
     networks = [{name.replace(f'_{i}.pth', ''): value for name, value in runs.result(tmp_path, i).items()
-                 if name.startswith('net_')} for i in (3, 5)]
+                 if name.startswith('net_')} for i in (3, 6)]
     runs.assert_same(*networks)
+
+
+def test_a_gan_whose_generator_meets_nan_leaves_its_discriminator_alone():
+    name = 'SRGANModel'
+    model = run_ready(recog_aware(hosts.host_class(hosts.HOSTS[name][0])))(hosts.options(name, recog_opt=hosts.RECOG))
+    before = {key: value.clone() for net in (model.net_g, model.net_d) for key, value in net.state_dict().items()}
+    batch, = hosts.batches(1, name)
+    batch['lq'][0, 0, 0, 0] = float('nan')
+    model.update_learning_rate(1)
+    model.feed_data(batch)
+    model.optimize_parameters(1)
+    after = {key: value for net in (model.net_g, model.net_d) for key, value in net.state_dict().items()}
+    runs.assert_same(before, after)
 
 
 def test_bad_steps_with_good_ones_between_go_on(tmp_path):

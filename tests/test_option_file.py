@@ -105,6 +105,18 @@ def test_a_right_file_passes():
     ('val.metrics.psnr.type', 'calculate_psrn', r"no metric 'calculate_psrn'\. Did you mean 'calculate_psnr'\?"),
     ('val.recognizers.vgg.type', 'Timm', r"val\.recognizers\.vgg\.type: no recognizer 'Timm'"),
     ('train.log_grad_ratio', 'yes', r'train\.log_grad_ratio: expected true or false'),
+    ('name', '.', "name: expected the name of a folder below experiments or results, got '.'"),
+    ('name', '../other', 'name: expected the name of a folder'),
+    ('datasets.val.name', '/etc', 'datasets.val.name: expected the name of a folder'),
+    ('logger.print_freq', 0, 'logger.print_freq: expected a whole number >= 1, got 0'),
+    ('val.val_freq', 0.5, 'val.val_freq: expected a whole number >= 1, got 0.5'),
+    ('train.optim_g.type', 'LBFGS', "train.optim_g.type: no optimizer 'LBFGS'"),
+    ('train.optim_g.lr', None, "train.optim_g: 'lr' is missing"),
+    ('train.scheduler.type', 'MultiStep', "no schedule 'MultiStep'. Did you mean 'MultiStepLR'?"),
+    ('train.warmup_iter', 'no', 'train.warmup_iter: expected a number'),
+    ('model_type', ['SRModel'], r"model_type: no model '\['SRModel'\]'"),
+    ('datasets.val', 'folder', 'datasets.val: expected a block'),
+    ('val.metrics', ['psnr'], 'val.metrics: expected'),
 ])
 def test_a_wrong_value_is_named(path, value, message):
     with pytest.raises(OptionError, match=message):

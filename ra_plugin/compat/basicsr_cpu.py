@@ -10,6 +10,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import check_resume, dist_util, get_root_logger
 from torch.nn.parallel import DistributedDataParallel
 
+from ra_plugin.checkpoint import OWN_KEY, load_file
 from ra_plugin.compat import replace
 from ra_plugin.utils.atomic import is_intact
 
@@ -54,12 +55,17 @@ def load_resume_state(opt: dict) -> dict | None:
     else:
         states = [Path(opt['path']['resume_state'])] if opt['path'].get('resume_state') else []
     for path in states:
-        damaged = _damaged_file(path, opt)
+        state = _read_state(path)
+        damaged = path if state is None else _damaged_network(state, opt)
         if damaged is None:
             opt['path']['resume_state'] = str(path)
-            with torch.serialization.safe_globals([Counter]):
-                state = torch.load(path, map_location='cpu', weights_only=True)
+            names = _networks(state, opt)
+            others = {key: value for key, value in opt['path'].items()
+                      if key.startswith('pretrain_network_') and key.removeprefix('pretrain_network_') not in names}
             check_resume(opt, state['iter'])
+            for name in (key.removeprefix('network_') for key in opt if key.startswith('network_')):
+                if name not in names:  # the run never saves it, so it is what it was at the start
+                    opt['path'][f'pretrain_network_{name}'] = others.get(f'pretrain_network_{name}')
             return state
         get_root_logger().warning(f'{damaged}: missing or damaged, so {path.name} cannot be resumed from.')
     if states:
@@ -68,12 +74,28 @@ def load_resume_state(opt: dict) -> dict | None:
     return None
 
 
-def _damaged_file(state: Path, opt: dict) -> Path | None:
-    """The first of a state's own file and the networks of its iteration that is missing or damaged."""
+def _read_state(path: Path) -> dict | None:
+    """A training state, or None where the file is damaged; raises ValueError where it is something else."""
+    if not is_intact(path):
+        return None
+    with torch.serialization.safe_globals([Counter]):
+        state = load_file(path, 'path.resume_state')
+    if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
+        raise ValueError(f'path.resume_state: {path} is no training state. Those end in .state.')
+    return state
+
+
+def _networks(state: dict, opt: dict) -> list[str]:
+    """The networks that were saved with a state, as far as they are to be resumed: ``['g', 'd']``."""
     kept = opt['path'].get('ignore_resume_networks') or ()
-    names = [key.removeprefix('network_') for key in opt if key.startswith('network_') and key not in kept]
-    models = Path(opt['path']['models'])
-    files = [state, *(models / f'net_{name}_{state.stem}.pth' for name in names)]
+    saved = (state.get(OWN_KEY) or {}).get('networks')
+    names = [key.removeprefix('network_') for key in opt if key.startswith('network_')] if saved is None else saved
+    return [name for name in names if f'network_{name}' not in kept]
+
+
+def _damaged_network(state: dict, opt: dict) -> Path | None:
+    """The first of the networks of a state whose file is missing or damaged."""
+    files = (Path(opt['path']['models']) / f'net_{name}_{state["iter"]}.pth' for name in _networks(state, opt))
     return next((file for file in files if not is_intact(file)), None)
 
 

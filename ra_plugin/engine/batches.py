@@ -18,8 +18,8 @@ import torch
 from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ra_plugin.models.resumable import random_streams, set_random_streams
 from ra_plugin.options import OptionError, check_type
+from ra_plugin.utils.random_streams import random_streams, set_random_streams
 
 _DEAD_WORKER = re.compile(r'DataLoader worker \(pid')
 _MOST_DEATHS = 3  # of workers, without a batch in between
@@ -80,7 +80,8 @@ class PlacedItems(Dataset):
         path = paths[index] if paths is not None and index < len(paths) else f'image {index} of {self.where}'
         if isinstance(path, Mapping):  # BasicSR's pairs
             path = ' or '.join(str(value) for key, value in path.items() if key.endswith('path'))
-        if isinstance(error, (ValueError, OSError)) and str(path) in text:
+        path = ' '.join(str(path).split())
+        if isinstance(error, (ValueError, OSError)) and path in text:
             return text
         return f'{path}: cannot be read ({type(error).__name__}: {text}).'
 
@@ -135,6 +136,9 @@ class TrainingBatches:
                     yield batch
                     number, deaths = number + 1, 0
             except RuntimeError as error:
+                if 'stack expects each tensor to be equal size' in str(error):
+                    raise ValueError('datasets.train: images of different sizes cannot share a batch. Crop them '
+                                     '(crop_size, gt_size), or set batch_size_per_gpu: 1.') from error
                 if not _DEAD_WORKER.search(str(error)):
                     raise
                 deaths += 1

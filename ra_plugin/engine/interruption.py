@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run between two steps, so that it can be saved; asked twice, it ends at once."""
+"""Ctrl-C, SIGTERM or a lost terminal end a run between two steps, when it can be saved; asked twice, at once."""
 import contextlib
 import signal
 import threading
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import torch
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):  # no error of what it interrupts, which handles Exception
     """The run is to end now; nothing is under way that must be finished first."""
 
 
@@ -27,7 +27,8 @@ class Interruption:
 
     def __enter__(self) -> 'Interruption':
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS
+                              if signal.getsignal(number) != signal.SIG_IGN}  # as nohup has it
         return self
 
     def __exit__(self, *error) -> None:

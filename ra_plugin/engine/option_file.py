@@ -30,6 +30,7 @@ _OURS = {
 _SUFFIX = '_basicsr'  # of BasicSR's own classes that other packages have, too; option files leave it out
 _LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
 _GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
+_SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # that BasicSR has
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'project', 'resume_id'}  # may look like numbers
 _PATH_KEYS = ('dataroot_', 'meta_info', 'annotation_file', 'checkpoint', 'config', 'pretrain_network_', 'resume_state',
               'classes', 'labels')
@@ -58,18 +59,32 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
         raise OptionError(f'option file: the key {error} is missing.') from None
     except (TypeError, AttributeError) as error:  # a list, a bare word or nothing where a block of keys belongs
         raise OptionError(f"option file: expected blocks of keys, as in BasicSR's option files ({error}).") from error
+    opt['manual_seed'] = _seed_of_all(opt['manual_seed'])
     set_random_seed(opt['manual_seed'] + opt['rank'])  # BasicSR seeds before --force_yml can change the seed
     opt['root_path'] = str(root)
     resolve_paths(opt, Path(root))
     # a user's own recognizers, losses, architectures register themselves
     check_type(opt.get('custom_imports'), Sequence[str] | None, 'custom_imports')
-    sys.path.append(os.getcwd())  # a colleague's module beside the option file's data is found without PYTHONPATH
+    if opt.get('custom_imports') or any(where.endswith('.module') for where, _ in _leaves(opt)):
+        sys.path.append(os.getcwd())  # a colleague's module beside the option file's data is found without PYTHONPATH
     for module in opt.get('custom_imports') or ():
         importlib.import_module(module)
+    if isinstance(opt.get('logger'), dict):
+        opt['logger'].setdefault('use_tb_logger', False)
     check_options(opt)
     if opt['model_type'] != 'RecogAwareModel' and _is_recognition_aware(opt):
         opt['base_model_type'], opt['model_type'] = opt['model_type'], 'RecogAwareModel'
     return opt, args
+
+
+def _seed_of_all(seed: int) -> int:
+    """The seed of the first process: without manual_seed BasicSR draws one in each, and they would share no order."""
+    if not torch.distributed.is_initialized():
+        return seed
+    device = 'cuda' if torch.distributed.get_backend() == 'nccl' else 'cpu'
+    shared = torch.tensor(seed, device=device)
+    torch.distributed.broadcast(shared, 0)
+    return int(shared)
 
 
 def check_options(opt: Mapping[str, Any]) -> None:
@@ -112,7 +127,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
         raise OptionError(f"num_gpu: {opt['num_gpu']}, but torch finds no GPU. Write num_gpu: 0, or auto.")
     for where, name in (('name', opt['name']), *((f'datasets.{phase}.name', dataset.get('name'))
                                                  for phase, dataset in opt['datasets'].items())):
-        if name is not None and (os.path.isabs(str(name)) or '..' in Path(str(name)).parts):
+        parts = Path(str(name)).parts
+        if name is not None and (os.path.isabs(str(name)) or '..' in parts or not parts):
             raise OptionError(f'{where}: expected the name of a folder below experiments or results, got {name!r}.')
     model_type = opt.get('base_model_type') or opt.get('model_type')
     model = _registered(registry.MODEL_REGISTRY, model_type, 'model_type', 'model')
@@ -170,13 +186,26 @@ def _check_run(opt: Mapping) -> None:
             if key not in block:
                 raise OptionError(f"{place}: '{key}' is missing.")
             check_type(block[key], kind, f'{place}.{key}')
-    known = [name for name, cls in vars(torch.optim).items() if isinstance(cls, type)]
+            if key.endswith('_freq') and (block[key] < 1 or block[key] != int(block[key])):
+                raise OptionError(f'{place}.{key}: expected a whole number >= 1, got {block[key]}.')
+    if opt['train'].get('warmup_iter') is None:
+        opt['train']['warmup_iter'] = -1
+    check_type(opt['train']['warmup_iter'], float, 'train.warmup_iter')
+    kind = opt['train']['scheduler'].get('type')
+    if kind not in _SCHEDULERS:
+        raise OptionError(f"train.scheduler.type: no schedule '{kind}'.{suggestion(kind, _SCHEDULERS)} "
+                          f"Known: {', '.join(_SCHEDULERS)}")
+    known = [name for name, cls in vars(torch.optim).items()
+             if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)
+             and name not in ('Optimizer', 'LBFGS')]  # which needs a closure, and no model gives one
     for key in ('optim_g', 'optim_t', 'optim_d'):
         optimizer = opt['train'].get(key)
         check_type(optimizer, Mapping | None, f'train.{key}')
         if optimizer and optimizer.get('type') not in known:
             raise OptionError(f"train.{key}.type: no optimizer '{optimizer.get('type')}'."
                               f"{suggestion(optimizer.get('type'), known)}")
+        if optimizer and 'lr' not in optimizer:
+            raise OptionError(f"train.{key}: 'lr' is missing.")
     mode = train_data.get('prefetch_mode')
     if mode not in (None, 'cpu') and not (mode == 'cuda' and train_data.get('pin_memory')):
         raise OptionError(f"datasets.train.prefetch_mode: expected ~, 'cpu', or 'cuda' with pin_memory: true; "

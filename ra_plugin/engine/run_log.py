@@ -25,7 +25,10 @@ class _Console(logging.StreamHandler):
     """Standard error, with lines above the progress bar instead of through it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=self.stream)
+        try:
+            tqdm.write(self.format(record), file=self.stream)
+        except Exception:  # a terminal that is gone is no reason to end a run
+            self.handleError(record)
 
 
 class RunLog:
@@ -59,7 +62,7 @@ class RunLog:
         self.logger.removeHandler(self.buffer)
         self.console.setLevel(str((self.opt.get('logger') or {}).get('console_level', 'info')).upper())
         path = os.path.join(self.opt['path']['log'], f'{self.phase}_{self.opt["name"]}_{get_time_str()}.log')
-        self.file = logging.FileHandler(path, encoding='utf-8')
+        self.file = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
         self.file.setFormatter(_Formatter())
         self.logger.addHandler(self.file)
         for record in self.buffer.buffer:

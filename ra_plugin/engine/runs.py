@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 from basicsr import train as basicsr_train
-from basicsr.utils import get_time_str, make_exp_dirs
+from basicsr.utils import get_time_str, make_exp_dirs, set_random_seed
 from basicsr.utils.options import copy_opt_file
 from torch import nn
 
+from ra_plugin.checkpoint import OWN_KEY
 from ra_plugin.engine.batches import TrainingBatches
 from ra_plugin.engine.loaders import build_dataset, build_val_loaders, check_classes
 from ra_plugin.engine.option_file import parse_options
@@ -45,9 +46,10 @@ def train_pipeline(root: Path) -> None:
     with RunLog(opt, 'train') as log:
         logger = log.logger
         resume_state = basicsr_train.load_resume_state(opt)
+        _take_seed(opt, resume_state, logger)
         batches = TrainingBatches(build_dataset(opt['datasets']['train']), opt)
         val_loaders = build_val_loaders(opt)
-        model = build_model(opt)
+        model = _build_model(opt)
         _check_recognizers(model, [batches.dataset, *(loader.dataset for loader in val_loaders)], logger)
 
         if resume_state is None:  # all is well: now make room, which moves an older run of that name aside
@@ -72,7 +74,7 @@ def test_pipeline(root: Path) -> None:
     torch.backends.cudnn.benchmark = True
     with RunLog(opt, 'test') as log:
         loaders = build_val_loaders(opt)
-        model = build_model(opt)
+        model = _build_model(opt)
         _check_recognizers(model, [loader.dataset for loader in loaders], log.logger)
         _make_folders(opt)
         log.open()
@@ -80,6 +82,23 @@ def test_pipeline(root: Path) -> None:
             log.logger.info(f'Testing {loader.dataset.opt["name"]}: {len(loader.dataset)} images.')
             model.validation(loader, current_iter=opt['name'], tb_logger=None,
                              save_img=opt['val'].get('save_img', False))
+
+
+def _take_seed(opt: dict, resume_state: Mapping | None, logger: logging.Logger) -> None:
+    """Go on with the seed that the run began with: without manual_seed BasicSR draws one at each start."""
+    seed = ((resume_state or {}).get(OWN_KEY) or {}).get('manual_seed')
+    if seed is not None and seed != opt['manual_seed']:
+        logger.info(f'manual_seed: {seed}, as the run began with.')
+        opt['manual_seed'] = seed
+        set_random_seed(seed + opt['rank'])
+
+
+def _build_model(opt: dict):
+    try:
+        return build_model(opt)
+    except KeyError as error:  # BasicSR's way to say that its classes need it
+        kind = opt.get('base_model_type') or opt['model_type']
+        raise OptionError(f'{kind}: the option {error} is missing.') from error
 
 
 def _make_folders(opt: dict) -> None:

@@ -103,7 +103,8 @@ def _shrink_dataset(dataset: dict, size: int, scale: int, root: Path) -> None:
         elif key == 'dataroot_lq':
             low = [cv2.resize(image, (size // scale, size // scale), interpolation=cv2.INTER_AREA) for image in images]
             template = '{}' if is_lmdb else dataset.get('filename_tmpl', '{}')
-            _save(place, dict(zip(map(template.format, names), low)), is_lmdb)
+            # of the template only the name: nothing is written elsewhere
+            _save(place, {Path(template.format(name)).name: image for name, image in zip(names, low)}, is_lmdb)
         else:
             _save(place, dict(zip(names, images)), is_lmdb)
 

@@ -1,5 +1,6 @@
 """The training loop: steps, logs, checkpoints and validations, and an end that can be gone on from."""
 import datetime
+import errno
 import logging
 import shlex
 import sys
@@ -12,8 +13,10 @@ from basicsr.utils import AvgTimer, MessageLogger
 
 from ra_plugin.engine.batches import TrainingBatches
 from ra_plugin.engine.interruption import Interrupted, Interruption
-from ra_plugin.models.resumable import SaveError, random_streams, set_random_streams
+from ra_plugin.models.resumable import SaveError
+from ra_plugin.models.training_step import NotFinite
 from ra_plugin.utils.progress import progress
+from ra_plugin.utils.random_streams import random_streams, set_random_streams
 
 
 class Training:
@@ -66,16 +69,14 @@ class Training:
             try:
                 if self.iteration and self._is_due('val', 'val_freq'):  # a kill may have kept it from ending
                     self._validate(interruption)
-                finished = self._train(interruption)
+                if not self._train(interruption):
+                    return self._stop(interruption.name)
+                self.logger.info(f'End of training after {datetime.timedelta(seconds=int(time.time() - started))}.')
+                self.model.save(epoch=-1, current_iter=-1)  # -1 stands for the latest
+                if self.opt.get('val') and not self._is_due('val', 'val_freq'):
+                    self._validate(interruption)
             except Interrupted:
-                finished = False
-        if not finished:
-            self._stop(interruption.name)
-            return
-        self.logger.info(f'End of training after {datetime.timedelta(seconds=int(time.time() - started))}.')
-        self.model.save(epoch=-1, current_iter=-1)  # -1 stands for the latest
-        if self.opt.get('val') and not self._is_due('val', 'val_freq'):
-            self._validate(Interruption())
+                self._stop(interruption.name)
 
     def _train(self, interruption: Interruption) -> bool:
         """Whether the last iteration was reached."""
@@ -93,10 +94,9 @@ class Training:
                 iter_timer.record()
                 bar.update()
                 if self._is_due('logger', 'print_freq'):
-                    log = self.model.get_current_log()
-                    bar.set_postfix({key: f'{value:.3g}' for key, value in log.items()}, refresh=False)
-                    message({'epoch': self.epoch, 'iter': self.iteration, 'lrs': self.model.get_current_learning_rate(),
-                             'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time(), **log})
+                    bar.set_postfix({key: f'{value:.3g}' for key, value in self.model.get_current_log().items()},
+                                    refresh=False)
+                    self._log(message, {'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time()})
                 if self._is_due('logger', 'save_checkpoint_freq'):
                     self._save_or_warn()
                 if self._is_due('val', 'val_freq'):
@@ -119,8 +119,13 @@ class Training:
             for batch in batches:
                 self.model.feed_data(batch)
                 self.model.optimize_parameters(self.iteration + 1)
-        except ValueError:  # a label that cannot be meant, or NaN again and again
-            if not self.opt['dist']:  # the other processes may be well, and would not take part
+        except NotFinite:  # the step is over, although it changed nothing
+            self.iteration += 1
+            self._save_or_warn()
+            raise
+        except ValueError:  # a label that cannot be meant
+            self.model.abandon_step()
+            if not self.opt['dist']:  # the other processes are well, and would not take part
                 self._save_or_warn()
             raise
         self.iteration += 1
@@ -130,18 +135,36 @@ class Training:
 
     def _validate(self, interruption: Interruption) -> None:
         """Score every validation set; nothing that is random in it reaches the training."""
+        if self.opt['dist']:  # what goes wrong in one process is not known to the others in time
+            self._save_or_warn()
         kept = random_streams()
         try:
             with interruption.at_once():
                 for loader in self.val_loaders:
                     self.model.validation(loader, self.iteration, self.tb_logger,
                                           self.opt['val'].get('save_img', False))
-        except (ValueError, OSError):
+        except Exception as error:  # the validation is lost, not what was learned
             if not self.opt['dist']:
                 self._save_or_warn()
-            raise
+            if is_of_full_disk(error):
+                self.logger.error(f'Validation at iteration {self.iteration}: {error}. Training goes on. Make room.')
+            elif isinstance(error, RuntimeError) and 'DataLoader worker' in str(error):
+                raise ValueError(f'validation: {str(error).splitlines()[0]} Lower num_worker_per_gpu if memory ran '
+                                 'out.') from error
+            else:
+                raise
         finally:
             set_random_streams(kept)
+
+    def _log(self, message: MessageLogger, times: dict[str, float]) -> None:
+        log = self.model.get_current_log()
+        try:
+            message({'epoch': self.epoch, 'iter': self.iteration, 'lrs': self.model.get_current_learning_rate(),
+                     **times, **log})
+        except OSError as error:  # the curves of TensorBoard
+            if not is_of_full_disk(error):
+                raise
+            self.logger.error(f'Iteration {self.iteration} is not logged: {error}. Training goes on. Make room.')
 
     def _save_or_warn(self) -> None:
         """Save the run as it is; a full disk is no reason to end it: there may be room the next time."""
@@ -163,6 +186,12 @@ class Training:
         command = shlex.join(['python', *(argument for argument in sys.argv if argument != '--auto_resume')])
         self.logger.warning(f'Stopped by {signal_name or "another process"} at iteration {self.iteration} of '
                             f'{self.total}; everything is saved. To go on, add --auto_resume: {command} --auto_resume')
+
+
+def is_of_full_disk(error: Exception) -> bool:
+    """Whether there was no room for a file; BasicSR has no number for an image that could not be written."""
+    return isinstance(error, OSError) and (error.errno in (errno.ENOSPC, errno.EDQUOT)
+                                           or 'Failed in writing images' in str(error))
 
 
 def _remove_leftovers(opt: Mapping) -> None:

@@ -1,16 +1,15 @@
 """Training states with all that a run needs to go on as if it had never stopped; none of them is ever half there."""
 import os
-import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from ra_plugin.checkpoint import OWN_KEY
 from ra_plugin.utils.atomic import atomic_save
+from ra_plugin.utils.random_streams import random_streams, set_random_streams
 
-_KEY = 'ra_plugin'  # in the state, beside what BasicSR reads
 _POOL = ('queue_lr', 'queue_gt', 'queue_ptr', 'queue_label')  # RealESRNet and RealESRGAN draw their pairs from it
 
 
@@ -32,10 +31,18 @@ class ResumableMixin:
             SaveError: The disk is full, or not to be written to.
         """
         self._own_states = _gathered(self._own_state())  # from all processes: one writes for them
-        super().save(epoch, current_iter)
+        self._saved_networks: list[str] = []
+        problem = None
+        try:
+            super().save(epoch, current_iter)
+        except SaveError as error:
+            problem = error
+        if _anywhere(problem is not None, self.device):  # the others must not believe that they can be resumed
+            raise problem or SaveError('The first process could not write it.')
 
     def save_network(self, net: nn.Module | list[nn.Module], net_label: str, current_iter: int,
                      param_key: str | list[str] = 'params') -> None:
+        self._saved_networks.append(net_label.removeprefix('net_'))
         if self.opt['rank']:
             return
         nets, keys = (value if isinstance(value, list) else [value] for value in (net, param_key))
@@ -51,7 +58,8 @@ class ResumableMixin:
             'epoch': epoch, 'iter': current_iter,
             'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
-            _KEY: {'processes': self._own_states, 'best_metric_results': self._best_scores()},
+            OWN_KEY: {'processes': self._own_states, 'best_metric_results': self._best_scores(),
+                      'manual_seed': self.opt.get('manual_seed'), 'networks': self._saved_networks},
         }, 'training_states', f'{current_iter}.state')
 
     def _write(self, content: Mapping, folder: str, name: str) -> None:
@@ -68,8 +76,8 @@ class ResumableMixin:
         A state of stock BasicSR, or of another number of processes, has no random streams for this one: they stay.
         """
         super().resume_training(resume_state)
-        self._load_networks()
-        own = resume_state.get(_KEY) or {}
+        own = resume_state.get(OWN_KEY) or {}
+        self._load_networks(own.get('networks') or ())
         if own.get('best_metric_results'):
             self.best_metric_results = own['best_metric_results']
         processes = own.get('processes') or []
@@ -77,36 +85,30 @@ class ResumableMixin:
             self._set_own_state(processes[self.opt['rank']])
 
     # ------------------------------------------------------- what BasicSR leaves out
-    def _load_networks(self) -> None:
+    def _load_networks(self, names: Iterable[str]) -> None:
         """Every network, from the file that resuming has set: HiFaceGANModel never loads its discriminator."""
         paths = self.opt['path']
-        for name in (key.removeprefix('network_') for key in self.opt if key.startswith('network_')):
-            net, path = getattr(self, f'net_{name}', None), paths.get(f'pretrain_network_{name}')
-            if net is not None and path and f'network_{name}' not in (paths.get('ignore_resume_networks') or ()):
-                self.load_network(net, path, paths.get(f'strict_load_{name}', True), 'params')
+        for name in names:
+            if f'network_{name}' not in (paths.get('ignore_resume_networks') or ()):
+                self.load_network(getattr(self, f'net_{name}'), paths[f'pretrain_network_{name}'],
+                                  paths.get(f'strict_load_{name}', True), 'params')
 
     def _own_state(self) -> dict[str, Any]:
         return {
             'random': random_streams(),
             'cuda': torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            'draws': [generator.get_state() for generator in self._draws()],
+            'draws': [generator.get_state() for generator in private_generators(self)],
             'pool': {name: packed(getattr(self, name)) for name in _POOL if hasattr(self, name)},
         }
 
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
         for name, value in state['pool'].items():
             setattr(self, name, unpacked(value, self.device))
-        for generator, value in zip(self._draws(), state['draws'], strict=True):
+        for generator, value in zip(private_generators(self), state['draws'], strict=True):
             generator.set_state(value)
         set_random_streams(state['random'])
         if len(state['cuda']) == torch.cuda.device_count():  # else the run has moved to another machine
             torch.cuda.set_rng_state_all(state['cuda'])
-
-    def _draws(self) -> Iterable[torch.Generator]:
-        """The random streams that recognizers of the loss have to themselves."""
-        modules = getattr(self, 'cri_recog', nn.ModuleList()).modules()
-        return [module.generator for module in modules if isinstance(getattr(module, 'generator', None),
-                                                                     torch.Generator)]
 
     def _best_scores(self) -> dict:
         """The best scores so far as plain numbers: a state holds no objects of numpy."""
@@ -115,20 +117,10 @@ class ResumableMixin:
                 for data, scores in getattr(self, 'best_metric_results', {}).items()}
 
 
-def random_streams() -> dict[str, Any]:
-    """The states of Python's, numpy's and torch's random streams on the CPU, of tensors and plain numbers."""
-    kind, keys, *rest = np.random.get_state()
-    return {'python': random.getstate(), 'numpy': (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
-            'torch': torch.get_rng_state()}
-
-
-def set_random_streams(states: Mapping[str, Any]) -> None:
-    """Set what `random_streams` gave."""
-    version, internal, gauss = states['python']
-    random.setstate((version, tuple(internal), gauss))
-    kind, keys, *rest = states['numpy']
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(states['torch'])
+def private_generators(model: Any) -> list[torch.Generator]:
+    """The random streams that recognizers of the model's loss have to themselves, as an ensemble that draws members."""
+    modules = getattr(model, 'cri_recog', nn.ModuleList()).modules()
+    return [module.generator for module in modules if isinstance(getattr(module, 'generator', None), torch.Generator)]
 
 
 def packed(value: Any) -> Any:
@@ -147,6 +139,15 @@ def unpacked(value: Any, device: torch.device) -> Any:
     if not isinstance(value, torch.Tensor):
         return value
     return (value.float() / 255 if value.dtype == torch.uint8 else value).to(device)
+
+
+def _anywhere(holds: bool, device: torch.device) -> bool:
+    """Whether it holds in any process of the run."""
+    if not torch.distributed.is_initialized():
+        return holds
+    count = torch.tensor(int(holds), device=device)
+    torch.distributed.all_reduce(count)
+    return bool(count)
 
 
 def _gathered(state: dict) -> list[dict]:

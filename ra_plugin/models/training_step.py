@@ -3,6 +3,7 @@
 The class's own ``optimize_parameters`` stays what it is. Its networks compute in another precision because their
 ``forward`` does, and its optimizers step once for several batches, or not at all, because their ``step`` says so.
 """
+import copy
 import functools
 import logging
 from collections import Counter
@@ -13,8 +14,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from ra_plugin.models.resumable import private_generators
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.utils.random_streams import random_streams, set_random_streams
 
 DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
 
@@ -39,6 +42,10 @@ class StepOptions:
     grad_clip: float | None = None
     accum_iter: int = 1
     max_bad_steps: int = 10
+
+    @property
+    def changes_forward(self) -> bool:
+        return self.compile or DTYPES[self.precision] is not None
 
     @classmethod
     def of(cls, train_opt: Mapping[str, Any]) -> 'StepOptions':
@@ -78,6 +85,9 @@ class TrainingStepMixin:
     def model_to_device(self, net: nn.Module) -> nn.Module:
         net = super().model_to_device(net)
         if self.is_train:
+            if isinstance(net, nn.DataParallel) and self.step_options.changes_forward:
+                raise OptionError('train.precision and train.compile: several GPUs in one process would share the '
+                                  'weights of the first. Start with torchrun and --launcher pytorch.')
             compute_as(self.get_bare_model(net), self.device.type, self.step_options)
         return net
 
@@ -90,10 +100,31 @@ class TrainingStepMixin:
             getattr(self, 'cri_recog', nn.ModuleList()).to(memory_format=torch.channels_last)
         for optimizer in self.optimizers:
             optimizer.step = functools.partial(self._step, optimizer, optimizer.step)
+            optimizer.step._wrapped_by_lr_sched = True  # the one within is; else torch warns that it was lost
             if self.step_options.accum_iter > 1:
                 optimizer.zero_grad = functools.partial(self._zero_grad, optimizer.zero_grad)
 
     # ---------------------------------------------------------------- training
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """What begins a step; `abandon_step` comes back to before it."""
+        self._before = (copy.deepcopy([scheduler.state_dict() for scheduler in self.schedulers]),
+                        [[group['lr'] for group in optimizer.param_groups] for optimizer in self.optimizers],
+                        random_streams(), [generator.get_state() for generator in private_generators(self)])
+        super().update_learning_rate(current_iter, warmup_iter)
+
+    def abandon_step(self) -> None:
+        """Undo a step that an error ended before its optimizers stepped, so that the run can be saved and resumed."""
+        states, rates, streams, draws = self._before
+        for scheduler, state in zip(self.schedulers, states, strict=True):
+            scheduler.load_state_dict(state)
+        self._set_lr(rates)
+        set_random_streams(streams)
+        for generator, state in zip(private_generators(self), draws, strict=True):
+            generator.set_state(state)
+        if self._batches_in_step:
+            self._batches_in_step = 0
+            self._restore_buffers()
+
     @property
     def _is_last_batch(self) -> bool:
         return self._batches_in_step == self.step_options.accum_iter
@@ -109,12 +140,7 @@ class TrainingStepMixin:
             self._kept_buffers = [(buffer, buffer.clone()) for buffer in self._changing_buffers()]
             self._log_sum = Counter()
         self._batches_in_step += 1
-        try:
-            super().optimize_parameters(current_iter)
-        except BaseException:  # a run that is saved now is as it was before this step
-            self._batches_in_step = 0
-            self._restore_buffers()
-            raise
+        super().optimize_parameters(current_iter)
         self._log_sum.update(self.log_dict)
         if self._is_last_batch:
             self._batches_in_step = 0
@@ -137,7 +163,7 @@ class TrainingStepMixin:
             original(*args, **kwargs)
 
     def _step(self, optimizer: torch.optim.Optimizer, original: Callable) -> None:
-        if not self._is_last_batch:
+        if not self._is_last_batch or self._is_bad:  # what another network learns from the same images is bad, too
             return
         parameters = [p for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
         if not parameters:
@@ -172,18 +198,19 @@ class TrainingStepMixin:
 
 
 def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:
-    """Let ``net`` compute as ``options`` say, in place. It returns float32 whatever it computes in."""
+    """Let ``net`` compute in training as ``options`` say, in place. It returns float32 whatever it computes in."""
     if options.channels_last:
         net.to(memory_format=torch.channels_last)
-    dtype = DTYPES[options.precision]
-    if dtype is None and not options.compile:
+    if not options.changes_forward:
         return
+    dtype = DTYPES[options.precision]
     forward = net.forward
     compiled = torch.compile(forward) if options.compile else forward
 
     @functools.wraps(forward)
     def wrapped(*args, **kwargs):
-        with torch.autocast(device_type, dtype, enabled=dtype is not None):
+        # in validation a network computes as in tools/test.py
+        with torch.autocast(device_type, dtype, enabled=dtype is not None and net.training):
             output = (compiled if net.training else forward)(*args, **kwargs)
         return _as_float32(output)
 

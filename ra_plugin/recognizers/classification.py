@@ -44,7 +44,8 @@ class ClassificationRecognizer(Recognizer):
             raise ValueError(f'{self}: cannot take a {size[0]}x{size[1]} image ({error}). Set input_size.') from error
         if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
             got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-            raise TaskError(f'{self}: expected logits (N, num_classes) from the network, got {got}. Is it a classifier?')
+            raise TaskError(f'{self}: expected logits (N, num_classes) from the network, got {got}. '
+                            'Is it a classifier?')
         if self.info.classes and logits.shape[1] != len(self.info.classes):
             raise ValueError(f'{self}: {len(self.info.classes)} classes are named, the network has {logits.shape[1]}.')
         return logits.shape[1]

@@ -1,0 +1,23 @@
+"""Python's, numpy's and torch's random streams: what they are at, and back to it."""
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def random_streams() -> dict[str, Any]:
+    """The states of Python's, numpy's and torch's random streams on the CPU, of tensors and plain numbers."""
+    kind, keys, *rest = np.random.get_state()
+    return {'python': random.getstate(), 'numpy': (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
+            'torch': torch.get_rng_state()}
+
+
+def set_random_streams(states: Mapping[str, Any]) -> None:
+    """Set what `random_streams` gave."""
+    version, internal, gauss = states['python']
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, *rest = states['numpy']
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states['torch'])
