@@ -73,8 +73,9 @@ def _in_a_process(library: str, name: str) -> Finding:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
     except subprocess.TimeoutExpired:
         return Finding(name, FAIL, f'more than {_SECONDS} seconds')
-    if done.returncode:  # killed, most often for its memory
-        return Finding(name, FAIL, f'its process ended with status {done.returncode}')
+    if done.returncode:
+        why = 'was killed, as for lack of memory' if done.returncode == -9 else f'ended with status {done.returncode}'
+        return Finding(name, FAIL, f'its process {why}')
     return Finding(**json.loads(done.stdout.splitlines()[-1]))
 
 
