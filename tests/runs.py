@@ -86,6 +86,7 @@ def start(root: Path, opt: dict, *flags: str, before: Callable[[], None] = lambd
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
             sys.stdout, sys.stderr = os.fdopen(1, 'w'), os.fdopen(2, 'w')
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background has it ignored
             sys.argv = ['train.py', '-opt', str(file), *flags]
             before()
             status = runs.run(runs.train_pipeline, root)
