@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
+from tqdm import tqdm
 
 from ra_plugin.engine import runs
 
@@ -86,6 +88,7 @@ def start(root: Path, opt: dict, *flags: str, before: Callable[[], None] = lambd
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
             sys.stdout, sys.stderr = os.fdopen(1, 'w'), os.fdopen(2, 'w')
+            tqdm.set_lock(threading.RLock())  # its own is shared by all forks: one that is killed could keep it
             signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background has it ignored
             sys.argv = ['train.py', '-opt', str(file), *flags]
             before()

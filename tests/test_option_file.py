@@ -339,3 +339,15 @@ def test_relative_paths_are_looked_up_below_the_root(tmp_path, monkeypatch):
 def test_recognition_metrics(metrics, message):
     with pytest.raises(OptionError, match=re.escape(message)):
         option_file.check_options(changed('val.recognition_metrics', metrics))
+
+
+def test_processes_that_talk_through_gpus_cannot_train_on_the_cpu(tmp_path, monkeypatch):
+    file = tmp_path / 'opt.yml'
+    file.write_text(yaml.safe_dump(base()))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(file)])
+    parsed = option_file.basicsr_parse_options
+    monkeypatch.setattr(option_file, 'basicsr_parse_options',
+                        lambda *args, **kwargs: ({**parsed(*args, **kwargs)[0], 'dist': True}, None))
+    monkeypatch.setattr(torch.distributed, 'get_backend', lambda: 'nccl')
+    with pytest.raises(OptionError, match='num_gpu: 0 .*CUDA_VISIBLE_DEVICES='):
+        option_file.parse_options(tmp_path, is_train=True)

@@ -1,12 +1,17 @@
 """What a run shows while it trains: a bar on a terminal, lines elsewhere, curves for TensorBoard."""
+import contextlib
 import fcntl
 import os
 import pty
 import re
 import struct
+import sys
 import termios
 
+import pytest
 import runs
+
+from ra_plugin.utils import progress
 
 
 def test_curves_go_to_tensorboard_and_go_on_after_a_stop(tmp_path):
@@ -54,3 +59,14 @@ def test_on_a_terminal_there_is_a_bar_with_the_time_that_is_left(tmp_path):
     assert runs.finish(child) == 0
     shown = said.decode(errors='replace')
     assert re.search(r'run: +\d+%\|.*\| \d/6 \[\d\d:\d\d<', shown) and 'l_recog' in shown
+
+
+def test_a_reader_that_has_gone_does_not_end_the_work(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(progress, '_SECONDS_BETWEEN_LOG_LINES', 0)
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writer, 'w', 1) as broken:  # which closing it raises, too
+        monkeypatch.setattr(sys, 'stderr', broken)
+        with pytest.raises(BrokenPipeError):
+            broken.write('nobody reads this\n')
+        assert list(progress.progress(range(3))) == [0, 1, 2]

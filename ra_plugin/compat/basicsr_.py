@@ -99,15 +99,8 @@ def feature_matching() -> None:
 
 
 def optimizers() -> None:
-    """``get_optimizer`` knows Adam alone in the released 1.4.2; here any optimizer of ``torch.optim``.
-
-    Adam is built as before. LBFGS is left out: it needs a closure, which no BasicSR model gives.
-    """
-    kinds = {
-        name: kind
-        for name, kind in vars(torch.optim).items()
-        if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and name not in ('Optimizer', 'LBFGS')
-    }
+    """``get_optimizer`` knows Adam alone in the released 1.4.2; here any of `optimizer_classes`. Adam is as before."""
+    kinds = optimizer_classes()
 
     @replace(BaseModel, 'get_optimizer')
     def get_optimizer(original, self, optim_type, params, lr, **kwargs):
@@ -115,6 +108,12 @@ def optimizers() -> None:
             raise KeyError(f"train.optim_*.type: no optimizer '{optim_type}'.{suggestion(optim_type, kinds)} "
                            f"Known: {', '.join(sorted(kinds))}")
         return kinds[optim_type](params, lr=lr, **kwargs)
+
+
+def optimizer_classes() -> dict[str, type]:
+    """The optimizers of ``torch.optim`` by name; without LBFGS, which needs a closure that no BasicSR model gives."""
+    return {name: kind for name, kind in vars(torch.optim).items() if isinstance(kind, type)
+            and issubclass(kind, torch.optim.Optimizer) and name not in ('Optimizer', 'LBFGS')}
 
 
 def ema_buffers() -> None:

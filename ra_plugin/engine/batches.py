@@ -19,7 +19,7 @@ from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ra_plugin.options import OptionError, check_type
-from ra_plugin.utils.random_streams import random_streams, set_random_streams
+from ra_plugin.utils.random_streams import kept_random_streams
 
 _DEAD_WORKER = re.compile(r'DataLoader worker \(pid')
 _MOST_DEATHS = 3  # of workers, without a batch in between
@@ -172,13 +172,9 @@ def _leave_ctrl_c(worker: int) -> None:
 def _seeded(key: tuple[int, ...]) -> Iterator[None]:
     """All random streams set from ``key``; in the process of the run they go on afterwards as if nothing had been."""
     in_worker = torch.utils.data.get_worker_info() is not None
-    kept = None if in_worker else random_streams()
-    words = np.random.SeedSequence(key).generate_state(4)
-    random.seed(int(words[0]))
-    np.random.seed(words[1])
-    torch.default_generator.manual_seed(int(words[2]) << 32 | int(words[3]))
-    try:
+    with contextlib.nullcontext() if in_worker else kept_random_streams():
+        words = np.random.SeedSequence(key).generate_state(4)
+        random.seed(int(words[0]))
+        np.random.seed(words[1])
+        torch.default_generator.manual_seed(int(words[2]) << 32 | int(words[3]))
         yield
-    finally:
-        if kept is not None:
-            set_random_streams(kept)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 import yaml
 from basicsr.archs import build_network
-from basicsr.data import build_dataset
 from torch.utils.data import DataLoader, Subset
 
 from ra_plugin.checkpoint import load_weights
+from ra_plugin.engine.loaders import build_dataset
 from ra_plugin.engine.option_file import resolve_paths
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.evaluation.scores import Processing, clean, evaluate, no_processing

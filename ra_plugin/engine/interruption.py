@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
+from ra_plugin.utils.processes import anywhere
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -61,10 +63,4 @@ class Interruption:
 
     def requested(self, has_problem: bool = False) -> bool:
         """Whether a signal or a problem has come, to this process or another of the run: all of them have to ask."""
-        wanted = bool(self.name) or has_problem
-        if not torch.distributed.is_initialized():
-            return wanted
-        device = 'cuda' if torch.distributed.get_backend() == 'nccl' else 'cpu'
-        anywhere = torch.tensor(int(wanted), device=device)
-        torch.distributed.all_reduce(anywhere, torch.distributed.ReduceOp.MAX)
-        return bool(anywhere)
+        return anywhere(bool(self.name) or has_problem)

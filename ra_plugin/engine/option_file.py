@@ -13,12 +13,14 @@ import yaml
 from basicsr.utils import registry, set_random_seed
 from basicsr.utils.options import parse_options as basicsr_parse_options
 
+from ra_plugin.compat.basicsr_ import optimizer_classes
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks
 from ra_plugin.models.training_step import StepOptions
 from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_type, suggestion
 from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.utils.processes import of_first
 
 # The keys that this package reads, and where: a slip in one of them would otherwise be silently ignored.
 _OURS = {
@@ -59,7 +61,11 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
         raise OptionError(f'option file: the key {error} is missing.') from None
     except (TypeError, AttributeError) as error:  # a list, a bare word or nothing where a block of keys belongs
         raise OptionError(f"option file: expected blocks of keys, as in BasicSR's option files ({error}).") from error
-    opt['manual_seed'] = _seed_of_all(opt['manual_seed'])
+    if opt['dist'] and opt['num_gpu'] == 0 and torch.distributed.get_backend() == 'nccl':
+        raise OptionError('num_gpu: 0 with --launcher on a machine with GPUs: its processes talk through these. Set '
+                          'CUDA_VISIBLE_DEVICES= (empty) before the command to train on the CPU.')
+    # without manual_seed BasicSR draws one in each process, and they would share no order of the images
+    opt['manual_seed'] = of_first(opt['manual_seed'])
     set_random_seed(opt['manual_seed'] + opt['rank'])  # BasicSR seeds before --force_yml can change the seed
     opt['root_path'] = str(root)
     resolve_paths(opt, Path(root))
@@ -75,16 +81,6 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     if opt['model_type'] != 'RecogAwareModel' and _is_recognition_aware(opt):
         opt['base_model_type'], opt['model_type'] = opt['model_type'], 'RecogAwareModel'
     return opt, args
-
-
-def _seed_of_all(seed: int) -> int:
-    """The seed of the first process: without manual_seed BasicSR draws one in each, and they would share no order."""
-    if not torch.distributed.is_initialized():
-        return seed
-    device = 'cuda' if torch.distributed.get_backend() == 'nccl' else 'cpu'
-    shared = torch.tensor(seed, device=device)
-    torch.distributed.broadcast(shared, 0)
-    return int(shared)
 
 
 def check_options(opt: Mapping[str, Any]) -> None:
@@ -195,9 +191,7 @@ def _check_run(opt: Mapping) -> None:
     if kind not in _SCHEDULERS:
         raise OptionError(f"train.scheduler.type: no schedule '{kind}'.{suggestion(kind, _SCHEDULERS)} "
                           f"Known: {', '.join(_SCHEDULERS)}")
-    known = [name for name, cls in vars(torch.optim).items()
-             if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)
-             and name not in ('Optimizer', 'LBFGS')]  # which needs a closure, and no model gives one
+    known = list(optimizer_classes())  # what a file gives as a type need not be hashable
     for key in ('optim_g', 'optim_t', 'optim_d'):
         optimizer = opt['train'].get(key)
         check_type(optimizer, Mapping | None, f'train.{key}')

@@ -16,7 +16,7 @@ from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.models.resumable import SaveError
 from ra_plugin.models.training_step import NotFinite
 from ra_plugin.utils.progress import progress
-from ra_plugin.utils.random_streams import random_streams, set_random_streams
+from ra_plugin.utils.random_streams import kept_random_streams
 
 
 class Training:
@@ -39,7 +39,7 @@ class Training:
         self.opt, self.model, self.batches, self.val_loaders = opt, model, batches, val_loaders
         self.logger, self.tb_logger = logger, tb_logger
         self.total = int(opt['train']['total_iter'])
-        self.accum_iter = opt['train'].get('accum_iter', 1)
+        self.accum_iter = model.step_options.accum_iter
         self.iteration = 0
         self._saved = -1  # the iteration that was saved last
         self._problem: ValueError | None = None  # with the data
@@ -137,9 +137,8 @@ class Training:
         """Score every validation set; nothing that is random in it reaches the training."""
         if self.opt['dist']:  # what goes wrong in one process is not known to the others in time
             self._save_or_warn()
-        kept = random_streams()
         try:
-            with interruption.at_once():
+            with kept_random_streams(), interruption.at_once():
                 for loader in self.val_loaders:
                     self.model.validation(loader, self.iteration, self.tb_logger,
                                           self.opt['val'].get('save_img', False))
@@ -153,8 +152,6 @@ class Training:
                                  'out.') from error
             else:
                 raise
-        finally:
-            set_random_streams(kept)
 
     def _log(self, message: MessageLogger, times: dict[str, float]) -> None:
         log = self.model.get_current_log()

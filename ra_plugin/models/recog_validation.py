@@ -14,14 +14,15 @@ import torch.distributed as dist
 from basicsr.metrics import calculate_metric
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import imwrite, tensor2img
-from torch import nn
 from torch.utils.data import DataLoader
 
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.evaluation.scores import judge
 from ra_plugin.evaluation.task_scores import TaskScore, build_score
+from ra_plugin.models.networks import network_buffers
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.utils.processes import gathered
 from ra_plugin.utils.progress import progress
 
 Metrics = dict[str, float]  # BasicSR's, of one image
@@ -68,14 +69,14 @@ class RecogValidationMixin:
 
     def dist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
         """As `nondist_validation`, with whole batches shared out among the processes; rank 0 has the results."""
-        self._take_buffers_of_rank_0()
+        for buffer in network_buffers(self):  # the statistics that are saved; parameters are equal anyway
+            dist.broadcast(buffer, 0)
         batches = list(dataloader.batch_sampler)[dist.get_rank()::dist.get_world_size()]
         share = DataLoader(dataloader.dataset, batch_sampler=batches, num_workers=dataloader.num_workers,
                            collate_fn=dataloader.collate_fn, pin_memory=dataloader.pin_memory)
         values, scores = self._score(share, current_iter, save_img)
         found = list(zip(chain.from_iterable(batches), values, *(score.records() for score in scores.values())))
-        shares = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
-        dist.gather_object(found, shares)
+        shares = gathered(found)
         if shares is None:
             return
         _, values, *records = zip(*sorted(chain.from_iterable(shares), key=itemgetter(0)))  # the data set's order
@@ -83,13 +84,6 @@ class RecogValidationMixin:
         for score, of_images in zip(scores.values(), records):
             score.add_records(of_images)
         self._report(values, scores, dataloader.dataset.opt['name'], current_iter, tb_logger)
-
-    def _take_buffers_of_rank_0(self) -> None:
-        """Give each process the batch norm statistics that are saved; parameters are equal anyway."""
-        for name, network in vars(self).items():
-            if name.startswith('net_') and isinstance(network, nn.Module):
-                for buffer in network.buffers():
-                    dist.broadcast(buffer, 0)
 
     def _report(self, values: Sequence[Metrics], scores: dict[str, TaskScore], dataset_name: str, current_iter,
                 tb_logger) -> None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from ra_plugin.checkpoint import OWN_KEY
 from ra_plugin.utils.atomic import atomic_save
+from ra_plugin.utils.processes import anywhere, gathered
 from ra_plugin.utils.random_streams import random_streams, set_random_streams
 
 _POOL = ('queue_lr', 'queue_gt', 'queue_ptr', 'queue_label')  # RealESRNet and RealESRGAN draw their pairs from it
@@ -30,14 +31,14 @@ class ResumableMixin:
         Raises:
             SaveError: The disk is full, or not to be written to.
         """
-        self._own_states = _gathered(self._own_state())  # from all processes: one writes for them
+        self._own_states = gathered(self._own_state())  # from all processes: one writes for them
         self._saved_networks: list[str] = []
         problem = None
         try:
             super().save(epoch, current_iter)
         except SaveError as error:
             problem = error
-        if _anywhere(problem is not None, self.device):  # the others must not believe that they can be resumed
+        if anywhere(problem is not None):  # the others must not believe that they can be resumed
             raise problem or SaveError('The first process could not write it.')
 
     def save_network(self, net: nn.Module | list[nn.Module], net_label: str, current_iter: int,
@@ -139,21 +140,3 @@ def unpacked(value: Any, device: torch.device) -> Any:
     if not isinstance(value, torch.Tensor):
         return value
     return (value.float() / 255 if value.dtype == torch.uint8 else value).to(device)
-
-
-def _anywhere(holds: bool, device: torch.device) -> bool:
-    """Whether it holds in any process of the run."""
-    if not torch.distributed.is_initialized():
-        return holds
-    count = torch.tensor(int(holds), device=device)
-    torch.distributed.all_reduce(count)
-    return bool(count)
-
-
-def _gathered(state: dict) -> list[dict]:
-    """The states of all processes, in order, on the first one; on the others there is nothing to write."""
-    if not torch.distributed.is_initialized():
-        return [state]
-    states = [None] * torch.distributed.get_world_size() if torch.distributed.get_rank() == 0 else None
-    torch.distributed.gather_object(state, states)
-    return states or []

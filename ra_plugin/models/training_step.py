@@ -7,13 +7,14 @@ import copy
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from ra_plugin.models.networks import network_buffers
 from ra_plugin.models.resumable import private_generators
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.recognizers import Recognizer
@@ -137,7 +138,8 @@ class TrainingStepMixin:
         """
         if self._batches_in_step == 0:
             self._is_bad = False
-            self._kept_buffers = [(buffer, buffer.clone()) for buffer in self._changing_buffers()]
+            # NaN in an image must not stay in batch norm's statistics
+            self._kept_buffers = [(buffer, buffer.clone()) for buffer in network_buffers(self)]
             self._log_sum = Counter()
         self._batches_in_step += 1
         super().optimize_parameters(current_iter)
@@ -146,12 +148,6 @@ class TrainingStepMixin:
             self._batches_in_step = 0
             self.log_dict = {name: value / self.step_options.accum_iter for name, value in self._log_sum.items()}
             self._end_step(current_iter)
-
-    def _changing_buffers(self) -> Iterator[torch.Tensor]:
-        """What a forward pass in training mode changes: NaN in an image must not stay in batch norm's statistics."""
-        for name, net in vars(self).items():
-            if name.startswith('net_') and isinstance(net, nn.Module):
-                yield from net.buffers()
 
     @torch.no_grad()
     def _restore_buffers(self) -> None:

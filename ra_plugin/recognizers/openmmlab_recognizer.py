@@ -15,6 +15,7 @@ from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, dow
                                                    load_checkpoint, missing_operators, model_class, pinned_layers,
                                                    published_weights, read_config, test_pipeline)
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.random_streams import kept_random_streams
 
 # 'model': as the config's test pipeline does; a number: factor on height and width; ~: images as they come.
 Resize = Literal['model'] | float | None
@@ -223,19 +224,14 @@ def _after_warm_up() -> Iterator[None]:
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Random streams that start from ``seed`` within, and outside go on as if nothing had happened."""
     devices = [device] if device.type == 'cuda' else []
-    kept = np.random.get_state(), random.getstate()
-    try:
-        with torch.random.fork_rng(devices=devices):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the other GPUs, too
-            if devices:
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(seed)
-            np.random.seed(seed)
-            random.seed(seed)
-            yield
-    finally:
-        np.random.set_state(kept[0])
-        random.setstate(kept[1])
+    with kept_random_streams(), torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the other GPUs, too
+        if devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        yield
 
 
 def last_tensor(features: Any, where: str) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Python's, numpy's and torch's random streams: what they are at, and back to it."""
+import contextlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,3 +22,13 @@ def set_random_streams(states: Mapping[str, Any]) -> None:
     kind, keys, *rest = states['numpy']
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(states['torch'])
+
+
+@contextlib.contextmanager
+def kept_random_streams() -> Iterator[None]:
+    """Whatever is drawn within, the streams go on afterwards as if nothing had been."""
+    kept = random_streams()
+    try:
+        yield
+    finally:
+        set_random_streams(kept)
