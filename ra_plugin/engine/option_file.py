@@ -29,7 +29,6 @@ _OURS = {
     'val': {'recognizers', 'recognition_metrics'},
     'logger': {'console_level'},
 }
-_SUFFIX = '_basicsr'  # of BasicSR's own classes that other packages have, too; option files leave it out
 _LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
 _GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # that BasicSR has
@@ -127,17 +126,17 @@ def check_options(opt: Mapping[str, Any]) -> None:
         if name is not None and (os.path.isabs(str(name)) or '..' in parts or not parts):
             raise OptionError(f'{where}: expected the name of a folder below experiments or results, got {name!r}.')
     model_type = opt.get('base_model_type') or opt.get('model_type')
-    model = _registered(registry.MODEL_REGISTRY, model_type, 'model_type', 'model')
+    model = registered(registry.MODEL_REGISTRY, model_type, 'model_type', 'model')
     if not isinstance(model, type):
         raise OptionError("base_model_type: 'RecogAwareModel' is made from another class. Name it, e.g. SRModel.")
     if _is_recognition_aware(opt) or opt['model_type'] == 'RecogAwareModel':
         recog_aware(model)
     for name in opt:
         if name.startswith('network_'):
-            _check_network(opt[name], name)
+            check_network(opt[name], name)
     for phase, dataset in opt['datasets'].items():
         where = f'datasets.{phase}'
-        cls = _registered(registry.DATASET_REGISTRY, dataset.get('type'), f'{where}.type', 'data set')
+        cls = registered(registry.DATASET_REGISTRY, dataset.get('type'), f'{where}.type', 'data set')
         if hasattr(cls, 'check_options'):
             cls.check_options(dataset, where)
         check_type(dataset.get('labels'), str | None, f'{where}.labels')
@@ -162,7 +161,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
     check_type(val_opt.get('metrics'), Mapping | None, 'val.metrics')
     for name, block in (val_opt.get('metrics') or {}).items():
         check_type(block, Mapping, f'val.metrics.{name}')
-        _registered(registry.METRIC_REGISTRY, block.get('type'), f'val.metrics.{name}.type', 'metric')
+        registered(registry.METRIC_REGISTRY, block.get('type'), f'val.metrics.{name}.type', 'metric')
     if opt.get('network_t') and opt.get('is_train') and not recog_blocks(train_opt):
         raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
     if not opt.get('network_t'):
@@ -215,22 +214,6 @@ def _is_basicsr_key(key: str) -> bool:
     return key == 'scheduler' or re.fullmatch(r'(network|optim|scheduler)_\w+', key) is not None
 
 
-def _registered(target, name: Any, where: str, kind: str):
-    entries = dict(iter(target))
-    for registered_name in (name, f'{name}{_SUFFIX}') if isinstance(name, str) else ():
-        if registered_name in entries:
-            return entries[registered_name]
-    known = sorted({key.removesuffix(_SUFFIX) for key in entries})
-    raise OptionError(f"{where}: no {kind} '{name}'.{suggestion(name, known)} Registered: {', '.join(known)}")
-
-
-def _check_network(block: Any, where: str) -> None:
-    if not isinstance(block, Mapping):
-        raise OptionError(f'{where}: expected a block with a type, got {block!r}.')
-    cls = _registered(registry.ARCH_REGISTRY, block.get('type'), f'{where}.type', 'architecture')
-    check_arguments(cls, {key: value for key, value in block.items() if key != 'type'}, where)
-
-
 def _check_loss(block: Any, where: str, opt: Mapping) -> None:
     if not isinstance(block, Mapping):
         raise OptionError(f'{where}: expected a block with a type, got {block!r}. Write {{type: RecogLoss, ...}}.')
@@ -255,7 +238,7 @@ def _check_loss(block: Any, where: str, opt: Mapping) -> None:
 
 def _has_no_labels(dataset: Mapping) -> bool:
     """Whether this is one of BasicSR's own data sets as it is; of a user's own nobody knows before it is built."""
-    cls = _registered(registry.DATASET_REGISTRY, dataset['type'], '', 'data set') if dataset else None
+    cls = registered(registry.DATASET_REGISTRY, dataset['type'], '', 'data set') if dataset else None
     return cls is not None and cls.__module__.startswith('basicsr.') and not dataset.get('labels')
 
 

@@ -20,24 +20,33 @@ class ClassificationScore(TaskScore):
 
     def __init__(self, metrics: Metrics = None):
         super().__init__(metrics)
-        self._right: list[np.ndarray] = []  # of each image, one bool a metric
+        self._answers: list[np.ndarray] = []  # (n, 1 + k): labels, then the classes that were answered, best first
 
     def __len__(self) -> int:
-        return len(self._right)
+        return sum(map(len, self._answers))
 
     def update(self, predictions: Mapping[str, torch.Tensor], labels: torch.Tensor) -> None:
         """Add a batch: ``predictions['labels']`` is ``(N, k)``, best first; ``labels`` is ``(N,)``."""
-        right = predictions['labels'] == labels[:, None]
-        columns = [right[:, :_ANSWERS[name]].any(1) for name in self.metrics]
-        self._right.extend(torch.stack(columns, 1).cpu().numpy())
+        self._answers.append(torch.cat([labels[:, None], predictions['labels']], 1).cpu().numpy())
 
-    def records(self) -> list[np.ndarray]:
-        return self._right
+    def records(self) -> np.ndarray:
+        """``(N, 1 + k)``"""
+        return np.concatenate(self._answers) if self._answers else np.empty((0, 1), int)
 
     def add_records(self, records: Iterable[np.ndarray]) -> None:
-        self._right.extend(records)
+        rows = list(records)
+        if rows:
+            self._answers.append(np.stack(rows))
+
+    def labels(self) -> np.ndarray:
+        """``(N,)``"""
+        return self.records()[:, 0]
+
+    def per_image(self) -> dict[str, np.ndarray]:
+        """Metric -> ``(N,)`` bool: whether the class is among the answers that count."""
+        answers = self.records()
+        return {name: (answers[:, 1:1 + _ANSWERS[name]] == answers[:, :1]).any(1) for name in self.metrics}
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        right = np.reshape(self._right, (len(self), len(self.metrics)))
         with np.errstate(invalid='ignore'):
-            return dict(zip(self.metrics, (counts @ right / counts.sum(1, keepdims=True)).T))
+            return {name: counts @ right / counts.sum(1) for name, right in self.per_image().items()}

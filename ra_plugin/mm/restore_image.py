@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ra_plugin.checkpoint import load_weights
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.mm.loaded_image import get_rgb, put_rgb
-from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.utils.optional import require
 
 
@@ -117,19 +116,6 @@ class RestoreImage:
 
 
 def _build(network: Mapping[str, Any], checkpoint: str | None) -> nn.Module:
-    where = 'RestoreImage.network'
-    registry = require('basicsr.utils.registry', 'RestoreImage').ARCH_REGISTRY
-    name, arguments = network.get('type'), {key: value for key, value in network.items() if key != 'type'}
-    known = sorted(key for key, _ in registry)
-    if name not in known:
-        raise OptionError(f"{where}.type: no architecture '{name}'.{suggestion(name, known)} "
-                          f'Registered: {", ".join(known)}')
-    architecture = registry.get(name)
-    check_arguments(architecture, arguments, where)
-    net = architecture(**arguments)
-    if checkpoint is not None:
-        load_weights(net, checkpoint, 'RestoreImage.checkpoint')
-    elif net.state_dict():
-        raise OptionError(f'RestoreImage.checkpoint: {name} would restore with random weights. Give the file of '
-                          'trained ones, e.g. experiments/NAME/models/net_g_latest.pth.')
-    return net.eval().requires_grad_(False)
+    require('basicsr', 'RestoreImage')
+    from ra_plugin.engine.networks import trained_network
+    return trained_network(network, checkpoint, 'RestoreImage.network')

@@ -1,0 +1,58 @@
+"""Blocks that name something of BasicSR's registries: checked before anything is built; and networks for inference."""
+from collections.abc import Mapping
+from typing import Any
+
+from basicsr.utils import registry
+from torch import nn
+
+from ra_plugin.checkpoint import load_weights
+from ra_plugin.options import OptionError, check_arguments, suggestion
+
+_SUFFIX = '_basicsr'  # what BasicSR adds to its own names where another package has registered the same
+
+
+def registered(target: registry.Registry, name: Any, where: str, kind: str) -> Any:
+    """What a registry of BasicSR's has under a name.
+
+    Raises:
+        OptionError: Nothing; with the nearest name.
+    """
+    entries = dict(iter(target))
+    for registered_name in (name, f'{name}{_SUFFIX}') if isinstance(name, str) else ():
+        if registered_name in entries:
+            return entries[registered_name]
+    known = sorted({key.removesuffix(_SUFFIX) for key in entries})
+    raise OptionError(f"{where}: no {kind} '{name}'.{suggestion(name, known)} Registered: {', '.join(known)}")
+
+
+def check_network(block: Any, where: str) -> type:
+    """Check the block of a network, as ``network_g`` in an option file, and return its class.
+
+    Raises:
+        OptionError: No such architecture, or arguments that it does not take.
+    """
+    if not isinstance(block, Mapping):
+        raise OptionError(f'{where}: expected a block with a type, got {block!r}.')
+    cls = registered(registry.ARCH_REGISTRY, block.get('type'), f'{where}.type', 'architecture')
+    check_arguments(cls, _arguments(block), where)
+    return cls
+
+
+def trained_network(block: Mapping, checkpoint: str | None, where: str) -> nn.Module:
+    """A network with its weights, for inference.
+
+    Raises:
+        OptionError: As `check_network`, or weights without a checkpoint.
+        ValueError: The checkpoint does not fit.
+    """
+    network = check_network(block, where)(**_arguments(block))
+    if checkpoint is not None:
+        load_weights(network, checkpoint, f'{where}: checkpoint')
+    elif network.state_dict():
+        raise OptionError(f'{where}: {block["type"]} would restore with random weights. Give the checkpoint of trained '
+                          'ones, e.g. experiments/NAME/models/net_g_latest.pth.')
+    return network.eval().requires_grad_(False)
+
+
+def _arguments(block: Mapping) -> dict[str, Any]:
+    return {key: value for key, value in block.items() if key != 'type'}

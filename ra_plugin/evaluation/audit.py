@@ -1,0 +1,103 @@
+"""Is a gain real, or an adversarial pattern? Harmless changes of the image, and recognizers never seen, tell."""
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from ra_plugin.evaluation.bootstrap import Sampled, mean
+from ra_plugin.evaluation.judging import CLEAN, NONE, SPECTRUM
+from ra_plugin.evaluation.transfer import Cell, Matrix
+from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS, band_centers
+
+# Conventions, fixed before any result was seen: what stays of a real improvement is most of it.
+_REAL, _PATTERN = 0.5, 0.25  # share of the gain that the worst harmless change leaves
+_TRANSFERS = 0.25  # gain of recognizers never used, as a share of that of those used
+
+
+def audit(cells: Mapping[str, Mapping[str, Cell]], baseline: str, used: Mapping[str, Collection[str]],
+          seed: int = 0) -> dict[str, Any]:
+    """Gains over the baseline under every view, the spectrum of the difference, and a verdict with its reason.
+
+    Args:
+        cells: View -> processing -> its cell; all have the same images.
+        baseline: The restorer that others are compared with under the same view.
+        used: Restorer -> recognizers that it was trained with.
+        seed: Of the bootstrap; the same resamples serve all views.
+
+    Returns:
+        ``{'n', 'views', 'restorers'}``, as ``docs/EVALUATION.md`` describes them.
+    """
+    matrices = {view: Matrix({(name, 0): cell for name, cell in of_view.items()}, seed)
+                for view, of_view in cells.items()}
+    saved = matrices[SAVED]
+    main = {recognizer: score.names[0] for recognizer, score in cells[SAVED][baseline].scores.items()}
+    found = {}
+    for name in saved.names:
+        if name in (CLEAN, NONE, baseline):
+            continue
+        gains = {recognizer: {view: matrix.mean(name, recognizer, metric) - matrix.mean(baseline, recognizer, metric)
+                              for view, matrix in matrices.items()} for recognizer, metric in main.items()}
+        found[name] = {
+            'gains': {recognizer: {view: vars(gain.estimate()) for view, gain in of_views.items()}
+                      for recognizer, of_views in gains.items()},
+            **verdict(gains, used.get(name, ())),
+            'spectrum': {'frequency': band_centers(),
+                         'difference': _mean_spectrum(cells[FLOAT][name]),
+                         'baseline_error': _mean_spectrum(cells[FLOAT][baseline])}}
+    return {'n': saved.n, 'views': list(cells), 'restorers': found}
+
+
+def _mean_spectrum(cell: Cell) -> list[float]:
+    return np.mean(cell.values[SPECTRUM], 0).tolist()
+
+
+def verdict(gains: Mapping[str, Mapping[str, Sampled]], used: Collection[str]) -> dict[str, Any]:
+    """Whether the gain is a better image.
+
+    * ``'no gain'``: that of the recognizers used (of all, where none is known to be) cannot be told from none.
+    * ``'adversarial'``: those never used gain nothing, or a harmless change leaves less than a quarter of the gain.
+    * ``'partly real'``: they gain less than a quarter of what the used ones do, or such a change leaves less than half.
+    * ``'undecided'``: there is no recognizer that was not used.
+    * ``'real'``: none of these.
+
+    Args:
+        gains: Recognizer -> view -> gain over the baseline.
+        used: The recognizers that served as the loss.
+
+    Returns:
+        ``{'verdict', 'reason', 'held_out_ratio', 'kept'}``; ``kept`` is view -> share of the gain that is left.
+    """
+    ours = [recognizer for recognizer in gains if recognizer in used] or list(gains)
+    held_out = [recognizer for recognizer in gains if recognizer not in used] if used else []
+
+    def gain(recognizers: Collection[str], view: str = SAVED) -> Sampled:
+        return mean(gains[recognizer][view] for recognizer in recognizers)
+
+    total = gain(ours)
+    estimate = total.estimate()
+    if not estimate.low > 0:
+        return _result('no gain', f'The gain of {_points(estimate)} cannot be told from none.', None, {})
+    kept = {view: gain(ours, view).over(total).value for view in (FLOAT, *VIEWS)}
+    worst = min(VIEWS, key=kept.get)
+    left = f'{worst} leaves {kept[worst]:.0%} of the gain'
+    if not held_out:
+        answer = 'adversarial' if kept[worst] < _PATTERN else 'undecided'
+        return _result(answer, f'{left}; no recognizer was left out of the training to ask.', None, kept)
+    others = gain(held_out).estimate()
+    ratio = gain(held_out).over(total).value
+    transfers = f'recognizers never used gain {_points(others)}, {ratio:.0%} of those used'
+    if not others.low > 0 or kept[worst] < _PATTERN:
+        answer = 'adversarial'
+    elif ratio < _TRANSFERS or kept[worst] < _REAL:
+        answer = 'partly real'
+    else:
+        answer = 'real'
+    return _result(answer, f'{left}; {transfers}.', ratio, kept)
+
+
+def _result(answer: str, reason: str, ratio: float | None, kept: Mapping[str, float]) -> dict[str, Any]:
+    return {'verdict': answer, 'reason': reason[0].upper() + reason[1:], 'held_out_ratio': ratio, 'kept': dict(kept)}
+
+
+def _points(estimate) -> str:
+    return f'{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}] points'

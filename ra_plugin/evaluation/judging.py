@@ -1,0 +1,165 @@
+"""Restore each image once; every recognizer judges it before the next: N recognizers do not cost N restorations."""
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ra_plugin.evaluation.quality import psnr, ssim, to_uint8
+from ra_plugin.evaluation.records import Column, Records, Table
+from ra_plugin.evaluation.score_base import Metrics
+from ra_plugin.evaluation.task_scores import build_score
+from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS, spectrum
+from ra_plugin.recognizers import Recognizer
+
+CLEAN, NONE = 'clean', 'no processing'
+CLEAN_INPUT = 'clean input'  # a view: what the restorer makes of the clean image
+SPECTRUM = 'spectrum'  # of a restorer: its difference to the baseline; of the baseline: its error
+_IMAGES_IN_FILE = 512
+_SSIM_WINDOW = 11
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one size.
+
+    Attributes:
+        lq: ``(N, 3, h, w)`` in ``[0, 1]``.
+        gt: ``(N, 3, H, W)`` in ``[0, 1]``.
+        label: As the recognizers' task has it.
+        index: Number of each image in the data set.
+        paths: File of each clean image.
+    """
+
+    lq: torch.Tensor
+    gt: torch.Tensor
+    label: Any
+    index: list[int]
+    paths: list[str]
+
+    def of(self, places: Sequence[int]) -> 'Batch':
+        """Those of its images."""
+        label = self.label[places] if isinstance(self.label, torch.Tensor) else [self.label[i] for i in places]
+        return Batch(self.lq[places], self.gt[places], label, [self.index[i] for i in places],
+                     [self.paths[i] for i in places])
+
+
+# what makes of a batch the images to judge, (N, 3, H, W) in [0, 1]; networks look at lq alone
+Processing = Callable[[Batch], torch.Tensor]
+
+
+def clean(batch: Batch) -> torch.Tensor:
+    """The target: what a perfect restoration would give."""
+    return batch.gt
+
+
+def no_processing(batch: Batch) -> torch.Tensor:
+    """The degraded image itself, by bicubic interpolation where it is smaller than the clean one."""
+    return fitted(batch.lq, batch.gt)
+
+
+def fitted(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """``images`` in the size of ``reference``, bicubic where they have another."""
+    size = reference.shape[-2:]
+    return images if images.shape[-2:] == size else F.interpolate(images, size, mode='bicubic', antialias=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """How the images of a data set are processed, and by whom judged.
+
+    Attributes:
+        processings: (name, number of the seed) -> what makes the images.
+        recognizers: Name -> recognizer.
+        metrics: Task -> what to compute, see `build_score`.
+        baseline: Name of the restorer that others are compared with.
+        audited: Numbers of the images that are judged under every view, too, and restored from the clean image.
+        networks: Names of the restorers that can be given another image, as the clean one.
+    """
+
+    processings: Mapping[tuple[str, int], Processing]
+    recognizers: Mapping[str, Recognizer]
+    metrics: Mapping[str, Metrics]
+    baseline: str
+    audited: Collection[int] = ()
+    networks: Collection[str] = ()
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Table:
+        """Records of the images of one batch."""
+        gt8 = to_uint8(batch.gt)
+        table: Table = {}
+        places = [place for place, number in enumerate(batch.index) if number in self.audited]
+        audited: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}  # of the audited images: as made, and as saved
+        for (name, seed), process in self.processings.items():
+            images = process(batch)
+            if images.shape != batch.gt.shape:
+                raise ValueError(f'{name}: expected restored images of the clean ones\' size, {tuple(batch.gt.shape)}, '
+                                 f'got {tuple(images.shape)}. Is it a network of another scale?')
+            saved = to_uint8(images)
+            table[name, seed, SAVED] = self._column(saved, batch, None if name == CLEAN else gt8)
+            if places and seed == 0 and name not in (CLEAN, NONE):
+                audited[name] = images[places], saved[places]
+        if audited:
+            part = batch.of(places)
+            for name, (images, saved) in audited.items():
+                table.update(self._audit(name, images, saved, audited[self.baseline][1], gt8[places], part))
+        return table
+
+    def _audit(self, name: str, images: torch.Tensor, saved: torch.Tensor, baseline: torch.Tensor, gt8: torch.Tensor,
+               batch: Batch) -> Table:
+        """What the harmless changes of restored images leave of a gain, and how the restorer differs."""
+        reference = gt8 if name == self.baseline else baseline
+        table = {(name, 0, FLOAT): self._column(images, batch)}
+        table[name, 0, FLOAT].values[SPECTRUM] = list(
+            spectrum((saved.float() - reference.float()) / 255).cpu().numpy())
+        for view, change in VIEWS.items():
+            table[name, 0, view] = self._column(change(saved), batch)
+        if name in self.networks:
+            from_clean = self.processings[name, 0](replace(batch, lq=batch.gt))
+            table[name, 0, CLEAN_INPUT] = self._column(to_uint8(fitted(from_clean, batch.gt)), batch, gt8)
+        return table
+
+    def _column(self, images: torch.Tensor, batch: Batch, gt8: torch.Tensor | None = None) -> Column:
+        """Records of images, uint8 or float in ``[0, 1]``, with PSNR and SSIM where the clean ones are given."""
+        values = {}
+        if gt8 is not None:
+            values['psnr'] = list(psnr(images, gt8).cpu().numpy())
+            can_be_had = min(images.shape[-2:]) >= _SSIM_WINDOW
+            values['ssim'] = list(ssim(images, gt8).cpu().numpy() if can_be_had else np.full(len(images), np.nan))
+        shown = images.to(batch.gt.dtype) / 255 if images.dtype == torch.uint8 else images
+        scores = {}
+        for name, recognizer in self.recognizers.items():
+            score = build_score(recognizer.info, self.metrics.get(recognizer.info.task))
+            score.update(recognizer.predict(shown), batch.label)
+            scores[name] = list(score.records())
+        return Column(list(batch.index), values, scores)
+
+
+def judge_all(loaded: Iterable[Sequence[Batch]], judging: Judging, records: Records, first: int) -> None:
+    """Judge a data set from image number ``first`` on; what is known when an error or Ctrl-C ends it is kept.
+
+    Args:
+        loaded: Batches that together have the next images of the data set, without a gap.
+        judging: How.
+        records: What they are added to.
+    """
+    table: Table = {}
+    after = first
+    try:
+        for batches in loaded:
+            part: Table = {}
+            for batch in batches:
+                for key, column in judging(batch).items():
+                    part.setdefault(key, Column()).add(column)
+            for key, column in part.items():
+                table.setdefault(key, Column()).add(column)
+            after += sum(len(batch.index) for batch in batches)
+            if after - first >= _IMAGES_IN_FILE:
+                records.write(first, after - 1, table)
+                first, table = after, {}
+    finally:
+        if after > first:
+            records.write(first, after - 1, table)

@@ -1,0 +1,154 @@
+"""What is known of each judged image, on the disk: memory stays what a few hundred images take, and a stop loses them.
+
+Every file holds the images from one number to another, so that what is there says where to go on.
+"""
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ra_plugin.options import OptionError
+from ra_plugin.utils.atomic import atomic_save, is_intact, written_aside
+
+_PLAN = 'plan.json'
+
+
+@dataclass
+class Column:
+    """The images of one way of processing under one view: numbers of the images, and what was found of each.
+
+    Attributes:
+        index: Number of each image in the data set.
+        values: ``'psnr'``, ``'ssim'``, ``'spectrum'`` -> an array or a number for each image.
+        scores: Recognizer -> the record of each image, see `TaskScore.records`.
+    """
+
+    index: list[int] = field(default_factory=list)
+    values: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    scores: dict[str, list[Any]] = field(default_factory=dict)
+
+    def add(self, other: 'Column') -> None:
+        """Append the images of another column."""
+        self.index += other.index
+        for mine, theirs in ((self.values, other.values), (self.scores, other.scores)):
+            for name, values in theirs.items():
+                mine.setdefault(name, []).extend(values)
+
+    def ordered(self) -> 'Column':
+        """The same in the order of the data set."""
+        order = np.argsort(self.index, kind='stable')
+        return Column([self.index[i] for i in order],
+                      {name: [values[i] for i in order] for name, values in self.values.items()},
+                      {name: [values[i] for i in order] for name, values in self.scores.items()})
+
+
+Table = dict[tuple, Column]
+
+
+class Records:
+    """The folder of one evaluation's records.
+
+    Args:
+        folder: It is made where it is missing.
+        plan: What the records depend on, plain data. Records of another plan are refused.
+        restart: Remove what is there instead.
+
+    Raises:
+        OptionError: The folder has records of another plan.
+    """
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any], restart: bool = False):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        if restart:
+            for path in (folder / _PLAN, *self._files()):
+                path.unlink(missing_ok=True)
+        plan_text = json.dumps(plan, indent=1, sort_keys=True, default=str)
+        path = folder / _PLAN
+        if path.exists() and path.read_text() != plan_text:
+            raise OptionError(f'{folder}: its records are of other options, weights or images than the file has now. '
+                              'Start anew with --restart, or give the evaluation another name.')
+        with written_aside(path) as file:
+            file.write(plan_text.encode())
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob('[0-9]*-[0-9]*.pt'))
+
+    def done(self) -> int:
+        """Number of images, from the first on, whose records are whole; damaged files and those after them go."""
+        count = 0
+        for path in self._files():
+            first, last = (int(number) for number in path.stem.split('-'))
+            if first == count and is_intact(path):
+                count = last + 1
+            else:
+                path.unlink()
+        return count
+
+    def write(self, first: int, last: int, table: Table) -> None:
+        """Add the images from number ``first`` to ``last``."""
+        packed = {key: {'index': torch.tensor(column.index),
+                        'values': {name: pack(values) for name, values in column.values.items()},
+                        'scores': {name: pack(values) for name, values in column.scores.items()}}
+                  for key, column in ((key, column.ordered()) for key, column in table.items())}
+        atomic_save(packed, self.folder / f'{first:08d}-{last:08d}.pt')
+
+    def read(self) -> dict[tuple, 'Judged']:
+        """All images of all files, in order."""
+        parts: dict[tuple, list[Mapping]] = {}
+        for path in self._files():
+            for key, column in torch.load(path, weights_only=True).items():
+                parts.setdefault(key, []).append(column)
+        return {key: Judged(
+            np.concatenate([part['index'].numpy() for part in columns]),
+            {name: np.concatenate([unpack(part['values'][name]) for part in columns]) for name in columns[0]['values']},
+            {name: _joined([unpack(part['scores'][name]) for part in columns]) for name in columns[0]['scores']})
+            for key, columns in parts.items()}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A `Column` of all images, as it is read.
+
+    Attributes:
+        index: ``(N,)`` number of each image in the data set, ascending.
+        values: ``'psnr'``, ``'ssim'``, ``'spectrum'`` -> ``(N, ...)``.
+        scores: Recognizer -> the records of the images, for `TaskScore.add_records`.
+    """
+
+    index: np.ndarray
+    values: dict[str, np.ndarray]
+    scores: dict[str, Sequence[Any]]
+
+
+def pack(values: Sequence[Any]) -> Any:
+    """Arrays, or tuples of arrays, one for each image, as a few tensors; they may differ in the last dimension."""
+    if values and isinstance(values[0], tuple):
+        return tuple(pack(part) for part in zip(*values))
+    arrays = [np.atleast_1d(value) for value in values]
+    lengths = [array.shape[-1] for array in arrays]
+    joined = np.concatenate(arrays, axis=-1) if arrays else np.empty(0)
+    return {'joined': torch.from_numpy(joined), 'lengths': torch.tensor(lengths), 'scalar': bool(
+        values and np.ndim(values[0]) == 0)}
+
+
+def unpack(packed: Any) -> Sequence[Any]:
+    """What `pack` was given; arrays of one size as one array, the images first."""
+    if isinstance(packed, tuple):
+        return list(zip(*(unpack(part) for part in packed)))
+    joined, lengths = packed['joined'].numpy(), packed['lengths'].tolist()
+    if len(set(lengths)) > 1:
+        return np.split(joined, np.cumsum(lengths)[:-1], axis=-1)
+    arrays = np.moveaxis(joined.reshape(*joined.shape[:-1], len(lengths), -1), -2, 0)
+    return arrays[..., 0] if packed['scalar'] else arrays
+
+
+def _joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    if all(isinstance(part, np.ndarray) for part in parts) and len({part.shape[1:] for part in parts}) == 1:
+        return np.concatenate(parts)
+    return list(chain.from_iterable(parts))
