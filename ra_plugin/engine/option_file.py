@@ -14,6 +14,7 @@ from basicsr.utils import registry, set_random_seed
 from basicsr.utils.options import parse_options as basicsr_parse_options
 
 from ra_plugin.compat.basicsr_ import optimizer_classes
+from ra_plugin.engine.networks import check_network, registered
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks

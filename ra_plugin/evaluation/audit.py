@@ -1,4 +1,8 @@
-"""Is a gain real, or an adversarial pattern? Harmless changes of the image, and recognizers never seen, tell."""
+"""Is a gain real, or an adversarial pattern? Small changes of the image, and recognizers never seen, tell.
+
+No change is harmless to every image: on small ones a blur costs accuracy by itself. So what one leaves of a gain is
+compared with what it leaves of the clean image's, which is real.
+"""
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -9,8 +13,8 @@ from ra_plugin.evaluation.judging import CLEAN, NONE, SPECTRUM
 from ra_plugin.evaluation.transfer import Cell, Matrix
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS, band_centers
 
-# Conventions, fixed before any result was seen: what stays of a real improvement is most of it.
-_REAL, _PATTERN = 0.5, 0.25  # share of the gain that the worst harmless change leaves
+# Conventions: of a real improvement most is left.
+_REAL, _PATTERN = 0.5, 0.25  # share of the gain that the worst change leaves, against the clean image's
 _TRANSFERS = 0.25  # gain of recognizers never used, as a share of that of those used
 
 
@@ -31,55 +35,59 @@ def audit(cells: Mapping[str, Mapping[str, Cell]], baseline: str, used: Mapping[
                 for view, of_view in cells.items()}
     saved = matrices[SAVED]
     main = {recognizer: score.names[0] for recognizer, score in cells[SAVED][baseline].scores.items()}
-    found = {}
-    for name in saved.names:
-        if name in (CLEAN, NONE, baseline):
-            continue
-        gains = {recognizer: {view: matrix.mean(name, recognizer, metric) - matrix.mean(baseline, recognizer, metric)
-                              for view, matrix in matrices.items()} for recognizer, metric in main.items()}
-        found[name] = {
-            'gains': {recognizer: {view: vars(gain.estimate()) for view, gain in of_views.items()}
-                      for recognizer, of_views in gains.items()},
-            **verdict(gains, used.get(name, ())),
-            'spectrum': {'frequency': band_centers(),
-                         'difference': _mean_spectrum(cells[FLOAT][name]),
-                         'baseline_error': _mean_spectrum(cells[FLOAT][baseline])}}
-    return {'n': saved.n, 'views': list(cells), 'restorers': found}
+    gains = {name: {recognizer: {view: matrix.mean(name, recognizer, metric) - matrix.mean(baseline, recognizer, metric)
+                                 for view, matrix in matrices.items()} for recognizer, metric in main.items()}
+             for name in saved.names if name not in (NONE, baseline)}
+    of_clean = gains.pop(CLEAN)
+    return {'n': saved.n, 'views': list(cells), 'restorers': {name: {
+        'gains': {recognizer: {view: vars(gain.estimate()) for view, gain in of_views.items()}
+                  for recognizer, of_views in of_name.items()},
+        **verdict(of_name, of_clean, used.get(name, ())),
+        'spectrum': {'frequency': band_centers(),
+                     'difference': _mean_spectrum(cells[FLOAT][name]),
+                     'baseline_error': _mean_spectrum(cells[FLOAT][CLEAN])}} for name, of_name in gains.items()}}
 
 
 def _mean_spectrum(cell: Cell) -> list[float]:
     return np.mean(cell.values[SPECTRUM], 0).tolist()
 
 
-def verdict(gains: Mapping[str, Mapping[str, Sampled]], used: Collection[str]) -> dict[str, Any]:
+def verdict(gains: Mapping[str, Mapping[str, Sampled]], of_clean: Mapping[str, Mapping[str, Sampled]],
+            used: Collection[str]) -> dict[str, Any]:
     """Whether the gain is a better image.
 
     * ``'no gain'``: that of the recognizers used (of all, where none is known to be) cannot be told from none.
-    * ``'adversarial'``: those never used gain nothing, or a harmless change leaves less than a quarter of the gain.
-    * ``'partly real'``: they gain less than a quarter of what the used ones do, or such a change leaves less than half.
+    * ``'adversarial'``: those never used gain nothing, or a change leaves less than a quarter of the gain.
+    * ``'partly real'``: they gain less than a quarter of what the used ones do, or a change leaves less than half.
     * ``'undecided'``: there is no recognizer that was not used.
     * ``'real'``: none of these.
 
     Args:
         gains: Recognizer -> view -> gain over the baseline.
+        of_clean: The same for the clean image: what a change leaves of its gain is what it leaves of a real one.
         used: The recognizers that served as the loss.
 
     Returns:
-        ``{'verdict', 'reason', 'held_out_ratio', 'kept'}``; ``kept`` is view -> share of the gain that is left.
+        ``{'verdict', 'reason', 'held_out_ratio', 'kept'}``; ``kept`` is view -> share of the gain that is left, over
+        that of the clean image's gain.
     """
     ours = [recognizer for recognizer in gains if recognizer in used] or list(gains)
     held_out = [recognizer for recognizer in gains if recognizer not in used] if used else []
 
-    def gain(recognizers: Collection[str], view: str = SAVED) -> Sampled:
-        return mean(gains[recognizer][view] for recognizer in recognizers)
+    def gain(recognizers: Collection[str], view: str = SAVED, of: Mapping = gains) -> Sampled:
+        return mean(of[recognizer][view] for recognizer in recognizers)
+
+    def left_by(view: str) -> float:
+        control = gain(ours, view, of_clean).over(gain(ours, SAVED, of_clean)).value
+        return gain(ours, view).over(total).value / (min(control, 1) if control > 0 else 1)
 
     total = gain(ours)
     estimate = total.estimate()
     if not estimate.low > 0:
         return _result('no gain', f'The gain of {_points(estimate)} cannot be told from none.', None, {})
-    kept = {view: gain(ours, view).over(total).value for view in (FLOAT, *VIEWS)}
-    worst = min(VIEWS, key=kept.get)
-    left = f'{worst} leaves {kept[worst]:.0%} of the gain'
+    kept = {view: left_by(view) for view in VIEWS}
+    worst = min(kept, key=kept.get)
+    left = f'{worst} leaves {kept[worst]:.0%} of the gain, against what it leaves of that of the clean image'
     if not held_out:
         answer = 'adversarial' if kept[worst] < _PATTERN else 'undecided'
         return _result(answer, f'{left}; no recognizer was left out of the training to ask.', None, kept)

@@ -16,7 +16,7 @@ from ra_plugin.recognizers import Recognizer
 
 CLEAN, NONE = 'clean', 'no processing'
 CLEAN_INPUT = 'clean input'  # a view: what the restorer makes of the clean image
-SPECTRUM = 'spectrum'  # of a restorer: its difference to the baseline; of the baseline: its error
+SPECTRUM = 'spectrum'  # of the difference to the baseline
 _IMAGES_IN_FILE = 512
 _SSIM_WINDOW = 11
 
@@ -30,20 +30,20 @@ class Batch:
         gt: ``(N, 3, H, W)`` in ``[0, 1]``.
         label: As the recognizers' task has it.
         index: Number of each image in the data set.
-        paths: File of each clean image.
+        names: Path of each clean image below its data set's folder.
     """
 
     lq: torch.Tensor
     gt: torch.Tensor
     label: Any
     index: list[int]
-    paths: list[str]
+    names: list[str]
 
     def of(self, places: Sequence[int]) -> 'Batch':
         """Those of its images."""
         label = self.label[places] if isinstance(self.label, torch.Tensor) else [self.label[i] for i in places]
         return Batch(self.lq[places], self.gt[places], label, [self.index[i] for i in places],
-                     [self.paths[i] for i in places])
+                     [self.names[i] for i in places])
 
 
 # what makes of a batch the images to judge, (N, 3, H, W) in [0, 1]; networks look at lq alone
@@ -75,7 +75,7 @@ class Judging:
         recognizers: Name -> recognizer.
         metrics: Task -> what to compute, see `build_score`.
         baseline: Name of the restorer that others are compared with.
-        audited: Numbers of the images that are judged under every view, too, and restored from the clean image.
+        audited: Numbers of the images that are judged under every view, too, and whose clean image is restored.
         networks: Names of the restorers that can be given another image, as the clean one.
     """
 
@@ -100,7 +100,7 @@ class Judging:
                                  f'got {tuple(images.shape)}. Is it a network of another scale?')
             saved = to_uint8(images)
             table[name, seed, SAVED] = self._column(saved, batch, None if name == CLEAN else gt8)
-            if places and seed == 0 and name not in (CLEAN, NONE):
+            if places and seed == 0 and (name == self.baseline or name != NONE):
                 audited[name] = images[places], saved[places]
         if audited:
             part = batch.of(places)
@@ -110,11 +110,10 @@ class Judging:
 
     def _audit(self, name: str, images: torch.Tensor, saved: torch.Tensor, baseline: torch.Tensor, gt8: torch.Tensor,
                batch: Batch) -> Table:
-        """What the harmless changes of restored images leave of a gain, and how the restorer differs."""
-        reference = gt8 if name == self.baseline else baseline
+        """What small changes leave of a gain, how images differ from the baseline, what becomes of clean ones."""
         table = {(name, 0, FLOAT): self._column(images, batch)}
-        table[name, 0, FLOAT].values[SPECTRUM] = list(
-            spectrum((saved.float() - reference.float()) / 255).cpu().numpy())
+        difference = (saved.float() - baseline.float()) / 255
+        table[name, 0, FLOAT].values[SPECTRUM] = list(spectrum(difference).cpu().numpy())
         for view, change in VIEWS.items():
             table[name, 0, view] = self._column(change(saved), batch)
         if name in self.networks:
@@ -139,12 +138,13 @@ class Judging:
 
 
 def judge_all(loaded: Iterable[Sequence[Batch]], judging: Judging, records: Records, first: int) -> None:
-    """Judge a data set from image number ``first`` on; what is known when an error or Ctrl-C ends it is kept.
+    """Judge the images of an evaluation from the ``first``-th on; what is known when an error ends it is kept.
 
     Args:
-        loaded: Batches that together have the next images of the data set, without a gap.
+        loaded: Batches that together have the next images, without a gap.
         judging: How.
         records: What they are added to.
+        first: Number of images that are judged already.
     """
     table: Table = {}
     after = first

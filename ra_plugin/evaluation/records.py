@@ -91,7 +91,7 @@ class Records:
         return count
 
     def write(self, first: int, last: int, table: Table) -> None:
-        """Add the images from number ``first`` to ``last``."""
+        """Add the ``first``-th to the ``last``-th image of the evaluation."""
         packed = {key: {'index': torch.tensor(column.index),
                         'values': {name: pack(values) for name, values in column.values.items()},
                         'scores': {name: pack(values) for name, values in column.scores.items()}}

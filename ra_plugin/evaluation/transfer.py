@@ -1,5 +1,5 @@
 """The transfer matrix: what every recognizer makes of every way of processing, and how certain the differences are."""
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from ra_plugin.evaluation.classification_score import ClassificationScore
 from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.evaluation.records import Judged
 from ra_plugin.evaluation.score_base import Metrics, TaskScore
-from ra_plugin.evaluation.significance import Estimate, images_to_tell, mcnemar, proportion
+from ra_plugin.evaluation.significance import images_to_tell, mcnemar, proportion
 from ra_plugin.evaluation.task_scores import build_score
 from ra_plugin.recognizers.base import RecognizerInfo
 
@@ -127,9 +127,14 @@ def _score(matrix: Matrix, name: str, recognizer: str, metric: str) -> dict[str,
         estimate = proportion(score.per_image()[metric])
     else:
         estimate = mean(parts).estimate()
-    values = [part.value for part in parts]
-    seeds = {'values': values, 'mean': float(np.mean(values)), 'std': float(np.std(values, ddof=1))}
-    return {**vars(estimate), 'seeds': seeds if len(parts) > 1 else None}
+    return {**vars(estimate), 'seeds': _spread([part.value for part in parts])}
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any] | None:
+    """Mean and standard deviation over the seeds, where there are several."""
+    if len(values) == 1:
+        return None
+    return {'values': list(values), 'mean': float(np.mean(values)), 'std': float(np.std(values, ddof=1))}
 
 
 def _difference(matrix: Matrix, name: str, baseline: str) -> dict[str, Any]:

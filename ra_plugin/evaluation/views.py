@@ -1,4 +1,4 @@
-"""Harmless changes of a restored image. A gain that they undo was a pattern for one network, not a better image."""
+"""Small changes of a restored image. A gain that they undo was a pattern for one network, not a better image."""
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 

@@ -1,0 +1,337 @@
+"""An evaluation: restorers x recognizers x data sets x degradations, each image restored once; resumable."""
+import copy
+import json
+import os
+import platform
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from ra_plugin.engine.interruption import Interrupted, Interruption
+from ra_plugin.engine.loaders import build_dataset, check_classes
+from ra_plugin.engine.networks import registered
+from ra_plugin.engine.option_file import resolve_paths
+from ra_plugin.engine.restorers import Restorer, build_restorer, restorer_options
+from ra_plugin.evaluation.audit import audit
+from ra_plugin.evaluation.judging import (CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing)
+from ra_plugin.evaluation.records import Judged, Records
+from ra_plugin.evaluation.task_scores import TASKS
+from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
+from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
+from ra_plugin.options import OptionError, check_arguments, check_type, suggestion
+from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.report.tables import to_markdown
+from ra_plugin.utils.atomic import written_aside
+from ra_plugin.utils.progress import progress
+from ra_plugin.version import __version__
+
+SCHEMA = 'ra_plugin.results/1'
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """The keys of an evaluation's option file.
+
+    Attributes:
+        name: Of the folder of its results.
+        datasets: Name -> block of a data set, as in a training's option file.
+        degradations: Name -> block; every data set is degraded in each of these ways. Default: as the data sets say.
+        restorers: Name -> block, see :class:`RestorerOptions`.
+        recognizers: Name -> block.
+        baseline: The restorer that others are compared with, or ``'no processing'``.
+        recognition_metrics: Task -> metric or metrics.
+        images: Number of images, evenly spaced over each data set. Default: all.
+        audit: Images, evenly spaced over the data set, on which the gain is audited and clean images are restored;
+            0: none.
+        seed: Of the bootstrap and of what is drawn to be shown.
+        custom_imports: Modules to import first.
+    """
+    name: str
+    datasets: Mapping
+    degradations: Mapping = field(default_factory=dict)
+    restorers: Mapping
+    recognizers: Mapping
+    baseline: str = 'plain'
+    recognition_metrics: Mapping = field(default_factory=dict)
+    images: int | None = None
+    audit: int = 1000
+    seed: int = 0
+    custom_imports: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A data set under a degradation, and the restorers that are for it."""
+
+    name: str
+    block: Mapping
+    dataset: Dataset
+    chosen: list[int]  # numbers of its images
+    restorers: list[Restorer]
+
+
+class Evaluation:
+    """An option file, checked and built.
+
+    Args:
+        root: The repository: relative paths of the file are looked up below it, too.
+        file: The option file.
+        device: Default: a GPU where there is one.
+
+    Raises:
+        OptionError: The file cannot be meant; nothing has been written then.
+        FileNotFoundError: Weights or a folder of images are missing.
+    """
+
+    def __init__(self, root: Path, file: Path, device: str | None = None):
+        self.root = root
+        try:
+            self.raw = yaml.safe_load(file.read_text())
+        except yaml.YAMLError as error:
+            raise OptionError(f'{file}: {error}') from None
+        if not isinstance(self.raw, Mapping):
+            raise OptionError(f'{file}: expected the keys of an evaluation, got {type(self.raw).__name__}.')
+        check_arguments(EvaluationOptions, self.raw, file.name)
+        resolved = copy.deepcopy(self.raw)
+        resolve_paths(resolved, root)
+        self.options = options = EvaluationOptions(**resolved)
+        _check_names(options)
+        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        checked = {name: restorer_options(block, root, options.recognizers, f'restorers.{name}')
+                   for name, block in options.restorers.items()}
+        self.recognizers: dict[str, Recognizer] = {
+            name: build_recognizer(block, f'recognizers.{name}').to(self.device, memory_format=torch.channels_last)
+            for name, block in options.recognizers.items()}
+        self.restorers = {name: build_restorer(name, block, self.device) for name, block in checked.items()}
+        self.conditions = [self._condition(name, block) for name, block in _conditions(options)]
+
+    def _condition(self, name: str, block: Mapping) -> Condition:
+        cls = registered(DATASET_REGISTRY, block.get('type'), f'datasets: {name}.type', 'data set')
+        if hasattr(cls, 'check_options'):
+            cls.check_options(block, f'datasets: {name}')
+        dataset = build_dataset(block)
+        check_classes(dataset, self.recognizers.values(), f'datasets: {name}')
+        restorers = {restorer.name: restorer for restorer in self.restorers.values() if restorer.is_for(name)}
+        if self.options.baseline not in (NONE, *restorers):
+            raise OptionError(f"baseline: no restorer '{self.options.baseline}' for {name}."
+                              f"{suggestion(self.options.baseline, restorers)} There are "
+                              f"{', '.join((NONE, *restorers))}")
+        count = min(self.options.images or len(dataset), len(dataset))
+        return Condition(name, block, dataset, _spaced(len(dataset), count), list(restorers.values()))
+
+    def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
+            command: str = '') -> dict[str, Any]:
+        """Judge what is not judged yet, and sum it up.
+
+        Args:
+            out: Folder of the records; a run that was stopped goes on with what is there.
+            batch_size: Images at a time; it changes no result, but for the rounding of sums of floats.
+            num_workers: Processes that read and degrade images.
+            restart: Begin anew.
+            command: What the results are said to be made by.
+
+        Returns:
+            The results, as ``docs/EVALUATION.md`` describes them.
+
+        Raises:
+            Interrupted: By Ctrl-C or SIGTERM; what was judged is kept.
+        """
+        infos = {name: recognizer.info for name, recognizer in self.recognizers.items()}
+        found = {}
+        for number, condition in enumerate(self.conditions):
+            records = Records(out / 'records' / str(number), self._plan(condition), restart)
+            judging = self._judging(condition)
+            self._judge(condition, judging, records, batch_size, num_workers)
+            found[condition.name] = self._results(condition, judging, records.read(), infos)
+        return plain_data({
+            'schema': SCHEMA, 'name': self.options.name, 'command': command, 'seed': self.options.seed,
+            'baseline': self.options.baseline,
+            'versions': {'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__},
+            'options': self.raw,
+            'recognizers': {name: {'name': info.name, 'task': info.task, 'num_classes': info.num_classes,
+                                   'source': info.source} for name, info in infos.items()},
+            'restorers': {name: {
+                'seeds': len(restorer.processings), 'used': list(restorer.options.used or ()),
+                'method': restorer.options.method or name} for name, restorer in self.restorers.items()},
+            'conditions': found})
+
+    def _judging(self, condition: Condition) -> Judging:
+        processings = {(CLEAN, 0): clean, (NONE, 0): no_processing}
+        for restorer in condition.restorers:
+            processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
+        count = min(self.options.audit, len(condition.chosen))
+        audited = [condition.chosen[place] for place in _spaced(len(condition.chosen), count)]
+        return Judging(processings=processings, recognizers=self.recognizers, metrics=self.options.recognition_metrics,
+                       baseline=self.options.baseline, audited=frozenset(audited),
+                       networks=[restorer.name for restorer in condition.restorers if restorer.is_network])
+
+    def _judge(self, condition: Condition, judging: Judging, records: Records, batch_size: int,
+               num_workers: int) -> None:
+        first, total = records.done(), len(condition.chosen)
+        if first == total:
+            return
+        loader = DataLoader(_Numbered(condition.dataset), batch_size, sampler=condition.chosen[first:],
+                            num_workers=num_workers, collate_fn=list)
+        with Interruption() as interruption, \
+                progress(desc=condition.name, total=total, unit='image', initial=first) as bar:
+            def batches() -> Iterator[list[Batch]]:
+                for items in loader:
+                    yield same_size_batches(items, condition, self.device)
+                    bar.update(len(items))
+
+            try:
+                with interruption.at_once():
+                    judge_all(batches(), judging, records, first)
+            except Interrupted:
+                raise Interrupted(f'Stopped by {interruption.name} at image {records.done()} of {total} of '
+                                  f'{condition.name}; the same command goes on from there.') from None
+
+    def _plan(self, condition: Condition) -> dict[str, Any]:
+        """What the records depend on."""
+        return {'schema': SCHEMA, 'dataset': dict(condition.block),
+                'images': [len(condition.dataset), len(condition.chosen)],
+                'restorers': {restorer.name: [vars(restorer.options), [_identity(file) for file in restorer.files]]
+                              for restorer in condition.restorers},
+                'recognizers': [{name: block, 'file': _identity(block.get('checkpoint'))}
+                                for name, block in self.options.recognizers.items()],
+                'baseline': self.options.baseline, 'audit': self.options.audit,
+                'metrics': dict(self.options.recognition_metrics)}
+
+    def _results(self, condition: Condition, judging: Judging, judged: Mapping[tuple, Judged],
+                 infos: Mapping) -> dict[str, Any]:
+        metrics, seed, baseline = self.options.recognition_metrics, self.options.seed, self.options.baseline
+
+        def cell(name: str, number: int = 0, view: str = SAVED, index: np.ndarray | None = None):
+            return cell_of(judged[name, number, view], infos, metrics, index)
+
+        matrix = Matrix({key: cell(*key) for key in judging.processings}, seed)
+        found = summary(matrix, baseline)
+        classifiers = [name for name, info in infos.items() if info.task == 'classification']
+        if classifiers:
+            labels = matrix.cells[CLEAN, 0].scores[classifiers[0]].labels()
+            found['harm'] = harm(matrix, getattr(condition.dataset, 'classes', None), labels)
+        if judging.audited:
+            index = np.array(sorted(judging.audited))
+            names = [CLEAN, *([NONE] if baseline == NONE else []), *(r.name for r in condition.restorers)]
+            views = {view: {name: cell(name, 0, view, index) for name in names} for view in (SAVED, FLOAT, *VIEWS)}
+            used = {restorer.name: restorer.options.used or () for restorer in condition.restorers}
+            found['audit'] = audit(views, baseline, used, seed)
+            if judging.networks:
+                found['clean_input'] = clean_input({name: cell(name, 0, CLEAN_INPUT) for name in judging.networks},
+                                                   cell(CLEAN, index=index), seed)
+        return found
+
+
+class _Numbered(Dataset):
+    """Items with their number."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> tuple[int, dict]:
+        return index, self.dataset[index]
+
+
+def same_size_batches(items: Sequence[tuple[int, dict]], condition: Condition, device: torch.device) -> list[Batch]:
+    """Numbered items as batches of images of one size each: what a batch holds changes no image."""
+    groups: dict[tuple, list[tuple[int, dict]]] = {}
+    for number, item in items:
+        groups.setdefault((item['lq'].shape, item['gt'].shape), []).append((number, item))
+    collate = getattr(condition.dataset, 'collate_fn', default_collate)
+    batches = []
+    for group in groups.values():
+        batch = collate([item for _, item in group])
+        label = batch['label']
+        batches.append(Batch(batch['lq'].to(device), batch['gt'].to(device),
+                             label.to(device) if isinstance(label, torch.Tensor) else label,
+                             [number for number, _ in group],
+                             [_below(item['gt_path'], condition.block.get('dataroot_gt')) for _, item in group]))
+    return batches
+
+
+def _below(path: str, root: str | None) -> str:
+    """The path of an image below its data set's folder; its name alone where it is not there."""
+    return os.path.relpath(path, root) if root and Path(path).is_relative_to(root) else os.path.basename(path)
+
+
+def _spaced(total: int, count: int) -> list[int]:
+    return np.linspace(0, total - 1, count).round().astype(int).tolist()
+
+
+def _conditions(options: EvaluationOptions) -> Iterator[tuple[str, dict]]:
+    for name, block in options.datasets.items():
+        block = {'phase': 'test', 'name': name, **block}
+        if not options.degradations:
+            yield name, block
+        for degradation_name, degradation in options.degradations.items():
+            if block.get('degradation'):
+                raise OptionError(f'datasets.{name}.degradation: the file has degradations, too. Leave one of them '
+                                  'out.')
+            yield f'{name} {degradation_name}', {**block, 'degradation': degradation}
+
+
+def _check_names(options: EvaluationOptions) -> None:
+    for key in ('datasets', 'restorers', 'recognizers'):
+        if not getattr(options, key):
+            raise OptionError(f'{key}: expected at least one, got none.')
+    for name in (CLEAN, NONE):
+        if name in options.restorers:
+            raise OptionError(f"restorers.{name}: this is always there. Choose another name.")
+    for key, least in (('audit', 0), ('images', 1)):
+        value = getattr(options, key)
+        if value is not None and value < least:
+            raise OptionError(f'{key}: expected a number of images, {least} or more, got {value}.')
+    for name, block in options.recognizers.items():
+        RECOGNIZER_REGISTRY.check(block, f'recognizers.{name}')
+    for task, metrics in options.recognition_metrics.items():
+        if task not in TASKS:
+            raise OptionError(f"recognition_metrics: no task '{task}'.{suggestion(task, TASKS)}")
+        check_type(metrics, str | Sequence[str] | None, f'recognition_metrics.{task}')
+
+
+def _identity(path: str | None) -> list | None:
+    """What tells a file, or a folder of images, from what was there before."""
+    if not path:
+        return None
+    path = Path(path)
+    files = sorted(path.rglob('*')) if path.is_dir() else [path]
+    return [str(path), len(files), *(sum(getattr(file.stat(), key) for file in files)
+                                     for key in ('st_size', 'st_mtime_ns'))]
+
+
+def plain_data(value: Any) -> Any:
+    """Results as JSON has them: no numpy numbers, and None where there is no number."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_data(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_data(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, num_workers: int,
+                   device: str | None = None, restart: bool = False) -> str:
+    """Evaluate as an option file says and write ``results.json`` and ``tables.md``; the tables are returned.
+
+    Args:
+        out: Folder of the results. Default: ``results/NAME`` below ``root``.
+    """
+    evaluation = Evaluation(root, file, device)
+    out = out or root / 'results' / evaluation.options.name
+    command = f'python tools/evaluate.py -opt {shlex.quote(str(file))}'
+    results = evaluation.run(out, batch_size, num_workers, restart, command)
+    tables = to_markdown(results)
+    for name, text in (('results.json', json.dumps(results, indent=1)), ('tables.md', tables)):
+        with written_aside(out / name) as target:
+            target.write(text.encode())
+    return f'{tables}\nWritten to {out}: results.json, tables.md.'

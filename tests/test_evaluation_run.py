@@ -1,0 +1,277 @@
+"""Evaluations as option files have them: each image restored once, the same results however they are run."""
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import ra_plugin  # noqa: F401  (registers)
+from ra_plugin.archs import SRResNet
+from ra_plugin.engine.evaluation import Evaluation, run_evaluation
+from ra_plugin.engine.restorers import FolderOfImages, Network
+from ra_plugin.evaluation import judging, records
+from ra_plugin.evaluation.judging import Batch
+from ra_plugin.evaluation.quality import psnr, to_uint8
+from ra_plugin.options import OptionError
+
+ROOT = Path(__file__).resolve().parents[1]
+COUNT = 30
+
+
+def recognizer(net):
+    return {'type': 'ModuleRecognizer', 'module': f'ra_plugin.recognizers.tiny_nets.{net}', 'input_size': 32,
+            'checkpoint': str(ROOT / f'ra_plugin/weights/cifar10_{net.removeprefix("Tiny").lower()}.safetensors')}
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    """Thirty images in ten classes, two networks of which one has two seeds, and an option file."""
+    root = tmp_path_factory.mktemp('evaluation')
+    rng = np.random.default_rng(0)
+    for i in range(COUNT):
+        folder = root / 'images' / f'{"abcdefghij"[i % 10]}'
+        folder.mkdir(parents=True, exist_ok=True)
+        smooth = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize((32, 32), Image.BICUBIC)
+        smooth.save(folder / f'{i}.png')
+    for name in ('plain', 'ra_0', 'ra_1'):
+        torch.manual_seed(len(name) + int(name[-1] == '1'))
+        torch.save({'params': SRResNet(num_feat=4, num_block=1, upscale=2).state_dict()}, root / f'net_g_{name}.pth')
+    network = {'type': 'SRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2}
+    (root / 'opt.yml').write_text(yaml.safe_dump({
+        'name': 'small', 'audit': 8,
+        'datasets': {'images': {'type': 'LabeledImageDataset', 'dataroot_gt': str(root / 'images')}},
+        'degradations': {'x2': {'type': 'Compose', 'steps': [{'type': 'BicubicDownsample', 'scale': 2},
+                                                             {'type': 'GaussianNoise', 'sigma': 0.02}]}},
+        'restorers': {'plain': {'network_g': network, 'checkpoint': str(root / 'net_g_plain.pth')},
+                      'RA': {'network_g': network, 'used': ['vgg'],
+                             'checkpoint': [str(root / f'net_g_ra_{i}.pth') for i in range(2)]}},
+        'recognizers': {'vgg': recognizer('TinyVGG'), 'resnet': recognizer('TinyResNet')}}, sort_keys=False))
+    return root
+
+
+def changed(place, tmp_path, **changes):
+    opt = {**yaml.safe_load((place / 'opt.yml').read_text()), **changes}
+    (tmp_path / 'opt.yml').write_text(yaml.safe_dump(opt, sort_keys=False))
+    return tmp_path / 'opt.yml'
+
+
+@pytest.fixture(scope='module')
+def results(place):
+    return Evaluation(place, place / 'opt.yml').run(place / 'out', batch_size=1)
+
+
+@pytest.mark.parametrize('batch_size, num_workers', [(7, 0), (64, 2)])
+def test_batches_and_workers_change_nothing(place, results, tmp_path, batch_size, num_workers):
+    again = Evaluation(place, place / 'opt.yml').run(tmp_path, batch_size, num_workers)
+    assert_alike(again, results)
+
+
+def assert_alike(ours, theirs):
+    """Equal but for the last digits: sums of floats depend on how many are added at a time."""
+    assert json.dumps(rounded(ours)) == json.dumps(rounded(theirs))
+
+
+def rounded(node):
+    if isinstance(node, dict):
+        return {key: rounded(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [rounded(value) for value in node]
+    return float(f'{node:.6g}') if isinstance(node, float) else node
+
+
+def test_stopped_anywhere_it_goes_on(place, results, tmp_path, monkeypatch):
+    monkeypatch.setattr(judging, '_IMAGES_IN_FILE', 4)
+    original = judging.Judging.__call__
+    calls = []
+
+    def stopped(self, batch):
+        calls.append(batch.index)
+        if len(calls) in (3, 9):
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    monkeypatch.setattr(judging.Judging, '__call__', stopped)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            Evaluation(place, place / 'opt.yml').run(tmp_path, batch_size=3)
+    last = sorted((tmp_path / 'records' / '0').glob('*.pt'))[-1]
+    last.write_bytes(last.read_bytes()[:-100])  # damaged, as by a full disk
+    again = Evaluation(place, place / 'opt.yml').run(tmp_path, batch_size=3)
+    assert_alike(again, results)
+    judged = [number for batch in calls for number in batch]
+    assert set(judged) == set(range(COUNT)) and len(judged) < COUNT + 3 * 5  # what was done is not done again
+
+
+def test_a_finished_evaluation_restores_nothing(place, results, monkeypatch):
+    monkeypatch.setattr(Network, '__call__', None)
+    assert Evaluation(place, place / 'opt.yml').run(place / 'out', batch_size=5) == results
+
+
+def test_each_image_is_restored_once_whatever_the_number_of_recognizers(place, tmp_path, monkeypatch):
+    original, restored = Network.__call__, []
+
+    def counted(self, batch):
+        restored.extend(batch.index)
+        return original(self, batch)
+
+    monkeypatch.setattr(Network, '__call__', counted)
+    Evaluation(place, changed(place, tmp_path, audit=0)).run(tmp_path, batch_size=8)
+    assert sorted(restored) == sorted(3 * list(range(COUNT)))  # plain, and two seeds of RA
+
+
+def test_scores_are_those_of_each_image_alone(place, results):
+    """By hand: degrade, restore, round, judge, one image at a time."""
+    evaluation = Evaluation(place, place / 'opt.yml')
+    dataset, condition = evaluation.conditions[0].dataset, results['conditions']['images x2']
+    nets = {name: r.processings for name, r in evaluation.restorers.items()}
+    right = {('plain', 0): [], ('RA', 0): [], ('RA', 1): []}
+    quality = {key: [] for key in right}
+    before = []
+    vgg = evaluation.recognizers['vgg']
+    with torch.no_grad():
+        for item in dataset:
+            gt = item['gt'][None]
+            for name, seed in right:
+                image = to_uint8(nets[name][seed].network(item['lq'][None]))
+                quality[name, seed].append(psnr(image, to_uint8(gt)).item())
+                right[name, seed].append(vgg.logits(image.float() / 255).argmax().item() == item['label'])
+            bicubic = torch.nn.functional.interpolate(item['lq'][None], (32, 32), mode='bicubic', antialias=True)
+            before.append(vgg.logits(to_uint8(bicubic).float() / 255).argmax().item() == item['label'])
+    ra = np.mean([right['RA', 0], right['RA', 1]], 0)
+    entry = condition['processings']['RA']['scores']['vgg']['top1']
+    assert condition['n'] == COUNT and entry['value'] == pytest.approx(ra.mean())
+    assert entry['seeds']['values'] == pytest.approx([np.mean(right['RA', i]) for i in range(2)])
+    assert entry['seeds']['std'] == pytest.approx(np.std(entry['seeds']['values'], ddof=1))
+    assert condition['processings']['plain']['psnr'] == pytest.approx(np.mean(quality['plain', 0]), abs=1e-6)
+    difference = condition['differences']['RA']
+    assert difference['scores']['vgg']['top1']['value'] == pytest.approx(np.mean(ra - right['plain', 0]))
+    assert difference['psnr']['value'] == pytest.approx(
+        np.mean([quality['RA', 0], quality['RA', 1]]) - np.mean(quality['plain', 0]), abs=1e-6)
+    harm = condition['harm']['plain']['vgg']
+    assert harm['hurt']['value'] == pytest.approx(np.mean(np.array(before) & ~np.array(right['plain', 0])))
+    assert harm['helped']['value'] == pytest.approx(np.mean(~np.array(before) & np.array(right['plain', 0])))
+    assert sum(of_class['n'] for of_class in harm['by_class'].values()) == COUNT
+    assert results['restorers']['RA'] == {'seeds': 2, 'used': ['vgg'], 'method': 'RA'}
+    assert condition['clean_input']['n'] == condition['audit']['n'] == 8
+
+
+def test_records_of_other_options_are_refused(place, results, tmp_path):
+    file = changed(place, tmp_path, baseline='RA')
+    with pytest.raises(OptionError, match='--restart'):
+        Evaluation(place, file).run(place / 'out')
+    (tmp_path / 'records').mkdir()
+    assert Evaluation(place, file).run(tmp_path, restart=True)['baseline'] == 'RA'
+
+
+def test_images_that_something_else_restored_score_as_the_network_that_made_them(place, results, tmp_path):
+    evaluation = Evaluation(place, place / 'opt.yml')
+    dataset, network = evaluation.conditions[0].dataset, evaluation.restorers['plain'].processings[0].network
+    for item in dataset:
+        file = tmp_path / 'restored' / Path(item['gt_path']).relative_to(place / 'images')
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with torch.no_grad():
+            image = to_uint8(network(item['lq'][None]))[0]
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(file)
+    opt = yaml.safe_load((place / 'opt.yml').read_text())
+    opt['restorers']['tool'] = {'folder': str(tmp_path / 'restored')}
+    again = Evaluation(place, changed(place, tmp_path, **opt)).run(tmp_path / 'out')['conditions']['images x2']
+    assert again['processings']['tool']['scores'] == again['processings']['plain']['scores']
+    assert again['differences']['tool']['psnr']['value'] == 0
+    assert 'tool' not in again['clean_input']['restorers'] and 'tool' in again['audit']['restorers']
+    with pytest.raises(FileNotFoundError, match='no restored image of b/x.jpg'):
+        FolderOfImages(tmp_path / 'restored')(Batch(torch.zeros(1), torch.zeros(1), None, [0], ['b/x.jpg']))
+
+
+class Halo(torch.nn.Module):
+    """Sees two pixels around each one."""
+
+    def __init__(self):
+        super().__init__()
+        self.blur = torch.nn.Conv2d(3, 12, 5, padding=2)
+
+    def forward(self, images):
+        return torch.nn.functional.pixel_shuffle(self.blur(images), 2)
+
+
+@pytest.mark.parametrize('tile', [5, 8, 16])
+def test_tiles_that_see_enough_make_the_whole_image(tile):
+    torch.manual_seed(0)
+    net, images = Halo(), torch.rand(2, 3, 17, 16)
+    batch = Batch(images, images, None, [0, 1], [])
+    with torch.no_grad():
+        whole = Network(net)(batch)
+        torch.testing.assert_close(Network(net, tile, tile_overlap=2)(batch), whole, rtol=0, atol=1e-6)
+        assert not torch.allclose(Network(net, tile, tile_overlap=0)(batch), whole, atol=1e-3)
+        assert torch.equal(Network(net, 17, 0)(batch), whole)
+        assert Network(net, multiple_of=4)(batch).shape == whole.shape
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'baseline': 'plian'}, "no restorer 'plian' for images x2. Did you mean 'plain'"),
+    ({'restorers': {'clean': {'folder': 'x'}}}, 'restorers.clean: this is always there'),
+    ({'restorers': {'plain': {'folder': 'x', 'network_g': {'type': 'SRResNet'}}}}, 'got network_g and folder'),
+    ({'restorers': {'plain': {'network_g': {'type': 'SRResNt'}}}}, "no architecture 'SRResNt'. Did you mean"),
+    ({'restorers': {'plain': {'network_g': {'type': 'SRResNet'}}}}, 'random weights'),
+    ({'restorers': {'plain': {'folder': 'x', 'used': ['vgh']}}}, "used: no recognizer 'vgh'"),
+    ({'recognizers': {}}, 'recognizers: expected at least one'),
+    ({'audit': -1}, 'audit: expected a number of images, 0 or more'),
+    ({'images': 0}, 'images: expected a number of images, 1 or more'),
+    ({'recognition_metrics': {'detecton': 'coco'}}, "no task 'detecton'. Did you mean 'detection'"),
+    ({'datasets': {'images': {'type': 'LabelledImageDataset'}}}, "no data set 'LabelledImageDataset'"),
+    ({'degradation': {}}, "unknown key 'degradation'. Did you mean 'degradations'"),
+])
+def test_a_file_that_cannot_be_meant_is_one_line(place, tmp_path, change, message):
+    with pytest.raises(OptionError) as error:
+        Evaluation(place, changed(place, tmp_path, **change))
+    assert message in str(error.value) and '\n' not in str(error.value)
+
+
+def test_missing_weights_name_the_run_to_train(place, tmp_path):
+    run = copy.deepcopy(yaml.safe_load((ROOT / 'options/demo/ra_srresnet_x2_cifar10.yml').read_text()))
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump(run))
+    file = changed(place, tmp_path, restorers={'plain': {'option_file': str(tmp_path / 'run.yml')}})
+    with pytest.raises(FileNotFoundError, match='net_g_latest.pth does not exist. Train it first'):
+        Evaluation(tmp_path, file)
+
+
+def test_the_recognizers_that_a_run_used_are_known(place, tmp_path):
+    run = {'name': 'run', 'network_g': {'type': 'SRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2},
+           'train': {'recog_opt': [{'type': 'RecogLoss', 'recognizer': {
+               'type': 'EnsembleRecognizer', 'recognizers': [recognizer('TinyResNet')]}}]}}
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump(run))
+    opt = {'restorers': {'plain': {'option_file': str(tmp_path / 'run.yml'),
+                                   'checkpoint': str(place / 'net_g_plain.pth')}}}
+    assert Evaluation(tmp_path, changed(place, tmp_path, **opt)).restorers['plain'].options.used == ['resnet']
+
+
+def test_the_tool_writes_results_and_tables(place, tmp_path):
+    file = changed(place, tmp_path, images=5, audit=2)
+    done = subprocess.run([sys.executable, ROOT / 'tools' / 'evaluate.py', '-opt', file, '--out', tmp_path / 'out'],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / 'out' / 'results.json').read_text())
+    assert results['schema'] == 'ra_plugin.results/1' and results['conditions']['images x2']['n'] == 5
+    assert (tmp_path / 'out' / 'tables.md').read_text() in done.stdout
+    file.write_text('restorers: 3')
+    command = [sys.executable, ROOT / 'tools' / 'evaluate.py', '-opt', file]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count('\n') == 1
+
+
+def test_memory_holds_no_more_than_one_file_of_records(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(judging, '_IMAGES_IN_FILE', 4)
+    held, write = [], records.Records.write
+
+    def counted(self, first, last, table):
+        held.append(max(len(column.index) for column in table.values()))
+        write(self, first, last, table)
+
+    monkeypatch.setattr(records.Records, 'write', counted)
+    run_evaluation(place, changed(place, tmp_path, audit=0), tmp_path, 2, 0)
+    assert held == [4] * 7 + [2]
