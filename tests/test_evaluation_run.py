@@ -13,7 +13,7 @@ from PIL import Image
 
 import ra_plugin  # noqa: F401  (registers)
 from ra_plugin.archs import SRResNet
-from ra_plugin.engine.evaluation import Evaluation, run_evaluation
+from ra_plugin.engine.evaluation import Evaluation, read_options, run_evaluation
 from ra_plugin.engine.restorers import FolderOfImages, Network
 from ra_plugin.evaluation import judging, records
 from ra_plugin.evaluation.judging import Batch
@@ -61,14 +61,18 @@ def changed(place, tmp_path, **changes):
     return tmp_path / 'opt.yml'
 
 
+def build(root, file):
+    return Evaluation(root, read_options(file))
+
+
 @pytest.fixture(scope='module')
 def results(place):
-    return Evaluation(place, place / 'opt.yml').run(place / 'out', batch_size=1)
+    return build(place, place / 'opt.yml').run(place / 'out', batch_size=1)
 
 
 @pytest.mark.parametrize('batch_size, num_workers', [(7, 0), (64, 2)])
 def test_batches_and_workers_change_nothing(place, results, tmp_path, batch_size, num_workers):
-    again = Evaluation(place, place / 'opt.yml').run(tmp_path, batch_size, num_workers)
+    again = build(place, place / 'opt.yml').run(tmp_path, batch_size, num_workers)
     assert_alike(again, results)
 
 
@@ -99,10 +103,10 @@ def test_stopped_anywhere_it_goes_on(place, results, tmp_path, monkeypatch):
     monkeypatch.setattr(judging.Judging, '__call__', stopped)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            Evaluation(place, place / 'opt.yml').run(tmp_path, batch_size=3)
+            build(place, place / 'opt.yml').run(tmp_path, batch_size=3)
     last = sorted((tmp_path / 'records' / '0').glob('*.pt'))[-1]
     last.write_bytes(last.read_bytes()[:-100])  # damaged, as by a full disk
-    again = Evaluation(place, place / 'opt.yml').run(tmp_path, batch_size=3)
+    again = build(place, place / 'opt.yml').run(tmp_path, batch_size=3)
     assert_alike(again, results)
     judged = [number for batch in calls for number in batch]
     assert set(judged) == set(range(COUNT)) and len(judged) < COUNT + 3 * 5  # what was done is not done again
@@ -110,7 +114,7 @@ def test_stopped_anywhere_it_goes_on(place, results, tmp_path, monkeypatch):
 
 def test_a_finished_evaluation_restores_nothing(place, results, monkeypatch):
     monkeypatch.setattr(Network, '__call__', None)
-    assert Evaluation(place, place / 'opt.yml').run(place / 'out', batch_size=5) == results
+    assert build(place, place / 'opt.yml').run(place / 'out', batch_size=5) == results
 
 
 def test_each_image_is_restored_once_whatever_the_number_of_recognizers(place, tmp_path, monkeypatch):
@@ -121,13 +125,13 @@ def test_each_image_is_restored_once_whatever_the_number_of_recognizers(place, t
         return original(self, batch)
 
     monkeypatch.setattr(Network, '__call__', counted)
-    Evaluation(place, changed(place, tmp_path, audit=0)).run(tmp_path, batch_size=8)
+    build(place, changed(place, tmp_path, audit=0)).run(tmp_path, batch_size=8)
     assert sorted(restored) == sorted(3 * list(range(COUNT)))  # plain, and two seeds of RA
 
 
 def test_scores_are_those_of_each_image_alone(place, results):
     """By hand: degrade, restore, round, judge, one image at a time."""
-    evaluation = Evaluation(place, place / 'opt.yml')
+    evaluation = build(place, place / 'opt.yml')
     dataset, condition = evaluation.conditions[0].dataset, results['conditions']['images x2']
     nets = {name: r.processings for name, r in evaluation.restorers.items()}
     right = {('plain', 0): [], ('RA', 0): [], ('RA', 1): []}
@@ -164,13 +168,13 @@ def test_scores_are_those_of_each_image_alone(place, results):
 def test_records_of_other_options_are_refused(place, results, tmp_path):
     file = changed(place, tmp_path, baseline='RA')
     with pytest.raises(OptionError, match='--restart'):
-        Evaluation(place, file).run(place / 'out')
+        build(place, file).run(place / 'out')
     (tmp_path / 'records').mkdir()
-    assert Evaluation(place, file).run(tmp_path, restart=True)['baseline'] == 'RA'
+    assert build(place, file).run(tmp_path, restart=True)['baseline'] == 'RA'
 
 
 def test_images_that_something_else_restored_score_as_the_network_that_made_them(place, results, tmp_path):
-    evaluation = Evaluation(place, place / 'opt.yml')
+    evaluation = build(place, place / 'opt.yml')
     dataset, network = evaluation.conditions[0].dataset, evaluation.restorers['plain'].processings[0].network
     for item in dataset:
         file = tmp_path / 'restored' / Path(item['gt_path']).relative_to(place / 'images')
@@ -180,7 +184,7 @@ def test_images_that_something_else_restored_score_as_the_network_that_made_them
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(file)
     opt = yaml.safe_load((place / 'opt.yml').read_text())
     opt['restorers']['tool'] = {'folder': str(tmp_path / 'restored')}
-    again = Evaluation(place, changed(place, tmp_path, **opt)).run(tmp_path / 'out')['conditions']['images x2']
+    again = build(place, changed(place, tmp_path, **opt)).run(tmp_path / 'out')['conditions']['images x2']
     assert again['processings']['tool']['scores'] == again['processings']['plain']['scores']
     assert again['differences']['tool']['psnr']['value'] == 0
     assert 'tool' not in again['clean_input']['restorers'] and 'tool' in again['audit']['restorers']
@@ -228,7 +232,7 @@ def test_tiles_that_see_enough_make_the_whole_image(tile):
 ])
 def test_a_file_that_cannot_be_meant_is_one_line(place, tmp_path, change, message):
     with pytest.raises(OptionError) as error:
-        Evaluation(place, changed(place, tmp_path, **change))
+        build(place, changed(place, tmp_path, **change))
     assert message in str(error.value) and '\n' not in str(error.value)
 
 
@@ -237,7 +241,7 @@ def test_missing_weights_name_the_run_to_train(place, tmp_path):
     (tmp_path / 'run.yml').write_text(yaml.safe_dump(run))
     file = changed(place, tmp_path, restorers={'plain': {'option_file': str(tmp_path / 'run.yml')}})
     with pytest.raises(FileNotFoundError, match='net_g_latest.pth does not exist. Train it first'):
-        Evaluation(tmp_path, file)
+        build(tmp_path, file)
 
 
 def test_the_recognizers_that_a_run_used_are_known(place, tmp_path):
@@ -247,7 +251,7 @@ def test_the_recognizers_that_a_run_used_are_known(place, tmp_path):
     (tmp_path / 'run.yml').write_text(yaml.safe_dump(run))
     opt = {'restorers': {'plain': {'option_file': str(tmp_path / 'run.yml'),
                                    'checkpoint': str(place / 'net_g_plain.pth')}}}
-    assert Evaluation(tmp_path, changed(place, tmp_path, **opt)).restorers['plain'].options.used == ['resnet']
+    assert build(tmp_path, changed(place, tmp_path, **opt)).restorers['plain'].options.used == ['resnet']
 
 
 def test_the_tool_writes_results_and_tables(place, tmp_path):

@@ -1,4 +1,4 @@
-"""RecogAwareModel, evaluate() and compare() with detectors and segmenters: hand-written steps, one image at a time."""
+"""RecogAwareModel and evaluation with detectors and segmenters: hand-written steps, one image at a time."""
 import copy
 import logging
 from types import SimpleNamespace
@@ -13,14 +13,18 @@ from basicsr.models import build_model
 from PIL import Image
 
 from ra_plugin.data import DetectionDataset, SegmentationDataset
+from ra_plugin.engine.evaluation import same_size_batches
 from ra_plugin.engine.option_file import check_options
 from ra_plugin.engine.runs import _check_recognizers
+from ra_plugin.evaluation.judging import Judging, clean, judge_all
 from ra_plugin.evaluation.quality import to_uint8
-from ra_plugin.evaluation.scores import clean, evaluate
+from ra_plugin.evaluation.records import Records
 from ra_plugin.evaluation.task_scores import DetectionScore, SegmentationScore
+from ra_plugin.evaluation.transfer import Matrix, cell_of, summary
+from ra_plugin.evaluation.views import SAVED
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
-from ra_plugin.report.comparison import compare, to_markdown
+from ra_plugin.report.tables import to_markdown
 
 NETWORK_G = {'type': 'SRResNet', 'num_feat': 8, 'num_block': 1, 'upscale': 2}
 NETWORK_T = {'type': 'ResnetGenerator', 'num_feat': 4, 'num_block': 1}
@@ -326,23 +330,31 @@ def test_unknown_tasks_and_metrics_are_one_line(tmp_path, blocks):
         assert message in str(caught.value) and '\n' not in str(caught.value)
 
 
-# -------------------------------------------------------------------------------------- evaluate() and compare()
+# ------------------------------------------------------------------------------------------------- evaluation
 def dimmed(factor):
-    """A processing of each pixel by itself, so that padding cannot change an image."""
-    return lambda lq, gt: (factor * gt + 0.5 * (1 - factor)) * (gt > 0)
+    """A processing of each pixel by itself."""
+    return lambda batch: (factor * batch.gt + 0.5 * (1 - factor)) * (batch.gt > 0)
 
 
 PROCESSINGS = {'clean': clean, 'plain': dimmed(0.3), 'RA': dimmed(0.7)}
 
 
 @pytest.fixture
-def evaluated(blocks, dataset):
-    """``evaluated(task, sizes, batch_size)``: the scores, the data and the recognizer; labels are from clean images."""
+def evaluated(blocks, dataset, tmp_path):
+    """``evaluated(task, sizes, batch_size)``: the matrix, the data and the recognizer; labels are from clean images."""
 
     def run(task, sizes, batch_size):
         recognizer = build_recognizer(blocks[task])
         data = dataset(task, SIZES[sizes], lambda lq: recognizer.predict(F.interpolate(lq, scale_factor=2)))
-        return evaluate(loader(data, batch_size), PROCESSINGS, {'x': recognizer}, metrics=METRICS), data, recognizer
+        judging = Judging(processings={(name, 0): process for name, process in PROCESSINGS.items()},
+                          recognizers={'x': recognizer}, metrics=METRICS, baseline='plain')
+        items, condition = list(enumerate(data)), SimpleNamespace(dataset=data, block={})
+        records = Records(tmp_path / str(batch_size), {})
+        judge_all([same_size_batches(items[first:first + batch_size], condition, torch.device('cpu'))
+                   for first in range(0, len(items), batch_size)], judging, records, 0)
+        judged = records.read()
+        return Matrix({(name, 0): cell_of(judged[name, 0, SAVED], {'x': recognizer.info}, METRICS)
+                       for name in PROCESSINGS}), data, recognizer
 
     return run
 
@@ -350,58 +362,49 @@ def evaluated(blocks, dataset):
 @TASKS
 @pytest.mark.parametrize('sizes, batch_size', [('different', 3), ('equal', 3), ('different', 1)])
 def test_evaluation_in_batches_is_that_of_each_image(evaluated, task, sizes, batch_size):
-    scores, data, recognizer = evaluated(task, sizes, batch_size)
+    matrix, data, recognizer = evaluated(task, sizes, batch_size)
     for name, process in PROCESSINGS.items():
         score, psnr = new_score(task), []
         for item in data:
-            saved = to_uint8(process(None, item['gt'])[None])
+            saved = to_uint8(process(SimpleNamespace(gt=item['gt'][None])))
             error = saved[0].double() - to_uint8(item['gt']).double()
             psnr.append(10 * torch.log10(255 ** 2 / error.square().mean()).item())
             score.update(recognizer.predict(saved.float() / 255), one_label(item))
-        ours = scores[name].tasks['x']
+        ours = matrix.cells[name, 0].scores['x']
         assert len(ours) == len(data) == 5
         assert ours.compute() == pytest.approx(score.compute(), abs=1e-6)
         counts = np.array([[0, 2, 1, 1, 1], [5, 0, 0, 0, 0], [0, 0, 0, 0, 5]])  # the images are in order, too
         theirs = score.resampled(counts)
         for metric, values in ours.resampled(counts).items():
             np.testing.assert_allclose(values, theirs[metric], atol=1e-6)
-        np.testing.assert_allclose(scores[name].psnr, psnr, rtol=1e-9)
-        assert not scores[name].right and not scores[name].predicted
-    values = [list(scores[name].tasks['x'].compute().values()) for name in PROCESSINGS]
-    assert np.ptp(values, axis=0).min() > 0.02, values  # else the test could not fail
-
-
-def test_ssim_of_an_image_does_not_see_its_padding(evaluated, tmp_path):
-    padded, data, recognizer = evaluated('segmentation', 'different', 5)
-    alone = evaluate(loader(data, 1), PROCESSINGS, {'x': recognizer})
-    np.testing.assert_allclose(padded['RA'].ssim, alone['RA'].ssim, rtol=1e-9)
-    assert np.ptp(padded['RA'].ssim) > 0
+        if name != 'clean':
+            np.testing.assert_allclose(matrix.cells[name, 0].values['psnr'], psnr, rtol=1e-6)
 
 
 @TASKS
-def test_comparison_of_task_scores(evaluated, task):
-    scores, _, _ = evaluated(task, 'different', 3)
-    result = compare(scores, 'x')
-    values = {name: score.tasks['x'].compute() for name, score in scores.items()}
-    metrics = list(values['RA'])
-    assert result['n'] == 5 and list(result['differences_to_plain']) == ['RA']
-    difference = result['differences_to_plain']['RA']
-    for metric in metrics:
+def test_summary_of_task_scores(evaluated, task):
+    matrix, _, _ = evaluated(task, 'different', 3)
+    found = summary(matrix, 'plain')
+    values = {name: matrix.cells[name, 0].scores['x'].compute() for name in PROCESSINGS}
+    assert found['n'] == 5 and list(found['differences']) == ['RA']
+    for metric in values['RA']:
         for name in PROCESSINGS:
-            entry = result['processings'][name]['scores'][f'x {metric}']
-            assert entry['value'] == pytest.approx(values[name][metric])
-            assert entry['low'] <= entry['high']
-        change = values['RA'][metric] - values['plain'][metric]
-        assert difference['scores'][f'x {metric}']['value'] == pytest.approx(change)
-        gap = values['clean'][metric] - values['plain'][metric]
-        assert difference['gap_recovered'][f'x {metric}'] == (pytest.approx(change / gap) if gap >= 0.05 else None)
+            entry = found['processings'][name]['scores']['x'][metric]
+            assert entry['value'] == pytest.approx(values[name][metric]) and entry['low'] <= entry['high']
+        entry = found['differences']['RA']['scores']['x'][metric]
+        change, gap = (values[name][metric] - values['plain'][metric] for name in ('RA', 'clean'))
+        assert (entry['value'], entry['gap']) == pytest.approx((change, gap)) and entry['mcnemar_p'] is None
+        recovered = entry['gap_recovered']
+        assert recovered is None if gap < 0.05 else recovered['value'] == pytest.approx(change / gap)
 
-    lines = to_markdown(result).splitlines()
-    assert lines[0].startswith('Scores in %, with 95 % intervals, on 5 images')
-    assert [cell.strip() for cell in lines[2].split('|')[4:-1]] == [f'x (used) {metric}' for metric in metrics]
+    lines = to_markdown({'baseline': 'plain', 'conditions': {'set': found},
+                         'restorers': {name: {'used': [], 'seeds': 1, 'method': name} for name in ('plain', 'RA')}})
+    lines = lines.splitlines()
+    assert lines[0] == '## set' and lines[2].startswith('Scores in %, with 95 % intervals, on 5 images')
+    assert [cell.strip() for cell in lines[4].split('|')[4:-1]] == [f'x {metric}' for metric in values['RA']]
     row = next(line for line in lines if line.startswith('| RA '))
     assert [cell.split()[0] for cell in row.split('|')[4:-1]] == [
-        f'{100 * values["RA"][metric]:.1f}' for metric in metrics]
+        f'{100 * value:.1f}' for value in values['RA'].values()]
 
 
 # ------------------------------------------------------------------------------------------------------ crops

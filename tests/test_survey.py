@@ -19,7 +19,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from ra_plugin.archs import SRResNet
-from ra_plugin.engine.survey import disagreements, reservoir, survey_runs
+from ra_plugin.engine.survey import disagreements, reservoir, survey
+from ra_plugin.evaluation.judging import Batch
 from ra_plugin.evaluation.survey_scores import crossed_mean, read_answers, read_key, score_survey
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
@@ -47,14 +48,14 @@ def test_images_with_different_answers_are_found_whatever_the_batches(batch_size
     gray = torch.tensor([0.1, 0.3, 0.45, 0.499, 0.6, 0.9])  # the image as it is, and its negative
     lq = gray.view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
     paths = [str(i) for i in range(6)]
-    batches = [{'lq': lq[i:i + batch_size], 'gt': lq[i:i + batch_size] / 2, 'gt_path': paths[i:i + batch_size]}
+    batches = [Batch(lq[i:i + batch_size], lq[i:i + batch_size] / 2, None, [], paths[i:i + batch_size])
                for i in range(0, 6, batch_size)]
 
     def answer(images):
         assert torch.equal(images, (images * 255).round() / 255)
         return ['bright' if image.mean() > 0.502 else 'dim' for image in images]  # 128 / 255 is 0.50196
 
-    found = list(disagreements(batches, [lambda x: x, lambda x: 1 - x], answer))
+    found = list(disagreements(batches, [lambda batch: batch.lq, lambda batch: 1 - batch.lq], answer))
     # 0.499 becomes 127 and its negative 0.501 becomes 128: dim, both of them, as they are saved
     assert [item.image_id for item in found] == ['0', '1', '2', '4', '5']
     assert [item.answers for item in found] == 3 * [('dim', 'bright')] + 2 * [('bright', 'dim')]
@@ -324,14 +325,14 @@ def test_a_respondent_with_two_files_is_refused_until_one_is_left(tmp_path):
     assert "one of 2 files of respondent 'r1'" in refused[0]
 
 
-# The tool, on two small runs
+# The tool, on two small restorers
 
 NETWORK = {'num_feat': 4, 'num_block': 1, 'upscale': 1}
 
 
 @pytest.fixture(scope='module')
-def runs(tmp_path_factory):
-    """Twelve images of three classes, two untrained networks in the place of finished runs, and their option files."""
+def place(tmp_path_factory):
+    """Twelve images of three classes, two untrained networks in the place of trained ones, and an option file."""
     root, rng = tmp_path_factory.mktemp('runs'), np.random.default_rng(0)
     for i in range(12):
         folder = root / 'images' / 'abc'[i % 3]
@@ -344,61 +345,67 @@ def runs(tmp_path_factory):
     torch.save(TanhNet().state_dict(), root / 'tanh.pth')
     network = SRResNet(**NETWORK)
     network.tail.weight.data.mul_(20)  # else all images come out alike
-    for name in ('plain', 'RA'):
-        models = root / 'experiments' / name / 'models'
-        models.mkdir(parents=True)
-        torch.save({'params': network.state_dict()}, models / 'net_g_latest.pth')
+    for name in NAMES:
+        torch.save({'params': network.state_dict()}, root / f'net_g_{name}.pth')
         network.tail.bias.data.add_(torch.tensor([0.3, 0, -0.3]))
-        (root / f'{name}.yml').write_text(yaml.safe_dump({
-            'name': name, 'scale': 1, 'network_g': {'type': 'SRResNet', **NETWORK}, 'path': {},
-            'datasets': {'val': {'name': 'v', 'type': 'LabeledImageDataset', 'dataroot_gt': str(root / 'images'),
-                                 'classes': ['a', 'b', 'c', 'd'], 'batch_size_per_gpu': 5}},
-            'val': {'recognizers': {'tanh': recognizer}}}))
-    return root, {name: root / f'{name}.yml' for name in ('plain', 'RA')}
+    (root / 'opt.yml').write_text(yaml.safe_dump({
+        'name': 'small', 'baseline': NAMES[0],
+        'datasets': {'v': {'type': 'LabeledImageDataset', 'dataroot_gt': str(root / 'images'),
+                           'classes': ['a', 'b', 'c', 'd']}},
+        'restorers': {name: {'network_g': {'type': 'SRResNet', **NETWORK},
+                             'checkpoint': str(root / f'net_g_{name}.pth')} for name in NAMES},
+        'recognizers': {'tanh': recognizer}}))
+    return root
 
 
-def test_survey_of_two_runs_asks_about_what_they_differ_in(runs, tmp_path):
-    root, files = runs
-    key = survey_runs(root, files, 'tanh', tmp_path / 'all')
-    judge = build_recognizer(yaml.safe_load(files['RA'].read_text())['val']['recognizers']['tanh'])
+def ask(place, out, **changes):
+    return survey(**{'root': place, 'file': place / 'opt.yml', 'names': NAMES, 'judge': 'tanh', 'out': out, **changes})
+
+
+def test_survey_of_two_restorers_asks_about_what_they_differ_in(place, tmp_path):
+    key = ask(place, tmp_path / 'all')
+    judge = build_recognizer(yaml.safe_load((place / 'opt.yml').read_text())['recognizers']['tanh'])
     answers = {}
-    for path in sorted((root / 'images').rglob('*.png')):
+    for path in sorted((place / 'images').rglob('*.png')):
         lq = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None] / 255
-        for name in files:
+        for name in NAMES:
             network = SRResNet(**NETWORK).eval()
-            network.load_state_dict(torch.load(root / f'experiments/{name}/models/net_g_latest.pth')['params'])
+            network.load_state_dict(torch.load(place / f'net_g_{name}.pth')['params'])
             with torch.no_grad():
                 saved = (network(lq).clamp(0, 1) * 255).round() / 255
-            answers.setdefault(str(path), {})[name] = 'abcd'[judge.logits(saved).argmax()]
-    differing = {path: words for path, words in answers.items() if words['plain'] != words['RA']}
+            answers.setdefault(str(path.relative_to(place / 'images')), {})[name] = 'abcd'[judge.logits(saved).argmax()]
+    differing = {path: words for path, words in answers.items() if words[NAMES[0]] != words[NAMES[1]]}
     assert 3 <= len(differing) <= 9
     assert {question['image']: {question['A']: question['answers'][0], question['B']: question['answers'][1]}
             for question in key['questions'].values()} == differing
     assert (key['images'], key['images_that_differ']) == (12, len(differing))
-    few = survey_runs(root, files, 'tanh', tmp_path / 'few', number=2, num_images=12, seed=1)
-    again = survey_runs(root, files, 'tanh', tmp_path / 'again', number=2, num_images=12, seed=1)
+    few, again = (ask(place, tmp_path / out, number=2, num_images=12, seed=1) for out in ('few', 'again'))
     asked = [{question['image'] for question in chosen['questions'].values()} for chosen in (few, again, key)]
     assert asked[0] == asked[1] < asked[2] and len(asked[0]) == 2
-    assert survey_runs(root, files, 'tanh', tmp_path / 'part', num_images=11)['images'] == 11
+    assert ask(place, tmp_path / 'part', num_images=11)['images'] == 11
 
 
-@pytest.mark.parametrize('change, arguments, message', [
-    ({}, {'judge': 'tan'}, "val.recognizers: no 'tan'. Did you mean 'tanh'"),
-    ({}, {'number': 0}, 'survey: number: expected a whole number >= 1, got 0'),
-    ({}, {'num_images': 0}, 'survey: num_images: expected a whole number >= 1, got 0'),
-    ({'classes': ['a', 'b', 'c']}, {}, 'its 4 classes have no names to ask people about'),
+@pytest.mark.parametrize('arguments, message', [
+    ({'judge': 'tan'}, "survey: no recognizer 'tan'. Did you mean 'tanh'"),
+    ({'names': (NAMES[0], 'recognition')}, "survey: no restorer 'recognition'. Did you mean 'recognition-aware'"),
+    ({'names': NAMES[:1]}, 'survey: expected two restorers, got 1'),
+    ({'number': 0}, 'survey: number: expected a whole number >= 1, got 0'),
+    ({'num_images': 0}, 'survey: num_images: expected a whole number >= 1, got 0'),
 ])
-def test_options_that_cannot_be_meant(change, arguments, message, runs, tmp_path):
-    root, files = runs
-    opt = yaml.safe_load(files['plain'].read_text())
-    opt['datasets']['val'].update(change)
-    (tmp_path / 'plain.yml').write_text(yaml.safe_dump(opt))
+def test_options_that_cannot_be_meant(arguments, message, place, tmp_path):
     with pytest.raises(OptionError, match=re.escape(message)):
-        survey_runs(root, {'plain': tmp_path / 'plain.yml', 'RA': files['RA']},
-                    **{'judge': 'tanh', 'out': tmp_path / 'out', **arguments})
-    with pytest.raises(OptionError, match='expected two runs, plain=FILE RA=FILE, got 1'):
-        survey_runs(root, {'plain': files['plain']}, 'tanh', tmp_path / 'out')
+        ask(place, tmp_path / 'out', **arguments)
     assert not (tmp_path / 'out').exists()
+
+
+def test_classes_without_names_cannot_be_asked_about(place, tmp_path):
+    opt = yaml.safe_load((place / 'opt.yml').read_text())
+    del opt['datasets']['v']['classes']
+    (tmp_path / 'labels.json').write_text(json.dumps({f'{"abc"[i % 3]}/{i}.png': i % 3 for i in range(12)}))
+    opt['datasets']['v']['meta_info'] = str(tmp_path / 'labels.json')
+    (tmp_path / 'opt.yml').write_text(yaml.safe_dump(opt))
+    with pytest.raises(OptionError, match='its 4 classes have no names to ask people about'):
+        ask(place, tmp_path / 'out', file=tmp_path / 'opt.yml')
 
 
 # People in front of a browser

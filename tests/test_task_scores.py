@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ra_plugin  # noqa: F401  (makes mmdet importable)
-from ra_plugin.evaluation.significance import score_differences, score_intervals
+from ra_plugin.evaluation.bootstrap import sample
 from ra_plugin.evaluation.task_scores import ClassificationScore, DetectionScore, SegmentationScore, build_score
 from ra_plugin.recognizers import RecognizerInfo
 
@@ -255,7 +255,7 @@ def segmentation_set(images=8, seed=0):
 # --------------------------------------------------------------------------------------- resamples and intervals
 
 def detection_score(pairs):
-    return scored(*zip(*pairs), metrics=(*ALL, 'coco_segm'))
+    return scored(*(zip(*pairs) if pairs else ((), ())), metrics=(*ALL, 'coco_segm'))
 
 
 def segmentation_score(pairs):
@@ -313,46 +313,21 @@ def answers_that_are_right(right):
     return score
 
 
-def test_intervals_are_the_normal_ones_for_many_images():
-    rng = np.random.default_rng(0)
-    ours, theirs = rng.random(3000) < 0.7, rng.random(3000) < 0.6
-    estimate = score_intervals(answers_that_are_right(ours))['top1']
-    half = 1.96 * ours.std() / 3000 ** 0.5
-    assert estimate.value == pytest.approx(ours.mean())
-    assert (estimate.low, estimate.high) == pytest.approx((ours.mean() - half, ours.mean() + half), abs=0.15 * half)
-    estimate = score_differences(answers_that_are_right(ours), answers_that_are_right(theirs))['top1']
-    difference = ours.astype(float) - theirs
-    half, middle = 1.96 * difference.std() / 3000 ** 0.5, difference.mean()
-    assert estimate.value == pytest.approx(middle)
-    assert (estimate.low, estimate.high) == pytest.approx((middle - half, middle + half), abs=0.15 * half)
-
-
-@pytest.mark.parametrize('task', TASKS)
-def test_differences_are_paired_and_repeatable(task):
-    make, pairs = TASKS[task]
-    score = make(pairs())
-    for estimate in score_differences(score, score, resamples=50).values():
-        assert (estimate.value, estimate.low, estimate.high) == (0, 0, 0)
-    first, again, other = (score_intervals(score, 50, seed) for seed in (0, 0, 1))
-    assert first == again and first != other
-    assert all(e.low <= e.value <= e.high and e.low < e.high for e in score_intervals(score, 200).values())
-
-
 def test_a_resample_that_misses_every_class_does_not_count():
     box = [[0, 0, 20, 20]]
     score = scored([objects(box, scores=[0.5]), objects(box, scores=[0.9])], [objects(box), objects()], 'voc12')
-    estimate = score_intervals(score, 100)['voc12_mAP']
+    estimate = sample({}, {(): score}, 2, resamples=100)['voc12_mAP',].reflected()
     # one draw in four is the second image twice, with nothing to find; one the first, 1; two are both, 1/2; reflected
     assert (estimate.value, estimate.low, estimate.high) == (0.5, 0, 0.5)
-    nothing = score_intervals(scored([objects(box, scores=[0.5])], [objects()], 'voc12'), 100)['voc12_mAP']
-    assert all(map(math.isnan, vars(nothing).values()))
+    nothing = scored([objects(box, scores=[0.5])], [objects()], 'voc12')
+    assert all(map(math.isnan, vars(sample({}, {(): nothing}, 1)['voc12_mAP',].reflected()).values()))
 
 
 # ------------------------------------------------------------------------------------------------------- errors
 
 def test_pycocotools_and_mmdet_print_nothing(capfd):
     score = scored(*detection_set(4, masks=True), metrics=(*ALL, 'coco_segm'))
-    score.compute(), score.per_class(), score_intervals(score, 5)
+    score.compute(), score.per_class(), sample({}, {(): score}, 4, resamples=5)
     assert capfd.readouterr() == ('', '')
 
 
@@ -379,8 +354,7 @@ def test_errors_are_one_line_each():
                             [objects(box, masks=filled(torch.tensor(box), (9, 9)))], 'coco_segm'), 'size of the true'),
             (lambda: SegmentationScore(3).update({'masks': torch.zeros(1, 4, 4)}, torch.zeros(1, 4, 5)), 'one shape'),
             (lambda: SegmentationScore(3).update({'masks': torch.zeros(1, 2, 2)}, torch.full((1, 2, 2), 3)), r'0\.\.2'),
-            (lambda: score_differences(scored(*detection_set(3)), scored(*detection_set(2))), '3 images and'),
-            (lambda: score_intervals(ClassificationScore()), 'at least one image')):
+            (lambda: sample({}, {(): ClassificationScore()}, 0), 'at least one image')):
         with pytest.raises(ValueError, match=message) as error:
             call()
         assert '\n' not in str(error.value)

@@ -4,8 +4,7 @@ The first form writes OUT/survey.html, to be given to people, and OUT/key.json, 
 which answer is whose. The second scores the files that the page saved.
 
 Example:
-    python tools/survey.py plain=options/demo/plain_srresnet_x2_cifar10.yml \\
-        RA=options/demo/ra_srresnet_x2_cifar10.yml --judge vgg --out results/survey
+    python tools/survey.py plain RA -opt options/eval/cifar10.yml --judge vgg --out results/survey
     python tools/survey.py --score results/survey/key.json answers/*.json --out results/survey
 """
 import argparse
@@ -14,28 +13,28 @@ import sys
 from pathlib import Path
 
 from ra_plugin.engine.runs import run
-from ra_plugin.engine.survey import survey_runs
+from ra_plugin.engine.survey import survey
 from ra_plugin.evaluation.survey_scores import read_answers, read_key, score_survey
 from ra_plugin.report.survey_table import survey_markdown
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('inputs', nargs='+', metavar='NAME=FILE|ANSWERS',
-                        help='two option files of finished runs; with --score files of answers')
-    parser.add_argument('--judge', help='the one of val.recognizers that is asked about')
+    parser.add_argument('inputs', nargs='+', metavar='NAME|ANSWERS',
+                        help='two restorers; with --score files of answers')
+    parser.add_argument('-opt', type=Path, help='option file of an evaluation, see options/eval')
+    parser.add_argument('--judge', help='the one of its recognizers that is asked about')
     parser.add_argument('--out', type=Path, help='folder for survey.html and key.json; with --score for scores.json')
     parser.add_argument('--number', type=int, default=100, help='questions (default: 100)')
     parser.add_argument('--num-images', type=int, help='images to judge, drawn at random (default: all)')
     parser.add_argument('--seed', type=int, default=0, help='of the images that are drawn (default: 0)')
     parser.add_argument('--score', type=Path, metavar='KEY', help='score answers with this key.json')
     args = parser.parse_args()
-    if not args.score and not (args.judge and args.out and all('=' in item for item in args.inputs)):
-        parser.error('expected NAME=FILE for two runs, --judge and --out; or --score KEY and files of answers')
+    if not args.score and not (args.opt and args.judge and args.out):
+        parser.error('expected two restorers, -opt, --judge and --out; or --score KEY and files of answers')
 
     def ask(root: Path) -> None:
-        files = {name: Path(file) for name, _, file in (item.partition('=') for item in args.inputs)}
-        key = survey_runs(root, files, args.judge, args.out, args.number, args.num_images, args.seed)
+        key = survey(root, args.opt, args.inputs, args.judge, args.out, args.number, args.num_images, args.seed)
         print(f'Written to {args.out}: survey.html with {len(key["questions"])} questions, and key.json. '
               f'{key["images_that_differ"]} of {key["images"]} images have different answers.')
 

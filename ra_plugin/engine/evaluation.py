@@ -80,28 +80,22 @@ class Condition:
 
 
 class Evaluation:
-    """An option file, checked and built.
+    """The options of an evaluation, checked and built.
 
     Args:
-        root: The repository: relative paths of the file are looked up below it, too.
-        file: The option file.
+        root: The repository: relative paths in the options are looked up below it, too.
+        opt: Keys as in :class:`EvaluationOptions`.
         device: Default: a GPU where there is one.
 
     Raises:
-        OptionError: The file cannot be meant; nothing has been written then.
+        OptionError: The options cannot be meant; nothing has been written then.
         FileNotFoundError: Weights or a folder of images are missing.
     """
 
-    def __init__(self, root: Path, file: Path, device: str | None = None):
-        self.root = root
-        try:
-            self.raw = yaml.safe_load(file.read_text())
-        except yaml.YAMLError as error:
-            raise OptionError(f'{file}: {error}') from None
-        if not isinstance(self.raw, Mapping):
-            raise OptionError(f'{file}: expected the keys of an evaluation, got {type(self.raw).__name__}.')
-        check_arguments(EvaluationOptions, self.raw, file.name)
-        resolved = copy.deepcopy(self.raw)
+    def __init__(self, root: Path, opt: Mapping[str, Any], device: str | None = None):
+        self.raw = opt
+        check_arguments(EvaluationOptions, opt, 'evaluation')
+        resolved = copy.deepcopy(dict(opt))
         resolve_paths(resolved, root)
         self.options = options = EvaluationOptions(**resolved)
         _check_names(options)
@@ -179,21 +173,26 @@ class Evaluation:
         first, total = records.done(), len(condition.chosen)
         if first == total:
             return
-        loader = DataLoader(_Numbered(condition.dataset), batch_size, sampler=condition.chosen[first:],
-                            num_workers=num_workers, collate_fn=list)
         with Interruption() as interruption, \
                 progress(desc=condition.name, total=total, unit='image', initial=first) as bar:
-            def batches() -> Iterator[list[Batch]]:
-                for items in loader:
-                    yield same_size_batches(items, condition, self.device)
-                    bar.update(len(items))
+            def shown() -> Iterator[list[Batch]]:
+                for batches in self.batches(condition, condition.chosen[first:], batch_size, num_workers):
+                    yield batches
+                    bar.update(sum(len(batch.index) for batch in batches))
 
             try:
                 with interruption.at_once():
-                    judge_all(batches(), judging, records, first)
+                    judge_all(shown(), judging, records, first)
             except Interrupted:
                 raise Interrupted(f'Stopped by {interruption.name} at image {records.done()} of {total} of '
                                   f'{condition.name}; the same command goes on from there.') from None
+
+    def batches(self, condition: Condition, numbers: Sequence[int], batch_size: int = 16,
+                num_workers: int = 0) -> Iterator[list[Batch]]:
+        """Images of a condition, so many at a time, as batches of one size each."""
+        for items in DataLoader(_Numbered(condition.dataset), batch_size, sampler=numbers, num_workers=num_workers,
+                                collate_fn=list):
+            yield same_size_batches(items, condition, self.device)
 
     def _plan(self, condition: Condition) -> dict[str, Any]:
         """What the records depend on."""
@@ -319,19 +318,39 @@ def plain_data(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, num_workers: int,
-                   device: str | None = None, restart: bool = False) -> str:
-    """Evaluate as an option file says and write ``results.json`` and ``tables.md``; the tables are returned.
+def read_options(file: Path) -> dict[str, Any]:
+    """The options in a file.
 
-    Args:
-        out: Folder of the results. Default: ``results/NAME`` below ``root``.
+    Raises:
+        OptionError: It has none.
     """
-    evaluation = Evaluation(root, file, device)
-    out = out or root / 'results' / evaluation.options.name
-    command = f'python tools/evaluate.py -opt {shlex.quote(str(file))}'
-    results = evaluation.run(out, batch_size, num_workers, restart, command)
+    try:
+        opt = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, OSError) as error:
+        raise OptionError(f'option file: {error}') from None
+    if not isinstance(opt, dict):
+        raise OptionError(f'{file}: expected the keys of an evaluation, got {type(opt).__name__}.')
+    return opt
+
+
+def write_results(results: Mapping[str, Any], out: Path) -> str:
+    """Write ``results.json`` and ``tables.md``, and return the tables."""
     tables = to_markdown(results)
     for name, text in (('results.json', json.dumps(results, indent=1)), ('tables.md', tables)):
         with written_aside(out / name) as target:
             target.write(text.encode())
+    return tables
+
+
+def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, num_workers: int,
+                   device: str | None = None, restart: bool = False) -> str:
+    """Evaluate as an option file says; what to say at the end is returned.
+
+    Args:
+        out: Folder of the results. Default: ``results/NAME`` below ``root``.
+    """
+    evaluation = Evaluation(root, read_options(file), device)
+    out = out or root / 'results' / evaluation.options.name
+    command = f'python tools/evaluate.py -opt {shlex.quote(str(file))}'
+    tables = write_results(evaluation.run(out, batch_size, num_workers, restart, command), out)
     return f'{tables}\nWritten to {out}: results.json, tables.md.'

@@ -16,8 +16,8 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import imwrite, tensor2img
 from torch.utils.data import DataLoader
 
+from ra_plugin.evaluation.padded import judge
 from ra_plugin.evaluation.quality import to_uint8
-from ra_plugin.evaluation.scores import judge
 from ra_plugin.evaluation.task_scores import TaskScore, build_score
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.options import OptionError
