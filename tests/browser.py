@@ -65,4 +65,4 @@ def downloaded(folder: Path, pattern: str, seconds: float = 20) -> Path:
         if len(found) == 1 and not list(folder.glob('*.crdownload')):
             return found[0]
         time.sleep(0.05)
-    raise TimeoutError(f'{folder}: no {pattern} within {seconds} s; there is {[path.name for path in folder.iterdir()]}.')
+    raise TimeoutError(f'{folder}: no {pattern} within {seconds} s.')

@@ -37,8 +37,8 @@ def results():
         'versions': {'ra_plugin': '0.5.0', 'python': '3.11.9', 'torch': '2.15.0'},
         'options': {'name': HOSTILE, 'restorers': {'RA': {'checkpoint': 'ra.pth', 'scale': 2}}, 'tiles': None},
         'recognizers': {
-            **{name: {'name': name, 'task': 'classification', 'num_classes': 10, 'source': f'weights/{name}.safetensors',
-                      'metrics': ['top1', 'top5']} for name in CLASSIFIERS},
+            **{name: {'name': name, 'task': 'classification', 'num_classes': 10,
+                      'source': f'weights/{name}.safetensors', 'metrics': ['top1', 'top5']} for name in CLASSIFIERS},
             DETECTOR: {'name': DETECTOR, 'task': 'detection', 'num_classes': 3, 'source': 'mmdet',
                        'metrics': ['voc12_mAP']}},
         'restorers': {name: {'seeds': seeds, 'used': used} for name, (seeds, used) in RESTORERS.items()},

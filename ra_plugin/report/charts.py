@@ -12,7 +12,7 @@ from ra_plugin.report.verdict import main_metrics
 COLORS, SHAPES = 8, 5  # no common divisor: 40 markers that differ in color or shape
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 340, 240, 38, 80, 12, 40  # right: the names of levels
 _MARGIN = 14  # where there are none
-_REFERENCES = ('clean', 'no processing')  # lines rather than points: far off in PSNR, they would press the others together
+_REFERENCES = ('clean', 'no processing')  # lines: as points, far off in PSNR, they would press the others together
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
 
 
 def spectrum_chart(spectrum: Mapping[str, Sequence[float]], restorer: str, baseline: str) -> Chart | None:
-    """Power by frequency, on a logarithmic scale: what ``restorer`` changes, beside the error that ``baseline`` leaves."""
+    """Power by frequency, on a logarithmic scale: what ``restorer`` changes, and the error that ``baseline`` leaves."""
     lines = {f'{restorer} minus {baseline}': spectrum['difference'], f'error of {baseline}': spectrum['baseline_error']}
     known = [math.log10(v) for values in lines.values() for v in values if v is not None and v > 0]
     if not known:

@@ -113,7 +113,7 @@ def _held_out(estimates: Mapping[str, Mapping], some_used: bool) -> str:
         parts.append(f'the change on {listed(groups["unclear"])} {_UNCLEAR}')
     known = sorted((name for name in estimates if estimates[name]['value'] is not None),
                    key=lambda name: estimates[name]['value'])
-    text = ', '.join(parts)
+    text = '; '.join(parts)
     if len(known) > 1:
         text += ': from ' + ' to '.join(f'{points(estimates[name])} ({name})' for name in (known[0], known[-1]))
     elif known:
