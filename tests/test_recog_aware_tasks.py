@@ -24,7 +24,7 @@ from ra_plugin.evaluation.transfer import Matrix, cell_of, summary
 from ra_plugin.evaluation.views import SAVED
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
-from ra_plugin.report.tables import to_markdown
+from ra_plugin.report.markdown import to_markdown
 
 NETWORK_G = {'type': 'SRResNet', 'num_feat': 8, 'num_block': 1, 'upscale': 2}
 NETWORK_T = {'type': 'ResnetGenerator', 'num_feat': 4, 'num_block': 1}

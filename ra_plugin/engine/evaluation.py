@@ -29,7 +29,7 @@ from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
 from ra_plugin.options import OptionError, check_arguments, check_type, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
-from ra_plugin.report.tables import to_markdown
+from ra_plugin.report.markdown import to_markdown
 from ra_plugin.utils.atomic import written_aside
 from ra_plugin.utils.progress import progress
 from ra_plugin.version import __version__

@@ -2,7 +2,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ra_plugin.report.tables import percent, table
+from ra_plugin.report.markdown import percent, table
 
 
 def survey_markdown(scores: Mapping[str, Any]) -> str:

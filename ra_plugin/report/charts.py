@@ -1,0 +1,177 @@
+"""Charts as inline SVG: image quality against score, and the spectrum of what a restorer adds."""
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from ra_plugin.report.formats import interval, metric_name, number, percent
+from ra_plugin.report.verdict import main_metrics
+
+COLORS, SHAPES = 8, 5  # no common divisor: 40 markers that differ in color or shape
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 340, 240, 38, 80, 12, 40  # right: the names of levels
+_MARGIN = 14  # where there are none
+_REFERENCES = ('clean', 'no processing')  # lines: as points, far off in PSNR, they would press the others together
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart and the words below it."""
+
+    title: str
+    note: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Where a value lies, between ``start`` and ``end`` in the drawing's units."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
+
+
+def marker(index: int, x: float, y: float, title: str = '') -> Markup:
+    """The sign of the series ``index``, ten units wide."""
+    shape = (
+        Markup('<circle cx="{0}" cy="{1}" r="5"').format(x, y),
+        Markup('<path d="M{} {}h9v9h-9z"').format(x - 4.5, y - 4.5),
+        Markup('<path d="M{} {}l6 6-6 6-6-6z"').format(x, y - 6),
+        Markup('<path d="M{} {}l6 10h-12z"').format(x, y - 6),
+        Markup('<path d="M{} {}h12l-6 10z"').format(x - 6, y - 4),
+    )[index % SHAPES]
+    words = Markup('<title>{}</title>').format(title) if title else ''
+    return Markup('<g class="marker s{}">{}{}/></g>').format(index % COLORS, words, shape)
+
+
+def sign(index: int) -> Markup:
+    """A marker alone, for the key."""
+    return Markup('<svg width="14" height="14" aria-hidden="true">{}</svg>').format(marker(index, 7, 7))
+
+
+def trade_off_series(results: Mapping[str, Any], condition: str) -> list[str]:
+    """Names of the processings that are points, in the order of their markers."""
+    return [name for name, entry in results['conditions'][condition].get('processings', {}).items()
+            if name not in _REFERENCES and entry.get('psnr') is not None]
+
+
+def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
+    """PSNR against the main metric, a chart for each recognizer; charts of the same metric have the same axes."""
+    processings = results['conditions'][condition].get('processings', {})
+    series = trade_off_series(results, condition)
+    if not series:
+        return []
+    metrics = main_metrics(results, processings[series[0]].get('scores', {}))
+    values = {(name, recognizer): processings[name]['scores'].get(recognizer, {}).get(metric)
+              for name in processings for recognizer, metric in metrics.items()}
+    x_axis = _axis([processings[name]['psnr'] for name in series], _LEFT, _WIDTH - _RIGHT)
+    charts = []
+    for recognizer, metric in metrics.items():
+        shared = [estimate[key] for (_, other), estimate in values.items() if estimate and metrics[other] == metric
+                  for key in ('value', 'low', 'high') if estimate.get(key) is not None]
+        y_axis = _axis([100 * value for value in shared], _HEIGHT - _BOTTOM, _TOP)
+        points = [(i, processings[name]['psnr'], values[name, recognizer], name) for i, name in enumerate(series)
+                  if values[name, recognizer] and values[name, recognizer]['value'] is not None]
+        lines = [(name, values[name, recognizer]['value']) for name in _REFERENCES
+                 if values.get((name, recognizer)) and values[name, recognizer]['value'] is not None]
+        parts = [_frame(x_axis, y_axis, 'PSNR (dB)', f'{metric_name(metric)} (%)'),
+                 *(_reference(name, y_axis(100 * value)) for name, value in lines), _front(points, x_axis, y_axis),
+                 *(_point(*point, x_axis, y_axis) for point in points)]
+        charts.append(Chart(recognizer, metric_name(metric),
+                            _svg(parts, f'{metric_name(metric)} of {recognizer} against PSNR; the table of scores '
+                                 'has the numbers')))
+    return charts
+
+
+def spectrum_chart(spectrum: Mapping[str, Sequence[float]], restorer: str, baseline: str) -> Chart | None:
+    """Power by frequency, on a logarithmic scale: what ``restorer`` changes, and the error that ``baseline`` leaves."""
+    lines = {f'{restorer} minus {baseline}': spectrum['difference'], f'error of {baseline}': spectrum['baseline_error']}
+    known = [math.log10(v) for values in lines.values() for v in values if v is not None and v > 0]
+    if not known:
+        return None
+    frequency = spectrum['frequency']
+    x_axis = _Axis(0, max(frequency) or 1, _LEFT, _WIDTH - _MARGIN)
+    y_axis = _Axis(math.floor(min(known)), max(math.ceil(max(known)), math.floor(min(known)) + 1),
+                   _HEIGHT - _BOTTOM, _TOP)
+    parts = [_frame(x_axis, y_axis, 'cycles per pixel', 'power', decades=True)]
+    for i, values in enumerate(lines.values()):
+        points = ' '.join(f'{x_axis(f)},{y_axis(math.log10(v))}' for f, v in zip(frequency, values)
+                          if v is not None and v > 0)
+        parts.append(Markup('<polyline class="line s{}" points="{}"/>').format(i, points))
+    return Chart(f'Spectrum of {restorer}', '', _svg(parts, f'Mean power by frequency: {" and ".join(lines)}'))
+
+
+def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
+    """From below the least to above the largest of the values."""
+    low, high = min(values), max(values)
+    room = 0.08 * (high - low) or 0.5
+    return _Axis(low - room, high + room, start, end)
+
+
+def _ticks(axis: _Axis, most: int = 5) -> list[float]:
+    """Round numbers within the axis."""
+    span = axis.high - axis.low
+    power = 10 ** math.floor(math.log10(span / most))
+    step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= most)
+    first = math.ceil(axis.low / step)
+    return [round(i * step, 9) for i in range(first, math.floor(axis.high / step) + 1)]
+
+
+def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, decades: bool = False) -> Markup:
+    """Ticks, grid and the names of the axes."""
+    bottom, right, parts = y_axis.start, x_axis.end, []
+    for value in _ticks(x_axis):
+        parts.append(Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
+            x_axis(value), bottom + 16, number(value, _digits(x_axis))))
+    for value in [v for v in _ticks(y_axis) if not decades or v == int(v)]:
+        label = (Markup('10<tspan class="power" dy="-4">{}</tspan>').format(number(value, 0)) if decades
+                 else number(value, _digits(y_axis)))
+        parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>'
+                            '<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>').format(
+            _LEFT, right, y_axis(value), y_axis(value), _LEFT - 6, y_axis(value) + 4, label))
+    parts.append(Markup('<path class="axis" d="M{} {}V{}H{}"/>').format(_LEFT, _TOP, bottom, right))
+    parts.append(Markup('<text class="label" x="{}" y="{}" text-anchor="end">{}</text>').format(
+        right, _HEIGHT - 8, x_label))
+    parts.append(Markup('<text class="label" x="{}" y="{}">{}</text>').format(_LEFT + 6, _TOP + 6, y_label))
+    return Markup('').join(parts)
+
+
+def _digits(axis: _Axis) -> int:
+    ticks = _ticks(axis)
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else 1
+    return max(0, -math.floor(math.log10(step) + 1e-9))
+
+
+def _reference(name: str, y: float) -> Markup:
+    return Markup('<line class="reference" x1="{}" x2="{}" y1="{}" y2="{}"/>'
+                  '<text class="label" x="{}" y="{}">{}</text>').format(
+        _LEFT, _WIDTH - _RIGHT, y, y, _WIDTH - _RIGHT + 5, y + 4, name)
+
+
+def _point(index: int, psnr: float, estimate: Mapping, name: str, x_axis: _Axis, y_axis: _Axis) -> Markup:
+    x, whisker = x_axis(psnr), Markup('')
+    if interval(estimate):
+        whisker = Markup('<path class="whisker s{}" d="M{} {}V{}m-4 0h8M{} {}h8"/>').format(
+            index % COLORS, x, y_axis(100 * estimate['low']), y_axis(100 * estimate['high']),
+            x - 4, y_axis(100 * estimate['low']))
+    title = f'{name}: {percent(estimate["value"])} % {interval(estimate)}, {number(psnr, 2)} dB'
+    return whisker + marker(index, x, y_axis(100 * estimate['value']), title)
+
+
+def _front(points: Sequence[tuple], x_axis: _Axis, y_axis: _Axis) -> Markup:
+    """A line through the points that no other beats in both PSNR and score."""
+    pairs = [(psnr, estimate['value']) for _, psnr, estimate, _ in points]
+    best = sorted(p for p in set(pairs) if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in pairs))
+    coordinates = ' '.join(f'{x_axis(psnr)},{y_axis(100 * value)}' for psnr, value in best)
+    return Markup('<polyline class="front" points="{}"/>').format(coordinates)
+
+
+def _svg(parts: Sequence[Markup], label: str) -> Markup:
+    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        _WIDTH, _HEIGHT, label, Markup('').join(parts))

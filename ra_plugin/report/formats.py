@@ -1,0 +1,56 @@
+"""Numbers as text, everywhere in the same way: true minus signs, no negative zero, a dash where there is none."""
+from collections.abc import Mapping, Sequence
+
+NONE = '\u2013'
+_MINUS, _NARROW_SPACE = '\u2212', '\u202f'
+
+
+def number(value: float | None, digits: int = 1, sign: bool = False) -> str:
+    """``-0.234`` as ``−0.2``; with ``sign`` also ``+0.2``. What rounds to zero has no sign."""
+    if value is None:
+        return NONE
+    text = f'{value:{"+" if sign else ""}.{digits}f}'
+    return (text if float(text) else text.lstrip('+-')).replace('-', _MINUS)
+
+
+def count(value: int | None) -> str:
+    """``10000`` as ``10 000``."""
+    return NONE if value is None else f'{value:,}'.replace(',', _NARROW_SPACE)
+
+
+def percent(share: float | None, sign: bool = False) -> str:
+    """A share in ``[0, 1]`` in percent, a difference of shares in points; without the unit."""
+    return number(None if share is None else 100 * share, 1, sign)
+
+
+def interval(estimate: Mapping, factor: float = 100, digits: int = 1, sign: bool = False) -> str:
+    """``[20.7, 23.8]``; empty where the interval is not known."""
+    if estimate.get('low') is None or estimate.get('high') is None:
+        return ''
+    low, high = (number(factor * estimate[key], digits, sign) for key in ('low', 'high'))
+    return f'[{low}, {high}]'
+
+
+def points(estimate: Mapping) -> str:
+    """``+22.3 points [+20.7, +23.8]``."""
+    return f'{percent(estimate["value"], sign=True)} points {interval(estimate, sign=True)}'.rstrip()
+
+
+def decibels(estimate: Mapping) -> str:
+    """``−0.23 dB [−0.24, −0.22]``."""
+    return f'{number(estimate["value"], 2, sign=True)} dB {interval(estimate, 1, 2, sign=True)}'.rstrip()
+
+
+def p_value(p: float | None) -> str:
+    """Three digits; ``< 0.001`` below."""
+    return NONE if p is None else '< 0.001' if p < 0.001 else number(p, 3)
+
+
+def listed(items: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return ' and '.join(filter(None, [', '.join(items[:-1]), *items[-1:]]))
+
+
+def metric_name(metric: str) -> str:
+    """``top1`` as it is written in prose."""
+    return {'top1': 'top-1', 'top5': 'top-5'}.get(metric, metric.replace('_', ' '))

@@ -1,0 +1,113 @@
+"""The report: one HTML file that holds all that it shows, and asks nothing of any network."""
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ra_plugin.report import charts, images, page_tables
+from ra_plugin.report.examples import Example
+from ra_plugin.report.formats import count, listed, number
+from ra_plugin.report.html_page import page
+from ra_plugin.report.verdict import verdicts
+from ra_plugin.utils.atomic import written_aside
+from ra_plugin.utils.text import printable
+
+_PAGES = Path(__file__).with_name('pages')
+_SIGNS = {'good': '\u25b2', 'mixed': '\u25c6', 'bad': '\u25bc', 'none': '\u25cb'}
+_AUDIT_TONES = {'real': 'good', 'partly real': 'mixed', 'adversarial': 'bad'}
+_SECTIONS = {'summary': 'Summary', 'transfer': 'Transfer', 'trade-off': 'Trade-off', 'images': 'Images', 'harm': 'Harm',
+             'clean-input': 'Clean input', 'audit': 'Audit', 'certainty': 'Certainty', 'reproduce': 'Reproduce'}
+
+
+def write_page(results: Mapping[str, Any], examples: Sequence[Example], path: Path) -> None:
+    """Write the report; parts that the results do not have are left out.
+
+    Args:
+        results: What ``results.json`` holds, schema ``ra_plugin.results/1``.
+        examples: Images to show. Names and labels of both are shown as they are, and never become code.
+        path: Of the HTML file; the same arguments give the same bytes.
+    """
+    environment = Environment(loader=FileSystemLoader(_PAGES), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True, finalize=_shown)
+    content = _content(results, examples)
+    body = environment.get_template('report.html').render(heat=_heat, signs=_SIGNS, **content)
+    with written_aside(path) as file:
+        file.write(page('report', f'{content["name"]}: recognition after restoration', body).encode('utf-8'))
+
+
+def _shown(value: Any) -> Any:
+    """Of every expression in the template: text without control characters."""
+    return printable(value) if type(value) is str else value  # markup is a subclass, and made of such values
+
+
+def _heat(level: int) -> str:
+    """The class of a color's strength."""
+    return f'p{level}' if level > 0 else f'n{-level}' if level < 0 else ''
+
+
+def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[str, Any]:
+    """All that the template names."""
+    scale, cards = page_tables.color_scale(results), images.ExampleCards(results, examples)
+    conditions = [_condition(results, name, scale, cards) for name in results['conditions']]
+    shown = {'summary', 'reproduce'} | {section for section, keys in {
+        'transfer': ('differences', 'scores'), 'trade-off': ('trade_off',), 'harm': ('harm', 'hurt'),
+        'clean-input': ('clean_input',), 'audit': ('audits',), 'certainty': ('certainty',)}.items()
+        if any(condition[key] for condition in conditions for key in keys)} | ({'images'} if examples else set())
+    single = [name for name, entry in results.get('restorers', {}).items() if entry.get('seeds') == 1]
+    options = json.loads(json.dumps(results.get('options') or {}))
+    return {
+        'name': results.get('name') or 'results', 'facts': _facts(results), 'baseline': results['baseline'],
+        'sections': [(key, title) for key, title in _SECTIONS.items() if key in shown], 'shown': shown,
+        'conditions': conditions, 'several': len(conditions) > 1,
+        'single_seed': listed(single), 'single_seed_count': len(single),
+        'limit': number(100 * scale.limit, 0), 'levels': range(-tables.LEVELS, tables.LEVELS + 1),
+        'examples': cards.cards(), 'kinds': cards.kinds, 'rule_recognizers': cards.rule_recognizers,
+        'processings': cards.processings, 'drawn_by': cards.drawn_by,
+        'any_jpeg': any(max(image.shape[:2]) > images.LOSSLESS_SIDE
+                        for example in examples for image in example.images.values()),
+        'lossless_side': images.LOSSLESS_SIDE,
+        'command': results.get('command'), 'recognizers': page_tables.recognizer_table(results),
+        'restorers': page_tables.restorer_table(results),
+        'options': yaml.safe_dump(options, sort_keys=False, allow_unicode=True) if options else '',
+        'versions': [*results.get('versions', {}).items(), *((key, results[key]) for key in ('seed', 'schema')
+                                                             if results.get(key) is not None)],
+    }
+
+
+def _condition(results: Mapping[str, Any], name: str, scale: tables.Scale, cards: images.ExampleCards) -> dict:
+    series = charts.trade_off_series(results, name)
+    return {
+        'title': name, 'verdicts': verdicts(results, name),
+        'differences': page_tables.difference_table(results, name, scale), 'scores': page_tables.score_table(results, name),
+        'other_metrics': page_tables.other_metrics_table(results, name),
+        'trade_off': charts.trade_off_charts(results, name),
+        'series': [(item, charts.sign(i)) for i, item in enumerate(series)],
+        'harm': page_tables.harm_table(results, name), 'by_class': page_tables.class_tables(results, name),
+        'hurt': cards.hurt(name), 'clean_input': page_tables.clean_input_table(results, name, scale),
+        'audits': _audits(results, name, scale), 'certainty': page_tables.certainty_table(results, name),
+    }
+
+
+def _audits(results: Mapping[str, Any], condition: str, scale: tables.Scale) -> list[dict[str, Any]]:
+    audits = []
+    for restorer, entry in results['conditions'][condition].get('audit', {}).get('restorers', {}).items():
+        spectrum = charts.spectrum_chart(entry['spectrum'], restorer, results['baseline']) if entry.get('spectrum') \
+            else None
+        audits.append({
+            'restorer': restorer, 'verdict': entry.get('verdict'), 'reason': entry.get('reason'),
+            'tone': _AUDIT_TONES.get(entry.get('verdict'), 'none'),
+            'ratio': number(entry['held_out_ratio'], 2) if entry.get('held_out_ratio') is not None else '',
+            'table': page_tables.audit_table(results, condition, restorer, scale), 'spectrum': spectrum,
+            'lines': [f'{restorer} minus {results["baseline"]}', f'error of {results["baseline"]}']})
+    return audits
+
+
+def _facts(results: Mapping[str, Any]) -> str:
+    conditions = [f'{name} ({count(data["n"])} images)' if data.get('n') else name
+                  for name, data in results['conditions'].items()]
+    restorers, judges = len(results.get('restorers', {})), len(results.get('recognizers', {}))
+    return (f'{restorers} restorer{"s" * (restorers != 1)}, judged by {judges} recognizer{"s" * (judges != 1)} on '
+            f'{listed(conditions) or "no condition"}.')
