@@ -82,7 +82,6 @@ def test_the_versions_are_those_of_setup_cfg():
     setup = configparser.ConfigParser()
     setup.read(SETUP)
     extras = setup['options.extras_require']
-    asked = {line for text in (extras['mm'], extras['timm'], setup['options']['install_requires'])
-             for line in text.split('\n')}
+    asked = {line for text in (*extras.values(), setup['options']['install_requires']) for line in text.split('\n')}
     assert set(optional._REQUIREMENTS.values()) <= asked
     assert {optional._REQUIREMENTS.get(name, name) for name in optional._OPENMMLAB} <= set(extras['mm'].split('\n'))

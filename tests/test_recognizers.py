@@ -3,6 +3,7 @@ import copy
 import pickle
 import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from ra_plugin import RecogConsistencyLoss, RecogLoss, build_recognizer
 from ra_plugin.options import OptionError
+from ra_plugin.recognizers import tiny_nets
 from ra_plugin.recognizers import (ClassificationRecognizer, EnsembleRecognizer, ModuleRecognizer, TimmRecognizer,
                                    TorchvisionRecognizer)
 from ra_plugin.recognizers.base import resize
@@ -53,6 +55,8 @@ CASES = {
     'module': {**TINY, 'input_size': 32},
     'module: any size': TINY,
     'module: transformer': {**TINY, 'module': 'ra_plugin.recognizers.tiny_nets.TinyTransformer', 'input_size': 32},
+    'onnx': {'type': 'OnnxRecognizer', 'file': 'TinyResNet', 'mean': [0.5, 0.4, 0.3], 'std': [0.2, 0.3, 0.4],
+             'input_size': 32},
     'ensemble': {'type': 'EnsembleRecognizer', 'weights': [3, 1], 'recognizers': [
         {**TINY, 'input_size': 32}, {**TINY, 'module': 'ra_plugin.recognizers.tiny_nets.TinyVGG', 'input_size': 32}]},
 }
@@ -76,7 +80,7 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def built(checkpoints):
+def built(checkpoints, tmp_path_factory):
     """``built(case)``: the recognizer, built once for this file; it is frozen, so that the tests may share it."""
     known = {}
 
@@ -85,11 +89,23 @@ def built(checkpoints):
             opt = dict(CASES[case])
             if 'checkpoint' in opt:
                 opt['checkpoint'] = checkpoints(opt['model_name'])
+            if 'file' in opt:
+                opt['file'] = onnx_file(opt['file'], tmp_path_factory.mktemp('onnx'))
             torch.manual_seed(1)
             known[case] = build_recognizer(opt)
         return known[case]
 
     return build
+
+
+def onnx_file(name, folder):
+    """A random network of this package as an ONNX file."""
+    path = str(folder / f'{name}.onnx')
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        torch.onnx.export(getattr(tiny_nets, name)().eval(), (torch.rand(1, 3, 32, 32),), path, dynamo=False,
+                          opset_version=17, input_names=['images'], dynamic_axes={'images': {0: 'N'}})
+    return path
 
 
 @pytest.fixture(params=CASES)
@@ -121,7 +137,8 @@ def save_weights(net, path, wrap=lambda weights: weights):
 
 def test_the_cases_cover_every_registered_recognizer():
     elsewhere = {'MMDetRecognizer', 'MMSegRecognizer'}  # not classifiers: test_mm_recognizers.py
-    assert {opt['type'] for opt in CASES.values()} | elsewhere == set(RECOGNIZER_REGISTRY)
+    judges = {'BlackBoxRecognizer', 'TFLiteRecognizer'}  # no gradient: test_blackbox_recognizer, test_onnx_recognizer
+    assert {opt['type'] for opt in CASES.values()} | elsewhere | judges == set(RECOGNIZER_REGISTRY)
 
 
 def test_options_of_each_case_pass_the_check():

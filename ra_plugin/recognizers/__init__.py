@@ -1,22 +1,26 @@
-"""Frozen recognizers of timm, torchvision, mmdetection, mmsegmentation or your own: one contract (base.Recognizer)."""
+"""Recognizers of timm, torchvision, mmdetection, mmsegmentation, model files, services or your own: one contract."""
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo
+from ra_plugin.recognizers.blackbox_recognizer import BlackBoxRecognizer
 from ra_plugin.recognizers.classification import ClassificationRecognizer
 from ra_plugin.recognizers.ensemble_recognizer import EnsembleRecognizer
 from ra_plugin.recognizers.mmdet_recognizer import MMDetRecognizer
 from ra_plugin.recognizers.mmseg_recognizer import MMSegRecognizer
 from ra_plugin.recognizers.module_recognizer import ModuleRecognizer
+from ra_plugin.recognizers.onnx_recognizer import OnnxRecognizer
+from ra_plugin.recognizers.tflite_recognizer import TFLiteRecognizer
 from ra_plugin.recognizers.timm_recognizer import TimmRecognizer
 from ra_plugin.recognizers.torchvision_recognizer import TorchvisionRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 __all__ = [
-    'ClassificationRecognizer', 'EnsembleRecognizer', 'MMDetRecognizer', 'MMSegRecognizer', 'ModuleRecognizer',
-    'Recognizer', 'RecognizerInfo', 'TimmRecognizer', 'TorchvisionRecognizer', 'build_recognizer'
+    'BlackBoxRecognizer', 'ClassificationRecognizer', 'EnsembleRecognizer', 'MMDetRecognizer', 'MMSegRecognizer',
+    'ModuleRecognizer', 'OnnxRecognizer', 'Recognizer', 'RecognizerInfo', 'TFLiteRecognizer', 'TimmRecognizer',
+    'TorchvisionRecognizer', 'build_recognizer'
 ]
 
 

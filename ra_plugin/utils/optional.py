@@ -4,12 +4,16 @@ from types import ModuleType
 
 # import name -> what pip installs, where the two differ or a version matters
 _REQUIREMENTS = {
+    'ai_edge_litert': 'ai-edge-litert>=2.0',
     'basicsr': 'basicsr>=1.4.2',
     'ftfy': 'ftfy>=6.0',
     'mmcv': 'mmcv-lite>=2.1.0,<2.2',
     'mmdet': 'mmdet>=3.3,<3.4',
     'mmengine': 'mmengine>=0.10.7,<1.0',
     'mmseg': 'mmsegmentation>=1.2.2,<1.3',
+    'onnx': 'onnx>=1.17',
+    'onnx2torch': 'onnx2torch>=1.5.15',
+    'onnxruntime': 'onnxruntime>=1.20',
     'pycocotools': 'pycocotools>=2.0.7',
     'timm': 'timm>=1.0',
 }

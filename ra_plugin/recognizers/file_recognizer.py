@@ -1,0 +1,83 @@
+"""What recognizers from a model file share: a batch size that may be fixed, and answers that may be probabilities."""
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.class_names import read_classes
+from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit
+
+
+class Runtime(nn.Module):
+    """A model file in a runtime of its own, called as a network; it passes no gradient."""
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Answers ``(N, C)`` on normalized float32 images ``(N, 3, H, W)``."""
+        raise NotImplementedError
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if images.requires_grad:
+            raise ValueError(f'{type(self).__name__} passes no gradient to the images: it can judge, but not serve as '
+                             'a loss.')
+        return torch.from_numpy(self.run(images.float().cpu().numpy())).to(images)
+
+
+class FileRecognizer(ClassificationRecognizer):
+    """A classifier from a model file.
+
+    Args:
+        network: What gives its answers on normalized images.
+        file: Where it is from.
+        mean, std: Its normalization, RGB on the ``[0, 1]`` scale.
+        input_size: (height, width), or None: images as they come.
+        classes: As in `read_classes`, or None where the file's own count will do.
+        probabilities: Its answers are probabilities, and not logits.
+        batch: Number of images that it takes at once; None: any.
+        differentiable: Whether ``network`` passes the gradient to the images.
+    """
+
+    def __init__(self, network: nn.Module, file: str, mean: Sequence[float], std: Sequence[float],
+                 input_size: tuple[int, int] | None, fit: Fit, classes: Sequence[str] | str | None,
+                 probabilities: bool, batch: int | None, differentiable: bool, feature_layer: str | None = None):
+        where = f'{type(self).__name__}({Path(file).name})'
+        for name, values in (('mean', mean), ('std', std)):
+            if len(values) != 3 or name == 'std' and min(values) <= 0:
+                raise ValueError(f'{where}: {name}: expected three numbers, positive for std, got {list(values)}.')
+        try:
+            names = read_classes(classes) if classes else None
+        except ValueError as error:
+            raise ValueError(f'{where}: {error}') from None
+        self.batch, self.probabilities = batch, probabilities  # first: building takes an image through `logits`
+        super().__init__(network, RecognizerInfo(
+            name=Path(file).stem, task='classification', classes=names, mean=tuple(mean), std=tuple(std),
+            input_size=input_size, differentiable=differentiable, source=str(file)), fit, feature_layer)
+        self._check_scale()
+
+    def _check_scale(self) -> None:
+        """Probabilities taken for logits give a wrong loss and wrong scores, and nobody would notice."""
+        noise = torch.rand(1, 3, *(self.info.input_size or (64, 64)), generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            answers = self._answers(noise.to(self.mean))
+        could_be = 0 <= answers.min() and answers.max() <= 1  # not more: quantized ones may sum to anything
+        if self.probabilities and not could_be:
+            raise ValueError(f'{self}: its answers are no probabilities. Set probabilities: false.')
+        if not self.probabilities and could_be and abs(answers.sum() - 1) < 1e-2:
+            raise ValueError(f'{self}: its answers are probabilities. Set probabilities: true.')
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        answers = self._answers(images)
+        return answers.clamp_min(torch.finfo(answers.dtype).tiny).log() if self.probabilities else answers
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        if not self.info.differentiable:
+            raise ValueError(f'{self}: only its answers can be had, no features.')
+        return torch.cat([super(FileRecognizer, self).features(part) for part in self._parts(images)])
+
+    def _answers(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([super(FileRecognizer, self).logits(part) for part in self._parts(images)])
+
+    def _parts(self, images: torch.Tensor) -> Sequence[torch.Tensor]:
+        return images.split(self.batch) if self.batch else [images]
