@@ -82,7 +82,7 @@ def _condition(shift):
                                      'by_class': {label: {'n': 1000, 'hurt': 0.051 + 0.002 * k, 'helped': 0.123}
                                                   for k, label in enumerate(CLASSES)}}
                         for j, recognizer in enumerate(CLASSIFIERS)} for i, name in enumerate(RESTORERS)},
-        'clean_input': {'n': 1000, **{name: {'psnr': 35.1, 'scores': {
+        'clean_input': {'n': 1000, 'restorers': {name: {'psnr': 35.1, 'scores': {
             recognizer: {'top1': estimate(-0.013)} for recognizer in CLASSIFIERS}} for name in RESTORERS}},
         'audit': {'n': 1000, 'views': VIEWS, 'restorers': {name: {
             'gains': {recognizer: {view: estimate(gain(name, recognizer) - 0.01 * i)

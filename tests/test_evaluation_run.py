@@ -13,7 +13,9 @@ from PIL import Image
 
 import ra_plugin  # noqa: F401  (registers)
 from ra_plugin.archs import SRResNet
-from ra_plugin.engine.evaluation import Evaluation, read_options, run_evaluation
+from ra_plugin.engine.evaluation import Evaluation, read_options
+from ra_plugin.engine.evaluation_report import run_evaluation
+from ra_plugin.engine.examples import examples
 from ra_plugin.engine.restorers import FolderOfImages, Network
 from ra_plugin.evaluation import judging, records
 from ra_plugin.evaluation.judging import Batch
@@ -65,14 +67,18 @@ def build(root, file):
     return Evaluation(root, read_options(file))
 
 
+def run(root, file, out, **settings):
+    return build(root, file).run(out, **settings)[0]
+
+
 @pytest.fixture(scope='module')
 def results(place):
-    return build(place, place / 'opt.yml').run(place / 'out', batch_size=1)
+    return run(place, place / 'opt.yml', place / 'out', batch_size=1)
 
 
 @pytest.mark.parametrize('batch_size, num_workers', [(7, 0), (64, 2)])
 def test_batches_and_workers_change_nothing(place, results, tmp_path, batch_size, num_workers):
-    again = build(place, place / 'opt.yml').run(tmp_path, batch_size, num_workers)
+    again = run(place, place / 'opt.yml', tmp_path, batch_size=batch_size, num_workers=num_workers)
     assert_alike(again, results)
 
 
@@ -103,10 +109,10 @@ def test_stopped_anywhere_it_goes_on(place, results, tmp_path, monkeypatch):
     monkeypatch.setattr(judging.Judging, '__call__', stopped)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            build(place, place / 'opt.yml').run(tmp_path, batch_size=3)
+            run(place, place / 'opt.yml', tmp_path, batch_size=3)
     last = sorted((tmp_path / 'records' / '0').glob('*.pt'))[-1]
     last.write_bytes(last.read_bytes()[:-100])  # damaged, as by a full disk
-    again = build(place, place / 'opt.yml').run(tmp_path, batch_size=3)
+    again = run(place, place / 'opt.yml', tmp_path, batch_size=3)
     assert_alike(again, results)
     judged = [number for batch in calls for number in batch]
     assert set(judged) == set(range(COUNT)) and len(judged) < COUNT + 3 * 5  # what was done is not done again
@@ -114,7 +120,7 @@ def test_stopped_anywhere_it_goes_on(place, results, tmp_path, monkeypatch):
 
 def test_a_finished_evaluation_restores_nothing(place, results, monkeypatch):
     monkeypatch.setattr(Network, '__call__', None)
-    assert build(place, place / 'opt.yml').run(place / 'out', batch_size=5) == results
+    assert run(place, place / 'opt.yml', place / 'out', batch_size=5) == results
 
 
 def test_each_image_is_restored_once_whatever_the_number_of_recognizers(place, tmp_path, monkeypatch):
@@ -125,7 +131,7 @@ def test_each_image_is_restored_once_whatever_the_number_of_recognizers(place, t
         return original(self, batch)
 
     monkeypatch.setattr(Network, '__call__', counted)
-    build(place, changed(place, tmp_path, audit=0)).run(tmp_path, batch_size=8)
+    run(place, changed(place, tmp_path, audit=0), tmp_path, batch_size=8)
     assert sorted(restored) == sorted(3 * list(range(COUNT)))  # plain, and two seeds of RA
 
 
@@ -168,9 +174,9 @@ def test_scores_are_those_of_each_image_alone(place, results):
 def test_records_of_other_options_are_refused(place, results, tmp_path):
     file = changed(place, tmp_path, baseline='RA')
     with pytest.raises(OptionError, match='--restart'):
-        build(place, file).run(place / 'out')
+        run(place, file, place / 'out')
     (tmp_path / 'records').mkdir()
-    assert build(place, file).run(tmp_path, restart=True)['baseline'] == 'RA'
+    assert run(place, file, tmp_path, restart=True)['baseline'] == 'RA'
 
 
 def test_images_that_something_else_restored_score_as_the_network_that_made_them(place, results, tmp_path):
@@ -184,7 +190,7 @@ def test_images_that_something_else_restored_score_as_the_network_that_made_them
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(file)
     opt = yaml.safe_load((place / 'opt.yml').read_text())
     opt['restorers']['tool'] = {'folder': str(tmp_path / 'restored')}
-    again = build(place, changed(place, tmp_path, **opt)).run(tmp_path / 'out')['conditions']['images x2']
+    again = run(place, changed(place, tmp_path, **opt), tmp_path / 'out')['conditions']['images x2']
     assert again['processings']['tool']['scores'] == again['processings']['plain']['scores']
     assert again['differences']['tool']['psnr']['value'] == 0
     assert 'tool' not in again['clean_input']['restorers'] and 'tool' in again['audit']['restorers']
@@ -262,10 +268,34 @@ def test_the_tool_writes_results_and_tables(place, tmp_path):
     results = json.loads((tmp_path / 'out' / 'results.json').read_text())
     assert results['schema'] == 'ra_plugin.results/1' and results['conditions']['images x2']['n'] == 5
     assert (tmp_path / 'out' / 'tables.md').read_text() in done.stdout
+    assert 'images x2' in (tmp_path / 'out' / 'report.html').read_text()
     file.write_text('restorers: 3')
     command = [sys.executable, ROOT / 'tools' / 'evaluate.py', '-opt', file]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count('\n') == 1
+
+
+def test_examples_are_what_their_rule_says(place, results, tmp_path):
+    evaluation = build(place, place / 'opt.yml')
+    _, matrices = evaluation.run(place / 'out')
+    shown = examples(evaluation, matrices)
+    assert len({example.index for example in shown}) == len(shown) and {e.kind for e in shown} >= {'any'}
+    dataset = evaluation.conditions[0].dataset
+    for example in shown:
+        assert example.truth == dataset.classes[dataset[example.index]['label']]
+        assert list(example.images) == ['clean', 'no processing', 'plain', 'RA']
+        read = {name: answers['vgg'] for name, answers in example.answers.items()}
+        names = evaluation.recognizers['vgg'].info.classes  # its own; the data set's are letters
+        assert all((names.index(answer.text) == dataset.classes.index(example.truth)) == answer.right
+                   for answer in read.values())
+        if example.kind == 'helped':
+            assert (example.rule, example.recognizer) == ('plain wrong, RA right', 'vgg')
+            assert read['RA'].right and not read['plain'].right
+        if example.kind == 'hurt':
+            assert read['no processing'].right and not read['RA'].right
+        gt = (dataset[example.index]['gt'] * 255).round().byte().permute(1, 2, 0).numpy()
+        assert np.array_equal(example.images['clean'], gt)
+    assert [e.index for e in shown] == [e.index for e in examples(evaluation, matrices)]
 
 
 def test_memory_holds_no_more_than_one_file_of_records(place, tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ class Page(HTMLParser):
         self.attributes += attrs.items()
         self.ids += [attrs['id']] if 'id' in attrs else []
         if tag == 'table':
-            self.page_tables.append({'caption': '', 'rows': []})
+            self.tables.append({'caption': '', 'rows': []})
         elif tag == 'tr':
             self.tables[-1]['rows'].append([])
         elif tag in ('th', 'td', 'caption'):

@@ -21,7 +21,7 @@ from ra_plugin.options import OptionError
 from ra_plugin.recognizers import tiny_nets
 from ra_plugin.recognizers import (ClassificationRecognizer, EnsembleRecognizer, ModuleRecognizer, TimmRecognizer,
                                    TorchvisionRecognizer)
-from ra_plugin.recognizers.base import resize
+from ra_plugin.recognizers.base import RecognizerInfo, resize
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
@@ -867,3 +867,31 @@ def test_a_mistake_in_a_members_block_is_placed():
 
 def test_every_classifier_is_a_classification_recognizer(classifier):
     assert isinstance(classifier, ClassificationRecognizer)
+
+
+class Tokens(nn.Module):
+    """Batch norm, then layer norm over transposed tokens: the gradient that comes back has a layout of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.tokens, self.head = nn.BatchNorm2d(3), nn.LayerNorm(3), nn.Linear(3, 4)
+
+    def forward(self, images):
+        return self.head(self.tokens(self.norm(images).flatten(2).transpose(1, 2)).square().mean(1))
+
+
+@pytest.mark.parametrize('count', [1, 2])
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_gradient_of_a_single_image_is_that_of_finite_differences(count, layout):
+    torch.manual_seed(0)
+    network = Tokens().double()
+    network.norm.running_var.uniform_(0.5, 2)
+    recognizer = ClassificationRecognizer(network, RecognizerInfo('tokens', 'classification'))
+    images = torch.rand(count, 3, 5, 7, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    label = torch.arange(count)
+    direction, step = torch.randn_like(images), 1e-5
+    gradient, = torch.autograd.grad(recognizer.loss(images, label)['cross_entropy'].sum(), images)
+    with torch.no_grad():
+        after, before = (recognizer.loss(images + sign * step * direction, label)['cross_entropy'].sum()
+                         for sign in (1, -1))
+    assert (gradient * direction).sum().item() == pytest.approx((after - before).item() / (2 * step), rel=1e-6)

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ra_plugin.engine.evaluation import run_evaluation
+from ra_plugin.engine.evaluation_report import run_evaluation
 from ra_plugin.engine.runs import run
 
 

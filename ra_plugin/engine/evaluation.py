@@ -1,9 +1,7 @@
 """An evaluation: restorers x recognizers x data sets x degradations, each image restored once; resumable."""
 import copy
-import json
 import os
 import platform
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +27,6 @@ from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
 from ra_plugin.options import OptionError, check_arguments, check_type, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
-from ra_plugin.report.markdown import to_markdown
-from ra_plugin.utils.atomic import written_aside
 from ra_plugin.utils.progress import progress
 from ra_plugin.version import __version__
 
@@ -123,7 +119,7 @@ class Evaluation:
         return Condition(name, block, dataset, _spaced(len(dataset), count), list(restorers.values()))
 
     def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
-            command: str = '') -> dict[str, Any]:
+            command: str = '') -> tuple[dict[str, Any], dict[str, Matrix]]:
         """Judge what is not judged yet, and sum it up.
 
         Args:
@@ -134,18 +130,22 @@ class Evaluation:
             command: What the results are said to be made by.
 
         Returns:
-            The results, as ``docs/EVALUATION.md`` describes them.
+            The results, as ``docs/EVALUATION.md`` describes them; and of each condition what they were made of.
 
         Raises:
             Interrupted: By Ctrl-C or SIGTERM; what was judged is kept.
         """
         infos = {name: recognizer.info for name, recognizer in self.recognizers.items()}
-        found = {}
+        found, matrices = {}, {}
         for number, condition in enumerate(self.conditions):
             records = Records(out / 'records' / str(number), self._plan(condition), restart)
-            judging = self._judging(condition)
+            judging = self.judging(condition)
             self._judge(condition, judging, records, batch_size, num_workers)
-            found[condition.name] = self._results(condition, judging, records.read(), infos)
+            judged = records.read()
+            matrices[condition.name] = Matrix(
+                {key: cell_of(judged[*key, SAVED], infos, self.options.recognition_metrics)
+                 for key in judging.processings}, self.options.seed)
+            found[condition.name] = self._results(condition, judging, judged, matrices[condition.name], infos)
         return plain_data({
             'schema': SCHEMA, 'name': self.options.name, 'command': command, 'seed': self.options.seed,
             'baseline': self.options.baseline,
@@ -156,9 +156,10 @@ class Evaluation:
             'restorers': {name: {
                 'seeds': len(restorer.processings), 'used': list(restorer.options.used or ()),
                 'method': restorer.options.method or name} for name, restorer in self.restorers.items()},
-            'conditions': found})
+            'conditions': found}), matrices
 
-    def _judging(self, condition: Condition) -> Judging:
+    def judging(self, condition: Condition) -> Judging:
+        """How the images of a condition are processed, and by whom judged."""
         processings = {(CLEAN, 0): clean, (NONE, 0): no_processing}
         for restorer in condition.restorers:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
@@ -205,14 +206,13 @@ class Evaluation:
                 'baseline': self.options.baseline, 'audit': self.options.audit,
                 'metrics': dict(self.options.recognition_metrics)}
 
-    def _results(self, condition: Condition, judging: Judging, judged: Mapping[tuple, Judged],
+    def _results(self, condition: Condition, judging: Judging, judged: Mapping[tuple, Judged], matrix: Matrix,
                  infos: Mapping) -> dict[str, Any]:
         metrics, seed, baseline = self.options.recognition_metrics, self.options.seed, self.options.baseline
 
         def cell(name: str, number: int = 0, view: str = SAVED, index: np.ndarray | None = None):
             return cell_of(judged[name, number, view], infos, metrics, index)
 
-        matrix = Matrix({key: cell(*key) for key in judging.processings}, seed)
         found = summary(matrix, baseline)
         classifiers = [name for name, info in infos.items() if info.task == 'classification']
         if classifiers:
@@ -331,26 +331,3 @@ def read_options(file: Path) -> dict[str, Any]:
     if not isinstance(opt, dict):
         raise OptionError(f'{file}: expected the keys of an evaluation, got {type(opt).__name__}.')
     return opt
-
-
-def write_results(results: Mapping[str, Any], out: Path) -> str:
-    """Write ``results.json`` and ``tables.md``, and return the tables."""
-    tables = to_markdown(results)
-    for name, text in (('results.json', json.dumps(results, indent=1)), ('tables.md', tables)):
-        with written_aside(out / name) as target:
-            target.write(text.encode())
-    return tables
-
-
-def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, num_workers: int,
-                   device: str | None = None, restart: bool = False) -> str:
-    """Evaluate as an option file says; what to say at the end is returned.
-
-    Args:
-        out: Folder of the results. Default: ``results/NAME`` below ``root``.
-    """
-    evaluation = Evaluation(root, read_options(file), device)
-    out = out or root / 'results' / evaluation.options.name
-    command = f'python tools/evaluate.py -opt {shlex.quote(str(file))}'
-    tables = write_results(evaluation.run(out, batch_size, num_workers, restart, command), out)
-    return f'{tables}\nWritten to {out}: results.json, tables.md.'

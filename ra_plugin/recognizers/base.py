@@ -56,6 +56,9 @@ class Recognizer(nn.Module):
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
         super().__init__()
         self.model = model.requires_grad_(False).eval()
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.register_forward_hook(_with_plain_gradient)
         self.info = info
         if fit not in ('crop', 'stretch'):
             raise ValueError(f"{self}: fit: expected 'crop' or 'stretch', got {fit!r}.")
@@ -123,6 +126,16 @@ class Recognizer(nn.Module):
 
     def __str__(self) -> str:
         return f'{type(self).__name__}({self.info.name})'
+
+
+def _with_plain_gradient(module: nn.BatchNorm2d, args: tuple, output: torch.Tensor) -> None:
+    """Give batch norm a gradient whose layout leaves no doubt.
+
+    With a single image the stride between images means nothing, and what follows may leave any there, as layer norm
+    over transposed tokens does. On a CPU, torch (2.15 at least) then mistakes the layout and returns a wrong gradient.
+    """
+    if len(output) == 1 and output.requires_grad:
+        output.register_hook(lambda grad: grad if grad.stride(0) == grad[0].numel() else grad.contiguous())
 
 
 def widened(answer: Any) -> Any:

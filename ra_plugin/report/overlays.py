@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_LEAST_SCORE = 0.3  # of a box that is drawn
+LEAST_SCORE = 0.3  # of a box that is drawn
 _MASK_SHARE = 0.55  # of the color over the image
 
 
@@ -17,7 +17,7 @@ def class_colors(count: int) -> np.ndarray:
 
 
 def draw_boxes(image: np.ndarray, objects: Mapping[str, Any], classes: Sequence[str] | None, num_classes: int,
-               least_score: float = _LEAST_SCORE) -> np.ndarray:
+               least_score: float = LEAST_SCORE) -> np.ndarray:
     """Boxes of one image with their classes.
 
     Args:

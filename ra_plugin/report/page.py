@@ -63,7 +63,7 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
         'sections': [(key, title) for key, title in _SECTIONS.items() if key in shown], 'shown': shown,
         'conditions': conditions, 'several': len(conditions) > 1,
         'single_seed': listed(single), 'single_seed_count': len(single),
-        'limit': number(100 * scale.limit, 0), 'levels': range(-tables.LEVELS, tables.LEVELS + 1),
+        'limit': number(100 * scale.limit, 0), 'levels': range(-page_tables.LEVELS, page_tables.LEVELS + 1),
         'examples': cards.cards(), 'kinds': cards.kinds, 'rule_recognizers': cards.rule_recognizers,
         'processings': cards.processings, 'drawn_by': cards.drawn_by,
         'any_jpeg': any(max(image.shape[:2]) > images.LOSSLESS_SIDE
@@ -77,11 +77,12 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
     }
 
 
-def _condition(results: Mapping[str, Any], name: str, scale: tables.Scale, cards: images.ExampleCards) -> dict:
+def _condition(results: Mapping[str, Any], name: str, scale: page_tables.Scale, cards: images.ExampleCards) -> dict:
     series = charts.trade_off_series(results, name)
     return {
         'title': name, 'verdicts': verdicts(results, name),
-        'differences': page_tables.difference_table(results, name, scale), 'scores': page_tables.score_table(results, name),
+        'differences': page_tables.difference_table(results, name, scale),
+        'scores': page_tables.score_table(results, name),
         'other_metrics': page_tables.other_metrics_table(results, name),
         'trade_off': charts.trade_off_charts(results, name),
         'series': [(item, charts.sign(i)) for i, item in enumerate(series)],
@@ -91,7 +92,7 @@ def _condition(results: Mapping[str, Any], name: str, scale: tables.Scale, cards
     }
 
 
-def _audits(results: Mapping[str, Any], condition: str, scale: tables.Scale) -> list[dict[str, Any]]:
+def _audits(results: Mapping[str, Any], condition: str, scale: page_tables.Scale) -> list[dict[str, Any]]:
     audits = []
     for restorer, entry in results['conditions'][condition].get('audit', {}).get('restorers', {}).items():
         spectrum = charts.spectrum_chart(entry['spectrum'], restorer, results['baseline']) if entry.get('spectrum') \

@@ -126,7 +126,7 @@ def class_tables(results: Mapping[str, Any], condition: str) -> list[tuple[str, 
 def clean_input_table(results: Mapping[str, Any], condition: str, scale: Scale) -> Table | None:
     """What a restorer does to images that need none."""
     data = results['conditions'][condition].get('clean_input', {})
-    entries = {name: entry for name, entry in data.items() if isinstance(entry, Mapping)}
+    entries = data.get('restorers', {})
     metrics = _metrics(results, entries.values())
     rows = [(Cell(name), [*(
         _difference(entry.get('scores', {}).get(recognizer, {}).get(metric), scale,

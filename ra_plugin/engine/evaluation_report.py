@@ -1,0 +1,38 @@
+"""An evaluation from its option file to its report: ``results.json``, ``tables.md`` and ``report.html``."""
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ra_plugin.engine.evaluation import Evaluation, read_options
+from ra_plugin.engine.examples import examples
+from ra_plugin.report.markdown import to_markdown
+from ra_plugin.report.page import write_page
+from ra_plugin.utils.atomic import written_aside
+
+
+def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, num_workers: int,
+                   device: str | None = None, restart: bool = False) -> str:
+    """Evaluate as an option file says; what to say at the end is returned.
+
+    Args:
+        out: Folder of the results. Default: ``results/NAME`` below ``root``.
+    """
+    evaluation = Evaluation(root, read_options(file), device)
+    out = out or root / 'results' / evaluation.options.name
+    command = f'python tools/evaluate.py -opt {shlex.quote(str(file))}'
+    results = evaluate(evaluation, out, batch_size, num_workers, restart, command)
+    return f'{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html.'
+
+
+def evaluate(evaluation: Evaluation, out: Path, batch_size: int, num_workers: int = 0, restart: bool = False,
+             command: str = '', **more: Any) -> Mapping[str, Any]:
+    """Run an evaluation, write its files to ``out``, and return the results; ``more`` is added to them."""
+    results, matrices = evaluation.run(out, batch_size, num_workers, restart, command)
+    results.update(more)
+    for name, text in (('results.json', json.dumps(results, indent=1)), ('tables.md', to_markdown(results))):
+        with written_aside(out / name) as file:
+            file.write(text.encode())
+    write_page(results, examples(evaluation, matrices), out / 'report.html')
+    return results
