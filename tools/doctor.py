@@ -1,0 +1,48 @@
+"""Check each recognizer of an option file on real images before a run; exit status 1 if one is broken.
+
+Example:
+    python tools/doctor.py -opt options/demo/ra_srresnet_x2_cifar10.yml --expect resnet=0.856
+"""
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from ra_plugin.engine.doctor import examine, read_options
+from ra_plugin.engine.runs import run
+from ra_plugin.evaluation.doctor import BROKEN
+from ra_plugin.report.doctor import to_markdown
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     epilog="BasicSR's other arguments, as --force_yml, are taken, too.")
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file of a training or a test')
+    parser.add_argument('-k', type=int, default=100, help='clean images to check with. Default: 100')
+    parser.add_argument('--expect', nargs='+', default=[], metavar='NAME=SHARE', type=_named_share,
+                        help='score that a recognizer should have on them, e.g. resnet=0.856')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the findings to this file')
+    args, others = parser.parse_known_args()
+    sys.argv = [sys.argv[0], '-opt', args.opt, *others]
+    findings = []
+
+    def pipeline(root: Path) -> None:
+        findings.extend(examine(read_options(root, args.opt), args.k, dict(args.expect)))
+        print(to_markdown(findings))
+        if args.json:
+            args.json.write_text(json.dumps([asdict(finding) for finding in findings], indent=1))
+
+    status = run(pipeline, Path(__file__).resolve().parents[1])
+    return status or int(any(finding.verdict == BROKEN for finding in findings))
+
+
+def _named_share(text: str) -> tuple[str, float]:
+    name, _, share = text.rpartition('=')
+    if not name or not 0 <= float(share) <= 1:
+        raise argparse.ArgumentTypeError(f'expected NAME=SHARE with a share from 0 to 1, got {text!r}')
+    return name, float(share)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
