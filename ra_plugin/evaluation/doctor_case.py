@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ra_plugin.evaluation.significance import Estimate, proportion, score_intervals
+from ra_plugin.evaluation.bootstrap import sample
+from ra_plugin.evaluation.significance import Estimate, proportion
 from ra_plugin.evaluation.task_scores import build_score
 from ra_plugin.recognizers.base import Recognizer
 
@@ -99,7 +100,8 @@ def task_score(case: Case) -> tuple[str, Estimate]:
     score = build_score(case.recognizer.info)
     for image, label in zip(case.images, case.labels):
         score.update(case.recognizer.predict(image), label)
-    return next(iter(score_intervals(score).items()))
+    (metric,), sampled = next(iter(sample({}, {(): score}, len(score)).items()))
+    return metric, sampled.reflected()
 
 
 def chance_score(case: Case) -> float:
