@@ -115,8 +115,9 @@ def test_another_normalization_than_the_record_s_that_does_no_harm_is_only_suspi
     assert doctor.mean_std(Case('r', rounded, *cifar10)).verdict == OK
 
 
-def test_normalization_on_the_scale_of_255(cifar10):
-    scaled = {key: [255 * value for value in RECORD[key]] for key in ('mean', 'std')}
+@pytest.mark.parametrize('keys', [('mean', 'std'), ('mean',), ('std',)])
+def test_normalization_on_the_scale_of_255(keys, cifar10):
+    scaled = {key: [255 * value for value in RECORD[key]] for key in keys}
     findings = findings_of(build_recognizer(block(**scaled)), cifar10)
     assert wrong(findings) == {'value range'} and findings['value range'].verdict == BROKEN
     assert 'Write mean: [0.4915, 0.4821, 0.4464], std: [0.2472, 0.2437, 0.2617]' in findings['value range'].fix

@@ -96,9 +96,9 @@ def value_range(case: Case) -> Finding:
                        'The images are almost black: they are divided by 255 twice, or are label maps.')
     mean, std = normalization(case.recognizer)
     if max(mean) > 1 or max(std) > 1:  # of values in [0, 1] no mean and no deviation can be more
+        scaled = [[value / 255 for value in values] if max(values) > 1 else values for values in (mean, std)]
         return Finding(BROKEN, f'mean {_numbers(mean)}, std {_numbers(std)}', 'both on the [0, 1] scale',
-                       'They are on the 0..255 scale. Write '
-                       f'{_written([value / 255 for value in mean], [value / 255 for value in std])}')
+                       f'What exceeds 1 is on the 0..255 scale. Write {_written(*scaled)}')
     with torch.no_grad():
         prepared = [case.recognizer.prepare(image) for image in few(case.images)]
     below, above = extremes(prepared)
