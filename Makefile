@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak setup data clean
+.PHONY: demo test soak setup data browser clean
 
 demo: data  ## Train plain, recognition-aware and unsupervised networks on CIFAR-10 and compare them.
 	$(BIN)/python tools/demo.py
 
-test: data  ## All tests; one thread, since the networks in them are tiny.
+test: data browser  ## All tests; one thread, since the networks in them are tiny.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 soak: data  ## Ten times as many kills and damaged inputs as make test, and others in each run; half an hour.
@@ -16,6 +16,9 @@ soak: data  ## Ten times as many kills and damaged inputs as make test, and othe
 		tests/test_fuzz.py tests/test_distributed.py
 
 setup: $(VENV)/ready
+
+browser:
+	@sh tools/setup_browser.sh
 
 data: setup
 	@$(BIN)/python tools/prepare_data.py cifar10

@@ -298,6 +298,32 @@ def test_examples_are_what_their_rule_says(place, results, tmp_path):
     assert [e.index for e in shown] == [e.index for e in examples(evaluation, matrices)]
 
 
+def test_a_costly_recognizer_is_asked_about_each_result_once(place, tmp_path):
+    evaluation = build(place, changed(place, tmp_path, images=6, audit=4))
+    costly, asked = evaluation.recognizers['resnet'], []
+    costly.costly = True
+    predict = costly.predict
+    costly.predict = lambda images: asked.append(len(images)) or predict(images)
+    found = evaluation.run(tmp_path)[0]['conditions']['images x2']
+    assert sum(asked) == 6 * 5  # clean, no processing, plain, two seeds of RA
+    assert list(found['audit']['restorers']['RA']['gains']) == ['vgg']
+    assert list(found['clean_input']['restorers']['plain']['scores']) == ['vgg']
+    assert list(found['processings']['plain']['scores']) == ['vgg', 'resnet']
+
+
+def test_keys_in_headers_are_not_shown(place, tmp_path, monkeypatch):
+    opt = yaml.safe_load((place / 'opt.yml').read_text())
+    opt['recognizers']['cloud'] = {'type': 'BlackBoxRecognizer', 'classes': 10, 'cache': str(tmp_path / 'cache'),
+                                   'url': 'http://127.0.0.1:9/', 'headers': {'key': 'sesame', 'name': 'Key $NAME'}}
+    monkeypatch.setenv('NAME', 'mellon')
+    evaluation = build(place, changed(place, tmp_path, recognizers=opt['recognizers'], images=1, audit=0))
+    cloud = evaluation.recognizers['cloud']
+    cloud.predict = lambda images: {'labels': torch.zeros(len(images), 1).long(), 'scores': torch.ones(len(images), 1)}
+    results = json.dumps(evaluation.run(tmp_path)[0])
+    assert 'sesame' not in results and 'mellon' not in results and 'Key $NAME' in results
+    assert 'sesame' not in (tmp_path / 'records' / '0' / 'plan.json').read_text()
+
+
 def test_memory_holds_no_more_than_one_file_of_records(place, tmp_path, monkeypatch):
     monkeypatch.setattr(judging, '_IMAGES_IN_FILE', 4)
     held, write = [], records.Records.write

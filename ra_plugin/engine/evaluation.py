@@ -150,7 +150,7 @@ class Evaluation:
             'schema': SCHEMA, 'name': self.options.name, 'command': command, 'seed': self.options.seed,
             'baseline': self.options.baseline,
             'versions': {'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__},
-            'options': self.raw,
+            'options': _without_secrets(self.raw),
             'recognizers': {name: {'name': info.name, 'task': info.task, 'num_classes': info.num_classes,
                                    'source': info.source} for name, info in infos.items()},
             'restorers': {name: {
@@ -201,7 +201,7 @@ class Evaluation:
                 'images': [len(condition.dataset), len(condition.chosen)],
                 'restorers': {restorer.name: [vars(restorer.options), [_identity(file) for file in restorer.files]]
                               for restorer in condition.restorers},
-                'recognizers': [{name: block, 'file': _identity(block.get('checkpoint'))}
+                'recognizers': [{name: _without_secrets(block), 'file': _identity(block.get('checkpoint'))}
                                 for name, block in self.options.recognizers.items()],
                 'baseline': self.options.baseline, 'audit': self.options.audit,
                 'metrics': dict(self.options.recognition_metrics)}
@@ -218,7 +218,7 @@ class Evaluation:
         if classifiers:
             labels = matrix.cells[CLEAN, 0].scores[classifiers[0]].labels()
             found['harm'] = harm(matrix, getattr(condition.dataset, 'classes', None), labels)
-        if judging.audited:
+        if judging.audited and not all(recognizer.costly for recognizer in self.recognizers.values()):
             index = np.array(sorted(judging.audited))
             names = [CLEAN, *([NONE] if baseline == NONE else []), *(r.name for r in condition.restorers)]
             views = {view: {name: cell(name, 0, view, index) for name in names} for view in (SAVED, FLOAT, *VIEWS)}
@@ -305,6 +305,15 @@ def _identity(path: str | None) -> list | None:
     files = sorted(path.rglob('*')) if path.is_dir() else [path]
     return [str(path), len(files), *(sum(getattr(file.stat(), key) for file in files)
                                      for key in ('st_size', 'st_mtime_ns'))]
+
+
+def _without_secrets(node: Any, key: str = '') -> Any:
+    """Options as they may be shown: of headers, which may hold keys, only the names of environment variables."""
+    if isinstance(node, Mapping):
+        return {name: _without_secrets(value, 'headers' if key == 'headers' else name) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_without_secrets(value, key) for value in node]
+    return '***' if key == 'headers' and '$' not in str(node) else node
 
 
 def plain_data(value: Any) -> Any:

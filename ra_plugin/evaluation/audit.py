@@ -34,7 +34,7 @@ def audit(cells: Mapping[str, Mapping[str, Cell]], baseline: str, used: Mapping[
     matrices = {view: Matrix({(name, 0): cell for name, cell in of_view.items()}, seed)
                 for view, of_view in cells.items()}
     saved = matrices[SAVED]
-    main = {recognizer: score.names[0] for recognizer, score in cells[SAVED][baseline].scores.items()}
+    main = {recognizer: score.names[0] for recognizer, score in cells[FLOAT][baseline].scores.items()}
     gains = {name: {recognizer: {view: matrix.mean(name, recognizer, metric) - matrix.mean(baseline, recognizer, metric)
                                  for view, matrix in matrices.items()} for recognizer, metric in main.items()}
              for name in saved.names if name not in (NONE, baseline)}

@@ -72,7 +72,7 @@ class Judging:
 
     Attributes:
         processings: (name, number of the seed) -> what makes the images.
-        recognizers: Name -> recognizer.
+        recognizers: Name -> recognizer; costly ones take no part in the audit.
         metrics: Task -> what to compute, see `build_score`.
         baseline: Name of the restorer that others are compared with.
         audited: Numbers of the images that are judged under every view, too, and whose clean image is restored.
@@ -99,7 +99,7 @@ class Judging:
                 raise ValueError(f'{name}: expected restored images of the clean ones\' size, {tuple(batch.gt.shape)}, '
                                  f'got {tuple(images.shape)}. Is it a network of another scale?')
             saved = to_uint8(images)
-            table[name, seed, SAVED] = self._column(saved, batch, None if name == CLEAN else gt8)
+            table[name, seed, SAVED] = self._column(saved, batch, self.recognizers, None if name == CLEAN else gt8)
             if places and seed == 0 and (name == self.baseline or name != NONE):
                 audited[name] = images[places], saved[places]
         if audited:
@@ -111,17 +111,19 @@ class Judging:
     def _audit(self, name: str, images: torch.Tensor, saved: torch.Tensor, baseline: torch.Tensor, gt8: torch.Tensor,
                batch: Batch) -> Table:
         """What small changes leave of a gain, how images differ from the baseline, what becomes of clean ones."""
-        table = {(name, 0, FLOAT): self._column(images, batch)}
+        judges = {judge: recognizer for judge, recognizer in self.recognizers.items() if not recognizer.costly}
+        table = {(name, 0, FLOAT): self._column(images, batch, judges)}
         difference = (saved.float() - baseline.float()) / 255
         table[name, 0, FLOAT].values[SPECTRUM] = list(spectrum(difference).cpu().numpy())
         for view, change in VIEWS.items():
-            table[name, 0, view] = self._column(change(saved), batch)
+            table[name, 0, view] = self._column(change(saved), batch, judges)
         if name in self.networks:
             from_clean = self.processings[name, 0](replace(batch, lq=batch.gt))
-            table[name, 0, CLEAN_INPUT] = self._column(to_uint8(fitted(from_clean, batch.gt)), batch, gt8)
+            table[name, 0, CLEAN_INPUT] = self._column(to_uint8(fitted(from_clean, batch.gt)), batch, judges, gt8)
         return table
 
-    def _column(self, images: torch.Tensor, batch: Batch, gt8: torch.Tensor | None = None) -> Column:
+    def _column(self, images: torch.Tensor, batch: Batch, recognizers: Mapping[str, Recognizer],
+                gt8: torch.Tensor | None = None) -> Column:
         """Records of images, uint8 or float in ``[0, 1]``, with PSNR and SSIM where the clean ones are given."""
         values = {}
         if gt8 is not None:
@@ -130,7 +132,7 @@ class Judging:
             values['ssim'] = list(ssim(images, gt8).cpu().numpy() if can_be_had else np.full(len(images), np.nan))
         shown = images.to(batch.gt.dtype) / 255 if images.dtype == torch.uint8 else images
         scores = {}
-        for name, recognizer in self.recognizers.items():
+        for name, recognizer in recognizers.items():
             score = build_score(recognizer.info, self.metrics.get(recognizer.info.task))
             score.update(recognizer.predict(shown), batch.label)
             scores[name] = list(score.records())

@@ -81,9 +81,10 @@ class Matrix:
         return mean(self.of_seeds(name, *column))
 
     def columns(self) -> list[tuple[str, str]]:
-        """Recognizers with their metrics."""
-        first = next(iter(self.cells.values()))
-        return [(recognizer, metric) for recognizer, score in first.scores.items() for metric in score.names]
+        """The recognizers that have judged all cells, with their metrics."""
+        first, *others = self.cells.values()
+        return [(recognizer, metric) for recognizer, score in first.scores.items() for metric in score.names
+                if all(recognizer in cell.scores for cell in others)]
 
     def right(self, name: str, recognizer: str) -> list[np.ndarray] | None:
         """``(N,)`` bool of each seed, see `Cell.right`."""

@@ -52,6 +52,7 @@ class Recognizer(nn.Module):
     """
 
     autocast_to: torch.dtype | None = None
+    costly = False  # answers cost money or minutes: it is asked about results alone, not about variants of them
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
         super().__init__()

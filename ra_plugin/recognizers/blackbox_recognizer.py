@@ -47,6 +47,8 @@ class BlackBoxRecognizer(Recognizer):
         ValueError: Options that do not fit together, or are out of range.
     """
 
+    costly = True
+
     def __init__(self, classes: Sequence[str] | str | int, cache: str, command: Sequence[str] | None = None,
                  url: str | None = None, headers: Mapping[str, Any] | None = None, answer: str = '',
                  label_key: str = 'label', score_key: str = 'score', name: str | None = None,
