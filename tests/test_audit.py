@@ -86,7 +86,7 @@ def test_a_pattern_for_one_network_is_told_from_a_better_image(photos, tmp_path)
     judged, infos = records.read(), {name: judge.info for name, judge in judges.items()}
     cells = {view: {name: cell_of(judged[name, 0, view], infos, {}) for name in (CLEAN, *rows)} for view in ALL_VIEWS}
     found = audit(cells, 'plain', {'pattern': ['resnet'], 'better': ['resnet']})['restorers']
-    assert found['pattern']['gains']['resnet'][SAVED]['value'] > 0.1 < found['better']['gains']['resnet'][SAVED]['value']
+    assert all(entry['gains']['resnet'][SAVED]['value'] > 0.1 for entry in found.values())
     assert found['better']['verdict'] == 'real', found['better']['reason']
     assert found['pattern']['verdict'] == 'adversarial', found['pattern']['reason']
     power = {name: np.array(entry['spectrum']['difference']) for name, entry in found.items()}
@@ -103,14 +103,15 @@ def test_views_are_what_they_are_called(photos):
         assert 0 < (changed.float() - images.float()).abs().mean() < 20, name
     shifted = VIEWS['shift by 1 px'](images)
     assert torch.equal(shifted[..., 1:, 1:], images[..., :-1, :-1])
-    assert torch.equal(shifted[..., 0, 1:], images[..., 0, :-1]) and torch.equal(shifted[..., 1:, 0], images[..., :-1, 0])
+    assert torch.equal(shifted[..., 0, 1:], images[..., 0, :-1])
+    assert torch.equal(shifted[..., 1:, 0], images[..., :-1, 0])
     blurred = np.stack([gaussian_filter(image.astype(float), (0, 0.5, 0.5), mode='nearest', truncate=4)
                         for image in images.numpy()])
     assert np.abs(VIEWS['blur'](images).numpy() - blurred).max() <= 0.51
     pil = Image.fromarray(images[0].permute(1, 2, 0).numpy())
     small = pil.resize((29, 29), Image.BICUBIC).resize((32, 32), Image.BICUBIC)
     difference = np.abs(VIEWS['resize by 0.9'](images)[0].permute(1, 2, 0).numpy() - np.asarray(small).astype(float))
-    assert difference.max() <= 2 and difference.mean() < 0.3
+    assert difference.max() <= 2 and difference.mean() < 0.5
 
 
 def test_spectrum_is_the_power_at_each_frequency():

@@ -35,17 +35,25 @@ def audit(cells: Mapping[str, Mapping[str, Cell]], baseline: str, used: Mapping[
                 for view, of_view in cells.items()}
     saved = matrices[SAVED]
     main = {recognizer: score.names[0] for recognizer, score in cells[FLOAT][baseline].scores.items()}
-    gains = {name: {recognizer: {view: matrix.mean(name, recognizer, metric) - matrix.mean(baseline, recognizer, metric)
-                                 for view, matrix in matrices.items()} for recognizer, metric in main.items()}
-             for name in saved.names if name not in (NONE, baseline)}
-    of_clean = gains.pop(CLEAN)
+
+    def gains(name: str, reference: Mapping[str, Mapping[str, Sampled]]) -> dict[str, dict[str, Sampled]]:
+        return {recognizer: {view: matrix.mean(name, recognizer, metric) - reference[recognizer][view]
+                             for view, matrix in matrices.items()} for recognizer, metric in main.items()}
+
+    same_view = {recognizer: {view: matrix.mean(baseline, recognizer, metric) for view, matrix in matrices.items()}
+                 for recognizer, metric in main.items()}
+    # a change that helps the baseline, as a blur may, is no sign against the restorer
+    not_helped = {recognizer: {view: min(score, of_views[SAVED], key=lambda sampled: sampled.value)
+                               for view, score in of_views.items()} for recognizer, of_views in same_view.items()}
+    of_clean = gains(CLEAN, not_helped)
     return {'n': saved.n, 'views': list(cells), 'restorers': {name: {
         'gains': {recognizer: {view: vars(gain.estimate()) for view, gain in of_views.items()}
-                  for recognizer, of_views in of_name.items()},
-        **verdict(of_name, of_clean, used.get(name, ())),
+                  for recognizer, of_views in gains(name, same_view).items()},
+        **verdict(gains(name, not_helped), of_clean, used.get(name, ())),
         'spectrum': {'frequency': band_centers(),
                      'difference': _mean_spectrum(cells[FLOAT][name]),
-                     'baseline_error': _mean_spectrum(cells[FLOAT][CLEAN])}} for name, of_name in gains.items()}}
+                     'baseline_error': _mean_spectrum(cells[FLOAT][CLEAN])}}
+        for name in saved.names if name not in (CLEAN, NONE, baseline)}}
 
 
 def _mean_spectrum(cell: Cell) -> list[float]:
@@ -63,7 +71,7 @@ def verdict(gains: Mapping[str, Mapping[str, Sampled]], of_clean: Mapping[str, M
     * ``'real'``: none of these.
 
     Args:
-        gains: Recognizer -> view -> gain over the baseline.
+        gains: Recognizer -> view -> gain over the baseline, which no view improves.
         of_clean: The same for the clean image: what a change leaves of its gain is what it leaves of a real one.
         used: The recognizers that served as the loss.
 
