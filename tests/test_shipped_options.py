@@ -13,13 +13,17 @@ from mmdet.datasets import VOCDataset
 from PIL import Image
 
 from ra_plugin.archs import SRResNet
+from ra_plugin.engine.evaluation import EvaluationOptions
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.runs import test_pipeline as run_test  # under its own name pytest would collect it
 from ra_plugin.engine.runs import train_pipeline as run_train
+from ra_plugin.options import check_arguments
 from ra_plugin.recognizers import openmmlab_model as openmmlab
+from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = sorted((ROOT / 'options').rglob('*.yml'))
+EVALUATIONS = sorted((ROOT / 'options' / 'eval').glob('*.yml'))
+FILES = sorted(set((ROOT / 'options').rglob('*.yml')) - set(EVALUATIONS))
 CLASSES = ('ape', 'bee', 'cow')
 TINY_NETWORKS = {'SRResNet': {'num_feat': 4, 'num_block': 1}, 'ResnetGenerator': {'num_feat': 2, 'num_block': 1},
                  'SRDenseNet': {'num_feat': 4, 'num_block': 1, 'num_layer': 2, 'num_grow_ch': 2,
@@ -308,3 +312,22 @@ def test_twins_differ_in_the_recognition_loss_alone(path, twin):
         optimizer, scheduler = opt['train'].pop('optim_t'), opt['train'].pop('scheduler_t')
         assert (optimizer, scheduler) == (plain['train']['optim_g'], plain['train']['scheduler'])  # as in the paper
     assert opt == plain
+
+
+# ------------------------------------------------------------------------------------------------------ evaluations
+@pytest.mark.parametrize('path', EVALUATIONS, ids=file_id)
+def test_an_evaluation_is_of_what_its_runs_are(path):
+    opt = load(path)
+    check_arguments(EvaluationOptions, opt, path.name)
+    for name, block in opt['recognizers'].items():
+        RECOGNIZER_REGISTRY.check(block, name)
+    assert f'-opt options/eval/{path.name}' in path.read_text() or f'--eval options/eval/{path.name}' in path.read_text()
+    for name, restorer in opt['restorers'].items():
+        run = load(ROOT / restorer['option_file'])
+        used = [key for key, block in opt['recognizers'].items()
+                if block == (run['train'].get('recog_opt') or {}).get('recognizer')]
+        assert len(used) == (name != opt['baseline'])
+        for block in opt['datasets'].values():
+            assert block['degradation'] == run['datasets']['train']['degradation']
+            assert block['type'] == run['datasets']['val']['type']
+            assert block.get('classes') == run['datasets']['val'].get('classes')

@@ -1,0 +1,119 @@
+"""A sweep over the weight of the recognition loss: what accuracy costs in PSNR, and what a budget buys."""
+import copy
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ra_plugin.engine.evaluation import Evaluation, read_options
+from ra_plugin.engine.evaluation_report import evaluate
+from ra_plugin.options import OptionError
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The best weight within a budget.
+
+    Attributes:
+        weight: Of the recognition loss.
+        gain: Mean over the recognizers of the gain over weight 0, a share in ``[-1, 1]``.
+        psnr_drop: dB below weight 0.
+    """
+
+    weight: float
+    gain: float
+    psnr_drop: float
+
+
+def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Path, out: Path,
+          batch_size: int = 64, command: str = '') -> Mapping[str, Any]:
+    """Train a network for each weight, or take the one that is there, and evaluate them side by side.
+
+    Args:
+        root: The repository.
+        file: Option file of a training with one recognition loss.
+        weights: Of that loss; one is 0, the plain network that the others are compared with.
+        evaluation_file: Option file of an evaluation: its data sets and recognizers. Choose weights on images that
+            nothing is reported on.
+        out: Folder of the option files and results.
+        batch_size: Of the evaluation.
+        command: What the results are said to be made by.
+
+    Returns:
+        What ``results.json`` holds; the restorers are called as `name_of` has it.
+
+    Raises:
+        OptionError: Weights or option files that cannot be meant.
+        RuntimeError: A training failed.
+    """
+    run = read_options(file)
+    block = (run.get('train') or {}).get('recog_opt')
+    if not isinstance(block, Mapping):
+        raise OptionError(f'{file}: train.recog_opt: expected one recognition loss, whose weight is to be varied.')
+    if 0 not in weights or len(set(weights)) < 2 or min(weights) < 0:
+        raise OptionError(f'sweep: expected 0 and at least one weight above it, got {", ".join(map(str, weights))}.')
+    opt = {**read_options(evaluation_file), 'restorers': {}, 'baseline': name_of(0)}
+    (out / 'options').mkdir(parents=True, exist_ok=True)
+    for weight in sorted(set(weights)):
+        weighted = with_weight(run, weight)
+        option_file = out / 'options' / f'{weighted["name"]}.yml'
+        option_file.write_text(yaml.safe_dump(weighted, sort_keys=False))
+        _train(root, option_file, weighted)
+        opt['restorers'][name_of(weight)] = {'option_file': str(option_file.resolve())}
+    return evaluate(Evaluation(root, opt), out, batch_size, command=command)
+
+
+def name_of(weight: float) -> str:
+    """A restorer of the sweep."""
+    return f'weight {weight:g}'
+
+
+def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:
+    """The options of a training with another weight of its recognition loss; with 0, without that loss."""
+    run = copy.deepcopy(dict(run))
+    run['name'] = f'{run["name"]}_weight{weight:g}'
+    if weight:
+        run['train']['recog_opt']['loss_weight'] = weight
+    else:
+        del run['train']['recog_opt']
+        for key in ('network_t', 'optim_t', 'scheduler_t'):  # without the loss there is nothing to train them by
+            run.pop(key, None)
+            run['train'].pop(key, None)
+    return run
+
+
+def _train(root: Path, option_file: Path, run: Mapping[str, Any]) -> None:
+    """Train, or go on with what was stopped; nothing where the finished run is there."""
+    folder = root / 'experiments' / run['name']
+    recorded = folder / option_file.name  # BasicSR's copy
+    if (folder / 'models' / 'net_g_latest.pth').exists() and recorded.exists() \
+            and yaml.safe_load(recorded.read_text()) == run:
+        print(f'== {run["name"]}: trained already', flush=True)
+        return
+    print(f'== Training: {run["name"]}', flush=True)
+    command = [sys.executable, root / 'tools' / 'train.py', '-opt', option_file, '--auto_resume']
+    if recorded.exists() and yaml.safe_load(recorded.read_text()) != run:
+        command.pop()  # another run of that name, which is moved aside
+    if subprocess.run(command).returncode or not (folder / 'models' / 'net_g_latest.pth').exists():
+        raise RuntimeError(f'sweep: the training of {option_file} ended early; the same command goes on.')
+
+
+def best_within(results: Mapping[str, Any], max_psnr_drop: float) -> dict[str, Chosen | None]:
+    """Of every condition the weight with the largest mean gain whose PSNR is surely no more than that below weight 0.
+
+    Surely: the end of the 95 % interval counts. None where no weight above 0 keeps to it with a gain.
+    """
+    found = {}
+    for condition, entry in results['conditions'].items():
+        choices = []
+        for name, difference in entry['differences'].items():
+            gains = [next(iter(metrics.values()))['value'] for metrics in difference['scores'].values()]
+            choice = Chosen(float(name.removeprefix('weight ')), sum(gains) / len(gains), -difference['psnr']['value'])
+            if -difference['psnr']['low'] <= max_psnr_drop and choice.gain > 0:
+                choices.append(choice)
+        found[condition] = max(choices, key=lambda choice: choice.gain, default=None)
+    return found

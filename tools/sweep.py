@@ -1,0 +1,41 @@
+"""Train with several weights of the recognition loss and show what accuracy costs in PSNR; the paper's table 5.
+
+Example:
+    python tools/sweep.py -opt options/demo/ra_srresnet_x2_cifar10.yml --loss-weight 0 1e-4 1e-3 1e-2 \\
+        --eval options/eval/cifar10_val.yml --max-psnr-drop 0.1
+"""
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from ra_plugin.engine.runs import run
+from ra_plugin.engine.sweep import best_within, sweep
+from ra_plugin.report.markdown import to_markdown
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('-opt', type=Path, required=True, help='option file of a training with a recognition loss')
+    parser.add_argument('--loss-weight', type=float, nargs='+', required=True, help='weights, 0 among them')
+    parser.add_argument('--eval', type=Path, required=True, help='option file of an evaluation, see options/eval')
+    parser.add_argument('--max-psnr-drop', type=float, help='name the best weight that costs no more dB than that')
+    parser.add_argument('--out', type=Path, help='folder of the results. Default: results/sweep_NAME')
+    args = parser.parse_args()
+    command = f'python tools/sweep.py {shlex.join(sys.argv[1:])}'
+
+    def pipeline(root: Path) -> None:
+        out = args.out or root / 'results' / f'sweep_{args.opt.stem}'
+        budget = args.max_psnr_drop is not None
+        results = sweep(root, args.opt, args.loss_weight, args.eval, out, command=command)
+        print(f'{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html.')
+        for condition, best in best_within(results, args.max_psnr_drop).items() if budget else ():
+            print(f'{condition}: at most {args.max_psnr_drop:g} dB: ' + (
+                f'loss_weight {best.weight:g} ({best.psnr_drop:.2f} dB, mean gain {100 * best.gain:.1f} points).'
+                if best else 'no weight above 0.'))
+
+    return run(pipeline, Path(__file__).resolve().parents[1])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
