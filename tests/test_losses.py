@@ -291,7 +291,7 @@ def test_the_recognizers_block_is_checked_under_its_place_in_the_options(cls):
     registry.register(cls)
     block = {'type': cls.__name__, 'recognizer': {'type': 'TimRecognizer'}}
     with pytest.raises(OptionError, match=r"^train\.recog_opt\.recognizer\.type: no recognizer 'TimRecognizer'\. "
-                                          r"Did you mean 'TimmRecognizer'\? Registered: EnsembleRecognizer, "):
+                                          r"Did you mean 'TimmRecognizer'\? Registered: BlackBoxRecognizer, "):
         registry.check(block, 'train.recog_opt')
 
 

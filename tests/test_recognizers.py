@@ -397,8 +397,9 @@ def test_a_feature_layer_gives_its_output(photos):
 
 def test_taking_features_leaves_no_hook_behind(built, photos):
     recognizer = built('torchvision: ResNet')
+    before = [list(module._forward_hooks) for module in recognizer.modules()]
     recognizer.features(photos)
-    assert not any(module._forward_hooks for module in recognizer.modules())
+    assert [list(module._forward_hooks) for module in recognizer.modules()] == before
 
 
 def test_an_unknown_feature_layer_gets_a_suggestion():

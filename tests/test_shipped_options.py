@@ -321,7 +321,7 @@ def test_an_evaluation_is_of_what_its_runs_are(path):
     check_arguments(EvaluationOptions, opt, path.name)
     for name, block in opt['recognizers'].items():
         RECOGNIZER_REGISTRY.check(block, name)
-    assert f'-opt options/eval/{path.name}' in path.read_text() or f'--eval options/eval/{path.name}' in path.read_text()
+    assert f' options/eval/{path.name}' in path.read_text()  # the command that it is for
     for name, restorer in opt['restorers'].items():
         run = load(ROOT / restorer['option_file'])
         used = [key for key, block in opt['recognizers'].items()
