@@ -301,10 +301,12 @@ def test_examples_are_what_their_rule_says(place, results, tmp_path):
 def test_a_costly_recognizer_is_asked_about_each_result_once(place, tmp_path):
     evaluation = build(place, changed(place, tmp_path, images=6, audit=4))
     costly, asked = evaluation.recognizers['resnet'], []
-    costly.costly = True
+    costly.costly, costly.cost = True, 0.5
     predict = costly.predict
     costly.predict = lambda images: asked.append(len(images)) or predict(images)
-    found = evaluation.run(tmp_path)[0]['conditions']['images x2']
+    results = evaluation.run(tmp_path)[0]
+    found = results['conditions']['images x2']
+    assert results['recognizers']['resnet']['cost'] == 0.5 and 'cost' not in results['recognizers']['vgg']
     assert sum(asked) == 6 * 5  # clean, no processing, plain, two seeds of RA
     assert list(found['audit']['restorers']['RA']['gains']) == ['vgg']
     assert list(found['clean_input']['restorers']['plain']['scores']) == ['vgg']

@@ -3,6 +3,7 @@ import importlib.util
 import json
 import random
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -406,6 +407,20 @@ def test_classes_without_names_cannot_be_asked_about(place, tmp_path):
     (tmp_path / 'opt.yml').write_text(yaml.safe_dump(opt))
     with pytest.raises(OptionError, match='its 4 classes have no names to ask people about'):
         ask(place, tmp_path / 'out', file=tmp_path / 'opt.yml')
+
+
+def test_a_black_box_is_asked_about_in_its_own_words(place, tmp_path):
+    script = tmp_path / 'box.py'
+    script.write_text('import sys\nfrom PIL import Image\n'
+                      'r, g, b = Image.open(sys.argv[1]).resize((1, 1)).getpixel((0, 0))\n'
+                      "print('[\"very red\"]' if r > b + 50 else '[]')\n")
+    opt = yaml.safe_load((place / 'opt.yml').read_text())
+    opt['recognizers'] = {'box': {'type': 'BlackBoxRecognizer', 'classes': 4, 'cache': str(tmp_path / 'cache'),
+                                  'command': [sys.executable, str(script), '{image}']}}
+    (tmp_path / 'opt.yml').write_text(yaml.safe_dump(opt))
+    key = ask(place, tmp_path / 'out', file=tmp_path / 'opt.yml', judge='box', num_images=6)
+    answers = {answer for question in key['questions'].values() for answer in question['answers']}
+    assert answers == {'very red', ''}
 
 
 # People in front of a browser

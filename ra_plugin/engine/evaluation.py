@@ -151,8 +151,10 @@ class Evaluation:
             'baseline': self.options.baseline,
             'versions': {'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__},
             'options': _without_secrets(self.raw),
-            'recognizers': {name: {'name': info.name, 'task': info.task, 'num_classes': info.num_classes,
-                                   'source': info.source} for name, info in infos.items()},
+            'recognizers': {name: {
+                'name': info.name, 'task': info.task, 'num_classes': info.num_classes, 'source': info.source,
+                **({'cost': judge.cost} if (judge := self.recognizers[name]).costly else {})}
+                for name, info in infos.items()},
             'restorers': {name: {
                 'seeds': len(restorer.processings), 'used': list(restorer.options.used or ()),
                 'method': restorer.options.method or name} for name, restorer in self.restorers.items()},

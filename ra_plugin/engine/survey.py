@@ -12,7 +12,7 @@ from ra_plugin.engine.evaluation import Evaluation, read_options
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.options import OptionError, suggestion
-from ra_plugin.recognizers import Recognizer
+from ra_plugin.recognizers import BlackBoxRecognizer, Recognizer
 from ra_plugin.report.survey import SurveyItem, build_survey, check_free
 from ra_plugin.utils.progress import progress
 
@@ -97,7 +97,9 @@ def reservoir(items: Iterable[T], number: int, rng: np.random.Generator) -> tupl
 
 
 def _answering(recognizer: Recognizer, dataset) -> Answer:
-    """The likeliest class in words: the recognizer's names of its classes, or those of the data set."""
+    """The likeliest class in words: a black box's own, the recognizer's names of its classes, or the data set's."""
+    if isinstance(recognizer, BlackBoxRecognizer):
+        return lambda images: [str(answer[0][0]) if answer else '' for answer in recognizer.answers(images)]
     if recognizer.info.task != 'classification':
         raise OptionError(f'{recognizer}: expected a classifier for the survey, got {recognizer.info.task}.')
     names = recognizer.info.classes or getattr(dataset, 'classes', None)
