@@ -1,6 +1,8 @@
 """Evaluations as option files have them: each image restored once, the same results however they are run."""
 import copy
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from ra_plugin.engine.evaluation import Evaluation, read_options
 from ra_plugin.engine.evaluation_report import run_evaluation
 from ra_plugin.engine.examples import examples
 from ra_plugin.engine.restorers import FolderOfImages, Network
+from ra_plugin.engine.runs import run as run_program
 from ra_plugin.evaluation import judging, records
 from ra_plugin.evaluation.judging import Batch
 from ra_plugin.evaluation.quality import psnr, to_uint8
@@ -116,6 +119,23 @@ def test_stopped_anywhere_it_goes_on(place, results, tmp_path, monkeypatch):
     assert_alike(again, results)
     judged = [number for batch in calls for number in batch]
     assert set(judged) == set(range(COUNT)) and len(judged) < COUNT + 3 * 5  # what was done is not done again
+
+
+def test_sigterm_keeps_what_is_judged_and_says_how_to_go_on(place, results, tmp_path, monkeypatch, capsys):
+    original, calls = judging.Judging.__call__, []
+
+    def signaled(self, batch):
+        calls.append(batch.index)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch)
+
+    monkeypatch.setattr(judging.Judging, '__call__', signaled)
+    monkeypatch.setattr(sys, 'argv', ['evaluate.py'])
+    assert run_program(lambda root: run(place, place / 'opt.yml', tmp_path, batch_size=3), place) == 130
+    assert 'Stopped by SIGTERM at image 9 of 30 of images x2; the same command goes on' in capsys.readouterr().err
+    assert_alike(run(place, place / 'opt.yml', tmp_path, batch_size=3), results)
+    assert calls[4] == [9, 10, 11]
 
 
 def test_a_finished_evaluation_restores_nothing(place, results, monkeypatch):
@@ -234,6 +254,7 @@ def test_tiles_that_see_enough_make_the_whole_image(tile):
     ({'images': 0}, 'images: expected a number of images, 1 or more'),
     ({'recognition_metrics': {'detecton': 'coco'}}, "no task 'detecton'. Did you mean 'detection'"),
     ({'datasets': {'images': {'type': 'LabelledImageDataset'}}}, "no data set 'LabelledImageDataset'"),
+    ({'datasets': {'images': {'type': 'PairedImageDataset'}}, 'degradations': {}}, 'PairedImageDataset gives none'),
     ({'degradation': {}}, "unknown key 'degradation'. Did you mean 'degradations'"),
 ])
 def test_a_file_that_cannot_be_meant_is_one_line(place, tmp_path, change, message):

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.engine.loaders import build_dataset, check_classes
 from ra_plugin.engine.networks import registered
-from ra_plugin.engine.option_file import resolve_paths
+from ra_plugin.engine.option_file import GAIN_LABELS, has_no_labels, resolve_paths
 from ra_plugin.engine.restorers import Restorer, build_restorer, restorer_options
 from ra_plugin.evaluation.audit import audit
 from ra_plugin.evaluation.judging import (CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing)
@@ -108,6 +108,8 @@ class Evaluation:
         cls = registered(DATASET_REGISTRY, block.get('type'), f'datasets: {name}.type', 'data set')
         if hasattr(cls, 'check_options'):
             cls.check_options(block, f'datasets: {name}')
+        if has_no_labels(block):
+            raise OptionError(f'datasets: {name}: judging needs labels, and {block["type"]} gives none. {GAIN_LABELS}.')
         dataset = build_dataset(block)
         check_classes(dataset, self.recognizers.values(), f'datasets: {name}')
         restorers = {restorer.name: restorer for restorer in self.restorers.values() if restorer.is_for(name)}

@@ -31,7 +31,7 @@ _OURS = {
     'logger': {'console_level'},
 }
 _LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
-_GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
+GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # that BasicSR has
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'project', 'resume_id'}  # may look like numbers
 _PATH_KEYS = ('dataroot_', 'meta_info', 'annotation_file', 'checkpoint', 'config', 'pretrain_network_', 'resume_state',
@@ -141,9 +141,9 @@ def check_options(opt: Mapping[str, Any]) -> None:
         if hasattr(cls, 'check_options'):
             cls.check_options(dataset, where)
         check_type(dataset.get('labels'), str | None, f'{where}.labels')
-        if phase != 'train' and val_opt.get('recognizers') and _has_no_labels(dataset):
+        if phase != 'train' and val_opt.get('recognizers') and has_no_labels(dataset):
             raise OptionError(f'val.recognizers: judging needs labels, and {where} ({dataset["type"]}) gives none. '
-                              f'{_GAIN_LABELS}.')
+                              f'{GAIN_LABELS}.')
     StepOptions.of(train_opt)
     check_type(train_opt.get('log_grad_ratio'), bool | None, 'train.log_grad_ratio')
     check_type(logger_opt.get('console_level'), Literal['debug', 'info', 'warning', 'error'] | None,
@@ -232,12 +232,12 @@ def _check_loss(block: Any, where: str, opt: Mapping) -> None:
         raise OptionError(f"{where}.reduction: training needs one number; 'none' is for use from Python. "
                           'Use mean or sum.')
     dataset = opt['datasets'].get('train') or {}
-    if cls.needs == 'label' and _has_no_labels(dataset):
-        raise OptionError(f'{where}: {block["type"]} needs labels, and {dataset["type"]} gives none. {_GAIN_LABELS} '
+    if cls.needs == 'label' and has_no_labels(dataset):
+        raise OptionError(f'{where}: {block["type"]} needs labels, and {dataset["type"]} gives none. {GAIN_LABELS} '
                           'for datasets.train, or RecogConsistencyLoss, which needs none.')
 
 
-def _has_no_labels(dataset: Mapping) -> bool:
+def has_no_labels(dataset: Mapping) -> bool:
     """Whether this is one of BasicSR's own data sets as it is; of a user's own nobody knows before it is built."""
     cls = registered(registry.DATASET_REGISTRY, dataset['type'], '', 'data set') if dataset else None
     return cls is not None and cls.__module__.startswith('basicsr.') and not dataset.get('labels')

@@ -17,6 +17,7 @@ from torch import nn
 
 from ra_plugin.checkpoint import OWN_KEY
 from ra_plugin.engine.batches import TrainingBatches
+from ra_plugin.engine.interruption import Interrupted
 from ra_plugin.engine.loaders import build_dataset, build_val_loaders, check_classes
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.run_log import RunLog
@@ -30,9 +31,14 @@ from ra_plugin.utils import command_line
 def run(pipeline: Callable[[Path], None], root: Path) -> int:
     """Run a pipeline for a command line: what the user can mend is one line on standard error, and exit status 2.
 
-    The traceback is in the log of the run, where it had one by then.
+    The traceback is in the log of the run, where it had one by then. An evaluation that was interrupted ends with 130.
     """
-    return command_line.run(lambda: pipeline(root), Path(sys.argv[0]).name)
+    program = Path(sys.argv[0]).name
+    try:
+        return command_line.run(lambda: pipeline(root), program)
+    except Interrupted as error:
+        print(f'{program}: {error}', file=sys.stderr)
+        return 130
 
 
 def train_pipeline(root: Path) -> None:
