@@ -24,6 +24,7 @@ from ra_plugin.evaluation import judging, records
 from ra_plugin.evaluation.judging import Batch
 from ra_plugin.evaluation.quality import psnr, to_uint8
 from ra_plugin.options import OptionError
+from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNT = 30
@@ -261,6 +262,17 @@ def test_a_file_that_cannot_be_meant_is_one_line(place, tmp_path, change, messag
     with pytest.raises(OptionError) as error:
         build(place, changed(place, tmp_path, **change))
     assert message in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_users_own_recognizer_is_found_through_custom_imports(place, tmp_path, monkeypatch):
+    (tmp_path / 'own_judges.py').write_text(
+        'from ra_plugin.recognizers import ModuleRecognizer\nfrom ra_plugin.registry import RECOGNIZER_REGISTRY\n\n\n'
+        '@RECOGNIZER_REGISTRY.register\nclass OwnJudge(ModuleRecognizer):\n    pass\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(RECOGNIZER_REGISTRY, '_entries', dict(RECOGNIZER_REGISTRY._entries))  # other tests count them
+    block = {**recognizer('TinyVGG'), 'type': 'OwnJudge'}
+    file = changed(place, tmp_path, custom_imports=['own_judges'], recognizers={'own': block, 'vgg': block})
+    assert type(build(place, file).recognizers['own']).__name__ == 'OwnJudge'
 
 
 def test_missing_weights_name_the_run_to_train(place, tmp_path):

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.engine.loaders import build_dataset, check_classes
 from ra_plugin.engine.networks import registered
-from ra_plugin.engine.option_file import GAIN_LABELS, has_no_labels, resolve_paths
+from ra_plugin.engine.option_file import GAIN_LABELS, has_no_labels, import_own, resolve_paths
 from ra_plugin.engine.restorers import Restorer, build_restorer, restorer_options
 from ra_plugin.evaluation.audit import audit
 from ra_plugin.evaluation.judging import (CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing)
@@ -61,7 +61,7 @@ class EvaluationOptions:
     images: int | None = None
     audit: int = 1000
     seed: int = 0
-    custom_imports: Sequence[str] = ()
+    custom_imports: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class Evaluation:
         resolved = copy.deepcopy(dict(opt))
         resolve_paths(resolved, root)
         self.options = options = EvaluationOptions(**resolved)
+        import_own(resolved)
         _check_names(options)
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         checked = {name: restorer_options(block, root, options.recognizers, f'restorers.{name}')

@@ -69,18 +69,22 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     set_random_seed(opt['manual_seed'] + opt['rank'])  # BasicSR seeds before --force_yml can change the seed
     opt['root_path'] = str(root)
     resolve_paths(opt, Path(root))
-    # a user's own recognizers, losses, architectures register themselves
-    check_type(opt.get('custom_imports'), Sequence[str] | None, 'custom_imports')
-    if opt.get('custom_imports') or any(where.endswith('.module') for where, _ in _leaves(opt)):
-        sys.path.append(os.getcwd())  # a colleague's module beside the option file's data is found without PYTHONPATH
-    for module in opt.get('custom_imports') or ():
-        importlib.import_module(module)
+    import_own(opt)
     if isinstance(opt.get('logger'), dict):
         opt['logger'].setdefault('use_tb_logger', False)
     check_options(opt)
     if opt['model_type'] != 'RecogAwareModel' and _is_recognition_aware(opt):
         opt['base_model_type'], opt['model_type'] = opt['model_type'], 'RecogAwareModel'
     return opt, args
+
+
+def import_own(opt: Mapping[str, Any]) -> None:
+    """Import the modules of ``custom_imports``: a user's recognizers, losses, architectures register themselves."""
+    check_type(opt.get('custom_imports'), Sequence[str] | None, 'custom_imports')
+    if opt.get('custom_imports') or any(where.endswith('.module') for where, _ in _leaves(opt)):
+        sys.path.append(os.getcwd())  # a colleague's module beside the option file's data is found without PYTHONPATH
+    for module in opt.get('custom_imports') or ():
+        importlib.import_module(module)
 
 
 def check_options(opt: Mapping[str, Any]) -> None:
