@@ -146,7 +146,7 @@ class Evaluation:
             self._judge(condition, judging, records, batch_size, num_workers)
             judged = records.read()
             matrices[condition.name] = Matrix(
-                {key: cell_of(judged[*key, SAVED], infos, self.options.recognition_metrics)
+                {key: cell_of(judged[(*key, SAVED)], infos, self.options.recognition_metrics)
                  for key in judging.processings}, self.options.seed)
             found[condition.name] = self._results(condition, judging, judged, matrices[condition.name], infos)
         return plain_data({

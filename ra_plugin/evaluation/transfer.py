@@ -65,7 +65,7 @@ class Matrix:
                 if isinstance(score, ClassificationScore):
                     columns.update({(*key, recognizer, name): right for name, right in score.per_image().items()})
                 else:
-                    scores[*key, recognizer] = score
+                    scores[(*key, recognizer)] = score
         self.sampled = sample(columns, scores, self.n, seed)
 
     def seeds(self, name: str) -> list[int]:
@@ -74,7 +74,7 @@ class Matrix:
 
     def of_seeds(self, name: str, *column: str) -> list[Sampled]:
         """``column`` is ``'psnr'``, ``'ssim'``, or a recognizer and its metric."""
-        return [self.sampled[name, seed, *column] for seed in self.seeds(name)]
+        return [self.sampled[(name, seed, *column)] for seed in self.seeds(name)]
 
     def mean(self, name: str, *column: str) -> Sampled:
         """The mean over the seeds."""
