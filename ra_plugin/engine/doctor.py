@@ -4,12 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from torch.utils.data import Dataset, default_collate
 
-from ra_plugin.engine.loaders import build_dataset, check_classes
+from ra_plugin.engine.loaders import build_dataset, check_classes, evenly_spaced
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.evaluation.doctor import BUILD, Case, Finding, check_recognizer, failure
 from ra_plugin.models.recog_aware_model import moved, recog_blocks
@@ -107,7 +106,7 @@ def _examples(dataset: Dataset, count: int,
         raise OptionError(f'doctor: -k: expected a whole number >= 1, got {count}.')
     collate = getattr(dataset, 'collate_fn', default_collate)
     images, labels = [], []
-    for index in np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)).tolist():
+    for index in evenly_spaced(len(dataset), count):
         batch = collate([dataset[index]])
         clean = batch['gt'] if 'gt' in batch else batch['lq']
         images.append(recognizable(clean, dataset.opt).to(device))

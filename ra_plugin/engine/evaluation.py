@@ -14,7 +14,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.engine.interruption import Interrupted, Interruption
-from ra_plugin.engine.loaders import build_dataset, check_classes
+from ra_plugin.engine.loaders import build_dataset, check_classes, evenly_spaced
 from ra_plugin.engine.networks import registered
 from ra_plugin.engine.option_file import GAIN_LABELS, has_no_labels, import_own, resolve_paths
 from ra_plugin.engine.restorers import Restorer, build_restorer, restorer_options
@@ -118,8 +118,8 @@ class Evaluation:
             raise OptionError(f"baseline: no restorer '{self.options.baseline}' for {name}."
                               f"{suggestion(self.options.baseline, restorers)} There are "
                               f"{', '.join((NONE, *restorers))}")
-        count = min(self.options.images or len(dataset), len(dataset))
-        return Condition(name, block, dataset, _spaced(len(dataset), count), list(restorers.values()))
+        chosen = evenly_spaced(len(dataset), self.options.images)
+        return Condition(name, block, dataset, chosen, list(restorers.values()))
 
     def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
             command: str = '') -> tuple[dict[str, Any], dict[str, Matrix]]:
@@ -168,8 +168,7 @@ class Evaluation:
         processings = {(CLEAN, 0): clean, (NONE, 0): no_processing}
         for restorer in condition.restorers:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
-        count = min(self.options.audit, len(condition.chosen))
-        audited = [condition.chosen[place] for place in _spaced(len(condition.chosen), count)]
+        audited = [condition.chosen[place] for place in evenly_spaced(len(condition.chosen), self.options.audit)]
         return Judging(processings=processings, recognizers=self.recognizers, metrics=self.options.recognition_metrics,
                        baseline=self.options.baseline, audited=frozenset(audited),
                        networks=[restorer.name for restorer in condition.restorers if restorer.is_network])
@@ -265,10 +264,6 @@ def same_size_batches(items: Sequence[tuple[int, dict]], condition: Condition, d
 def _below(path: str, root: str | None) -> str:
     """The path of an image below its data set's folder; its name alone where it is not there."""
     return os.path.relpath(path, root) if root and Path(path).is_relative_to(root) else os.path.basename(path)
-
-
-def _spaced(total: int, count: int) -> list[int]:
-    return np.linspace(0, total - 1, count).round().astype(int).tolist()
 
 
 def _conditions(options: EvaluationOptions) -> Iterator[tuple[str, dict]]:

@@ -9,7 +9,7 @@ from ra_plugin.engine.evaluation import Evaluation, read_options
 from ra_plugin.engine.examples import examples
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.page import write_page
-from ra_plugin.utils.atomic import written_aside
+from ra_plugin.utils.atomic import atomic_write
 
 
 def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, num_workers: int,
@@ -31,8 +31,7 @@ def evaluate(evaluation: Evaluation, out: Path, batch_size: int, num_workers: in
     """Run an evaluation, write its files to ``out``, and return the results; ``more`` is added to them."""
     results, matrices = evaluation.run(out, batch_size, num_workers, restart, command)
     results.update(more)
-    for name, text in (('results.json', json.dumps(results, indent=1)), ('tables.md', to_markdown(results))):
-        with written_aside(out / name) as file:
-            file.write(text.encode())
+    atomic_write(json.dumps(results, indent=1), out / 'results.json')
+    atomic_write(to_markdown(results), out / 'tables.md')
     write_page(results, examples(evaluation, matrices), out / 'report.html')
     return results

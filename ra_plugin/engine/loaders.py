@@ -1,6 +1,7 @@
 """Data loaders for validation, in batches, and what must hold between data sets and recognizers."""
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
 from basicsr.data import build_dataset as build_basicsr_dataset
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -30,6 +31,11 @@ def build_dataset(dataset_opt: Mapping) -> Dataset:
     """BasicSR's data set, with labels where the block asks for them."""
     dataset = build_basicsr_dataset(dataset_opt)
     return WithLabels(dataset, dataset_opt) if dataset_opt.get('labels') else dataset
+
+
+def evenly_spaced(total: int, count: int | None = None) -> list[int]:
+    """So many of the numbers below ``total``, evenly spaced; all where there are fewer. Default: all."""
+    return np.linspace(0, total - 1, total if count is None else min(count, total)).round().astype(int).tolist()
 
 
 def _val_batch_size(opt: Mapping, dataset_opt: Mapping) -> int:

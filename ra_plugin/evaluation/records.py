@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ra_plugin.options import OptionError
-from ra_plugin.utils.atomic import atomic_save, is_intact, written_aside
+from ra_plugin.utils.atomic import atomic_save, atomic_write, is_intact
 
 _PLAN = 'plan.json'
 
@@ -73,8 +73,7 @@ class Records:
         if path.exists() and path.read_text() != plan_text:
             raise OptionError(f'{folder}: its records are of other options, weights or images than the file has now. '
                               'Start anew with --restart, or give the evaluation another name.')
-        with written_aside(path) as file:
-            file.write(plan_text.encode())
+        atomic_write(plan_text, path)
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob('[0-9]*-[0-9]*.pt'))

@@ -12,7 +12,7 @@ from ra_plugin.report.examples import Example
 from ra_plugin.report.formats import count, listed, number
 from ra_plugin.report.html_page import page
 from ra_plugin.report.verdict import verdicts
-from ra_plugin.utils.atomic import written_aside
+from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.text import printable
 
 _PAGES = Path(__file__).with_name('pages')
@@ -34,8 +34,7 @@ def write_page(results: Mapping[str, Any], examples: Sequence[Example], path: Pa
                               trim_blocks=True, lstrip_blocks=True, finalize=_shown)
     content = _content(results, examples)
     body = environment.get_template('report.html').render(heat=_heat, signs=_SIGNS, **content)
-    with written_aside(path) as file:
-        file.write(page('report', f'{content["name"]}: recognition after restoration', body).encode('utf-8'))
+    atomic_write(page('report', f'{content["name"]}: recognition after restoration', body), path)
 
 
 def _shown(value: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ra_plugin.evaluation.survey_scores import KEY_SCHEMA
 from ra_plugin.report.html_page import escape, image_uri, page
-from ra_plugin.utils.atomic import written_aside
+from ra_plugin.utils.atomic import atomic_write
 
 PAGE, KEY = 'survey.html', 'key.json'
 _LONGEST_SIDE = 640  # pixels
@@ -69,10 +69,8 @@ def build_survey(items: Sequence[SurveyItem], out: Path, names: tuple[str, str] 
     page_id = hashlib.sha256(content.encode()).hexdigest()[:16]  # of what is to be seen, so it tells nothing else
     result = {'schema': KEY_SCHEMA, 'page': page_id, 'names': list(names), 'questions': key, **(settings or {})}
     out.mkdir(parents=True, exist_ok=True)
-    with written_aside(out / KEY) as file:  # the key first: a page without one must not get to people
-        file.write(json.dumps(result, indent=1).encode())
-    with written_aside(out / PAGE) as file:
-        file.write(page('survey', _TITLE, _body(page_id, len(items), content)).encode())
+    atomic_write(json.dumps(result, indent=1), out / KEY)  # first: a page without one must not get to people
+    atomic_write(page('survey', _TITLE, _body(page_id, len(items), content)), out / PAGE)
     return result
 
 

@@ -35,6 +35,12 @@ def written_aside(path: str | os.PathLike) -> Iterator[BinaryIO]:
             os.close(folder)
 
 
+def atomic_write(text: str, path: str | os.PathLike) -> None:
+    """A text file through `written_aside`."""
+    with written_aside(path) as file:
+        file.write(text.encode())
+
+
 def atomic_save(obj: object, path: str | os.PathLike, **kwargs) -> None:
     """``torch.save`` through `written_aside`."""
     with written_aside(path) as file:
