@@ -87,7 +87,7 @@ def _condition(shift):
         'audit': {'n': 1000, 'views': VIEWS, 'restorers': {name: {
             'gains': {recognizer: {view: estimate(gain(name, recognizer) - 0.01 * i)
                                    for i, view in enumerate(VIEWS)} for recognizer in RECOGNIZERS},
-            'held_out_ratio': 0.56 if name == 'RA' else None,
+            'held_out_ratio': estimate(0.56, 0.1) if name == 'RA' else None, 'could_be': [],
             'spectrum': {'frequency': [0.05, 0.15, 0.25, 0.35, 0.45],
                          'difference': [1e-5, 4e-5, 9e-5, 2e-4, None], 'baseline_error': [2e-5, 3e-4, 9e-4, 2e-3, 0]},
             'verdict': verdict, 'reason': f'{verdict}, as made up by {HOSTILE}.'}

@@ -35,6 +35,7 @@ def gains(level, kept=1.0, spread=0.01):
     (gains(0.2), gains(0.0), gains(0.4), 'adversarial'),
     (gains(0.2), gains(-0.1), gains(0.4), 'adversarial'),
     (gains(0.2), gains(0.045), gains(0.4), 'partly real'),
+    (gains(0.2), gains(0.015), gains(0.4), 'adversarial'),
     (gains(0.01), gains(0.1), gains(0.4), 'no gain'),
     (gains(-0.2), gains(0.1), gains(0.4), 'no gain'),
     (gains(0.2), gains(0.1), gains(0.0), 'real'),  # nothing to compare with: the change counts as harmless
@@ -42,6 +43,23 @@ def gains(level, kept=1.0, spread=0.01):
 def test_verdict(used, held_out, of_clean, answer):
     found = verdict({'used': used, 'other': held_out}, {'used': of_clean, 'other': of_clean}, ['used'])
     assert found['verdict'] == answer and found['reason'].endswith('.')
+
+
+@pytest.mark.parametrize('draws, could_be', [
+    (np.linspace(0.55, 0.65, 101), []),
+    (np.linspace(0.45, 0.75, 101), ['partly real']),
+    (np.linspace(0.2, 0.7, 101), ['adversarial']),
+])
+def test_verdicts_within_the_interval_are_named(draws, could_be):
+    used = gains(0.2, spread=0)
+    used['blur'] = Sampled(0.12, 0.2 * draws)
+    found = verdict({'used': used, 'other': gains(0.1, spread=0)},
+                    dict.fromkeys(('used', 'other'), gains(0.4, spread=0)), ['used'])
+    assert found['verdict'] == 'real' and found['could_be'] == could_be
+    assert found['kept']['blur'] == pytest.approx(dict(zip(('value', 'low', 'high'),
+                                                           (0.6, *np.quantile(draws, (0.025, 0.975))))))
+    assert found['held_out_ratio']['value'] == pytest.approx(0.5)
+    assert ('it could be' in found['reason']) == bool(could_be)
 
 
 def test_without_a_recognizer_left_out_nothing_is_called_real():

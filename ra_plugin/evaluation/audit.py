@@ -10,12 +10,13 @@ import numpy as np
 
 from ra_plugin.evaluation.bootstrap import Sampled, mean
 from ra_plugin.evaluation.judging import CLEAN, NONE, SPECTRUM
+from ra_plugin.evaluation.significance import Estimate
 from ra_plugin.evaluation.transfer import Cell, Matrix
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS, band_centers
 
 # Conventions: of a real improvement most is left.
 _REAL, _PATTERN = 0.5, 0.25  # share of the gain that the worst change leaves, against the clean image's
-_TRANSFERS = 0.25  # gain of recognizers never used, as a share of that of those used
+_TRANSFERS, _NOTHING = 0.25, 0.1  # gain of recognizers never used, as a share of that of those used
 
 
 def audit(cells: Mapping[str, Mapping[str, Cell]], baseline: str, used: Mapping[str, Collection[str]],
@@ -65,8 +66,9 @@ def verdict(gains: Mapping[str, Mapping[str, Sampled]], of_clean: Mapping[str, M
     """Whether the gain is a better image.
 
     * ``'no gain'``: that of the recognizers used (of all, where none is known to be) cannot be told from none.
-    * ``'adversarial'``: those never used gain nothing, or a change leaves less than a quarter of the gain.
-    * ``'partly real'``: they gain less than a quarter of what the used ones do, or a change leaves less than half.
+    * ``'adversarial'``: those never used gain less than a tenth of what the used ones do, or a change leaves less than
+      a quarter of the gain.
+    * ``'partly real'``: they gain less than a quarter of it, or a change leaves less than half.
     * ``'undecided'``: there is no recognizer that was not used.
     * ``'real'``: none of these.
 
@@ -76,8 +78,8 @@ def verdict(gains: Mapping[str, Mapping[str, Sampled]], of_clean: Mapping[str, M
         used: The recognizers that served as the loss.
 
     Returns:
-        ``{'verdict', 'reason', 'held_out_ratio', 'kept'}``; ``kept`` is view -> share of the gain that is left, over
-        that of the clean image's gain.
+        ``{'verdict', 'could_be', 'reason', 'held_out_ratio', 'kept'}``; ``could_be`` has the verdicts at the other ends
+        of the intervals, ``kept`` is view -> share of the gain that is left, over that of the clean image's gain.
     """
     ours = [recognizer for recognizer in gains if recognizer in used] or list(gains)
     held_out = [recognizer for recognizer in gains if recognizer not in used] if used else []
@@ -85,35 +87,53 @@ def verdict(gains: Mapping[str, Mapping[str, Sampled]], of_clean: Mapping[str, M
     def gain(recognizers: Collection[str], view: str = SAVED, of: Mapping = gains) -> Sampled:
         return mean(of[recognizer][view] for recognizer in recognizers)
 
-    def left_by(view: str) -> float:
-        control = gain(ours, view, of_clean).over(gain(ours, SAVED, of_clean)).value
-        return gain(ours, view).over(total).value / (min(control, 1) if control > 0 else 1)
+    def left_by(view: str) -> Sampled:
+        left = gain(ours, view).over(total)
+        of_real = gain(ours, view, of_clean).over(gain(ours, SAVED, of_clean))
+        # no change leaves more than all of a gain; one that leaves none even of the clean image's tells nothing
+        return left.over(of_real.at_most(1)) if of_real.value > 0 else left
 
     total = gain(ours)
     estimate = total.estimate()
     if not estimate.low > 0:
-        return _result('no gain', f'The gain of {_points(estimate)} cannot be told from none.', None, {})
-    kept = {view: left_by(view) for view in VIEWS}
-    worst = min(kept, key=kept.get)
-    left = f'{worst} leaves {kept[worst]:.0%} of the gain, against what it leaves of that of the clean image'
-    if not held_out:
-        answer = 'adversarial' if kept[worst] < _PATTERN else 'undecided'
-        return _result(answer, f'{left}; no recognizer was left out of the training to ask.', None, kept)
-    others = gain(held_out).estimate()
-    ratio = gain(held_out).over(total).value
-    transfers = f'recognizers never used gain {_points(others)}, {ratio:.0%} of those used'
-    if not others.low > 0 or kept[worst] < _PATTERN:
-        answer = 'adversarial'
-    elif ratio < _TRANSFERS or kept[worst] < _REAL:
-        answer = 'partly real'
+        return _result('no gain', (), f'The gain of {_points(estimate)} cannot be told from none.', None, {})
+    kept = {view: left_by(view).estimate() for view in VIEWS}
+    worst = min(kept, key=lambda view: kept[view].value)
+    left = f'{worst} leaves {_percent(kept[worst])} of the gain, against what it leaves of that of the clean image'
+    ratio = gain(held_out).over(total).estimate() if held_out else None
+    ends = [_answer(getattr(kept[worst], end), getattr(ratio, end) if ratio else None)
+            for end in ('value', 'low', 'high')]
+    could_be = [answer for answer in dict.fromkeys(ends[1:]) if answer != ends[0]]
+    if ratio:
+        transfers = (f'recognizers never used gain {_points(gain(held_out).estimate())}, {_percent(ratio)} of those '
+                     'used')
     else:
-        answer = 'real'
-    return _result(answer, f'{left}; {transfers}.', ratio, kept)
+        transfers = 'no recognizer was left out of the training to ask'
+    doubt = f'; it could be {" or ".join(could_be)}: more images would tell' if could_be else ''
+    return _result(ends[0], could_be, f'{left}; {transfers}{doubt}.', ratio, kept)
 
 
-def _result(answer: str, reason: str, ratio: float | None, kept: Mapping[str, float]) -> dict[str, Any]:
-    return {'verdict': answer, 'reason': reason[0].upper() + reason[1:], 'held_out_ratio': ratio, 'kept': dict(kept)}
+def _answer(kept: float, ratio: float | None) -> str:
+    """The verdict where that share of the gain is kept, and recognizers never used have that share of it."""
+    if kept < _PATTERN:
+        return 'adversarial'
+    if ratio is None:
+        return 'undecided'
+    if ratio < _NOTHING:
+        return 'adversarial'
+    return 'real' if kept >= _REAL and ratio >= _TRANSFERS else 'partly real'
 
 
-def _points(estimate) -> str:
+def _result(answer: str, could_be: Collection[str], reason: str, ratio: Estimate | None,
+            kept: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {'verdict': answer, 'could_be': list(could_be), 'reason': reason[0].upper() + reason[1:],
+            'held_out_ratio': vars(ratio) if ratio else None,
+            'kept': {view: vars(estimate) for view, estimate in kept.items()}}
+
+
+def _percent(estimate: Estimate) -> str:
+    return f'{estimate.value:.0%} [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]'
+
+
+def _points(estimate: Estimate) -> str:
     return f'{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}] points'

@@ -28,6 +28,10 @@ class Sampled:
         with np.errstate(divide='ignore', invalid='ignore'):
             return Sampled(self.value / other.value if other.value else math.nan, self.draws / other.draws)
 
+    def at_most(self, limit: float) -> 'Sampled':
+        """No more than ``limit``."""
+        return Sampled(min(self.value, limit), np.minimum(self.draws, limit))
+
     def estimate(self) -> Estimate:
         """With the percentile interval: for differences, and for means over the images."""
         return Estimate(self.value, *self._percentiles())

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ra_plugin.report import charts, images, page_tables
 from ra_plugin.report.examples import Example
-from ra_plugin.report.formats import count, listed, number
+from ra_plugin.report.formats import count, interval, listed, number
 from ra_plugin.report.html_page import page
 from ra_plugin.report.verdict import verdicts
 from ra_plugin.utils.atomic import atomic_write
@@ -99,10 +99,14 @@ def _audits(results: Mapping[str, Any], condition: str, scale: page_tables.Scale
         audits.append({
             'restorer': restorer, 'verdict': entry.get('verdict'), 'reason': entry.get('reason'),
             'tone': _AUDIT_TONES.get(entry.get('verdict'), 'none'),
-            'ratio': number(entry['held_out_ratio'], 2) if entry.get('held_out_ratio') is not None else '',
+            'ratio': _ratio(entry.get('held_out_ratio')),
             'table': page_tables.audit_table(results, condition, restorer, scale), 'spectrum': spectrum,
             'lines': [f'{restorer} minus {results["baseline"]}', f'error of {results["baseline"]}']})
     return audits
+
+
+def _ratio(estimate: Mapping[str, Any] | None) -> str:
+    return f'{number(estimate["value"], 2)} {interval(estimate, 1, 2)}' if estimate else ''
 
 
 def _facts(results: Mapping[str, Any]) -> str:
