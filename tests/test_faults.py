@@ -1,6 +1,8 @@
 """What can happen to a run besides a kill: a full disk, bad images, dead workers, NaN. Nothing learned is lost."""
 import os
 import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,6 +205,27 @@ class AlwaysKillsItsWorker(KillsItsWorker):
 
     def __getitem__(self, index):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@DATASET_REGISTRY.register()
+class KillsItsRun(KillsItsWorker):
+    """Its worker has no time to look whether the run is there."""
+
+    def __getitem__(self, index):
+        Path(self.count).write_text(str(os.getpid()))
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+
+
+def test_a_worker_ends_with_a_run_that_is_killed(tmp_path):
+    opt = runs.options(tmp_path)
+    opt['datasets']['train'].update(type='KillsItsRun', num_worker_per_gpu=1)
+    assert runs.train(tmp_path, opt) == -signal.SIGKILL
+    worker = int((tmp_path / 'deaths').read_text())
+    ended = time.monotonic() + 10
+    while Path(f'/proc/{worker}').exists() and 'Z' not in Path(f'/proc/{worker}/stat').read_text().split()[2]:
+        assert time.monotonic() < ended
+        time.sleep(0.05)
 
 
 # -------------------------------------------------------------------------------------------------------- NaN

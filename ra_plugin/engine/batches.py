@@ -5,11 +5,15 @@ run that is resumed then sees other images than one that was never stopped. Here
 run's seed, its epoch and its place in it: the same for any number of workers, and, taken together, of processes.
 """
 import contextlib
+import ctypes
 import logging
 import math
+import multiprocessing
+import os
 import random
 import re
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -22,6 +26,7 @@ from ra_plugin.options import OptionError, check_type
 from ra_plugin.utils.random_streams import kept_random_streams
 
 _DEAD_WORKER = re.compile(r'DataLoader worker \(pid')
+_SIGNAL_AT_DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG
 _MOST_DEATHS = 3  # of workers, without a batch in between
 _MOST_SKIPPED = 100  # images in a row
 
@@ -113,7 +118,7 @@ class TrainingBatches:
         self.loader = DataLoader(
             PlacedItems(dataset, opt['manual_seed'], options.get('on_bad_image') or 'raise', 'datasets.train'),
             batch_size=options['batch_size_per_gpu'] * devices, sampler=self.sampler, drop_last=True,
-            num_workers=workers, collate_fn=getattr(dataset, 'collate_fn', None), worker_init_fn=_leave_ctrl_c,
+            num_workers=workers, collate_fn=getattr(dataset, 'collate_fn', None), worker_init_fn=_begin_worker,
             pin_memory=bool(options.get('pin_memory')) and torch.cuda.is_available(),
             persistent_workers=bool(options.get('persistent_workers')) and workers > 0,
             generator=torch.Generator())  # of the workers' seeds, which no item uses: the run's own stream stays
@@ -163,9 +168,17 @@ class TrainingBatches:
         yield from batches
 
 
-def _leave_ctrl_c(worker: int) -> None:
-    """Ctrl-C reaches workers, too; the run decides what to do about it, and needs them to end its step."""
+def _begin_worker(worker: int) -> None:
+    """Ctrl-C reaches workers, too; the run decides what to do about it, and needs them to end its step.
+
+    Where the run itself is killed, they end with it. torch has them look now and then for the process that was their
+    parent when they began; one that began in that moment has another.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == 'linux' and multiprocessing.get_start_method() == 'fork':
+        ctypes.CDLL(None).prctl(_SIGNAL_AT_DEATH_OF_PARENT, signal.SIGKILL)
+        if os.getppid() != multiprocessing.parent_process().pid:  # too late for the signal
+            os._exit(1)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,29 @@
+"""The benchmark's bookkeeping; what it measures is no matter of tests."""
+import json
+
+import pytest
+import torch
+from test_evaluation_run import ROOT
+
+from ra_plugin.benchmarks.evaluation import evaluation_benchmark
+from ra_plugin.benchmarks.timing import interleaved, ratios
+
+CPU = torch.device('cpu')
+
+
+def test_cases_take_turns_and_the_first_round_does_not_count():
+    calls = []
+    seconds = interleaved({name: lambda name=name: calls.append(name) for name in 'ab'}, 3, CPU)
+    assert ''.join(calls) == 'abababab'
+    assert set(seconds) == set('ab') and all(len(values) == 3 and min(values) >= 0 for values in seconds.values())
+
+
+def test_ratios_are_taken_within_the_rounds():
+    assert ratios([1, 10, 3], [2, 2, 2]) == pytest.approx((1.5, 0.5, 5))
+
+
+def test_evaluation_part_has_a_row_for_each_number_of_recognizers():
+    figures, table = evaluation_benchmark(ROOT, CPU, rounds=1, images=8, batch_size=8)
+    assert list(figures['rows']) == ['1', '2', '3', '4', '5'] and len(table.splitlines()) == 7
+    assert set(figures['seconds']) == {f'{case} {k}' for case in ('needed', 'ours') for k in range(1, 6)}
+    json.dumps(figures)

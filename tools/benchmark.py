@@ -1,0 +1,49 @@
+"""What recognition-awareness costs against its arithmetic. One process, cases in turns: read the ratios, not the seconds.
+
+Example:
+    python tools/benchmark.py evaluation
+"""
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from ra_plugin.benchmarks.evaluation import evaluation_benchmark
+from ra_plugin.engine.runs import run
+from ra_plugin.utils.atomic import atomic_write
+from ra_plugin.version import __version__
+
+PARTS = {'evaluation': evaluation_benchmark}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('parts', nargs='+', choices=PARTS, metavar='PART', help=', '.join(PARTS))
+    parser.add_argument('--rounds', type=int, default=3, help='times that each case is timed. Default: 3')
+    parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
+    parser.add_argument('--out', type=Path, help='Default: results/benchmark')
+    args = parser.parse_args()
+
+    def pipeline(root: Path) -> None:
+        device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{os.cpu_count()} CPU cores'
+        results = {'device': machine, 'threads': torch.get_num_threads(), 'rounds': args.rounds,
+                   'versions': {'ra_plugin': __version__, 'torch': torch.__version__}}
+        tables = []
+        for part in args.parts:
+            results[part], table = PARTS[part](root, device, args.rounds)
+            tables.append(f'## {part}\n\n{table}\n')
+        out = args.out or root / 'results' / 'benchmark'
+        out.mkdir(parents=True, exist_ok=True)
+        atomic_write(json.dumps(results, indent=2) + '\n', out / 'benchmark.json')
+        atomic_write('\n'.join(tables), out / 'benchmark.md')
+        print('\n'.join([*tables, f'{machine}, {torch.get_num_threads()} threads. Written to {out}.']))
+
+    return run(pipeline, Path(__file__).resolve().parents[1])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
