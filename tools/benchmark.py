@@ -1,4 +1,4 @@
-"""What recognition-awareness costs against its arithmetic. One process, cases in turns: read the ratios, not the seconds.
+"""What recognition-awareness costs against its arithmetic, case by case in turns: read the ratios, not the seconds.
 
 Example:
     python tools/benchmark.py evaluation

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import yaml
 from torch import nn
 
@@ -14,6 +13,7 @@ from ra_plugin.data.image_file import read_image
 from ra_plugin.engine.networks import check_network, trained_network
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.options import OptionError, check_arguments
+from ra_plugin.utils.tensors import extended
 
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -186,8 +186,7 @@ class Network:
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[-2:]
-        padding = (0, -width % self.multiple_of, 0, -height % self.multiple_of)
-        padded = F.pad(images, padding, mode='reflect') if any(padding) else images
+        padded = extended(images, self.multiple_of)
         restored = self.network(padded)
         scale = restored.shape[-1] // padded.shape[-1]
         return restored[..., :scale * height, :scale * width]

@@ -13,7 +13,7 @@ from PIL import Image
 from ra_plugin.evaluation.doctor_case import (Case, Normalization, chance_score, class_answers, close, extremes,
                                               features_of, few, gradient_of, image_scores, levels_apart, normalization,
                                               numbers_of, renormalized, slope_error, statistics, task_score,
-                                              top_answer, twice)
+                                              top_answer)
 from ra_plugin.evaluation.own_preprocessing import own_preprocessing
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.recognizers.base import Recognizer, resize
@@ -241,8 +241,8 @@ def gradient(case: Case) -> Finding:
                        'another one in train.recog_opt.') if case.trains else Finding(NOT_APPLICABLE, 'only judges')
     bad = BROKEN if case.trains else SUSPICIOUS  # a judge needs none
     labels = case.labels or [None] * len(case.images)
-    pairs = [twice(image, label) for image, label in few(list(zip(case.images, labels)))]
-    tried = [(*pair, gradient_of(recognizer, *pair)) for pair in pairs]
+    tried = [(image, label, gradient_of(recognizer, image, label))
+             for image, label in few(list(zip(case.images, labels)))]
     if any(parameter.requires_grad or parameter.grad is not None for parameter in recognizer.parameters()):
         return Finding(bad, 'a parameter gets a gradient', 'frozen parameters',
                        'Its module sets requires_grad: leave that to the recognizer.')

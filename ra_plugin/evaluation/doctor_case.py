@@ -156,15 +156,6 @@ def loss_of(recognizer: Recognizer, images: torch.Tensor, label: Any) -> torch.T
     return sum(value.square().mean() for value in recognizer.outputs(images).values() if value.is_floating_point())
 
 
-def twice(image: torch.Tensor, label: Any) -> tuple[torch.Tensor, Any]:
-    """A batch of two equal images, with labels.
-
-    Of a batch of one in the layout of tokens torch 2.15 computes a wrong gradient of batch norm on the CPU.
-    """
-    labels = torch.cat([label, label]) if isinstance(label, torch.Tensor) else label and [*label, *label]
-    return torch.cat([image, image]), labels
-
-
 def gradient_of(recognizer: Recognizer, images: torch.Tensor, label: Any) -> torch.Tensor:
     """Of the loss with respect to the images; zeros where no graph leads there."""
     images = images.clone().requires_grad_()

@@ -11,6 +11,7 @@ from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.mm.loaded_image import get_rgb, put_rgb
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.tensors import extended
 
 
 class RestoreImage:
@@ -89,8 +90,7 @@ class RestoreImage:
 
     def _run(self, network: nn.Module, lq: torch.Tensor) -> torch.Tensor:
         height, width = lq.shape[-2:]
-        padding = (0, -width % self.multiple_of, 0, -height % self.multiple_of)
-        padded = F.pad(lq, padding, mode='reflect') if any(padding) else lq
+        padded = extended(lq, self.multiple_of)
         output = network(padded)
         expected = tuple(self.scale * size for size in padded.shape[-2:])
         if tuple(output.shape[-2:]) != expected:

@@ -1,0 +1,10 @@
+"""What several parts do with batches of images."""
+import torch
+import torch.nn.functional as F
+
+
+def extended(images: torch.Tensor, multiple_of: int) -> torch.Tensor:
+    """``(N, C, h, w)`` with sides that the number divides, by the mirror image below and on the right."""
+    height, width = images.shape[-2:]
+    padding = (0, -width % multiple_of, 0, -height % multiple_of)
+    return F.pad(images, padding, mode='reflect') if any(padding) else images
