@@ -2,16 +2,18 @@
 
 
 def register_in_basicsr() -> None:
-    """Add our architectures, losses, data sets and models to BasicSR's registries. Doing it twice changes nothing."""
+    """Add our architectures, losses, data sets, a metric and a model to its registries; twice changes nothing."""
     from basicsr.utils import registry
 
     from ra_plugin import archs, losses
     from ra_plugin.data import DetectionDataset, LabeledImageDataset, SegmentationDataset
+    from ra_plugin.models.calculate_pyiqa import calculate_pyiqa
     from ra_plugin.models.recog_aware_model import RecogAwareModel
     ours = {
         registry.ARCH_REGISTRY: [archs.SRResNet, archs.SRDenseNet, archs.RDN, archs.DBPN, archs.ResnetGenerator],
         registry.LOSS_REGISTRY: [losses.RecogLoss, losses.RecogConsistencyLoss, losses.RecogFeatureLoss],
         registry.DATASET_REGISTRY: [LabeledImageDataset, DetectionDataset, SegmentationDataset],
+        registry.METRIC_REGISTRY: [calculate_pyiqa],
         registry.MODEL_REGISTRY: [RecogAwareModel],
     }
     for target, classes in ours.items():

@@ -20,6 +20,7 @@ from ra_plugin.engine.option_file import GAIN_LABELS, has_no_labels, import_own,
 from ra_plugin.engine.restorers import Restorer, build_restorer, restorer_options
 from ra_plugin.evaluation.audit import audit
 from ra_plugin.evaluation.judging import (CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing)
+from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.evaluation.records import Judged, Records
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
@@ -45,6 +46,7 @@ class EvaluationOptions:
         recognizers: Name -> block.
         baseline: The restorer that others are compared with, or ``'no processing'``.
         recognition_metrics: Task -> metric or metrics.
+        quality_metrics: Names of pyiqa's metrics, or name -> options, beside PSNR and SSIM.
         images: Number of images, evenly spaced over each data set. Default: all.
         audit: Images, evenly spaced over the data set, on which the gain is audited and clean images are restored;
             0: none.
@@ -58,6 +60,7 @@ class EvaluationOptions:
     recognizers: Mapping
     baseline: str = 'plain'
     recognition_metrics: Mapping = field(default_factory=dict)
+    quality_metrics: Mapping | Sequence[str] = ()
     images: int | None = None
     audit: int = 1000
     seed: int = 0
@@ -102,6 +105,9 @@ class Evaluation:
         self.recognizers: dict[str, Recognizer] = {
             name: build_recognizer(block, f'recognizers.{name}').to(self.device, memory_format=torch.channels_last)
             for name, block in options.recognizers.items()}
+        self.quality_metrics = {
+            name: QualityMetric(name, block, self.device, f'quality_metrics.{name}')
+            for name, block in _by_name(options.quality_metrics).items()}
         self.restorers = {name: build_restorer(name, block, self.device) for name, block in checked.items()}
         self.conditions = [self._condition(name, block) for name, block in _conditions(options)]
 
@@ -158,6 +164,8 @@ class Evaluation:
                 'name': info.name, 'task': info.task, 'num_classes': info.num_classes, 'source': info.source,
                 **({'cost': judge.cost} if (judge := self.recognizers[name]).costly else {})}
                 for name, info in infos.items()},
+            'quality_metrics': {name: {'better': metric.better, 'source': metric.source}
+                                for name, metric in self.quality_metrics.items()},
             'restorers': {name: {
                 'seeds': len(restorer.processings), 'used': list(restorer.options.used or ()),
                 'method': restorer.options.method or name} for name, restorer in self.restorers.items()},
@@ -171,7 +179,8 @@ class Evaluation:
         audited = [condition.chosen[place] for place in evenly_spaced(len(condition.chosen), self.options.audit)]
         return Judging(processings=processings, recognizers=self.recognizers, metrics=self.options.recognition_metrics,
                        baseline=self.options.baseline, audited=frozenset(audited),
-                       networks=[restorer.name for restorer in condition.restorers if restorer.is_network])
+                       networks=[restorer.name for restorer in condition.restorers if restorer.is_network],
+                       quality_metrics=self.quality_metrics)
 
     def _judge(self, condition: Condition, judging: Judging, records: Records, batch_size: int,
                num_workers: int) -> None:
@@ -208,7 +217,10 @@ class Evaluation:
                 'recognizers': [{name: _without_secrets(block), 'file': _identity(block.get('checkpoint'))}
                                 for name, block in self.options.recognizers.items()],
                 'baseline': self.options.baseline, 'audit': self.options.audit,
-                'metrics': dict(self.options.recognition_metrics)}
+                'metrics': dict(self.options.recognition_metrics),
+                'quality_metrics': {name: [block, _identity(block.get('pretrained_model_path')),
+                                           self.quality_metrics[name].source]
+                                    for name, block in _by_name(self.options.quality_metrics).items()}}
 
     def _results(self, condition: Condition, judging: Judging, judged: Mapping[tuple, Judged], matrix: Matrix,
                  infos: Mapping) -> dict[str, Any]:
@@ -295,6 +307,16 @@ def _check_names(options: EvaluationOptions) -> None:
         if task not in TASKS:
             raise OptionError(f"recognition_metrics: no task '{task}'.{suggestion(task, TASKS)}")
         check_type(metrics, str | Sequence[str] | None, f'recognition_metrics.{task}')
+    for name, block in _by_name(options.quality_metrics).items():
+        if name in ('psnr', 'ssim'):
+            raise OptionError(f'quality_metrics.{name}: this is always there. Leave it out.')
+        check_type(block, Mapping, f'quality_metrics.{name}')
+
+
+def _by_name(metrics: Mapping | Sequence[str]) -> dict[str, Any]:
+    """Name -> options of a list of names, and of a block where some have no options."""
+    return {name: {} if block is None else block for name, block in (
+        metrics if isinstance(metrics, Mapping) else dict.fromkeys(metrics)).items()}
 
 
 def _identity(path: str | None) -> list | None:

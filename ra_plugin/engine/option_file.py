@@ -17,6 +17,7 @@ from ra_plugin.compat.basicsr_ import optimizer_classes
 from ra_plugin.engine.networks import check_network, registered
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
+from ra_plugin.models.calculate_pyiqa import calculate_pyiqa, check_pyiqa
 from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks
 from ra_plugin.models.training_step import StepOptions
 from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_type, suggestion
@@ -34,8 +35,8 @@ _LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, Seg
 GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # that BasicSR has
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'project', 'resume_id'}  # may look like numbers
-_PATH_KEYS = ('dataroot_', 'meta_info', 'annotation_file', 'checkpoint', 'config', 'pretrain_network_', 'resume_state',
-              'classes', 'labels')
+_PATH_KEYS = ('dataroot_', 'meta_info', 'annotation_file', 'checkpoint', 'config', 'pretrain_network_',
+              'pretrained_model_path', 'resume_state', 'classes', 'labels')
 
 
 def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
@@ -166,7 +167,9 @@ def check_options(opt: Mapping[str, Any]) -> None:
     check_type(val_opt.get('metrics'), Mapping | None, 'val.metrics')
     for name, block in (val_opt.get('metrics') or {}).items():
         check_type(block, Mapping, f'val.metrics.{name}')
-        registered(registry.METRIC_REGISTRY, block.get('type'), f'val.metrics.{name}.type', 'metric')
+        metric = registered(registry.METRIC_REGISTRY, block.get('type'), f'val.metrics.{name}.type', 'metric')
+        if metric is calculate_pyiqa:
+            block.setdefault('better', check_pyiqa(block, f'val.metrics.{name}'))
     if opt.get('network_t') and opt.get('is_train') and not recog_blocks(train_opt):
         raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
     if not opt.get('network_t'):

@@ -1,12 +1,13 @@
 """Restore each image once; every recognizer judges it before the next: N recognizers do not cost N restorations."""
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.evaluation.quality import psnr, ssim, to_uint8
 from ra_plugin.evaluation.records import Column, Records, Table
 from ra_plugin.evaluation.score_base import Metrics
@@ -77,6 +78,7 @@ class Judging:
         baseline: Name of the restorer that others are compared with.
         audited: Numbers of the images that are judged under every view, too, and whose clean image is restored.
         networks: Names of the restorers that can be given another image, as the clean one.
+        quality_metrics: Name -> metric, beside PSNR and SSIM.
     """
 
     processings: Mapping[tuple[str, int], Processing]
@@ -85,6 +87,7 @@ class Judging:
     baseline: str
     audited: Collection[int] = ()
     networks: Collection[str] = ()
+    quality_metrics: Mapping[str, QualityMetric] = field(default_factory=dict)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Table:
@@ -99,7 +102,9 @@ class Judging:
                 raise ValueError(f'{name}: expected restored images of the clean ones\' size, {tuple(batch.gt.shape)}, '
                                  f'got {tuple(images.shape)}. Is it a network of another scale?')
             saved = to_uint8(images)
-            table[name, seed, SAVED] = self._column(saved, batch, self.recognizers, None if name == CLEAN else gt8)
+            reference = None if name == CLEAN else gt8
+            column = table[name, seed, SAVED] = self._column(saved, batch, self.recognizers, reference)
+            column.values.update(self._quality(saved, reference))
             if places and seed == 0 and (name == self.baseline or name != NONE):
                 audited[name] = images[places], saved[places]
         if audited:
@@ -107,6 +112,12 @@ class Judging:
             for name, (images, saved) in audited.items():
                 table.update(self._audit(name, images, saved, audited[self.baseline][1], gt8[places], part))
         return table
+
+    def _quality(self, saved: torch.Tensor, reference: torch.Tensor | None) -> dict[str, list[np.ndarray]]:
+        """What the further metrics say of uint8 images; without clean ones, those that need none."""
+        images, reference = (None if part is None else part.float() / 255 for part in (saved, reference))
+        return {name: list(metric(images, reference)) for name, metric in self.quality_metrics.items()
+                if reference is not None or not metric.needs_reference}
 
     def _audit(self, name: str, images: torch.Tensor, saved: torch.Tensor, baseline: torch.Tensor, gt8: torch.Tensor,
                batch: Batch) -> Table:

@@ -24,7 +24,7 @@ class Column:
 
     Attributes:
         index: Number of each image in the data set.
-        values: ``'psnr'``, ``'ssim'``, ``'spectrum'`` -> an array or a number for each image.
+        values: ``'psnr'``, ``'ssim'``, another metric, ``'spectrum'`` -> an array or a number for each image.
         scores: Recognizer -> the record of each image, see `TaskScore.records`.
     """
 
@@ -116,7 +116,7 @@ class Judged:
 
     Attributes:
         index: ``(N,)`` number of each image in the data set, ascending.
-        values: ``'psnr'``, ``'ssim'``, ``'spectrum'`` -> ``(N, ...)``.
+        values: ``'psnr'``, ``'ssim'``, another metric, ``'spectrum'`` -> ``(N, ...)``.
         scores: Recognizer -> the records of the images, for `TaskScore.add_records`.
     """
 

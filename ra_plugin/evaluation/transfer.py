@@ -19,7 +19,7 @@ LEAST_GAP = 0.05  # clean minus baseline; a smaller one is too uncertain to divi
 
 @dataclass(frozen=True)
 class Cell:
-    """One way of processing under one view: PSNR and SSIM ``(N,)`` where there are, and the recognizers' scores."""
+    """One way of processing under one view: image quality ``(N,)`` where there is, and the recognizers' scores."""
 
     index: np.ndarray
     values: Mapping[str, np.ndarray]
@@ -73,7 +73,7 @@ class Matrix:
         return [seed for other, seed in self.cells if other == name]
 
     def of_seeds(self, name: str, *column: str) -> list[Sampled]:
-        """``column`` is ``'psnr'``, ``'ssim'``, or a recognizer and its metric."""
+        """``column`` is one of `quality`, or a recognizer and its metric."""
         return [self.sampled[(name, seed, *column)] for seed in self.seeds(name)]
 
     def mean(self, name: str, *column: str) -> Sampled:
@@ -85,6 +85,11 @@ class Matrix:
         first, *others = self.cells.values()
         return [(recognizer, metric) for recognizer, score in first.scores.items() for metric in score.names
                 if all(recognizer in cell.scores for cell in others)]
+
+    def quality(self) -> list[str]:
+        """``'psnr'``, ``'ssim'``, and what else measures image quality."""
+        return list(dict.fromkeys(name for cell in self.cells.values() for name, values in cell.values.items()
+                                  if values.ndim == 1))
 
     def right(self, name: str, recognizer: str) -> list[np.ndarray] | None:
         """``(N,)`` bool of each seed, see `Cell.right`."""
@@ -108,7 +113,8 @@ def summary(matrix: Matrix, baseline: str) -> dict[str, Any]:
 
 
 def _entry(matrix: Matrix, name: str) -> dict[str, Any]:
-    quality = {column: None if name == CLEAN else matrix.mean(name, column).value for column in ('psnr', 'ssim')}
+    measured = matrix.cells[name, matrix.seeds(name)[0]].values
+    quality = {column: matrix.mean(name, column).value if column in measured else None for column in matrix.quality()}
     return {**quality, 'scores': _by_recognizer(matrix, lambda *column: _score(matrix, name, *column))}
 
 
@@ -154,7 +160,7 @@ def _difference(matrix: Matrix, name: str, baseline: str) -> dict[str, Any]:
                 'images_for_one_point': None if ours is None else images_to_tell(
                     np.mean(ours, 0) - np.mean(theirs, 0))}
 
-    return {**{column: vars(of_column(column).estimate()) for column in ('psnr', 'ssim')},
+    return {**{column: vars(of_column(column).estimate()) for column in matrix.quality()},
             'scores': _by_recognizer(matrix, entry)}
 
 

@@ -51,6 +51,16 @@ def listed(items: Sequence[str]) -> str:
     return ' and '.join(filter(None, [', '.join(items[:-1]), *items[-1:]]))
 
 
+def quality_digits(results: Mapping) -> dict[str, int]:
+    """The measures of image quality in ``results.json``, with the digits after the point that tables show."""
+    return {'psnr': 2, 'ssim': 4, **dict.fromkeys(results.get('quality_metrics', ()), 4)}
+
+
+def arrow(better: str) -> str:
+    """``'lower'`` as an arrow down."""
+    return {'lower': '\u2193', 'higher': '\u2191'}.get(better, '')
+
+
 def metric_name(metric: str) -> str:
     """``top1`` as it is written in prose."""
     return {'top1': 'top-1', 'top5': 'top-5'}.get(metric, metric.replace('_', ' '))

@@ -2,6 +2,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ra_plugin.report.formats import arrow, quality_digits
 from ra_plugin.utils.text import markdown_cell
 
 CLEAN, NONE = 'clean', 'no processing'
@@ -51,11 +52,15 @@ def _heads(columns: Sequence[tuple[str, str]]) -> list[str]:
     return [recognizer if metric == 'top1' else f'{recognizer} {metric}' for recognizer, metric in columns]
 
 
+def _quality_heads(results: Mapping[str, Any]) -> list[str]:
+    return [f'{name} {arrow(entry["better"])}' for name, entry in results.get('quality_metrics', {}).items()]
+
+
 def _scores(condition: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     columns = shown_columns(condition['processings'][CLEAN]['scores'])
-    rows = [['processing', 'PSNR', 'SSIM', *_heads(columns)]]
+    rows = [['processing', 'PSNR', 'SSIM', *_quality_heads(results), *_heads(columns)]]
     for name, entry in condition['processings'].items():
-        quality = [_number(entry['psnr'], '.2f'), _number(entry['ssim'], '.4f')]
+        quality = [_number(entry[key], f'.{digits}f') for key, digits in quality_digits(results).items()]
         seeds = results['restorers'].get(name, {}).get('seeds', 1)
         label = name if seeds == 1 else f'{name} ({seeds} seeds)'
         rows.append([label, *quality, *(_score(entry['scores'][recognizer][metric]) for recognizer, metric in columns)])
@@ -69,13 +74,14 @@ def _score(entry: Mapping[str, Any]) -> str:
 
 def _differences(condition: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     columns = shown_columns(condition['processings'][CLEAN]['scores'])
-    rows = [['minus ' + results['baseline'], 'PSNR', *_heads(columns)]]
+    further = results.get('quality_metrics', {})
+    rows = [['minus ' + results['baseline'], 'PSNR', *_quality_heads(results), *_heads(columns)]]
     for name, entry in condition['differences'].items():
         cells = [entry['scores'][recognizer][metric] for recognizer, metric in columns]
         bold = [recognizer in results['restorers'][name]['used'] for recognizer, _ in columns]
-        rows.append([name, interval(entry['psnr'], '+.2f'),
+        rows.append([name, interval(entry['psnr'], '+.2f'), *(interval(entry[key], '+.4f') for key in further),
                      *(_marked(percent(cell, '+'), used) for cell, used in zip(cells, bold))])
-        rows.append([f'{name}: gap recovered', '', *(
+        rows.append([f'{name}: gap recovered', '', *('' for _ in further), *(
             'none to speak of' if cell['gap_recovered'] is None else percent(cell['gap_recovered'], '', '.0f')
             for cell in cells)])
     return table(rows)

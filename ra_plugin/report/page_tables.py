@@ -60,8 +60,8 @@ def difference_table(results: Mapping[str, Any], condition: str, scale: Scale) -
         used = used_by(results, name)
         cells = [_difference(entry.get('scores', {}).get(recognizer, {}).get(metric), scale, recognizer in used)
                  for recognizer, metric in metrics.items()]
-        rows.append((Cell(name), [*cells, *_quality_difference(entry)]))
-    heads = [Cell('minus ' + results['baseline']), *_heads(metrics), Cell('PSNR', 'dB'), Cell('SSIM')]
+        rows.append((Cell(name), [*cells, *_quality_difference(entry, results)]))
+    heads = [Cell('minus ' + results['baseline']), *_heads(metrics), *_quality_heads(results)]
     return _table('Gain over the baseline on the same images, in points; the 95 % interval below', heads, rows)
 
 
@@ -72,10 +72,10 @@ def score_table(results: Mapping[str, Any], condition: str) -> Table | None:
     rows = [(_row_name(results, name), [
         *(_share(entry.get('scores', {}).get(recognizer, {}).get(metric), recognizer in used_by(results, name))
           for recognizer, metric in metrics.items()),
-        Cell(number(entry.get('psnr'), 2)), Cell(number(entry.get('ssim'), 4))])
+        *(Cell(number(entry.get(key), digits)) for key, digits in formats.quality_digits(results).items())])
         for name, entry in processings.items()]
     return _table('Scores of each processing, in %',
-                  [Cell('processing'), *_heads(metrics), Cell('PSNR', 'dB'), Cell('SSIM')], rows)
+                  [Cell('processing'), *_heads(metrics), *_quality_heads(results)], rows)
 
 
 def other_metrics_table(results: Mapping[str, Any], condition: str) -> Table | None:
@@ -222,9 +222,15 @@ def _difference(estimate: Mapping | None, scale: Scale, used: bool = False) -> C
                 scale.level(estimate['value']), tags)
 
 
-def _quality_difference(entry: Mapping) -> list[Cell]:
+def _quality_heads(results: Mapping[str, Any]) -> list[Cell]:
+    return [Cell('PSNR', 'dB'), Cell('SSIM'), *(
+        Cell(name, f'{formats.arrow(entry["better"])} {entry["better"]} is better')
+        for name, entry in results.get('quality_metrics', {}).items())]
+
+
+def _quality_difference(entry: Mapping, results: Mapping[str, Any]) -> list[Cell]:
     return [Cell(number(entry[key]['value'], digits, sign=True), interval(entry[key], 1, digits, sign=True))
-            if entry.get(key) else Cell(formats.NONE) for key, digits in (('psnr', 2), ('ssim', 4))]
+            if entry.get(key) else Cell(formats.NONE) for key, digits in formats.quality_digits(results).items()]
 
 
 def _class_name(label: str, by_class: Mapping[str, Mapping]) -> Cell:

@@ -15,6 +15,7 @@ _REQUIREMENTS = {
     'onnx2torch': 'onnx2torch>=1.5.15',
     'onnxruntime': 'onnxruntime>=1.20',
     'pycocotools': 'pycocotools>=2.0.7',
+    'pyiqa': 'pyiqa>=0.1.16',
     'timm': 'timm>=1.0',
 }
 # Installed together, by the extra mm: these import each other, do not ask for each other, and few versions go together.

@@ -1,0 +1,126 @@
+"""Image-quality metrics of pyiqa, such as LPIPS, DISTS and PieAPP: a value for each image, without gradients."""
+import inspect
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from ra_plugin.options import OptionError, suggestion
+from ra_plugin.utils.optional import require
+
+_TRIED = 192  # pixels a side of the images that each metric is tried on; some cannot be had of smaller ones
+_FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+
+
+class QualityMetric:
+    """The values that one of pyiqa's metrics gives to images.
+
+    It is built with all that it needs, and tried once: what cannot work shows before an evaluation begins.
+
+    Args:
+        name: As in ``pyiqa.list_models()``, e.g. ``'lpips'``.
+        options: Arguments of its class in pyiqa, e.g. ``{'pretrained_model_path': 'lpips.pth'}``.
+        device: Of the metric; images are moved to it.
+        where: Its place in the option file.
+
+    Attributes:
+        better: ``'lower'`` or ``'higher'``, as pyiqa says.
+        needs_reference: Whether images are compared with clean ones.
+        source: The version of pyiqa.
+
+    Raises:
+        OptionError: pyiqa has no such metric, not with these options, or it gives no value to each image.
+        FileNotFoundError: Its weights are not on the disk and cannot be fetched.
+        ImportError: pyiqa is not installed.
+    """
+
+    def __init__(self, name: str, options: Mapping[str, Any], device: torch.device | str = 'cpu',
+                 where: str = 'QualityMetric'):
+        pyiqa = require('pyiqa', where)
+        known = pyiqa.list_models()
+        if name not in known:
+            raise OptionError(f"{where}: pyiqa has no metric '{name}'.{suggestion(name, known)} "
+                              'Known: python -c "import pyiqa; print(pyiqa.list_models())"')
+        try:
+            with _no_code_in_weights():
+                self.metric = pyiqa.create_metric(name, device=torch.device(device), **options)
+        except OSError as error:
+            raise FileNotFoundError(
+                f"{where}: the weights of pyiqa's {name} are not on the disk and cannot be fetched "
+                f'({_one_line(error)}). pyiqa looks below {torch.hub.get_dir()} (pyiqa, checkpoints). Run this once '
+                'with a network, or copy that folder from a machine that has them.') from None
+        except Exception as error:  # whatever stops pyiqa is what is to be said
+            raise OptionError(f'{where}: pyiqa cannot build {name}: {type(error).__name__}: '
+                              f'{_one_line(error)}') from error
+        _check_keys(self.metric.net, options, where)
+        self.metric.requires_grad_(False)
+        self.name, self.source = name, f'pyiqa {pyiqa.__version__}'
+        self.better = 'lower' if self.metric.lower_better else 'higher'
+        self.needs_reference = self.metric.metric_mode == 'FR'
+        trial = torch.rand(2, 3, _TRIED, _TRIED, generator=torch.Generator().manual_seed(0))
+        try:
+            self._values(trial, trial.flip(-1))
+        except Exception as error:  # likewise; FID, for one, wants folders
+            raise OptionError(f'{where}: {name} gives no value to each image of a batch ({type(error).__name__}: '
+                              f'{_one_line(error)}). Choose another of pyiqa.list_models().') from error
+
+    def __call__(self, images: torch.Tensor, reference: torch.Tensor | None = None) -> np.ndarray:
+        """The value of each image.
+
+        Args:
+            images: ``(N, 3, H, W)``, RGB, ``[0, 1]``.
+            reference: The clean ones, likewise. Metrics without reference ignore them.
+
+        Returns:
+            ``(N,)`` float64; NaN, with a warning, where images are too small for the metric.
+        """
+        try:
+            return self._values(images, reference)
+        except torch.OutOfMemoryError:
+            raise
+        except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+            height, width = images.shape[-2:]
+            if min(height, width) >= _TRIED:
+                raise
+            warnings.warn(f'{self.name} cannot be had of images of {width}x{height} pixels, and is NaN there '
+                          f'({_one_line(error)}).')
+            return np.full(len(images), np.nan)
+
+    @torch.no_grad()
+    def _values(self, images: torch.Tensor, reference: torch.Tensor | None) -> np.ndarray:
+        given = (images, reference) if self.needs_reference else (images,)
+        found = self.metric(*(part.contiguous() for part in given))  # some take views of nothing else
+        values = found.reshape(-1).double().cpu().numpy()
+        if len(values) != len(images):
+            raise ValueError(f'{len(values)} values of {len(images)} images')
+        return values
+
+
+def _check_keys(network: torch.nn.Module, options: Mapping[str, Any], where: str) -> None:
+    """Many of pyiqa's classes take ``**kwargs`` and ignore them: a slip in a key would go unseen."""
+    known = [name for name, p in inspect.signature(type(network)).parameters.items() if p.kind is not p.VAR_KEYWORD]
+    for key in options:
+        if key not in known:
+            raise OptionError(f"{where}: unknown key '{key}'.{suggestion(key, known)} Known: {', '.join(known)}")
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())[:200]
+
+
+@contextmanager
+def _no_code_in_weights() -> Iterator[None]:
+    """``torch.load`` refuses files that hold code; pyiqa tells it to run them."""
+    before = os.environ.get(_FORCE)
+    os.environ[_FORCE] = '1'
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FORCE]
+        else:
+            os.environ[_FORCE] = before
