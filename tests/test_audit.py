@@ -45,17 +45,17 @@ def test_verdict(used, held_out, of_clean, answer):
     assert found['verdict'] == answer and found['reason'].endswith('.')
 
 
-@pytest.mark.parametrize('draws, could_be', [
-    (np.linspace(0.55, 0.65, 101), []),
-    (np.linspace(0.45, 0.75, 101), ['partly real']),
-    (np.linspace(0.2, 0.7, 101), ['adversarial']),
+@pytest.mark.parametrize('draws, answer, could_be', [
+    (np.linspace(0.55, 0.65, 101), 'real', []),
+    (np.linspace(0.45, 0.75, 101), 'real', ['partly real']),
+    (np.linspace(0.2, 0.7, 101), 'undecided', ['real', 'adversarial']),
 ])
-def test_verdicts_within_the_interval_are_named(draws, could_be):
+def test_verdicts_within_the_interval_are_named(draws, answer, could_be):
     used = gains(0.2, spread=0)
     used['blur'] = Sampled(0.12, 0.2 * draws)
     found = verdict({'used': used, 'other': gains(0.1, spread=0)},
                     dict.fromkeys(('used', 'other'), gains(0.4, spread=0)), ['used'])
-    assert found['verdict'] == 'real' and found['could_be'] == could_be
+    assert found['verdict'] == answer and found['could_be'] == could_be
     assert found['kept']['blur'] == pytest.approx(dict(zip(('value', 'low', 'high'),
                                                            (0.6, *np.quantile(draws, (0.025, 0.975))))))
     assert found['held_out_ratio']['value'] == pytest.approx(0.5)

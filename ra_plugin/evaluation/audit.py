@@ -69,7 +69,8 @@ def verdict(gains: Mapping[str, Mapping[str, Sampled]], of_clean: Mapping[str, M
     * ``'adversarial'``: those never used gain less than a tenth of what the used ones do, or a change leaves less than
       a quarter of the gain.
     * ``'partly real'``: they gain less than a quarter of it, or a change leaves less than half.
-    * ``'undecided'``: there is no recognizer that was not used.
+    * ``'undecided'``: there is no recognizer that was not used, or the interval of a share reaches from adversarial to
+      real.
     * ``'real'``: none of these.
 
     Args:
@@ -103,14 +104,15 @@ def verdict(gains: Mapping[str, Mapping[str, Sampled]], of_clean: Mapping[str, M
     ratio = gain(held_out).over(total).estimate() if held_out else None
     ends = [_answer(getattr(kept[worst], end), getattr(ratio, end) if ratio else None)
             for end in ('value', 'low', 'high')]
-    could_be = [answer for answer in dict.fromkeys(ends[1:]) if answer != ends[0]]
+    answer = 'undecided' if {'real', 'adversarial'} <= set(ends) else ends[0]
+    could_be = [other for other in dict.fromkeys(ends) if other != answer]
     if ratio:
         transfers = (f'recognizers never used gain {_points(gain(held_out).estimate())}, {_percent(ratio)} of those '
                      'used')
     else:
         transfers = 'no recognizer was left out of the training to ask'
     doubt = f'; it could be {" or ".join(could_be)}: more images would tell' if could_be else ''
-    return _result(ends[0], could_be, f'{left}; {transfers}{doubt}.', ratio, kept)
+    return _result(answer, could_be, f'{left}; {transfers}{doubt}.', ratio, kept)
 
 
 def _answer(kept: float, ratio: float | None) -> str:
