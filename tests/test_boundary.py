@@ -322,7 +322,9 @@ def test_regions_cover_the_map_once_and_are_colored_as_the_legend_says():
     assert card['panels'][1]['notes'] == [(RA, '2.00, then dog', True), (RANDOM, '1.00, then frog', False)]
 
 
-def test_classes_beyond_the_colors_share_the_last():
+def test_larger_regions_come_first_and_classes_beyond_the_colors_share_the_last():
+    assert list(class_colors(a_map({'rs': np.array([[0, 1, 2], [4, 4, 3], [4, 3, 3]])})).items()) == [
+        (1, 'right'), (0, 'c0'), (3, 'c1'), (4, 'c2'), (2, 'c3')]
     one = a_map({'rs': np.repeat(np.arange(21), 21).reshape(21, 21)}, truth=20)
     colors = class_colors(one)
     assert colors[20] == 'right' and colors[0] == 'c0' and list(colors.values()).count('c7') == 21 - 8
@@ -330,17 +332,18 @@ def test_classes_beyond_the_colors_share_the_last():
     assert len(card['legend']) == 9 and card['legend'][-1][2] == 'other classes'
 
 
-def test_names_are_where_their_regions_are_and_clear_of_the_markers():
-    labels = np.zeros((51, 51), int)
-    labels[:, 40:] = 1
+def test_names_are_within_their_regions_and_clear_of_the_markers():
+    labels = np.ones((51, 51), int)
+    labels[15:36, 15:36] = 0  # around the markers, which are at the cells 25 and 35 of the row 25
     labels[:3, :4] = 2  # no room for a word
     card, = map_cards(made_up(RECORDS), [a_map({'rs': labels})])
     found = {text: (float(x), float(y)) for x, y, text in re.findall(
         '<text class="region" x="([^"]*)" y="([^"]*)" text-anchor="middle">([^<]*)<', card['panels'][0]['svg'])}
     assert set(found) == {'cat', 'dog \u2713'}
-    edge = 34 + 210 * 40 / 51
-    assert found['dog \u2713'][0] > edge and found['cat'][0] < edge
-    assert abs(found['cat'][1] - (8 + 105)) > 8 or abs(found['cat'][0] - (34 + 105)) > 8
+    x, y = ((found['cat'][0] - 34) * 51 / 210, (found['cat'][1] - 4 - 8) * 51 / 210)  # in cells, of the middle
+    assert 17 < x < 34 and 16 < y < 35 and max(abs(x - 25.5), abs(y - 25.5)) > 3
+    x, y = ((found['dog \u2713'][0] - 34) * 51 / 210, (found['dog \u2713'][1] - 4 - 8) * 51 / 210)
+    assert not (15 < x < 36 and 15 < y < 36) and 0 < x < 51 and 0 < y < 51
 
 
 def test_page_shows_hostile_names_as_text_and_asks_for_nothing(tmp_path):

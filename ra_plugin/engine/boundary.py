@@ -141,7 +141,7 @@ class BoundaryStudy:
         return images
 
     def results(self, records: Sequence[Record]) -> dict[str, Any]:
-        """What ``boundary.json`` holds but for the command, as ``docs/EVALUATION.md`` describes it."""
+        """What ``boundary.json`` holds but for the command, as ``docs/BOUNDARY.md`` describes it."""
         options = self.options
         return {
             'schema': SCHEMA, 'name': self.evaluation.options.name, 'condition': self.condition.name,
@@ -170,7 +170,8 @@ class BoundaryStudy:
         plain, restored = self._restored(batch)
         horizontal = unit(restored - plain)
         vertical = orthogonal(random_directions(batch.index, plain, self.options.seed), horizontal)
-        places = np.linspace(-1, 1, _POINTS) * (extent := _extent(record))
+        extent = _extent(record)
+        places = np.linspace(-extent, extent, _POINTS)
         labels = {name: decision_map(predict, plain, horizontal, vertical, places, self.options.batch_size)
                   for name, predict in self.predict.items()}
         pictures = {'clean': batch.gt, self.options.names[0]: plain, self.options.names[1]: restored}

@@ -1,6 +1,6 @@
 """How far an image is from a recognizer's decision boundary along a direction, and what is answered in a plane.
 
-The boundary distance BD(R, x, d) of Liu et al. (arXiv:1910.09185, section 4.3) is the least delta > 0 for which
+The boundary distance BD(R, x, d) of Liu et al. (arXiv:1910.09185, section 5) is the least delta > 0 for which
 R(x + delta d) differs from R(x), with d of length 1. The paper names no unit; here it is the L2 norm over all values of
 an RGB image in ``[0, 1]``. Images are float and not clipped, as x + delta d is in the paper: of a clipped image delta
 would not be the length of the change.

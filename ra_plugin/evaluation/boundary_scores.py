@@ -41,7 +41,7 @@ def pair_scores(records: Sequence[Record], source: str, target: str, seed: int =
     """Distances over the images that both recognizers read as the same wrong label; None where there is no such image.
 
     Returns:
-        ``{'n', 'directions', 'ra_minus_random'}``, as ``docs/EVALUATION.md`` describes them.
+        ``{'n', 'directions', 'ra_minus_random'}``, as ``docs/BOUNDARY.md`` describes them.
     """
     records = [record for record in records if target in record.distance[RA]]
     if not records:

@@ -42,9 +42,9 @@ def write_boundary_page(results: Mapping[str, Any], maps: Sequence[DecisionMap],
 def facts(results: Mapping[str, Any]) -> str:
     """What was looked at."""
     return (f'{results["condition"]}, {count(results["n"])} images. Source recognizer Rs: {results["source"]}. From '
-            f'each image of {results["plain"]} that Rs and Rt read as the same wrong class: along a random direction, and '
-            f'along the RA direction, towards the image of {results["RA"]}. Distances are L2 norms over all values of '
-            'an image in [0, 1], not clipped; brackets are 95 % intervals over the images.')
+            f'each image of {results["plain"]} that Rs and Rt read as the same wrong class: along a random direction, '
+            f'and along the RA direction, towards the image of {results["RA"]}. Distances are L2 norms over all values '
+            'of an image in [0, 1], not clipped; brackets are 95 % intervals over the images.')
 
 
 def tables(results: Mapping[str, Any]) -> Iterator[tuple[str, Rows]]:
