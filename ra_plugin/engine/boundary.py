@@ -194,8 +194,8 @@ def _predict(evaluation: Evaluation, name: str) -> Predict:
 
 
 def _check(evaluation: Evaluation, options: BoundaryOptions) -> None:
-    if len(options.names) != 2:
-        raise OptionError(f'boundary: expected two restorers, plain and RA, got {len(options.names)}.')
+    if len(set(options.names)) != 2:
+        raise OptionError(f'boundary: expected two restorers, plain and RA, got {" and ".join(options.names)}.')
     for key, least in (('num_images', 1), ('maps', 0), ('batch_size', 1)):
         check_least(getattr(options, key), least, f'boundary: {key}')
     sources = [options.source] if options.source else []

@@ -151,7 +151,6 @@ def _axes(extent: float) -> Markup:
 def _region_name(labels: np.ndarray, label: int, name: str, one: DecisionMap) -> Markup:
     """The name in the middle of its region, clear of the markers; nothing where it has no room."""
     text = name if len(name) <= _LONGEST_NAME else f'{name[:_LONGEST_NAME - 1]}\u2026'
-    text += ' \u2713' if label == one.record.truth else ''
     cell, free = _SIDE / len(labels), labels == label
     row = len(labels) // 2
     for mark in (0.0, one.record.step):
