@@ -3,6 +3,7 @@ import importlib.util
 import json
 import math
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -480,6 +481,7 @@ def test_tool_writes_json_tables_and_page(tool, place, tmp_path, capsys, records
     assert (tmp_path / 'a' / 'boundary.md').read_text() in text
     results = json.loads((tmp_path / 'a' / 'boundary.json').read_text())
     assert (results['schema'], results['source'], results['n']) == ('ra_plugin.boundary/1', 'one', COUNT)
+    assert results['command'] == f'python tools/boundary.py plain RA -opt {place}/opt.yml --maps 1'
     assert [one['index'] for one in results['images']] == [one.index for one in records]
     pairs = [one['distance']['RA'] for one in results['images'] if 'two' in one['distance']['RA']]
     known = [pair for pair in pairs if None not in (pair['one'], pair['two'])]  # null: infinitely far
@@ -487,9 +489,20 @@ def test_tool_writes_json_tables_and_page(tool, place, tmp_path, capsys, records
     assert results['targets']['two']['n'] == len(pairs) and entry['both_found'] == len(known) > 1
     assert entry['mean']['ibd']['value'] == pytest.approx(np.mean([abs(pair['one'] - pair['two']) for pair in known]))
     assert (tmp_path / 'a' / 'boundary.html').read_text().count('<article>') == 1
-    assert tool(*arguments, '--out', tmp_path / 'b') == 0
+    again = shlex.split(results['command'])[2:]
+    assert tool(*again, '--device', 'cpu', '--out', tmp_path / 'b') == 0
     for name in OUTPUTS:
         assert (tmp_path / 'a' / name).read_bytes() == (tmp_path / 'b' / name).read_bytes()
+
+
+def test_command_says_all_that_changes_the_results(tool, place, tmp_path):
+    changed = ['--source', 'two', '--num_images', '20', '--maps', '0', '--seed', '3', '--factor', '1.2',
+               '--targets', 'one', 'three']
+    assert tool('plain', 'RA', '-opt', place / 'opt.yml', *changed, '--device', 'cpu', '--out', tmp_path / 'a') == 0
+    results = json.loads((tmp_path / 'a' / 'boundary.json').read_text())
+    assert results['command'] == f'python tools/boundary.py plain RA -opt {place}/opt.yml {" ".join(changed)}'
+    assert (results['source'], list(results['targets']), results['n']) == ('two', ['one', 'three'], 20)
+    assert (results['seed'], results['search']['factor']) == (3, 1.2)
 
 
 @pytest.mark.parametrize('arguments, message', [

@@ -69,8 +69,7 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
     evaluation = Evaluation(root, read_options(file), device)
     study = BoundaryStudy(evaluation, options)
     records = study.records()
-    names = ' '.join(shlex.quote(name) for name in options.names)
-    results = {'command': f'python tools/boundary.py {names} -opt {shlex.quote(str(file))}', **study.results(records)}
+    results = {'command': _command(file, options), **study.results(records)}
     tables = boundary_markdown(results)
     out = out or root / 'results' / f'{evaluation.options.name}_boundary'
     out.mkdir(parents=True, exist_ok=True)
@@ -183,6 +182,16 @@ def _extent(record: Record) -> float:
     """From the middle of a map to its sides; the RA image and most boundaries in its direction are well within."""
     found = [length for length in record.distance[RA].values() if np.isfinite(length)]
     return max(2 * record.step, 1.5 * float(np.median(found)) if found else 0.0)
+
+
+def _command(file: Path, options: BoundaryOptions) -> str:
+    """What gives the same results, wherever they are written and on whatever they are computed."""
+    words = ['python', 'tools/boundary.py', *options.names, '-opt', str(file)]
+    for name, value in (('source', options.source), ('num_images', options.num_images), ('maps', options.maps),
+                        ('seed', options.seed), ('factor', options.search.factor)):
+        if value not in (None, getattr(BoundaryOptions, name, Search.factor)):
+            words += [f'--{name}', str(value)]
+    return shlex.join([*words, *(['--targets', *options.targets] if options.targets else ())])
 
 
 def _predict(evaluation: Evaluation, name: str) -> Predict:
