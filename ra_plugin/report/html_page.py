@@ -18,8 +18,12 @@ _PNG_UP_TO = 128  # pixels; larger images are photographs, which JPEG takes a te
 
 
 def page(name: str, title: str, body: str) -> str:
-    """A page with the style ``pages/NAME.css`` and the script ``pages/NAME.js``; ``body`` is HTML, ``title`` text."""
-    style, script = ((_PAGES / f'{name}.{suffix}').read_text() for suffix in ('css', 'js'))
+    """A page with the style ``pages/NAME.css`` and, where there is one, the script ``pages/NAME.js``.
+
+    ``body`` is HTML, ``title`` text.
+    """
+    style, script = (file.read_text() if (file := _PAGES / f'{name}.{suffix}').exists() else ''
+                     for suffix in ('css', 'js'))
     policy = (f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
               "base-uri 'none'; form-action 'none'")
     return (f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

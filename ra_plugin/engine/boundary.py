@@ -1,0 +1,218 @@
+"""Decision boundaries of an evaluation's recognizers around its restored images: the paper's table 6 and figure 4."""
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ra_plugin.data.degraded_image_dataset import check_least
+from ra_plugin.engine.evaluation import Condition, Evaluation, plain_data, read_options
+from ra_plugin.engine.loaders import evenly_spaced
+from ra_plugin.evaluation.boundary import (Predict, Search, decision_map, find_boundaries, orthogonal,
+                                           random_directions, unit)
+from ra_plugin.evaluation.boundary_scores import RA, RANDOM, Record, pair_scores
+from ra_plugin.evaluation.judging import Batch, Processing
+from ra_plugin.evaluation.quality import to_uint8
+from ra_plugin.options import OptionError, suggestion
+from ra_plugin.recognizers import Recognizer
+from ra_plugin.report.boundary import boundary_markdown, write_boundary_page
+from ra_plugin.report.decision_maps import DecisionMap
+from ra_plugin.utils.atomic import atomic_write
+from ra_plugin.utils.progress import progress
+from ra_plugin.version import __version__
+
+SCHEMA = 'ra_plugin.boundary/1'
+_POINTS = 51  # of a map along either direction; odd, so that the image itself is one of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundaryOptions:
+    """What is asked about the first condition of an evaluation.
+
+    Attributes:
+        names: The plain and the RA restorer, of which the first seeds count.
+        source: The recognizer Rs. Default: the first that the RA restorer was trained with.
+        targets: The recognizers Rt. Default: all others.
+        num_images: Images to restore, evenly spaced over the evaluation's. Default: all of them.
+        maps: Images to draw maps of.
+        seed: Of the random directions, the images with maps, and the bootstrap.
+        search: How the boundaries are found.
+        batch_size: Images at a time.
+    """
+
+    names: Sequence[str]
+    source: str | None = None
+    targets: Sequence[str] | None = None
+    num_images: int | None = None
+    maps: int = 4
+    seed: int = 0
+    search: Search = Search()
+    batch_size: int = 256
+
+
+def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None) -> str:
+    """Write ``boundary.json``, ``boundary.md`` and ``boundary.html``; what to say at the end is returned.
+
+    Args:
+        root: The repository.
+        file: The evaluation's option file.
+        out: Folder. Default: ``results/NAME_boundary`` below ``root``.
+
+    Raises:
+        OptionError: Not two restorers, no such recognizer, or one that is no classifier or costs money.
+    """
+    evaluation = Evaluation(root, read_options(file), device)
+    study = BoundaryStudy(evaluation, options)
+    records = study.records()
+    results = {'command': _command(file, options), **study.results(records)}
+    tables = boundary_markdown(results)
+    out = out or root / 'results' / f'{evaluation.options.name}_boundary'
+    out.mkdir(parents=True, exist_ok=True)
+    atomic_write(json.dumps(plain_data(results)), out / 'boundary.json')
+    atomic_write(tables, out / 'boundary.md')
+    write_boundary_page(results, study.maps(records), out / 'boundary.html')
+    return f'{tables}\nWritten to {out}: boundary.json, boundary.md, boundary.html.'
+
+
+class BoundaryStudy:
+    """The boundaries around the images of an evaluation's first condition.
+
+    Raises:
+        OptionError: See `run_boundary`.
+    """
+
+    def __init__(self, evaluation: Evaluation, options: BoundaryOptions):
+        _check(evaluation, options)
+        self.evaluation, self.options = evaluation, options
+        self.condition: Condition = evaluation.conditions[0]
+        self.processings: list[Processing] = [evaluation.restorers[name].processings[0] for name in options.names]
+        self.source = options.source or (evaluation.restorers[options.names[1]].options.used or [''])[0]
+        self.targets = [name for name in options.targets or evaluation.recognizers if name != self.source]
+        self.predict: dict[str, Predict] = {name: _predict(evaluation, name) for name in (self.source, *self.targets)}
+        if not self.targets:
+            raise OptionError('boundary: expected a recognizer beside the source to compare it with, got none.')
+        chosen = self.condition.chosen
+        self.numbers = [chosen[place] for place in evenly_spaced(len(chosen), options.num_images)]
+
+    def records(self) -> list[Record]:
+        """Of the images that plain restoration makes the source and a target read as the same wrong label."""
+        batches = self.evaluation.batches(self.condition, self.numbers, self.options.batch_size)
+        total = -(-len(self.numbers) // self.options.batch_size)
+        shown = progress(batches, 'Searching boundaries', total, 'batch')
+        return [record for batch in chain.from_iterable(shown) for record in self._of_batch(batch)]
+
+    @torch.no_grad()
+    def _of_batch(self, batch: Batch) -> Iterator[Record]:
+        plain, restored = self._restored(batch)
+        answers = {name: predict(plain) for name, predict in self.predict.items()}
+        same = {name: (answers[self.source] != batch.label) & (answer == answers[self.source])
+                for name, answer in answers.items()}
+        same[self.source] = torch.stack([same[name] for name in self.targets]).any(0)
+        directions = {RANDOM: random_directions(batch.index, plain, self.options.seed), RA: unit(restored - plain)}
+        steps = (restored - plain).flatten(1).norm(dim=1).tolist()
+        distance, after = ({place: {direction: {} for direction in directions}
+                            for place in same[self.source].nonzero()[:, 0].tolist()} for _ in range(2))
+        for name, chosen in same.items():
+            places = chosen.nonzero()[:, 0]
+            rays = torch.cat([places] * len(directions))
+            found = find_boundaries(
+                self.predict[name], plain[rays], torch.cat([lines[places] for lines in directions.values()]),
+                answers[name][rays], self.options.search, self.options.batch_size)
+            ends = zip([direction for direction in directions for _ in places], rays.tolist(),
+                       found.distance.tolist(), found.label.tolist())
+            for direction, place, length, label in ends:
+                distance[place][direction][name], after[place][direction][name] = length, label
+        for place in distance:
+            yield Record(batch.index[place], batch.names[place], int(batch.label[place]),
+                         int(answers[self.source][place]), steps[place], distance[place], after[place])
+
+    def _restored(self, batch: Batch) -> list[torch.Tensor]:
+        """By the plain and by the RA restorer."""
+        images = [process(batch) for process in self.processings]
+        if images[0].shape != images[1].shape:
+            raise ValueError(f'{" and ".join(self.options.names)}: expected restored images of one size, got '
+                             f'{" and ".join(str(tuple(image.shape[-2:])) for image in images)}.')
+        return images
+
+    def results(self, records: Sequence[Record]) -> dict[str, Any]:
+        """What ``boundary.json`` holds but for the command, as ``docs/BOUNDARY.md`` describes it."""
+        options = self.options
+        return {
+            'schema': SCHEMA, 'name': self.evaluation.options.name, 'condition': self.condition.name,
+            'plain': options.names[0], 'RA': options.names[1], 'source': self.source, 'seed': options.seed,
+            'n': len(self.numbers), 'search': asdict(options.search), 'classes': self._classes(),
+            'versions': {'ra_plugin': __version__, 'torch': torch.__version__},
+            'targets': {target: pair_scores(records, self.source, target, options.seed) for target in self.targets},
+            'images': [asdict(record) for record in records]}
+
+    def _classes(self) -> list[str] | None:
+        infos = [self.evaluation.recognizers[name].info for name in self.predict]
+        names = getattr(self.condition.dataset, 'classes', None) or next((i.classes for i in infos if i.classes), None)
+        return None if names is None else list(names)
+
+    def maps(self, records: Sequence[Record]) -> list[DecisionMap]:
+        """Of images drawn at random, by the seed, among those that all recognizers read as the same wrong label."""
+        common = [record for record in records if len(record.distance[RA]) == len(self.predict) and record.step]
+        drawn = np.random.default_rng(self.options.seed).permutation(len(common))[:self.options.maps]
+        chosen = [common[place] for place in sorted(drawn.tolist())]
+        batches = self.evaluation.batches(self.condition, [record.index for record in chosen], 1)
+        shown = progress(zip(chosen, chain.from_iterable(batches)), 'Drawing maps', len(chosen), 'image')
+        return [self._map(record, batch) for record, batch in shown]
+
+    @torch.no_grad()
+    def _map(self, record: Record, batch: Batch) -> DecisionMap:
+        plain, restored = self._restored(batch)
+        horizontal = unit(restored - plain)
+        vertical = orthogonal(random_directions(batch.index, plain, self.options.seed), horizontal)
+        extent = _extent(record)
+        places = np.linspace(-extent, extent, _POINTS)
+        labels = {name: decision_map(predict, plain, horizontal, vertical, places, self.options.batch_size)
+                  for name, predict in self.predict.items()}
+        pictures = {'clean': batch.gt, self.options.names[0]: plain, self.options.names[1]: restored}
+        return DecisionMap(record, extent, labels, {name: to_uint8(image)[0].permute(1, 2, 0).cpu().numpy()
+                                                    for name, image in pictures.items()})
+
+
+def _extent(record: Record) -> float:
+    """From the middle of a map to its sides; the RA image and most boundaries in its direction are well within."""
+    found = [length for length in record.distance[RA].values() if np.isfinite(length)]
+    return max(2 * record.step, 1.5 * float(np.median(found)) if found else 0.0)
+
+
+def _command(file: Path, options: BoundaryOptions) -> str:
+    """What gives the same results, wherever they are written and on whatever they are computed."""
+    words = ['python', 'tools/boundary.py', *options.names, '-opt', str(file)]
+    for name, value in (('source', options.source), ('num_images', options.num_images), ('maps', options.maps),
+                        ('seed', options.seed), ('factor', options.search.factor)):
+        if value not in (None, getattr(BoundaryOptions, name, Search.factor)):
+            words += [f'--{name}', str(value)]
+    return shlex.join([*words, *(['--targets', *options.targets] if options.targets else ())])
+
+
+def _predict(evaluation: Evaluation, name: str) -> Predict:
+    recognizer: Recognizer = evaluation.recognizers[name]
+    if recognizer.info.task != 'classification' or recognizer.costly:
+        raise OptionError(f'boundary: {name}: expected a classifier that may be asked dozens of times for each image, '
+                          f'got {recognizer}. Leave it out of --targets.')
+    return lambda images: recognizer.predict(images)['labels'][:, 0]
+
+
+def _check(evaluation: Evaluation, options: BoundaryOptions) -> None:
+    if len(set(options.names)) != 2:
+        raise OptionError(f'boundary: expected two restorers, plain and RA, got {" and ".join(options.names)}.')
+    for key, least in (('num_images', 1), ('maps', 0), ('batch_size', 1)):
+        check_least(getattr(options, key), least, f'boundary: {key}')
+    sources = [options.source] if options.source else []
+    for kind, known, wanted in (('recognizer', evaluation.recognizers, (*sources, *(options.targets or ()))),
+                                ('restorer', evaluation.restorers, options.names)):
+        for name in wanted:
+            if name not in known:
+                raise OptionError(f"boundary: no {kind} '{name}'.{suggestion(name, known)} Known: {', '.join(known)}")
+    if not sources and not evaluation.restorers[options.names[1]].options.used:
+        raise OptionError(f'boundary: {options.names[1]} says of no recognizer that it was trained with it. Name one: '
+                          '--source.')
