@@ -172,6 +172,24 @@ def test_classes_may_hold_a_name_twice_where_labels_are_numbers(root, tmp_path):
     assert build(root, meta_info=meta_info, classes=['crane', 'a', 'b', 'crane']).num_classes == 4
 
 
+def test_halves_split_each_class_in_its_order(root, tmp_path):
+    save(root / 'cat/z.png')  # the third of its class
+    first, second = (build(root, half=half) for half in ('first', 'second'))
+    assert relative(first, root) == ['cat/a.png', 'cat/deep/a-1.png', 'dog/b.png']
+    assert relative(second, root) == ['cat/z.png', 'dog/c.png']
+    assert (first.labels, second.labels) == ([0, 0, 1], [0, 1])
+    listed = write_meta_info(tmp_path / 'labels.json', [['dog/c.png', 1], ['cat/z.png', 0], ['dog/b.png', 1]])
+    second = build(root, half='second', meta_info=listed)
+    assert relative(second, root) == ['dog/b.png'] and second.labels == [1] and second.num_classes == 2
+
+
+def test_the_second_half_of_one_image_a_class_is_refused(root, tmp_path):
+    listed = write_meta_info(tmp_path / 'labels.json', [['cat/a.png', 0], ['dog/b.png', 1]])
+    assert len(build(root, half='first', meta_info=listed)) == 2
+    with pytest.raises(OptionError, match=r'\.half: expected a class with two images or more, got one image a class'):
+        build(root, half='second', meta_info=listed)
+
+
 # Geometry
 
 @pytest.mark.parametrize('size', [(13, 20), (20, 13), (10, 10), (9, 31)])

@@ -4,6 +4,7 @@ Images come from class folders as ImageNet has them, or from a list of paths and
 from an lmdb as BasicSR writes it. What can be checked by listing folders is checked when the dataset is built.
 """
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,6 +32,8 @@ class LabeledImageOptions(DegradedImageOptions):
             without that header. A label is a number from 0 or the name of a class.
         classes: Names of the classes, in the order of their numbers: a list, or a text file with a name a line. Classes
             without images are allowed. Default: the names that occur, sorted.
+        half: ``first`` or ``second`` half of the images of each class, in their order; of an odd number the first half
+            has one more. Default: all of them.
         io_backend: ``{type: disk}`` or ``{type: lmdb}``. Default: disk.
         resize: Length of the shorter side in pixels, with PIL's bilinear filter, as torchvision's ``Resize``. Default:
             as the file is.
@@ -40,6 +43,7 @@ class LabeledImageOptions(DegradedImageOptions):
     dataroot_gt: str
     meta_info: str | None = None
     classes: Sequence[str] | str | None = None
+    half: Literal['first', 'second'] | None = None
     io_backend: Mapping | None = None
     resize: int | None = None
     crop_size: int | None = None
@@ -95,9 +99,11 @@ class LabeledImageDataset(DegradedImageDataset):
         root = options.dataroot_gt
         check_folder(root, f'{where}.dataroot_gt')
         entries = list_images(root, options.meta_info, self._lmdb, where)
-        self.labels, self.classes = number_labels(entries, read_classes(options.classes, where), where)
-        self.num_classes = len(self.classes) if self.classes else max(self.labels) + 1
-        self.paths = [path if self._lmdb else os.path.join(root, path) for path, _ in entries]
+        labels, self.classes = number_labels(entries, read_classes(options.classes, where), where)
+        self.num_classes = len(self.classes) if self.classes else max(labels) + 1
+        kept = _half(labels, options.half, f'{where}.half') if options.half else range(len(labels))
+        self.labels = [labels[i] for i in kept]
+        self.paths = [entries[i][0] if self._lmdb else os.path.join(root, entries[i][0]) for i in kept]
 
     @classmethod
     def check_options(cls, opt: Mapping[str, Any], where: str) -> None:
@@ -142,6 +148,19 @@ class LabeledImageDataset(DegradedImageDataset):
             raise ValueError(f"{self.options.dataroot_gt}: no image '{path}', which its meta_info.txt lists. "
                              'Make the lmdb again.')
         return data
+
+
+def _half(labels: Sequence[int], half: str, where: str) -> list[int]:
+    """Positions of the images that are in that half of their class."""
+    total, before, kept = Counter(labels), Counter(), []
+    for i, label in enumerate(labels):
+        if (2 * before[label] < total[label]) == (half == 'first'):
+            kept.append(i)
+        before[label] += 1
+    if not kept:
+        raise OptionError(f'{where}: expected a class with two images or more, got one image a class. '
+                          'Leave half out.')
+    return kept
 
 
 def _check_ranges(options: LabeledImageOptions, scale: int, where: str) -> None:

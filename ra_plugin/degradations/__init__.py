@@ -3,9 +3,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ra_plugin.degradations.classic import BicubicDownsample, Compose, GaussianNoise, JPEGCompression
+from ra_plugin.degradations.imagenet_c import ImageNetC
 from ra_plugin.registry import DEGRADATION_REGISTRY
 
-__all__ = ['BicubicDownsample', 'Compose', 'GaussianNoise', 'JPEGCompression', 'build_degradation']
+__all__ = ['BicubicDownsample', 'Compose', 'GaussianNoise', 'ImageNetC', 'JPEGCompression', 'build_degradation']
 
 
 def build_degradation(opt: Mapping | None, where: str) -> Any:

@@ -48,6 +48,11 @@ def check_image(image: np.ndarray, where: str) -> None:
                          'Divide 8-bit values by 255, and do not normalize.')
 
 
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """uint8 as it is; float32 in ``[0, 1]`` rounded to 8 bit: to nearest, halves to even."""
+    return image if image.dtype == np.uint8 else np.rint(image * np.float32(255)).astype(np.uint8)
+
+
 @DEGRADATION_REGISTRY.register
 class BicubicDownsample:
     """Shrink by a whole factor with PIL's bicubic filter, which smooths as it shrinks.
@@ -127,10 +132,8 @@ class JPEGCompression:
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """``(H, W, 3)`` to uint8 ``(H, W, 3)``."""
         check_image(image, 'JPEGCompression')
-        if image.dtype != np.uint8:
-            image = np.rint(image * np.float32(255)).astype(np.uint8)
         buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, 'JPEG', quality=self.quality)
+        Image.fromarray(to_bytes(image)).save(buffer, 'JPEG', quality=self.quality)
         with Image.open(buffer) as decoded:
             return np.array(decoded)
 
