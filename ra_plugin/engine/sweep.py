@@ -1,16 +1,13 @@
 """A sweep over the weight of the recognition loss: what accuracy costs in PSNR, and what a budget buys."""
 import copy
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ra_plugin.engine.evaluation import Evaluation, read_options
 from ra_plugin.engine.evaluation_report import evaluate
+from ra_plugin.engine.trained_runs import train
 from ra_plugin.options import OptionError
 
 
@@ -57,12 +54,10 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
     if 0 not in weights or len(set(weights)) < 2 or min(weights) < 0:
         raise OptionError(f'sweep: expected 0 and at least one weight above it, got {", ".join(map(str, weights))}.')
     opt = {**read_options(evaluation_file), 'restorers': {}, 'baseline': name_of(0)}
-    (out / 'options').mkdir(parents=True, exist_ok=True)
     for weight in sorted(set(weights)):
         weighted = with_weight(run, weight)
         option_file = out / 'options' / f'{weighted["name"]}.yml'
-        option_file.write_text(yaml.safe_dump(weighted, sort_keys=False))
-        _train(root, option_file, weighted)
+        train(root, option_file, weighted)
         opt['restorers'][name_of(weight)] = {'option_file': str(option_file.resolve())}
     return evaluate(Evaluation(root, opt), out, batch_size, command=command)
 
@@ -84,22 +79,6 @@ def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:
             run.pop(key, None)
             run['train'].pop(key, None)
     return run
-
-
-def _train(root: Path, option_file: Path, run: Mapping[str, Any]) -> None:
-    """Train, or go on with what was stopped; nothing where the finished run is there."""
-    folder = root / 'experiments' / run['name']
-    recorded = folder / option_file.name  # BasicSR's copy
-    if (folder / 'models' / 'net_g_latest.pth').exists() and recorded.exists() \
-            and yaml.safe_load(recorded.read_text()) == run:
-        print(f'== {run["name"]}: trained already', flush=True)
-        return
-    print(f'== Training: {run["name"]}', flush=True)
-    command = [sys.executable, root / 'tools' / 'train.py', '-opt', option_file, '--auto_resume']
-    if recorded.exists() and yaml.safe_load(recorded.read_text()) != run:
-        command.pop()  # another run of that name, which is moved aside
-    if subprocess.run(command).returncode or not (folder / 'models' / 'net_g_latest.pth').exists():
-        raise RuntimeError(f'sweep: the training of {option_file} ended early; the same command goes on.')
 
 
 def best_within(results: Mapping[str, Any], max_psnr_drop: float) -> dict[str, Chosen | None]:
