@@ -146,6 +146,16 @@ def test_dbpn_names_networks_that_do_not_upscale():
         build(cls, 1)
 
 
+def test_a_residual_generator_starts_as_the_identity_and_learns():
+    network = ResnetGenerator(num_feat=4, num_block=1, residual=True)
+    images = torch.rand(2, 3, 10, 12)
+    assert torch.equal(network(images), images)
+    network(images).square().sum().backward()
+    assert network.layers[-2].weight.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match='as many output as input channels, got 3 and 1'):
+        ResnetGenerator(num_out_ch=1, residual=True)
+
+
 @pytest.mark.parametrize('name', ['SRResNet_x1', 'SRResNet_x2', 'SRResNet_x4', 'ResnetGenerator', 'SRDenseNet_x1',
                                   'SRDenseNet_x4', 'RDN_x3', 'RDN_x4', 'DBPN_x2', 'DBPN_x4'])
 def test_golden_output(name):

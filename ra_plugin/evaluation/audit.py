@@ -65,7 +65,8 @@ def verdict(gains: Mapping[str, Mapping[str, Sampled]], of_clean: Mapping[str, M
             used: Collection[str]) -> dict[str, Any]:
     """Whether the gain is a better image.
 
-    * ``'no gain'``: that of the recognizers used (of all, where none is known to be) cannot be told from none.
+    * ``'no gain'``: that of the recognizers used (of all, where none is known to be) cannot be told from none, or is a
+      loss.
     * ``'adversarial'``: those never used gain less than a tenth of what the used ones do, or a change leaves less than
       a quarter of the gain.
     * ``'partly real'``: they gain less than a quarter of it, or a change leaves less than half.
@@ -97,7 +98,9 @@ def verdict(gains: Mapping[str, Mapping[str, Sampled]], of_clean: Mapping[str, M
     total = gain(ours)
     estimate = total.estimate()
     if not estimate.low > 0:
-        return _result('no gain', (), f'The gain of {_points(estimate)} cannot be told from none.', None, {})
+        reason = f'Recognition changes by {_points(estimate)}.' if estimate.high < 0 else \
+            f'The gain of {_points(estimate)} cannot be told from none.'
+        return _result('no gain', (), reason, None, {})
     kept = {view: left_by(view).estimate() for view in VIEWS}
     worst = min(kept, key=lambda view: kept[view].value)
     left = f'{worst} leaves {_percent(kept[worst])} of the gain, against what it leaves of that of the clean image'
