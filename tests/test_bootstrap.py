@@ -1,5 +1,7 @@
 """Intervals against formulas and by simulation; tests against hand counts; records against what they were made of."""
+import contextlib
 import math
+import multiprocessing
 from fractions import Fraction
 
 import numpy as np
@@ -204,3 +206,17 @@ def test_a_damaged_file_of_records_goes_with_those_after_it(tmp_path):
     with pytest.raises(OptionError, match='other options, weights or images'):
         Records(tmp_path, {'another': 'plan'})
     assert Records(tmp_path, {'another': 'plan'}, restart=True).done() == 0
+
+
+def test_records_have_one_writer(tmp_path):
+    def other(message):
+        with pytest.raises(OptionError, match=message) if message else contextlib.nullcontext():
+            Records(tmp_path, {})
+
+    records = Records(tmp_path, {})
+    for message in ('another process writes', ''):
+        process = multiprocessing.get_context('fork').Process(target=other, args=[message])
+        process.start()
+        process.join(30)
+        assert process.exitcode == 0
+        records.close()

@@ -23,21 +23,21 @@ class ResnetGenerator(nn.Module):
         num_in_ch, num_out_ch: Channels of the images. Default: 3.
         num_feat: Channels after the head (CycleGAN's ngf). Default: 64.
         num_block: Residual blocks. Default: 6.
-        residual: The tail's tanh is added to the input, and starts at 0: the network learns what to change, where the
+        residual: The tail's tanh is added to the input, and starts at 0: the network learns what to change. The
             paper's learns the whole image, which takes it long. Default: False.
 
     Shape:
         ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, H, W)`` in ``(0, 1)``; with ``residual`` it may leave
-        that range, as the outputs of most networks. Sides that 4 does not divide,
-        which CycleGAN's code cannot take, are extended by repeating the edge and cut again.
+        that range, as the outputs of most networks. Sides that 4 does not divide, which CycleGAN's code cannot take,
+        are extended by repeating the edge and cut again.
     """
 
     def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: int = 6,
                  residual: bool = False):
         super().__init__()
         if residual and num_in_ch != num_out_ch:
-            raise ValueError(f'ResnetGenerator: residual: expected as many output as input channels, got {num_in_ch} and '
-                             f'{num_out_ch}.')
+            raise ValueError('ResnetGenerator: residual: expected as many output as input channels, got '
+                             f'{num_in_ch} and {num_out_ch}.')
         self.residual = residual
         layers = [nn.ReflectionPad2d(3), nn.Conv2d(num_in_ch, num_feat, 7, bias=False), nn.BatchNorm2d(num_feat),
                   nn.ReLU()]

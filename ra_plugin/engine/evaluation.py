@@ -151,6 +151,7 @@ class Evaluation:
             judging = self.judging(condition)
             self._judge(condition, judging, records, batch_size, num_workers)
             judged = records.read()
+            records.close()
             matrices[condition.name] = Matrix(
                 {key: cell_of(judged[(*key, SAVED)], infos, self.options.recognition_metrics)
                  for key in judging.processings}, self.options.seed)

@@ -22,8 +22,8 @@ class Domain:
 
     Attributes:
         recognizers: Name -> block; in the order of the paper's.
-        tasks: Name -> ``option_file`` of the plain training, and ``set``: dotted key -> another value. ``corruption`` is
-            that of all corruptions, ``$corruption`` and ``$severity`` in it.
+        tasks: Name -> ``option_file`` of the plain training, and ``set``: dotted key -> another value. ``corruption``
+            is that of all corruptions, ``$corruption`` and ``$severity`` in it.
         methods: Name -> ``set``: what it changes in the plain training; ``$recognizer`` stands for the block.
         networks: Name -> ``option_file``, in place of the task's, or ``set``.
         test: Keys of the validation set's block that are others where results are reported.
@@ -110,8 +110,8 @@ class Experiments:
 
     def tasks(self, study: Study) -> list[str]:
         """Those of a study's that this scale has."""
-        return [task for task in study.tasks
-                if all(self._has(self.domains[name], task) for name in {study.trained_on, study.judged_on or study.trained_on})]
+        domains = [self.domains[name] for name in {study.trained_on, study.judged_on or study.trained_on}]
+        return [task for task in study.tasks if all(self._has(domain, task) for domain in domains)]
 
     @staticmethod
     def _has(domain: Domain, task: str) -> bool:

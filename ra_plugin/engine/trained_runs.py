@@ -46,7 +46,7 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
 
 
 def train_all(root: Path, folder: Path, runs: Sequence[Mapping[str, Any]], jobs: int = 1) -> None:
-    """Train so many at a time, each on its share of the cores; the first failure is raised once the others have ended."""
+    """Train so many at a time, each on its share of the cores; a failure is raised once the others have ended."""
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(lambda run: train(root, folder / f'{run["name"]}.yml', run, threads), runs))

@@ -2,12 +2,13 @@
 
 Every file holds the images from one number to another, so that what is there says where to go on.
 """
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from ra_plugin.options import OptionError
 from ra_plugin.utils.atomic import atomic_save, atomic_write, is_intact
 
 _PLAN = 'plan.json'
+_LOCK = '.lock'
 
 
 @dataclass
@@ -59,12 +61,13 @@ class Records:
         restart: Remove what is there instead.
 
     Raises:
-        OptionError: The folder has records of another plan.
+        OptionError: The folder has records of another plan, or another process writes to it.
     """
 
     def __init__(self, folder: Path, plan: Mapping[str, Any], restart: bool = False):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(folder)
         if restart:
             for path in (folder / _PLAN, *self._files()):
                 path.unlink(missing_ok=True)
@@ -74,6 +77,10 @@ class Records:
             raise OptionError(f'{folder}: its records are of other options, weights or images than the file has now. '
                               'Start anew with --restart, or give the evaluation another name.')
         atomic_write(plan_text, path)
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._lock.close()
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob('[0-9]*-[0-9]*.pt'))
@@ -151,3 +158,18 @@ def _joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
     if all(isinstance(part, np.ndarray) for part in parts) and len({part.shape[1:] for part in parts}) == 1:
         return np.concatenate(parts)
     return list(chain.from_iterable(parts))
+
+
+def _locked(folder: Path) -> IO:
+    """An open file of the folder that no other process can lock before this one closes it, or ends."""
+    file = (folder / _LOCK).open('w')
+    try:
+        import fcntl
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # Windows
+        pass
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):  # else a file system without locks
+            raise OptionError(f'{folder}: another process writes its records there. Wait for it, or give this one '
+                              'another folder (--out).') from None
+    return file
