@@ -27,8 +27,8 @@ class ResnetGenerator(nn.Module):
             paper's learns the whole image, which takes it long. Default: False.
 
     Shape:
-        ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, H, W)`` in ``(0, 1)``; with ``residual`` it may leave
-        that range, as the outputs of most networks. Sides that 4 does not divide, which CycleGAN's code cannot take,
+        ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, H, W)`` in ``(0, 1)``, which ``residual`` may leave,
+        as the outputs of most networks do. Sides that 4 does not divide, which CycleGAN's code cannot take,
         are extended by repeating the edge and cut again.
     """
 
