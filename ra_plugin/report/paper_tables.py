@@ -44,8 +44,9 @@ def paper_table(spec: Mapping[str, Any], judged: Sequence[Judged]) -> str:
     """A table of ``experiments.yml``, one for each group of tasks, with what holds and the paper's numbers.
 
     Args:
-        spec: ``title``, ``rows`` (a coordinate), ``columns`` (one, ``judge`` or ``measure``), ``of`` (coordinates that
-            are given), ``judge: the one used``, ``baselines``, ``groups`` (name -> tasks; default: each task), ``paper``.
+        spec: ``title``, ``rows`` (a coordinate), ``columns`` (one, ``judge`` or ``measure``), ``of`` (coordinates
+            that are given), ``judge: the one used``, ``baselines``, ``groups`` (name -> tasks; default: each task),
+            ``paper``.
         judged: All restorers of the table's study.
     """
     parts = [f'## {spec["title"]}']

@@ -1,0 +1,199 @@
+"""The experiments: what is trained for which table, by hand and against the option files; tables by hand; a tiny run."""
+import copy
+import json
+
+import pytest
+import runs
+import yaml
+from test_evaluation_run import ROOT, recognizer
+
+from ra_plugin.engine import trained_runs
+from ra_plugin.engine.experiments import Experiments, Restorer, changed
+from ra_plugin.engine.option_file import check_options
+from ra_plugin.engine.reproduce import Reproduction
+from ra_plugin.options import OptionError
+from ra_plugin.report.paper_tables import Judged, paper_table
+
+SMALL = Experiments(ROOT, 'small')
+
+
+def test_changed_options_leave_the_others_alone():
+    options = {'a': {'b': 1, 'c': [2]}}
+    assert changed(options, {'a.b': 3, 'd.e.f': 4}) == {'a': {'b': 3, 'c': [2]}, 'd': {'e': {'f': 4}}}
+    assert options == {'a': {'b': 1, 'c': [2]}}
+
+
+def test_a_study_is_the_product_of_its_lists():
+    found = SMALL.restorers(SMALL.studies['architectures'])
+    assert len(found) == 3 * (1 + 3 * 5) == len(set(found))
+    assert Restorer(domain='classification', task='JPEG', method='RA with T', recognizer='vgg') in found
+    weights = [one.loss_weight for one in SMALL.restorers(SMALL.studies['weights']) if one.task == 'SR']
+    assert weights == [None, 1e-4, 1e-3, 1e-2]
+    assert {one.recognizer for one in SMALL.restorers(SMALL.studies['networks'])} == {None, 'resnet'}
+
+
+def test_names_of_runs_differ():
+    found = [one for study in SMALL.studies.values() for one in SMALL.restorers(study)]
+    assert len({one.run_name('small', seed) for one in set(found) for seed in (0, 1)}) == 2 * len(set(found))
+
+
+@pytest.mark.parametrize('restorer, expected', [
+    ({'method': 'plain'}, {}),
+    ({'method': 'RA', 'recognizer': 'vgg'}, {'type': 'RecogLoss', 'loss_weight': 1e-3}),
+    ({'method': 'RA', 'recognizer': 'vgg', 'loss_weight': 0.5}, {'type': 'RecogLoss', 'loss_weight': 0.5}),
+    ({'method': 'unsupervised RA', 'recognizer': 'vgg'},
+     {'type': 'RecogConsistencyLoss', 'distance': 'probability', 'loss_weight': 0.1}),
+])
+def test_a_training_is_the_plain_one_with_its_loss(restorer, expected):
+    run = SMALL.training_options(Restorer(domain='classification', task='SR', **restorer), 3)
+    plain = yaml.safe_load((ROOT / 'options/demo/plain_srresnet_x2_cifar10.yml').read_text())
+    loss = run['train'].pop('recog_opt', {})
+    assert loss.pop('recognizer', SMALL.domains['classification'].recognizers['vgg']) == \
+        SMALL.domains['classification'].recognizers['vgg']
+    assert loss == expected and run['manual_seed'] == 3
+    plain['train'].update(total_iter=600)
+    plain['train']['scheduler']['milestones'] = [420, 540]
+    assert run == {**plain, 'val': None, 'name': run['name'], 'manual_seed': 3}
+
+
+def test_corruptions_share_one_task():
+    run = SMALL.training_options(Restorer(domain='classification', task='snow 4', method='plain'), 0)
+    assert run['datasets']['train']['degradation'] == {
+        'type': 'ImageNetC', 'corruption': 'snow', 'severity': 4, 'constants': 'cifar10'}
+    assert run['scale'] == 1
+
+
+@pytest.mark.parametrize('name', SMALL.studies)
+def test_every_training_can_be_meant(name):
+    study = SMALL.studies[name]
+    by_kind = {(one.domain, one.task.split()[0], one.method, one.network): one for one in SMALL.restorers(study)}
+    for restorer in by_kind.values():
+        run = copy.deepcopy(SMALL.training_options(restorer, 0))
+        check_options({**run, 'is_train': True})
+
+
+def test_data_of_another_folder():
+    experiments = Experiments(ROOT, 'small', '/elsewhere')
+    run = experiments.training_options(Restorer(domain='classification', task='SR', method='plain'), 0)
+    assert run['datasets']['train']['dataroot_gt'] == '/elsewhere/cifar10/train'
+
+
+@pytest.mark.parametrize('restorer, message', [
+    ({'task': 'SR', 'method': 'AR'}, "no method 'AR'"),
+    ({'task': 'deblurring', 'method': 'plain'}, "no task 'deblurring'"),
+    ({'task': 'SR', 'method': 'plain', 'network': 'RND'}, "no network 'RND' at this scale. Did you mean 'RDN'")])
+def test_unknown_names(restorer, message):
+    with pytest.raises(OptionError, match=message):
+        SMALL.training_options(Restorer(domain='classification', **restorer), 0)
+
+
+def test_plan_counts_trainings_once_and_names_what_is_missing(tmp_path):
+    reproduction = Reproduction(ROOT, 'small', data=str(tmp_path), out=tmp_path)
+    plan = reproduction.plan(['T1', 'T2', 'T10'])
+    assert len(plan.runs) == 48 and list(plan.studies) == ['architectures']
+    assert str(tmp_path / 'cifar10' / 'train') in plan.missing
+    assert '48 different trainings' in reproduction.describe(plan)
+    with pytest.raises(FileNotFoundError, match='does not exist, nor'):
+        reproduction.run(plan)
+    assert len(Reproduction(ROOT, 'small', seeds=3).plan(['T1']).runs) == 3 * 48
+    assert len(Reproduction(ROOT, 'small').plan(['appendix_B']).runs) == 20  # five seeds each
+    with pytest.raises(OptionError, match="no table 'T99'"):
+        reproduction.plan(['T99'])
+
+
+def test_every_table_has_a_study_and_the_papers_rows():
+    for name, spec in SMALL.tables.items():
+        assert spec['study'] in SMALL.studies, name
+        for group, rows in spec['paper'].items():
+            if group != 'columns':
+                assert all(len(values) == len(spec['paper']['columns']) for values in rows.values()), (name, group)
+
+
+# ----------------------------------------------------------------------------------------------------------- tables
+def estimate(value, low, high, seeds=None):
+    return {'value': value, 'low': low, 'high': high, 'seeds': seeds}
+
+
+def judged(recognizer_name, scores, differences):
+    def of(values):
+        return {'psnr': 20.0, 'ssim': 0.5, 'scores': {name: {'top1': estimate(value, value - 0.01, value + 0.01)}
+                                                      for name, value in values.items()}}
+
+    condition = {'processings': {'clean': of({'a': 0.9, 'b': 0.8}), 'no processing': of({'a': 0.3, 'b': 0.2}),
+                                 'plain': of({'a': 0.5, 'b': 0.4}), 'RA x': of(scores)},
+                 'differences': {'RA x': {'scores': {name: {'top1': estimate(*values)}
+                                                     for name, values in differences.items()}}}}
+    coordinates = {'task': 'SR', 'method': 'RA', 'recognizer': recognizer_name, 'network': None, 'loss_weight': None}
+    return Judged(coordinates, 'RA x', 'plain', condition)
+
+
+FIRST = judged('a', {'a': 0.7, 'b': 0.6}, {'a': (0.2, 0.1, 0.3), 'b': (0.2, -0.1, 0.5)})
+SECOND = judged('b', {'a': 0.65, 'b': 0.75}, {'a': (0.15, 0.1, 0.2), 'b': (-0.05, -0.1, -0.01)})
+PAPER = {'columns': ['A', 'B'], 'SR': {'plain': [1.5, 2.5], 'A': [3.5, 4.5]}}
+
+
+def lines(text):
+    return [' '.join(line.split()) for line in text.splitlines()]
+
+
+def test_transfer_has_a_row_for_each_recognizer_used():
+    text = lines(paper_table({'title': 'Transfer', 'rows': 'recognizer', 'columns': 'judge', 'of': {'method': 'RA'},
+                              'baselines': ['plain'], 'paper': PAPER}, [FIRST, SECOND]))
+    assert '| plain | 50.0 [49.0, 51.0] | 40.0 [39.0, 41.0] |' in text
+    assert '| b | 65.0 [64.0, 66.0] | 75.0 [74.0, 76.0] |' in text
+    assert '- a: above plain on 1 of 2, below on 0, open on 1; +20.0 points on average.' in text
+    assert '- b: above plain on 1 of 2, below on 1, open on 0; +5.0 points on average.' in text
+    assert '| A | 3.5 | 4.5 |' in text
+
+
+def test_the_recognizer_used_judges_its_own():
+    text = lines(paper_table({'title': 'Same', 'rows': 'method', 'columns': 'judge', 'judge': 'the one used',
+                              'baselines': ['no processing'], 'note': 'A note'}, [FIRST, SECOND]))
+    assert '| RA | 70.0 [69.0, 71.0] | 75.0 [74.0, 76.0] |' in text
+    assert '- RA: above plain on 1 of 2, below on 1, open on 0; +7.5 points on average.' in text
+    assert '| no processing | 30.0 [29.0, 31.0] | 20.0 [19.0, 21.0] |' in text and text[-1] == 'A note.'
+
+
+def test_measures_are_columns():
+    text = lines(paper_table({'title': 'Weights', 'rows': 'recognizer', 'columns': 'measure', 'baselines': ['plain']},
+                             [FIRST]))
+    assert '| recognizer | PSNR | SSIM | a |' in text and '| a | 20.00 | 0.5000 | 70.0 [69.0, 71.0] |' in text
+
+
+# --------------------------------------------------------------------------------------------------------- a tiny run
+def test_from_experiments_to_a_table(tmp_path, monkeypatch):
+    opt = runs.options(tmp_path, total_iter=2)
+    for key in ('optim_t', 'recog_opt'):
+        del opt['train'][key]
+    del opt['network_t']
+    folder = tmp_path / 'options' / 'experiments'
+    folder.mkdir(parents=True)
+    (folder / 'plain.yml').write_text(yaml.safe_dump(opt))
+    (folder / 'small.yml').write_text(yaml.safe_dump({'classification': {
+        'recognizers': {'vgg': recognizer('TinyVGG'), 'resnet': recognizer('TinyResNet')}, 'images': 8,
+        'tasks': {'noise': {'option_file': 'options/experiments/plain.yml'}},
+        'methods': {'RA': {'set': {'train.recog_opt': {'type': 'RecogLoss', 'loss_weight': 0.01,
+                                                       'recognizer': '$recognizer'}}}}}}, sort_keys=False))
+    (folder / 'experiments.yml').write_text(yaml.safe_dump({
+        'studies': {'transfer': {'tasks': ['noise', 'SR'], 'restorers': [
+            {'method': 'plain'}, {'method': ['RA', 'RA with T'], 'recognizer': 'all'}]}},
+        'tables': {'T2': {'title': 'Transfer', 'study': 'transfer', 'rows': 'recognizer', 'columns': 'judge',
+                          'of': {'method': 'RA'}, 'baselines': ['plain']}}}))
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools' / 'train.py').write_text(
+        f'import sys\nfrom pathlib import Path\nsys.path.insert(0, {str(ROOT)!r})\n'
+        'from ra_plugin.engine.runs import run, train_pipeline\n'
+        'sys.exit(run(train_pipeline, Path(__file__).resolve().parents[1]))\n')
+    reproduction = Reproduction(tmp_path, 'small')
+    plan = reproduction.plan(['T2'])
+    assert len(plan.runs) == 3 and not plan.missing  # there is no SR, nor a method with T
+    text = reproduction.run(plan, jobs=2)
+    assert [line.split('|')[1].strip() for line in text.splitlines() if line.startswith('|')][2:] == [
+        'clean', 'plain', 'vgg', 'resnet']
+    out = tmp_path / 'results' / 'reproduce' / 'small'
+    assert (out / 'T2.md').read_text() in text
+    results = json.loads((out / 'evaluations' / 'small_transfer_noise' / 'results.json').read_text())
+    assert results['restorers']['RA vgg']['used'] == ['vgg'] and results['baseline'] == 'plain'
+    monkeypatch.setattr(trained_runs.subprocess, 'run', None)  # nothing is left to train
+    assert reproduction.run(reproduction.plan(['T2'])) == text
+    assert '1 of 2 tasks at this scale' in reproduction.describe(plan)
