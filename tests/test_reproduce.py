@@ -1,4 +1,4 @@
-"""The experiments: what is trained for which table, by hand and against the option files; tables by hand; a tiny run."""
+"""The experiments: what is trained, by hand and against the shipped option files; tables by hand; a tiny run."""
 import copy
 import json
 
@@ -54,6 +54,26 @@ def test_a_training_is_the_plain_one_with_its_loss(restorer, expected):
     plain['train'].update(total_iter=600)
     plain['train']['scheduler']['milestones'] = [420, 540]
     assert run == {**plain, 'val': None, 'name': run['name'], 'manual_seed': 3}
+
+
+@pytest.mark.parametrize('restorer, file', [
+    ({'method': 'RA', 'recognizer': 'R18'}, 'ra_srresnet_x4_resnet18'),
+    ({'method': 'unsupervised RA', 'recognizer': 'R18'}, 'unsupervised_srresnet_x4_resnet18'),
+    ({'method': 'RA with T', 'recognizer': 'R18', 'task': 'denoising'}, 'transformer_srresnet_noise0.1_resnet18'),
+    ({'method': 'RA', 'recognizer': 'R18', 'task': 'JPEG'}, 'ra_srresnet_jpeg10_resnet18'),
+    ({'method': 'RA', 'recognizer': 'R18', 'network': 'RDN'}, 'ra_rdn_x4'),
+    ({'method': 'RA with T', 'recognizer': 'R18', 'network': 'DBPN'}, 'transformer_dbpn_x4'),
+    ({'method': 'unsupervised RA', 'recognizer': 'R18', 'task': 'snow 5'}, 'unsupervised_srresnet_snow5_resnet18'),
+    ({'method': 'RA', 'recognizer': 'V16', 'domain': 'detection'}, 'ra_srresnet_x4_voc_faster_rcnn_vgg16'),
+    ({'method': 'RA with T', 'recognizer': 'R18', 'domain': 'detection'},
+     'transformer_srresnet_x4_voc_faster_rcnn_r18'),
+    ({'method': 'RA', 'recognizer': 'HRNet-W48', 'domain': 'segmentation'}, 'ra_srresnet_x4_cityscapes_hrnet'),
+])
+def test_trainings_at_paper_scale_are_the_shipped_option_files(restorer, file):
+    run = Experiments(ROOT, 'paper').training_options(
+        Restorer(**{'domain': 'classification', 'task': 'SR', **restorer}), 0)
+    shipped = yaml.safe_load((ROOT / 'options' / f'{file}.yml').read_text())
+    assert run == {**shipped, 'name': run['name'], 'val': None}
 
 
 def test_corruptions_share_one_task():

@@ -12,7 +12,6 @@ from ra_plugin.options import OptionError, check_arguments, suggestion
 
 ALL, FIRST = 'all', 'first'  # of the recognizers of a domain
 PLAIN = 'plain'
-_RECOGNIZER = '$recognizer'
 _CORRUPTION = re.compile(r'(?P<corruption>\w+) (?P<severity>[1-5])')  # a task: 'snow 5'
 
 
@@ -24,7 +23,8 @@ class Domain:
         recognizers: Name -> block; in the order of the paper's.
         tasks: Name -> ``option_file`` of the plain training, and ``set``: dotted key -> another value. ``corruption``
             is that of all corruptions, ``$corruption`` and ``$severity`` in it.
-        methods: Name -> ``set``: what it changes in the plain training; ``$recognizer`` stands for the block.
+        methods: Name -> ``set``: what it changes in the plain training. ``$recognizer`` stands for the block,
+            ``$optim_g`` and ``$scheduler`` for those of the plain training.
         networks: Name -> ``option_file``, in place of the task's, or ``set``.
         test: Keys of the validation set's block that are others where results are reported.
         recognition_metrics: As in an evaluation.
@@ -139,7 +139,9 @@ class Experiments:
         method = {} if restorer.method == PLAIN else _found(domain.methods, restorer.method, 'method')
         options = self._task_options(domain, restorer.task, restorer.network)
         block = domain.recognizers[restorer.recognizer] if restorer.recognizer else None
-        options = changed(options, _filled(method.get('set', {}), {_RECOGNIZER: block}))
+        words = {'$recognizer': block, '$optim_g': options['train']['optim_g'],
+                 '$scheduler': options['train']['scheduler']}
+        options = changed(options, _filled(method.get('set', {}), words))
         if restorer.loss_weight is not None:
             options = changed(options, {'train.recog_opt.loss_weight': restorer.loss_weight})
         options.update(name=restorer.run_name(self.scale, seed), manual_seed=seed)
@@ -212,6 +214,8 @@ def _filled(node: Any, words: Mapping[str, Any]) -> Any:
     """Options with the words that stand for something replaced."""
     if isinstance(node, Mapping):
         return {key: _filled(value, words) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_filled(value, words) for value in node]
     return words.get(node, node) if isinstance(node, str) else node
 
 

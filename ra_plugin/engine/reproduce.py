@@ -138,5 +138,5 @@ def _paths(node: Any) -> list[str]:
     """What options name of data and weights."""
     if isinstance(node, Mapping):
         return [path for key, value in node.items() for path in (
-            [value] if key.startswith(('dataroot_', 'checkpoint')) and isinstance(value, str) else _paths(value))]
+            [value] if str(key).startswith(('dataroot_', 'checkpoint')) and isinstance(value, str) else _paths(value))]
     return []
