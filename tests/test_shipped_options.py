@@ -23,7 +23,8 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]
 EVALUATIONS = sorted((ROOT / 'options' / 'eval').glob('*.yml'))
-FILES = sorted(set((ROOT / 'options').rglob('*.yml')) - set(EVALUATIONS))
+EXPERIMENTS = ROOT / 'options' / 'experiments'  # see test_reproduce
+FILES = sorted(set((ROOT / 'options').rglob('*.yml')) - set(EVALUATIONS) - set(EXPERIMENTS.glob('*.yml')))
 CLASSES = ('ape', 'bee', 'cow')
 TINY_NETWORKS = {'SRResNet': {'num_feat': 4, 'num_block': 1}, 'ResnetGenerator': {'num_feat': 2, 'num_block': 1},
                  'SRDenseNet': {'num_feat': 4, 'num_block': 1, 'num_layer': 2, 'num_grow_ch': 2,
