@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ra_plugin.data.annotations import list_images, number_labels, read_classes
+from ra_plugin.data.annotations import keep_only, list_images, number_labels, read_classes
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset, DegradedImageOptions, check_divides, check_least
 from ra_plugin.data.files import check_folder
 from ra_plugin.data.geometry import Size, draw_geometry, resized
@@ -31,6 +31,8 @@ class LabeledImageOptions(DegradedImageOptions):
             without that header. A label is a number from 0 or the name of a class.
         classes: Names of the classes, in the order of their numbers: a list, or a text file with a name a line. Classes
             without images are allowed. Default: the names that occur, sorted.
+        keep_classes: Names of some of the classes, as a list or such a file: images of others are left out, and labels
+            are places in this list. Default: all classes.
         io_backend: ``{type: disk}`` or ``{type: lmdb}``. Default: disk.
         resize: Length of the shorter side in pixels, with PIL's bilinear filter, as torchvision's ``Resize``. Default:
             as the file is.
@@ -40,6 +42,7 @@ class LabeledImageOptions(DegradedImageOptions):
     dataroot_gt: str
     meta_info: str | None = None
     classes: Sequence[str] | str | None = None
+    keep_classes: Sequence[str] | str | None = None
     io_backend: Mapping | None = None
     resize: int | None = None
     crop_size: int | None = None
@@ -95,9 +98,14 @@ class LabeledImageDataset(DegradedImageDataset):
         root = options.dataroot_gt
         check_folder(root, f'{where}.dataroot_gt')
         entries = list_images(root, options.meta_info, self._lmdb, where)
+        paths = [path for path, _ in entries]
         self.labels, self.classes = number_labels(entries, read_classes(options.classes, where), where)
+        kept = read_classes(options.keep_classes, where, 'keep_classes')
+        if kept:
+            paths, self.labels = keep_only(paths, self.labels, self.classes, kept, where)
+            self.classes = kept
         self.num_classes = len(self.classes) if self.classes else max(self.labels) + 1
-        self.paths = [path if self._lmdb else os.path.join(root, path) for path, _ in entries]
+        self.paths = paths if self._lmdb else [os.path.join(root, path) for path in paths]
 
     @classmethod
     def check_options(cls, opt: Mapping[str, Any], where: str) -> None:
