@@ -187,8 +187,8 @@ class Evaluation:
         for restorer in condition.restorers:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
         audited = [condition.chosen[place] for place in evenly_spaced(len(condition.chosen), self.options.audit)]
-        return Judging(processings=processings, recognizers=condition.recognizers, metrics=self.options.recognition_metrics,
-                       baseline=self.options.baseline, audited=frozenset(audited),
+        return Judging(processings=processings, recognizers=condition.recognizers,
+                       metrics=self.options.recognition_metrics, baseline=self.options.baseline, audited=frozenset(audited),
                        networks=[restorer.name for restorer in condition.restorers if restorer.is_network],
                        quality_metrics=self.quality_metrics)
 
@@ -225,7 +225,8 @@ class Evaluation:
                 'restorers': {restorer.name: [vars(restorer.options), [_identity(file) for file in restorer.files]]
                               for restorer in condition.restorers},
                 'recognizers': [{name: _without_secrets(block), 'file': _identity(block.get('checkpoint'))}
-                                for name, block in self.options.recognizers.items() if name in condition.recognizers],
+                                for name, block in self.options.recognizers.items()
+                                if name in condition.recognizers],
                 'baseline': self.options.baseline, 'audit': self.options.audit,
                 'metrics': dict(self.options.recognition_metrics),
                 'quality_metrics': {name: [block, _identity(block.get('pretrained_model_path')),
