@@ -74,6 +74,6 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
                               'be mixed up. Give the data set the order of the recognizer: '
                               f'{"keep_classes" if in_part else "classes"}.')
         if in_part and info.classes and set(names) != set(info.classes):
-            missing = next((name for name in names if name not in info.classes))
+            missing = next(name for name in names if name not in info.classes)
             raise OptionError(f"{where}: keep_classes has '{missing}', which is no class of {recognizer}. Use a "
                               'recognizer of these classes.')
