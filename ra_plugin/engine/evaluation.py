@@ -188,7 +188,8 @@ class Evaluation:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
         audited = [condition.chosen[place] for place in evenly_spaced(len(condition.chosen), self.options.audit)]
         return Judging(processings=processings, recognizers=condition.recognizers,
-                       metrics=self.options.recognition_metrics, baseline=self.options.baseline, audited=frozenset(audited),
+                       metrics=self.options.recognition_metrics, baseline=self.options.baseline,
+                       audited=frozenset(audited),
                        networks=[restorer.name for restorer in condition.restorers if restorer.is_network],
                        quality_metrics=self.quality_metrics)
 
