@@ -69,6 +69,14 @@ def test_without_a_recognizer_left_out_nothing_is_called_real():
     assert verdict({'a': gains(0.2, 0.1)}, {'a': gains(0.4)}, ['a'])['verdict'] == 'adversarial'
 
 
+def test_a_gain_of_recognizers_of_which_none_was_used_is_real_where_it_lasts():
+    of_clean = {'a': gains(0.4), 'b': gains(0.4)}
+    found = verdict({'a': gains(0.2), 'b': gains(0.1)}, of_clean, ['used elsewhere'])
+    assert found['verdict'] == 'real' and found['held_out_ratio'] is None
+    assert 'no recognizer here was used: they gain +15.0' in found['reason']
+    assert verdict({'a': gains(0.2, 0.1), 'b': gains(0.1, 0.1)}, of_clean, ['x'])['verdict'] == 'adversarial'
+
+
 # ------------------------------------------------------------------------------------------------------ real images
 @pytest.fixture(scope='module')
 def photos():

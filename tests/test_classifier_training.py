@@ -1,11 +1,16 @@
 """Training of the demo's classifiers: reproducible from its seed, and the tiny networks learn at all."""
+import runpy
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ra_plugin.recognizers import tiny_nets, training
+from ra_plugin.recognizers import ModuleRecognizer, tiny_nets, training
 
+ROOT = Path(__file__).resolve().parents[1]
 NETS = ['TinyResNet', 'TinyVGG', 'TinyDenseNet', 'TinyMobileNetV2', 'TinyTransformer']
 
 
@@ -32,6 +37,26 @@ def test_class_folders_are_read_in_the_order_of_their_names(tmp_path):
     images, labels, names = training.read_class_folders(tmp_path)
     assert names == ['cat', 'dog'] and labels.tolist() == [0, 1]
     assert images.shape == (2, 3, 32, 32) and images[:, 0, 0, 0].tolist() == [20, 10]
+
+
+def test_a_recognizer_of_some_classes_records_them(tmp_path, monkeypatch):
+    for split, count in (('train', 64), ('val', 1), ('test', 1)):
+        for value, name in ((10, 'ape'), (20, 'bee'), (30, 'cow')):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(count):
+                image = Image.fromarray(np.full((32, 32, 3), value, np.uint8))
+                image.save(tmp_path / split / name / f'{i}.png')
+    images, labels, names = training.read_class_folders(tmp_path / 'val', ['cow', 'ape'])
+    assert names == ['cow', 'ape'] and labels.tolist() == [0, 1] and images[:, 0, 0, 0].tolist() == [30, 10]
+    with pytest.raises(FileNotFoundError, match='val/emu'):
+        training.read_class_folders(tmp_path / 'val', ['emu'])
+    out = tmp_path / 'half.safetensors'
+    monkeypatch.setattr(sys, 'argv', ['train_recognizer.py', 'TinyVGG', '--data', str(tmp_path), '--epochs', '1',
+                                      '--classes', 'cow', 'ape', '--out', str(out)])
+    runpy.run_path(str(ROOT / 'tools' / 'train_recognizer.py'), run_name='__main__')
+    assert "classes: ['cow', 'ape']" in out.with_suffix('.log').read_text()
+    trained = ModuleRecognizer('ra_plugin.recognizers.tiny_nets.TinyVGG', {'num_classes': 2}, checkpoint=str(out))
+    assert trained.info.classes == ('cow', 'ape') and trained.info.num_classes == 2
 
 
 def test_augmentation_flips_and_shifts_the_pixels_of_the_same_image():

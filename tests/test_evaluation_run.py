@@ -15,8 +15,9 @@ from PIL import Image
 
 import ra_plugin  # noqa: F401  (registers)
 from ra_plugin.archs import SRResNet
+from ra_plugin.engine.boundary import BoundaryOptions, BoundaryStudy
 from ra_plugin.engine.evaluation import Evaluation, read_options
-from ra_plugin.engine.evaluation_report import run_evaluation
+from ra_plugin.engine.evaluation_report import evaluate, run_evaluation
 from ra_plugin.engine.examples import examples
 from ra_plugin.engine.restorers import FolderOfImages, Network
 from ra_plugin.engine.runs import run as run_program
@@ -256,12 +257,87 @@ def test_tiles_that_see_enough_make_the_whole_image(tile):
     ({'recognition_metrics': {'detecton': 'coco'}}, "no task 'detecton'. Did you mean 'detection'"),
     ({'datasets': {'images': {'type': 'LabelledImageDataset'}}}, "no data set 'LabelledImageDataset'"),
     ({'datasets': {'images': {'type': 'PairedImageDataset'}}, 'degradations': {}}, 'PairedImageDataset gives none'),
+    ({'recognizers': {'vgg': {**recognizer('TinyVGG'), 'conditions': ['images']}}},
+     "recognizers.vgg.conditions: no condition 'images'. Did you mean 'images x2'"),
+    ({'recognizers': {'vgg': {**recognizer('TinyVGG'), 'conditions': 'images x2'}}},
+     'recognizers.vgg.conditions: expected a list of text'),
+    ({'recognizers': {'vgg': {**recognizer('TinyVGG'), 'conditions': []}}},
+     'recognizers: expected at least one that judges images x2, got none'),
+    ({'restorers': {'plain': {'folder': '.', 'conditions': ['x4']}}}, "restorers.plain.conditions: no condition 'x4'"),
     ({'degradation': {}}, "unknown key 'degradation'. Did you mean 'degradations'"),
 ])
 def test_a_file_that_cannot_be_meant_is_one_line(place, tmp_path, change, message):
     with pytest.raises(OptionError) as error:
         build(place, changed(place, tmp_path, **change))
     assert message in str(error.value) and '\n' not in str(error.value)
+
+
+def judge(net, *conditions, classes=None):
+    return {**recognizer(net), 'checkpoint': None, 'module_kwargs': {'num_classes': 5}, 'mean': [0.5] * 3,
+            'std': [0.25] * 3, 'classes': classes, **({'conditions': list(conditions)} if conditions else {})}
+
+
+@pytest.fixture
+def halves(place):
+    """Two halves of the classes, recognizers of each, and one whose five classes have no names, for both."""
+    block = {'type': 'LabeledImageDataset', 'dataroot_gt': str(place / 'images')}
+    datasets = {name: {**block, 'keep_classes': list(classes)} for name, classes in (('A', 'abcde'), ('B', 'jihgf'))}
+    judges = {'vgg A': judge('TinyVGG', 'A x2', classes=list('abcde')),
+              'vgg B': judge('TinyVGG', 'B x2', classes=list('jihgf')), 'both': judge('TinyDenseNet'),
+              'resnet B': judge('TinyResNet', 'B x2', classes=list('jihgf'))}
+    restorers = yaml.safe_load((place / 'opt.yml').read_text())['restorers']
+    restorers['RA']['used'] = ['vgg B']
+    return {'datasets': datasets, 'recognizers': judges, 'restorers': restorers, 'audit': 3}
+
+
+def test_recognizers_judge_their_own_conditions(place, tmp_path, halves):
+    evaluation = build(place, changed(place, tmp_path, **halves))
+    results = evaluate(evaluation, tmp_path / 'out', batch_size=8)
+    judges = {'A x2': ['vgg A', 'both'], 'B x2': ['vgg B', 'both', 'resnet B']}
+    for condition in evaluation.conditions:
+        found, expected = results['conditions'][condition.name], judges[condition.name]
+        assert found['n'] == 15
+        for entries in (found['processings'], found['differences'], found['clean_input']['restorers']):
+            assert all(list(entry['scores']) == expected for entry in entries.values())
+        assert list(found['harm']['RA']) == list(found['audit']['restorers']['RA']['gains']) == expected
+        for name in expected:
+            answers = [evaluation.recognizers[name].logits(item['gt'][None]).argmax().item()
+                       for item in condition.dataset]
+            right = [answer == 'abcdejihgf'.index(Path(path).parent.name) % 5
+                     for answer, path in zip(answers, condition.dataset.paths)]
+            assert found['processings']['clean']['scores'][name]['top1']['value'] == pytest.approx(np.mean(right))
+    tables, page = ((tmp_path / 'out' / name).read_text() for name in ('tables.md', 'report.html'))
+    assert '| processing | A x2: vgg A | A x2: both | B x2: vgg B | B x2: both | B x2: resnet B |' in ' '.join(
+        tables.split()).replace(' |', ' |')
+    assert 'resnet B' in page and list(results['recognizers']) == list(halves['recognizers'])
+
+
+def test_boundaries_are_those_of_the_recognizers_that_judge_the_first_condition(place, tmp_path, halves):
+    evaluation = build(place, changed(place, tmp_path, **halves))
+    with pytest.raises(OptionError, match='RA says of no recognizer that it was trained with it'):
+        BoundaryStudy(evaluation, BoundaryOptions(names=('plain', 'RA')))  # none of them in the condition A x2
+    evaluation.conditions.reverse()
+    study = BoundaryStudy(evaluation, BoundaryOptions(names=('plain', 'RA')))
+    assert (study.source, study.targets) == ('vgg B', ['both', 'resnet B'])
+    with pytest.raises(OptionError, match="boundary: no recognizer 'vgg A'"):
+        BoundaryStudy(evaluation, BoundaryOptions(names=('plain', 'RA'), source='vgg A'))
+
+
+def test_a_recognizer_of_the_other_half_does_not_judge_this_one(place, tmp_path, halves):
+    del halves['recognizers']['vgg A']['conditions']
+    with pytest.raises(OptionError, match="datasets: B x2: keep_classes has 'j', which is no class of"):
+        build(place, changed(place, tmp_path, **halves))
+
+
+def test_a_run_used_a_recognizer_whatever_conditions_it_judges(place, tmp_path, halves):
+    block = {key: value for key, value in halves['recognizers']['vgg B'].items() if key != 'conditions'}
+    run = {'name': 'run', 'network_g': halves['restorers']['plain']['network_g'],
+           'train': {'recog_opt': {'type': 'RecogLoss', 'recognizer': block}}}
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump(run))
+    halves['restorers'] = {'plain': {'option_file': str(tmp_path / 'run.yml'),
+                                     'checkpoint': str(place / 'net_g_plain.pth')}}
+    evaluation = build(place, changed(place, tmp_path, **halves))
+    assert evaluation.restorers['plain'].options.used == ['vgg B']
 
 
 def test_a_users_own_recognizer_is_found_through_custom_imports(place, tmp_path, monkeypatch):

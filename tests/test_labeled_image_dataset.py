@@ -190,6 +190,31 @@ def test_the_second_half_of_one_image_a_class_is_refused(root, tmp_path):
         build(root, half='second', meta_info=listed)
 
 
+def test_kept_classes_are_numbered_in_the_order_given(root, tmp_path):
+    for seed, name in enumerate(('bird/d.png', 'fish/e.png'), start=4):
+        save(root / name, seed=seed)
+    listing = tmp_path / 'half.txt'
+    listing.write_text('fish\ncat\n')
+    for kept in (['fish', 'cat'], str(listing)):
+        dataset = build(root, keep_classes=kept)
+        assert relative(dataset, root) == ['cat/a.png', 'cat/deep/a-1.png', 'fish/e.png']
+        assert dataset.labels == [1, 1, 0] and [item['label'] for item in dataset] == [1, 1, 0]
+        assert dataset.classes == ('fish', 'cat') and dataset.num_classes == 2
+        np.testing.assert_array_equal((dataset[2]['gt'] * 255).round().numpy(), make_array(seed=5).transpose(2, 0, 1))
+
+
+def test_kept_classes_of_a_list_are_those_its_labels_name(root, tmp_path):
+    numbers = write_meta_info(tmp_path / 'numbers.json', PAIRS)
+    dataset = build(root, meta_info=numbers, classes=['cat', 'bee', 'ape', 'dog'], keep_classes=['ape', 'dog'])
+    assert relative(dataset, root) == ['dog/b.png'] and dataset.labels == [1] and dataset.num_classes == 2
+    names = write_meta_info(tmp_path / 'names.json', [['dog/b.png', 'hot dog'], ['cat/a.png', 'Cat']])
+    assert relative(build(root, meta_info=names, keep_classes=['Cat']), root) == ['cat/a.png']
+    with pytest.raises(OptionError, match='keep_classes: expected labels with names, got numbers that nothing names'):
+        build(root, meta_info=numbers, keep_classes=['dog'])
+    with pytest.raises(OptionError, match=r"one of the 4 classes, got 'crane', the name of 2\. Rename one\.$"):
+        build(root, meta_info=numbers, classes=['crane', 'crane', 'ape', 'dog'], keep_classes=['crane'])
+
+
 # Geometry
 
 @pytest.mark.parametrize('size', [(13, 20), (20, 13), (10, 10), (9, 31)])
@@ -281,7 +306,7 @@ def lmdb(root, tmp_path):
 
 def test_lmdb_and_disk_give_equal_items(root, lmdb, tmp_path):
     for opt in ({'degradation': NOISE}, {'degradation': BICUBIC, 'crop_size': 4},
-                {'meta_info': write_meta_info(tmp_path / 'list.json', PAIRS)}):
+                {'keep_classes': ['dog']}, {'meta_info': write_meta_info(tmp_path / 'list.json', PAIRS)}):
         disk, stored = build(root, **opt), build(lmdb, io_backend={'type': 'lmdb'}, **opt)
         assert len(stored) == len(disk) > 0 and stored.labels == disk.labels and stored.classes == disk.classes
         for i in range(len(disk)):
@@ -335,6 +360,7 @@ def test_lmdb_that_lacks_a_listed_image_is_named(lmdb, tmp_path):
     ({'batch_size_per_gup': 4}, r"Did you mean 'batch_size_per_gpu'"),
     ({'crop_size': '4'}, r'\.crop_size: expected a whole number or nothing \(~\), got .4.'),
     ({'phase': 'training'}, r"\.phase: expected 'train' \| 'val' \| 'test', got 'training'"),
+    ({'keep_classes': [0, 1]}, r'\.keep_classes: expected a list of text'),
     ({'classes': [0, 1]}, r'\.classes: expected a list of text'),
     ({'io_backend': {'type': 'memcached'}}, r"\.io_backend\.type: expected 'disk' \| 'lmdb'"),
     ({'io_backend': {'type': 'disk', 'db_paths': 'a'}}, r"\.io_backend: unknown key 'db_paths'"),
@@ -371,6 +397,11 @@ def test_block_of_an_option_file_passes_although_it_has_no_phase_yet():
     ({'classes': 'no_such_file.txt'}, r"\.classes: no file 'no_such_file\.txt'"),
     ({'classes': ['cats', 'dog']}, r"\.classes: expected the class of 'cat/a\.png', got no 'cat'. Did you mean 'cats'"),
     ({'classes': ['cat', 'dog', 'cat']}, r"got 'cat' more than once. Give labels as numbers"),
+    ({'keep_classes': ['cats']}, r"\.keep_classes: expected one of the 2 classes, got 'cats', the name of none\. Did "),
+    ({'keep_classes': ['cat', 'cat']}, r"\.keep_classes: expected each class once, got 'cat' more than once"),
+    ({'keep_classes': []}, r'\.keep_classes: expected names of classes, got none'),
+    ({'keep_classes': 'no_such_file.txt'}, r"\.keep_classes: no file 'no_such_file\.txt'"),
+    ({'classes': ['cat', 'dog', 'emu'], 'keep_classes': ['emu']}, r'expected images of emu, got none'),
     ({'meta_info': 'no_such_file.json'}, r"\.meta_info: no file 'no_such_file\.json'"),
 ])
 def test_values_that_cannot_work_are_refused_when_built(root, opt, message):

@@ -212,6 +212,13 @@ def test_labels_must_mean_the_same_to_data_and_recognizer():
         check_classes(Data, [recognizer], 'train')
     Data.classes = tuple('abcdefghij')
     check_classes(Data, [recognizer], 'train')
+    Data.opt = {'keep_classes': list(Data.classes)}
+    check_classes(Data, [recognizer], 'train')
+    Data.classes = tuple('abcdefghiz')  # as many as the recognizer's, and one of another part
+    with pytest.raises(OptionError, match="train: keep_classes has 'z', which is no class of"):
+        check_classes(Data, [recognizer], 'train')
+    Data.opt = {}  # names may be written in another way, as those of ImageNet's folders are
+    check_classes(Data, [recognizer], 'train')
     Data.num_classes, Data.classes = 7, None  # labels are numbers, the highest is 6: ten classes may be meant
     check_classes(Data, [recognizer], 'train')
 

@@ -107,6 +107,28 @@ def test_each_score_is_in_its_cell(page):
     assert page.found('by the other metrics')[0][1][1]['text'] == by_hand(estimate(0.958), '')
 
 
+def test_a_recognizer_that_does_not_judge_a_condition_has_no_place_there(tmp_path):
+    data, shown = page_data.results(), page_data.examples(1)
+    second = data['conditions'][CONDITIONS[1]]
+    audited = second['audit']['restorers'].values()
+    for entry in (*second['processings'].values(), *second['differences'].values(),
+                  *second['clean_input']['restorers'].values()):
+        entry['scores'].pop('resnet')
+    for judged in (*second['harm'].values(), *(entry['gains'] for entry in audited),
+                   *(judged for example in shown if example.condition == CONDITIONS[1]
+                     for judged in example.answers.values())):
+        judged.pop('resnet')
+    found = Page(write(tmp_path, data, shown))
+    for caption in ('Gain over the baseline', 'Scores of each processing', 'by the other metrics',
+                    'answer changed against no processing', 'Clean images given', 'How sure'):
+        tables = found.found(caption)
+        assert ['resnet' in str(rows) for rows in tables] == [True, False], caption
+        assert all(len(row) == len(rows[0]) for rows in tables for row in rows)
+    assert 'resnet' in found.text and len(found.found('when both images are changed')) == 2 * len(GAINS)
+    told = {verdict.restorer: dict(verdict.sentences) for verdict in verdicts(data, CONDITIONS[1])}
+    assert told['RA']['Held out'].startswith('4 of 4 never seen in training gain')  # it used resnet, which is elsewhere
+
+
 def test_harm_clean_input_and_audit_are_those_of_the_data(page):
     data = page_data.results()['conditions'][CONDITIONS[0]]
     rows = page.found('answer changed against no processing')[0][1:]

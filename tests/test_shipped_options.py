@@ -13,6 +13,8 @@ from mmdet.datasets import VOCDataset
 from PIL import Image
 
 from ra_plugin.archs import SRResNet
+from ra_plugin.data import cifar10
+from ra_plugin.data.class_split import split_classes
 from ra_plugin.engine.evaluation import EvaluationOptions
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.runs import test_pipeline as run_test  # under its own name pytest would collect it
@@ -123,6 +125,8 @@ def shrink(opt, root):
             dataset['resize'] = 40
         if 'crop_size' in dataset:
             dataset['crop_size'] = 32 if isinstance(dataset['crop_size'], int) else [32, 40]
+        if 'keep_classes' in dataset:
+            dataset['keep_classes'] = list(CLASSES)
         for key in ('dataroot_gt', 'dataroot_mask'):
             if key in dataset:
                 dataset[key] = str(root / phase / dataset[key])
@@ -321,6 +325,7 @@ def test_an_evaluation_is_of_what_its_runs_are(path):
     opt = load(path)
     check_arguments(EvaluationOptions, opt, path.name)
     for name, block in opt['recognizers'].items():
+        block.pop('conditions', None)
         RECOGNIZER_REGISTRY.check(block, name)
     assert f' options/eval/{path.name}' in path.read_text()  # the command that it is for
     for name, restorer in opt['restorers'].items():
@@ -332,3 +337,21 @@ def test_an_evaluation_is_of_what_its_runs_are(path):
             assert block['degradation'] == run['datasets']['train']['degradation']
             assert block['type'] == run['datasets']['val']['type']
             assert block.get('classes') == run['datasets']['val'].get('classes')
+
+
+def test_halves_of_the_classes_are_those_of_the_tool():
+    opts = [load(ROOT / 'options' / 'eval' / f'cifar10_half_{letter}.yml') for letter in 'ab']
+    halves = dict(zip('AB', split_classes(cifar10.CLASSES)))
+    for letter, opt in zip('AB', opts):
+        for name, classes in halves.items():
+            assert opt['datasets'][f'half {name}']['keep_classes'] == classes
+            own = [key for key, block in opt['recognizers'].items() if block['conditions'] == [f'half {name}']]
+            assert own == [f'resnet {name}', f'vgg {name}']
+            assert all(f'_half_{name.lower()}_' in opt['recognizers'][key]['checkpoint'] for key in own)
+        for restorer in opt['restorers'].values():
+            run = load(ROOT / restorer['option_file'])
+            assert all(block['keep_classes'] == halves[letter] for block in run['datasets'].values())
+            assert f"--classes {' '.join(halves[letter])} " in (ROOT / restorer['option_file']).read_text()
+    for opt in opts:
+        del opt['name'], opt['restorers']
+    assert opts[0] == opts[1]

@@ -18,6 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('arch', help='a class of ra_plugin.recognizers.tiny_nets')
     parser.add_argument('--data', type=Path, required=True, help='folder with train/, val/ and test/ class folders')
+    parser.add_argument('--classes', nargs='+', help='folders to train on, in the order of the labels. Default: all')
     parser.add_argument('--out', type=Path, required=True, help='the .safetensors file; the log gets the suffix .log')
     parser.add_argument('--init', type=Path, help='go on from these weights, with a schedule of its own')
     parser.add_argument('--epochs', type=int, default=8)
@@ -37,8 +38,11 @@ def main() -> None:
         print(line, flush=True)
         lines.append(line)
 
-    images, labels, classes = training.read_class_folders(args.data / 'train')
-    val = training.read_class_folders(args.data / 'val')[:2]
+    def read(split: str) -> tuple:
+        return training.read_class_folders(args.data / split, args.classes)
+
+    images, labels, classes = read('train')
+    val = read('val')[:2]
     net = getattr(tiny_nets, args.arch)(num_classes=len(classes))
     if args.init:
         load_weights(net, args.init, 'train_recognizer')
@@ -51,7 +55,7 @@ def main() -> None:
     stored = {key: value.half().contiguous() if value.is_floating_point() else value
               for key, value in net.state_dict().items()}
     net.load_state_dict(stored)  # score what is written: weights rounded to float16
-    test = training.read_class_folders(args.data / 'test')[:2]
+    test = read('test')[:2]
     log(f'test top-1 of the stored weights: {training.score(net, test, mean, std):.4f} (n = {len(test[1])})')
     args.out.parent.mkdir(parents=True, exist_ok=True)
     save_file(stored, args.out, {'arch': args.arch, 'mean': json.dumps(mean), 'std': json.dumps(std),

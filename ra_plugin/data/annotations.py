@@ -113,14 +113,14 @@ def _check_present(entries: list[Entry], root: str, keys: set[str] | None, where
                           'Paths in it are relative to dataroot_gt.')
 
 
-def read_classes(classes: Sequence[str] | str | None, where: str) -> tuple[str, ...] | None:
+def read_classes(classes: Sequence[str] | str | None, where: str, key: str = 'classes') -> tuple[str, ...] | None:
     if isinstance(classes, str):
         if not os.path.isfile(classes):
-            raise OptionError(f"{where}.classes: no file '{classes}'. Give a text file with a class a line, or a list.")
+            raise OptionError(f"{where}.{key}: no file '{classes}'. Give a text file with a class a line, or a list.")
         lines = Path(classes).read_text(encoding='utf-8-sig').splitlines()
         classes = [line.strip() for line in lines if line.strip()]
     if classes is not None and not classes:
-        raise OptionError(f'{where}.classes: expected names of classes, got none. '
+        raise OptionError(f'{where}.{key}: expected names of classes, got none. '
                           'Leave it out to use those that occur.')
     return None if classes is None else tuple(classes)
 
@@ -155,6 +155,26 @@ def _number_names(entries: list[Entry], classes: tuple[str, ...], where: str) ->
                 remedy = ' Give labels as numbers.'
             raise OptionError(f"{where}.classes: expected the class of '{path}', got {got}.{remedy}")
     return [numbers[name] for _, name in entries]
+
+
+def keep_only(paths: Sequence[str], labels: Sequence[int], classes: tuple[str, ...] | None, kept: Sequence[str],
+              where: str) -> tuple[list[str], list[int]]:
+    """The paths of the images of some classes, and their labels: the place of the class in ``kept``."""
+    if classes is None:
+        raise OptionError(f'{where}.keep_classes: expected labels with names, got numbers that nothing names. '
+                          'Name the classes: classes.')
+    for name in kept:
+        if kept.count(name) > 1:
+            raise OptionError(f"{where}.keep_classes: expected each class once, got '{name}' more than once.")
+        if classes.count(name) != 1:
+            remedy = ' Rename one.' if name in classes else suggestion(name, classes)
+            raise OptionError(f"{where}.keep_classes: expected one of the {len(classes)} classes, got '{name}', the "
+                              f"name of {classes.count(name) or 'none'}.{remedy}")
+    numbers = {classes.index(name): number for number, name in enumerate(kept)}
+    found = [(path, numbers[label]) for path, label in zip(paths, labels) if label in numbers]
+    if not found:
+        raise OptionError(f"{where}.keep_classes: expected images of {', '.join(kept)}, got none. Keep other classes.")
+    return [path for path, _ in found], [label for _, label in found]
 
 
 def without_suffix(path: str) -> str:

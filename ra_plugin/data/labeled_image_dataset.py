@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ra_plugin.data.annotations import list_images, number_labels, read_classes
+from ra_plugin.data.annotations import keep_only, list_images, number_labels, read_classes
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset, DegradedImageOptions, check_divides, check_least
 from ra_plugin.data.files import check_folder
 from ra_plugin.data.geometry import Size, draw_geometry, resized
@@ -32,6 +32,8 @@ class LabeledImageOptions(DegradedImageOptions):
             without that header. A label is a number from 0 or the name of a class.
         classes: Names of the classes, in the order of their numbers: a list, or a text file with a name a line. Classes
             without images are allowed. Default: the names that occur, sorted.
+        keep_classes: Names of some of the classes, as a list or such a file: images of others are left out, and labels
+            are places in this list. Default: all classes.
         half: ``first`` or ``second`` half of the images of each class, in their order; of an odd number the first half
             has one more. Default: all of them.
         io_backend: ``{type: disk}`` or ``{type: lmdb}``. Default: disk.
@@ -43,6 +45,7 @@ class LabeledImageOptions(DegradedImageOptions):
     dataroot_gt: str
     meta_info: str | None = None
     classes: Sequence[str] | str | None = None
+    keep_classes: Sequence[str] | str | None = None
     half: Literal['first', 'second'] | None = None
     io_backend: Mapping | None = None
     resize: int | None = None
@@ -99,11 +102,17 @@ class LabeledImageDataset(DegradedImageDataset):
         root = options.dataroot_gt
         check_folder(root, f'{where}.dataroot_gt')
         entries = list_images(root, options.meta_info, self._lmdb, where)
-        labels, self.classes = number_labels(entries, read_classes(options.classes, where), where)
-        self.num_classes = len(self.classes) if self.classes else max(labels) + 1
-        kept = _half(labels, options.half, f'{where}.half') if options.half else range(len(labels))
-        self.labels = [labels[i] for i in kept]
-        self.paths = [entries[i][0] if self._lmdb else os.path.join(root, entries[i][0]) for i in kept]
+        paths = [path for path, _ in entries]
+        self.labels, self.classes = number_labels(entries, read_classes(options.classes, where), where)
+        kept = read_classes(options.keep_classes, where, 'keep_classes')
+        if kept:
+            paths, self.labels = keep_only(paths, self.labels, self.classes, kept, where)
+            self.classes = kept
+        self.num_classes = len(self.classes) if self.classes else max(self.labels) + 1
+        if options.half:
+            places = _half(self.labels, options.half, f'{where}.half')
+            paths, self.labels = [paths[i] for i in places], [self.labels[i] for i in places]
+        self.paths = paths if self._lmdb else [os.path.join(root, path) for path in paths]
 
     @classmethod
     def check_options(cls, opt: Mapping[str, Any], where: str) -> None:

@@ -90,10 +90,13 @@ class BoundaryStudy:
         _check(evaluation, options)
         self.evaluation, self.options = evaluation, options
         self.condition: Condition = evaluation.conditions[0]
+        judges = self.condition.recognizers
         self.processings: list[Processing] = [evaluation.restorers[name].processings[0] for name in options.names]
-        self.source = options.source or (evaluation.restorers[options.names[1]].options.used or [''])[0]
-        self.targets = [name for name in options.targets or evaluation.recognizers if name != self.source]
-        self.predict: dict[str, Predict] = {name: _predict(evaluation, name) for name in (self.source, *self.targets)}
+        used = evaluation.restorers[options.names[1]].options.used or ()
+        self.source = options.source or next(name for name in used if name in judges)
+        self.targets = [name for name in options.targets or judges if name != self.source]
+        self.predict: dict[str, Predict] = {name: _predict(judges[name], name)
+                                            for name in (self.source, *self.targets)}
         if not self.targets:
             raise OptionError('boundary: expected a recognizer beside the source to compare it with, got none.')
         chosen = self.condition.chosen
@@ -151,7 +154,7 @@ class BoundaryStudy:
             'images': [asdict(record) for record in records]}
 
     def _classes(self) -> list[str] | None:
-        infos = [self.evaluation.recognizers[name].info for name in self.predict]
+        infos = [self.condition.recognizers[name].info for name in self.predict]
         names = getattr(self.condition.dataset, 'classes', None) or next((i.classes for i in infos if i.classes), None)
         return None if names is None else list(names)
 
@@ -194,8 +197,7 @@ def _command(file: Path, options: BoundaryOptions) -> str:
     return shlex.join([*words, *(['--targets', *options.targets] if options.targets else ())])
 
 
-def _predict(evaluation: Evaluation, name: str) -> Predict:
-    recognizer: Recognizer = evaluation.recognizers[name]
+def _predict(recognizer: Recognizer, name: str) -> Predict:
     if recognizer.info.task != 'classification' or recognizer.costly:
         raise OptionError(f'boundary: {name}: expected a classifier that may be asked dozens of times for each image, '
                           f'got {recognizer}. Leave it out of --targets.')
@@ -207,12 +209,12 @@ def _check(evaluation: Evaluation, options: BoundaryOptions) -> None:
         raise OptionError(f'boundary: expected two restorers, plain and RA, got {" and ".join(options.names)}.')
     for key, least in (('num_images', 1), ('maps', 0), ('batch_size', 1)):
         check_least(getattr(options, key), least, f'boundary: {key}')
-    sources = [options.source] if options.source else []
-    for kind, known, wanted in (('recognizer', evaluation.recognizers, (*sources, *(options.targets or ()))),
+    sources, judges = [options.source] if options.source else [], evaluation.conditions[0].recognizers
+    for kind, known, wanted in (('recognizer', judges, (*sources, *(options.targets or ()))),
                                 ('restorer', evaluation.restorers, options.names)):
         for name in wanted:
             if name not in known:
                 raise OptionError(f"boundary: no {kind} '{name}'.{suggestion(name, known)} Known: {', '.join(known)}")
-    if not sources and not evaluation.restorers[options.names[1]].options.used:
+    if not sources and judges.keys().isdisjoint(evaluation.restorers[options.names[1]].options.used or ()):
         raise OptionError(f'boundary: {options.names[1]} says of no recognizer that it was trained with it. Name one: '
                           '--source.')

@@ -43,7 +43,8 @@ class EvaluationOptions:
         datasets: Name -> block of a data set, as in a training's option file.
         degradations: Name -> block; every data set is degraded in each of these ways. Default: as the data sets say.
         restorers: Name -> block, see :class:`RestorerOptions`.
-        recognizers: Name -> block.
+        recognizers: Name -> block; beside a recognizer's own keys it may have ``conditions``, those that it judges.
+            Default: all.
         baseline: The restorer that others are compared with, or ``'no processing'``.
         recognition_metrics: Task -> metric or metrics.
         quality_metrics: Names of pyiqa's metrics, or name -> options, beside PSNR and SSIM.
@@ -69,13 +70,14 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class Condition:
-    """A data set under a degradation, and the restorers that are for it."""
+    """A data set under a degradation, and the restorers and recognizers that are for it."""
 
     name: str
     block: Mapping
     dataset: Dataset
     chosen: list[int]  # numbers of its images
     restorers: list[Restorer]
+    recognizers: dict[str, Recognizer]
 
 
 class Evaluation:
@@ -96,12 +98,16 @@ class Evaluation:
         check_arguments(EvaluationOptions, opt, 'evaluation')
         resolved = copy.deepcopy(dict(opt))
         resolve_paths(resolved, root)
+        self._judged = _take_conditions(resolved['recognizers'])
         self.options = options = EvaluationOptions(**resolved)
         import_own(resolved)
         _check_names(options)
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         checked = {name: restorer_options(block, root, options.recognizers, f'restorers.{name}')
                    for name, block in options.restorers.items()}
+        _check_conditions(options, {
+            **{f'recognizers.{name}': judged for name, judged in self._judged.items()},
+            **{f'restorers.{name}': restorer.conditions for name, restorer in checked.items()}})
         self.recognizers: dict[str, Recognizer] = {
             name: build_recognizer(block, f'recognizers.{name}').to(self.device, memory_format=torch.channels_last)
             for name, block in options.recognizers.items()}
@@ -118,14 +124,18 @@ class Evaluation:
         if has_no_labels(block):
             raise OptionError(f'datasets: {name}: judging needs labels, and {block["type"]} gives none. {GAIN_LABELS}.')
         dataset = build_dataset(block)
-        check_classes(dataset, self.recognizers.values(), f'datasets: {name}')
+        recognizers = {judge: recognizer for judge, recognizer in self.recognizers.items()
+                       if self._judged[judge] is None or name in self._judged[judge]}
+        if not recognizers:
+            raise OptionError(f'recognizers: expected at least one that judges {name}, got none.')
+        check_classes(dataset, recognizers.values(), f'datasets: {name}')
         restorers = {restorer.name: restorer for restorer in self.restorers.values() if restorer.is_for(name)}
         if self.options.baseline not in (NONE, *restorers):
             raise OptionError(f"baseline: no restorer '{self.options.baseline}' for {name}."
                               f"{suggestion(self.options.baseline, restorers)} There are "
                               f"{', '.join((NONE, *restorers))}")
         chosen = evenly_spaced(len(dataset), self.options.images)
-        return Condition(name, block, dataset, chosen, list(restorers.values()))
+        return Condition(name, block, dataset, chosen, list(restorers.values()), recognizers)
 
     def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
             command: str = '') -> tuple[dict[str, Any], dict[str, Matrix]]:
@@ -178,8 +188,9 @@ class Evaluation:
         for restorer in condition.restorers:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
         audited = [condition.chosen[place] for place in evenly_spaced(len(condition.chosen), self.options.audit)]
-        return Judging(processings=processings, recognizers=self.recognizers, metrics=self.options.recognition_metrics,
-                       baseline=self.options.baseline, audited=frozenset(audited),
+        return Judging(processings=processings, recognizers=condition.recognizers,
+                       metrics=self.options.recognition_metrics, baseline=self.options.baseline,
+                       audited=frozenset(audited),
                        networks=[restorer.name for restorer in condition.restorers if restorer.is_network],
                        quality_metrics=self.quality_metrics)
 
@@ -216,7 +227,8 @@ class Evaluation:
                 'restorers': {restorer.name: [vars(restorer.options), [_identity(file) for file in restorer.files]]
                               for restorer in condition.restorers},
                 'recognizers': [{name: _without_secrets(block), 'file': _identity(block.get('checkpoint'))}
-                                for name, block in self.options.recognizers.items()],
+                                for name, block in self.options.recognizers.items()
+                                if name in condition.recognizers],
                 'baseline': self.options.baseline, 'audit': self.options.audit,
                 'metrics': dict(self.options.recognition_metrics),
                 'quality_metrics': {name: [block, _identity(block.get('pretrained_model_path')),
@@ -231,11 +243,11 @@ class Evaluation:
             return cell_of(judged[name, number, view], infos, metrics, index)
 
         found = summary(matrix, baseline)
-        classifiers = [name for name, info in infos.items() if info.task == 'classification']
+        classifiers = [name for name in condition.recognizers if infos[name].task == 'classification']
         if classifiers:
             labels = matrix.cells[CLEAN, 0].scores[classifiers[0]].labels()
             found['harm'] = harm(matrix, getattr(condition.dataset, 'classes', None), labels)
-        if judging.audited and not all(recognizer.costly for recognizer in self.recognizers.values()):
+        if judging.audited and not all(recognizer.costly for recognizer in condition.recognizers.values()):
             index = np.array(sorted(judging.audited))
             names = [CLEAN, *([NONE] if baseline == NONE else []), *(r.name for r in condition.restorers)]
             views = {view: {name: cell(name, 0, view, index) for name in names} for view in (SAVED, FLOAT, *VIEWS)}
@@ -289,6 +301,25 @@ def _conditions(options: EvaluationOptions) -> Iterator[tuple[str, dict]]:
                 raise OptionError(f'datasets.{name}.degradation: the file has degradations, too. Leave one of them '
                                   'out.')
             yield f'{name} {degradation_name}', {**block, 'degradation': degradation}
+
+
+def _take_conditions(recognizers: Mapping) -> dict[str, Sequence[str] | None]:
+    """Recognizer -> the conditions that it judges, or None for all: a key that is taken out of its block."""
+    found = {}
+    for name, block in recognizers.items():
+        found[name] = block.pop('conditions', None) if isinstance(block, dict) else None
+        check_type(found[name], Sequence[str] | None, f'recognizers.{name}.conditions')
+    return found
+
+
+def _check_conditions(options: EvaluationOptions, asked: Mapping[str, Sequence[str] | None]) -> None:
+    """``asked``: place in the options -> names of conditions, or None for all."""
+    known = [name for name, _ in _conditions(options)]
+    for where, names in asked.items():
+        for name in names or ():
+            if name not in known:
+                raise OptionError(f"{where}.conditions: no condition '{name}'.{suggestion(name, known)} There are "
+                                  f"{', '.join(known)}")
 
 
 def _check_names(options: EvaluationOptions) -> None:

@@ -50,7 +50,7 @@ def choose(evaluation: Evaluation, condition: Condition, matrix: Matrix) -> list
             yield (number, *about)
 
     chosen: list[Choice] = []
-    classifiers = [name for name, judge in evaluation.recognizers.items() if judge.info.task == 'classification']
+    classifiers = [name for name, judge in condition.recognizers.items() if judge.info.task == 'classification']
     restorers = [restorer for restorer in condition.restorers if restorer.name != baseline][:_MOST_RESTORERS]
     for restorer in restorers if classifiers else ():
         name = restorer.name
@@ -70,9 +70,9 @@ def _example(evaluation: Evaluation, condition: Condition, choice: Choice, batch
     images = {name: to_uint8(process(batch)) for name, process in processings.items()}
     names = getattr(condition.dataset, 'classes', None)
     answers = {name: {recognizer_name: _answer(recognizer, image, batch.label, names)
-                      for recognizer_name, recognizer in evaluation.recognizers.items()}
+                      for recognizer_name, recognizer in condition.recognizers.items()}
                for name, image in images.items()}
-    task = next(iter(evaluation.recognizers.values())).info.task
+    task = next(iter(condition.recognizers.values())).info.task
     return Example(condition.name, number, rule, kind, restorer, judge, _truth(task, batch.label, names),
                    {name: _array(image) for name, image in images.items()}, answers)
 

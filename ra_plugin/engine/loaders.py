@@ -55,10 +55,12 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
     """A label must mean the same to the data set and to each recognizer.
 
     Raises:
-        OptionError: Another number of classes, or the same names in another order.
+        OptionError: Another number of classes, the same names in another order, or of a data set that keeps some of its
+            classes, other names: a half has as many classes as the other.
     """
     if getattr(dataset, 'num_classes', None) is None:
         return
+    in_part = bool((getattr(dataset, 'opt', None) or {}).get('keep_classes'))
     for recognizer in recognizers:
         info = recognizer.info
         names = getattr(dataset, 'classes', None)
@@ -69,4 +71,9 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
                               "recognizer's list: classes.")
         if names and info.classes and set(names) == set(info.classes) and tuple(names) != tuple(info.classes):
             raise OptionError(f'{where}: the class names are those of {recognizer} in another order, so labels would '
-                              'be mixed up. Give the data set the order of the recognizer: classes.')
+                              'be mixed up. Give the data set the order of the recognizer: '
+                              f'{"keep_classes" if in_part else "classes"}.')
+        if in_part and info.classes and set(names) != set(info.classes):
+            missing = next(name for name in names if name not in info.classes)
+            raise OptionError(f"{where}: keep_classes has '{missing}', which is no class of {recognizer}. Use a "
+                              'recognizer of these classes.')

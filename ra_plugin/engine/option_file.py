@@ -34,9 +34,9 @@ _OURS = {
 _LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
 GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # that BasicSR has
-_TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'project', 'resume_id'}  # may look like numbers
+_TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id'}  # may look like numbers
 _PATH_KEYS = ('dataroot_', 'meta_info', 'annotation_file', 'checkpoint', 'config', 'pretrain_network_',
-              'pretrained_model_path', 'resume_state', 'classes', 'labels')
+              'pretrained_model_path', 'resume_state', 'classes', 'keep_classes', 'labels')
 
 
 def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
@@ -276,7 +276,7 @@ def resolve_paths(node: Any, root: Path) -> None:
         is_path = isinstance(key, str) and key.startswith(_PATH_KEYS)
         if is_path and isinstance(value, str):
             node[key] = _resolved(value, root, key)
-        elif is_path and isinstance(value, list) and key != 'classes':  # a list there holds names
+        elif is_path and isinstance(value, list) and not key.endswith('classes'):  # a list there holds names
             node[key] = [_resolved(item, root, key) if isinstance(item, str) else item for item in value]
         elif isinstance(value, (dict, list)):
             resolve_paths(value, root)

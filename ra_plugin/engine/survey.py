@@ -48,13 +48,13 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
         check_least(value, 1, f'survey: {option}')
     check_free(out)  # before the judge is asked, which may cost hours or money
     evaluation = Evaluation(root, read_options(file))
-    for kind, known, wanted in (('recognizer', evaluation.recognizers, (judge,)),
+    condition = evaluation.conditions[0]
+    for kind, known, wanted in (('recognizer', condition.recognizers, (judge,)),
                                 ('restorer', evaluation.restorers, names)):
         for name in wanted:
             if name not in known:
                 raise OptionError(f"survey: no {kind} '{name}'.{suggestion(name, known)} Known: {', '.join(known)}")
-    condition = evaluation.conditions[0]
-    answer = _answering(evaluation.recognizers[judge], condition.dataset)
+    answer = _answering(condition.recognizers[judge], condition.dataset)
     processings = [evaluation.restorers[name].processings[0] for name in names]
 
     rng = np.random.default_rng(seed)

@@ -65,7 +65,7 @@ def verdict(gains: Mapping[str, Mapping[str, Sampled]], of_clean: Mapping[str, M
             used: Collection[str]) -> dict[str, Any]:
     """Whether the gain is a better image.
 
-    * ``'no gain'``: that of the recognizers used (of all, where none is known to be) cannot be told from none, or is a
+    * ``'no gain'``: that of the recognizers used (of all, where none of them is) cannot be told from none, or is a
       loss.
     * ``'adversarial'``: those never used gain less than a tenth of what the used ones do, or a change leaves less than
       a quarter of the gain.
@@ -109,13 +109,15 @@ def verdict(gains: Mapping[str, Mapping[str, Sampled]], of_clean: Mapping[str, M
             for end in ('value', 'low', 'high')]
     answer = 'undecided' if {'real', 'adversarial'} <= set(ends) else ends[0]
     could_be = [other for other in dict.fromkeys(ends) if other != answer]
-    if ratio:
+    if ours == held_out:
+        transfers = f'no recognizer here was used: they gain {_points(estimate)}'
+    elif ratio:
         transfers = (f'recognizers never used gain {_points(gain(held_out).estimate())}, {_percent(ratio)} of those '
                      'used')
     else:
         transfers = 'no recognizer was left out of the training to ask'
     doubt = f'; it could be {" or ".join(could_be)}: more images would tell' if could_be else ''
-    return _result(answer, could_be, f'{left}; {transfers}{doubt}.', ratio, kept)
+    return _result(answer, could_be, f'{left}; {transfers}{doubt}.', None if ours == held_out else ratio, kept)
 
 
 def _answer(kept: float, ratio: float | None) -> str:

@@ -1,6 +1,6 @@
 """Train a classifier from scratch on a small folder of images: how the shipped CIFAR-10 recognizers were made."""
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,18 @@ from PIL import Image
 from torch import nn
 
 
-def read_class_folders(root: str | Path) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+def read_class_folders(root: str | Path,
+                       classes: Sequence[str] | None = None) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """All images of ``root/<class>/*.png`` in memory.
 
+    Args:
+        classes: Names of the folders to read, in the order of the labels. Default: all, sorted.
+
     Returns:
-        Images ``(N, 3, H, W)`` uint8 RGB, labels ``(N,)`` long, and the class names, sorted: the order of the labels.
+        Images ``(N, 3, H, W)`` uint8 RGB, labels ``(N,)`` long, and the class names in the order of the labels.
     """
-    folders = sorted(path for path in Path(root).iterdir() if path.is_dir())
+    names = classes or sorted(path.name for path in Path(root).iterdir() if path.is_dir())
+    folders = [Path(root) / name for name in names]
     images, labels = [], []
     for label, folder in enumerate(folders):
         for path in sorted(folder.iterdir()):

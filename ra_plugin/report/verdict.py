@@ -56,7 +56,8 @@ def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str)
     sentences = [('Used in training', _used(name, metric_name(main_metrics(results, scores)[name]), estimate,
                                             results['baseline'])) for name, estimate in used.items()]
     if held_out:
-        sentences.append(('Held out' if used else 'Recognizers', _held_out(held_out, bool(used))))
+        known = bool(used_by(results, restorer))  # also where those that were used judge other conditions alone
+        sentences.append(('Held out' if known else 'Recognizers', _held_out(held_out, known)))
     if difference.get('psnr'):
         sentences.append(('Image quality', _quality(difference['psnr'])))
     if data.get('harm', {}).get(restorer):
