@@ -84,6 +84,8 @@ class TrainingStepMixin:
 
     # ------------------------------------------------------------------ set-up
     def model_to_device(self, net: nn.Module) -> nn.Module:
+        if not any(True for _ in net.parameters()):  # DDP refuses a network that has nothing to share
+            return net.to(self.device)
         net = super().model_to_device(net)
         if self.is_train:
             if isinstance(net, nn.DataParallel) and self.step_options.changes_forward:
@@ -95,7 +97,7 @@ class TrainingStepMixin:
     def init_training_settings(self) -> None:
         super().init_training_settings()
         for module in getattr(self, 'cri_recog', nn.ModuleList()).modules():
-            if isinstance(module, Recognizer):
+            if isinstance(module, Recognizer) and not module.trainable:  # its network is among ours
                 module.autocast_to = DTYPES[self.step_options.precision]
         if self.step_options.channels_last:
             getattr(self, 'cri_recog', nn.ModuleList()).to(memory_format=torch.channels_last)
