@@ -141,10 +141,12 @@ class RecogAwareMixin(RecogValidationMixin):
                 raise OptionError(f'train.recog_opt: {recognizer} takes labels of {recognizer.info.task}, and '
                                   f'{self.opt["base_model_type"]} crops the images that it is given. Use a '
                                   'classifier, or RecogConsistencyLoss.')
-        if blocks and self.net_t is None and not train_opt.get('pixel_opt'):
-            # SRModel insists on a loss of its own, and cri_pix is where ours enters
+        alone = blocks and self.net_t is None and not train_opt.get('pixel_opt')
+        if alone:  # SRModel insists on a loss of its own
             train_opt['pixel_opt'] = {'type': 'L1Loss', 'loss_weight': 0.0}
         super().init_training_settings()
+        if alone:
+            self.cri_pix = None
 
     def setup_optimizers(self) -> None:
         super().setup_optimizers()

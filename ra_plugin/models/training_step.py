@@ -97,7 +97,7 @@ class TrainingStepMixin:
     def init_training_settings(self) -> None:
         super().init_training_settings()
         for module in getattr(self, 'cri_recog', nn.ModuleList()).modules():
-            if isinstance(module, Recognizer) and not module.trainable:  # its network is among ours
+            if isinstance(module, Recognizer):
                 module.autocast_to = DTYPES[self.step_options.precision]
         if self.step_options.channels_last:
             getattr(self, 'cri_recog', nn.ModuleList()).to(memory_format=torch.channels_last)
