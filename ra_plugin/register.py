@@ -10,7 +10,8 @@ def register_in_basicsr() -> None:
     from ra_plugin.models.calculate_pyiqa import calculate_pyiqa
     from ra_plugin.models.recog_aware_model import RecogAwareModel
     ours = {
-        registry.ARCH_REGISTRY: [archs.SRResNet, archs.SRDenseNet, archs.RDN, archs.DBPN, archs.ResnetGenerator],
+        registry.ARCH_REGISTRY: [archs.SRResNet, archs.SRDenseNet, archs.RDN, archs.DBPN, archs.ResnetGenerator,
+                                 archs.Interpolation],
         registry.LOSS_REGISTRY: [losses.RecogLoss, losses.RecogConsistencyLoss, losses.RecogFeatureLoss],
         registry.DATASET_REGISTRY: [LabeledImageDataset, DetectionDataset, SegmentationDataset],
         registry.METRIC_REGISTRY: [calculate_pyiqa],

@@ -53,7 +53,9 @@ def test_a_recognizer_of_some_classes_records_them(tmp_path, monkeypatch):
     out = tmp_path / 'half.safetensors'
     monkeypatch.setattr(sys, 'argv', ['train_recognizer.py', 'TinyVGG', '--data', str(tmp_path), '--epochs', '1',
                                       '--classes', 'cow', 'ape', '--out', str(out)])
-    runpy.run_path(str(ROOT / 'tools' / 'train_recognizer.py'), run_name='__main__')
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / 'tools' / 'train_recognizer.py'), run_name='__main__')
+    assert not ended.value.code
     assert "classes: ['cow', 'ape']" in out.with_suffix('.log').read_text()
     trained = ModuleRecognizer('ra_plugin.recognizers.tiny_nets.TinyVGG', {'num_classes': 2}, checkpoint=str(out))
     assert trained.info.classes == ('cow', 'ape') and trained.info.num_classes == 2

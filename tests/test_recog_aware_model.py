@@ -142,6 +142,7 @@ def test_without_a_pixel_loss_only_the_recognizer_teaches(tmp_path):
     batch = batches(1)[0]
     model.feed_data(batch)
     model.optimize_parameters(1)
+    assert list(model.get_current_log()) == ['l_recog']
     loss = 0.1 * build_recognizer(RECOGNIZER).loss(before(batch['lq']), batch['label'])['cross_entropy'].mean()
     loss.backward()
     for ours, theirs in zip(model.net_g.parameters(), before.parameters()):

@@ -9,10 +9,12 @@ import pytest
 import timm
 import torch
 import yaml
+from basicsr.archs import build_network
 from mmdet.datasets import VOCDataset
 from PIL import Image
 
 from ra_plugin.archs import SRResNet
+from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.data import cifar10
 from ra_plugin.data.class_split import split_classes
 from ra_plugin.engine.evaluation import EvaluationOptions
@@ -21,6 +23,7 @@ from ra_plugin.engine.runs import test_pipeline as run_test  # under its own nam
 from ra_plugin.engine.runs import train_pipeline as run_train
 from ra_plugin.options import check_arguments
 from ra_plugin.recognizers import openmmlab_model as openmmlab
+from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +35,7 @@ TINY_NETWORKS = {'SRResNet': {'num_feat': 4, 'num_block': 1}, 'ResnetGenerator':
                  'SRDenseNet': {'num_feat': 4, 'num_block': 1, 'num_layer': 2, 'num_grow_ch': 2,
                                 'num_bottleneck_ch': 4},
                  'RDN': {'num_feat': 4, 'num_block': 1, 'num_layer': 2, 'num_grow_ch': 2},
-                 'DBPN': {'num_init_feat': 4, 'num_feat': 2, 'num_block': 2}}
+                 'DBPN': {'num_init_feat': 4, 'num_feat': 2, 'num_block': 2}, 'Interpolation': {}}
 TINY_RECOGNIZER = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32,
                    'model_kwargs': {'num_classes': len(CLASSES)}}
 LIBRARIES = {'MMDetRecognizer': 'mmdet', 'MMSegRecognizer': 'mmseg'}
@@ -63,7 +66,20 @@ def plain_twin(path):
 ALL = pytest.mark.parametrize('path', FILES, ids=file_id)
 TRAINED = [path for path in FILES if is_training(load(path))]
 TESTED = [path for path in FILES if not is_training(load(path))]
-OTHERS = [path for path in TRAINED if not path.stem.startswith('plain_')]
+# Appendix A: file -> the one that it is compared with, and what they differ in beside the name
+LEARNS = ['train.optim_r', 'train.recog_opt.recognizer.trainable']
+ALTERNATIVES = {
+    'joint_srresnet_x4_resnet18': ('ra_srresnet_x4_resnet18', [*LEARNS, 'val.recognizers.resnet18_joint']),
+    'recog_only_srresnet_x4_resnet18': ('ra_srresnet_x4_resnet18', ['train.pixel_opt']),
+    'perceptual_srresnet_x4_vgg16': ('plain_srresnet_x4', ['train.perceptual_opt']),
+    'scratch_srresnet_x4_resnet18': ('plain_srresnet_x4', [
+        'datasets.train.batch_size_per_gpu', 'logger', 'path.pretrain_network_g', 'train', 'val']),
+    'scratch_interpolation_x4_resnet18': ('scratch_srresnet_x4_resnet18', ['network_g', 'path']),
+    'small/joint_srresnet_x2_cifar10': ('demo/ra_srresnet_x2_cifar10', [*LEARNS, 'val.recognizers.resnet_joint']),
+    'small/recog_only_srresnet_x2_cifar10': ('demo/ra_srresnet_x2_cifar10', ['train.pixel_opt']),
+    'small/perceptual_srresnet_x2_cifar10': ('demo/unsupervised_srresnet_x2_cifar10', ['train.recog_opt']),
+}
+OTHERS = [path for path in TRAINED if not path.stem.startswith('plain_') and file_id(path) not in ALTERNATIVES]
 TWINS = [(path, plain_twin(path)) for path in OTHERS if plain_twin(path)]
 
 
@@ -88,7 +104,7 @@ def shrink_recognizers(node, classes, root):
     if not isinstance(node, dict):
         return node
     if node.get('type') == 'TimmRecognizer':
-        return dict(TINY_RECOGNIZER)
+        return {**TINY_RECOGNIZER, **{key: node[key] for key in ('trainable',) if key in node}}
     kept = {key: value for key, value in node.items() if key != 'checkpoint'}
     if node.get('type') == 'ModuleRecognizer':
         return {**kept, 'mean': [0.5] * 3, 'std': [0.25] * 3, 'module_kwargs': {'num_classes': len(CLASSES)}}
@@ -134,6 +150,9 @@ def shrink(opt, root):
     for name in ('network_g', 'network_t'):
         if name in opt:
             opt[name].update(TINY_NETWORKS[opt[name]['type']])
+    if is_training(opt) and opt['path'].get('pretrain_network_g'):
+        opt['path']['pretrain_network_g'] = str(root / 'trained.pth')
+        torch.save({'params': build_network(opt['network_g']).state_dict()}, root / 'trained.pth')
     classes = classes_of(next(iter(opt['datasets'].values())))
     opt['val']['recognizers'] = shrink_recognizers(opt['val']['recognizers'], classes, root)
     if is_training(opt):
@@ -253,15 +272,18 @@ def test_configs_and_weights_of_openmmlab_are_there(block):
 @pytest.mark.parametrize('path', TRAINED, ids=file_id)
 def test_two_iterations_of_training(path, tmp_path, pipeline):
     opt = load(path)
-    log = pipeline(run_train, shrink(opt, tmp_path), tmp_path)
+    with random_vgg():
+        log = pipeline(run_train, shrink(opt, tmp_path), tmp_path)
     assert ('l_recog' in log) == ('recog_opt' in opt['train'])
     assert ('l_recog_1' in log) == isinstance(opt['train'].get('recog_opt'), list)
-    assert 'l_pix' in log
+    assert ('l_pix' in log) == ('pixel_opt' in opt['train'])
+    assert ('l_percep' in log) == ('perceptual_opt' in opt['train'])
     for name in scores_in_log(opt):
         assert f'# {name}: ' in log
     models = tmp_path / 'experiments' / opt['name'] / 'models'
     assert (models / 'net_g_latest.pth').is_file()
     assert (models / 'net_t_latest.pth').is_file() == ('network_t' in opt)
+    assert (models / 'net_r_latest.pth').is_file() == ('optim_r' in opt['train'])
 
 
 def test_same_seed_gives_same_weights(tmp_path, pipeline):
@@ -305,7 +327,8 @@ def test_a_test_file_is_of_its_training_file(path):
 
 def test_every_training_file_has_its_plain_twin():
     assert [path for path, _ in TWINS] == OTHERS
-    assert {twin for _, twin in TWINS} == set(TRAINED) - set(OTHERS), 'a plain file is the twin of none'
+    plain = {path for path in TRAINED if path.stem.startswith('plain_')}
+    assert {twin for _, twin in TWINS} == plain, 'a plain file is the twin of none'
 
 
 @pytest.mark.parametrize('path, twin', TWINS, ids=lambda path: file_id(path))
@@ -319,6 +342,24 @@ def test_twins_differ_in_the_recognition_loss_alone(path, twin):
     assert opt == plain
 
 
+def differences(node, other, where=''):
+    """The places in which two option files differ."""
+    if not isinstance(node, dict) or not isinstance(other, dict):
+        return [] if node == other else [where]
+    return [place for key in {**node, **other}
+            for place in differences(node.get(key), other.get(key), f'{where}.{key}' if where else key)]
+
+
+@pytest.mark.parametrize('name', ALTERNATIVES)
+def test_an_alternative_differs_in_what_its_head_says(name):
+    other, places = ALTERNATIVES[name]
+    path, twin = (ROOT / 'options' / f'{file}.yml' for file in (name, other))
+    found = [place for place in differences(load(path), load(twin)) if place != 'name']
+    assert found and all(any(f'{place}.'.startswith(f'{known}.') for known in places) for place in found), found
+    assert all(any(f'{place}.'.startswith(f'{known}.') for place in found) for known in places)
+    assert twin.name in path.read_text().partition('name:')[0]
+
+
 # ------------------------------------------------------------------------------------------------------ evaluations
 @pytest.mark.parametrize('path', EVALUATIONS, ids=file_id)
 def test_an_evaluation_is_of_what_its_runs_are(path):
@@ -330,9 +371,9 @@ def test_an_evaluation_is_of_what_its_runs_are(path):
     assert f' options/eval/{path.name}' in path.read_text()  # the command that it is for
     for name, restorer in opt['restorers'].items():
         run = load(ROOT / restorer['option_file'])
-        used = [key for key, block in opt['recognizers'].items()
-                if block == (run['train'].get('recog_opt') or {}).get('recognizer')]
-        assert len(used) == (name != opt['baseline'])
+        block = (run['train'].get('recog_opt') or {}).get('recognizer')
+        used = restorer.get('used') or [key for key, one in opt['recognizers'].items() if one == frozen(block)]
+        assert bool(used) == (name != opt['baseline']) and set(used) <= opt['recognizers'].keys()
         for block in opt['datasets'].values():
             assert block['degradation'] == run['datasets']['train']['degradation']
             assert block['type'] == run['datasets']['val']['type']

@@ -1,20 +1,25 @@
 """Train one of the small classifiers on class folders and write it as float16 safetensors, with its log beside it.
 
-Example:
+Examples:
     python tools/train_recognizer.py TinyResNet --data datasets/cifar10 --epochs 8 --out ra_plugin/weights/x.safetensors
+
+    On images that a trained network restores, and on interpolated ones (appendix A of the paper):
+    python tools/train_recognizer.py TinyResNet --data datasets/cifar10 --out experiments/restored.safetensors \\
+        --restorer options/demo/plain_srresnet_x2_cifar10.yml
+    python tools/train_recognizer.py TinyResNet --data datasets/cifar10 --out experiments/interpolated.safetensors \\
+        --degradation '{type: BicubicDownsample, scale: 2}'
 """
 import argparse
-import json
+import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
-from ra_plugin.checkpoint import load_weights
-from ra_plugin.recognizers import tiny_nets, training
+from ra_plugin.engine.recognizer_training import RecognizerTraining, train_recognizer
+from ra_plugin.engine.runs import run
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('arch', help='a class of ra_plugin.recognizers.tiny_nets')
     parser.add_argument('--data', type=Path, required=True, help='folder with train/, val/ and test/ class folders')
@@ -27,41 +32,12 @@ def main() -> None:
     parser.add_argument('--weight-decay', type=float, default=5e-4)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--degradation', help="a block as YAML, or a file of one: learn on images so degraded, "
+                                              "interpolated to the clean ones' size. Default: the restorer's")
+    parser.add_argument('--restorer', type=Path, help='option file of a finished training: learn on what it restores')
     args = parser.parse_args()
-
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    settings = {**vars(args), 'out': args.out.name, 'init': args.init and args.init.name, 'torch': torch.__version__}
-    lines = [f'{key}: {value}' for key, value in settings.items()]
-
-    def log(line: str) -> None:
-        print(line, flush=True)
-        lines.append(line)
-
-    def read(split: str) -> tuple:
-        return training.read_class_folders(args.data / split, args.classes)
-
-    images, labels, classes = read('train')
-    val = read('val')[:2]
-    net = getattr(tiny_nets, args.arch)(num_classes=len(classes))
-    if args.init:
-        load_weights(net, args.init, 'train_recognizer')
-        lines[:0] = [*args.init.with_suffix('.log').read_text().splitlines(), '', f'Then, from {args.init.name}:']
-    log(f'parameters: {sum(p.numel() for p in net.parameters())}')
-    training.train_classifier(net, (images, labels), val, epochs=args.epochs, lr=args.lr, optimizer=args.optimizer,
-                              weight_decay=args.weight_decay, seed=args.seed, log=log)
-
-    mean, std = training.channel_statistics(images)
-    stored = {key: value.half().contiguous() if value.is_floating_point() else value
-              for key, value in net.state_dict().items()}
-    net.load_state_dict(stored)  # score what is written: weights rounded to float16
-    test = read('test')[:2]
-    log(f'test top-1 of the stored weights: {training.score(net, test, mean, std):.4f} (n = {len(test[1])})')
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(stored, args.out, {'arch': args.arch, 'mean': json.dumps(mean), 'std': json.dumps(std),
-                                 'classes': json.dumps(classes)})
-    args.out.with_suffix('.log').write_text('\n'.join(lines) + '\n')
+    return run(lambda root: train_recognizer(RecognizerTraining(**vars(args)), root), Path(__file__).parents[1])
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

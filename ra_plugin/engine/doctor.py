@@ -15,6 +15,7 @@ from ra_plugin.models.recog_aware_model import moved, recog_blocks
 from ra_plugin.models.recog_validation import recognizable
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.utils.progress import progress
 
 
@@ -68,9 +69,9 @@ def recognizer_blocks(opt: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
     losses = recog_blocks(opt.get('train') or {})
     for i, loss in enumerate(losses):
         place = f'recog_opt[{i}].recognizer' if len(losses) > 1 else 'recog_opt.recognizer'
-        training += _members(loss['recognizer'], place)
+        training += _members(frozen(loss['recognizer']), place)
     judging = [member for name, block in ((opt.get('val') or {}).get('recognizers') or {}).items()
-               for member in _members(block, name)]
+               for member in _members(frozen(block), name)]
     trained = [block for _, block in training]
     found = {name: (block, block in trained) for name, block in judging}
     for place, block in training:

@@ -21,13 +21,15 @@ from ra_plugin.models.calculate_pyiqa import calculate_pyiqa, check_pyiqa
 from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks
 from ra_plugin.models.training_step import StepOptions
 from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_type, suggestion
+from ra_plugin.recognizers.trainable import frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.processes import of_first
 
 # The keys that this package reads, and where: a slip in one of them would otherwise be silently ignored.
 _OURS = {
     '': {'network_t', 'custom_imports'},
-    'train': {'recog_opt', 'log_grad_ratio', 'optim_t', 'scheduler_t', *(field.name for field in fields(StepOptions))},
+    'train': {'recog_opt', 'log_grad_ratio', 'optim_t', 'scheduler_t', 'optim_r', 'scheduler_r',
+              *(field.name for field in fields(StepOptions))},
     'val': {'recognizers', 'recognition_metrics'},
     'logger': {'console_level'},
 }
@@ -156,8 +158,15 @@ def check_options(opt: Mapping[str, Any]) -> None:
     for where, block in _numbered('train.recog_opt', train_opt.get('recog_opt')):
         _check_loss(block, where, opt)
     check_type(val_opt.get('recognizers'), Mapping | None, 'val.recognizers')
+    learner = _learner(train_opt) if opt.get('is_train') else None
+    if opt.get('is_train') and train_opt['optim_g'] is None:
+        _check_fixed_restorer(opt, learner)
     for name, block in (val_opt.get('recognizers') or {}).items():
-        RECOGNIZER_REGISTRY.check(block, f'val.recognizers.{name}')
+        RECOGNIZER_REGISTRY.check(frozen(block), f'val.recognizers.{name}')
+        if is_trainable(block) and block != learner:
+            raise OptionError(f'val.recognizers.{name}.trainable: expected the very block that learns in '
+                              'train.recog_opt, which judges as it is by then. Leave it out for one that does not '
+                              'learn; what was learned is in checkpoint: experiments/NAME/models/net_r_latest.pth.')
     check_type(val_opt.get('recognition_metrics'), Mapping | None, 'val.recognition_metrics')
     for task, metrics in (val_opt.get('recognition_metrics') or {}).items():
         if task not in TASKS:
@@ -188,6 +197,8 @@ def _check_run(opt: Mapping) -> None:
         for key, kind in keys.items():
             if key not in block:
                 raise OptionError(f"{place}: '{key}' is missing.")
+            if key == 'optim_g' and block[key] is None:  # the restorer is to stay as it is
+                continue
             check_type(block[key], kind, f'{place}.{key}')
             if key.endswith('_freq') and (block[key] < 1 or block[key] != int(block[key])):
                 raise OptionError(f'{place}.{key}: expected a whole number >= 1, got {block[key]}.')
@@ -199,7 +210,7 @@ def _check_run(opt: Mapping) -> None:
         raise OptionError(f"train.scheduler.type: no schedule '{kind}'.{suggestion(kind, _SCHEDULERS)} "
                           f"Known: {', '.join(_SCHEDULERS)}")
     known = list(optimizer_classes())  # what a file gives as a type need not be hashable
-    for key in ('optim_g', 'optim_t', 'optim_d'):
+    for key in ('optim_g', 'optim_t', 'optim_r', 'optim_d'):
         optimizer = opt['train'].get(key)
         check_type(optimizer, Mapping | None, f'train.{key}')
         if optimizer and optimizer.get('type') not in known:
@@ -248,6 +259,32 @@ def has_no_labels(dataset: Mapping) -> bool:
     """Whether this is one of BasicSR's own data sets as it is; of a user's own nobody knows before it is built."""
     cls = registered(registry.DATASET_REGISTRY, dataset['type'], '', 'data set') if dataset else None
     return cls is not None and cls.__module__.startswith('basicsr.') and not dataset.get('labels')
+
+
+def _learner(train_opt: Mapping) -> Mapping | None:
+    """The block of the recognizer that is to learn, if there is one."""
+    blocks = [block['recognizer'] for block in recog_blocks(train_opt) if is_trainable(block['recognizer'])]
+    if len(blocks) > 1:
+        raise OptionError(f'train.recog_opt: expected one recognizer with trainable: true, got {len(blocks)}.')
+    for key in ('optim_r', 'scheduler_r'):
+        if train_opt.get(key) and not blocks:
+            raise OptionError(f'train.{key}: there is no recognizer to train. Set trainable: true in that of '
+                              'train.recog_opt, or remove it.')
+    return blocks[0] if blocks else None
+
+
+def _check_fixed_restorer(opt: Mapping, learner: Mapping | None) -> None:
+    """What ``train.optim_g: ~`` goes with: the recognizer learns, and the restorer has learned."""
+    if learner is None:
+        raise OptionError('train.optim_g: expected an optimizer, got ~: neither the restorer would learn nor, with '
+                          'trainable: true in train.recog_opt, a recognizer.')
+    taught = [f'train.{key}' for key in ('pixel_opt', 'perceptual_opt', 'ema_decay') if opt['train'].get(key)]
+    taught += [key for key in ('network_t', 'network_d') if opt.get(key)]
+    if taught:
+        raise OptionError(f'{taught[0]}: the recognizer alone learns where train.optim_g is ~. Remove it.')
+    if not opt['path'].get('pretrain_network_g') and opt['network_g']['type'] != 'Interpolation':
+        raise OptionError('path.pretrain_network_g: expected the weights of a trained network, since it does not learn '
+                          'where train.optim_g is ~.')
 
 
 def _numbered(where: str, blocks: Any) -> list[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from ra_plugin.data.image_file import read_image
 from ra_plugin.engine.networks import check_network, trained_network
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.options import OptionError, check_arguments
+from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.utils.tensors import extended
 
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
@@ -118,7 +119,7 @@ def _of_run(options: RestorerOptions, root: Path, recognizers: Mapping[str, Mapp
         raise OptionError(f"{where}.option_file: expected BasicSR's option file of a run, with name and network_g, got "
                           f'{options.option_file}.')
     blocks = (run.get('train') or {}).get('recog_opt') or []
-    seen = [block.get('recognizer') for block in (blocks if isinstance(blocks, list) else [blocks])]
+    seen = [frozen(block.get('recognizer')) for block in (blocks if isinstance(blocks, list) else [blocks])]
     members = [member for block in seen if isinstance(block, Mapping)
                for member in (block, *(block.get('recognizers') or ()))]
     return {'network_g': run['network_g'], 'network_t': run.get('network_t'),

@@ -9,6 +9,7 @@ from ra_plugin.engine.evaluation import Evaluation, read_options
 from ra_plugin.engine.evaluation_report import evaluate
 from ra_plugin.engine.trained_runs import train
 from ra_plugin.options import OptionError
+from ra_plugin.recognizers.trainable import is_trainable
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,11 @@ def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:
         run['train']['recog_opt']['loss_weight'] = weight
     else:
         del run['train']['recog_opt']
-        for key in ('network_t', 'optim_t', 'scheduler_t'):  # without the loss there is nothing to train them by
+        judges = (run.get('val') or {}).get('recognizers') or {}
+        for name in [name for name, block in judges.items() if is_trainable(block)]:
+            del judges[name]
+        # without the loss there is nothing to train them by
+        for key in ('network_t', 'optim_t', 'scheduler_t', 'optim_r', 'scheduler_r'):
             run.pop(key, None)
             run['train'].pop(key, None)
     return run

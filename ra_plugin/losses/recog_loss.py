@@ -12,7 +12,8 @@ class RecogLoss(RecognizerLoss):
     """The recognizer's own task loss on the restored image, e.g. the cross-entropy of a classifier.
 
     Args:
-        recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``.
+        recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``. With
+            ``trainable: true`` in them it takes gradients, too.
         loss_weight: Factor on the loss (lambda). Default: 1.0; the paper uses 1e-3.
         reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
         label_smoothing: Share of the label that is spread over all classes, in ``[0, 1)``; for classifiers. Default: 0.

@@ -1,11 +1,13 @@
-"""What the three recognition losses share: a frozen recognizer, a weight and a reduction."""
+"""What the three recognition losses share: a recognizer, frozen unless it is to learn, a weight and a reduction."""
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.recognizers.trainable import check_trainable, frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 Reduction = Literal['mean', 'sum', 'none']
@@ -15,12 +17,13 @@ class RecognizerLoss(nn.Module):
     """Base of the recognition losses; a subclass says what one recognizer finds in one batch.
 
     Args:
-        recognizer: Options of the frozen recognizer, or the recognizer.
+        recognizer: Options of the frozen recognizer, or the recognizer. With ``trainable: true`` its network takes
+            gradients and is in training mode; for a loss with labels.
         loss_weight: Factor on the loss: lambda of the paper.
         reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``.
 
     Raises:
-        ValueError: The recognizer is not differentiable, or an unknown reduction.
+        ValueError: The recognizer is not differentiable, or is to learn and cannot, or an unknown reduction.
     """
 
     needs: str  # 'label' or 'gt': the second argument of forward()
@@ -29,7 +32,12 @@ class RecognizerLoss(nn.Module):
         super().__init__()
         if reduction not in ('mean', 'sum', 'none'):
             raise ValueError(f"{type(self).__name__}: reduction: expected 'mean', 'sum' or 'none', got {reduction!r}.")
-        self.recognizer = build_recognizer(recognizer, f'{type(self).__name__}.recognizer')
+        where = f'{type(self).__name__}.recognizer'
+        self.recognizer = build_recognizer(frozen(recognizer), where)
+        if is_trainable(recognizer):
+            self.recognizer.unfreeze()
+        if self.recognizer.trainable:
+            check_trainable(type(self.recognizer), type(self), where)
         if not self.recognizer.info.differentiable:
             raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable, so it can judge '
                              '(val.recognizers) but not serve as a loss.')
@@ -39,8 +47,16 @@ class RecognizerLoss(nn.Module):
     @classmethod
     def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
         """Check the recognizer's block without building it."""
-        if not isinstance(arguments['recognizer'], Recognizer):
-            RECOGNIZER_REGISTRY.check(arguments['recognizer'], f'{where}.recognizer')
+        block, place = arguments['recognizer'], f'{where}.recognizer'
+        if isinstance(block, Recognizer):
+            return
+        kind = RECOGNIZER_REGISTRY.check(frozen(block), place)
+        check_type(block.get('trainable'), bool | None, f'{place}.trainable')
+        if is_trainable(block):
+            check_trainable(kind, cls, place)
+            if not arguments.get('loss_weight', 1) > 0:
+                raise OptionError(f'{where}.loss_weight: expected a number > 0 where the recognizer learns, got '
+                                  f'{arguments["loss_weight"]}.')
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
         """The loss that one recognizer gives: ``(N,)``, or a scalar where the task has no value for each image."""

@@ -21,6 +21,7 @@ from torch import nn
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.labeled_pool import LabeledPoolMixin
 from ra_plugin.models.recog_validation import RecogValidationMixin, recognizable
+from ra_plugin.models.trainable_recognizer import TrainableRecognizerMixin
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 
@@ -39,8 +40,8 @@ def recog_aware(base: type) -> type:
     if not issubclass(base, SRModel) or issubclass(base, VideoBaseModel):
         raise OptionError(f'model_type: {base.__name__} cannot host a recognition loss: expected a class derived from '
                           'SRModel for single images. Video and StyleGAN models are not supported.')
-    mixins = (RecogAwareMixin, LabeledPoolMixin) if hasattr(base, '_dequeue_and_enqueue') else (RecogAwareMixin,)
-    return type(f'RecogAware{base.__name__}', (*mixins, base), {})
+    pool = (LabeledPoolMixin,) if hasattr(base, '_dequeue_and_enqueue') else ()
+    return type(f'RecogAware{base.__name__}', (TrainableRecognizerMixin, RecogAwareMixin, *pool, base), {})
 
 
 def recog_blocks(train_opt: Mapping) -> list[Mapping]:
@@ -140,10 +141,12 @@ class RecogAwareMixin(RecogValidationMixin):
                 raise OptionError(f'train.recog_opt: {recognizer} takes labels of {recognizer.info.task}, and '
                                   f'{self.opt["base_model_type"]} crops the images that it is given. Use a '
                                   'classifier, or RecogConsistencyLoss.')
-        if blocks and self.net_t is None and not train_opt.get('pixel_opt'):
-            # SRModel insists on a loss of its own, and cri_pix is where ours enters
+        alone = blocks and self.net_t is None and not train_opt.get('pixel_opt')
+        if alone:  # SRModel insists on a loss of its own
             train_opt['pixel_opt'] = {'type': 'L1Loss', 'loss_weight': 0.0}
         super().init_training_settings()
+        if alone:
+            self.cri_pix = None
 
     def setup_optimizers(self) -> None:
         super().setup_optimizers()
@@ -155,11 +158,15 @@ class RecogAwareMixin(RecogValidationMixin):
             self.optimizers.append(self.optimizer_t)
 
     def setup_schedulers(self) -> None:
+        """A schedule of its own for T, and for a recognizer that learns, where the options have one."""
         train_opt = self.opt['train']
-        if self.net_t is None or not train_opt.get('scheduler_t'):
+        own = [(getattr(self, f'optimizer_{name}'), train_opt[f'scheduler_{name}'])
+               for name in 'tr' if train_opt.get(f'scheduler_{name}')]
+        if not own:
             return super().setup_schedulers()
         everything, scheduler = self.optimizers, train_opt['scheduler']
-        for optimizers, options in ((everything[:-1], scheduler), (everything[-1:], train_opt['scheduler_t'])):
+        others = [optimizer for optimizer in everything if all(optimizer is not one for one, _ in own)]
+        for optimizers, options in ((others, scheduler), *(([one], options) for one, options in own)):
             self.optimizers, train_opt['scheduler'] = optimizers, copy.deepcopy(options)
             super().setup_schedulers()
         self.optimizers, train_opt['scheduler'] = everything, scheduler

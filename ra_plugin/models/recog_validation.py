@@ -22,6 +22,7 @@ from ra_plugin.evaluation.task_scores import TaskScore, build_score
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.utils.processes import gathered
 from ra_plugin.utils.progress import progress
 
@@ -50,9 +51,13 @@ class RecogValidationMixin:
     def build_eval_recognizers(self) -> None:
         """Build every block of ``val.recognizers``."""
         blocks = (self.opt.get('val') or {}).get('recognizers') or {}
-        self.eval_recognizers = {
-            name: build_recognizer(block, f'val.recognizers.{name}').to(self.device) for name, block in blocks.items()}
+        self.eval_recognizers = {name: self.build_judge(block, f'val.recognizers.{name}')
+                                 for name, block in blocks.items()}
         self._new_scores()  # a metric that does not exist, or whose package is missing, shows now
+
+    def build_judge(self, block: Mapping, where: str) -> Recognizer:
+        """The recognizer of a block, on the device."""
+        return build_recognizer(frozen(block), where).to(self.device)
 
     def _new_scores(self) -> dict[str, TaskScore]:
         metrics = self.opt['val'].get('recognition_metrics') or {} if self.eval_recognizers else {}

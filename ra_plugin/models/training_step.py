@@ -84,6 +84,8 @@ class TrainingStepMixin:
 
     # ------------------------------------------------------------------ set-up
     def model_to_device(self, net: nn.Module) -> nn.Module:
+        if not any(True for _ in net.parameters()):  # DDP refuses a network that has nothing to share
+            return net.to(self.device)
         net = super().model_to_device(net)
         if self.is_train:
             if isinstance(net, nn.DataParallel) and self.step_options.changes_forward:

@@ -35,7 +35,7 @@ class Recognizer(nn.Module):
     """A frozen recognition network R (Liu et al., arXiv:1910.09185) as a loss function and as a judge.
 
     Frozen means frozen: parameters need no gradient, batch norm and dropout stay in inference mode whatever ``train()``
-    says, and the gradient passes through to the images.
+    says, and the gradient passes through to the images. `unfreeze` is for the one experiment in which it learns, too.
 
     Args:
         model: The network; it is frozen in place.
@@ -49,9 +49,12 @@ class Recognizer(nn.Module):
     Attributes:
         autocast_to: What the network computes in, e.g. ``torch.bfloat16``; answers and losses are float32 all the same.
             Default: the type of its weights.
+        trainable: Whether its network learns.
     """
 
     autocast_to: torch.dtype | None = None
+    trainable = False
+    can_learn = False  # whether `unfreeze` is for it
     costly = False  # answers cost money or minutes: it is asked about results alone, not about variants of them
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
@@ -71,8 +74,18 @@ class Recognizer(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> 'Recognizer':
-        """Always inference mode: a loss function that moves while it is minimized measures nothing."""
-        return super().train(False)
+        """Inference mode, unless it learns: a loss function that moves while it is minimized measures nothing."""
+        return super().train(mode and self.trainable)
+
+    def unfreeze(self) -> None:
+        """Let the network learn with what restores its images (appendix A of the paper), as in any training.
+
+        Its parameters take gradients; batch norm normalizes by the batch and follows it, and dropout drops, while it is
+        in training mode, which this puts it in.
+        """
+        self.trainable = True
+        self.model.requires_grad_(True)
+        self.train()
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Resize to the recognizer's size and normalize; differentiable.

@@ -26,6 +26,8 @@ class ClassificationRecognizer(Recognizer):
         feature_layer: Dotted name of the layer whose output is `features`. Default: the input of the last linear layer.
     """
 
+    can_learn = True
+
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: Fit = 'crop', feature_layer: str | None = None):
         super().__init__(model, info, fit)
         layers = dict(model.named_modules())

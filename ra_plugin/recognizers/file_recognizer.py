@@ -39,6 +39,8 @@ class FileRecognizer(ClassificationRecognizer):
         differentiable: Whether ``network`` passes the gradient to the images.
     """
 
+    can_learn = False  # a conversion for inference
+
     def __init__(self, network: nn.Module, file: str, mean: Sequence[float], std: Sequence[float],
                  input_size: tuple[int, int] | None, fit: Fit, classes: Sequence[str] | str | None,
                  probabilities: bool, batch: int | None, differentiable: bool, feature_layer: str | None = None):

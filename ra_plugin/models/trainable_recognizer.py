@@ -1,0 +1,98 @@
+"""A recognizer that learns together with its restorer: appendix A of Liu et al., arXiv:1910.09185.
+
+The network within it is ``net_r``: it is put on devices and wrapped, compiled, saved and resumed as BasicSR's networks
+are, with the optimizer ``train.optim_r`` and the schedule ``train.scheduler_r``. Where the restorer has no optimizer
+(``train.optim_g: ~``) it stays as it is, and the recognizer alone learns, on what it restores.
+"""
+import copy
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ra_plugin.models.recog_validation import Metrics
+from ra_plugin.recognizers import Recognizer
+from ra_plugin.recognizers.trainable import is_trainable
+
+
+class TrainableRecognizerMixin:
+    """Trains the recognizer of a loss, where its block has ``trainable: true``; put it before `RecogAwareMixin`.
+
+    It takes one step for each of the class's own, from the same backward pass: it minimizes the recognition loss
+    without ``loss_weight``, which says what that loss counts for the restorer. So its learning rate is what it is in
+    any other training. The paper says no more than that its optimizer is SGD with momentum; here the network is in
+    training mode, as in any fine-tuning.
+    """
+
+    net_r: nn.Module | None = None
+
+    @property
+    def _restorer_learns(self) -> bool:
+        return self.opt['train'].get('optim_g') is not None
+
+    def setup_optimizers(self) -> None:
+        if self._restorer_learns:
+            super().setup_optimizers()
+        loss = next((cri for cri in self.cri_recog if cri.recognizer.trainable), None)
+        if loss is None:
+            return
+        self._learner: Recognizer = loss.recognizer
+        for parameter in self._learner.model.parameters():
+            parameter.register_hook(lambda grad: grad / loss.loss_weight)
+        self.net_r = self._learner.model = self.model_to_device(self._learner.model)
+        self.print_network(self.net_r)
+        options = copy.deepcopy(self.opt['train'].get('optim_r') or {'type': 'SGD', 'lr': 1e-3, 'momentum': 0.9})
+        self.optimizer_r = self.get_optimizer(options.pop('type'), list(self.net_r.parameters()), **options)
+        self.optimizers.append(self.optimizer_r)
+
+    def build_judge(self, block: Mapping[str, Any], where: str) -> Recognizer:
+        """The recognizer that learns judges as it is by then, where its block is among ``val.recognizers``."""
+        if self.net_r is not None and is_trainable(block):
+            return self._learner
+        return super().build_judge(block, where)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        if self.net_r is None:
+            return super().optimize_parameters(current_iter)
+        self.optimizer_r.zero_grad()
+        if self._restorer_learns:
+            super().optimize_parameters(current_iter)
+        else:
+            self._teach_recognizer()
+        self.optimizer_r.step()
+
+    def _teach_recognizer(self) -> None:
+        """The recognition loss on what the restorer makes of the batch, in inference mode."""
+        self.net_g.eval()
+        with torch.no_grad():
+            self.output = self.net_g(self.lq)
+        loss, log = self.recognition_loss(self.output)
+        loss.backward()
+        self.log_dict = self.reduce_loss_dict(OrderedDict(log))
+
+    def _score(self, *args) -> tuple[list[Metrics], dict]:
+        """Validate with the network in inference mode, and out of DDP: processes judge different numbers of batches."""
+        if self.net_r is None:
+            return super()._score(*args)
+        wrapped = self._learner.model
+        self._learner.model = self.get_bare_model(wrapped)
+        self._learner.eval()
+        try:
+            return super()._score(*args)
+        finally:
+            self._learner.model = wrapped
+            self._learner.train()
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        if self.net_r is not None:  # before the training state, as net_t
+            self.save_network(self.net_r, 'net_r', current_iter)
+        super().save(epoch, current_iter)
+
+    def resume_training(self, resume_state: Mapping[str, Any]) -> None:
+        if self.net_r is not None:  # no network_r is in the options, by which BasicSR finds the files
+            paths = self.opt['path']
+            paths['pretrain_network_r'] = os.path.join(paths['models'], f'net_r_{resume_state["iter"]}.pth')
+        super().resume_training(resume_state)
