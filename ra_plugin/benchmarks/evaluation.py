@@ -17,7 +17,7 @@ _RESTORERS = 4
 _NETWORK = {'type': 'SRResNet', 'num_feat': 24, 'num_block': 5, 'upscale': 2}  # the demo's
 
 
-def evaluation_benchmark(root: Path, device: torch.device, rounds: int = 3, images: int = 1000,
+def evaluation_benchmark(root: Path, device: torch.device, rounds: int = 3, images: int = 500,
                          batch_size: int = 64) -> tuple[dict[str, Any], str]:
     """Seconds of whole evaluations with one to five recognizers, and of the forward passes that they cannot do without.
 
