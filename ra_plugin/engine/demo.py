@@ -13,7 +13,6 @@ from ra_plugin.engine.evaluation import Evaluation, read_options
 from ra_plugin.engine.evaluation_report import evaluate
 from ra_plugin.report.markdown import to_markdown
 
-_RESTORERS = ('plain', 'RA', 'unsupervised RA')
 _AUDITED = 400  # images; more would take longer than the training
 
 
@@ -34,7 +33,6 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     """
     started = time.time()
     opt = read_options(root / 'options' / 'eval' / 'cifar10.yml')
-    opt['restorers'] = {name: opt['restorers'][name] for name in _RESTORERS}
     files = {name: root / block['option_file'] for name, block in opt['restorers'].items()}
     for name, path in files.items() if train else ():
         print(f'\n== Training: {name} ({path.relative_to(root)})', flush=True)
