@@ -10,7 +10,7 @@ from ra_plugin.report.formats import interval, metric_name, number, percent
 from ra_plugin.report.verdict import main_metrics
 
 COLORS, SHAPES = 8, 5  # no common divisor: 40 markers that differ in color or shape
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 340, 240, 38, 80, 12, 40  # right: the names of levels
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 350, 240, 38, 92, 12, 40  # right: the names of levels
 _MARGIN = 14  # where there are none
 _REFERENCES = ('clean', 'no processing')  # lines: as points, far off in PSNR, they would press the others together
 
