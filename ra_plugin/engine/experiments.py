@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ra_plugin.engine.evaluation import read_options
+from ra_plugin.engine.trained_runs import shown_path
 from ra_plugin.options import OptionError, check_arguments, suggestion
 
 ALL, FIRST = 'all', 'first'  # of the recognizers of a domain
@@ -175,8 +176,8 @@ class Experiments:
         domain, task = self.domains[judged_on], restorers[0].task
         block = {**self._task_options(domain, task)['datasets']['val'], **self._with_data(dict(domain.test))}
         blocks = {restorer.label: {
-            'option_file': str(folder / f'{restorer.run_name(self.scale, seeds[0])}.yml'),
-            'checkpoint': [str(self.network_file(restorer, seed)) for seed in seeds],
+            'option_file': shown_path(folder / f'{restorer.run_name(self.scale, seeds[0])}.yml', self.root),
+            'checkpoint': [shown_path(self.network_file(restorer, seed), self.root) for seed in seeds],
             'used': [restorer.recognizer] if restorer.recognizer and judged_on == study.trained_on else [],
             'method': restorer.method} for restorer in restorers}
         words = [self.scale, name, task, restorers[0].network or '']

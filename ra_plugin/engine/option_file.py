@@ -38,7 +38,8 @@ GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # that BasicSR has
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id'}  # may look like numbers
 _PATH_KEYS = ('dataroot_', 'meta_info', 'annotation_file', 'checkpoint', 'config', 'pretrain_network_',
-              'pretrained_model_path', 'resume_state', 'classes', 'keep_classes', 'labels')
+              'pretrained_model_path', 'resume_state', 'classes', 'keep_classes', 'labels', 'option_file',
+              'folder')
 
 
 def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ra_plugin.engine.evaluation import Evaluation, read_options
 from ra_plugin.engine.evaluation_report import evaluate
-from ra_plugin.engine.trained_runs import train
+from ra_plugin.engine.trained_runs import shown_path, train
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.trainable import is_trainable
 
@@ -59,7 +59,7 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
         weighted = with_weight(run, weight)
         option_file = out / 'options' / f'{weighted["name"]}.yml'
         train(root, option_file, weighted)
-        opt['restorers'][name_of(weight)] = {'option_file': str(option_file.resolve())}
+        opt['restorers'][name_of(weight)] = {'option_file': shown_path(option_file, root)}
     return evaluate(Evaluation(root, opt), out, batch_size, command=command)
 
 

@@ -52,6 +52,12 @@ def train_all(root: Path, folder: Path, runs: Sequence[Mapping[str, Any]], jobs:
         list(pool.map(lambda run: train(root, folder / f'{run["name"]}.yml', run, threads), runs))
 
 
+def shown_path(file: Path, root: Path) -> str:
+    """Below the repository, where it is there: results should not name the folders of one machine."""
+    file = file.resolve()
+    return str(file.relative_to(root.resolve()) if file.is_relative_to(root.resolve()) else file)
+
+
 def _recorded(folder: Path, name: str) -> Any:
     """The options that BasicSR has copied there."""
     file = folder / f'{name}.yml'
