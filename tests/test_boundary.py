@@ -1,10 +1,9 @@
 """Boundaries: distances that are known in closed form, what is infinite, tables and maps, and the tool end to end."""
-import importlib.util
+import functools
 import json
 import math
 import re
 import shlex
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +12,12 @@ import yaml
 from browser import chromium, console, requested
 from conftest import TanhNet
 from PIL import Image
+from programs import run_tool
 
 import ra_plugin  # noqa: F401  (registers)
 from ra_plugin.engine.boundary import BoundaryOptions, BoundaryStudy
-from ra_plugin.engine.evaluation import Evaluation, read_options
+from ra_plugin.engine.evaluation import Evaluation
+from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.evaluation.boundary import (NO_LABEL, Search, decision_map, find_boundaries, orthogonal,
                                            random_directions, unit)
 from ra_plugin.evaluation.boundary_scores import RA, RANDOM, Record, chance, inter_boundary, median, pair_scores
@@ -462,16 +463,7 @@ def test_map_agrees_with_the_distances(place, records):
 @pytest.fixture
 def tool(monkeypatch):
     """``tool(*arguments)``: the exit status of tools/boundary.py."""
-    path = Path(__file__).resolve().parents[1] / 'tools' / 'boundary.py'
-    spec = importlib.util.spec_from_file_location('boundary_tool', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments):
-        monkeypatch.setattr('sys.argv', ['boundary.py', *map(str, arguments)])
-        return module.main()
-
-    return run
+    return functools.partial(run_tool, monkeypatch, 'boundary')
 
 
 def test_tool_writes_json_tables_and_page(tool, place, tmp_path, capsys, records):

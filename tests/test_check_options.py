@@ -1,7 +1,6 @@
 """tools/check_options.py: what it calls a pass, a failure and no image model; every check has to be able to fail."""
 import inspect
 import re
-import runpy
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from basicsr.archs import build_network, vgg_arch
 from basicsr.data import build_dataset
 from basicsr.utils.registry import ARCH_REGISTRY
+from programs import run_tool
 
 from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.engine import option_check, option_file
@@ -71,8 +71,7 @@ def program(monkeypatch, capsys):
     """``program(*arguments)`` runs the tool in this process; returns its exit status, its output and its errors."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['check_options.py', *map(str, arguments)])
-        return runpy.run_path(str(ROOT / 'tools' / 'check_options.py'))['main'](), *capsys.readouterr()
+        return run_tool(monkeypatch, 'check_options', *arguments), *capsys.readouterr()
 
     return run
 

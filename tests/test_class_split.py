@@ -1,9 +1,8 @@
 """Halves of a data set's classes: the same from the same seed, written as lists that option files name."""
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
+from programs import run_tool
 
 from ra_plugin.data.class_split import split_classes
 from ra_plugin.options import OptionError
@@ -33,8 +32,7 @@ def test_the_tool_writes_the_lists(tmp_path, monkeypatch, capsys):
     (tmp_path / 'train' / 'readme.txt').touch()
 
     def program(data):
-        monkeypatch.setattr(sys, 'argv', ['split_classes.py', str(data), '--out', str(tmp_path / 'lists')])
-        return runpy.run_path(str(ROOT / 'tools' / 'split_classes.py'))['main']()
+        return run_tool(monkeypatch, 'split_classes', data, '--out', tmp_path / 'lists')
 
     assert program(tmp_path / 'train') == 0
     lists = [(tmp_path / 'lists' / f'half_{letter}.txt').read_text().split() for letter in 'ab']

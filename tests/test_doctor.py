@@ -2,7 +2,6 @@
 import copy
 import json
 import math
-import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 import torchvision
 import yaml
 from PIL import Image
+from programs import run_tool
 from scipy.stats import binomtest
 
 from ra_plugin.checkpoint import load_weights, read_record
@@ -396,13 +396,7 @@ def option_file(tmp_path, cifar10):
 @pytest.fixture
 def run(monkeypatch, capsys):
     """The tool in this process: ``run(*arguments)`` gives its exit status, output and errors."""
-    main = runpy.run_path(str(ROOT / 'tools' / 'doctor.py'))['main']
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['doctor.py', *map(str, arguments)])
-        return main(), *capsys.readouterr()
-
-    return call
+    return lambda *arguments: (run_tool(monkeypatch, 'doctor', *arguments), *capsys.readouterr())
 
 
 def test_a_sound_option_file(option_file, tmp_path, run):

@@ -16,7 +16,8 @@ from PIL import Image
 import ra_plugin  # noqa: F401  (registers)
 from ra_plugin.archs import SRResNet
 from ra_plugin.engine.boundary import BoundaryOptions, BoundaryStudy
-from ra_plugin.engine.evaluation import Evaluation, read_options
+from ra_plugin.engine.evaluation import Evaluation
+from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.evaluation_report import evaluate, run_evaluation
 from ra_plugin.engine.examples import examples
 from ra_plugin.engine.restorers import FolderOfImages, Network

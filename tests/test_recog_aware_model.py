@@ -191,6 +191,13 @@ def test_transformer_has_its_own_optimizer_and_schedule(tmp_path):
     assert [o.param_groups[0]['lr'] for o in model.optimizers] == [1e-3, 0.25]
 
 
+def to_resume(opt, root, iteration):
+    """Options that go on from a training state, and the state."""
+    again = copy.deepcopy(opt)
+    again['path']['resume_state'] = str(root / 'training_states' / f'{iteration}.state')
+    return again, load_resume_state(again)  # which adds the networks' files to the options
+
+
 def test_transformer_is_saved_resumed_and_gives_an_image_for_machines(tmp_path):
     opt = with_transformer(tmp_path, scheduler_t={'type': 'MultiStepLR', 'milestones': [2], 'gamma': 0.5})
     whole, first = build(copy.deepcopy(opt)), build(copy.deepcopy(opt))
@@ -198,9 +205,7 @@ def test_transformer_is_saved_resumed_and_gives_an_image_for_machines(tmp_path):
     train(first, batches()[:2])
     first.save(0, 2)
 
-    again = copy.deepcopy(opt)
-    again['path']['resume_state'] = str(tmp_path / 'training_states' / '2.state')
-    state = load_resume_state(again)
+    again, state = to_resume(opt, tmp_path, 2)
     resumed = build_model(again)
     resumed.resume_training(state)
     for i, batch in enumerate(batches()[2:], 3):

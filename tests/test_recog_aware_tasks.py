@@ -431,6 +431,7 @@ def test_crops_that_a_recognizer_would_enlarge_are_one_warning(tmp_path, caplog,
     model = build(options(tmp_path, recog_opt=unsupervised(block) if in_ensemble else supervised(block)))
     datasets = [SimpleNamespace(opt={'name': 't', 'phase': 'train', **crop}),
                 SimpleNamespace(opt={'name': 'v', 'phase': 'val', 'crop_size': 32})]
+    caplog.clear()  # of what building logs at the level that another test's training has set
     with caplog.at_level(logging.INFO, 'test'):
         _check_recognizers(model, datasets, logging.getLogger('test'))
     assert len(caplog.records) == (enlarged is not None)

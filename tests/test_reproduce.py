@@ -1,6 +1,8 @@
 """The experiments: what is trained, by hand and against the shipped option files; tables by hand; a tiny run."""
 import copy
 import json
+import time
+from dataclasses import replace
 
 import pytest
 import runs
@@ -32,9 +34,18 @@ def test_a_study_is_the_product_of_its_lists():
     assert {one.recognizer for one in SMALL.restorers(SMALL.studies['networks'])} == {None, 'resnet'}
 
 
-def test_names_of_runs_differ():
-    found = [one for study in SMALL.studies.values() for one in SMALL.restorers(study)]
-    assert len({one.run_name('small', seed) for one in set(found) for seed in (0, 1)}) == 2 * len(set(found))
+def test_runs_have_one_name_exactly_where_they_train_the_same():
+    names, seen = {}, []
+    for restorer in {one for study in SMALL.studies.values() for one in SMALL.restorers(study)}:
+        options = SMALL.training_options(restorer, 0)
+        names.setdefault(options.pop('name'), []).append(options)
+    for runs_of_a_name in names.values():
+        assert all(run == runs_of_a_name[0] for run in runs_of_a_name) and runs_of_a_name[0] not in seen
+        seen.append(runs_of_a_name[0])
+    ra = Restorer(domain='classification', task='SR', method='RA', recognizer='vgg')
+    assert SMALL.run_name(ra, 1) != SMALL.run_name(ra, 0) == SMALL.run_name(replace(ra, loss_weight=1e-3), 0)
+    assert SMALL.run_name(replace(ra, network='SRResNet'), 0) == SMALL.run_name(ra, 0)
+    assert SMALL.run_name(replace(ra, loss_weight=1e-2), 0).endswith('weight_0.01_seed0')
 
 
 @pytest.mark.parametrize('restorer, expected', [
@@ -127,6 +138,22 @@ def test_every_table_has_a_study_and_the_papers_rows():
         for group, rows in spec['paper'].items():
             if group != 'columns':
                 assert all(len(values) == len(spec['paper']['columns']) for values in rows.values()), (name, group)
+
+
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_after_a_failure_no_other_training_begins(jobs, tmp_path, monkeypatch):
+    begun = []
+
+    def train(root, file, run, threads):
+        begun.append(run['name'])
+        if run['name'] == 'bad':
+            raise RuntimeError('ended early')
+        time.sleep(0.2)
+
+    monkeypatch.setattr(trained_runs, 'train', train)
+    with pytest.raises(RuntimeError, match='ended early'):
+        trained_runs.train_all(tmp_path, tmp_path, [{'name': name} for name in ('bad', *'abcdefgh')], jobs)
+    assert begun[0] == 'bad' and len(begun) < 5
 
 
 # ----------------------------------------------------------------------------------------------------------- tables

@@ -17,7 +17,7 @@ from ra_plugin.archs import SRResNet
 from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.data import cifar10
 from ra_plugin.data.class_split import split_classes
-from ra_plugin.engine.evaluation import EvaluationOptions
+from ra_plugin.engine.evaluation_options import EvaluationOptions
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.runs import test_pipeline as run_test  # under its own name pytest would collect it
 from ra_plugin.engine.runs import train_pipeline as run_train

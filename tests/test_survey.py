@@ -1,11 +1,10 @@
 """tools/survey.py: which images are asked about, a page that gives nothing away, people's answers and their scores."""
-import importlib.util
+import functools
 import json
 import random
 import re
 import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ import yaml
 from browser import chromium, console, downloaded, requested, resize
 from conftest import TanhNet
 from PIL import Image
+from programs import run_tool
 from scipy import stats
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -472,16 +472,7 @@ def text(driver, name):
 @pytest.fixture
 def tool(monkeypatch):
     """``tool(*arguments)``: the exit status of tools/survey.py."""
-    path = Path(__file__).resolve().parents[1] / 'tools' / 'survey.py'
-    spec = importlib.util.spec_from_file_location('survey_tool', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments):
-        monkeypatch.setattr('sys.argv', ['survey.py', *map(str, arguments)])
-        return module.main()
-
-    return run
+    return functools.partial(run_tool, monkeypatch, 'survey')
 
 
 def test_answered_by_keyboard_kept_saved_and_scored(driver, folder, tool, capsys, tmp_path):

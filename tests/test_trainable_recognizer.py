@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from basicsr.archs import build_network
 from basicsr.models import build_model
-from basicsr.train import load_resume_state
-from test_recog_aware_model import NETWORK_G, RECOG, RECOGNIZER, SmallClassifier, assert_equal_weights, batches, options
+from test_recog_aware_model import (NETWORK_G, RECOG, RECOGNIZER, SmallClassifier, assert_equal_weights, batches,
+                                    options, to_resume)
 from torch import nn
 
 from ra_plugin.engine import option_file
@@ -222,9 +222,7 @@ def test_it_is_resumed_bit_for_bit(tmp_path, start):
         train(models[-1], data)
     whole, first = models
     first.save(0, 2)
-    again = copy.deepcopy(opt)
-    again['path']['resume_state'] = str(tmp_path / 'training_states' / '2.state')
-    state = load_resume_state(again)
+    again, state = to_resume(opt, tmp_path, 2)
     resumed = build_run(again)
     resumed.resume_training(state)
     train(resumed, batches()[2:], first=3)

@@ -9,7 +9,8 @@ import torch
 from basicsr.archs import build_network
 
 from ra_plugin.benchmarks.timing import interleaved, ratios
-from ra_plugin.engine.evaluation import Evaluation, read_options
+from ra_plugin.engine.evaluation import Evaluation
+from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.report.markdown import table
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from ra_plugin.data.degraded_image_dataset import check_least
-from ra_plugin.engine.evaluation import Condition, Evaluation, plain_data, read_options
+from ra_plugin.engine.evaluation import Condition, Evaluation, plain_data
+from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.loaders import evenly_spaced
 from ra_plugin.evaluation.boundary import (Predict, Search, decision_map, find_boundaries, orthogonal,
                                            random_directions, unit)

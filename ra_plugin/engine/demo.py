@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from ra_plugin.engine.evaluation import Evaluation, read_options
+from ra_plugin.engine.evaluation import Evaluation
+from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.evaluation_report import evaluate
 from ra_plugin.report.markdown import to_markdown
 

@@ -3,16 +3,17 @@ import copy
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ra_plugin.engine.evaluation_options import (EvaluationOptions, by_name, check_conditions, check_names,
+                                                 conditions_of, take_conditions)
 from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.engine.loaders import build_dataset, check_classes, evenly_spaced
 from ra_plugin.engine.networks import registered
@@ -22,50 +23,14 @@ from ra_plugin.evaluation.audit import audit
 from ra_plugin.evaluation.judging import (CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing)
 from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.evaluation.records import Judged, Records
-from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
-from ra_plugin.options import OptionError, check_arguments, check_type, suggestion
+from ra_plugin.options import OptionError, check_arguments, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
-from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.progress import progress
 from ra_plugin.version import __version__
 
 SCHEMA = 'ra_plugin.results/1'
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
-    """The keys of an evaluation's option file.
-
-    Attributes:
-        name: Of the folder of its results.
-        datasets: Name -> block of a data set, as in a training's option file.
-        degradations: Name -> block; every data set is degraded in each of these ways. Default: as the data sets say.
-        restorers: Name -> block, see :class:`RestorerOptions`.
-        recognizers: Name -> block; beside a recognizer's own keys it may have ``conditions``, those that it judges.
-            Default: all.
-        baseline: The restorer that others are compared with, or ``'no processing'``.
-        recognition_metrics: Task -> metric or metrics.
-        quality_metrics: Names of pyiqa's metrics, or name -> options, beside PSNR and SSIM.
-        images: Number of images, evenly spaced over each data set. Default: all.
-        audit: Images, evenly spaced over the data set, on which the gain is audited and clean images are restored;
-            0: none.
-        seed: Of the bootstrap and of what is drawn to be shown.
-        custom_imports: Modules to import first.
-    """
-    name: str
-    datasets: Mapping
-    degradations: Mapping = field(default_factory=dict)
-    restorers: Mapping
-    recognizers: Mapping
-    baseline: str = 'plain'
-    recognition_metrics: Mapping = field(default_factory=dict)
-    quality_metrics: Mapping | Sequence[str] = ()
-    images: int | None = None
-    audit: int = 1000
-    seed: int = 0
-    custom_imports: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,14 +63,14 @@ class Evaluation:
         check_arguments(EvaluationOptions, opt, 'evaluation')
         resolved = copy.deepcopy(dict(opt))
         resolve_paths(resolved, root)
-        self._judged = _take_conditions(resolved['recognizers'])
+        self._judged = take_conditions(resolved['recognizers'])
         self.options = options = EvaluationOptions(**resolved)
         import_own(resolved)
-        _check_names(options)
+        check_names(options)
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         checked = {name: restorer_options(block, root, options.recognizers, f'restorers.{name}')
                    for name, block in options.restorers.items()}
-        _check_conditions(options, {
+        check_conditions(options, {
             **{f'recognizers.{name}': judged for name, judged in self._judged.items()},
             **{f'restorers.{name}': restorer.conditions for name, restorer in checked.items()}})
         self.recognizers: dict[str, Recognizer] = {
@@ -113,9 +78,9 @@ class Evaluation:
             for name, block in options.recognizers.items()}
         self.quality_metrics = {
             name: QualityMetric(name, block, self.device, f'quality_metrics.{name}')
-            for name, block in _by_name(options.quality_metrics).items()}
+            for name, block in by_name(options.quality_metrics).items()}
         self.restorers = {name: build_restorer(name, block, self.device) for name, block in checked.items()}
-        self.conditions = [self._condition(name, block) for name, block in _conditions(options)]
+        self.conditions = [self._condition(name, block) for name, block in conditions_of(options)]
 
     def _condition(self, name: str, block: Mapping) -> Condition:
         cls = registered(DATASET_REGISTRY, block.get('type'), f'datasets: {name}.type', 'data set')
@@ -233,7 +198,7 @@ class Evaluation:
                 'metrics': dict(self.options.recognition_metrics),
                 'quality_metrics': {name: [block, _identity(block.get('pretrained_model_path')),
                                            self.quality_metrics[name].source]
-                                    for name, block in _by_name(self.options.quality_metrics).items()}}
+                                    for name, block in by_name(self.options.quality_metrics).items()}}
 
     def _results(self, condition: Condition, judging: Judging, judged: Mapping[tuple, Judged], matrix: Matrix,
                  infos: Mapping) -> dict[str, Any]:
@@ -291,66 +256,6 @@ def _below(path: str, root: str | None) -> str:
     return os.path.relpath(path, root) if root and Path(path).is_relative_to(root) else os.path.basename(path)
 
 
-def _conditions(options: EvaluationOptions) -> Iterator[tuple[str, dict]]:
-    for name, block in options.datasets.items():
-        block = {'phase': 'test', 'name': name, **block}
-        if not options.degradations:
-            yield name, block
-        for degradation_name, degradation in options.degradations.items():
-            if block.get('degradation'):
-                raise OptionError(f'datasets.{name}.degradation: the file has degradations, too. Leave one of them '
-                                  'out.')
-            yield f'{name} {degradation_name}', {**block, 'degradation': degradation}
-
-
-def _take_conditions(recognizers: Mapping) -> dict[str, Sequence[str] | None]:
-    """Recognizer -> the conditions that it judges, or None for all: a key that is taken out of its block."""
-    found = {}
-    for name, block in recognizers.items():
-        found[name] = block.pop('conditions', None) if isinstance(block, dict) else None
-        check_type(found[name], Sequence[str] | None, f'recognizers.{name}.conditions')
-    return found
-
-
-def _check_conditions(options: EvaluationOptions, asked: Mapping[str, Sequence[str] | None]) -> None:
-    """``asked``: place in the options -> names of conditions, or None for all."""
-    known = [name for name, _ in _conditions(options)]
-    for where, names in asked.items():
-        for name in names or ():
-            if name not in known:
-                raise OptionError(f"{where}.conditions: no condition '{name}'.{suggestion(name, known)} There are "
-                                  f"{', '.join(known)}")
-
-
-def _check_names(options: EvaluationOptions) -> None:
-    for key in ('datasets', 'restorers', 'recognizers'):
-        if not getattr(options, key):
-            raise OptionError(f'{key}: expected at least one, got none.')
-    for name in (CLEAN, NONE):
-        if name in options.restorers:
-            raise OptionError(f"restorers.{name}: this is always there. Choose another name.")
-    for key, least in (('audit', 0), ('images', 1)):
-        value = getattr(options, key)
-        if value is not None and value < least:
-            raise OptionError(f'{key}: expected a number of images, {least} or more, got {value}.')
-    for name, block in options.recognizers.items():
-        RECOGNIZER_REGISTRY.check(block, f'recognizers.{name}')
-    for task, metrics in options.recognition_metrics.items():
-        if task not in TASKS:
-            raise OptionError(f"recognition_metrics: no task '{task}'.{suggestion(task, TASKS)}")
-        check_type(metrics, str | Sequence[str] | None, f'recognition_metrics.{task}')
-    for name, block in _by_name(options.quality_metrics).items():
-        if name in ('psnr', 'ssim'):
-            raise OptionError(f'quality_metrics.{name}: this is always there. Leave it out.')
-        check_type(block, Mapping, f'quality_metrics.{name}')
-
-
-def _by_name(metrics: Mapping | Sequence[str]) -> dict[str, Any]:
-    """Name -> options of a list of names, and of a block where some have no options."""
-    return {name: {} if block is None else block for name, block in (
-        metrics if isinstance(metrics, Mapping) else dict.fromkeys(metrics)).items()}
-
-
 def _identity(path: str | None) -> list | None:
     """What tells a file, or a folder of images, from what was there before."""
     if not path:
@@ -379,18 +284,3 @@ def plain_data(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def read_options(file: Path) -> dict[str, Any]:
-    """The options in a file.
-
-    Raises:
-        OptionError: It has none.
-    """
-    try:
-        opt = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, OSError) as error:
-        raise OptionError(f'option file: {error}') from None
-    if not isinstance(opt, dict):
-        raise OptionError(f'{file}: expected the keys of an evaluation, got {type(opt).__name__}.')
-    return opt

@@ -1,18 +1,19 @@
 """The paper's experiments as data: what is trained and judged for which table. `options/experiments` has them."""
 import copy
+import functools
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ra_plugin.engine.evaluation import read_options
+from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.trained_runs import shown_path
 from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.report.paper_tables import PLAIN
 
 ALL, FIRST = 'all', 'first'  # of the recognizers of a domain
-PLAIN = 'plain'
 _CORRUPTION = re.compile(r'(?P<corruption>\w+) (?P<severity>[1-5])')  # a task: 'snow 5'
 
 
@@ -60,11 +61,6 @@ class Restorer:
         weight = '' if self.loss_weight is None else f'weight {self.loss_weight:g}'
         return ', '.join(filter(None, [self.network, ' '.join(filter(None, [self.method, self.recognizer])), weight]))
 
-    def run_name(self, scale: str, seed: int) -> str:
-        """Of its folder in ``experiments``."""
-        words = [scale, self.domain, self.task, self.label, f'seed{seed}']
-        return '_'.join(re.sub(r'[^\w.]+', '_', word).strip('_') for word in words)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
@@ -102,6 +98,7 @@ class Experiments:
     def __init__(self, root: Path, scale: str, data: str | None = None):
         folder = root / 'options' / 'experiments'
         self.root, self.scale, self.data = root, scale, data
+        self._read = functools.cache(read_options)  # a plan asks for the same few files hundreds of times
         self.domains = {name: _checked(Domain, block, f'{scale}.yml: {name}')
                         for name, block in read_options(folder / f'{scale}.yml').items()}
         found = read_options(folder / 'experiments.yml')
@@ -136,6 +133,22 @@ class Experiments:
 
     def training_options(self, restorer: Restorer, seed: int) -> dict[str, Any]:
         """The option file of one training."""
+        options = self._trained(restorer)
+        options.update(name=self.run_name(restorer, seed), manual_seed=seed)
+        options['val'] = None  # judged afterwards, side by side
+        return options
+
+    def run_name(self, restorer: Restorer, seed: int) -> str:
+        """Of the training's folder in ``experiments``: the same one for a default and for its value given."""
+        for key in ('network', 'loss_weight'):
+            default = replace(restorer, **{key: None})
+            if restorer != default and self._trained(restorer) == self._trained(default):
+                restorer = default
+        words = [self.scale, restorer.domain, restorer.task, restorer.label, f'seed{seed}']
+        return '_'.join(re.sub(r'[^\w.]+', '_', word).strip('_') for word in words)
+
+    def _trained(self, restorer: Restorer) -> dict[str, Any]:
+        """Options of a training, whatever its name and seed."""
         domain = self.domains[restorer.domain]
         method = {} if restorer.method == PLAIN else _found(domain.methods, restorer.method, 'method')
         options = self._task_options(domain, restorer.task, restorer.network)
@@ -145,8 +158,6 @@ class Experiments:
         options = changed(options, _filled(method.get('set', {}), words))
         if restorer.loss_weight is not None:
             options = changed(options, {'train.recog_opt.loss_weight': restorer.loss_weight})
-        options.update(name=restorer.run_name(self.scale, seed), manual_seed=seed)
-        options['val'] = None  # judged afterwards, side by side
         return options
 
     def _task_options(self, domain: Domain, task: str, network: str | None = None) -> dict[str, Any]:
@@ -155,7 +166,7 @@ class Experiments:
         block = domain.tasks['corruption'] if corruption and 'corruption' in domain.tasks else _found(
             domain.tasks, task, 'task')
         other = _found(domain.networks, network, 'network') if network else {}
-        options = read_options(self.root / other.get('option_file', block['option_file']))
+        options = self._read(self.root / other.get('option_file', block['option_file']))
         words = {f'${key}': int(value) if value.isdigit() else value
                  for key, value in (corruption.groupdict() if corruption else {}).items()}
         options = changed(changed(options, _filled(block.get('set', {}), words)), other.get('set', {}))
@@ -176,7 +187,7 @@ class Experiments:
         domain, task = self.domains[judged_on], restorers[0].task
         block = {**self._task_options(domain, task)['datasets']['val'], **self._with_data(dict(domain.test))}
         blocks = {restorer.label: {
-            'option_file': shown_path(folder / f'{restorer.run_name(self.scale, seeds[0])}.yml', self.root),
+            'option_file': shown_path(folder / f'{self.run_name(restorer, seeds[0])}.yml', self.root),
             'checkpoint': [shown_path(self.network_file(restorer, seed), self.root) for seed in seeds],
             'used': [restorer.recognizer] if restorer.recognizer and judged_on == study.trained_on else [],
             'method': restorer.method} for restorer in restorers}
@@ -188,7 +199,7 @@ class Experiments:
 
     def network_file(self, restorer: Restorer, seed: int) -> Path:
         """Where a training leaves its network."""
-        return self.root / 'experiments' / restorer.run_name(self.scale, seed) / 'models' / 'net_g_latest.pth'
+        return self.root / 'experiments' / self.run_name(restorer, seed) / 'models' / 'net_g_latest.pth'
 
     def _with_data(self, node: Any) -> Any:
         """Options with the data's folder in the place of ``datasets``."""

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.degradations import build_degradation
-from ra_plugin.engine.evaluation import read_options
+from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.restorers import build_restorer, restorer_options
 from ra_plugin.evaluation.judging import Batch, Processing, no_processing
 from ra_plugin.evaluation.quality import to_uint8

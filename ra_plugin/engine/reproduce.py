@@ -83,17 +83,18 @@ class Reproduction:
 
     def describe(self, plan: Plan) -> str:
         """The plan as a table, and what is missing for it."""
+        done = {name for name, run in plan.runs.items() if is_trained(self.root, run)}
         rows = [['table', 'what it shows', 'trainings', 'done', 'evaluations']]
         for name in plan.tables:
             spec = self.experiments.tables[name]
             study = self.experiments.studies[spec['study']]
-            mine = [restorer.run_name(self.experiments.scale, seed) for restorer in self.experiments.restorers(study)
+            mine = [self.experiments.run_name(restorer, seed) for restorer in self.experiments.restorers(study)
                     for seed in plan.studies[spec['study']]]
-            done = sum(is_trained(self.root, plan.runs[run]) for run in mine)
             tasks = len(self.experiments.tasks(study)), len(study.tasks)
             title = spec['title'] + (f' ({tasks[0]} of {tasks[1]} tasks at this scale)' if tasks[0] < tasks[1] else '')
-            rows.append([name, title, str(len(mine)), str(done), str(len(self.experiments.evaluations(study)))])
-        left = [name for name, run in plan.runs.items() if not is_trained(self.root, run)]
+            rows.append([name, title, str(len(mine)), str(len(done.intersection(mine))),
+                         str(len(self.experiments.evaluations(study)))])
+        left = plan.runs.keys() - done
         hours = sum(plan.minutes[name] for name in left) / 60
         lines = [table(rows), f'{len(plan.runs)} different trainings, {len(left)} to be done: some {hours:.1f} hours '
                  'one after another.']

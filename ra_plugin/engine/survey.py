@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from ra_plugin.data.degraded_image_dataset import check_least
-from ra_plugin.engine.evaluation import Evaluation, read_options
+from ra_plugin.engine.evaluation import Evaluation
+from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.options import OptionError, suggestion

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ra_plugin.engine.evaluation import Evaluation, read_options
+from ra_plugin.engine.evaluation import Evaluation
+from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.evaluation_report import evaluate
 from ra_plugin.engine.trained_runs import shown_path, train
 from ra_plugin.options import OptionError

@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,15 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
 
 
 def train_all(root: Path, folder: Path, runs: Sequence[Mapping[str, Any]], jobs: int = 1) -> None:
-    """Train so many at a time, each on its share of the cores; a failure is raised once the others have ended."""
+    """Train so many at a time, each on its share of the cores; after a failure, or Ctrl-C, no other one begins."""
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda run: train(root, folder / f'{run["name"]}.yml', run, threads), runs))
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        for done in as_completed([pool.submit(train, root, folder / f'{run["name"]}.yml', run, threads)
+                                  for run in runs]):
+            done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def shown_path(file: Path, root: Path) -> str:

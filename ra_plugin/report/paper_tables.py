@@ -3,9 +3,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ra_plugin.report.markdown import percent, table
+from ra_plugin.report.markdown import CLEAN, percent, table
 
-CLEAN, NONE, PLAIN = 'clean', 'no processing', 'plain'
+PLAIN = 'plain'  # the method that the others are compared with
 _MEASURES = {'PSNR': ('psnr', '.2f'), 'SSIM': ('ssim', '.4f')}
 
 

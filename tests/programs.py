@@ -1,0 +1,12 @@
+"""The programs of ``tools``, run in the process of a test."""
+import runpy
+import sys
+from pathlib import Path
+
+TOOLS = Path(__file__).parents[1] / 'tools'
+
+
+def run_tool(monkeypatch, name, *arguments):
+    """The exit status of ``tools/NAME.py``."""
+    monkeypatch.setattr(sys, 'argv', [f'{name}.py', *map(str, arguments)])
+    return runpy.run_path(str(TOOLS / f'{name}.py'))['main']()
