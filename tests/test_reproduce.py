@@ -3,20 +3,25 @@ import copy
 import json
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import runs
 import yaml
 from test_evaluation_run import ROOT, recognizer
 
-from ra_plugin.engine import trained_runs
-from ra_plugin.engine.experiments import Experiments, Restorer, changed
+from ra_plugin.engine import reproduce, trained_runs
+from ra_plugin.engine.exhibits import SHOW
+from ra_plugin.engine.experiment_options import ExperimentOptions, changed
+from ra_plugin.engine.experiments import Experiments, Restorer
 from ra_plugin.engine.option_file import check_options
 from ra_plugin.engine.reproduce import Reproduction
 from ra_plugin.options import OptionError
 from ra_plugin.report.paper_tables import Judged, paper_table
 
 SMALL = Experiments(ROOT, 'small')
+OPTIONS = ExperimentOptions(SMALL, ROOT, ROOT / 'results')
+PAPER_OPTIONS = ExperimentOptions(Experiments(ROOT, 'paper'), ROOT, ROOT / 'results')
 
 
 def test_changed_options_leave_the_others_alone():
@@ -36,16 +41,16 @@ def test_a_study_is_the_product_of_its_lists():
 
 def test_runs_have_one_name_exactly_where_they_train_the_same():
     names, seen = {}, []
-    for restorer in {one for study in SMALL.studies.values() for one in SMALL.restorers(study)}:
-        options = SMALL.training_options(restorer, 0)
+    for restorer in {one for study in SMALL.studies.values() for one in SMALL.trained(study)}:
+        options = OPTIONS.training_options(restorer, 0)
         names.setdefault(options.pop('name'), []).append(options)
     for runs_of_a_name in names.values():
         assert all(run == runs_of_a_name[0] for run in runs_of_a_name) and runs_of_a_name[0] not in seen
         seen.append(runs_of_a_name[0])
     ra = Restorer(domain='classification', task='SR', method='RA', recognizer='vgg')
-    assert SMALL.run_name(ra, 1) != SMALL.run_name(ra, 0) == SMALL.run_name(replace(ra, loss_weight=1e-3), 0)
-    assert SMALL.run_name(replace(ra, network='SRResNet'), 0) == SMALL.run_name(ra, 0)
-    assert SMALL.run_name(replace(ra, loss_weight=1e-2), 0).endswith('weight_0.01_seed0')
+    assert OPTIONS.run_name(ra, 1) != OPTIONS.run_name(ra, 0) == OPTIONS.run_name(replace(ra, loss_weight=1e-3), 0)
+    assert OPTIONS.run_name(replace(ra, network='SRResNet'), 0) == OPTIONS.run_name(ra, 0)
+    assert OPTIONS.run_name(replace(ra, loss_weight=1e-2), 0).endswith('weight_0.01_seed0')
 
 
 @pytest.mark.parametrize('restorer, expected', [
@@ -56,7 +61,7 @@ def test_runs_have_one_name_exactly_where_they_train_the_same():
      {'type': 'RecogConsistencyLoss', 'distance': 'probability', 'loss_weight': 0.1}),
 ])
 def test_a_training_is_the_plain_one_with_its_loss(restorer, expected):
-    run = SMALL.training_options(Restorer(domain='classification', task='SR', **restorer), 3)
+    run = OPTIONS.training_options(Restorer(domain='classification', task='SR', **restorer), 3)
     plain = yaml.safe_load((ROOT / 'options/demo/plain_srresnet_x2_cifar10.yml').read_text())
     loss = run['train'].pop('recog_opt', {})
     assert loss.pop('recognizer', SMALL.domains['classification'].recognizers['vgg']) == \
@@ -79,16 +84,25 @@ def test_a_training_is_the_plain_one_with_its_loss(restorer, expected):
     ({'method': 'RA with T', 'recognizer': 'R18', 'domain': 'detection'},
      'transformer_srresnet_x4_voc_faster_rcnn_r18'),
     ({'method': 'RA', 'recognizer': 'HRNet-W48', 'domain': 'segmentation'}, 'ra_srresnet_x4_cityscapes_hrnet'),
+    ({'method': 'RA with R', 'recognizer': 'R18'}, 'joint_srresnet_x4_resnet18'),
+    ({'method': 'perceptual loss', 'recognizer': 'R18'}, 'perceptual_srresnet_x4_vgg16'),
+    ({'method': 'RA alone', 'recognizer': 'R18'}, 'recog_only_srresnet_x4_resnet18'),
+    ({'method': 'R on interpolated images'}, 'scratch_interpolation_x4_resnet18'),
+    ({'method': 'R on restored images'}, 'scratch_srresnet_x4_resnet18'),
 ])
 def test_trainings_at_paper_scale_are_the_shipped_option_files(restorer, file):
-    run = Experiments(ROOT, 'paper').training_options(
-        Restorer(**{'domain': 'classification', 'task': 'SR', **restorer}), 0)
+    run = PAPER_OPTIONS.training_options(Restorer(**{'domain': 'classification', 'task': 'SR', **restorer}), 0)
     shipped = yaml.safe_load((ROOT / 'options' / f'{file}.yml').read_text())
+    if restorer['method'] == 'RA alone':
+        assert run['train'].pop('pixel_opt') is None
+    if restorer['method'] == 'R on restored images':  # which begins with another training's network
+        shipped['path']['pretrain_network_g'] = \
+            'experiments/paper_classification_SR_plain_seed0/models/net_g_latest.pth'
     assert run == {**shipped, 'name': run['name'], 'val': None}
 
 
 def test_corruptions_share_one_task():
-    run = SMALL.training_options(Restorer(domain='classification', task='snow 4', method='plain'), 0)
+    run = OPTIONS.training_options(Restorer(domain='classification', task='snow 4', method='plain'), 0)
     assert run['datasets']['train']['degradation'] == {
         'type': 'ImageNetC', 'corruption': 'snow', 'severity': 4, 'constants': 'cifar10'}
     assert run['scale'] == 1
@@ -97,15 +111,15 @@ def test_corruptions_share_one_task():
 @pytest.mark.parametrize('name', SMALL.studies)
 def test_every_training_can_be_meant(name):
     study = SMALL.studies[name]
-    by_kind = {(one.domain, one.task.split()[0], one.method, one.network): one for one in SMALL.restorers(study)}
+    by_kind = {(one.domain, one.task.split()[0], one.method, one.network): one for one in SMALL.trained(study)}
     for restorer in by_kind.values():
-        run = copy.deepcopy(SMALL.training_options(restorer, 0))
+        run = copy.deepcopy(OPTIONS.training_options(restorer, 0))
         check_options({**run, 'is_train': True})
 
 
 def test_data_of_another_folder():
-    experiments = Experiments(ROOT, 'small', '/elsewhere')
-    run = experiments.training_options(Restorer(domain='classification', task='SR', method='plain'), 0)
+    options = ExperimentOptions(SMALL, ROOT, ROOT, '/elsewhere')
+    run = options.training_options(Restorer(domain='classification', task='SR', method='plain'), 0)
     assert run['datasets']['train']['dataroot_gt'] == '/elsewhere/cifar10/train'
 
 
@@ -115,13 +129,13 @@ def test_data_of_another_folder():
     ({'task': 'SR', 'method': 'plain', 'network': 'RND'}, "no network 'RND' at this scale. Did you mean 'RDN'")])
 def test_unknown_names(restorer, message):
     with pytest.raises(OptionError, match=message):
-        SMALL.training_options(Restorer(domain='classification', **restorer), 0)
+        OPTIONS.training_options(Restorer(domain='classification', **restorer), 0)
 
 
 def test_plan_counts_trainings_once_and_names_what_is_missing(tmp_path):
     reproduction = Reproduction(ROOT, 'small', data=str(tmp_path), out=tmp_path)
     plan = reproduction.plan(['T1', 'T2', 'T10'])
-    assert len(plan.runs) == 48 and list(plan.studies) == ['architectures']
+    assert len(plan.runs) == 48 and plan.tables == ['T1', 'T2', 'T10']
     assert str(tmp_path / 'cifar10' / 'train') in plan.missing
     assert '48 different trainings' in reproduction.describe(plan)
     with pytest.raises(FileNotFoundError, match='does not exist, nor'):
@@ -134,26 +148,98 @@ def test_plan_counts_trainings_once_and_names_what_is_missing(tmp_path):
 
 def test_every_table_has_a_study_and_the_papers_rows():
     for name, spec in SMALL.tables.items():
-        assert spec['study'] in SMALL.studies, name
-        for group, rows in spec['paper'].items():
+        assert spec['study'] in SMALL.studies and spec.get('show', 'table') in SHOW, name
+        for group, rows in spec.get('paper', {}).items():
             if group != 'columns':
                 assert all(len(values) == len(spec['paper']['columns']) for values in rows.values()), (name, group)
+
+
+def test_all_experiments_of_the_paper_have_a_name():
+    names = Reproduction(ROOT, 'small').names
+    assert {f'T{number}' for number in range(1, 19)} | {f'figure_{number}' for number in range(3, 7)} | {
+        'appendix_A', 'appendix_B', 'cloud'} <= set(names) and len(set(names)) == len(names)
+    assert Reproduction(ROOT, 'small').plan(['figure_6', 'T6', 'figure_4']).tables == ['T6']
+    for scale in ('small', 'paper'):
+        plan = Reproduction(ROOT, scale).plan(names)
+        assert all(run['name'].startswith(f'{scale}_') for run in plan.runs.values())
+
+
+def test_halves_are_judged_on_both():
+    groups = OPTIONS.groups('categories', [0])
+    assert len(groups) == 12  # three tasks, trained on either half, judged on either
+    for group in groups:
+        block, = group.options['datasets'].values()
+        other = group.restorers[0].domain != group.judged_on
+        run = OPTIONS.training_options(group.restorers[1], 0)
+        kept = run['datasets']['train']['keep_classes']
+        assert set(block['keep_classes']).isdisjoint(kept) == other and (block['keep_classes'] == kept) != other
+        used = [restorer['used'] for restorer in group.options['restorers'].values()]
+        assert used == ([[], []] if other else [[], ['resnet']])
+        file = 'experiments/small_resnet_half_{}.safetensors'.format(group.judged_on[-1].lower())
+        assert group.options['recognizers']['resnet']['checkpoint'] == file
+        assert block['dataroot_gt'] == 'datasets/cifar10/test'
+    assert len({group.options['name'] for group in groups}) == 12
+
+
+def test_recognizers_are_made_before_or_after_the_trainings():
+    plan = Reproduction(ROOT, 'small').plan(['T3', 'appendix_A'])
+    assert len(plan.makes) == 4 and len(plan.runs) == 12 + 6 and not set(plan.missing).intersection(plan.makes)
+    for file, make in plan.makes.items():
+        assert make.command[0] == 'tools/train_recognizer.py' and file in make.command
+    restored = plan.makes['experiments/small_resnet_restored.safetensors']
+    run, = (OPTIONS.run_name(restorer, 0) for restorer in restored.after)
+    assert run in plan.runs and restored.command[5].endswith(f'{run}.yml')
+    judges = OPTIONS.groups('alternatives', [3])[0].options['recognizers']
+    assert judges['R with RA']['checkpoint'] == \
+        'experiments/small_classification_SR_RA_with_R_resnet_seed3/models/net_r_latest.pth'
+    assert 'checkpoint' not in judges['R with RA'].get('mean', {}) and judges['resnet']['input_size'] == 32
+
+
+def test_networks_that_others_begin_with_are_trained_before(tmp_path, monkeypatch):
+    reproduction = Reproduction(ROOT, 'paper', out=tmp_path)
+    plan = replace(reproduction.plan(['appendix_A']), missing=[])
+    rounds = []
+    monkeypatch.setattr(reproduce, 'run_all', lambda tasks, jobs: rounds.append([task.args[-1] for task in tasks]))
+    monkeypatch.setattr(reproduce, 'SHOW', {'table': lambda *_: ''})
+    reproduction.run(plan)
+    names = [[run['name'] for run in runs] for runs in rounds]
+    assert names[0] == [] and names[2] == ['paper_classification_SR_R_on_restored_images_seed0']
+    assert len(names[1]) == len(plan.runs) - 1 and 'paper_classification_SR_plain_seed0' in names[1]
+
+
+def test_an_ensemble_is_judged_by_the_one_left_out():
+    restorer = Restorer(domain='classification', task='SR', method='RA by an ensemble without', recognizer='vgg')
+    block = OPTIONS.training_options(restorer, 0)['train']['recog_opt']['recognizer']
+    known = SMALL.domains['classification'].recognizers
+    assert block['recognizers'] == [known[name] for name in known if name != 'vgg'] and block['sample'] == 1
+    group, = OPTIONS.groups('ours', range(3))
+    assert group.options['restorers'][restorer.label]['used'] == ['resnet', 'densenet', 'mobilenetv2', 'transformer']
+    assert len(group.options['restorers'][restorer.label]['checkpoint']) == 3
 
 
 @pytest.mark.parametrize('jobs', [1, 2])
 def test_after_a_failure_no_other_training_begins(jobs, tmp_path, monkeypatch):
     begun = []
 
-    def train(root, file, run, threads):
-        begun.append(run['name'])
-        if run['name'] == 'bad':
+    def task(name, threads):
+        begun.append(name)
+        if name == 'bad':
             raise RuntimeError('ended early')
         time.sleep(0.2)
 
-    monkeypatch.setattr(trained_runs, 'train', train)
     with pytest.raises(RuntimeError, match='ended early'):
-        trained_runs.train_all(tmp_path, tmp_path, [{'name': name} for name in ('bad', *'abcdefgh')], jobs)
+        trained_runs.run_all([partial(task, name) for name in ('bad', *'abcdefgh')], jobs)
     assert begun[0] == 'bad' and len(begun) < 5
+
+
+def test_what_is_made_is_made_once(tmp_path):
+    (tmp_path / 'make.py').write_text('import sys\nif len(sys.argv) > 1:\n'
+                                      "    with open(sys.argv[1], 'a') as file:\n        file.write('made ')")
+    for _ in range(2):
+        trained_runs.make(tmp_path, 'file', ['make.py', 'file'], 1)
+    assert (tmp_path / 'file').read_text() == 'made '
+    with pytest.raises(RuntimeError, match='other was not made'):
+        trained_runs.make(tmp_path, 'other', ['make.py'])
 
 
 # ----------------------------------------------------------------------------------------------------------- tables
@@ -170,8 +256,9 @@ def judged(recognizer_name, scores, differences):
                                  'plain': of({'a': 0.5, 'b': 0.4}), 'RA x': of(scores)},
                  'differences': {'RA x': {'scores': {name: {'top1': estimate(*values)}
                                                      for name, values in differences.items()}}}}
-    coordinates = {'task': 'SR', 'method': 'RA', 'recognizer': recognizer_name, 'network': None, 'loss_weight': None}
-    return Judged(coordinates, 'RA x', 'plain', condition)
+    coordinates = {'task': 'SR', 'method': 'RA', 'recognizer': recognizer_name, 'network': None, 'loss_weight': None,
+                   'judged_on': 'classification'}
+    return Judged(coordinates, 'RA x', 'plain', (recognizer_name,), condition)
 
 
 FIRST = judged('a', {'a': 0.7, 'b': 0.6}, {'a': (0.2, 0.1, 0.3), 'b': (0.2, -0.1, 0.5)})
@@ -207,6 +294,36 @@ def test_measures_are_columns():
     assert '| recognizer | PSNR | SSIM | a |' in text and '| a | 20.00 | 0.5000 | 70.0 [69.0, 71.0] |' in text
 
 
+def test_those_that_never_used_a_judge_have_a_share():
+    third = judged('b', {'a': 0.55, 'b': 0.85}, {'a': (0.05, -0.1, 0.2), 'b': (0.0, -0.1, 0.1)})
+    text = lines(paper_table({'title': 'Ours', 'rows': 'method', 'columns': 'judge', 'judge': 'never used',
+                              'baselines': ['plain']}, [FIRST, SECOND, third]))
+    assert '| RA | 60.0 [59.0, 61.0] | 60.0 [59.0, 61.0] |' in text  # a: of 65 and 55, not of its own 70; b: 60
+    assert '- RA: above plain on 0 of 2, below on 0, open on 2; +15.0 points on average.' in text
+
+
+def test_domains_are_rows_and_columns():
+    def on(trained_on, judged_on, method, score):
+        one = judged('a', {'a': score, 'b': 0.1}, {'a': (0.1, 0.05, 0.15), 'b': (0.1, 0.05, 0.15)})
+        coordinates = {**one.coordinates, 'domain': trained_on, 'judged_on': judged_on, 'method': method}
+        return replace(one, coordinates=coordinates, label='plain' if method == 'plain' else 'RA x')
+
+    found = [on(a, b, method, 0.3) for a in 'AB' for b in 'AB' for method in ('plain', 'RA')]
+    found[3] = on('A', 'B', 'RA', 0.9)
+    text = lines(paper_table({'title': 'Categories', 'rows': ['domain', 'method'], 'columns': 'judged_on',
+                              'baselines': ['no processing']}, found))
+    assert '| domain, method | A | B |' in text and '| A plain | 50.0 [49.0, 51.0] | 50.0 [49.0, 51.0] |' in text
+    assert '| A RA | 30.0 [29.0, 31.0] | 90.0 [89.0, 91.0] |' in text
+    assert '- B RA: above plain on 4 of 4, below on 0, open on 0; +10.0 points on average.' in text
+
+
+def test_measures_and_judges_are_columns():
+    text = lines(paper_table({'title': 'Alternatives', 'rows': 'method', 'columns': 'measure and judge',
+                              'baselines': ['no processing', 'plain']}, [FIRST]))
+    assert '| method | PSNR | SSIM | a | b |' in text
+    assert '| RA | 20.00 | 0.5000 | 70.0 [69.0, 71.0] | 60.0 [59.0, 61.0] |' in text
+
+
 # --------------------------------------------------------------------------------------------------------- a tiny run
 def test_from_experiments_to_a_table(tmp_path, monkeypatch):
     opt = runs.options(tmp_path, total_iter=2)
@@ -219,12 +336,19 @@ def test_from_experiments_to_a_table(tmp_path, monkeypatch):
     (folder / 'small.yml').write_text(yaml.safe_dump({'classification': {
         'recognizers': {'vgg': recognizer('TinyVGG'), 'resnet': recognizer('TinyResNet')}, 'images': 8,
         'tasks': {'noise': {'option_file': 'options/experiments/plain.yml'}},
-        'methods': {'RA': {'set': {'train.recog_opt': {'type': 'RecogLoss', 'loss_weight': 0.01,
+        'judges': {'cloud': recognizer('TinyTransformer')},
+        'methods': {'RA': {'set': {'train.optim_g.lr': 0.3,  # so that two steps make a difference
+                                   'train.recog_opt': {'type': 'RecogLoss', 'loss_weight': 0.01,
                                                        'recognizer': '$recognizer'}}}}}}, sort_keys=False))
     (folder / 'experiments.yml').write_text(yaml.safe_dump({
         'studies': {'transfer': {'tasks': ['noise', 'SR'], 'restorers': [
-            {'method': 'plain'}, {'method': ['RA', 'RA with T'], 'recognizer': 'all'}]}},
-        'tables': {'T2': {'title': 'Transfer', 'study': 'transfer', 'rows': 'recognizer', 'columns': 'judge',
+            {'method': 'plain'}, {'method': ['RA', 'RA with T'], 'recognizer': 'all'}], 'judges': ['cloud']}},
+        'tables': {
+            'T6': {'also': ['figure_4'], 'title': 'Boundaries', 'study': 'transfer', 'show': 'boundaries', 'maps': 1,
+                   'paper': {'columns': ['random', 'RA'], 'R18 and R50': {'BD(Rs)': [34.7, 14.1]}}},
+            'figure_3': {'title': 'Images', 'study': 'transfer', 'show': 'images', 'number': 2},
+            'cloud': {'title': 'Cloud', 'study': 'transfer', 'show': 'survey', 'judge': 'cloud', 'number': 3},
+            'T2': {'title': 'Transfer', 'study': 'transfer', 'rows': 'recognizer', 'columns': 'judge',
                           'of': {'method': 'RA'}, 'baselines': ['plain']}}}))
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools' / 'train.py').write_text(
@@ -244,3 +368,8 @@ def test_from_experiments_to_a_table(tmp_path, monkeypatch):
     monkeypatch.setattr(trained_runs.subprocess, 'run', None)  # nothing is left to train
     assert reproduction.run(reproduction.plan(['T2'])) == text
     assert '1 of 2 tasks at this scale' in reproduction.describe(plan)
+    text = reproduction.run(reproduction.plan(['figure_4', 'figure_3', 'cloud']))
+    assert '# T6, figure_4\n' in text and '| BD(Rs) | 34.7   | 14.1 |' in text
+    assert '# figure_3\n' in text and '# cloud\n' in text and 'Answers that are the label' in text
+    assert {'T6/boundary.html', 'figure_3.html', 'cloud/survey.html', 'cloud/key.json'} <= {
+        str(path.relative_to(out)) for path in out.rglob('*.*')}

@@ -32,7 +32,7 @@ def main() -> int:
 
     def pipeline(root: Path) -> None:
         reproduction = Reproduction(root, args.scale, args.data, args.seed, args.seeds, args.out)
-        plan = reproduction.plan(args.tables or list(reproduction.experiments.tables))
+        plan = reproduction.plan(args.tables or reproduction.names)
         print(reproduction.describe(plan), flush=True)
         if not args.dry_run:
             print(reproduction.run(plan, args.jobs, args.device))

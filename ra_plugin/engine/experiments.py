@@ -1,6 +1,4 @@
 """The paper's experiments as data: what is trained and judged for which table. `options/experiments` has them."""
-import copy
-import functools
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -9,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ra_plugin.engine.evaluation_options import read_options
-from ra_plugin.engine.trained_runs import shown_path
 from ra_plugin.options import OptionError, check_arguments, suggestion
-from ra_plugin.report.paper_tables import PLAIN
+from ra_plugin.report.paper_tables import PLAIN, as_list
 
 ALL, FIRST = 'all', 'first'  # of the recognizers of a domain
 _CORRUPTION = re.compile(r'(?P<corruption>\w+) (?P<severity>[1-5])')  # a task: 'snow 5'
@@ -25,11 +22,17 @@ class Domain:
         recognizers: Name -> block; in the order of the paper's.
         tasks: Name -> ``option_file`` of the plain training, and ``set``: dotted key -> another value. ``corruption``
             is that of all corruptions, ``$corruption`` and ``$severity`` in it.
-        methods: Name -> ``set``: what it changes in the plain training. ``$recognizer`` stands for the block,
-            ``$optim_g`` and ``$scheduler`` for those of the plain training.
+        methods: Name -> ``set``: what it changes in the plain training, or in that of its ``option_file``.
+            ``$recognizer`` stands for the block, ``$others`` for a list of all other blocks, ``$optim_g`` and
+            ``$scheduler`` for those of the plain training; a `Restorer`'s keys stand for the network that its training
+            leaves. With ``left_out`` the recognizer judges and the others are used.
         networks: Name -> ``option_file``, in place of the task's, or ``set``.
+        judges: Name -> block of recognizers that judge alone. A `Restorer`'s keys in the place of a checkpoint stand
+            for the recognizer that its training leaves.
+        makes: File -> the program and arguments that make it, where it is not there. A `Restorer`'s keys among them
+            stand for the option file of its training.
         test: Keys of the validation set's block that are others where results are reported.
-        recognition_metrics: As in an evaluation.
+        recognition_metrics, quality_metrics: As in an evaluation; the latter in studies that ask for them.
         images: Evenly spaced images that are judged. Default: all.
         minutes: That a training takes, for the estimate of a plan.
     """
@@ -38,8 +41,11 @@ class Domain:
     tasks: Mapping
     methods: Mapping
     networks: Mapping = field(default_factory=dict)
+    judges: Mapping = field(default_factory=dict)
+    makes: Mapping = field(default_factory=dict)
     test: Mapping = field(default_factory=dict)
     recognition_metrics: Mapping = field(default_factory=dict)
+    quality_metrics: Mapping | Sequence[str] = ()
     images: int | None = None
     minutes: float = 1.0
 
@@ -70,17 +76,29 @@ class Study:
         tasks: Each is a condition of its own.
         restorers: Blocks of `Restorer`'s keys; a list stands for each of its items, ``recognizer`` may be ``all`` or
             ``first``.
-        trained_on, judged_on: Domains.
+        trained_on, judged_on: Domain, or several: those trained on each are judged on each. Default of the latter: the
+            domain that they were trained on.
+        judges: Names of those that judge beside the recognizers of the domain.
+        quality: Whether images are judged by the domain's ``quality_metrics``.
         seeds: At least so many.
         audit: Images of the audit.
     """
 
     tasks: Sequence[str]
     restorers: Sequence[Mapping]
-    trained_on: str = 'classification'
-    judged_on: str | None = None
+    trained_on: str | Sequence[str] = 'classification'
+    judged_on: str | Sequence[str] | None = None
+    judges: Sequence[str] = ()
+    quality: bool = False
     seeds: int = 1
     audit: int = 0
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The domains of training and of judging."""
+        trained_on = as_list(self.trained_on)
+        if self.judged_on is None:
+            return [(name, name) for name in trained_on]
+        return list(itertools.product(trained_on, as_list(self.judged_on)))
 
 
 class Experiments:
@@ -89,16 +107,14 @@ class Experiments:
     Args:
         root: The repository.
         scale: Name of a file in ``options/experiments``: ``'small'`` or ``'paper'``.
-        data: Folder that takes the place of ``datasets`` in the paths of data.
 
     Raises:
         OptionError: The files cannot be meant.
     """
 
-    def __init__(self, root: Path, scale: str, data: str | None = None):
+    def __init__(self, root: Path, scale: str):
         folder = root / 'options' / 'experiments'
-        self.root, self.scale, self.data = root, scale, data
-        self._read = functools.cache(read_options)  # a plan asks for the same few files hundreds of times
+        self.scale = scale
         self.domains = {name: _checked(Domain, block, f'{scale}.yml: {name}')
                         for name, block in read_options(folder / f'{scale}.yml').items()}
         found = read_options(folder / 'experiments.yml')
@@ -108,127 +124,66 @@ class Experiments:
 
     def tasks(self, study: Study) -> list[str]:
         """Those of a study's that this scale has."""
-        domains = [self.domains[name] for name in {study.trained_on, study.judged_on or study.trained_on}]
-        return [task for task in study.tasks if all(self._has(domain, task) for domain in domains)]
+        domains = [self.domains.get(name) for pair in study.pairs() for name in pair]
+        return [task for task in study.tasks if all(domain and self._has(domain, task) for domain in domains)]
 
     @staticmethod
     def _has(domain: Domain, task: str) -> bool:
-        return task in domain.tasks or 'corruption' in domain.tasks and bool(_CORRUPTION.fullmatch(task))
+        return task in domain.tasks or 'corruption' in domain.tasks and corruption_of(task) is not None
 
     def seeds(self, study: Study, first: int, number: int) -> range:
         """Of each training of a study."""
         return range(first, first + max(number, study.seeds))
 
     def restorers(self, study: Study) -> list[Restorer]:
-        """Those of a study that this scale has, task by task."""
-        domain = self.domains[study.trained_on]
-        found = []
-        for task, block in itertools.product(self.tasks(study), study.restorers):
-            choices = {key: value if isinstance(value, list) else [value] for key, value in block.items()}
+        """Those of a study that this scale has, domain by domain and task by task."""
+        return [restorer for name in as_list(study.trained_on) for task in self.tasks(study)
+                for restorer in self._of_task(study, name, task)]
+
+    def _of_task(self, study: Study, name: str, task: str) -> list[Restorer]:
+        domain, found = self.domains[name], []
+        for block in study.restorers:
+            choices = {key: as_list(value) for key, value in block.items()}
             if 'recognizer' in choices:
                 choices['recognizer'] = _recognizers(choices['recognizer'], list(domain.recognizers))
-            found += [Restorer(domain=study.trained_on, task=task, **dict(zip(choices, values)))
+            found += [Restorer(domain=name, task=task, **dict(zip(choices, values)))
                       for values in itertools.product(*choices.values())]
         return [restorer for restorer in found if restorer.method in (PLAIN, *domain.methods)]
 
-    def training_options(self, restorer: Restorer, seed: int) -> dict[str, Any]:
-        """The option file of one training."""
-        options = self._trained(restorer)
-        options.update(name=self.run_name(restorer, seed), manual_seed=seed)
-        options['val'] = None  # judged afterwards, side by side
-        return options
+    def trained(self, study: Study) -> list[Restorer]:
+        """Those, before each what it begins with, and what trains the judges."""
+        found: dict[Restorer, None] = {}
+        for restorer in (*self.restorers(study), *(
+                restorer for _, judged_on in study.pairs() if self.tasks(study)
+                for restorer in self.judge_trainings(judged_on, study).values())):
+            start = self.start(restorer)
+            found.update(dict.fromkeys([start, restorer] if start else [restorer]))
+        return list(found)
 
-    def run_name(self, restorer: Restorer, seed: int) -> str:
-        """Of the training's folder in ``experiments``: the same one for a default and for its value given."""
-        for key in ('network', 'loss_weight'):
-            default = replace(restorer, **{key: None})
-            if restorer != default and self._trained(restorer) == self._trained(default):
-                restorer = default
-        words = [self.scale, restorer.domain, restorer.task, restorer.label, f'seed{seed}']
-        return '_'.join(re.sub(r'[^\w.]+', '_', word).strip('_') for word in words)
+    def judge_trainings(self, domain: str, study: Study) -> dict[str, Restorer]:
+        """Judge -> the training that leaves it."""
+        return {name: Restorer(domain=domain, **block['checkpoint'])
+                for name, block in self.judges(domain, study).items() if isinstance(block.get('checkpoint'), Mapping)}
 
-    def _trained(self, restorer: Restorer) -> dict[str, Any]:
-        """Options of a training, whatever its name and seed."""
-        domain = self.domains[restorer.domain]
-        method = {} if restorer.method == PLAIN else _found(domain.methods, restorer.method, 'method')
-        options = self._task_options(domain, restorer.task, restorer.network)
-        block = domain.recognizers[restorer.recognizer] if restorer.recognizer else None
-        words = {'$recognizer': block, '$optim_g': options['train']['optim_g'],
-                 '$scheduler': options['train']['scheduler']}
-        options = changed(options, _filled(method.get('set', {}), words))
-        if restorer.loss_weight is not None:
-            options = changed(options, {'train.recog_opt.loss_weight': restorer.loss_weight})
-        return options
+    def judges(self, domain: str, study: Study) -> dict[str, Mapping]:
+        """Those beside the recognizers of a domain."""
+        return {name: known(self.domains[domain].judges, name, 'judge') for name in study.judges}
 
-    def _task_options(self, domain: Domain, task: str, network: str | None = None) -> dict[str, Any]:
-        """Of the plain training."""
-        corruption = None if task in domain.tasks else _CORRUPTION.fullmatch(task)
-        block = domain.tasks['corruption'] if corruption and 'corruption' in domain.tasks else _found(
-            domain.tasks, task, 'task')
-        other = _found(domain.networks, network, 'network') if network else {}
-        options = self._read(self.root / other.get('option_file', block['option_file']))
-        words = {f'${key}': int(value) if value.isdigit() else value
-                 for key, value in (corruption.groupdict() if corruption else {}).items()}
-        options = changed(changed(options, _filled(block.get('set', {}), words)), other.get('set', {}))
-        return self._with_data(options)
+    def start(self, restorer: Restorer) -> Restorer | None:
+        """Whose network a training begins with."""
+        start = self.method(restorer).get('set', {}).get('path.pretrain_network_g')
+        return replace(restorer, **{'recognizer': None, 'loss_weight': None, **start}) if start else None
 
-    def evaluations(self, study: Study) -> dict[tuple[str, str | None], list[Restorer]]:
-        """(Task, network) -> the restorers that are judged side by side, the plain one first."""
-        groups: dict[tuple[str, str | None], list[Restorer]] = {}
-        for restorer in self.restorers(study):
-            groups.setdefault((restorer.task, restorer.network), []).append(restorer)
-        return groups
-
-    def evaluation_options(self, name: str, restorers: Sequence[Restorer], seeds: Sequence[int],
-                           folder: Path) -> dict[str, Any]:
-        """The option file of one of a study's evaluations; ``folder`` has those of the trainings."""
-        study = self.studies[name]
-        judged_on = study.judged_on or study.trained_on
-        domain, task = self.domains[judged_on], restorers[0].task
-        block = {**self._task_options(domain, task)['datasets']['val'], **self._with_data(dict(domain.test))}
-        blocks = {restorer.label: {
-            'option_file': shown_path(folder / f'{self.run_name(restorer, seeds[0])}.yml', self.root),
-            'checkpoint': [shown_path(self.network_file(restorer, seed), self.root) for seed in seeds],
-            'used': [restorer.recognizer] if restorer.recognizer and judged_on == study.trained_on else [],
-            'method': restorer.method} for restorer in restorers}
-        words = [self.scale, name, task, restorers[0].network or '']
-        return {'name': '_'.join(filter(None, words)).replace(' ', '_'), 'datasets': {task: block},
-                'restorers': blocks, 'recognizers': dict(domain.recognizers),
-                'recognition_metrics': dict(domain.recognition_metrics),
-                'baseline': restorers[0].label, 'images': domain.images, 'audit': study.audit}
-
-    def network_file(self, restorer: Restorer, seed: int) -> Path:
-        """Where a training leaves its network."""
-        return self.root / 'experiments' / self.run_name(restorer, seed) / 'models' / 'net_g_latest.pth'
-
-    def _with_data(self, node: Any) -> Any:
-        """Options with the data's folder in the place of ``datasets``."""
-        if isinstance(node, dict):
-            return {key: self._with_data(value) for key, value in node.items()}
-        if self.data and isinstance(node, str) and node.startswith('datasets/'):
-            return str(Path(self.data) / node.removeprefix('datasets/'))
-        return node
+    def method(self, restorer: Restorer) -> Mapping:
+        """What it changes in the plain training."""
+        methods = self.domains[restorer.domain].methods
+        return {} if restorer.method == PLAIN else known(methods, restorer.method, 'method')
 
 
-def changed(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with other values under dotted keys."""
-    options = copy.deepcopy(dict(options))
-    for key, value in changes.items():
-        *parents, last = key.split('.')
-        node = options
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = copy.deepcopy(value)
-    return options
-
-
-def _filled(node: Any, words: Mapping[str, Any]) -> Any:
-    """Options with the words that stand for something replaced."""
-    if isinstance(node, Mapping):
-        return {key: _filled(value, words) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_filled(value, words) for value in node]
-    return words.get(node, node) if isinstance(node, str) else node
+def corruption_of(task: str) -> dict[str, str] | None:
+    """``corruption`` and ``severity`` of a task that has the name of one."""
+    found = _CORRUPTION.fullmatch(task)
+    return found.groupdict() if found else None
 
 
 def _recognizers(chosen: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -240,7 +195,12 @@ def _checked(cls: type, block: Any, where: str) -> Any:
     return cls(**block)
 
 
-def _found(blocks: Mapping[str, Mapping], name: str, kind: str) -> Mapping:
+def known(blocks: Mapping[str, Mapping], name: str, kind: str) -> Mapping:
+    """The block of that name.
+
+    Raises:
+        OptionError: There is none.
+    """
     if name not in blocks:
         raise OptionError(f"experiments: no {kind} '{name}' at this scale.{suggestion(name, blocks)} "
                           f'There are {", ".join(blocks)}.')

@@ -1,17 +1,19 @@
-"""The paper's tables from its experiments: plan, train what is missing, judge side by side, lay out."""
+"""The paper's tables and figures from its experiments: plan, do what is missing, show."""
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ra_plugin.engine.evaluation import Evaluation
-from ra_plugin.engine.evaluation_report import evaluate
-from ra_plugin.engine.experiments import Experiments
-from ra_plugin.engine.trained_runs import is_trained, train_all
+from ra_plugin.engine.exhibits import SHOW, Exhibit
+from ra_plugin.engine.experiment_options import ExperimentOptions, Make
+from ra_plugin.engine.experiments import Experiments, Study
+from ra_plugin.engine.trained_runs import is_trained, make, run_all, train
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.report.markdown import table
-from ra_plugin.report.paper_tables import Judged, paper_table
 from ra_plugin.utils.atomic import atomic_write
+
+_PATHS = ('dataroot_', 'checkpoint', 'pretrain_', 'keep_classes')  # how the keys of files and folders begin
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,16 @@ class Plan:
 
     Attributes:
         tables: Their names.
-        studies: Those that the tables are made of -> seeds.
-        runs: Name -> options of each training, finished or not.
+        runs: Name -> options of each training, finished or not; those that others begin with are before them.
         minutes: Of each training.
-        missing: Files and folders that are needed and not there.
+        makes: File -> what makes it.
+        missing: Files and folders that are needed, not there, and not made.
     """
 
     tables: Sequence[str]
-    studies: Mapping[str, Sequence[int]]
     runs: Mapping[str, Mapping[str, Any]]
     minutes: Mapping[str, float]
+    makes: Mapping[str, Make]
     missing: Sequence[str]
 
 
@@ -47,39 +49,53 @@ class Reproduction:
     def __init__(self, root: Path, scale: str, data: str | None = None, seed: int = 0, seeds: int = 1,
                  out: Path | None = None):
         self.root, self.seed, self.seeds = root, seed, seeds
-        self.experiments = Experiments(root, scale, data)
+        self.experiments = Experiments(root, scale)
         self.out = out or root / 'results' / 'reproduce' / scale
+        self.options = ExperimentOptions(self.experiments, root, self.out / 'options', data)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all tables and figures."""
+        return [name for key, spec in self.experiments.tables.items() for name in (key, *spec.get('also', ()))]
 
     def plan(self, names: Sequence[str]) -> Plan:
-        """What the tables need.
+        """What tables and figures need.
 
         Raises:
-            OptionError: No such table.
+            OptionError: There is no such one.
         """
-        known = self.experiments.tables
+        found = {name: key for key, spec in self.experiments.tables.items() for name in (key, *spec.get('also', ()))}
         for name in names:
-            if name not in known:
-                raise OptionError(f"reproduce: no table '{name}'.{suggestion(name, known)} "
-                                  f"There are {', '.join(known)}")
-        studies = {study: self._seeds(study) for study in dict.fromkeys(known[name]['study'] for name in names)}
-        runs, minutes = {}, {}
-        for study, seeds in studies.items():
-            for restorer in self.experiments.restorers(self.experiments.studies[study]):
-                for seed in seeds:
-                    run = self.experiments.training_options(restorer, seed)
+            if name not in found:
+                raise OptionError(f"reproduce: no table '{name}'.{suggestion(name, found)} "
+                                  f"There are {', '.join(found)}")
+        tables = list(dict.fromkeys(found[name] for name in names))
+        runs, minutes, makes = {}, {}, {}
+        for name in dict.fromkeys(self.experiments.tables[name]['study'] for name in tables):
+            study = self.experiments.studies[name]
+            made = self.options.makes(study, self.seed)
+            makes.update(made)
+            trained = [*(restorer for file in made.values() for restorer in file.after),
+                       *self.experiments.trained(study)]
+            for restorer in trained:
+                for seed in self._seeds(study):
+                    run = self.options.training_options(restorer, seed)
                     runs[run['name']] = run
                     minutes[run['name']] = self.experiments.domains[restorer.domain].minutes
-        return Plan(names, studies, runs, minutes, self._missing(studies, runs))
+        return Plan(tables, runs, minutes, makes, self._missing(tables, runs, makes))
 
-    def _seeds(self, study: str) -> Sequence[int]:
-        return self.experiments.seeds(self.experiments.studies[study], self.seed, self.seeds)
+    def _seeds(self, study: Study) -> Sequence[int]:
+        return self.experiments.seeds(study, self.seed, self.seeds)
 
-    def _missing(self, studies: Mapping[str, Sequence[int]], runs: Mapping[str, Mapping]) -> list[str]:
-        paths = {path for run in runs.values() for path in _paths(run)}
-        for study in studies:
-            options = self.experiments.studies[study]
-            paths |= set(_paths(self.experiments.domains[options.judged_on or options.trained_on].recognizers))
-        return sorted(path for path in paths if not (self.root / path).exists())
+    def _missing(self, tables: Sequence[str], runs: Mapping[str, Mapping], makes: Mapping[str, Make]) -> list[str]:
+        needed = {path for run in runs.values() for path in _paths(run)}
+        for name in {self.experiments.tables[name]['study'] for name in tables}:
+            study = self.experiments.studies[name]
+            for group in self.options.groups(name, self._seeds(study)):
+                needed |= set(_paths({key: group.options[key] for key in ('datasets', 'recognizers')}))
+        made = tuple(f'experiments/{name}/' for name in runs)
+        return sorted(path for path in needed if path not in makes and not path.startswith(made)
+                      and not (self.root / path).exists())
 
     def describe(self, plan: Plan) -> str:
         """The plan as a table, and what is missing for it."""
@@ -88,22 +104,25 @@ class Reproduction:
         for name in plan.tables:
             spec = self.experiments.tables[name]
             study = self.experiments.studies[spec['study']]
-            mine = [self.experiments.run_name(restorer, seed) for restorer in self.experiments.restorers(study)
-                    for seed in plan.studies[spec['study']]]
+            mine = {self.options.run_name(restorer, seed) for restorer in self.experiments.trained(study)
+                    for seed in self._seeds(study)}
             tasks = len(self.experiments.tasks(study)), len(study.tasks)
             title = spec['title'] + (f' ({tasks[0]} of {tasks[1]} tasks at this scale)' if tasks[0] < tasks[1] else '')
-            rows.append([name, title, str(len(mine)), str(len(done.intersection(mine))),
-                         str(len(self.experiments.evaluations(study)))])
+            rows.append([', '.join([name, *spec.get('also', ())]), title, str(len(mine)),
+                         str(len(done.intersection(mine))),
+                         str(len(self.options.groups(spec['study'], self._seeds(study))))])
         left = plan.runs.keys() - done
         hours = sum(plan.minutes[name] for name in left) / 60
         lines = [table(rows), f'{len(plan.runs)} different trainings, {len(left)} to be done: some {hours:.1f} hours '
                  'one after another.']
+        if plan.makes:
+            lines.append('Made where it is not there: ' + ', '.join(plan.makes))
         if plan.missing:
             lines.append('Missing: ' + ', '.join(plan.missing))
         return '\n\n'.join(lines)
 
     def run(self, plan: Plan, jobs: int = 1, device: str | None = None, batch_size: int = 100) -> str:
-        """Do what is left of the plan; the tables are returned, and written to ``NAME.md``.
+        """Do what is left of the plan; what it shows is returned, and written to ``NAME.md``.
 
         Raises:
             FileNotFoundError: Something is missing.
@@ -112,32 +131,37 @@ class Reproduction:
         if plan.missing:
             raise FileNotFoundError(f'reproduce: {plan.missing[0]} does not exist, nor {len(plan.missing) - 1} others; '
                                     '--dry-run lists them.')
-        train_all(self.root, self.out / 'options', list(plan.runs.values()), jobs)
-        judged = {study: self._judge(study, seeds, device, batch_size) for study, seeds in plan.studies.items()}
-        tables = []
+        self._train(plan, jobs)
+        exhibit = Exhibit(self.root, self.out, device, batch_size,
+                          f'python tools/reproduce.py --scale {self.experiments.scale}')
+        shown = []
         for name in plan.tables:
             spec = self.experiments.tables[name]
-            tables.append(f'# {name}\n\n' + paper_table(spec, judged[spec['study']]))
-            atomic_write(tables[-1], self.out / f'{name}.md')
-        return '\n'.join(tables)
+            groups = self.options.groups(spec['study'], self._seeds(self.experiments.studies[spec['study']]))
+            shown.append(f'# {", ".join([name, *spec.get("also", ())])}\n\n'
+                         + SHOW[spec.get('show', 'table')](exhibit, name, spec, groups))
+            atomic_write(shown[-1], self.out / f'{name}.md')
+        return '\n'.join(shown)
 
-    def _judge(self, name: str, seeds: Sequence[int], device: str | None, batch_size: int) -> list[Judged]:
-        """The restorers of a study with their results."""
-        found = []
-        for restorers in self.experiments.evaluations(self.experiments.studies[name]).values():
-            options = self.experiments.evaluation_options(name, restorers, seeds, self.out / 'options')
-            out = self.out / 'evaluations' / options['name']
-            print(f'== Judging: {options["name"]}', flush=True)
-            results = evaluate(Evaluation(self.root, options, device), out, batch_size,
-                               command=f'python tools/reproduce.py --scale {self.experiments.scale}')
-            condition, = results['conditions'].values()
-            found += [Judged(asdict(restorer), restorer.label, restorers[0].label, condition) for restorer in restorers]
-        return found
+    def _train(self, plan: Plan, jobs: int) -> None:
+        """First what others need: recognizers, and networks that others begin with."""
+        folder = self.options.folder
+        files = {after: [partial(make, self.root, file, entry.command) for file, entry in plan.makes.items()
+                         if bool(entry.after) == after] for after in (False, True)}
+        runs: dict[bool, list] = {False: [], True: []}
+        for name, run in plan.runs.items():
+            start = (run.get('path') or {}).get('pretrain_network_g') or ''
+            runs[start.startswith('experiments/')].append(
+                partial(train, self.root, folder / f'{name}.yml', run))
+        for tasks in (files[False], runs[False], [*runs[True], *files[True]]):
+            run_all(tasks, jobs)
 
 
 def _paths(node: Any) -> list[str]:
     """What options name of data and weights."""
     if isinstance(node, Mapping):
         return [path for key, value in node.items() for path in (
-            [value] if str(key).startswith(('dataroot_', 'checkpoint')) and isinstance(value, str) else _paths(value))]
+            [value] if isinstance(value, str) and str(key).startswith(_PATHS) else _paths(value))]
+    if isinstance(node, list):
+        return [path for value in node for path in _paths(value)]
     return []

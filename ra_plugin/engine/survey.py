@@ -55,34 +55,38 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
         for name in wanted:
             if name not in known:
                 raise OptionError(f"survey: no {kind} '{name}'.{suggestion(name, known)} Known: {', '.join(known)}")
-    answer = _answering(condition.recognizers[judge], condition.dataset)
+    answer, classes = _answering(condition.recognizers[judge], condition.dataset)
     processings = [evaluation.restorers[name].processings[0] for name in names]
 
     rng = np.random.default_rng(seed)
     images = len(condition.dataset) if num_images is None else min(num_images, len(condition.dataset))
     chosen = sorted(rng.choice(len(condition.dataset), images, replace=False).tolist())
     batches = progress(evaluation.batches(condition, chosen), 'Restoring and judging', unit='batch')
-    items, differing = reservoir(disagreements(chain.from_iterable(batches), processings, answer), number, rng)
+    differing = disagreements(chain.from_iterable(batches), processings, answer, classes)
+    items, count = reservoir(differing, number, rng)
     settings = {'option_file': str(file), 'condition': condition.name, 'judge': judge, 'seed': seed,
-                'images': images, 'images_that_differ': differing}
+                'images': images, 'images_that_differ': count}
     return build_survey(items, out, tuple(names), settings)
 
 
 @torch.no_grad()
-def disagreements(batches: Iterable[Batch], processings: Sequence[Processing], answer: Answer) -> Iterator[SurveyItem]:
+def disagreements(batches: Iterable[Batch], processings: Sequence[Processing], answer: Answer,
+                  classes: Sequence[str] | None = None) -> Iterator[SurveyItem]:
     """The images on which the answers after two processings differ; each is judged as it would be saved, with 8 bits.
 
     Args:
         batches: Images of one size each.
         processings: Two of them.
         answer: The judge.
+        classes: What labels are in words, where that is known.
     """
     for batch in batches:
         answers = [answer(to_uint8(process(batch)).to(batch.gt.dtype) / 255) for process in processings]
         targets = to_uint8(batch.gt).permute(0, 2, 3, 1).cpu().numpy()
-        for name, target, first, second in zip(batch.names, targets, *answers):
+        labels = [classes[label] for label in batch.label.tolist()] if classes else [None] * len(targets)
+        for name, target, label, first, second in zip(batch.names, targets, labels, *answers):
             if first != second:
-                yield SurveyItem(name, target.copy(), (first, second))  # a view would keep the whole batch
+                yield SurveyItem(name, target.copy(), (first, second), label)  # a view would keep the whole batch
 
 
 def reservoir(items: Iterable[T], number: int, rng: np.random.Generator) -> tuple[list[T], int]:
@@ -97,14 +101,16 @@ def reservoir(items: Iterable[T], number: int, rng: np.random.Generator) -> tupl
     return kept, seen
 
 
-def _answering(recognizer: Recognizer, dataset) -> Answer:
-    """The likeliest class in words: a black box's own, the recognizer's names of its classes, or the data set's."""
+def _answering(recognizer: Recognizer, dataset) -> tuple[Answer, Sequence[str] | None]:
+    """The likeliest class in words, a black box's own, the recognizer's names of its classes, or the data set's; and
+    the words for labels, where there are."""
+    classes = getattr(dataset, 'classes', None)
     if isinstance(recognizer, BlackBoxRecognizer):
-        return lambda images: [str(answer[0][0]) if answer else '' for answer in recognizer.answers(images)]
+        return lambda images: [str(answer[0][0]) if answer else '' for answer in recognizer.answers(images)], classes
     if recognizer.info.task != 'classification':
         raise OptionError(f'{recognizer}: expected a classifier for the survey, got {recognizer.info.task}.')
-    names = recognizer.info.classes or getattr(dataset, 'classes', None)
+    names = recognizer.info.classes or classes
     if not names or len(names) != recognizer.info.num_classes:
         raise OptionError(f'{recognizer}: its {recognizer.info.num_classes} classes have no names to ask people about. '
                           'Give the data set the list of them: classes.')
-    return lambda images: [names[label] for label in recognizer.predict(images)['labels'][:, 0].tolist()]
+    return lambda images: [names[label] for label in recognizer.predict(images)['labels'][:, 0].tolist()], names

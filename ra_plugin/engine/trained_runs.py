@@ -2,7 +2,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -40,18 +40,42 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
     folder = root / 'experiments' / run['name']
     if _recorded(folder, run['name']) not in (None, run):
         command.pop()  # another run of that name, which is moved aside
-    environment = {**os.environ, 'OMP_NUM_THREADS': str(threads)} if threads else None
-    if subprocess.run(command, env=environment).returncode or not is_trained(root, run):
+    if subprocess.run(command, env=_environment(threads)).returncode or not is_trained(root, run):
         raise RuntimeError(f'The training of {option_file} ended early; the same command goes on.')
 
 
-def train_all(root: Path, folder: Path, runs: Sequence[Mapping[str, Any]], jobs: int = 1) -> None:
-    """Train so many at a time, each on its share of the cores; after a failure, or Ctrl-C, no other one begins."""
+def make(root: Path, file: str, command: Sequence[str], threads: int | None = None) -> None:
+    """A file that a program of the repository makes; nothing where it is there.
+
+    Args:
+        root: The repository.
+        file: Below it.
+        command: Program, below it, and arguments.
+        threads: Of the program. Default: torch's.
+
+    Raises:
+        RuntimeError: The program failed.
+    """
+    if (root / file).exists():
+        return
+    print(f'== Making: {file}', flush=True)
+    program, *arguments = command
+    subprocess.run([sys.executable, root / program, *arguments], env=_environment(threads), cwd=root)
+    if not (root / file).exists():
+        raise RuntimeError(f'{file} was not made; the same command tries again.')
+
+
+def run_all(tasks: Sequence[Callable[[int | None], None]], jobs: int = 1) -> None:
+    """Do so many at a time, each on its share of the cores; after a failure, or Ctrl-C, no other one begins.
+
+    Args:
+        tasks: Take the number of threads, None for torch's own.
+        jobs: At a time.
+    """
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     pool = ThreadPoolExecutor(jobs)
     try:
-        for done in as_completed([pool.submit(train, root, folder / f'{run["name"]}.yml', run, threads)
-                                  for run in runs]):
+        for done in as_completed([pool.submit(task, threads) for task in tasks]):
             done.result()
     finally:
         pool.shutdown(cancel_futures=True)
@@ -61,6 +85,10 @@ def shown_path(file: Path, root: Path) -> str:
     """Below the repository, where it is there: results should not name the folders of one machine."""
     file = file.resolve()
     return str(file.relative_to(root.resolve()) if file.is_relative_to(root.resolve()) else file)
+
+
+def _environment(threads: int | None) -> dict[str, str] | None:
+    return {**os.environ, 'OMP_NUM_THREADS': str(threads)} if threads else None
 
 
 def _recorded(folder: Path, name: str) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from scipy import stats
 
 from ra_plugin.evaluation.significance import Estimate
+from ra_plugin.recognizers.class_names import folded
 from ra_plugin.utils.text import printable
 
 KEY_SCHEMA = 'ra_plugin survey key 1'
@@ -60,6 +61,20 @@ def read_answers(key: Mapping[str, Any], paths: Iterable[Path]) -> tuple[dict[st
                 for path, respondent, _ in read if files[respondent] > 1]
     return {respondent: choices for _, respondent, choices in read if files[respondent] == 1}, [
         printable(' '.join(line.splitlines())) for line in refused]
+
+
+def label_choices(key: Mapping[str, Any]) -> list[str] | None:
+    """What the labels of the data set choose, which are there before anybody has answered; None without labels.
+
+    Args:
+        key: As `read_key` gives it.
+    """
+    questions = list(key['questions'].values())
+    if any(question.get('label') is None for question in questions):
+        return None
+    letters = {fits: choice for choice, fits in CHOICES.items()}
+    return [letters[tuple(letter for letter, answer in zip('AB', question['answers'])
+                          if folded(answer) == folded(question['label']))] for question in questions]
 
 
 def score_survey(key: Mapping[str, Any], answers: Mapping[str, list[str]]) -> dict[str, Any]:

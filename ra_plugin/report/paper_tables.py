@@ -6,7 +6,8 @@ from typing import Any
 from ra_plugin.report.markdown import CLEAN, percent, table
 
 PLAIN = 'plain'  # the method that the others are compared with
-_MEASURES = {'PSNR': ('psnr', '.2f'), 'SSIM': ('ssim', '.4f')}
+_FORMS = {'psnr': '.2f'}
+_HEADS = {'psnr': 'PSNR', 'ssim': 'SSIM'}
 
 
 @dataclass(frozen=True)
@@ -14,15 +15,18 @@ class Judged:
     """A restorer with the results of the condition that it was judged under.
 
     Attributes:
-        coordinates: ``task``, ``method``, ``recognizer``, ``network``, ``loss_weight``: what rows and columns are of.
+        coordinates: ``task``, ``method``, ``recognizer``, ``network``, ``loss_weight``, ``domain``, ``judged_on``: what
+            rows and columns are of.
         label: Its name there.
         baseline: Name of the plain restorer beside it.
+        used: The recognizers that it was trained with.
         condition: Of ``results.json``.
     """
 
     coordinates: Mapping[str, Any]
     label: str
     baseline: str
+    used: Sequence[str]
     condition: Mapping[str, Any]
 
     def __getitem__(self, key: str) -> Any:
@@ -37,30 +41,41 @@ class Judged:
     @property
     def judge(self) -> str:
         """The one used in training, or the first."""
-        return self['recognizer'] if self['recognizer'] in self.judges else next(iter(self.judges))
+        return next((name for name in self.used if name in self.judges), next(iter(self.judges)))
+
+    @property
+    def measures(self) -> list[str]:
+        """PSNR, SSIM, and what else measures image quality."""
+        return [key for key in self.condition['processings'][self.baseline] if key != 'scores']
 
 
 def paper_table(spec: Mapping[str, Any], judged: Sequence[Judged]) -> str:
     """A table of ``experiments.yml``, one for each group of tasks, with what holds and the paper's numbers.
 
     Args:
-        spec: ``title``, ``rows`` (a coordinate), ``columns`` (one, ``judge`` or ``measure``), ``of`` (coordinates
-            that are given), ``judge: the one used``, ``baselines``, ``groups`` (name -> tasks; default: each task),
-            ``paper``.
+        spec: ``title``, ``rows`` (a coordinate, or several), ``columns`` (a coordinate, ``judge``, ``measure``, or
+            ``measure and judge``), ``of`` (coordinates that are given), ``judge`` (``the one used``, ``never used``),
+            ``baselines`` (rows before the others; without ``plain`` the plain restorers are among those), ``groups``
+            (name -> tasks; default: each task), ``paper``, ``note``.
         judged: All restorers of the table's study.
     """
     parts = [f'## {spec["title"]}']
     for name, tasks in _groups(spec, judged).items():
         chosen = [one for one in judged if one['task'] in tasks and (
-            one['method'] == PLAIN or all(one[key] == value for key, value in spec.get('of', {}).items()))]
-        parts += [f'### {name}', _measured(spec, chosen, tasks), *_holds(spec, chosen)]
-        printed = spec.get('paper', {}).get(name)
-        if printed:
-            parts += ["The paper's:", table([['', *spec['paper']['columns']], *(
-                [str(row), *map(str, values)] for row, values in printed.items())])]
+            one['method'] == PLAIN or all(one[key] in as_list(value) for key, value in spec.get('of', {}).items()))]
+        parts += [f'### {name}', _measured(spec, chosen, tasks), *_holds(spec, chosen), *paper_numbers(spec, name)]
     if spec.get('note'):
         parts.append(f'{spec["note"]}.')
     return '\n\n'.join(parts) + '\n'
+
+
+def paper_numbers(spec: Mapping[str, Any], group: str | None = None) -> list[str]:
+    """What the paper has of one group, or of all."""
+    printed = {name: rows for name, rows in spec.get('paper', {}).items() if name != 'columns'}
+    tables = [table([['', *map(str, spec['paper']['columns'])], *([str(row), *map(str, values)]
+                                                                  for row, values in rows.items())])
+              for name, rows in printed.items() if group in (None, name)]
+    return ["The paper's:", *tables] if tables else []
 
 
 def _groups(spec: Mapping[str, Any], judged: Sequence[Judged]) -> dict[str, list[str]]:
@@ -72,13 +87,12 @@ def _groups(spec: Mapping[str, Any], judged: Sequence[Judged]) -> dict[str, list
 
 def _measured(spec: Mapping[str, Any], chosen: Sequence[Judged], tasks: Sequence[str]) -> str:
     columns = _columns(spec, chosen, tasks)
-    rows = [[spec['rows'].replace('_', ' '), *map(str, columns)]]
+    rows = [[', '.join(as_list(spec['rows'])).replace('_', ' '), *(_HEADS.get(column, column) for column in columns)]]
     for name in (CLEAN, *spec['baselines']):
         rows.append([name, *(_baseline(spec, chosen, name, column) for column in columns)])
-    for value in _rows(spec, chosen):
-        found = [_found(spec, chosen, value, column) for column in columns]
-        rows.append([_row_name(value), *(_cell(spec, one, one.label, column) if one else ''
-                                         for one, column in zip(found, columns))])
+    for row in _rows(spec, chosen):
+        rows.append([_row_name(row), *(_cell(spec, [(one, one.label) for one in _of_cell(spec, chosen, row, column)],
+                                             column) for column in columns)])
     return table(rows)
 
 
@@ -87,56 +101,91 @@ def _columns(spec: Mapping[str, Any], chosen: Sequence[Judged], tasks: Sequence[
     if kind == 'judge':
         return list(chosen[0].judges)
     if kind == 'measure':
-        return [*_MEASURES, next((one.judge for one in chosen if one['recognizer']), chosen[0].judge)]
+        return [*chosen[0].measures, next((one.judge for one in chosen if one.used), chosen[0].judge)]
+    if kind == 'measure and judge':
+        return [*chosen[0].measures, *chosen[0].judges]
     return list(tasks) if kind == 'task' else list(dict.fromkeys(one[kind] for one in chosen))
 
 
-def _rows(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> list[Any]:
-    return list(dict.fromkeys(one[spec['rows']] for one in chosen if one['method'] != PLAIN))
+def _row(spec: Mapping[str, Any], one: Judged) -> tuple:
+    return tuple(one[key] for key in as_list(spec['rows']))
 
 
-def _row_name(value: Any) -> str:
-    return f'{value:g}' if isinstance(value, float) else str(value)
+def _rows(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> list[tuple]:
+    return list(dict.fromkeys(_row(spec, one) for one in chosen
+                              if one['method'] != PLAIN or PLAIN not in spec['baselines']))
+
+
+def _row_name(row: tuple) -> str:
+    return ' '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in row)
 
 
 def _fits(spec: Mapping[str, Any], one: Judged, column: str) -> bool:
     kind = spec['columns']
-    return kind in ('judge', 'measure') or one[kind] == column
+    return kind in ('judge', 'measure', 'measure and judge') or one[kind] == column
 
 
-def _found(spec: Mapping[str, Any], chosen: Sequence[Judged], row: Any, column: str) -> Judged | None:
-    """The restorer of a cell."""
-    return next((one for one in chosen if one['method'] != PLAIN and one[spec['rows']] == row
-                 and _fits(spec, one, column)
-                 and (spec.get('judge') != 'the one used' or one['recognizer'] == column)), None)
+def _of_cell(spec: Mapping[str, Any], chosen: Sequence[Judged], row: tuple, column: str) -> list[Judged]:
+    """The restorers of a cell: one, but for those of which all that never used the judge have a share."""
+    return [one for one in chosen if _row(spec, one) == row and _fits(spec, one, column)
+            and (one['method'] != PLAIN or PLAIN not in spec['baselines'])
+            and (one['method'] == PLAIN or _judged_by(spec, one, column))]
+
+
+def _judged_by(spec: Mapping[str, Any], one: Judged, judge: str) -> bool:
+    which = spec.get('judge')
+    return judge in one.used if which == 'the one used' else judge not in one.used or which != 'never used'
 
 
 def _baseline(spec: Mapping[str, Any], chosen: Sequence[Judged], name: str, column: str) -> str:
     one = next(one for one in chosen if _fits(spec, one, column))
-    return _cell(spec, one, one.baseline if name == PLAIN else name, column)
+    return _cell(spec, [(one, one.baseline if name == PLAIN else name)], column)
 
 
-def _cell(spec: Mapping[str, Any], one: Judged, name: str, column: str) -> str:
-    entry = one.condition['processings'][name]
-    if spec['columns'] == 'measure' and column in _MEASURES:
-        key, form = _MEASURES[column]
-        return '' if entry[key] is None else f'{entry[key]:{form}}'
-    judge = column if column in one.judges else one.judge
-    score = entry['scores'][judge][one.judges[judge]]
-    return percent(score) + (f', std {100 * score["seeds"]["std"]:.2f}' if score['seeds'] else '')
+def _cell(spec: Mapping[str, Any], those: Sequence[tuple[Judged, str]], column: str) -> str:
+    """The mean over some ways of processing."""
+    entries = [one.condition['processings'][name] for one, name in those]
+    if not entries:
+        return ''
+    if spec['columns'].startswith('measure') and column in those[0][0].measures:
+        values = [entry[column] for entry in entries]
+        return '' if None in values else f'{_mean(values):{_FORMS.get(column, ".4f")}}'
+    judge = column if column in those[0][0].judges else those[0][0].judge
+    scores = [entry['scores'][judge][one.judges[judge]] for entry, (one, _) in zip(entries, those)]
+    seeds = scores[0]['seeds'] if len(scores) == 1 else None
+    return percent(_mean_estimate(scores)) + (f', std {100 * seeds["std"]:.2f}' if seeds else '')
+
+
+def _mean_estimate(estimates: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Its interval is the mean of theirs, as wide as if they were all of one restorer: wider, if anything."""
+    return {key: _mean([estimate[key] for estimate in estimates]) for key in ('value', 'low', 'high')}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _holds(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str]:
     """For each row, on how many judges it is surely above plain, surely below, or neither."""
     lines = []
-    for value in _rows(spec, chosen):
-        found = {(one['task'], one['network'], judge): one.condition['differences'][one.label]['scores'][judge][metric]
-                 for one in chosen if one['method'] != PLAIN and one[spec['rows']] == value
-                 for judge, metric in one.judges.items()
-                 if spec.get('judge') != 'the one used' or judge == one['recognizer']}
-        sides = [1 if estimate['low'] > 0 else -1 if estimate['high'] < 0 else 0 for estimate in found.values()]
-        mean = sum(estimate['value'] for estimate in found.values()) / len(found)
-        lines.append(f'- {_row_name(value)}: above plain on {sides.count(1)} of {len(sides)}, below on '
-                     f'{sides.count(-1)}, open on {sides.count(0)}; {100 * mean:+.1f} points on average.')
+    for row in _rows(spec, chosen):
+        found: dict[tuple, list] = {}
+        for one in chosen:
+            if one['method'] != PLAIN and _row(spec, one) == row:
+                for judge, metric in one.judges.items():
+                    if _judged_by(spec, one, judge):
+                        difference = one.condition['differences'][one.label]['scores'][judge][metric]
+                        found.setdefault((one['task'], one['network'], one['judged_on'], judge), []).append(difference)
+        estimates = [_mean_estimate(estimates) for estimates in found.values()]
+        if estimates:
+            sides = [1 if estimate['low'] > 0 else -1 if estimate['high'] < 0 else 0 for estimate in estimates]
+            lines.append(f'- {_row_name(row)}: above plain on {sides.count(1)} of {len(sides)}, below on '
+                         f'{sides.count(-1)}, open on {sides.count(0)}; '
+                         f'{100 * _mean([estimate["value"] for estimate in estimates]):+.1f} points on average.')
     if lines:
         yield 'With 95 % intervals of the paired differences:\n\n' + '\n'.join(lines)
+
+
+def as_list(value: Any) -> list:
+    """One value may stand for a list of it."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -30,6 +30,7 @@ class SurveyItem:
     image_id: str  # goes to the key alone: a path may tell the class
     image: np.ndarray  # (H, W, 3) uint8, RGB: the clean image
     answers: tuple[str, str]  # after the first and after the second way of processing
+    label: str | None = None  # what the data set says; for the key alone, too
 
 
 def build_survey(items: Sequence[SurveyItem], out: Path, names: tuple[str, str] = ('plain', 'RA'),
@@ -64,7 +65,8 @@ def build_survey(items: Sequence[SurveyItem], out: Path, names: tuple[str, str] 
         order = (1, 0) if rng.getrandbits(1) else (0, 1)
         shown = [item.answers[i] for i in order]
         questions.append(_question(number, len(items), item.image, shown))
-        key[f'q{number}'] = {'image': item.image_id, 'A': names[order[0]], 'B': names[order[1]], 'answers': shown}
+        key[f'q{number}'] = {'image': item.image_id, 'A': names[order[0]], 'B': names[order[1]], 'answers': shown,
+                             'label': item.label}
     content = '\n'.join(questions)
     page_id = hashlib.sha256(content.encode()).hexdigest()[:16]  # of what is to be seen, so it tells nothing else
     result = {'schema': KEY_SCHEMA, 'page': page_id, 'names': list(names), 'questions': key, **(settings or {})}

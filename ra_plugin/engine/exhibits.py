@@ -1,0 +1,116 @@
+"""What the paper shows of restorers that are judged side by side: tables, boundaries, images, answers to ask about."""
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ra_plugin.engine.boundary import BoundaryOptions, run_boundary
+from ra_plugin.engine.changed_images import figure
+from ra_plugin.engine.evaluation import Evaluation
+from ra_plugin.engine.evaluation_report import evaluate
+from ra_plugin.engine.experiment_options import Group
+from ra_plugin.engine.survey import survey
+from ra_plugin.evaluation.survey_scores import label_choices, read_key, score_survey
+from ra_plugin.report.figure_page import figure_markdown, write_figure
+from ra_plugin.report.paper_tables import Judged, paper_numbers, paper_table
+from ra_plugin.report.survey import KEY
+from ra_plugin.report.survey_table import label_markdown
+from ra_plugin.utils.atomic import atomic_write
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """Where and how evaluations are run; each is run once, whatever shows it.
+
+    Attributes:
+        root: The repository.
+        out: Folder of all results.
+        device, batch_size, command: As in an evaluation.
+    """
+
+    root: Path
+    out: Path
+    device: str | None
+    batch_size: int
+    command: str
+    _results: dict[str, Mapping] = field(default_factory=dict)
+
+    def folder(self, group: Group) -> Path:
+        """Of an evaluation's results."""
+        return self.out / 'evaluations' / group.options['name']
+
+    def results(self, group: Group) -> Mapping[str, Any]:
+        """Of an evaluation."""
+        name = group.options['name']
+        if name not in self._results:
+            print(f'== Judging: {name}', flush=True)
+            self._results[name] = evaluate(Evaluation(self.root, group.options, self.device), self.folder(group),
+                                           self.batch_size, command=self.command)
+        return self._results[name]
+
+    def option_file(self, group: Group) -> Path:
+        """Of an evaluation, for the programs that take one."""
+        file = self.out / 'options' / f'evaluation_{group.options["name"]}.yml'
+        atomic_write(yaml.safe_dump(dict(group.options), sort_keys=False), file)
+        return file
+
+
+def show_table(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
+    """Laid out as the paper's, see `paper_table`."""
+    judged = []
+    for group in groups:
+        results = exhibit.results(group)
+        condition, = results['conditions'].values()
+        judged += [Judged({**asdict(restorer), 'judged_on': group.judged_on}, restorer.label, results['baseline'],
+                          tuple(results['restorers'][restorer.label]['used']), condition)
+                   for restorer in group.restorers]
+    return paper_table(spec, judged)
+
+
+def show_boundaries(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
+    """Distances and maps of the plain and the first other restorer, see `run_boundary`."""
+    parts = []
+    for group in groups:
+        names = [restorer.label for restorer in group.restorers][:2]
+        parts.append(run_boundary(exhibit.root, exhibit.option_file(group), exhibit.out / name,
+                                  BoundaryOptions(names=names, maps=spec['maps']), exhibit.device))
+    return '\n\n'.join([*parts, *paper_numbers(spec)]) + '\n'
+
+
+def show_images(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
+    """Images that plain restoration gets wrong and all others right, see `figure`."""
+    figures = []
+    for group in groups:
+        evaluation = Evaluation(exhibit.root, group.options, exhibit.device)
+        _, matrices = evaluation.run(exhibit.folder(group), exhibit.batch_size)
+        figures += figure(evaluation, matrices, spec['number'])
+    write_figure(figures, spec['title'], f'{exhibit.command} {name}', exhibit.out / f'{name}.html')
+    return f'## {spec["title"]}\n\n{figure_markdown(figures)}'
+
+
+def show_survey(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
+    """A survey for people, and what the labels say in their place."""
+    parts = [f'## {spec["title"]}']
+    for group in groups:
+        out = exhibit.out / name
+        if not (out / KEY).exists():
+            names = [restorer.label for restorer in group.restorers][:2]
+            survey(exhibit.root, exhibit.option_file(group), names, spec['judge'], out, spec['number'],
+                   group.options['images'])
+        parts.append(_by_labels(out))
+    return '\n\n'.join([*parts, *paper_numbers(spec)]) + '\n'
+
+
+def _by_labels(out: Path) -> str:
+    """The page is for people; the labels have answered before them."""
+    key = read_key(out / KEY)
+    choices = label_choices(key)
+    rates = label_markdown(score_survey(key, {'labels': choices})) if choices else 'The images have no labels in words.'
+    return (f'{key["images_that_differ"]} of {key["images"]} images have different answers. {len(key["questions"])} of '
+            f'them are in survey.html; `tools/survey.py --score` reads what people answer.\n\n{rates}')
+
+
+SHOW: dict[str, Callable[[Exhibit, str, Mapping[str, Any], Sequence[Group]], str]] = {
+    'table': show_table, 'boundaries': show_boundaries, 'images': show_images, 'survey': show_survey}
