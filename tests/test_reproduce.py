@@ -337,9 +337,10 @@ def test_from_experiments_to_a_table(tmp_path, monkeypatch):
         'recognizers': {'vgg': recognizer('TinyVGG'), 'resnet': recognizer('TinyResNet')}, 'images': 8,
         'tasks': {'noise': {'option_file': 'options/experiments/plain.yml'}},
         'judges': {'cloud': recognizer('TinyTransformer')},
-        'methods': {'RA': {'set': {'train.optim_g.lr': 0.3,  # so that two steps make a difference
-                                   'train.recog_opt': {'type': 'RecogLoss', 'loss_weight': 0.01,
-                                                       'recognizer': '$recognizer'}}}}}}, sort_keys=False))
+        'methods': {'RA': {'set': {
+            'train.optim_g.lr': 0.3,  # so that two steps make a difference
+            'train.recog_opt': {'type': 'RecogLoss', 'loss_weight': 0.01, 'recognizer': '$recognizer'}}}}}},
+        sort_keys=False))
     (folder / 'experiments.yml').write_text(yaml.safe_dump({
         'studies': {'transfer': {'tasks': ['noise', 'SR'], 'restorers': [
             {'method': 'plain'}, {'method': ['RA', 'RA with T'], 'recognizer': 'all'}], 'judges': ['cloud']}},
@@ -349,7 +350,7 @@ def test_from_experiments_to_a_table(tmp_path, monkeypatch):
             'figure_3': {'title': 'Images', 'study': 'transfer', 'show': 'images', 'number': 2},
             'cloud': {'title': 'Cloud', 'study': 'transfer', 'show': 'survey', 'judge': 'cloud', 'number': 3},
             'T2': {'title': 'Transfer', 'study': 'transfer', 'rows': 'recognizer', 'columns': 'judge',
-                          'of': {'method': 'RA'}, 'baselines': ['plain']}}}))
+                   'of': {'method': 'RA'}, 'baselines': ['plain']}}}))
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools' / 'train.py').write_text(
         f'import sys\nfrom pathlib import Path\nsys.path.insert(0, {str(ROOT)!r})\n'

@@ -25,6 +25,7 @@ from ra_plugin.report.boundary import boundary_markdown, write_boundary_page
 from ra_plugin.report.decision_maps import DecisionMap
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.progress import progress
+from ra_plugin.utils.tensors import pixels
 from ra_plugin.version import __version__
 
 SCHEMA = 'ra_plugin.boundary/1'
@@ -178,7 +179,7 @@ class BoundaryStudy:
         labels = {name: decision_map(predict, plain, horizontal, vertical, places, self.options.batch_size)
                   for name, predict in self.predict.items()}
         pictures = {'clean': batch.gt, self.options.names[0]: plain, self.options.names[1]: restored}
-        return DecisionMap(record, extent, labels, {name: to_uint8(image)[0].permute(1, 2, 0).cpu().numpy()
+        return DecisionMap(record, extent, labels, {name: pixels(to_uint8(image))
                                                     for name, image in pictures.items()})
 
 

@@ -1,5 +1,5 @@
 """Images that are read wrong after the baseline and right after all others, drawn by rule: the figures 3 and 5."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
 
 import numpy as np
@@ -11,7 +11,9 @@ from ra_plugin.evaluation.judging import Batch
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.evaluation.transfer import Cell, Matrix
 from ra_plugin.options import OptionError
+from ra_plugin.recognizers.class_names import class_word
 from ra_plugin.report.figure_page import Figure, Restored, Row
+from ra_plugin.utils.tensors import pixels
 
 
 def figure(evaluation: Evaluation, matrices: Mapping[str, Matrix], number: int) -> list[Figure]:
@@ -68,17 +70,7 @@ def _row(evaluation: Evaluation, condition: Condition, cells: Mapping[str, Cell]
     restored = {}
     for name, cell in cells.items():
         label, answer = cell.scores[judge].records()[place, :2].tolist()
-        restored[name] = Restored(_array(processings[name, 0](batch)), float(cell.values['psnr'][place]),
-                                  float(cell.values['ssim'][place]), _name(answer, names), answer == label)
-    return Row(batch.index[0], batch.names[0], _name(int(batch.label[0]), names), _array(batch.gt), _array(batch.lq),
-               restored)
-
-
-def _array(images: torch.Tensor) -> np.ndarray:
-    return to_uint8(images)[0].permute(1, 2, 0).cpu().numpy()
-
-
-def _name(label: int, names: Sequence[str] | None) -> str:
-    if label < 0:
-        return 'none of the classes'
-    return names[label] if names else f'class {label}'
+        restored[name] = Restored(pixels(to_uint8(processings[name, 0](batch))), float(cell.values['psnr'][place]),
+                                  float(cell.values['ssim'][place]), class_word(answer, names), answer == label)
+    return Row(batch.index[0], batch.names[0], class_word(int(batch.label[0]), names),
+               pixels(to_uint8(batch.gt)), pixels(to_uint8(batch.lq)), restored)

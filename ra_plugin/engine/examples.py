@@ -12,8 +12,10 @@ from ra_plugin.evaluation.judging import CLEAN, NONE, Batch
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.evaluation.transfer import Matrix
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.recognizers.class_names import class_word
 from ra_plugin.report.examples import Answer, Example
 from ra_plugin.report.overlays import LEAST_SCORE, draw_boxes, draw_mask
+from ra_plugin.utils.tensors import pixels
 
 _MOST_RESTORERS = 4  # of a condition; more would make the page heavy
 _HELPED, _HURT, _ANY = 4, 3, 3
@@ -74,11 +76,7 @@ def _example(evaluation: Evaluation, condition: Condition, choice: Choice, batch
                for name, image in images.items()}
     task = next(iter(condition.recognizers.values())).info.task
     return Example(condition.name, number, rule, kind, restorer, judge, _truth(task, batch.label, names),
-                   {name: _array(image) for name, image in images.items()}, answers)
-
-
-def _array(image: torch.Tensor) -> np.ndarray:
-    return image[0].permute(1, 2, 0).cpu().numpy()
+                   {name: pixels(image) for name, image in images.items()}, answers)
 
 
 def _answer(recognizer: Recognizer, image: torch.Tensor, label: Any, names: Sequence[str] | None) -> Answer:
@@ -88,12 +86,12 @@ def _answer(recognizer: Recognizer, image: torch.Tensor, label: Any, names: Sequ
     if info.task == 'detection':
         objects = {key: value.cpu() for key, value in predicted[0].items() if isinstance(value, torch.Tensor)}
         sure = objects['labels'][objects['scores'] >= LEAST_SCORE]
-        return Answer(_counted(sure, names), None, draw_boxes(_array(image), objects, names, info.num_classes))
+        return Answer(_counted(sure, names), None, draw_boxes(pixels(image), objects, names, info.num_classes))
     if info.task == 'segmentation':
         mask = predicted['masks'][0].cpu().numpy()
-        return Answer(_shares(mask, names), None, draw_mask(_array(image), mask, info.num_classes))
+        return Answer(_shares(mask, names), None, draw_mask(pixels(image), mask, info.num_classes))
     answer = int(predicted['labels'][0, 0])
-    return Answer(_name(answer, names), answer == int(label[0]))
+    return Answer(class_word(answer, names), answer == int(label[0]))
 
 
 def _truth(task: str, label: Any, names: Sequence[str] | None) -> str:
@@ -101,21 +99,15 @@ def _truth(task: str, label: Any, names: Sequence[str] | None) -> str:
         return _counted(label[0]['labels'].cpu(), names)
     if task == 'segmentation':
         return _shares(label[0].cpu().numpy(), names)
-    return _name(int(label[0]), names)
-
-
-def _name(label: int, names: Sequence[str] | None) -> str:
-    if label < 0:
-        return 'none of the classes'
-    return names[label] if names else f'class {label}'
+    return class_word(int(label[0]), names)
 
 
 def _counted(labels: torch.Tensor, names: Sequence[str] | None) -> str:
     counts = Counter(labels.tolist()).most_common()
-    return ', '.join(f'{count} {_name(label, names)}' for label, count in counts) or 'nothing'
+    return ', '.join(f'{count} {class_word(label, names)}' for label, count in counts) or 'nothing'
 
 
 def _shares(mask: np.ndarray, names: Sequence[str] | None) -> str:
     labels, counts = np.unique(mask[mask != 255], return_counts=True)
     largest = np.argsort(-counts, kind='stable')[:_SHOWN_CLASSES]
-    return ', '.join(f'{counts[i] / mask.size:.0%} {_name(int(labels[i]), names)}' for i in largest) or 'nothing'
+    return ', '.join(f'{counts[i] / mask.size:.0%} {class_word(int(labels[i]), names)}' for i in largest) or 'nothing'

@@ -26,3 +26,10 @@ def read_classes(classes: Sequence[str] | str | int) -> tuple[str, ...] | None:
 def folded(name: str) -> str:
     """A name without its case and spacing, in which other programs differ."""
     return ' '.join(name.casefold().split())
+
+
+def class_word(label: int, names: Sequence[str] | None) -> str:
+    """A label in words: its name, where there are names."""
+    if label < 0:
+        return 'none of the classes'
+    return names[label] if names else f'class {label}'

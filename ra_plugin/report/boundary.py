@@ -3,17 +3,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from ra_plugin.evaluation.boundary_scores import RA, RANDOM
 from ra_plugin.report.decision_maps import DecisionMap, map_cards
 from ra_plugin.report.formats import count, listed
-from ra_plugin.report.html_page import page
+from ra_plugin.report.html_page import page, render
 from ra_plugin.report.markdown import interval, percent, table
 from ra_plugin.utils.atomic import atomic_write
-from ra_plugin.utils.text import markdown_cell, printable
+from ra_plugin.utils.text import markdown_cell
 
-_PAGES = Path(__file__).with_name('pages')
 _ROWS = {'source': 'BD(Rs)', 'target': 'BD(Rt)', 'ibd': 'IBD(Rs, Rt)', 'chance': 'IBD by chance'}
 Rows = list[list[str]]
 
@@ -29,12 +26,9 @@ def boundary_markdown(results: Mapping[str, Any]) -> str:
 
 def write_boundary_page(results: Mapping[str, Any], maps: Sequence[DecisionMap], path: Path) -> None:
     """Write the same as one HTML file, with the maps."""
-    environment = Environment(loader=FileSystemLoader(_PAGES), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True,
-                              finalize=lambda value: printable(value) if type(value) is str else value)
     title = f'{results["name"]}: decision boundaries'
-    body = environment.get_template('boundary.html').render(
-        title=title, facts=facts(results), claims=claims(results), tables=list(tables(results)),
+    body = render(
+        'boundary', title=title, facts=facts(results), claims=claims(results), tables=list(tables(results)),
         cards=map_cards(results, maps), plain=results['plain'], ra=results['RA'], command=results['command'])
     atomic_write(page('boundary', title, body), path)
 

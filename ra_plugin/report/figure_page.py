@@ -1,6 +1,4 @@
 """Restored images side by side with what is read in them, as one HTML page and as Markdown: the paper's figure 3."""
-import base64
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,16 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
 from ra_plugin.report.formats import count, number
-from ra_plugin.report.html_page import page
+from ra_plugin.report.html_page import image_uri, page, render
 from ra_plugin.report.markdown import table
 from ra_plugin.utils.atomic import atomic_write
-from ra_plugin.utils.text import markdown_cell, printable
+from ra_plugin.utils.text import markdown_cell
 
-_PAGES = Path(__file__).with_name('pages')
 _ENLARGED_TO = 160  # CSS pixels at most: small images are enlarged by a whole number
 _MARKS = {True: '\u2713', False: '\u2717'}
 
@@ -72,11 +67,8 @@ class Figure:
 
 def write_figure(figures: Sequence[Figure], title: str, command: str, path: Path) -> None:
     """Write the figures as one HTML file; names and labels are shown as they are, and never become code."""
-    environment = Environment(loader=FileSystemLoader(_PAGES), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True,
-                              finalize=lambda value: printable(value) if type(value) is str else value)
-    body = environment.get_template('figure.html').render(
-        title=title, command=command, marks=_MARKS,
+    body = render(
+        'figure', title=title, command=command, marks=_MARKS,
         figures=[{'condition': one.condition, 'facts': facts(one), 'counts': _counts(one), 'columns': _columns(one),
                   'rows': list(map(_shown, one.rows))} for one in figures])
     atomic_write(page('figure', title, body), path)
@@ -132,17 +124,10 @@ def _shown(row: Row) -> dict[str, Any]:
     factor = max(1, _ENLARGED_TO // max(height, width))
 
     def picture(image: np.ndarray, name: str) -> dict[str, Any]:
-        return {'src': _png(image), 'width': factor * width, 'height': factor * height,
+        return {'src': image_uri(image), 'width': factor * width, 'height': factor * height,
                 'alt': f'{row.truth}, {name}', 'enlarged': image.shape[1] < factor * width}
 
     return {
         'truth': row.truth, 'origin': _origin(row), 'target': picture(row.target, 'target'),
         'input': picture(row.input, 'input'), 'input_size': f'{row.input.shape[1]} \u00d7 {row.input.shape[0]} pixels',
         'restored': [(picture(found.image, name), _quality(found), found) for name, found in row.restored.items()]}
-
-
-def _png(image: np.ndarray) -> str:
-    """A ``data:`` address. Lossless whatever the size: JPEG would change more than what the images differ in."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, 'png', optimize=True)
-    return f'data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}'

@@ -7,14 +7,27 @@ import hashlib
 import html
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from ra_plugin.utils.text import printable
 
 _PAGES = Path(__file__).with_name('pages')
 _PNG_UP_TO = 128  # pixels; larger images are photographs, which JPEG takes a tenth of the room for
+
+
+def render(template: str, /, **content: Any) -> str:
+    """HTML from ``pages/TEMPLATE.html``; of every expression in it, text without control characters."""
+    environment = Environment(loader=FileSystemLoader(_PAGES), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True, finalize=_shown)
+    return environment.get_template(f'{template}.html').render(**content)
+
+
+def _shown(value: Any) -> Any:
+    return printable(value) if type(value) is str else value  # markup is a subclass, and made of such values
 
 
 def page(name: str, title: str, body: str) -> str:
@@ -38,12 +51,17 @@ def escape(text: str) -> str:
     return html.escape(printable(' '.join(text.split())))
 
 
-def image_uri(image: np.ndarray, longest: int) -> str:
-    """A ``data:`` address of an image ``(H, W, 3)`` uint8, shrunk where a side has more than ``longest`` pixels."""
+def image_uri(image: np.ndarray, longest: int | None = None) -> str:
+    """A ``data:`` address of an image ``(H, W, 3)`` uint8.
+
+    Args:
+        longest: Larger images are shrunk to so many pixels a side, and photographs are JPEG. Default: as it is.
+    """
     picture, file = Image.fromarray(image), io.BytesIO()
-    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    kind = 'png' if max(picture.size) <= _PNG_UP_TO else 'jpeg'
-    picture.save(file, kind, **({'quality': 92} if kind == 'jpeg' else {}))
+    if longest is not None:
+        picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    kind = 'png' if longest is None or max(picture.size) <= _PNG_UP_TO else 'jpeg'
+    picture.save(file, kind, **({'quality': 92} if kind == 'jpeg' else {'optimize': True}))
     return f'data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}'
 
 

@@ -5,17 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ra_plugin.report import charts, images, page_tables
 from ra_plugin.report.examples import Example
 from ra_plugin.report.formats import count, interval, listed, number
-from ra_plugin.report.html_page import page
+from ra_plugin.report.html_page import page, render
 from ra_plugin.report.verdict import verdicts
 from ra_plugin.utils.atomic import atomic_write
-from ra_plugin.utils.text import printable
 
-_PAGES = Path(__file__).with_name('pages')
 _SIGNS = {'good': '\u25b2', 'mixed': '\u25c6', 'bad': '\u25bc', 'none': '\u25cb'}
 _AUDIT_TONES = {'real': 'good', 'partly real': 'mixed', 'adversarial': 'bad'}
 _SECTIONS = {'summary': 'Summary', 'transfer': 'Transfer', 'trade-off': 'Trade-off', 'images': 'Images', 'harm': 'Harm',
@@ -30,16 +27,9 @@ def write_page(results: Mapping[str, Any], examples: Sequence[Example], path: Pa
         examples: Images to show. Names and labels of both are shown as they are, and never become code.
         path: Of the HTML file; the same arguments give the same bytes.
     """
-    environment = Environment(loader=FileSystemLoader(_PAGES), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True, finalize=_shown)
     content = _content(results, examples)
-    body = environment.get_template('report.html').render(heat=_heat, signs=_SIGNS, **content)
+    body = render('report', heat=_heat, signs=_SIGNS, **content)
     atomic_write(page('report', f'{content["name"]}: recognition after restoration', body), path)
-
-
-def _shown(value: Any) -> Any:
-    """Of every expression in the template: text without control characters."""
-    return printable(value) if type(value) is str else value  # markup is a subclass, and made of such values
 
 
 def _heat(level: int) -> str:

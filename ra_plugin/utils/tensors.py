@@ -1,4 +1,5 @@
 """What several parts do with batches of images."""
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -8,3 +9,8 @@ def extended(images: torch.Tensor, multiple_of: int) -> torch.Tensor:
     height, width = images.shape[-2:]
     padding = (0, -width % multiple_of, 0, -height % multiple_of)
     return F.pad(images, padding, mode='reflect') if any(padding) else images
+
+
+def pixels(images: torch.Tensor) -> np.ndarray:
+    """The first of ``(N, 3, H, W)`` as ``(H, W, 3)``, in memory of the CPU."""
+    return images[0].permute(1, 2, 0).cpu().numpy()
