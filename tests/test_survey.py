@@ -22,12 +22,12 @@ from selenium.webdriver.common.keys import Keys
 from ra_plugin.archs import SRResNet
 from ra_plugin.engine.survey import disagreements, reservoir, survey
 from ra_plugin.evaluation.judging import Batch
-from ra_plugin.evaluation.survey_scores import crossed_mean, read_answers, read_key, score_survey
+from ra_plugin.evaluation.survey_scores import crossed_mean, label_choices, read_answers, read_key, score_survey
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.report.html_page import image_uri
 from ra_plugin.report.survey import SurveyItem, build_survey
-from ra_plugin.report.survey_table import survey_markdown
+from ra_plugin.report.survey_table import label_markdown, survey_markdown
 
 NAMES = ('plainest of all', 'recognition-aware')  # words that the page's own text has not
 
@@ -35,7 +35,7 @@ NAMES = ('plainest of all', 'recognition-aware')  # words that the page's own te
 def items(count, seed=0, side=8):
     rng = np.random.default_rng(seed)
     return [SurveyItem(f'folder/class {i}.png', rng.integers(0, 256, (side, side, 3), np.uint8),
-                       (f'first answer {i}', f'other answer {i}')) for i in range(count)]
+                       (f'first answer {i}', f'other answer {i}'), f'label {i}') for i in range(count)]
 
 
 def swapped(these):
@@ -110,13 +110,14 @@ def test_page_differs_in_the_answers_alone_when_the_coins_stay(tmp_path):
 def test_page_holds_no_name_path_or_setting(tmp_path):
     key = build_survey(items(5), tmp_path, NAMES, {'judge': 'the judge', 'seed': 12321})
     page = (tmp_path / 'survey.html').read_text()
-    for secret in (*NAMES, 'folder', 'class 3', '.png', 'the judge', '12321', str(tmp_path)):
+    for secret in (*NAMES, 'folder', 'class 3', 'label 3', '.png', 'the judge', '12321', str(tmp_path)):
         assert secret not in page
     assert json.loads((tmp_path / 'key.json').read_text()) == key and key['judge'] == 'the judge'
     for question in key['questions'].values():
         number = re.search(r'\d+', question['image'])[0]
         shown = {NAMES[0]: f'first answer {number}', NAMES[1]: f'other answer {number}'}
         assert question['answers'] == [shown[question['A']], shown[question['B']]]
+        assert question['label'] == f'label {number}'
 
 
 def test_coins_are_even_free_of_the_question_and_of_every_seed(tmp_path):
@@ -220,6 +221,20 @@ def test_rates_are_those_counted_by_hand():
     assert re.search(r'\| RA - plain +\| \+37.5 \[', table) and re.search(r'\| r2 +\| 25.0 +\| 100.0 \| \+75.0', table)
     assert 'over questions and respondents' in table
     assert 'over questions alone' in survey_markdown(score_survey(KEY, {'r1': ['A', 'A', 'both', 'neither']}))
+
+
+def test_labels_choose_the_answers_that_they_are():
+    answers = [('cat', 'dog'), ('bird', 'cat'), ('dog', ' Bird'), ('dog', 'Dog')]  # the last are the same word
+    questions = {name: {**question, 'answers': pair, 'label': label} for (name, question), pair, label in zip(
+        KEY['questions'].items(), answers, ['cat', 'dog', 'bird', 'dog'])}
+    choices = label_choices({**KEY, 'questions': questions})
+    assert choices == ['A', 'neither', 'B', 'both']
+    text = label_markdown(score_survey(KEY, {'labels': choices}))
+    # plain: the first and the last; RA: the last two
+    assert re.search(r'\| plain +\| 50.0 \[', text) and re.search(r'\| RA - plain +\| \+0.0 \[', text)
+    assert 'questions: 4' in text and label_choices(KEY) is None
+    questions['q2']['label'] = None
+    assert label_choices({**KEY, 'questions': questions}) is None
 
 
 @pytest.mark.parametrize('strictness', [0.5, 0])
@@ -380,6 +395,7 @@ def test_survey_of_two_restorers_asks_about_what_they_differ_in(place, tmp_path)
     assert {question['image']: {question['A']: question['answers'][0], question['B']: question['answers'][1]}
             for question in key['questions'].values()} == differing
     assert (key['images'], key['images_that_differ']) == (12, len(differing))
+    assert all(question['label'] == question['image'][0] for question in key['questions'].values())  # its folder
     few, again = (ask(place, tmp_path / out, number=2, num_images=12, seed=1) for out in ('few', 'again'))
     asked = [{question['image'] for question in chosen['questions'].values()} for chosen in (few, again, key)]
     assert asked[0] == asked[1] < asked[2] and len(asked[0]) == 2
@@ -421,6 +437,7 @@ def test_a_black_box_is_asked_about_in_its_own_words(place, tmp_path):
     key = ask(place, tmp_path / 'out', file=tmp_path / 'opt.yml', judge='box', num_images=6)
     answers = {answer for question in key['questions'].values() for answer in question['answers']}
     assert answers == {'very red', ''}
+    assert all(question['label'] == question['image'][0] for question in key['questions'].values())
 
 
 # People in front of a browser
