@@ -58,7 +58,7 @@ def test_runs_have_one_name_exactly_where_they_train_the_same():
     ({'method': 'RA', 'recognizer': 'vgg'}, {'type': 'RecogLoss', 'loss_weight': 1e-3}),
     ({'method': 'RA', 'recognizer': 'vgg', 'loss_weight': 0.5}, {'type': 'RecogLoss', 'loss_weight': 0.5}),
     ({'method': 'unsupervised RA', 'recognizer': 'vgg'},
-     {'type': 'RecogConsistencyLoss', 'distance': 'probability', 'loss_weight': 0.1}),
+     {'type': 'RecogConsistencyLoss', 'distance': 'probability', 'loss_weight': 0.03}),
 ])
 def test_a_training_is_the_plain_one_with_its_loss(restorer, expected):
     run = OPTIONS.training_options(Restorer(domain='classification', task='SR', **restorer), 3)
@@ -67,8 +67,10 @@ def test_a_training_is_the_plain_one_with_its_loss(restorer, expected):
     assert loss.pop('recognizer', SMALL.domains['classification'].recognizers['vgg']) == \
         SMALL.domains['classification'].recognizers['vgg']
     assert loss == expected and run['manual_seed'] == 3
-    plain['train'].update(total_iter=600)
-    plain['train']['scheduler']['milestones'] = [420, 540]
+    plain['train'].update(total_iter=1500)
+    plain['train']['scheduler']['milestones'] = [1050, 1350]
+    plain['network_g'].update(num_feat=16, num_block=3)
+    plain['datasets']['train']['batch_size_per_gpu'] = 8
     assert run == {**plain, 'val': None, 'name': run['name'], 'manual_seed': 3}
 
 
