@@ -254,13 +254,15 @@ def judged(recognizer_name, scores, differences):
         return {'psnr': 20.0, 'ssim': 0.5, 'scores': {name: {'top1': estimate(value, value - 0.01, value + 0.01)}
                                                       for name, value in values.items()}}
 
-    condition = {'processings': {'clean': of({'a': 0.9, 'b': 0.8}), 'no processing': of({'a': 0.3, 'b': 0.2}),
-                                 'plain': of({'a': 0.5, 'b': 0.4}), 'RA x': of(scores)},
-                 'differences': {'RA x': {'scores': {name: {'top1': estimate(*values)}
-                                                     for name, values in differences.items()}}}}
+    condition = {
+        'n': 2000,
+        'processings': {'clean': of({'a': 0.9, 'b': 0.8}), 'no processing': of({'a': 0.3, 'b': 0.2}),
+                        'plain': of({'a': 0.5, 'b': 0.4}), 'RA x': of(scores)},
+        'differences': {'RA x': {'scores': {name: {'top1': estimate(*values)}
+                                            for name, values in differences.items()}}}}
     coordinates = {'task': 'SR', 'method': 'RA', 'recognizer': recognizer_name, 'network': None, 'loss_weight': None,
                    'judged_on': 'classification'}
-    return Judged(coordinates, 'RA x', 'plain', (recognizer_name,), condition)
+    return Judged(coordinates, 'RA x', 'plain', (recognizer_name,), 3, condition)
 
 
 FIRST = judged('a', {'a': 0.7, 'b': 0.6}, {'a': (0.2, 0.1, 0.3), 'b': (0.2, -0.1, 0.5)})
@@ -275,6 +277,7 @@ def lines(text):
 def test_transfer_has_a_row_for_each_recognizer_used():
     text = lines(paper_table({'title': 'Transfer', 'rows': 'recognizer', 'columns': 'judge', 'of': {'method': 'RA'},
                               'baselines': ['plain'], 'paper': PAPER}, [FIRST, SECOND]))
+    assert 'Judged on 2,000 images; trainings of each: 3. Scores in %, with 95 % intervals over the images.' in text
     assert '| plain | 50.0 [49.0, 51.0] | 40.0 [39.0, 41.0] |' in text
     assert '| b | 65.0 [64.0, 66.0] | 75.0 [74.0, 76.0] |' in text
     assert '- a: above plain on 1 of 2, below on 0, open on 1; +20.0 points on average.' in text

@@ -63,9 +63,10 @@ def show_table(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Seq
     for group in groups:
         results = exhibit.results(group)
         condition, = results['conditions'].values()
-        judged += [Judged({**asdict(restorer), 'judged_on': group.judged_on}, restorer.label, results['baseline'],
-                          tuple(results['restorers'][restorer.label]['used']), condition)
-                   for restorer in group.restorers]
+        for restorer in group.restorers:
+            entry = results['restorers'][restorer.label]
+            judged.append(Judged({**asdict(restorer), 'judged_on': group.judged_on}, restorer.label,
+                                 results['baseline'], tuple(entry['used']), entry['seeds'], condition))
     return paper_table(spec, judged)
 
 

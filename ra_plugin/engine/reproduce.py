@@ -13,7 +13,8 @@ from ra_plugin.options import OptionError, suggestion
 from ra_plugin.report.markdown import table
 from ra_plugin.utils.atomic import atomic_write
 
-_PATHS = ('dataroot_', 'checkpoint', 'pretrain_', 'keep_classes', 'meta_info')  # how the keys of files and folders begin
+# how the keys of files and folders begin
+_PATHS = ('dataroot_', 'checkpoint', 'pretrain_', 'keep_classes', 'meta_info')
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ class Judged:
         label: Its name there.
         baseline: Name of the plain restorer beside it.
         used: The recognizers that it was trained with.
+        seeds: Number of trainings.
         condition: Of ``results.json``.
     """
 
@@ -27,6 +28,7 @@ class Judged:
     label: str
     baseline: str
     used: Sequence[str]
+    seeds: int
     condition: Mapping[str, Any]
 
     def __getitem__(self, key: str) -> Any:
@@ -63,7 +65,8 @@ def paper_table(spec: Mapping[str, Any], judged: Sequence[Judged]) -> str:
     for name, tasks in _groups(spec, judged).items():
         chosen = [one for one in judged if one['task'] in tasks and (
             one['method'] == PLAIN or all(one[key] in as_list(value) for key, value in spec.get('of', {}).items()))]
-        parts += [f'### {name}', _measured(spec, chosen, tasks), *_holds(spec, chosen), *paper_numbers(spec, name)]
+        parts += [f'### {name}', _facts(chosen), _measured(spec, chosen, tasks), *_holds(spec, chosen),
+                  *paper_numbers(spec, name)]
     if spec.get('note'):
         parts.append(f'{spec["note"]}.')
     return '\n\n'.join(parts) + '\n'
@@ -76,6 +79,12 @@ def paper_numbers(spec: Mapping[str, Any], group: str | None = None) -> list[str
                                                                   for row, values in rows.items())])
               for name, rows in printed.items() if group in (None, name)]
     return ["The paper's:", *tables] if tables else []
+
+
+def _facts(chosen: Sequence[Judged]) -> str:
+    images = ' or '.join(dict.fromkeys(f'{one.condition["n"]:,}' for one in chosen))
+    runs = ' or '.join(str(seeds) for seeds in sorted({one.seeds for one in chosen}))
+    return f'Judged on {images} images; trainings of each: {runs}. Scores in %, with 95 % intervals over the images.'
 
 
 def _groups(spec: Mapping[str, Any], judged: Sequence[Judged]) -> dict[str, list[str]]:
