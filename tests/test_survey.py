@@ -4,6 +4,7 @@ import json
 import random
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -39,7 +40,7 @@ def items(count, seed=0, side=8):
 
 
 def swapped(these):
-    return [SurveyItem(item.image_id, item.image, item.answers[::-1]) for item in these]
+    return [replace(item, answers=item.answers[::-1]) for item in these]
 
 
 # Which images are asked about
