@@ -2,6 +2,8 @@
 import copy
 import datetime
 import os
+import pathlib
+import sys
 import time
 
 import mm_configs as small
@@ -14,6 +16,7 @@ from test_recog_aware_tasks import blocks, dataset  # noqa: F401  (fixtures)
 
 from ra_plugin.data import DetectionDataset, SegmentationDataset
 from ra_plugin.recognizers import build_recognizer
+from ra_plugin.utils import processes
 
 NETWORK = {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2}  # no batch norm
 CLASSIFIER = [classify.RECOG, classify.UNSUPERVISED]
@@ -76,18 +79,26 @@ def work(rank, folder, jobs):
                             timeout=datetime.timedelta(seconds=SECONDS))
     for name, (function, *arguments) in jobs.items():
         torch.save(function(*arguments, rank=rank, world=2), f'{folder}/{name} {rank}.pt')
-    dist.destroy_process_group()
+    assert threads_of_gloo() or sys.platform != 'linux'
+    processes.leave()
+    assert not threads_of_gloo()  # each could abort this process at its end
+
+
+def threads_of_gloo():
+    """Names of those that run now, where the system tells."""
+    names = [path.read_text().strip() for path in pathlib.Path('/proc/self/task').glob('*/comm')]
+    return [name for name in names if 'gloo' in name]
 
 
 def together(folder, jobs):
     """Each job's results, of rank 0 and 1."""
-    processes = torch.multiprocessing.spawn(work, (str(folder), jobs), nprocs=2, join=False)
+    spawned = torch.multiprocessing.spawn(work, (str(folder), jobs), nprocs=2, join=False)
     ends = time.monotonic() + SECONDS
     try:
-        while not processes.join(timeout=5):
+        while not spawned.join(timeout=5):
             assert time.monotonic() < ends, 'the processes hang'
     finally:
-        for process in processes.processes:
+        for process in spawned.processes:
             process.kill()
     return {name: [torch.load(folder / f'{name} {rank}.pt', weights_only=False) for rank in range(2)] for name in jobs}
 

@@ -309,7 +309,10 @@ def test_two_processes_train_and_validate_a_network_with_batch_norm(place):
     opt['name'], opt['train']['total_iter'], opt['val']['val_freq'] = 'ddp', 4, 2
     script = place / 'ddp.py'
     script.write_text('import sys, pathlib\nfrom ra_plugin.engine import runs\n'
-                      f'sys.exit(runs.run(runs.train_pipeline, pathlib.Path({str(place)!r})))\n')
+                      f'status = runs.run(runs.train_pipeline, pathlib.Path({str(place)!r}))\n'
+                      'tasks = pathlib.Path("/proc/self/task").glob("*/comm")\n'
+                      'assert "gloo" not in str([task.read_text() for task in tasks])\n'  # may abort at the end
+                      'sys.exit(status)\n')
     opt.pop('is_train')
     (place / 'ddp.yml').write_text(yaml.safe_dump(opt, sort_keys=False))
     done = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2',

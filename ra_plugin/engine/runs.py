@@ -25,7 +25,7 @@ from ra_plugin.engine.training import Training
 from ra_plugin.models.builder import build_model
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
-from ra_plugin.utils import command_line
+from ra_plugin.utils import command_line, processes
 
 
 def run(pipeline: Callable[[Path], None], root: Path) -> int:
@@ -39,6 +39,8 @@ def run(pipeline: Callable[[Path], None], root: Path) -> int:
     except Interrupted as error:
         print(f'{program}: {error}', file=sys.stderr)
         return 130
+    finally:
+        processes.leave()
 
 
 def train_pipeline(root: Path) -> None:

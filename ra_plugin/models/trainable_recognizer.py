@@ -40,8 +40,9 @@ class TrainableRecognizerMixin:
         if loss is None:
             return
         self._learner: Recognizer = loss.recognizer
+        weight = loss.loss_weight  # a hook that held the loss, so the parameters, would never be freed
         for parameter in self._learner.model.parameters():
-            parameter.register_hook(lambda grad: grad / loss.loss_weight)
+            parameter.register_hook(lambda grad: grad / weight)
         self.net_r = self._learner.model = self.model_to_device(self._learner.model)
         self.print_network(self.net_r)
         options = copy.deepcopy(self.opt['train'].get('optim_r') or {'type': 'SGD', 'lr': 1e-3, 'momentum': 0.9})

@@ -1,7 +1,10 @@
 """What the processes of a distributed run tell one another; a run of one process tells itself."""
+import gc
 from typing import Any
 
 import torch
+import torch.distributed.nn
+import torch.distributed.optim
 from torch import distributed as dist
 
 
@@ -30,6 +33,18 @@ def gathered(value: Any) -> list | None:
     values = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
     dist.gather_object(value, values)
     return values
+
+
+def leave() -> None:
+    """End the process group, when the caller has no model any more; nothing where there is none.
+
+    gloo's threads live as long as anything holds the group: at the end of the interpreter such a thread, about to free
+    a tensor, may abort the process. What holds it is a model in DistributedDataParallel, in reference cycles, and the
+    defaults of functions in torch's modules that are imported when there is a group, as mmcv does (so here, above).
+    """
+    if dist.is_initialized():
+        gc.collect()
+        dist.destroy_process_group()
 
 
 def _device() -> str:
