@@ -240,7 +240,7 @@ def test_what_is_made_is_made_once(tmp_path):
     for _ in range(2):
         trained_runs.make(tmp_path, 'file', ['make.py', 'file'], 1)
     assert (tmp_path / 'file').read_text() == 'made '
-    with pytest.raises(RuntimeError, match='other was not made'):
+    with pytest.raises(ChildProcessError, match='other was not made'):
         trained_runs.make(tmp_path, 'other', ['make.py'])
 
 
@@ -371,7 +371,7 @@ def test_from_experiments_to_a_table(tmp_path, monkeypatch):
     assert (out / 'T2.md').read_text() in text
     results = json.loads((out / 'evaluations' / 'small_transfer_noise' / 'results.json').read_text())
     assert results['restorers']['RA vgg']['used'] == ['vgg'] and results['baseline'] == 'plain'
-    monkeypatch.setattr(trained_runs.subprocess, 'run', None)  # nothing is left to train
+    monkeypatch.setattr(trained_runs, 'run_program', None)  # nothing is left to train
     assert reproduction.run(reproduction.plan(['T2'])) == text
     assert '1 of 2 tasks at this scale' in reproduction.describe(plan)
     text = reproduction.run(reproduction.plan(['figure_4', 'figure_3', 'cloud']))

@@ -75,6 +75,6 @@ def test_networks_are_trained_once_and_evaluated_side_by_side(tmp_path, monkeypa
     assert results['restorers']['weight 0.01']['used'] == ['vgg'] and not results['restorers']['weight 0']['used']
     assert list(results['conditions']['noise']['differences']) == ['weight 0.01']
     assert 'weight 0.01' in (tmp_path / 'out' / 'report.html').read_text()
-    monkeypatch.setattr(trained_runs.subprocess, 'run', None)  # nothing is left to train
+    monkeypatch.setattr(trained_runs, 'run_program', None)  # nothing is left to train
     again = sweep(tmp_path, tmp_path / 'ra.yml', [0, 0.01], tmp_path / 'eval.yml', tmp_path / 'out')
     assert again == json.loads((tmp_path / 'out' / 'results.json').read_text()) == results

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from ra_plugin.engine.demo import run_demo
+from ra_plugin.engine.runs import run
 
 
 def main() -> int:
@@ -18,8 +19,8 @@ def main() -> int:
     if not (root / 'datasets' / 'cifar10' / 'complete').is_file():
         print('demo: no data. Run: python tools/prepare_data.py cifar10', file=sys.stderr)
         return 2
-    run_demo(root, args.out, args.seed, args.num_images, args.split, train=not args.skip_training)
-    return 0
+    return run(lambda root: run_demo(root, args.out, args.seed, args.num_images, args.split,
+                                     train=not args.skip_training), root)
 
 
 if __name__ == '__main__':

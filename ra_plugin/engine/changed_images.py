@@ -1,5 +1,5 @@
 """Images that are read wrong after the baseline and right after all others, drawn by rule: the figures 3 and 5."""
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -58,19 +58,24 @@ def changed_images(evaluation: Evaluation, matrix: Matrix, condition: Condition,
     return Figure(
         condition=condition.name, recognizer=judge, baseline=baseline, seed=seed, asked=number, n=matrix.n,
         fits=len(fits), opposite=int(np.sum(before & ~np.any(after, 0))), changes=changes,
-        rows=[_row(evaluation, condition, cells, judge, place, batch) for place, batch in zip(places, batches)])
+        rows=_rows(evaluation, condition, cells, judge, places, batches))
 
 
 @torch.no_grad()
-def _row(evaluation: Evaluation, condition: Condition, cells: Mapping[str, Cell], judge: str, place: int,
-         batch: Batch) -> Row:
+def _rows(evaluation: Evaluation, condition: Condition, cells: Mapping[str, Cell], judge: str, places: Sequence[int],
+          batches: Iterable[Batch]) -> list[Row]:
     processings = evaluation.judging(condition).processings
     # one list for the truth and the answers: a data set may have other words for the same classes
     names = condition.recognizers[judge].info.classes or getattr(condition.dataset, 'classes', None)
-    restored = {}
-    for name, cell in cells.items():
-        label, answer = cell.scores[judge].records()[place, :2].tolist()
-        restored[name] = Restored(pixels(to_uint8(processings[name, 0](batch))), float(cell.values['psnr'][place]),
-                                  float(cell.values['ssim'][place]), class_word(answer, names), answer == label)
-    return Row(batch.index[0], batch.names[0], class_word(int(batch.label[0]), names),
-               pixels(to_uint8(batch.gt)), pixels(to_uint8(batch.lq)), restored)
+    answers = {name: cell.scores[judge].records()[:, :2] for name, cell in cells.items()}
+    rows = []
+    for place, batch in zip(places, batches):
+        restored = {}
+        for name, cell in cells.items():
+            label, answer = answers[name][place].tolist()
+            restored[name] = Restored(
+                pixels(to_uint8(processings[name, 0](batch))), float(cell.values['psnr'][place]),
+                float(cell.values['ssim'][place]), class_word(answer, names), answer == label)
+        rows.append(Row(batch.index[0], batch.names[0], class_word(int(batch.label[0]), names),
+                        pixels(to_uint8(batch.gt)), pixels(to_uint8(batch.lq)), restored))
+    return rows

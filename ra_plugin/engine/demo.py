@@ -1,7 +1,5 @@
 """The demo: train plain, recognition-aware and unsupervised networks from one start, and let five recognizers judge."""
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ import yaml
 from ra_plugin.engine.evaluation import Evaluation
 from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.evaluation_report import evaluate
+from ra_plugin.engine.programs import run_program
 from ra_plugin.report.markdown import to_markdown
 
 _AUDITED = 400  # images; more would take longer than the training
@@ -31,14 +30,18 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
 
     Returns:
         What ``results.json`` holds.
+
+    Raises:
+        ChildProcessError: A training failed.
     """
     started = time.time()
     opt = read_options(root / 'options' / 'eval' / 'cifar10.yml')
     files = {name: root / block['option_file'] for name, block in opt['restorers'].items()}
     for name, path in files.items() if train else ():
         print(f'\n== Training: {name} ({path.relative_to(root)})', flush=True)
-        subprocess.run([sys.executable, root / 'tools' / 'train.py', '-opt', path,
-                        '--force_yml', f'manual_seed={seed}', 'val=~'], check=True)  # scored below, on other images
+        if run_program([root / 'tools' / 'train.py', '-opt', path,
+                        '--force_yml', f'manual_seed={seed}', 'val=~']):  # scored below, on other images
+            raise ChildProcessError(f'The training of {path.relative_to(root)} ended early.')
     record = root / 'experiments' / 'demo.json'  # what the networks there were trained with
     if train:
         record.write_text(json.dumps({'seed': seed, 'options': {

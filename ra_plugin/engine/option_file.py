@@ -37,9 +37,9 @@ _LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, Seg
 GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # that BasicSR has
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id'}  # may look like numbers
-_PATH_KEYS = ('dataroot_', 'meta_info', 'annotation_file', 'checkpoint', 'config', 'pretrain_network_',
-              'pretrained_model_path', 'resume_state', 'classes', 'keep_classes', 'labels', 'option_file',
-              'folder')
+# how the keys of files and folders begin
+PATH_KEYS = ('dataroot_', 'meta_info', 'annotation_file', 'checkpoint', 'config', 'pretrain_network_',
+             'pretrained_model_path', 'resume_state', 'classes', 'keep_classes', 'labels', 'option_file', 'folder')
 
 
 def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
@@ -311,7 +311,7 @@ def _leaves(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
 def resolve_paths(node: Any, root: Path) -> None:
     """Relative paths in a block of options, in place: as they are where they exist, else below ``root``."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        is_path = isinstance(key, str) and key.startswith(_PATH_KEYS)
+        is_path = isinstance(key, str) and key.startswith(PATH_KEYS)
         if is_path and isinstance(value, str):
             node[key] = _resolved(value, root, key)
         elif is_path and isinstance(value, list) and not key.endswith('classes'):  # a list there holds names

@@ -8,13 +8,11 @@ from typing import Any
 from ra_plugin.engine.exhibits import SHOW, Exhibit
 from ra_plugin.engine.experiment_options import ExperimentOptions, Make
 from ra_plugin.engine.experiments import Experiments, Study
+from ra_plugin.engine.option_file import PATH_KEYS
 from ra_plugin.engine.trained_runs import is_trained, make, run_all, train
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.report.markdown import table
 from ra_plugin.utils.atomic import atomic_write
-
-# how the keys of files and folders begin
-_PATHS = ('dataroot_', 'checkpoint', 'pretrain_', 'keep_classes', 'meta_info')
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,9 @@ class Reproduction:
         self.options = ExperimentOptions(self.experiments, root, self.out / 'options', data)
 
     @property
-    def names(self) -> list[str]:
-        """Of all tables and figures."""
-        return [name for key, spec in self.experiments.tables.items() for name in (key, *spec.get('also', ()))]
+    def names(self) -> dict[str, str]:
+        """Of all tables and figures -> the table that shows them."""
+        return {name: key for key, spec in self.experiments.tables.items() for name in (key, *spec.get('also', ()))}
 
     def plan(self, names: Sequence[str]) -> Plan:
         """What tables and figures need.
@@ -65,12 +63,12 @@ class Reproduction:
         Raises:
             OptionError: There is no such one.
         """
-        found = {name: key for key, spec in self.experiments.tables.items() for name in (key, *spec.get('also', ()))}
+        known = self.names
         for name in names:
-            if name not in found:
-                raise OptionError(f"reproduce: no table '{name}'.{suggestion(name, found)} "
-                                  f"There are {', '.join(found)}")
-        tables = list(dict.fromkeys(found[name] for name in names))
+            if name not in known:
+                raise OptionError(f"reproduce: no table '{name}'.{suggestion(name, known)} "
+                                  f"There are {', '.join(known)}")
+        tables = list(dict.fromkeys(known[name] for name in names))
         runs, minutes, makes = {}, {}, {}
         for name in dict.fromkeys(self.experiments.tables[name]['study'] for name in tables):
             study = self.experiments.studies[name]
@@ -127,7 +125,7 @@ class Reproduction:
 
         Raises:
             FileNotFoundError: Something is missing.
-            RuntimeError: A training failed.
+            ChildProcessError: A training failed.
         """
         if plan.missing:
             raise FileNotFoundError(f'reproduce: {plan.missing[0]} does not exist, nor {len(plan.missing) - 1} others; '
@@ -159,10 +157,10 @@ class Reproduction:
 
 
 def _paths(node: Any) -> list[str]:
-    """What options name of data and weights."""
+    """What options name of data and weights; the name of a class, or of a zoo's config, has no slash."""
     if isinstance(node, Mapping):
         return [path for key, value in node.items() for path in (
-            [value] if isinstance(value, str) and str(key).startswith(_PATHS) else _paths(value))]
+            [value] if isinstance(value, str) and str(key).startswith(PATH_KEYS) and '/' in value else _paths(value))]
     if isinstance(node, list):
         return [path for value in node for path in _paths(value)]
     return []

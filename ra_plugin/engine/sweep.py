@@ -47,7 +47,7 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
 
     Raises:
         OptionError: Weights or option files that cannot be meant.
-        RuntimeError: A training failed.
+        ChildProcessError: A training failed.
     """
     run = read_options(file)
     block = (run.get('train') or {}).get('recog_opt')

@@ -1,7 +1,5 @@
 """Trainings that a study needs: those that are finished are taken, those that were stopped go on."""
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from ra_plugin.engine.programs import run_program, signals_passed_on
 from ra_plugin.utils.atomic import atomic_write
 
 
@@ -28,7 +27,7 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
         threads: Of the training. Default: torch's.
 
     Raises:
-        RuntimeError: The training failed.
+        ChildProcessError: The training failed.
     """
     option_file.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(yaml.safe_dump(dict(run), sort_keys=False), option_file)
@@ -36,12 +35,12 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
         print(f'== {run["name"]}: trained already', flush=True)
         return
     print(f'== Training: {run["name"]}', flush=True)
-    command = [sys.executable, root / 'tools' / 'train.py', '-opt', option_file, '--auto_resume']
+    command = [root / 'tools' / 'train.py', '-opt', option_file, '--auto_resume']
     folder = root / 'experiments' / run['name']
     if _recorded(folder, run['name']) not in (None, run):
         command.pop()  # another run of that name, which is moved aside
-    if subprocess.run(command, env=_environment(threads)).returncode or not is_trained(root, run):
-        raise RuntimeError(f'The training of {option_file} ended early; the same command goes on.')
+    if run_program(command, threads) or not is_trained(root, run):
+        raise ChildProcessError(f'The training of {option_file} ended early; the same command goes on.')
 
 
 def make(root: Path, file: str, command: Sequence[str], threads: int | None = None) -> None:
@@ -54,19 +53,19 @@ def make(root: Path, file: str, command: Sequence[str], threads: int | None = No
         threads: Of the program. Default: torch's.
 
     Raises:
-        RuntimeError: The program failed.
+        ChildProcessError: The program failed.
     """
     if (root / file).exists():
         return
     print(f'== Making: {file}', flush=True)
     program, *arguments = command
-    subprocess.run([sys.executable, root / program, *arguments], env=_environment(threads), cwd=root)
+    run_program([root / program, *arguments], threads, cwd=root)
     if not (root / file).exists():
-        raise RuntimeError(f'{file} was not made; the same command tries again.')
+        raise ChildProcessError(f'{file} was not made; the same command tries again.')
 
 
 def run_all(tasks: Sequence[Callable[[int | None], None]], jobs: int = 1) -> None:
-    """Do so many at a time, each on its share of the cores; after a failure, or Ctrl-C, no other one begins.
+    """Do so many at a time, each on its share of the cores; after a failure, or when told to end, no other one begins.
 
     Args:
         tasks: Take the number of threads, None for torch's own.
@@ -74,21 +73,18 @@ def run_all(tasks: Sequence[Callable[[int | None], None]], jobs: int = 1) -> Non
     """
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     pool = ThreadPoolExecutor(jobs)
-    try:
-        for done in as_completed([pool.submit(task, threads) for task in tasks]):
-            done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with signals_passed_on():
+        try:
+            for done in as_completed([pool.submit(task, threads) for task in tasks]):
+                done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def shown_path(file: Path, root: Path) -> str:
     """Below the repository, where it is there: results should not name the folders of one machine."""
     file = file.resolve()
     return str(file.relative_to(root.resolve()) if file.is_relative_to(root.resolve()) else file)
-
-
-def _environment(threads: int | None) -> dict[str, str] | None:
-    return {**os.environ, 'OMP_NUM_THREADS': str(threads)} if threads else None
 
 
 def _recorded(folder: Path, name: str) -> Any:
