@@ -146,6 +146,7 @@ def test_classes_are_those_of_the_whole_list_and_are_checked(root):
     ('flat, file', {'labels': '{root}/minus.json'}, "(t).labels: expected a label >= 0, got -1 for '0.png'"),
     ('flat, file', {'classes': ['ant']}, '(t).labels: expected a label from 0 to 0 (1 classes), got 2'),
     ('list, file', {'classes': ['ant', 'bee']}, "(t).classes: expected the class of 'cat/0.png', got no 'cat'"),
+    ('flat, file', {'keep_classes': ['ant']}, 'datasets: t: keep_classes has no effect in PairedImageDataset. Use Lab'),
 ])
 def test_what_cannot_be_meant_is_one_line_when_the_set_is_built(root, kind, changes, message):
     for name, content in (('short', {'0.png': 1, '1.png': 0}), ('empty', {}), ('minus', {'0.png': -1})):

@@ -58,7 +58,7 @@ class BoundaryOptions:
 
 
 def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None) -> str:
-    """Write ``boundary.json``, ``boundary.md`` and ``boundary.html``; what to say at the end is returned.
+    """Write ``boundary.json``, ``boundary.md`` and ``boundary.html``, and say where; the tables are returned.
 
     Args:
         root: The repository.
@@ -78,7 +78,8 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
     atomic_write(json.dumps(plain_data(results)), out / 'boundary.json')
     atomic_write(tables, out / 'boundary.md')
     write_boundary_page(results, study.maps(records), out / 'boundary.html')
-    return f'{tables}\nWritten to {out}: boundary.json, boundary.md, boundary.html.'
+    print(f'Written to {out}: boundary.json, boundary.md, boundary.html.')
+    return tables
 
 
 class BoundaryStudy:

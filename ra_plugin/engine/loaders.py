@@ -28,8 +28,15 @@ def build_val_loaders(opt: Mapping) -> list[DataLoader]:
 
 
 def build_dataset(dataset_opt: Mapping) -> Dataset:
-    """BasicSR's data set, with labels where the block asks for them."""
+    """BasicSR's data set, with labels where the block asks for them.
+
+    Raises:
+        OptionError: One of BasicSR's own is to keep some classes, which it would pass over in silence.
+    """
     dataset = build_basicsr_dataset(dataset_opt)
+    if dataset_opt.get('keep_classes') and type(dataset).__module__.startswith('basicsr.'):
+        raise OptionError(f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}: keep_classes has no '
+                          f'effect in {type(dataset).__name__}. Use LabeledImageDataset.')
     return WithLabels(dataset, dataset_opt) if dataset_opt.get('labels') else dataset
 
 
