@@ -150,8 +150,22 @@ def test_other_arithmetic_gives_the_same_gradient_up_to_its_rounding(name, optio
     for ours, theirs in zip(other, plain, strict=True):
         assert_close(ours, theirs, tolerance)
     weights = [p for p in model.net_g.parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[2] > 1]
-    is_last = all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
-    assert is_last == bool(options.get('channels_last'))
+    assert is_last(weights) == bool(options.get('channels_last'))
+
+
+def is_last(weights):
+    return all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+
+@pytest.mark.parametrize('options, networks, recognizers', [
+    ({}, False, True), ({'channels_last': True}, True, True), ({'channels_last': False}, False, False),
+    ({'precision': 'bf16'}, False, True)])
+def test_by_default_the_recognizers_alone_are_channels_last(options, networks, recognizers):
+    model = build('SRModel', **options)
+    for net, last in ((model.net_g, networks), (model.cri_recog, recognizers)):
+        assert is_last([p for p in net.parameters() if p.dim() == 4 and min(p.shape[1:]) > 1]) == last
+    assert not StepOptions().of_recognizers_channels_last('cuda')
+    assert StepOptions(precision='bf16').of_recognizers_channels_last('cuda')
 
 
 def test_the_compiled_network_is_for_training_alone(monkeypatch):

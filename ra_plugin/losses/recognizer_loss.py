@@ -33,7 +33,7 @@ class RecognizerLoss(nn.Module):
         if reduction not in ('mean', 'sum', 'none'):
             raise ValueError(f"{type(self).__name__}: reduction: expected 'mean', 'sum' or 'none', got {reduction!r}.")
         where = f'{type(self).__name__}.recognizer'
-        self.recognizer = build_recognizer(frozen(recognizer), where)
+        self.recognizer = build_recognizer(frozen(recognizer), where, fold=not is_trainable(recognizer))
         if is_trainable(recognizer):
             self.recognizer.unfreeze()
         if self.recognizer.trainable:

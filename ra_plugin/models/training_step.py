@@ -30,7 +30,8 @@ class StepOptions:
     Attributes:
         precision: What the networks and the recognizers of the losses compute in. Weights, losses and optimizers stay
             in float32; bfloat16 has its range, so no loss has to be scaled.
-        channels_last: Memory layout of their weights, and with it of what they compute; often faster.
+        channels_last: Memory layout of their weights, and with it of what they compute. Default: of the recognizers
+            where it is faster for them, on a CPU and in bfloat16; not of the networks, many of which get slower.
         compile: Compile the networks with ``torch.compile``, for training alone: validation meets images of any size.
         grad_clip: Largest L2 norm of the gradient of each optimizer's parameters. Default: not clipped.
         accum_iter: Batches that one step is taken on: the gradient is their mean, as of one batch that is so many
@@ -38,11 +39,16 @@ class StepOptions:
         max_bad_steps: End the run after so many steps in a row whose gradient is not finite. None is applied.
     """
     precision: Literal['fp32', 'bf16'] = 'fp32'
-    channels_last: bool = False
+    channels_last: bool | None = None
     compile: bool = False
     grad_clip: float | None = None
     accum_iter: int = 1
     max_bad_steps: int = 10
+
+    def of_recognizers_channels_last(self, device_type: str) -> bool:
+        """Whether the recognizers have that layout on such a device."""
+        by_default = device_type == 'cpu' or DTYPES[self.precision] is not None
+        return by_default if self.channels_last is None else self.channels_last
 
     @property
     def changes_forward(self) -> bool:
@@ -99,7 +105,7 @@ class TrainingStepMixin:
         for module in getattr(self, 'cri_recog', nn.ModuleList()).modules():
             if isinstance(module, Recognizer):
                 module.autocast_to = DTYPES[self.step_options.precision]
-        if self.step_options.channels_last:
+        if self.step_options.of_recognizers_channels_last(self.device.type):
             getattr(self, 'cri_recog', nn.ModuleList()).to(memory_format=torch.channels_last)
         for optimizer in self.optimizers:
             optimizer.step = functools.partial(self._step, optimizer, optimizer.step)

@@ -1,4 +1,5 @@
 """The contract that every recognizer keeps: a frozen network that takes images as the restorer makes them."""
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -6,6 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from ra_plugin.recognizers.folding import fold_batch_norm
 
 Outputs = dict[str, torch.Tensor]
 IGNORED = 255  # in label maps: a pixel of no class, whatever number the files have for it
@@ -50,10 +53,12 @@ class Recognizer(nn.Module):
         autocast_to: What the network computes in, e.g. ``torch.bfloat16``; answers and losses are float32 all the same.
             Default: the type of its weights.
         trainable: Whether its network learns.
+        folded: Batch norms that are part of a convolution now.
     """
 
     autocast_to: torch.dtype | None = None
     trainable = False
+    folded = 0
     can_learn = False  # whether `unfreeze` is for it
     costly = False  # answers cost money or minutes: it is asked about results alone, not about variants of them
 
@@ -82,10 +87,37 @@ class Recognizer(nn.Module):
 
         Its parameters take gradients; batch norm normalizes by the batch and follows it, and dropout drops, while it is
         in training mode, which this puts it in.
+
+        Raises:
+            ValueError: Batch norm has been folded into its convolutions.
         """
+        if self.folded:
+            raise ValueError(f'{self}: its batch norm is folded into its convolutions, so it cannot learn. Build it '
+                             'with fold=False.')
         self.trainable = True
         self.model.requires_grad_(True)
         self.train()
+
+    def fold(self) -> None:
+        """Make batch norm part of the convolutions before it, in place: the same answers, within rounding, for less.
+
+        See `fold_batch_norm`. A network whose answers cannot be compared stays as it is.
+        """
+        height, width = self.info.input_size or (64, 64)
+        images = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0))
+        images = images.to(self.mean).requires_grad_()
+        reference: Outputs = {}
+
+        def answer() -> list[torch.Tensor]:
+            reference.update(self.outputs(images, dict(reference) or None))
+            found = [*reference.values()]
+            with contextlib.suppress(ValueError):  # some have none
+                found.append(self.features(images))
+            return _tensors(found)
+
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.model.modules()):
+            with contextlib.suppress(ValueError):
+                self.folded += fold_batch_norm(self.model, answer)
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Resize to the recognizer's size and normalize; differentiable.
@@ -150,6 +182,13 @@ def _with_plain_gradient(module: nn.BatchNorm2d, args: tuple, output: torch.Tens
     """
     if len(output) == 1 and output.requires_grad:
         output.register_hook(lambda grad: grad if grad.stride(0) == grad[0].numel() else grad.contiguous())
+
+
+def _tensors(answer: Any) -> list[torch.Tensor]:
+    """All that have numbers in them, also in lists within."""
+    if isinstance(answer, (list, tuple)):
+        return [tensor for item in answer for tensor in _tensors(item)]
+    return [answer] if isinstance(answer, torch.Tensor) and answer.is_floating_point() else []
 
 
 def widened(answer: Any) -> Any:

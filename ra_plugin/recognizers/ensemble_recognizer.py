@@ -58,6 +58,10 @@ class EnsembleRecognizer(Recognizer):
             if not isinstance(member, Recognizer):
                 RECOGNIZER_REGISTRY.check(member, f'{where}.recognizers[{i}]')
 
+    def fold(self) -> None:
+        for member in self.model:
+            member.fold()
+
     def draw(self) -> Sequence[tuple[float, Recognizer]]:
         """``(weight, member)`` for this step; without ``sample`` the weights sum to 1. An ensemble within draws too."""
         count = len(self.model)

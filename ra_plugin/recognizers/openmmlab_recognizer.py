@@ -93,6 +93,13 @@ class OpenMMLabRecognizer(Recognizer):
         self.geometry = (Geometry.of_pipeline(test_pipeline(settings), self.package) if resize == 'model'
                          else Geometry(factor=resize))
 
+    def fold(self) -> None:
+        kept, self.geometry = self.geometry, Geometry()  # a small image as it is, not as large as a whole one
+        try:
+            super().fold()
+        finally:
+            self.geometry = kept
+
     # --------------------------------------------------- what a subclass says
     def check_class(self, model_class: type, settings: Mapping[str, Any], where: str) -> None:
         """Raise TaskError where the model's task is another one, or its loss needs more than this task's labels."""
