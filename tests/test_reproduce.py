@@ -267,6 +267,7 @@ def judged(recognizer_name, scores, differences):
 
 FIRST = judged('a', {'a': 0.7, 'b': 0.6}, {'a': (0.2, 0.1, 0.3), 'b': (0.2, -0.1, 0.5)})
 SECOND = judged('b', {'a': 0.65, 'b': 0.75}, {'a': (0.15, 0.1, 0.2), 'b': (-0.05, -0.1, -0.01)})
+LEFT = ' of what plain leaves to clean.'
 PAPER = {'columns': ['A', 'B'], 'SR': {'plain': [1.5, 2.5], 'A': [3.5, 4.5]}}
 
 
@@ -280,8 +281,10 @@ def test_transfer_has_a_row_for_each_recognizer_used():
     assert 'Judged on 2,000 images; trainings of each: 3. Scores in %, with 95 % intervals over the images.' in text
     assert '| plain | 50.0 [49.0, 51.0] | 40.0 [39.0, 41.0] |' in text
     assert '| b | 65.0 [64.0, 66.0] | 75.0 [74.0, 76.0] |' in text
-    assert '- a: above plain on 1 of 2, below on 0, open on 1; +20.0 points on average.' in text
-    assert '- b: above plain on 1 of 2, below on 1, open on 0; +5.0 points on average.' in text
+    assert '- a: above plain on 1 of 2, below on 0, open on 1; +20.0 points on average, 50 %' + LEFT in text
+    assert '- b: above plain on 1 of 2, below on 1, open on 0; +5.0 points on average, 12 %' + LEFT in text
+    assert ('- all, on recognizers never used: above plain on 1 of 2, below on 0, open on 1; +17.5 points on average, '
+            '44 %' + LEFT) in text
     assert '| A | 3.5 | 4.5 |' in text
 
 
@@ -289,7 +292,7 @@ def test_the_recognizer_used_judges_its_own():
     text = lines(paper_table({'title': 'Same', 'rows': 'method', 'columns': 'judge', 'judge': 'the one used',
                               'baselines': ['no processing'], 'note': 'A note'}, [FIRST, SECOND]))
     assert '| RA | 70.0 [69.0, 71.0] | 75.0 [74.0, 76.0] |' in text
-    assert '- RA: above plain on 1 of 2, below on 1, open on 0; +7.5 points on average.' in text
+    assert '- RA: above plain on 1 of 2, below on 1, open on 0; +7.5 points on average, 19 %' + LEFT in text
     assert '| no processing | 30.0 [29.0, 31.0] | 20.0 [19.0, 21.0] |' in text and text[-1] == 'A note.'
 
 
@@ -304,7 +307,7 @@ def test_those_that_never_used_a_judge_have_a_share():
     text = lines(paper_table({'title': 'Ours', 'rows': 'method', 'columns': 'judge', 'judge': 'never used',
                               'baselines': ['plain']}, [FIRST, SECOND, third]))
     assert '| RA | 60.0 [59.0, 61.0] | 60.0 [59.0, 61.0] |' in text  # a: of 65 and 55, not of its own 70; b: 60
-    assert '- RA: above plain on 0 of 2, below on 0, open on 2; +15.0 points on average.' in text
+    assert '- RA: above plain on 0 of 2, below on 0, open on 2; +15.0 points on average, 38 %' + LEFT in text
 
 
 def test_domains_are_rows_and_columns():
@@ -319,7 +322,7 @@ def test_domains_are_rows_and_columns():
                               'baselines': ['no processing']}, found))
     assert '| domain, method | A | B |' in text and '| A plain | 50.0 [49.0, 51.0] | 50.0 [49.0, 51.0] |' in text
     assert '| A RA | 30.0 [29.0, 31.0] | 90.0 [89.0, 91.0] |' in text
-    assert '- B RA: above plain on 4 of 4, below on 0, open on 0; +10.0 points on average.' in text
+    assert '- B RA: above plain on 4 of 4, below on 0, open on 0; +10.0 points on average, 25 %' + LEFT in text
 
 
 def test_measures_and_judges_are_columns():

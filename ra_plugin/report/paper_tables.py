@@ -3,6 +3,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ra_plugin.evaluation.transfer import LEAST_GAP
 from ra_plugin.report.markdown import CLEAN, percent, table
 
 PLAIN = 'plain'  # the method that the others are compared with
@@ -126,7 +127,7 @@ def _rows(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> list[tuple]:
 
 
 def _row_name(row: tuple) -> str:
-    return ' '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in row)
+    return ' '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in row if value is not None)
 
 
 def _fits(spec: Mapping[str, Any], one: Judged, column: str) -> bool:
@@ -175,24 +176,46 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _holds(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str]:
-    """For each row, on how many judges it is surely above plain, surely below, or neither."""
+    """For each row, on how many judges it is surely above plain, surely below, or neither, and how far it gets."""
+    trained = [one for one in chosen if one['method'] != PLAIN]
     lines = []
     for row in _rows(spec, chosen):
-        found: dict[tuple, list] = {}
-        for one in chosen:
-            if one['method'] != PLAIN and _row(spec, one) == row:
-                for judge, metric in one.judges.items():
-                    if _judged_by(spec, one, judge):
-                        difference = one.condition['differences'][one.label]['scores'][judge][metric]
-                        found.setdefault((one['task'], one['network'], one['judged_on'], judge), []).append(difference)
-        estimates = [_mean_estimate(estimates) for estimates in found.values()]
-        if estimates:
-            sides = [1 if estimate['low'] > 0 else -1 if estimate['high'] < 0 else 0 for estimate in estimates]
-            lines.append(f'- {_row_name(row)}: above plain on {sides.count(1)} of {len(sides)}, below on '
-                         f'{sides.count(-1)}, open on {sides.count(0)}; '
-                         f'{100 * _mean([estimate["value"] for estimate in estimates]):+.1f} points on average.')
+        of_row = [one for one in trained if _row(spec, one) == row]
+        lines += _verdict(_row_name(row), [(one, judge) for one in of_row for judge in one.judges
+                                           if _judged_by(spec, one, judge)])
+    if spec['rows'] == 'recognizer' and len(lines) > 1:
+        lines += _verdict('all, on recognizers never used', [(one, judge) for one in trained for judge in one.judges
+                                                             if judge not in one.used], merged=False)
     if lines:
         yield 'With 95 % intervals of the paired differences:\n\n' + '\n'.join(lines)
+
+
+def _verdict(name: str, pairs: Sequence[tuple[Judged, str]], merged: bool = True) -> list[str]:
+    """A line on restorers and their judges; ``merged``: those of one judge count as one, by their mean."""
+    found: dict[tuple, list] = {}
+    for one, judge in pairs:
+        key = (one['task'], one['network'], one['judged_on'], judge)
+        found.setdefault(key if merged else (*key, one.label), []).append((one, judge))
+    if not found:
+        return []
+    estimates = [_mean_estimate([_difference(*pair) for pair in those]) for those in found.values()]
+    sides = [1 if estimate['low'] > 0 else -1 if estimate['high'] < 0 else 0 for estimate in estimates]
+    gain = _mean([estimate['value'] for estimate in estimates])
+    gap = _mean([_mean([_gap(*pair) for pair in those]) for those in found.values()])
+    share = f', {100 * gain / gap:.0f} % of what plain leaves to clean' if gap >= LEAST_GAP else ''
+    return [f'- {name}: above plain on {sides.count(1)} of {len(sides)}, below on {sides.count(-1)}, open on '
+            f'{sides.count(0)}; {100 * gain:+.1f} points on average{share}.']
+
+
+def _difference(one: Judged, judge: str) -> Mapping[str, float]:
+    return one.condition['differences'][one.label]['scores'][judge][one.judges[judge]]
+
+
+def _gap(one: Judged, judge: str) -> float:
+    """From plain to clean."""
+    clean, plain = (one.condition['processings'][name]['scores'][judge][one.judges[judge]]['value']
+                    for name in (CLEAN, one.baseline))
+    return clean - plain
 
 
 def as_list(value: Any) -> list:
