@@ -2,9 +2,11 @@
 import copy
 
 import pytest
+import test_mm_recognizers as mm
 import timm
 import torch
 import torch.nn.functional as F
+from test_mm_recognizers import detector, segmenter  # noqa: F401  (fixtures)
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -191,3 +193,28 @@ def test_training_mode_is_not_folded():
     net = build(*FOLDED['plain']).train()
     images = torch.rand(1, 3, 16, 16, requires_grad=True)
     assert fold_batch_norm(net, lambda: [net(images)]) == 0
+
+
+def losses(recognizer, images, label):
+    images = images.clone().requires_grad_()
+    terms = recognizer.loss(images, label)
+    return terms, torch.autograd.grad(sum(terms.values()), images)[0]
+
+
+@pytest.mark.parametrize('name', ['retinanet', 'fcos', 'faster_rcnn', 'fcn'])  # masks are not for float64
+def test_detectors_and_segmenters(name, detector, segmenter):  # noqa: F811
+    images = mm.as_images(mm.photograph(0), mm.photograph(1))
+    label = mm.labels()
+    if name == 'fcn':
+        label = torch.randint(3, (2, mm.HEIGHT, mm.WIDTH), generator=torch.Generator().manual_seed(0))
+    own, folded = (segmenter() if name == 'fcn' else detector(name) for _ in range(2))
+    for recognizer in (own, folded):
+        randomized(recognizer.model)
+        mm.in_float64(recognizer.model)
+    geometry = folded.geometry
+    folded.fold()
+    assert folded.folded >= 20 and folded.geometry is geometry
+    (terms, gradient), (own_terms, own_gradient) = (losses(r, images.double(), label) for r in (folded, own))
+    torch.testing.assert_close(terms, own_terms, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(gradient, own_gradient, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(folded.predict(images.double()), own.predict(images.double()))

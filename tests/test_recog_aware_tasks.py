@@ -42,7 +42,7 @@ def blocks(tmp_path_factory):
                                        ('segmentation', 'MMSegRecognizer', small.FCN, 'mmseg')):
         config = small.write_config(root / f'{task}.py', model, library, classes=small.CLASSES)
         torch.manual_seed(3)
-        recognizer = build_recognizer({'type': kind, 'config': config, 'pretrained': False})
+        recognizer = build_recognizer({'type': kind, 'config': config, 'pretrained': False}, fold=False)
         with torch.no_grad():
             for parameter in recognizer.parameters():
                 if parameter.dim() == 4:
@@ -122,7 +122,7 @@ def consistency(recognizer, output, gt):
 @pytest.mark.parametrize('recog_opt', [supervised, unsupervised])
 def test_training_equals_hand_written_steps_bit_for_bit(tmp_path, blocks, task, recog_opt):
     model = build(options(tmp_path, recog_opt=recog_opt(blocks[task])))
-    recognizer = build_recognizer(blocks[task])
+    recognizer = build_recognizer(blocks[task]).to(memory_format=torch.channels_last)
     torch.manual_seed(0)
     net = build_network(dict(NETWORK_G)).train()
     random_state = torch.get_rng_state()
@@ -154,7 +154,7 @@ def test_transformer_learns_from_the_recognizer_and_the_restorer_does_not_notice
     net_g, net_t = copy.deepcopy(model.net_g), copy.deepcopy(model.net_t)
     train(model, batches(task))
 
-    recognizer = build_recognizer(blocks[task])
+    recognizer = build_recognizer(blocks[task]).to(memory_format=torch.channels_last)
     adam, sgd = torch.optim.Adam(net_g.parameters(), 1e-3), torch.optim.SGD(net_t.parameters(), 0.5)
     for batch in batches(task):
         output = net_g(batch['lq'])
