@@ -5,6 +5,7 @@ import pytest
 import torch
 from test_evaluation_run import ROOT
 
+from ra_plugin.benchmarks import steps
 from ra_plugin.benchmarks.evaluation import evaluation_benchmark
 from ra_plugin.benchmarks.timing import interleaved, ratios
 
@@ -26,4 +27,18 @@ def test_evaluation_part_has_a_row_for_each_number_of_recognizers():
     figures, table = evaluation_benchmark(ROOT, CPU, rounds=1, images=8, batch_size=8)
     assert list(figures['rows']) == ['1', '2', '3', '4', '5'] and len(table.splitlines()) == 7
     assert set(figures['seconds']) == {f'{case} {k}' for case in ('needed', 'ours') for k in range(1, 6)}
+    json.dumps(figures)
+
+
+def test_steps_part_counts_the_arithmetic(monkeypatch):
+    """A frozen ResNet needs two of the three passes that careless training makes, and a clean image one more."""
+    monkeypatch.setitem(steps.NETWORKS, 'tiny', {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 4})
+    figures, table = steps.steps_benchmark(ROOT, CPU, rounds=1, size=32, pairs=[('tiny', 'ResNet-18', 2)])
+    found = figures['tiny, ResNet-18']['cases']
+    recognition = {case: values['flops'] - found['plain']['flops'] for case, values in found.items()}
+    assert recognition['careless'] == pytest.approx(1.5 * recognition['ours'], rel=0.05)
+    assert recognition['ours, unsupervised'] == pytest.approx(1.5 * recognition['ours'], rel=0.01)
+    assert found['plain']['to_plain'] == found['careless']['to_careless'] == (1, 1, 1)
+    assert found['plain']['kept'] < found['ours']['kept'] < found['careless']['kept']
+    assert len(table.splitlines()) == 2 + len(found)
     json.dumps(figures)

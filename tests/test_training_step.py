@@ -1,6 +1,7 @@
 """train.precision, channels_last, compile, grad_clip and accum_iter in every class that hosts the loss."""
 import copy
 import functools
+import logging
 import re
 
 import pytest
@@ -8,6 +9,7 @@ import test_recog_aware_hosts as hosts
 import torch
 from torch import nn
 
+from ra_plugin.models import training_step
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.recog_aware_model import recog_aware
 from ra_plugin.models.training_step import StepOptions
@@ -166,6 +168,15 @@ def test_by_default_the_recognizers_alone_are_channels_last(options, networks, r
         assert is_last([p for p in net.parameters() if p.dim() == 4 and min(p.shape[1:]) > 1]) == last
     assert not StepOptions().of_recognizers_channels_last('cuda')
     assert StepOptions(precision='bf16').of_recognizers_channels_last('cuda')
+
+
+def test_bf16_without_instructions_for_it_is_said(monkeypatch, caplog):
+    logger = logging.getLogger('basicsr')
+    monkeypatch.setattr(logger, 'propagate', True)
+    for has_them in (True, False):
+        monkeypatch.setattr(training_step, 'computes_bfloat16', lambda device: has_them)
+        build('SRModel', precision='bf16')
+        assert ('this cpu has no instructions for bfloat16' in caplog.text) != has_them
 
 
 def test_the_compiled_network_is_for_training_alone(monkeypatch):

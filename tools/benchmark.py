@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 
 from ra_plugin.benchmarks.evaluation import evaluation_benchmark
+from ra_plugin.benchmarks.steps import steps_benchmark
 from ra_plugin.engine.runs import run
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.version import __version__
 
-PARTS = {'evaluation': evaluation_benchmark}
+PARTS = {'steps': steps_benchmark, 'evaluation': evaluation_benchmark}
 
 
 def main() -> int:

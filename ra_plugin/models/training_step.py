@@ -19,6 +19,7 @@ from ra_plugin.models.resumable import private_generators
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.utils.random_streams import random_streams, set_random_streams
+from ra_plugin.utils.tensors import computes_bfloat16
 
 DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
 
@@ -102,6 +103,10 @@ class TrainingStepMixin:
 
     def init_training_settings(self) -> None:
         super().init_training_settings()
+        if self.step_options.precision == 'bf16' and not computes_bfloat16(self.device):
+            logging.getLogger('basicsr').warning(
+                f'train.precision: bf16: this {self.device.type} has no instructions for bfloat16; a step takes many '
+                'times as long as with fp32.')
         for module in getattr(self, 'cri_recog', nn.ModuleList()).modules():
             if isinstance(module, Recognizer):
                 module.autocast_to = DTYPES[self.step_options.precision]

@@ -1,0 +1,172 @@
+"""A training step with a recognition loss against one without, and against one that takes no care."""
+import copy
+import statistics
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from ra_plugin.benchmarks.timing import interleaved, ratios
+from ra_plugin.models.builder import build_model
+from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.report.markdown import table
+from ra_plugin.utils.tensors import computes_bfloat16
+
+Batch = dict[str, Any]
+
+_SWINIR = {'type': 'SwinIR', 'upscale': 4, 'img_size': 56, 'window_size': 8, 'depths': [6, 6, 6, 6], 'embed_dim': 60,
+           'num_heads': [6, 6, 6, 6], 'mlp_ratio': 2, 'upsampler': 'pixelshuffledirect', 'resi_connection': '1conv'}
+NETWORKS = {'SRResNet': {'type': 'SRResNet', 'upscale': 4}, 'RDN': {'type': 'RDN', 'upscale': 4}, 'SwinIR': _SWINIR}
+_TIMM = {'type': 'TimmRecognizer', 'pretrained': False}  # as fast with any weights
+RECOGNIZERS = {
+    'ResNet-18': {**_TIMM, 'model_name': 'resnet18'}, 'ResNet-50': {**_TIMM, 'model_name': 'resnet50'},
+    'VGG-16': {**_TIMM, 'model_name': 'vgg16_bn'},
+    'Faster R-CNN': {'type': 'MMDetRecognizer', 'config': 'faster-rcnn_r50_fpn_1x_coco', 'pretrained': False,
+                     'resize': None},
+    'FCN': {'type': 'MMSegRecognizer', 'config': 'fcn_r18-d8_4xb2-80k_cityscapes-512x1024', 'pretrained': False,
+            'resize': None}}
+# the large networks with one image each: a step on a CPU takes seconds
+PAIRS = [*(('SRResNet', name, 4) for name in RECOGNIZERS), ('RDN', 'ResNet-18', 1), ('SwinIR', 'ResNet-18', 1)]
+
+
+def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int = 224,
+                    pairs: list[tuple[str, str, int]] | None = None, compiled: bool = False) -> tuple[dict, str]:
+    """Seconds of a step, the arithmetic in it, and what it keeps for its backward pass.
+
+    Careless is what a step comes to without any care: the recognizer in the layout and with the layers that it has,
+    with gradients of its weights, which nobody uses, and the answer on the clean image computed with its graph.
+
+    Args:
+        root: The repository, which is not used.
+        device: Where the networks are.
+        rounds: Times that each step is timed.
+        size: Height and width of the clean images.
+        pairs: Network, recognizer and batch size. Default: `PAIRS`.
+        compiled: Whether a step with ``train.compile`` is among them; compiling takes minutes. bfloat16 is where the
+            device has instructions for it.
+
+    Returns:
+        The figures, and a table of them.
+    """
+    figures, rows = {}, []
+    for network, recognizer, count in pairs or PAIRS:
+        cases = _cases(NETWORKS[network], RECOGNIZERS[recognizer], device, compiled)
+        batch = _batch(recognizer, count, size)
+        runs = {case: partial(step, batch) for case, step in cases.items()}
+        measured = {case: _measured(run) for case, run in runs.items()}
+        seconds = interleaved(runs, rounds, device, f'{network}, {recognizer}')
+        found = {case: _figures(case, seconds, measured) for case in cases}
+        figures[f'{network}, {recognizer}'] = {'batch_size': count, 'size': size, 'cases': found, 'seconds': seconds}
+        rows += [[network, recognizer, str(count), case, *_row(values)] for case, values in found.items()]
+    return figures, table([['network', 'recognizer', 'images', 'step', 'seconds', 'to plain', 'to careless',
+                            'arithmetic to plain', 'kept, MiB'], *rows])
+
+
+def _cases(network: Mapping, recognizer: Mapping, device: torch.device, compiled: bool) -> dict[str, Callable]:
+    """Name -> a step on a batch."""
+    supervised = {'type': 'RecogLoss', 'loss_weight': 1e-3, 'recognizer': recognizer}
+    unsupervised = {**supervised, 'type': 'RecogConsistencyLoss'}
+    cases = {'plain': _step(network, device),
+             'careless': _careless_step(network, recognizer, device),
+             'ours': _step(network, device, recog_opt=supervised),
+             'careless, unsupervised': _careless_step(network, recognizer, device, has_label=False),
+             'ours, unsupervised': _step(network, device, recog_opt=unsupervised)}
+    half = {'precision': 'bf16'} if computes_bfloat16(device) else {}
+    name = f'ours, {"bf16, " if half else ""}channels_last'
+    for words, options in (('', {}), (', compiled', {'compile': True}))[:1 + compiled]:
+        cases[name + words] = _step(network, device, recog_opt=supervised, channels_last=True, **half, **options)
+    return cases
+
+
+def _options(network: Mapping, device: torch.device, **train) -> dict[str, Any]:
+    torch.manual_seed(0)
+    return {'name': 'benchmark', 'model_type': 'RecogAwareModel' if 'recog_opt' in train else 'SRModel',
+            'base_model_type': 'SRModel', 'num_gpu': int(device.type == 'cuda'), 'dist': False, 'rank': 0,
+            'world_size': 1, 'is_train': True, 'scale': network['upscale'], 'network_g': copy.deepcopy(dict(network)),
+            'path': {}, 'val': {'metrics': {}},
+            'train': {'optim_g': {'type': 'Adam', 'lr': 1e-4}, 'scheduler': {'type': 'MultiStepLR', 'milestones': [1]},
+                      'pixel_opt': {'type': 'MSELoss'}, **train}}
+
+
+def _step(network: Mapping, device: torch.device, **train) -> Callable[[Batch], None]:
+    """A step as a training takes it."""
+    model = build_model(_options(network, device, **train))
+
+    def step(batch: Batch) -> None:
+        model.feed_data(batch)
+        model.optimize_parameters(1)
+
+    return step
+
+
+def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device,
+                   has_label: bool = True) -> Callable[[Batch], None]:
+    model = build_model(_options(network, device))
+    judge = build_recognizer(recognizer, fold=False).to(device).requires_grad_(True)
+
+    def step(batch: Batch) -> None:
+        model.feed_data(batch)
+        model.optimizer_g.zero_grad()
+        output = model.net_g(model.lq)
+        loss = model.cri_pix(output, model.gt)
+        loss = loss + 1e-3 * (sum(term.mean() for term in judge.loss(output, _on(batch['label'], device)).values())
+                              if has_label else _distance(judge, output, model.gt))
+        loss.backward()
+        model.optimizer_g.step()
+
+    return step
+
+
+def _distance(judge: Recognizer, output: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    reference = judge.outputs(clean)
+    answers = judge.outputs(output, reference)
+    return (answers['logits'].softmax(1) - reference['logits'].softmax(1)).square().mean()
+
+
+def _on(label: Any, device: torch.device) -> Any:
+    return label.to(device) if isinstance(label, torch.Tensor) else [
+        {key: value.to(device) for key, value in item.items()} for item in label]
+
+
+def _batch(recognizer: str, count: int, size: int) -> Batch:
+    """Random images and labels."""
+    generator = torch.Generator().manual_seed(0)
+    gt = torch.rand((count, 3, size, size), generator=generator)
+    task = {'MMDetRecognizer': 'boxes', 'MMSegRecognizer': 'map'}.get(RECOGNIZERS[recognizer]['type'])
+    label = torch.randint(10, (count,), generator=generator)
+    if task == 'boxes':
+        boxes = torch.tensor([[0.1, 0.1, 0.6, 0.7], [0.3, 0.4, 0.9, 0.8]]) * size
+        label = [{'boxes': boxes, 'labels': torch.tensor([0, 5])} for _ in range(count)]
+    elif task == 'map':
+        label = torch.randint(10, (count, size, size), generator=generator)
+    return {'lq': torch.nn.functional.avg_pool2d(gt, 4), 'gt': gt, 'label': label, 'gt_path': ['random'] * count}
+
+
+def _measured(run: Callable[[], object]) -> dict[str, float]:
+    """Floating-point operations of a step, and MiB that its graph keeps for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda tensor: tensor):
+        run()
+    return {'flops': counter.get_total_flops(), 'kept': sum(kept.values()) / 2 ** 20}
+
+
+def _figures(case: str, seconds: Mapping[str, list[float]], measured: Mapping[str, Mapping]) -> dict[str, Any]:
+    careless = 'careless, unsupervised' if 'unsupervised' in case else 'careless'
+    return {'seconds': statistics.median(seconds[case]), 'to_plain': ratios(seconds[case], seconds['plain']),
+            'to_careless': ratios(seconds[case], seconds[careless]), **measured[case],
+            'flops_to_plain': measured[case]['flops'] / measured['plain']['flops']}
+
+
+def _row(values: Mapping[str, Any]) -> list[str]:
+    spread = ['{:.2f} ({:.2f} to {:.2f})'.format(*values[key]) for key in ('to_plain', 'to_careless')]
+    return [f'{values["seconds"]:.2f}', *spread, f'{values["flops_to_plain"]:.2f}', f'{values["kept"]:.0f}']
