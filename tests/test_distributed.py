@@ -124,10 +124,11 @@ def jobs(tmp_path_factory, blocks):  # noqa: F811
     torch.save({'state_dict': build_recognizer(block, fold=False).model.state_dict()}, root / 'fcos.pth')
     block.update(pretrained=None, checkpoint=str(root / 'fcos.pth'))
 
-    def training(recog_opt):
-        return {**tasks.options(root, recog_opt=recog_opt, optim_g=dict(SGD)), 'network_g': NETWORK}
+    def training(recog_opt, **train):
+        return {**tasks.options(root, recog_opt=recog_opt, optim_g=dict(SGD), **train), 'network_g': NETWORK}
 
     found = {'classifier': (train, training(CLASSIFIER), classify.batches(2), torch.float64),
+             'channels_last': (train, training(CLASSIFIER, channels_last=True), classify.batches(2), torch.float64),
              'detector': (train, training(tasks.supervised(block)), detection_batches(), torch.float32)}
     for size in (1, 4):
         opt = classify.options(tmp_path_factory.mktemp('images'), recog_opt=classify.RECOG, ema_decay=0.5)
@@ -165,11 +166,12 @@ def results(tmp_path_factory, jobs, task_jobs):
 
 # ---------------------------------------------------------------------------------------------------- the tests
 @pytest.mark.parametrize('name, tolerance', [('classifier', {'rtol': 1e-10, 'atol': 1e-14}),
+                                             ('channels_last', {'rtol': 1e-10, 'atol': 1e-14}),
                                              ('detector', {'rtol': 1e-4, 'atol': 1e-7})])
 def test_gradients_are_those_of_one_process_with_the_joint_batch(jobs, results, name, tolerance):
     function, *arguments = jobs[name]
     alone = function(*arguments)
-    assert alone['asked'] == 2 * len(arguments[0]['train']['recog_opt'] if name == 'classifier' else [1])
+    assert alone['asked'] == 2 * len(arguments[0]['train']['recog_opt'] if name != 'detector' else [1])
     for result in results[name]:
         assert result['asked'] == alone['asked']  # each process asks its recognizer
         for key in ('grads', 'weights'):

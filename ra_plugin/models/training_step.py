@@ -93,6 +93,8 @@ class TrainingStepMixin:
     def model_to_device(self, net: nn.Module) -> nn.Module:
         if not any(True for _ in net.parameters()):  # DDP refuses a network that has nothing to share
             return net.to(self.device)
+        if self.is_train and self.step_options.channels_last:  # first: DDP keeps to the layout it has seen
+            net.to(memory_format=torch.channels_last)
         net = super().model_to_device(net)
         if self.is_train:
             if isinstance(net, nn.DataParallel) and self.step_options.changes_forward:
@@ -107,11 +109,12 @@ class TrainingStepMixin:
             logging.getLogger('basicsr').warning(
                 f'train.precision: bf16: this {self.device.type} has no instructions for bfloat16; a step takes many '
                 'times as long as with fp32.')
+        last = self.step_options.of_recognizers_channels_last(self.device.type)
         for module in getattr(self, 'cri_recog', nn.ModuleList()).modules():
             if isinstance(module, Recognizer):
                 module.autocast_to = DTYPES[self.step_options.precision]
-        if self.step_options.of_recognizers_channels_last(self.device.type):
-            getattr(self, 'cri_recog', nn.ModuleList()).to(memory_format=torch.channels_last)
+                if last and not module.trainable:  # one that learns is among the networks
+                    module.to(memory_format=torch.channels_last)
         for optimizer in self.optimizers:
             optimizer.step = functools.partial(self._step, optimizer, optimizer.step)
             optimizer.step._wrapped_by_lr_sched = True  # the one within is; else torch warns that it was lost
@@ -208,8 +211,6 @@ class TrainingStepMixin:
 
 def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:
     """Let ``net`` compute in training as ``options`` say, in place. It returns float32 whatever it computes in."""
-    if options.channels_last:
-        net.to(memory_format=torch.channels_last)
     if not options.changes_forward:
         return
     dtype = DTYPES[options.precision]
