@@ -30,7 +30,8 @@ PARENTS = {
 def begin(folder, parent):
     (folder / 'child.py').write_text(CHILD)
     (folder / 'parent.py').write_text('import signal\nfrom ra_plugin.engine.programs import run_program\n'
-                                      'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # as at a terminal
+                                      'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # as at a terminal,
+                                      'signal.signal(signal.SIGHUP, signal.SIG_DFL)\n'  # wherever the tests are run
                                       f'from ra_plugin.engine.trained_runs import run_all\n{PARENTS[parent]}\n')
     return subprocess.Popen([sys.executable, 'parent.py'], cwd=folder, env={**os.environ, 'PYTHONPATH': str(ROOT)},
                             stderr=subprocess.DEVNULL, start_new_session=True)
