@@ -71,6 +71,8 @@ FOLDED = {
                            {'conv': conv(bias=False), 'norm': nn.BatchNorm2d(8, affine=False)}),
     'groups': (lambda net, x: net.norm(net.conv(net.stem(x))),
                {'stem': conv(out_ch=4), 'conv': conv(4, 8, groups=2), 'norm': nn.BatchNorm2d(8)}),
+    'padded, dilated': (lambda net, x: net.norm(net.conv(x)),
+                        {'conv': Same(3, 8, 3, dilation=2), 'norm': nn.BatchNorm2d(8)}),
     'padded': (lambda net, x: net.norm(net.conv(x)), {'conv': Same(3, 8, 2), 'norm': nn.BatchNorm2d(8)}),
     'both used twice': (lambda net, x: net.norm(net.conv(net.norm(net.conv(net.stem(x))))),
                         {'stem': conv(), 'conv': conv(8, 8), 'norm': nn.BatchNorm2d(8)}),
@@ -179,6 +181,7 @@ def test_blocks_are_folded_objects_and_learners_are_not(tiny_recognizer):
     block = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.TinyResNet', 'input_size': 32,
              'mean': [0.4] * 3, 'std': [0.2] * 3}
     state = torch.random.get_rng_state()
+    build_recognizer({'type': 'TimmRecognizer', 'model_name': 'tf_efficientnet_lite0', 'pretrained': False})
     assert RecogConsistencyLoss(block).recognizer.folded == 10
     assert RecogLoss({'type': 'EnsembleRecognizer', 'recognizers': [block, block]}).recognizer.model[1].folded == 10
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -187,6 +190,17 @@ def test_blocks_are_folded_objects_and_learners_are_not(tiny_recognizer):
     assert RecogLoss(given).recognizer is given and given.folded == 0
     with pytest.raises(ValueError, match='its batch norm is folded .* fold=False'):
         build_recognizer(block).unfreeze()
+
+
+def test_a_network_without_answers_is_left_alone(monkeypatch):
+    recognizer = recognizer_of(build(*FOLDED['plain']))
+
+    def outputs(*args):
+        raise KeyError('levels')
+
+    monkeypatch.setattr(recognizer, 'outputs', outputs)
+    recognizer.fold()
+    assert recognizer.folded == 0 and isinstance(recognizer.model.norm, nn.BatchNorm2d)
 
 
 def test_training_mode_is_not_folded():

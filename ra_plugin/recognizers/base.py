@@ -109,7 +109,10 @@ class Recognizer(nn.Module):
         reference: Outputs = {}
 
         def answer() -> list[torch.Tensor]:
-            reference.update(self.outputs(images, dict(reference) or None))
+            try:
+                reference.update(self.outputs(images, dict(reference) or None))
+            except Exception as error:  # of a network that may serve as a loss all the same
+                raise ValueError(f'{self}: no answers to compare.') from error
             found = [*reference.values()]
             with contextlib.suppress(ValueError):  # some have none
                 found.append(self.features(images))

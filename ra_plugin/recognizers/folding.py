@@ -90,8 +90,10 @@ def _is_plain_conv(module: nn.Module) -> bool:
 @torch.no_grad()
 def _is_linear_in_weight(conv: nn.Conv2d) -> bool:
     """Whether twice the weight gives twice the output, bit for bit: not where the layer standardizes it, as some do."""
-    images = torch.rand_like(conv.weight[:1]).repeat(1, conv.groups, 1, 1)
     weight, bias = conv.weight, conv.bias
+    sides = [step * (size - 1) + 1 for step, size in zip(conv.dilation, conv.kernel_size)]
+    images = torch.linspace(0.1, 1, conv.in_channels * sides[0] * sides[1]).to(weight)
+    images = images.view(1, conv.in_channels, *sides)
     conv.bias = None
     try:
         once = conv(images)
