@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from basicsr.archs import build_network
 
-from ra_plugin.benchmarks.timing import interleaved, ratios
+from ra_plugin.benchmarks.timing import interleaved, ratios, spread
 from ra_plugin.engine.evaluation import Evaluation
 from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.evaluation.quality import to_uint8
@@ -86,8 +86,7 @@ def _row(seconds: Mapping[str, list[float]], k: int) -> dict[str, str]:
         before = seconds.get(f'{case} {k - 1}')
         return '' if before is None else f'{statistics.median(map(float.__sub__, seconds[f"{case} {k}"], before)):.2f}'
 
-    median, low, high = ratios(seconds[f'ours {k}'], seconds[f'needed {k}'])
     return {'needed': f'{statistics.median(seconds[f"needed {k}"]):.2f}',
             'ours': f'{statistics.median(seconds[f"ours {k}"]):.2f}',
-            'ratio': f'{median:.2f} ({low:.2f} to {high:.2f})',
+            'ratio': spread(ratios(seconds[f'ours {k}'], seconds[f'needed {k}'])),
             'added_needed': added('needed'), 'added_ours': added('ours')}

@@ -10,8 +10,10 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from ra_plugin.benchmarks.timing import interleaved, ratios
+from ra_plugin.benchmarks.timing import interleaved, ratios, spread
+from ra_plugin.losses.distances import probability_distance
 from ra_plugin.models.builder import build_model
+from ra_plugin.models.recog_aware_model import moved
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.report.markdown import table
 from ra_plugin.utils.tensors import computes_bfloat16
@@ -113,7 +115,7 @@ def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device,
         model.optimizer_g.zero_grad()
         output = model.net_g(model.lq)
         loss = model.cri_pix(output, model.gt)
-        loss = loss + 1e-3 * (sum(term.mean() for term in judge.loss(output, _on(batch['label'], device)).values())
+        loss = loss + 1e-3 * (sum(term.mean() for term in judge.loss(output, moved(batch['label'], device)).values())
                               if has_label else _distance(judge, output, model.gt))
         loss.backward()
         model.optimizer_g.step()
@@ -123,26 +125,20 @@ def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device,
 
 def _distance(judge: Recognizer, output: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     reference = judge.outputs(clean)
-    answers = judge.outputs(output, reference)
-    return (answers['logits'].softmax(1) - reference['logits'].softmax(1)).square().mean()
-
-
-def _on(label: Any, device: torch.device) -> Any:
-    return label.to(device) if isinstance(label, torch.Tensor) else [
-        {key: value.to(device) for key, value in item.items()} for item in label]
+    return probability_distance(judge.outputs(output, reference)['logits'], reference['logits']).mean()
 
 
 def _batch(recognizer: str, count: int, size: int) -> Batch:
     """Random images and labels."""
     generator = torch.Generator().manual_seed(0)
     gt = torch.rand((count, 3, size, size), generator=generator)
-    task = {'MMDetRecognizer': 'boxes', 'MMSegRecognizer': 'map'}.get(RECOGNIZERS[recognizer]['type'])
-    label = torch.randint(10, (count,), generator=generator)
-    if task == 'boxes':
+    kind = RECOGNIZERS[recognizer]['type']
+    if kind == 'MMDetRecognizer':
         boxes = torch.tensor([[0.1, 0.1, 0.6, 0.7], [0.3, 0.4, 0.9, 0.8]]) * size
         label = [{'boxes': boxes, 'labels': torch.tensor([0, 5])} for _ in range(count)]
-    elif task == 'map':
-        label = torch.randint(10, (count, size, size), generator=generator)
+    else:
+        shape = (count, size, size) if kind == 'MMSegRecognizer' else (count,)
+        label = torch.randint(10, shape, generator=generator)
     return {'lq': torch.nn.functional.avg_pool2d(gt, 4), 'gt': gt, 'label': label, 'gt_path': ['random'] * count}
 
 
@@ -168,5 +164,5 @@ def _figures(case: str, seconds: Mapping[str, list[float]], measured: Mapping[st
 
 
 def _row(values: Mapping[str, Any]) -> list[str]:
-    spread = ['{:.2f} ({:.2f} to {:.2f})'.format(*values[key]) for key in ('to_plain', 'to_careless')]
-    return [f'{values["seconds"]:.2f}', *spread, f'{values["flops_to_plain"]:.2f}', f'{values["kept"]:.0f}']
+    return [f'{values["seconds"]:.2f}', spread(values['to_plain']), spread(values['to_careless']),
+            f'{values["flops_to_plain"]:.2f}', f'{values["kept"]:.0f}']

@@ -34,3 +34,9 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float
     """Median, least and largest of the ratios within each round."""
     found = np.array(ours) / np.array(theirs)
     return float(np.median(found)), float(found.min()), float(found.max())
+
+
+def spread(ratio: tuple[float, float, float]) -> str:
+    """What `ratios` gives, for a table."""
+    median, low, high = ratio
+    return f'{median:.2f} ({low:.2f} to {high:.2f})'

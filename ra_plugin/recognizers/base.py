@@ -113,14 +113,13 @@ class Recognizer(nn.Module):
                 reference.update(self.outputs(images, dict(reference) or None))
             except Exception as error:  # of a network that may serve as a loss all the same
                 raise ValueError(f'{self}: no answers to compare.') from error
-            found = [*reference.values()]
+            found = list(reference.values())
             with contextlib.suppress(ValueError):  # some have none
                 found.append(self.features(images))
             return _tensors(found)
 
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.model.modules()):
-            with contextlib.suppress(ValueError):
-                self.folded += fold_batch_norm(self.model, answer)
+        with contextlib.suppress(ValueError):
+            self.folded += fold_batch_norm(self.model, answer)
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Resize to the recognizer's size and normalize; differentiable.

@@ -18,11 +18,14 @@ def fold_batch_norm(model: nn.Module, answer: Callable[[], Sequence[torch.Tensor
 
     Args:
         model: The network, in inference mode.
-        answer: Calls it, always on the same images, which require a gradient; gives all that anyone reads from it.
+        answer: Calls it, always on the same images, which require a gradient; gives all that anyone reads from it. Not
+            asked where there is nothing to fold.
 
     Returns:
         How many were folded.
     """
+    if not any(map(_is_norm, model.modules())):
+        return 0
     with torch.enable_grad():
         pairs, before = _pairs(model, answer)
     undo = [step for conv, norm in pairs for step in _fold(model, conv, norm)]
