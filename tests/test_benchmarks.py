@@ -6,8 +6,10 @@ import torch
 from test_evaluation_run import ROOT
 
 from ra_plugin.benchmarks import steps
+from ra_plugin.benchmarks.data import data_benchmark
 from ra_plugin.benchmarks.evaluation import evaluation_benchmark
 from ra_plugin.benchmarks.timing import interleaved, ratios
+from ra_plugin.degradations.corruptions import CORRUPTIONS
 
 CPU = torch.device('cpu')
 
@@ -27,6 +29,14 @@ def test_evaluation_part_has_a_row_for_each_number_of_recognizers():
     figures, table = evaluation_benchmark(ROOT, CPU, rounds=1, images=8, batch_size=8)
     assert list(figures['rows']) == ['1', '2', '3', '4', '5'] and len(table.splitlines()) == 7
     assert set(figures['seconds']) == {f'{case} {k}' for case in ('needed', 'ours') for k in range(1, 6)}
+    json.dumps(figures)
+
+
+def test_data_part_has_a_row_for_each_degradation():
+    figures, table = data_benchmark(ROOT, CPU, rounds=1, size=32, repeats=1)
+    assert list(figures['rows'])[-len(CORRUPTIONS):] == list(CORRUPTIONS)
+    assert all(len(figures['rows'][name]['degradation_ms']) == 5 for name in CORRUPTIONS)
+    assert len(table.splitlines()) == 2 + 4 + len(CORRUPTIONS)
     json.dumps(figures)
 
 

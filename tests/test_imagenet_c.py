@@ -9,7 +9,7 @@ from imagecorruptions import corruptions as published
 from PIL import Image
 
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
-from ra_plugin.degradations import ImageNetC, build_degradation, timing
+from ra_plugin.degradations import ImageNetC, build_degradation
 from ra_plugin.degradations.corruptions import CONSTANTS, CORRUPTIONS, filters
 from ra_plugin.options import OptionError
 
@@ -250,11 +250,3 @@ def test_bad_options_are_refused_when_built(opt, message):
 def test_an_image_that_is_too_small_is_refused(size):
     with pytest.raises(ValueError, match='^ImageNetC: expected an image of at least 32x32, got (31x40|40x31). Corrupt'):
         ImageNetC('snow', 1)(make_image(*size), rng())
-
-
-def test_the_times_are_a_row_for_each_corruption(capsys, monkeypatch):
-    monkeypatch.setattr('sys.argv', ['timing', '--size', '32', '--repeats', '1'])
-    timing.main()
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith('| `')]
-    assert [row.split('`')[1] for row in rows] == list(CORRUPTIONS)
-    assert all(row.count('|') == 7 for row in rows)

@@ -62,6 +62,18 @@ def test_a_right_file_passes():
     option_file.check_options(base())
 
 
+@pytest.mark.parametrize('change', [
+    lambda opt: opt['train'].pop('pixel_opt'),
+    lambda opt: opt['train']['recog_opt']['recognizer'].update(trainable=True)])
+def test_recog_every_is_refused_where_the_steps_between_would_have_no_loss(change):
+    opt = base()
+    change(opt)
+    option_file.check_options(opt)
+    opt['train']['recog_every'] = 2
+    with pytest.raises(OptionError, match='train.recog_every: the steps between would have no loss'):
+        option_file.check_options(opt)
+
+
 @pytest.mark.parametrize('path, value, message', [
     ('train.recog_opt.recognizer.type', 'ModulRecognizer',
      r"train\.recog_opt\.recognizer\.type: no recognizer 'ModulRecognizer'\. Did you mean 'ModuleRecognizer'\?"),
@@ -105,6 +117,8 @@ def test_a_right_file_passes():
     ('val.metrics.psnr.type', 'calculate_psrn', r"no metric 'calculate_psrn'\. Did you mean 'calculate_psnr'\?"),
     ('val.recognizers.vgg.type', 'Timm', r"val\.recognizers\.vgg\.type: no recognizer 'Timm'"),
     ('train.log_grad_ratio', 'yes', r'train\.log_grad_ratio: expected true or false'),
+    ('train.recog_every', 0, r'train\.recog_every: expected a whole number >= 1, got 0'),
+    ('train.recog_every', 0.5, r'train\.recog_every: expected a whole number'),
     ('name', '.', "name: expected the name of a folder below experiments or results, got '.'"),
     ('name', '../other', 'name: expected the name of a folder'),
     ('datasets.val.name', '/etc', 'datasets.val.name: expected the name of a folder'),

@@ -157,6 +157,34 @@ def test_without_a_pixel_loss_only_the_recognizer_teaches(tmp_path):
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
+def test_every_second_step_has_the_loss_at_twice_its_weight(tmp_path):
+    model = build(options(tmp_path, recog_opt=RECOG, recog_every=2))
+    plain = build(options(tmp_path, base=None))
+    heavy = build(options(tmp_path, recog_opt={**RECOG, 'loss_weight': 2 * RECOG['loss_weight']}))
+    for i, batch in enumerate(batches(), 1):
+        other = plain if i % 2 else heavy
+        other.net_g.load_state_dict(model.net_g.state_dict())
+        for each in (model, other):
+            each.feed_data(batch)
+            each.optimize_parameters(i)
+        assert ('l_recog' in model.get_current_log()) == (i % 2 == 0)
+        for ours, theirs in zip(model.net_g.parameters(), other.net_g.parameters()):
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-7)
+    assert model.get_current_log()['l_recog'] == pytest.approx(heavy.get_current_log()['l_recog'] / 2, rel=1e-6)
+
+
+def test_every_second_step_the_transformer_learns(tmp_path):
+    opt = with_transformer(tmp_path)
+    opt['train']['recog_every'] = 2
+    model = build(opt)
+    for i, batch in enumerate(batches(), 1):
+        before = copy.deepcopy(model.net_t)
+        model.feed_data(batch)
+        model.optimize_parameters(i)
+        changed = any(not torch.equal(a, b) for a, b in zip(model.net_t.parameters(), before.parameters()))
+        assert changed == (i % 2 == 0)
+
+
 def with_transformer(tmp_path, **train_opt) -> dict:
     opt = options(tmp_path, recog_opt=RECOG, **train_opt)
     opt['network_t'] = dict(NETWORK_T)

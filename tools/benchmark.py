@@ -1,9 +1,10 @@
 """What recognition-awareness costs against its arithmetic, case by case in turns: read the ratios, not the seconds.
 
 Example:
-    python tools/benchmark.py evaluation
+    python tools/benchmark.py steps evaluation data
 """
 import argparse
+import functools
 import json
 import os
 import sys
@@ -11,19 +12,21 @@ from pathlib import Path
 
 import torch
 
+from ra_plugin.benchmarks.data import data_benchmark
 from ra_plugin.benchmarks.evaluation import evaluation_benchmark
 from ra_plugin.benchmarks.steps import steps_benchmark
 from ra_plugin.engine.runs import run
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.version import __version__
 
-PARTS = {'steps': steps_benchmark, 'evaluation': evaluation_benchmark}
+PARTS = {'steps': steps_benchmark, 'evaluation': evaluation_benchmark, 'data': data_benchmark}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('parts', nargs='+', choices=PARTS, metavar='PART', help=', '.join(PARTS))
     parser.add_argument('--rounds', type=int, default=3, help='times that each case is timed. Default: 3')
+    parser.add_argument('--compile', action='store_true', help='steps: also with train.compile, which takes minutes')
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
     parser.add_argument('--out', type=Path, help='Default: results/benchmark')
     args = parser.parse_args()
@@ -34,8 +37,9 @@ def main() -> int:
         results = {'device': machine, 'threads': torch.get_num_threads(), 'rounds': args.rounds,
                    'versions': {'ra_plugin': __version__, 'torch': torch.__version__}}
         tables = []
+        parts = {**PARTS, 'steps': functools.partial(steps_benchmark, compiled=args.compile)}
         for part in args.parts:
-            results[part], table = PARTS[part](root, device, args.rounds)
+            results[part], table = parts[part](root, device, args.rounds)
             tables.append(f'## {part}\n\n{table}\n')
         out = args.out or root / 'results' / 'benchmark'
         out.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ from ra_plugin.utils.processes import of_first
 # The keys that this package reads, and where: a slip in one of them would otherwise be silently ignored.
 _OURS = {
     '': {'network_t', 'custom_imports'},
-    'train': {'recog_opt', 'log_grad_ratio', 'optim_t', 'scheduler_t', 'optim_r', 'scheduler_r',
+    'train': {'recog_opt', 'recog_every', 'log_grad_ratio', 'optim_t', 'scheduler_t', 'optim_r', 'scheduler_r',
               *(field.name for field in fields(StepOptions))},
     'val': {'recognizers', 'recognition_metrics'},
     'logger': {'console_level'},
@@ -160,6 +160,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
         _check_loss(block, where, opt)
     check_type(val_opt.get('recognizers'), Mapping | None, 'val.recognizers')
     learner = _learner(train_opt) if opt.get('is_train') else None
+    _check_recog_every(opt, learner)
     if opt.get('is_train') and train_opt['optim_g'] is None:
         _check_fixed_restorer(opt, learner)
     for name, block in (val_opt.get('recognizers') or {}).items():
@@ -186,6 +187,17 @@ def check_options(opt: Mapping[str, Any]) -> None:
         for key in ('optim_t', 'scheduler_t'):
             if train_opt.get(key):
                 raise OptionError(f'train.{key}: there is no network_t to train. Add network_t, or remove it.')
+
+
+def _check_recog_every(opt: Mapping, learner: Mapping | None) -> None:
+    train_opt = opt.get('train') or {}
+    every = train_opt.get('recog_every')
+    check_type(every, int | None, 'train.recog_every')
+    if every is not None and every < 1:
+        raise OptionError(f'train.recog_every: expected a whole number >= 1, got {every}.')
+    if (every or 1) > 1 and (learner or not (train_opt.get('pixel_opt') or opt.get('network_t'))):
+        raise OptionError('train.recog_every: the steps between would have no loss, without pixel_opt or for a '
+                          'recognizer that learns. Leave it out.')
 
 
 def _check_run(opt: Mapping) -> None:

@@ -21,19 +21,20 @@ class RecogFeatureLoss(ReferenceLoss):
         loss_weight: Factor on the loss. Default: 1.0.
         reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
         distance: ``'l1'`` | ``'l2'`` (means over the features) | ``'cosine'``. Default: ``'l2'``.
+        cache_reference: As in `RecogConsistencyLoss`. Default: False.
 
     Shape:
         output, gt: ``(N, 3, H, W)``, RGB, ``[0, 1]``. Returns a scalar >= 0, or ``(N,)`` for ``'none'``.
     """
 
     def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float = 1.0,
-                 reduction: Reduction = 'mean', distance: Literal['l1', 'l2', 'cosine'] = 'l2'):
-        super().__init__(recognizer, loss_weight, reduction)
+                 reduction: Reduction = 'mean', distance: Literal['l1', 'l2', 'cosine'] = 'l2',
+                 cache_reference: bool = False):
+        super().__init__(recognizer, loss_weight, reduction, cache_reference)
         if distance not in _DISTANCES:
             raise ValueError(f'RecogFeatureLoss: distance: expected {" | ".join(_DISTANCES)}, got {distance!r}.')
         self.distance = _DISTANCES[distance]
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            reference = recognizer.features(target)
-        return self.distance(recognizer.features(output), reference)
+        reference = self.reference(recognizer, target, lambda images: {'features': recognizer.features(images)})
+        return self.distance(recognizer.features(output), reference['features'])

@@ -1,12 +1,14 @@
 """What the three recognition losses share: a recognizer, frozen unless it is to learn, a weight and a reduction."""
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from ra_plugin.losses.reference_cache import ReferenceCache
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.recognizers.base import Outputs
 from ra_plugin.recognizers.trainable import check_trainable, frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
@@ -87,13 +89,27 @@ def check_clean(gt: torch.Tensor, where: str) -> None:
 
 
 class ReferenceLoss(RecognizerLoss):
-    """A recognition loss against the recognizer's own answer on the clean image; that side carries no gradient."""
+    """A recognition loss against the recognizer's own answer on the clean image; that side carries no gradient.
+
+    Args:
+        cache_reference: Keep the answers on clean images that come back, see `ReferenceCache`.
+    """
 
     needs = 'gt'
 
-    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float, reduction: Reduction):
+    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float, reduction: Reduction,
+                 cache_reference: bool):
         super().__init__(recognizer, loss_weight, reduction)
+        if cache_reference and self.recognizer.info.task == 'detection':
+            raise ValueError(f'{type(self).__name__}: cache_reference: what {self.recognizer} answers on an image '
+                             'depends on the others in its batch. Leave it out.')
+        self._cache = ReferenceCache() if cache_reference else None
         self._range_checked = False
+
+    def reference(self, recognizer: Recognizer, clean: torch.Tensor, ask: Callable[[torch.Tensor], Outputs]) -> Outputs:
+        """``ask(clean)`` without gradient, or what is known of it."""
+        with torch.no_grad():
+            return ask(clean) if self._cache is None else self._cache(recognizer, clean, ask)
 
     def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if not self._range_checked:  # once: reading the extremes makes a GPU wait

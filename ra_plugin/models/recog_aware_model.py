@@ -101,9 +101,9 @@ class PixelAndRecogLoss(nn.Module):
 class RecogAwareMixin(RecogValidationMixin):
     """Recognition losses for a class derived from SRModel; put it before that class in the bases.
 
-    Reads ``train.recog_opt`` (a block or a list), ``train.log_grad_ratio``, ``network_t`` with ``train.optim_t`` and
-    ``train.scheduler_t``, ``val.recognizers``, and ``path.pretrain_network_t`` with its ``param_key_t``,
-    ``strict_load_t``.
+    Reads ``train.recog_opt`` (a block or a list), ``train.recog_every``, ``train.log_grad_ratio``, ``network_t`` with
+    ``train.optim_t`` and ``train.scheduler_t``, ``val.recognizers``, and ``path.pretrain_network_t`` with its
+    ``param_key_t``, ``strict_load_t``.
     """
 
     def __init__(self, opt: dict):
@@ -200,10 +200,14 @@ class RecogAwareMixin(RecogValidationMixin):
         log = {'l_recog': total.detach()}
         if len(values) > 1:
             log.update({f'l_recog_{i}': value.detach() for i, value in enumerate(values)})
-        return total, log
+        return self._recog_every * total, log
+
+    @property
+    def _recog_every(self) -> int:
+        return self.opt['train'].get('recog_every') or 1
 
     def optimize_parameters(self, current_iter: int) -> None:
-        if not self.cri_recog:
+        if not self.cri_recog or current_iter % self._recog_every:
             super().optimize_parameters(current_iter)
         elif self.net_t is not None:
             super().optimize_parameters(current_iter)
