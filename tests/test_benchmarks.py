@@ -48,6 +48,7 @@ def test_steps_part_counts_the_arithmetic(monkeypatch):
     recognition = {case: values['flops'] - found['plain']['flops'] for case, values in found.items()}
     assert recognition['careless'] == pytest.approx(1.5 * recognition['ours'], rel=0.05)
     assert recognition['ours, unsupervised'] == pytest.approx(1.5 * recognition['ours'], rel=0.01)
+    assert recognition['ours, unsupervised, cached'] == recognition['ours']
     assert found['plain']['to_plain'] == found['careless']['to_careless'] == (1, 1, 1)
     assert found['plain']['kept'] < found['ours']['kept'] < found['careless']['kept']
     assert len(table.splitlines()) == 2 + len(found)

@@ -56,8 +56,8 @@ class RecogValidationMixin:
         self._new_scores()  # a metric that does not exist, or whose package is missing, shows now
 
     def build_judge(self, block: Mapping, where: str) -> Recognizer:
-        """The recognizer of a block, on the device."""
-        return build_recognizer(frozen(block), where).to(self.device)
+        """The recognizer of a block, on the device and as in an evaluation."""
+        return build_recognizer(frozen(block), where).to(self.device, memory_format=torch.channels_last)
 
     def _new_scores(self) -> dict[str, TaskScore]:
         metrics = self.opt['val'].get('recognition_metrics') or {} if self.eval_recognizers else {}
