@@ -75,6 +75,7 @@ def _cases(network: Mapping, recognizer: Mapping, device: torch.device, compiled
     cases = {'plain': _step(network, device),
              'careless': _careless_step(network, recognizer, device),
              'ours': _step(network, device, recog_opt=supervised),
+             'ours, checkpointed': _step(network, device, recog_opt={**supervised, 'gradient_checkpointing': True}),
              'careless, unsupervised': _careless_step(network, recognizer, device, has_label=False),
              'ours, unsupervised': _step(network, device, recog_opt=unsupervised)}
     if recognizer['type'] != 'MMDetRecognizer':

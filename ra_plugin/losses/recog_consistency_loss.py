@@ -25,6 +25,7 @@ class RecogConsistencyLoss(ReferenceLoss):
         cache_reference: Keep the recognizer's answers on clean images, which then cost one pass each: for images that
             come back as they were, as whole ones and their mirror images do and random crops do not. Up to 1 GiB; not
             for detectors. Default: False.
+        gradient_checkpointing: As in `RecogLoss`. Default: False.
 
     Shape:
         output, gt: ``(N, 3, H, W)``, RGB, ``[0, 1]``. Returns a scalar >= 0, or ``(N,)`` for ``'none'``.
@@ -36,8 +37,8 @@ class RecogConsistencyLoss(ReferenceLoss):
 
     def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float = 1.0,
                  reduction: Reduction = 'mean', distance: Literal['probability', 'kl', 'l1', 'cosine'] = 'probability',
-                 temperature: float = 1.0, cache_reference: bool = False):
-        super().__init__(recognizer, loss_weight, reduction, cache_reference)
+                 temperature: float = 1.0, cache_reference: bool = False, gradient_checkpointing: bool = False):
+        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference)
         distances = {'probability': probability_distance, 'l1': l1_distance, 'cosine': cosine_distance,
                      'kl': partial(kl_distance, temperature=temperature)}
         if distance not in distances:

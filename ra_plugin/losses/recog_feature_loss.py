@@ -22,6 +22,7 @@ class RecogFeatureLoss(ReferenceLoss):
         reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
         distance: ``'l1'`` | ``'l2'`` (means over the features) | ``'cosine'``. Default: ``'l2'``.
         cache_reference: As in `RecogConsistencyLoss`. Default: False.
+        gradient_checkpointing: As in `RecogLoss`. Default: False.
 
     Shape:
         output, gt: ``(N, 3, H, W)``, RGB, ``[0, 1]``. Returns a scalar >= 0, or ``(N,)`` for ``'none'``.
@@ -29,8 +30,8 @@ class RecogFeatureLoss(ReferenceLoss):
 
     def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float = 1.0,
                  reduction: Reduction = 'mean', distance: Literal['l1', 'l2', 'cosine'] = 'l2',
-                 cache_reference: bool = False):
-        super().__init__(recognizer, loss_weight, reduction, cache_reference)
+                 cache_reference: bool = False, gradient_checkpointing: bool = False):
+        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference)
         if distance not in _DISTANCES:
             raise ValueError(f'RecogFeatureLoss: distance: expected {" | ".join(_DISTANCES)}, got {distance!r}.')
         self.distance = _DISTANCES[distance]

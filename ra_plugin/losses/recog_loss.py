@@ -17,6 +17,8 @@ class RecogLoss(RecognizerLoss):
         loss_weight: Factor on the loss (lambda). Default: 1.0; the paper uses 1e-3.
         reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
         label_smoothing: Share of the label that is spread over all classes, in ``[0, 1)``; for classifiers. Default: 0.
+        gradient_checkpointing: Let the recognizer keep little for the backward pass and compute the rest again, for
+            large images: less memory for a second forward pass, the same gradient. Default: False.
 
     Shape:
         output: ``(N, 3, H, W)``, RGB, ``[0, 1]``. label: as the recognizer's task has it; classification ``(N,)`` long.
@@ -30,8 +32,8 @@ class RecogLoss(RecognizerLoss):
     needs = 'label'
 
     def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float = 1.0,
-                 reduction: Reduction = 'mean', label_smoothing: float = 0.0):
-        super().__init__(recognizer, loss_weight, reduction)
+                 reduction: Reduction = 'mean', label_smoothing: float = 0.0, gradient_checkpointing: bool = False):
+        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'RecogLoss: label_smoothing: expected a number in [0, 1), got {label_smoothing}.')
         if label_smoothing and self.recognizer.info.task != 'classification':

@@ -13,6 +13,7 @@ from ra_plugin.recognizers.trainable import check_trainable, frozen, is_trainabl
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 Reduction = Literal['mean', 'sum', 'none']
+_CHECKPOINTS_LEARNER = 'gradient_checkpointing is for recognizers that do not learn. Leave one of them out.'
 
 
 class RecognizerLoss(nn.Module):
@@ -23,6 +24,8 @@ class RecognizerLoss(nn.Module):
             gradients and is in training mode; for a loss with labels.
         loss_weight: Factor on the loss: lambda of the paper.
         reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``.
+        gradient_checkpointing: Whether the recognizer's blocks keep their inputs alone for the backward pass, see
+            `Recognizer.checkpoint`: for images so large that memory is short. Not for one that learns.
 
     Raises:
         ValueError: The recognizer is not differentiable, or is to learn and cannot, or an unknown reduction.
@@ -30,7 +33,8 @@ class RecognizerLoss(nn.Module):
 
     needs: str  # 'label' or 'gt': the second argument of forward()
 
-    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float, reduction: Reduction):
+    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float, reduction: Reduction,
+                 gradient_checkpointing: bool):
         super().__init__()
         if reduction not in ('mean', 'sum', 'none'):
             raise ValueError(f"{type(self).__name__}: reduction: expected 'mean', 'sum' or 'none', got {reduction!r}.")
@@ -43,6 +47,10 @@ class RecognizerLoss(nn.Module):
         if not self.recognizer.info.differentiable:
             raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable, so it can judge '
                              '(val.recognizers) but not serve as a loss.')
+        if gradient_checkpointing:
+            if self.recognizer.trainable:
+                raise ValueError(f'{where}: {_CHECKPOINTS_LEARNER}')
+            self.recognizer.checkpoint()
         self.loss_weight = loss_weight
         self.reduction = reduction
 
@@ -56,6 +64,8 @@ class RecognizerLoss(nn.Module):
         check_type(block.get('trainable'), bool | None, f'{place}.trainable')
         if is_trainable(block):
             check_trainable(kind, cls, place)
+            if arguments.get('gradient_checkpointing'):
+                raise OptionError(f'{place}.trainable: {_CHECKPOINTS_LEARNER}')
             if not arguments.get('loss_weight', 1) > 0:
                 raise OptionError(f'{where}.loss_weight: expected a number > 0 where the recognizer learns, got '
                                   f'{arguments["loss_weight"]}.')
@@ -98,8 +108,8 @@ class ReferenceLoss(RecognizerLoss):
     needs = 'gt'
 
     def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float, reduction: Reduction,
-                 cache_reference: bool):
-        super().__init__(recognizer, loss_weight, reduction)
+                 gradient_checkpointing: bool, cache_reference: bool):
+        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing)
         if cache_reference and self.recognizer.info.task == 'detection':
             raise ValueError(f'{type(self).__name__}: cache_reference: what {self.recognizer} answers on an image '
                              'depends on the others in its batch. Leave it out.')

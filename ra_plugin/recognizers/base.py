@@ -1,6 +1,6 @@
 """The contract that every recognizer keeps: a frozen network that takes images as the restorer makes them."""
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ra_plugin.recognizers.checkpointing import checkpoint_blocks
 from ra_plugin.recognizers.folding import fold_batch_norm
 
 Outputs = dict[str, torch.Tensor]
@@ -54,11 +55,13 @@ class Recognizer(nn.Module):
             Default: the type of its weights.
         trainable: Whether its network learns.
         folded: Batch norms that are part of a convolution now.
+        checkpointed: Blocks that are computed again in the backward pass.
     """
 
     autocast_to: torch.dtype | None = None
     trainable = False
     folded = 0
+    checkpointed = 0
     can_learn = False  # whether `unfreeze` is for it
     costly = False  # answers cost money or minutes: it is asked about results alone, not about variants of them
 
@@ -103,6 +106,33 @@ class Recognizer(nn.Module):
 
         See `fold_batch_norm`. A network whose answers cannot be compared stays as it is.
         """
+        with contextlib.suppress(ValueError):
+            self.folded += fold_batch_norm(self.model, self._question()[1])
+
+    def checkpoint(self) -> None:
+        """Keep less of the forward pass, and compute it again in the backward pass, in place; see `checkpoint_blocks`.
+
+        Raises:
+            ValueError: The gradient is not the same then, or the network has no answers to take one of.
+        """
+        if self.checkpointed:
+            return
+        images, answer = self._question()
+
+        def gradient() -> torch.Tensor:
+            return torch.autograd.grad(sum(tensor.square().mean() for tensor in answer()), images)[0]
+
+        answer()  # what later answers refer to
+        before = gradient()
+        self.checkpointed = checkpoint_blocks(self.model)
+        after = before.new_full((), torch.nan)
+        with contextlib.suppress(RuntimeError):  # of torch, where a block changed what it was given
+            after = gradient()
+        if not torch.allclose(after, before, rtol=1e-4, atol=1e-4 * before.abs().max().item()):
+            raise ValueError(f'{self}: gradient_checkpointing: its gradient changes. Leave it out.')
+
+    def _question(self) -> tuple[torch.Tensor, Callable[[], list[torch.Tensor]]]:
+        """An image, and what the recognizer answers to it: always to the same question, all that losses compare."""
         height, width = self.info.input_size or (64, 64)
         images = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0))
         images = images.to(self.mean).requires_grad_()
@@ -118,8 +148,7 @@ class Recognizer(nn.Module):
                 found.append(self.features(images))
             return _tensors(found)
 
-        with contextlib.suppress(ValueError):
-            self.folded += fold_batch_norm(self.model, answer)
+        return images, answer
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Resize to the recognizer's size and normalize; differentiable.

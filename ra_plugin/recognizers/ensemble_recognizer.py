@@ -62,6 +62,10 @@ class EnsembleRecognizer(Recognizer):
         for member in self.model:
             member.fold()
 
+    def checkpoint(self) -> None:
+        for member in self.model:
+            member.checkpoint()
+
     def draw(self) -> Sequence[tuple[float, Recognizer]]:
         """``(weight, member)`` for this step; without ``sample`` the weights sum to 1. An ensemble within draws too."""
         count = len(self.model)
