@@ -13,7 +13,7 @@ from test_evaluation_run import ROOT, recognizer
 from ra_plugin.engine import reproduce, trained_runs
 from ra_plugin.engine.exhibits import SHOW
 from ra_plugin.engine.experiment_options import ExperimentOptions, changed
-from ra_plugin.engine.experiments import Experiments, Restorer
+from ra_plugin.engine.experiments import Experiments, Restorer, scales
 from ra_plugin.engine.option_file import check_options
 from ra_plugin.engine.reproduce import Reproduction
 from ra_plugin.options import OptionError
@@ -161,7 +161,7 @@ def test_all_experiments_of_the_paper_have_a_name():
     assert {f'T{number}' for number in range(1, 19)} | {f'figure_{number}' for number in range(3, 7)} | {
         'appendix_A', 'appendix_B', 'cloud'} <= set(names) and len(set(names)) == len(names)
     assert Reproduction(ROOT, 'small').plan(['figure_6', 'T6', 'figure_4']).tables == ['T6']
-    for scale in ('small', 'paper'):
+    for scale in scales(ROOT):
         plan = Reproduction(ROOT, scale).plan(names)
         assert all(run['name'].startswith(f'{scale}_') for run in plan.runs.values())
 

@@ -10,15 +10,18 @@ import argparse
 import sys
 from pathlib import Path
 
+from ra_plugin.engine.experiments import scales
 from ra_plugin.engine.reproduce import Reproduction
 from ra_plugin.engine.runs import run
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('tables', nargs='*', metavar='TABLE', help='T1, T2, ... as --all --dry-run lists them')
     parser.add_argument('--all', action='store_true', help='all tables')
-    parser.add_argument('--scale', choices=['small', 'paper'], default='small', help='Default: small')
+    parser.add_argument('--scale', choices=scales(ROOT), default='small', help='Default: small')
     parser.add_argument('--data', help='folder in place of datasets')
     parser.add_argument('--seed', type=int, default=0, help='the first seed. Default: 0')
     parser.add_argument('--seeds', type=int, default=1, help='number of seeds. Default: 1')
@@ -37,7 +40,7 @@ def main() -> int:
         if not args.dry_run:
             print(reproduction.run(plan, args.jobs, args.device))
 
-    return run(pipeline, Path(__file__).resolve().parents[1])
+    return run(pipeline, ROOT)
 
 
 if __name__ == '__main__':

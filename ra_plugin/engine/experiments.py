@@ -10,6 +10,8 @@ from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.options import OptionError, check_arguments, suggestion
 from ra_plugin.report.paper_tables import PLAIN, as_list
 
+_FOLDER = Path('options', 'experiments')
+_COMMON = 'experiments.yml'  # of all scales; beside it there is a file for each of them
 ALL, FIRST = 'all', 'first'  # of the recognizers of a domain
 _CORRUPTION = re.compile(r'(?P<corruption>\w+) (?P<severity>[1-5])')  # a task: 'snow 5'
 
@@ -101,23 +103,28 @@ class Study:
         return list(itertools.product(trained_on, as_list(self.judged_on)))
 
 
+def scales(root: Path) -> list[str]:
+    """Names of those that the repository has."""
+    return sorted(file.stem for file in (root / _FOLDER).glob('*.yml') if file.name != _COMMON)
+
+
 class Experiments:
     """The experiments at one scale.
 
     Args:
         root: The repository.
-        scale: Name of a file in ``options/experiments``: ``'small'`` or ``'paper'``.
+        scale: One of `scales`.
 
     Raises:
         OptionError: The files cannot be meant.
     """
 
     def __init__(self, root: Path, scale: str):
-        folder = root / 'options' / 'experiments'
+        folder = root / _FOLDER
         self.scale = scale
         self.domains = {name: _checked(Domain, block, f'{scale}.yml: {name}')
                         for name, block in read_options(folder / f'{scale}.yml').items()}
-        found = read_options(folder / 'experiments.yml')
+        found = read_options(folder / _COMMON)
         self.studies = {name: _checked(Study, block, f'experiments.yml: studies.{name}')
                         for name, block in found['studies'].items()}
         self.tables: dict[str, Mapping] = found['tables']
@@ -125,6 +132,8 @@ class Experiments:
     def tasks(self, study: Study) -> list[str]:
         """Those of a study's that this scale has."""
         domains = [self.domains.get(name) for pair in study.pairs() for name in pair]
+        if study.judges and not any(domain and set(study.judges) & set(domain.judges) for domain in domains):
+            return []
         return [task for task in study.tasks if all(domain and self._has(domain, task) for domain in domains)]
 
     @staticmethod
@@ -148,7 +157,8 @@ class Experiments:
                 choices['recognizer'] = _recognizers(choices['recognizer'], list(domain.recognizers))
             found += [Restorer(domain=name, task=task, **dict(zip(choices, values)))
                       for values in itertools.product(*choices.values())]
-        return [restorer for restorer in found if restorer.method in (PLAIN, *domain.methods)]
+        return [restorer for restorer in found if restorer.method in (PLAIN, *domain.methods)
+                and restorer.network in (None, *domain.networks)]
 
     def trained(self, study: Study) -> list[Restorer]:
         """Those, before each what it begins with, and what trains the judges."""
@@ -166,8 +176,9 @@ class Experiments:
                 for name, block in self.judges(domain, study).items() if isinstance(block.get('checkpoint'), Mapping)}
 
     def judges(self, domain: str, study: Study) -> dict[str, Mapping]:
-        """Those beside the recognizers of a domain."""
-        return {name: known(self.domains[domain].judges, name, 'judge') for name in study.judges}
+        """Those beside the recognizers of a domain, of a study's that this scale has."""
+        judges = self.domains[domain].judges
+        return {name: judges[name] for name in study.judges if name in judges}
 
     def start(self, restorer: Restorer) -> Restorer | None:
         """Whose network a training begins with."""

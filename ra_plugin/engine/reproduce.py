@@ -39,7 +39,7 @@ class Reproduction:
 
     Args:
         root: The repository.
-        scale: ``'small'`` or ``'paper'``.
+        scale: ``'small'``, ``'paper'`` or another of `scales`.
         data: Folder that takes the place of ``datasets``.
         seed, seeds: First seed and number of seeds of each training.
         out: Folder. Default: ``results/reproduce/SCALE``.
