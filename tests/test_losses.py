@@ -93,7 +93,7 @@ def test_distance_equals_its_formula(name, shape):
 @pytest.mark.parametrize('name', CONSISTENCY)
 def test_consistency_loss_is_the_formula_on_the_logits(name, tiny_recognizer, images, gt):
     recognizer = tiny_recognizer()
-    temperature = 2.5 if name == 'kl' else 1.0
+    temperature = 2.5 if name == 'kl' else None
     loss = RecogConsistencyLoss(recognizer, reduction='none', distance=name, temperature=temperature)
     a, b = (recognizer.outputs(x)['logits'].numpy() for x in (images, gt))
     np.testing.assert_allclose(loss(images, gt).numpy(), FORMULAS[name](a, b, temperature), rtol=1e-9)
@@ -107,10 +107,18 @@ def test_feature_loss_is_the_formula_on_the_features(name, tiny_recognizer, imag
     np.testing.assert_allclose(value.numpy(), FORMULAS[name](a, b, 1.0), rtol=1e-9)
 
 
-def test_default_consistency_is_the_papers_mse_of_probabilities_over_batch_and_classes(tiny_recognizer, images, gt):
+def test_distance_probability_is_the_papers_mse_of_probabilities_over_batch_and_classes(tiny_recognizer, images, gt):
     recognizer = tiny_recognizer()
     a, b = (recognizer.outputs(x)['logits'].softmax(1) for x in (images, gt))
-    torch.testing.assert_close(RecogConsistencyLoss(recognizer)(images, gt), nn.MSELoss()(a, b))
+    loss = RecogConsistencyLoss(recognizer, distance='probability')
+    torch.testing.assert_close(loss(images, gt), nn.MSELoss()(a, b))
+
+
+def test_the_default_distance_is_the_divergence_at_temperature_2(tiny_recognizer, images, gt):
+    recognizer = tiny_recognizer()
+    a, b = (recognizer.outputs(x)['logits'] / 2 for x in (images, gt))
+    expected = 4 * nn.KLDivLoss(reduction='batchmean')(a.log_softmax(1), b.softmax(1))
+    torch.testing.assert_close(RecogConsistencyLoss(recognizer)(images, gt), expected)
 
 
 @pytest.mark.parametrize('temperature', [1.0, 4.0])

@@ -341,7 +341,8 @@ def test_dense_outputs_are_the_head_s(detector):
         size = ((foreground * theirs.square()).sum() / (4 * foreground.sum())).sqrt()
         weighted.append(((ours - theirs) * foreground / size).square().flatten())
     expected = torch.cat(squares).mean() + torch.cat(weighted).mean()
-    assert RecogConsistencyLoss(recognizer)(restored, clean).item() == pytest.approx(expected.item(), rel=1e-4)
+    loss = RecogConsistencyLoss(recognizer, distance='probability')(restored, clean)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 FAMILIES = [  # one of each family of heads that answers in a way of its own
@@ -357,7 +358,7 @@ def test_every_image_counts_in_every_family(name):
     recognizer = MMDetRecognizer(name, pretrained=False, resize=None)
     clean = torch.nn.functional.interpolate(as_images(photograph(0), photograph(1)), (96, 96))
     restored = (0.8 * clean).requires_grad_()
-    loss = RecogConsistencyLoss(recognizer, reduction='none')
+    loss = RecogConsistencyLoss(recognizer, reduction='none', distance='probability')
     values = loss(restored, clean)
     values.sum().backward()
     assert values.shape == (2,) and (values > 0).all()
@@ -476,7 +477,7 @@ def test_unsupervised_segmentation(segmenter):
     with torch.no_grad():
         p, q = (recognizer.model.encode_decode(recognizer.prepare(x), [meta]).double().softmax(1)
                 for x in (restored, clean))
-    loss = RecogConsistencyLoss(recognizer)(restored, clean)
+    loss = RecogConsistencyLoss(recognizer, distance='probability')(restored, clean)
     assert loss.item() == pytest.approx((p - q).square().mean().item(), rel=1e-4)
     loss.backward()
     assert restored.grad.any()

@@ -33,7 +33,8 @@ class SmallClassifier(nn.Module):
 RECOGNIZER = {'type': 'ModuleRecognizer', 'module': f'{__name__}.SmallClassifier', 'mean': [0.4, 0.5, 0.6],
               'std': [0.2, 0.2, 0.3]}
 RECOG = {'type': 'RecogLoss', 'loss_weight': 0.1, 'recognizer': RECOGNIZER}
-UNSUPERVISED = {'type': 'RecogConsistencyLoss', 'loss_weight': 0.3, 'recognizer': RECOGNIZER}
+UNSUPERVISED = {'type': 'RecogConsistencyLoss', 'distance': 'probability', 'loss_weight': 0.3,
+                'recognizer': RECOGNIZER}
 NETWORK_G = {'type': 'SRResNet', 'num_feat': 8, 'num_block': 1, 'upscale': 2}
 NETWORK_T = {'type': 'ResnetGenerator', 'num_feat': 4, 'num_block': 1}
 

@@ -75,7 +75,7 @@ def supervised(block):
 
 
 def unsupervised(block):
-    return {'type': 'RecogConsistencyLoss', 'loss_weight': 0.3, 'recognizer': block}
+    return {'type': 'RecogConsistencyLoss', 'distance': 'probability', 'loss_weight': 0.3, 'recognizer': block}
 
 
 # ---------------------------------------------------------------------------------------------------- training

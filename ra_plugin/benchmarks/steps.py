@@ -71,7 +71,7 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
 def _cases(network: Mapping, recognizer: Mapping, device: torch.device, compiled: bool) -> dict[str, Callable]:
     """Name -> a step on a batch."""
     supervised = {'type': 'RecogLoss', 'loss_weight': 1e-3, 'recognizer': recognizer}
-    unsupervised = {**supervised, 'type': 'RecogConsistencyLoss'}
+    unsupervised = {**supervised, 'type': 'RecogConsistencyLoss', 'distance': 'probability'}
     cases = {'plain': _step(network, device),
              'careless': _careless_step(network, recognizer, device),
              'ours': _step(network, device, recog_opt=supervised),
