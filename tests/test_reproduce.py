@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 import runs
 import yaml
@@ -16,6 +17,7 @@ from ra_plugin.engine.experiment_options import ExperimentOptions, changed
 from ra_plugin.engine.experiments import Experiments, Restorer, scales
 from ra_plugin.engine.option_file import check_options
 from ra_plugin.engine.reproduce import Reproduction
+from ra_plugin.evaluation.bootstrap import Sampled
 from ra_plugin.options import OptionError
 from ra_plugin.report.paper_tables import Judged, paper_table
 
@@ -330,6 +332,33 @@ def test_measures_and_judges_are_columns():
                               'baselines': ['no processing', 'plain']}, [FIRST]))
     assert '| method | PSNR | SSIM | a | b |' in text
     assert '| RA | 20.00 | 0.5000 | 70.0 [69.0, 71.0] | 60.0 [59.0, 61.0] |' in text
+
+
+class Draws:
+    """Scores of every way of processing, as of a `Matrix`."""
+
+    def __init__(self, **columns):
+        self.columns = columns
+
+    def mean(self, name, *column):
+        value, *draws = self.columns['_'.join(column)]
+        return Sampled(value, np.array(draws, float))
+
+
+def test_rows_are_compared_on_the_same_resamples():
+    """Of judge a the second restorer's scores count, of b the first one's: those that never used them."""
+    def one(method, recognizer_name, **columns):
+        found = judged(recognizer_name, {'a': 0.6, 'b': 0.6}, {'a': (0.1, 0.0, 0.2), 'b': (0.1, 0.0, 0.2)})
+        return replace(found, coordinates={**found.coordinates, 'method': method}, matrix=Draws(**columns))
+
+    rows = [one('RA', 'a', psnr=(20, 20, 21), a_top1=(0.9, 0.9, 0.9), b_top1=(0.5, 0.4, 0.6)),
+            one('RA', 'b', psnr=(22, 22, 23), a_top1=(0.7, 0.6, 0.8), b_top1=(0.9, 0.9, 0.9)),
+            one('KL', 'a', psnr=(23, 23, 24), a_top1=(0.9, 0.9, 0.9), b_top1=(0.6, 0.5, 0.7)),
+            one('KL', 'b', psnr=(23, 23, 24), a_top1=(0.8, 0.7, 0.9), b_top1=(0.9, 0.9, 0.9))]
+    text = lines(paper_table({'title': 'Ours', 'rows': 'method', 'columns': 'measure and judge', 'judge': 'never used',
+                              'baselines': ['plain'], 'compare': [['KL', 'RA']]}, rows))
+    assert '- KL minus RA: +10.00 points [+10.00, +10.00], +2.000 dB [+2.000, +2.000].' in text
+    assert '| RA | 20.00 | 0.5000 | 60.0 [59.0, 61.0] | 60.0 [59.0, 61.0] |' in text
 
 
 # --------------------------------------------------------------------------------------------------------- a tiny run

@@ -13,6 +13,7 @@ from ra_plugin.engine.evaluation_report import evaluate
 from ra_plugin.engine.experiment_options import Group
 from ra_plugin.engine.survey import survey
 from ra_plugin.evaluation.survey_scores import label_choices, read_key, score_survey
+from ra_plugin.evaluation.transfer import Matrix
 from ra_plugin.report.figure_page import figure_markdown, write_figure
 from ra_plugin.report.paper_tables import Judged, paper_numbers, paper_table
 from ra_plugin.report.survey import KEY
@@ -36,6 +37,7 @@ class Exhibit:
     batch_size: int
     command: str
     _results: dict[str, Mapping] = field(default_factory=dict)
+    _matrices: dict[str, Mapping[str, Matrix]] = field(default_factory=dict)
 
     def folder(self, group: Group) -> Path:
         """Of an evaluation's results."""
@@ -50,6 +52,14 @@ class Exhibit:
                                            self.batch_size, command=self.command)
         return self._results[name]
 
+    def matrices(self, group: Group) -> Mapping[str, Matrix]:
+        """What an evaluation's results are made of: condition -> the scores of all images."""
+        name = group.options['name']
+        if name not in self._matrices:
+            evaluation = Evaluation(self.root, group.options, self.device)
+            _, self._matrices[name] = evaluation.run(self.folder(group), self.batch_size)
+        return self._matrices[name]
+
     def option_file(self, group: Group) -> Path:
         """Of an evaluation, for the programs that take one."""
         file = self.out / 'options' / f'evaluation_{group.options["name"]}.yml'
@@ -63,10 +73,11 @@ def show_table(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Seq
     for group in groups:
         results = exhibit.results(group)
         condition, = results['conditions'].values()
+        matrix, = exhibit.matrices(group).values() if 'compare' in spec else [None]
         for restorer in group.restorers:
             entry = results['restorers'][restorer.label]
             judged.append(Judged({**asdict(restorer), 'judged_on': group.judged_on}, restorer.label,
-                                 results['baseline'], tuple(entry['used']), entry['seeds'], condition))
+                                 results['baseline'], tuple(entry['used']), entry['seeds'], condition, matrix))
     return paper_table(spec, judged)
 
 
@@ -85,8 +96,7 @@ def show_images(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Se
     figures = []
     for group in groups:
         evaluation = Evaluation(exhibit.root, group.options, exhibit.device)
-        _, matrices = evaluation.run(exhibit.folder(group), exhibit.batch_size)
-        figures += figure(evaluation, matrices, spec['number'])
+        figures += figure(evaluation, exhibit.matrices(group), spec['number'])
     write_figure(figures, spec['title'], f'{exhibit.command} {name}', exhibit.out / f'{name}.html')
     return f'## {spec["title"]}\n\n{figure_markdown(figures)}'
 

@@ -3,7 +3,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ra_plugin.evaluation.transfer import LEAST_GAP
+from ra_plugin.evaluation.bootstrap import Sampled, mean
+from ra_plugin.evaluation.transfer import LEAST_GAP, Matrix
 from ra_plugin.report.markdown import CLEAN, percent, table
 
 PLAIN = 'plain'  # the method that the others are compared with
@@ -23,6 +24,7 @@ class Judged:
         used: The recognizers that it was trained with.
         seeds: Number of trainings.
         condition: Of ``results.json``.
+        matrix: What that was made of, where rows are compared with each other.
     """
 
     coordinates: Mapping[str, Any]
@@ -31,6 +33,7 @@ class Judged:
     used: Sequence[str]
     seeds: int
     condition: Mapping[str, Any]
+    matrix: Matrix | None = None
 
     def __getitem__(self, key: str) -> Any:
         return self.coordinates[key]
@@ -59,7 +62,7 @@ def paper_table(spec: Mapping[str, Any], judged: Sequence[Judged]) -> str:
         spec: ``title``, ``rows`` (a coordinate, or several), ``columns`` (a coordinate, ``judge``, ``measure``, or
             ``measure and judge``), ``of`` (coordinates that are given), ``judge`` (``the one used``, ``never used``),
             ``baselines`` (rows before the others; without ``plain`` the plain restorers are among those), ``groups``
-            (name -> tasks; default: each task), ``paper``, ``note``.
+            (name -> tasks; default: each task), ``compare`` (pairs of rows), ``paper``, ``note``.
         judged: All restorers of the table's study.
     """
     parts = [f'## {spec["title"]}']
@@ -67,7 +70,7 @@ def paper_table(spec: Mapping[str, Any], judged: Sequence[Judged]) -> str:
         chosen = [one for one in judged if one['task'] in tasks and (
             one['method'] == PLAIN or all(one[key] in as_list(value) for key, value in spec.get('of', {}).items()))]
         parts += [f'### {name}', _facts(chosen), _measured(spec, chosen, tasks), *_holds(spec, chosen),
-                  *paper_numbers(spec, name)]
+                  *_compared(spec, chosen), *paper_numbers(spec, name)]
     if spec.get('note'):
         parts.append(f'{spec["note"]}.')
     return '\n\n'.join(parts) + '\n'
@@ -139,7 +142,7 @@ def _of_cell(spec: Mapping[str, Any], chosen: Sequence[Judged], row: tuple, colu
     """The restorers of a cell: one, but for those of which all that never used the judge have a share."""
     return [one for one in chosen if _row(spec, one) == row and _fits(spec, one, column)
             and (one['method'] != PLAIN or PLAIN not in spec['baselines'])
-            and (one['method'] == PLAIN or _judged_by(spec, one, column))]
+            and (one['method'] == PLAIN or column in one.measures or _judged_by(spec, one, column))]
 
 
 def _judged_by(spec: Mapping[str, Any], one: Judged, judge: str) -> bool:
@@ -205,6 +208,24 @@ def _verdict(name: str, pairs: Sequence[tuple[Judged, str]], merged: bool = True
     share = f', {100 * gain / gap:.0f} % of what plain leaves to clean' if gap >= LEAST_GAP else ''
     return [f'- {name}: above plain on {sides.count(1)} of {len(sides)}, below on {sides.count(-1)}, open on '
             f'{sides.count(0)}; {100 * gain:+.1f} points on average{share}.']
+
+
+def _compared(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str]:
+    """One row minus another, on the same images and resamples: the mean over the judges, and PSNR."""
+    rows = {_row_name(row): row for row in _rows(spec, chosen)}
+    lines = []
+    for first, second in spec.get('compare', ()):
+        points, psnr = ((_of_row(spec, chosen, rows[first], columns) - _of_row(spec, chosen, rows[second], columns))
+                        .estimate() for columns in (list(chosen[0].judges), ['psnr']))
+        lines.append(f'- {first} minus {second}: {100 * points.value:+.2f} points [{100 * points.low:+.2f}, '
+                     f'{100 * points.high:+.2f}], {psnr.value:+.3f} dB [{psnr.low:+.3f}, {psnr.high:+.3f}].')
+    if lines:
+        yield 'Rows against each other, on average over the recognizers:\n\n' + '\n'.join(lines)
+
+
+def _of_row(spec: Mapping[str, Any], chosen: Sequence[Judged], row: tuple, columns: Sequence[str]) -> Sampled:
+    return mean(mean(one.matrix.mean(one.label, *([column, one.judges[column]] if column in one.judges else [column]))
+                     for one in _of_cell(spec, chosen, row, column)) for column in columns)
 
 
 def _difference(one: Judged, judge: str) -> Mapping[str, float]:
