@@ -21,7 +21,8 @@ from ra_plugin.options import OptionError
 from ra_plugin.recognizers import tiny_nets
 from ra_plugin.recognizers import (ClassificationRecognizer, EnsembleRecognizer, ModuleRecognizer, TimmRecognizer,
                                    TorchvisionRecognizer)
-from ra_plugin.recognizers.base import RecognizerInfo, resize
+from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.resizing import resize, shared_resizes
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
@@ -327,6 +328,33 @@ def test_stretch_keeps_the_whole_image():
     photos = torch.rand(1, 3, 32, 64)
     expected = F.interpolate(photos, (32, 32), mode='bilinear', antialias=True)
     assert torch.equal(resize(photos, (32, 32), 'stretch', 'bilinear'), expected)
+
+
+def test_recognizers_of_one_size_share_a_resize_and_its_gradient(monkeypatch):
+    blocks = [{**TINY, 'input_size': size, 'fit': fit} for size, fit in ((16, 'crop'), (16, 'crop'), (16, 'stretch'),
+                                                                         (8, 'crop'))]
+    members = [build_recognizer(block) for block in blocks]
+    sizes = []
+
+    def interpolate(images, size, original=F.interpolate, **kwargs):
+        sizes.append(tuple(size))
+        return original(images, size, **kwargs)
+
+    monkeypatch.setattr(F, 'interpolate', interpolate)
+    photos, others = torch.rand(2, 3, 24, 32, requires_grad=True), torch.rand(2, 3, 24, 32)
+    gradients = [torch.autograd.grad(sum(member.prepare(photos).square().sum() for member in members), photos)[0]]
+    assert len(sizes) == 4
+    sizes.clear()
+    with shared_resizes():
+        with torch.no_grad():
+            assert not any(member.prepare(photos).requires_grad for member in members)
+        shown = [member.prepare(photos) for member in members]
+        assert not torch.equal(members[0].prepare(others), shown[0])
+    assert len(sizes) == 3 + 3 + 1
+    gradients.append(torch.autograd.grad(sum(image.square().sum() for image in shown), photos)[0])
+    torch.testing.assert_close(*gradients)
+    members[0].prepare(photos)
+    assert len(sizes) == 8  # afterwards nothing is kept
 
 
 @pytest.mark.parametrize('side', [16, 48])

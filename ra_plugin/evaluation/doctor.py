@@ -16,7 +16,8 @@ from ra_plugin.evaluation.doctor_case import (Case, Normalization, chance_score,
                                               top_answer)
 from ra_plugin.evaluation.own_preprocessing import own_preprocessing
 from ra_plugin.evaluation.quality import to_uint8
-from ra_plugin.recognizers.base import Recognizer, resize
+from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.resizing import resize
 
 OK, SUSPICIOUS, BROKEN, NOT_APPLICABLE = 'ok', 'suspicious', 'broken', 'not applicable'
 BUILD = 'build'  # the finding of a recognizer that cannot be built

@@ -14,6 +14,7 @@ from ra_plugin.evaluation.score_base import Metrics
 from ra_plugin.evaluation.task_scores import build_score
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS, spectrum
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.recognizers.resizing import shared_resizes
 
 CLEAN, NONE = 'clean', 'no processing'
 CLEAN_INPUT = 'clean input'  # a view: what the restorer makes of the clean image
@@ -143,10 +144,11 @@ class Judging:
             values['ssim'] = list(ssim(images, gt8).cpu().numpy() if can_be_had else np.full(len(images), np.nan))
         shown = images.to(batch.gt.dtype) / 255 if images.dtype == torch.uint8 else images
         scores = {}
-        for name, recognizer in recognizers.items():
-            score = build_score(recognizer.info, self.metrics.get(recognizer.info.task))
-            score.update(recognizer.predict(shown), batch.label)
-            scores[name] = list(score.records())
+        with shared_resizes():
+            for name, recognizer in recognizers.items():
+                score = build_score(recognizer.info, self.metrics.get(recognizer.info.task))
+                score.update(recognizer.predict(shown), batch.label)
+                scores[name] = list(score.records())
         return Column(list(batch.index), values, scores)
 
 

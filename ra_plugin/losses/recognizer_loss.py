@@ -9,6 +9,7 @@ from ra_plugin.losses.reference_cache import ReferenceCache
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.base import Outputs
+from ra_plugin.recognizers.resizing import shared_resizes
 from ra_plugin.recognizers.trainable import check_trainable, frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
@@ -84,7 +85,8 @@ class RecognizerLoss(nn.Module):
         Returns:
             A scalar, or ``(N,)`` for ``'none'``.
         """
-        total = sum(weight * self.compare(member, output, target) for weight, member in self.recognizer.draw())
+        with shared_resizes():
+            total = sum(weight * self.compare(member, output, target) for weight, member in self.recognizer.draw())
         if self.reduction != 'none' and total.dim():
             total = total.mean() if self.reduction == 'mean' else total.sum()
         return self.loss_weight * total

@@ -22,6 +22,7 @@ from ra_plugin.evaluation.task_scores import TaskScore, build_score
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.recognizers.resizing import shared_resizes
 from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.utils.processes import gathered
 from ra_plugin.utils.progress import progress
@@ -143,8 +144,9 @@ class RecogValidationMixin:
                               'use LabeledImageDataset, DetectionDataset or SegmentationDataset for validation.')
         seen_by_machines = recognizable(self.output if self.net_t is None else self.output_t, dataset_opt)
         images = to_uint8(seen_by_machines).to(seen_by_machines.dtype) / 255
-        for name, recognizer in self.eval_recognizers.items():
-            judge(recognizer, images, self.label, data.get('size'), scores[name])
+        with shared_resizes():
+            for name, recognizer in self.eval_recognizers.items():
+                judge(recognizer, images, self.label, data.get('size'), scores[name])
 
     def _image_path(self, dataset, source: str, current_iter) -> str:
         """Where to write a restored image, without suffix: BasicSR's layout, with the class folder if there is one."""

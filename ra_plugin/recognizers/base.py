@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ra_plugin.recognizers.checkpointing import checkpoint_blocks
 from ra_plugin.recognizers.folding import fold_batch_norm
+from ra_plugin.recognizers.resizing import resize
 
 Outputs = dict[str, torch.Tensor]
 IGNORED = 255  # in label maps: a pixel of no class, whatever number the files have for it
@@ -228,18 +228,3 @@ def widened(answer: Any) -> Any:
         return {name: widened(value) for name, value in answer.items()}
     is_half = isinstance(answer, torch.Tensor) and answer.dtype in (torch.bfloat16, torch.float16)
     return answer.float() if is_half else answer
-
-
-def resize(images: torch.Tensor, size: tuple[int, int], fit: str, interpolation: str) -> torch.Tensor:
-    """Differentiable antialiased resize of ``(N, C, H, W)`` to ``size`` (height, width); ``fit`` as in `Recognizer`."""
-    if fit == 'stretch':
-        return F.interpolate(images, size, mode=interpolation, antialias=True)
-    height, width = images.shape[-2:]
-    if size[0] * width >= size[1] * height:  # rounding here and below as torchvision's Resize and CenterCrop have it
-        scaled = size[0], size[0] * width // height
-    else:
-        scaled = size[1] * height // width, size[1]
-    if scaled != (height, width):
-        images = F.interpolate(images, scaled, mode=interpolation, antialias=True)
-    top, left = round((scaled[0] - size[0]) / 2), round((scaled[1] - size[1]) / 2)
-    return images[..., top:top + size[0], left:left + size[1]]
