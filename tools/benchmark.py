@@ -2,9 +2,11 @@
 
 Example:
     python tools/benchmark.py steps evaluation data
+    python tools/benchmark.py steps --networks SRResNet --recognizers ResNet-18 --rounds 9
 """
 import argparse
 import functools
+import itertools
 import json
 import os
 import sys
@@ -14,7 +16,7 @@ import torch
 
 from ra_plugin.benchmarks.data import data_benchmark
 from ra_plugin.benchmarks.evaluation import evaluation_benchmark
-from ra_plugin.benchmarks.steps import steps_benchmark
+from ra_plugin.benchmarks.steps import NETWORKS, PAIRS, RECOGNIZERS, steps_benchmark
 from ra_plugin.engine.runs import run
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.version import __version__
@@ -26,10 +28,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('parts', nargs='+', choices=PARTS, metavar='PART', help=', '.join(PARTS))
     parser.add_argument('--rounds', type=int, default=3, help='times that each case is timed. Default: 3')
+    parser.add_argument('--networks', nargs='+', choices=NETWORKS, metavar='NETWORK',
+                        help=f'steps: with --recognizers, each pair of these alone: {", ".join(NETWORKS)}')
+    parser.add_argument('--recognizers', nargs='+', choices=RECOGNIZERS, metavar='RECOGNIZER',
+                        help=', '.join(RECOGNIZERS))
     parser.add_argument('--compile', action='store_true', help='steps: also with train.compile, which takes minutes')
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
     parser.add_argument('--out', type=Path, help='Default: results/benchmark')
     args = parser.parse_args()
+    if bool(args.networks) != bool(args.recognizers):
+        parser.error('expected --networks and --recognizers, or neither')
 
     def pipeline(root: Path) -> None:
         device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
@@ -37,7 +45,8 @@ def main() -> int:
         results = {'device': machine, 'threads': torch.get_num_threads(), 'rounds': args.rounds,
                    'versions': {'ra_plugin': __version__, 'torch': torch.__version__}}
         tables = []
-        parts = {**PARTS, 'steps': functools.partial(steps_benchmark, compiled=args.compile)}
+        pairs = list(itertools.product(args.networks, args.recognizers)) if args.networks else PAIRS
+        parts = {**PARTS, 'steps': functools.partial(steps_benchmark, pairs=pairs, compiled=args.compile)}
         for part in args.parts:
             results[part], table = parts[part](root, device, args.rounds)
             tables.append(f'## {part}\n\n{table}\n')
