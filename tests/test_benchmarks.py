@@ -49,6 +49,9 @@ def test_steps_part_counts_the_arithmetic(monkeypatch):
     assert recognition['careless'] == pytest.approx(1.5 * recognition['ours'], rel=0.05)
     assert recognition['ours, unsupervised'] == pytest.approx(1.5 * recognition['ours'], rel=0.01)
     assert recognition['ours, unsupervised, cached'] == recognition['ours']
+    assert recognition['without gradients of its weights'] == pytest.approx(recognition['ours'], rel=0.01)
+    assert found['ours, checkpointed']['flops'] > found['ours']['flops']
+    assert found['ours, checkpointed']['kept'] < found['ours']['kept']
     assert found['plain']['to_plain'] == found['careless']['to_careless'] == (1, 1, 1)
     assert found['plain']['kept'] < found['ours']['kept'] < found['careless']['kept']
     assert len(table.splitlines()) == 2 + len(found)

@@ -188,7 +188,7 @@ def test_blocks_are_folded_objects_and_learners_are_not(tiny_recognizer):
     assert RecogLoss({**block, 'trainable': True}).recognizer.folded == 0
     given = tiny_recognizer()
     assert RecogLoss(given).recognizer is given and given.folded == 0
-    with pytest.raises(ValueError, match='its batch norm is folded .* fold=False'):
+    with pytest.raises(ValueError, match='made faster or smaller .* fold=False'):
         build_recognizer(block).unfreeze()
 
 

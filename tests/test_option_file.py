@@ -1,4 +1,5 @@
 """Option files that cannot be meant get one clear line, before any folder is made or network built."""
+import contextlib
 import copy
 import os
 import re
@@ -71,6 +72,14 @@ def test_recog_every_is_refused_where_the_steps_between_would_have_no_loss(chang
     option_file.check_options(opt)
     opt['train']['recog_every'] = 2
     with pytest.raises(OptionError, match='train.recog_every: the steps between would have no loss'):
+        option_file.check_options(opt)
+
+
+@pytest.mark.parametrize('every, rests, is_refused', [(2, 2, True), (3, 6, True), (3, 2, False), (2, None, False)])
+def test_recog_every_and_a_generator_that_rests_must_not_fall_together(every, rests, is_refused):
+    opt = base()
+    opt['train'].update(recog_every=every, net_d_iters=rests)
+    with pytest.raises(OptionError, match='without a common divisor') if is_refused else contextlib.nullcontext():
         option_file.check_options(opt)
 
 

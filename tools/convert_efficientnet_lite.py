@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ra_plugin.checkpoint import read_weights
+from ra_plugin.utils.atomic import atomic_save
 from ra_plugin.utils.command_line import run
 
 BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # inverted residual blocks a stage; the source numbers them through
@@ -50,7 +51,7 @@ def main() -> int:
     def write() -> None:
         converted = convert(args.source)
         args.target.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(converted, args.target)
+        atomic_save(converted, args.target)
         print(f'{args.target}: {len(converted)} entries')
 
     return run(write, 'convert_efficientnet_lite')

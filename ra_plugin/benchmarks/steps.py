@@ -2,11 +2,13 @@
 import copy
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -59,8 +61,8 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
         count = _BATCH_SIZES.get(network, 4)
         cases = _cases(NETWORKS[network], RECOGNIZERS[recognizer], device, compiled)
         batch = _batch(recognizer, count, size)
-        runs = {case: partial(step, batch) for case, step in cases.items()}
-        measured = {case: _measured(run) for case, run in runs.items()}
+        runs = {case: partial(step.take, batch) for case, step in cases.items()}
+        measured = {case: _measured(runs[case], step.networks) for case, step in cases.items()}
         seconds = interleaved(runs, rounds, device, f'{network}, {recognizer}')
         found = {case: _figures(case, seconds, measured) for case in cases}
         figures[f'{network}, {recognizer}'] = {'batch_size': count, 'size': size, 'cases': found, 'seconds': seconds}
@@ -69,8 +71,7 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
                             'arithmetic to plain', 'kept, MiB'], *rows])
 
 
-def _cases(network: Mapping, recognizer: Mapping, device: torch.device, compiled: bool) -> dict[str, Callable]:
-    """Name -> a step on a batch."""
+def _cases(network: Mapping, recognizer: Mapping, device: torch.device, compiled: bool) -> dict[str, '_Step']:
     supervised = {'type': 'RecogLoss', 'loss_weight': 1e-3, 'recognizer': recognizer}
     unsupervised = {**supervised, 'type': 'RecogConsistencyLoss', 'distance': 'probability'}
     cases = {'plain': _step(network, device),
@@ -101,7 +102,13 @@ def _options(network: Mapping, device: torch.device, **train) -> dict[str, Any]:
                       'pixel_opt': {'type': 'MSELoss'}, **train}}
 
 
-def _step(network: Mapping, device: torch.device, **train) -> Callable[[Batch], None]:
+@dataclass(frozen=True)
+class _Step:
+    take: Callable[[Batch], None]
+    networks: Sequence[nn.Module]
+
+
+def _step(network: Mapping, device: torch.device, **train) -> _Step:
     """A step as a training takes it."""
     model = build_model(_options(network, device, **train))
 
@@ -109,11 +116,11 @@ def _step(network: Mapping, device: torch.device, **train) -> Callable[[Batch], 
         model.feed_data(batch)
         model.optimize_parameters(1)
 
-    return step
+    return _Step(step, [model.net_g, getattr(model, 'cri_recog', nn.Identity())])
 
 
 def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, has_label: bool = True,
-                   frozen: bool = False, fold: bool = False) -> Callable[[Batch], None]:
+                   frozen: bool = False, fold: bool = False) -> _Step:
     """A step by hand; what is left to ours then is the recognizer's memory layout."""
     model = build_model(_options(network, device))
     judge = build_recognizer(recognizer, fold=fold).to(device).requires_grad_(not frozen)
@@ -128,7 +135,7 @@ def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, 
         loss.backward()
         model.optimizer_g.step()
 
-    return step
+    return _Step(step, [model.net_g, judge])
 
 
 def _distance(judge: Recognizer, output: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
@@ -150,14 +157,17 @@ def _batch(recognizer: str, count: int, size: int) -> Batch:
     return {'lq': torch.nn.functional.avg_pool2d(gt, 4), 'gt': gt, 'label': label, 'gt_path': ['random'] * count}
 
 
-def _measured(run: Callable[[], object]) -> dict[str, float]:
-    """Floating-point operations of a step, and MiB that its graph keeps for the backward pass."""
+def _measured(run: Callable[[], object], networks: Sequence[nn.Module]) -> dict[str, float]:
+    """Floating-point operations of a step, and MiB that its graph keeps for the backward pass, besides weights."""
     run()  # caches fill
     kept: dict[int, int] = {}
+    weights = {tensor.untyped_storage().data_ptr() for network in networks
+               for tensor in (*network.parameters(), *network.buffers())}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda tensor: tensor):

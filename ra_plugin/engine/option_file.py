@@ -1,5 +1,6 @@
 """Read a BasicSR option file, and refuse what cannot be meant before any folder is made or network built."""
 import importlib
+import math
 import os
 import re
 import sys
@@ -195,9 +196,14 @@ def _check_recog_every(opt: Mapping, learner: Mapping | None) -> None:
     check_type(every, int | None, 'train.recog_every')
     if every is not None and every < 1:
         raise OptionError(f'train.recog_every: expected a whole number >= 1, got {every}.')
-    if (every or 1) > 1 and (learner or not (train_opt.get('pixel_opt') or opt.get('network_t'))):
+    has_loss = train_opt.get('pixel_opt') or train_opt.get('perceptual_opt') or opt.get('network_t')
+    if (every or 1) > 1 and (learner or not has_loss):
         raise OptionError('train.recog_every: the steps between would have no loss, without pixel_opt or for a '
                           'recognizer that learns. Leave it out.')
+    rests = train_opt.get('net_d_iters') or 1  # of a GAN: its generator learns in every such step alone
+    if math.gcd(every or 1, rests) > 1:
+        raise OptionError(f'train.recog_every: expected a number without a common divisor with net_d_iters, {rests}, '
+                          f'got {every}: steps of both kinds would fall together.')
 
 
 def _check_run(opt: Mapping) -> None:

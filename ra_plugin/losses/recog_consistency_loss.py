@@ -21,13 +21,13 @@ class RecogConsistencyLoss(ReferenceLoss):
         reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
         distance: ``'kl'`` (divergence of softened probabilities) | ``'probability'`` (the paper: squared difference of
             softmax probabilities, mean over the classes) | ``'l1'`` | ``'cosine'`` (the last two on logits). Default:
-            ``'kl'``: more is gained than with ``'probability'``, also on other recognizers, for less PSNR
-            (docs/RESULTS.md). Answers that are numbers, as a detector's boxes, add their mean squared difference
+            ``'kl'``: it gains more than ``'probability'``, also on other recognizers, and keeps more of the
+            PSNR (docs/RESULTS.md). Answers that are numbers, as a detector's boxes, add their mean squared difference
             (``'l1'``: absolute) to it.
         temperature: Softens both sides of ``'kl'``; the loss is scaled by its square. Default: 2.0.
         cache_reference: Keep the recognizer's answers on clean images, which then cost one pass each: for images that
             come back as they were, as whole ones and their mirror images do and random crops do not. Up to 1 GiB; not
-            for detectors. Default: False.
+            for detectors. See `ReferenceCache`. Default: False.
         gradient_checkpointing: As in `RecogLoss`. Default: False.
 
     Shape:

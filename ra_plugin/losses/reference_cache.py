@@ -14,10 +14,12 @@ Key = tuple[int, ...]
 class ReferenceCache:
     """Answers by what is in the images, so that crops and flips are images of their own, whatever data set made them.
 
-    An answer that was computed among other images can differ from a new one in its last bits.
+    An answer that was computed among other images can differ from a new one in its last bits: a run that is resumed,
+    with an empty cache, is then not the same bit for bit. The recognizers must stay as they are.
 
     Args:
-        limit: Bytes of answers that are kept, in the computer's memory. What comes after them is asked for each time.
+        limit: Bytes of answers that are kept, in the memory of the computer and of this process. What comes after them
+            is asked for each time.
     """
 
     def __init__(self, limit: int = _LIMIT):
@@ -36,28 +38,30 @@ class ReferenceCache:
         keys = [(recognizer, key) for key in self._keys(images)]
         known = {key: self._answers[key] for key in keys if key in self._answers}
         missing = [i for i, key in enumerate(keys) if key not in known]
-        if len(missing) == len(keys):
-            found = ask(images)
-        elif missing:
-            found = ask(images[missing])
-        for place, i in enumerate(missing):
-            answer = {name: value[place].cpu() for name, value in found.items()}
-            known[keys[i]] = answer
-            self._keep(keys[i], answer)
+        found = ask(images[missing] if known else images) if missing else {}
+        if missing and (known or self._room > 0):
+            answers = {name: value.cpu() for name, value in found.items()}  # at once: a GPU waits for each copy
+            for place, i in enumerate(missing):
+                known[keys[i]] = {name: value[place] for name, value in answers.items()}
+                self._keep(keys[i], known[keys[i]])
         if len(missing) == len(keys):
             return found
         return {name: torch.stack([known[key][name] for key in keys]).to(images.device) for name in known[keys[0]]}
 
     def _keep(self, key: tuple[Recognizer, Key], answer: Outputs) -> None:
         size = _OVERHEAD + sum(value.nbytes for value in answer.values())
-        if size <= self._room and key not in self._answers:
+        if key in self._answers:
+            return
+        if size > self._room:
+            self._room = 0  # full
+        else:
             self._room -= size
             self._answers[key] = {name: value.clone() for name, value in answer.items()}  # not a view of the batch
 
     def _keys(self, images: torch.Tensor) -> list[Key]:
         """Two sums of the images' 32-bit words, each times a random odd number, modulo 2^64.
 
-        Two images that differ have the same two with a probability of 2^-66 or less (multilinear hashing).
+        Two images that differ have the same two with a probability of 2^-64 or less (multilinear hashing).
         """
         numbers = images if images.element_size() >= 4 else images.float()
         words = numbers.contiguous().view(torch.int32).flatten(1).long()

@@ -92,11 +92,11 @@ class Recognizer(nn.Module):
         in training mode, which this puts it in.
 
         Raises:
-            ValueError: Batch norm has been folded into its convolutions.
+            ValueError: Batch norm has been folded into its convolutions, or blocks are computed twice.
         """
-        if self.folded:
-            raise ValueError(f'{self}: its batch norm is folded into its convolutions, so it cannot learn. Build it '
-                             'with fold=False.')
+        if self.folded or self.checkpointed:
+            raise ValueError(f'{self}: it was made faster or smaller for use as it is (fold, checkpoint), so it cannot '
+                             'learn. Build it anew, with fold=False.')
         self.trainable = True
         self.model.requires_grad_(True)
         self.train()
@@ -113,23 +113,34 @@ class Recognizer(nn.Module):
         """Keep less of the forward pass, and compute it again in the backward pass, in place; see `checkpoint_blocks`.
 
         Raises:
-            ValueError: The gradient is not the same then, or the network has no answers to take one of.
+            ValueError: The gradient is not the same then; the network is left as it was.
         """
         if self.checkpointed:
             return
         images, answer = self._question()
 
         def gradient() -> torch.Tensor:
-            return torch.autograd.grad(sum(tensor.square().mean() for tensor in answer()), images)[0]
+            try:
+                found = answer()
+            except ValueError:  # none that could be compared
+                found = _tensors([self.features(images)])
+            return torch.autograd.grad(sum(tensor.square().mean() for tensor in found), images)[0]
 
-        answer()  # what later answers refer to
+        gradient()  # what later answers refer to
         before = gradient()
-        self.checkpointed = checkpoint_blocks(self.model)
+        blocks = checkpoint_blocks(self._large_part())
         after = before.new_full((), torch.nan)
         with contextlib.suppress(RuntimeError):  # of torch, where a block changed what it was given
             after = gradient()
         if not torch.allclose(after, before, rtol=1e-4, atol=1e-4 * before.abs().max().item()):
+            for block in blocks:
+                del block.forward
             raise ValueError(f'{self}: gradient_checkpointing: its gradient changes. Leave it out.')
+        self.checkpointed = len(blocks)
+
+    def _large_part(self) -> nn.Module:
+        """What of the network is checkpointed."""
+        return self.model
 
     def _question(self) -> tuple[torch.Tensor, Callable[[], list[torch.Tensor]]]:
         """An image, and what the recognizer answers to it: always to the same question, all that losses compare."""

@@ -8,45 +8,54 @@ from torch.utils.checkpoint import checkpoint
 
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 _LISTS = (nn.ModuleList, nn.ModuleDict)  # have no forward
-_HOW = {'use_reentrant': False, 'preserve_rng_state': False}
 
 
-def checkpoint_blocks(model: nn.Module) -> int:
-    """Let each block of the network keep its input alone, and compute the rest again for the backward pass; in place.
+def checkpoint_blocks(model: nn.Module) -> list[nn.Module]:
+    """Let parts of the network keep their input alone, and compute the rest again for the backward pass; in place.
 
-    A block is a smallest member of a list of modules that has two convolutions or linear layers: the residual block of
-    a ResNet, the layer of a transformer; elsewhere a smallest module that has them. A plain sequence of layers, as
-    VGG's, is cut into pieces. The results stay the same where a network in inference mode draws nothing, and changes
-    nothing in place that a block is given.
+    A part is about the square root of a sequence of blocks or layers: of a stage of a ResNet, of VGG; elsewhere a
+    smallest member of a list of modules that has two convolutions or linear layers, as the layer of a transformer, or a
+    smallest module that has them. The results stay the same where a network in inference mode changes nothing in place
+    that a part is given.
 
     Returns:
-        How many there are.
+        The modules that have another ``forward`` now; ``del module.forward`` gives them back their own.
     """
-    large = {module for module in model.modules() if not isinstance(module, _LISTS)
-             and sum(isinstance(layer, _LAYERS) for layer in module.modules()) >= 2}
-    members = _smallest({member for owner in model.modules() if isinstance(owner, (nn.Sequential, *_LISTS))
-                         for member in owner.children()} & large)
-    covered = {module for member in members for module in member.modules()}
-    others = [block for block in _smallest(large - covered) if not covered & set(block.modules())]
-    for block in (*members, *others):
-        if type(block) is nn.Sequential:
-            block.forward = functools.partial(_in_turn, _pieces(block))
-        else:
-            block.forward = functools.partial(_checkpointed, block.forward)
-    return len(members) + len(others)
+    large = {module for module in model.modules() if not isinstance(module, _LISTS) and _count(module) >= 2}
+    sequences = _smallest({module for module in large if _is_sequence(module) and large & set(module.children())})
+    members = _smallest(large & {member for owner in model.modules() if isinstance(owner, (nn.Sequential, *_LISTS))
+                                 for member in owner.children()})
+    blocks: list[nn.Module] = []
+    for module in (*sequences, *members, *_smallest(large)):
+        own = set(module.modules())
+        if not any(block in own or module in block.modules() for block in blocks):
+            blocks.append(module)
+    for block in blocks:
+        block.forward = functools.partial(_in_turn, _pieces(block)) if _is_sequence(block) else functools.partial(
+            _checkpointed, block.forward)
+    return blocks
 
 
-def _checkpointed(forward: Callable, *args, **kwargs) -> Any:
-    """``forward(...)``; of lists a copy is kept, since a DenseNet goes on to append to the list of its features."""
-    return checkpoint(forward, *(list(arg) if type(arg) is list else arg for arg in args), **kwargs, **_HOW)
+def _count(module: nn.Module) -> int:
+    return sum(isinstance(layer, _LAYERS) for layer in module.modules())
+
+
+def _is_sequence(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _smallest(modules: set[nn.Module]) -> list[nn.Module]:
+    """Those that hold no other of them."""
+    return [module for module in modules if not any(within in modules for within in list(module.modules())[1:])]
 
 
 def _pieces(layers: nn.Sequential) -> list[nn.Sequential]:
-    """As many as each has convolutions and linear layers. It begins with one: others may change what they are given."""
-    starts = [i for i, layer in enumerate(layers) if any(isinstance(module, _LAYERS) for module in layer.modules())]
+    """As many as each has layers with weights. It begins with one: others may change what they are given."""
+    children = list(layers)
+    starts = [i for i, layer in enumerate(children) if _count(layer)]
     step = round(len(starts) ** 0.5)
-    cuts = [0, *starts[step::step], len(layers)]
-    return [layers[start:end] for start, end in zip(cuts, cuts[1:])]
+    cuts = [0, *starts[step::step], len(children)]
+    return [nn.Sequential(*children[start:end]) for start, end in zip(cuts, cuts[1:])]
 
 
 def _in_turn(pieces: Sequence[nn.Module], value: Any) -> Any:
@@ -55,6 +64,7 @@ def _in_turn(pieces: Sequence[nn.Module], value: Any) -> Any:
     return value
 
 
-def _smallest(modules: set[nn.Module]) -> list[nn.Module]:
-    """Those that hold no other of them."""
-    return [module for module in modules if not any(within in modules for within in list(module.modules())[1:])]
+def _checkpointed(forward: Callable, *args, **kwargs) -> Any:
+    """``forward(...)``; of lists a copy is kept, since a DenseNet goes on to append to the list of its features."""
+    return checkpoint(forward, *(list(arg) if type(arg) is list else arg for arg in args), **kwargs,
+                      use_reentrant=False, preserve_rng_state=False)

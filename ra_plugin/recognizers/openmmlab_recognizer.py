@@ -94,11 +94,25 @@ class OpenMMLabRecognizer(Recognizer):
                          else Geometry(factor=resize))
 
     def fold(self) -> None:
-        kept, self.geometry = self.geometry, Geometry()  # a small image as it is, not as large as a whole one
-        try:
+        with self._images_as_they_come():
             super().fold()
+
+    def checkpoint(self) -> None:
+        with self._images_as_they_come():
+            super().checkpoint()
+
+    @contextlib.contextmanager
+    def _images_as_they_come(self) -> Iterator[None]:
+        """A small image stays as it is, and is not made as large as a whole one."""
+        kept, self.geometry = self.geometry, Geometry()
+        try:
+            yield
         finally:
             self.geometry = kept
+
+    def _large_part(self) -> torch.nn.Module:
+        """The backbone: heads may draw, or compute something else in the forward pass of their loss."""
+        return self.model.backbone
 
     # --------------------------------------------------- what a subclass says
     def check_class(self, model_class: type, settings: Mapping[str, Any], where: str) -> None:

@@ -214,7 +214,7 @@ def _compared(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str
     """One row minus another, on the same images and resamples: the mean over the judges, and PSNR."""
     rows = {_row_name(row): row for row in _rows(spec, chosen)}
     lines = []
-    for first, second in spec.get('compare', ()):
+    for first, second in [pair for pair in spec.get('compare', ()) if rows.keys() >= set(pair)]:  # those of this scale
         points, psnr = ((_of_row(spec, chosen, rows[first], columns) - _of_row(spec, chosen, rows[second], columns))
                         .estimate() for columns in (list(chosen[0].judges), ['psnr']))
         lines.append(f'- {first} minus {second}: {100 * points.value:+.2f} points [{100 * points.low:+.2f}, '
