@@ -314,10 +314,11 @@ MEAN, STD = (torch.tensor(values).view(1, 3, 1, 1) for values in ([0.5, 0.4, 0.3
 
 
 @pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('loss', ['RecogLoss', 'RecogConsistencyLoss'])
+@pytest.mark.parametrize('loss', [{'type': 'RecogLoss'}, {'type': 'RecogConsistencyLoss', 'distance': 'probability'}],
+                         ids=['RecogLoss', 'RecogConsistencyLoss'])
 def test_recognizers_are_given_rgb_in_0_to_1_whatever_the_network_works_on(kind, loss):
     channels, dataset, to_network, to_rgb = KINDS[kind]
-    opt = options('SRModel', recog_opt={**RECOG, 'type': loss})
+    opt = options('SRModel', recog_opt={**RECOG, **loss})
     opt['network_g'] = {'type': 'ECBSR', 'num_in_ch': channels, 'num_out_ch': channels, 'num_block': 1,
                         'num_channel': 4, 'with_idt': False, 'act_type': 'prelu', 'scale': 2}
     opt['datasets'] = {'train': dataset}
@@ -334,7 +335,7 @@ def test_recognizers_are_given_rgb_in_0_to_1_whatever_the_network_works_on(kind,
     model.feed_data(batch)
     model.optimize_parameters(1)
     output = net(batch['lq'])
-    if loss == 'RecogLoss':
+    if loss['type'] == 'RecogLoss':
         extra = 0.1 * F.cross_entropy(answers(output), batch['label'])
     else:
         extra = 0.1 * (answers(output).softmax(1) - answers(batch['gt']).softmax(1)).square().mean()
