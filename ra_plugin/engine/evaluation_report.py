@@ -8,6 +8,7 @@ from typing import Any
 from ra_plugin.engine.evaluation import Evaluation
 from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.examples import examples
+from ra_plugin.evaluation.transfer import Matrix
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.page import write_page
 from ra_plugin.utils.atomic import atomic_write
@@ -32,7 +33,13 @@ def evaluate(evaluation: Evaluation, out: Path, batch_size: int, num_workers: in
     """Run an evaluation, write its files to ``out``, and return the results; ``more`` is added to them."""
     results, matrices = evaluation.run(out, batch_size, num_workers, restart, command)
     results.update(more)
+    write_results(evaluation, results, matrices, out)
+    return results
+
+
+def write_results(evaluation: Evaluation, results: Mapping[str, Any], matrices: Mapping[str, Matrix],
+                  out: Path) -> None:
+    """Write what `Evaluation.run` gave: figures, tables and page."""
     atomic_write(json.dumps(results, indent=1), out / 'results.json')
     atomic_write(to_markdown(results), out / 'tables.md')
     write_page(results, examples(evaluation, matrices), out / 'report.html')
-    return results

@@ -9,7 +9,7 @@ import yaml
 from ra_plugin.engine.boundary import BoundaryOptions, run_boundary
 from ra_plugin.engine.changed_images import figure
 from ra_plugin.engine.evaluation import Evaluation
-from ra_plugin.engine.evaluation_report import evaluate
+from ra_plugin.engine.evaluation_report import write_results
 from ra_plugin.engine.experiment_options import Group
 from ra_plugin.engine.survey import survey
 from ra_plugin.evaluation.survey_scores import label_choices, read_key, score_survey
@@ -36,29 +36,21 @@ class Exhibit:
     device: str | None
     batch_size: int
     command: str
-    _results: dict[str, Mapping] = field(default_factory=dict)
-    _matrices: dict[str, Mapping[str, Matrix]] = field(default_factory=dict)
+    _judged: dict[str, tuple[Mapping[str, Any], Mapping[str, Matrix]]] = field(default_factory=dict)
 
     def folder(self, group: Group) -> Path:
         """Of an evaluation's results."""
         return self.out / 'evaluations' / group.options['name']
 
-    def results(self, group: Group) -> Mapping[str, Any]:
-        """Of an evaluation."""
+    def judged(self, group: Group) -> tuple[Mapping[str, Any], Mapping[str, Matrix]]:
+        """The results of an evaluation, and the scores of all images that they are made of, by condition."""
         name = group.options['name']
-        if name not in self._results:
+        if name not in self._judged:
             print(f'== Judging: {name}', flush=True)
-            self._results[name] = evaluate(Evaluation(self.root, group.options, self.device), self.folder(group),
-                                           self.batch_size, command=self.command)
-        return self._results[name]
-
-    def matrices(self, group: Group) -> Mapping[str, Matrix]:
-        """What an evaluation's results are made of: condition -> the scores of all images."""
-        name = group.options['name']
-        if name not in self._matrices:
             evaluation = Evaluation(self.root, group.options, self.device)
-            _, self._matrices[name] = evaluation.run(self.folder(group), self.batch_size)
-        return self._matrices[name]
+            self._judged[name] = evaluation.run(self.folder(group), self.batch_size, command=self.command)
+            write_results(evaluation, *self._judged[name], self.folder(group))
+        return self._judged[name]
 
     def option_file(self, group: Group) -> Path:
         """Of an evaluation, for the programs that take one."""
@@ -71,9 +63,8 @@ def show_table(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Seq
     """Laid out as the paper's, see `paper_table`."""
     judged = []
     for group in groups:
-        results = exhibit.results(group)
-        condition, = results['conditions'].values()
-        matrix, = exhibit.matrices(group).values() if 'compare' in spec else [None]
+        results, matrices = exhibit.judged(group)
+        (condition,), (matrix,) = results['conditions'].values(), matrices.values()
         for restorer in group.restorers:
             entry = results['restorers'][restorer.label]
             judged.append(Judged({**asdict(restorer), 'judged_on': group.judged_on}, restorer.label,
@@ -96,7 +87,7 @@ def show_images(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Se
     figures = []
     for group in groups:
         evaluation = Evaluation(exhibit.root, group.options, exhibit.device)
-        figures += figure(evaluation, exhibit.matrices(group), spec['number'])
+        figures += figure(evaluation, exhibit.judged(group)[1], spec['number'])
     write_figure(figures, spec['title'], f'{exhibit.command} {name}', exhibit.out / f'{name}.html')
     return f'## {spec["title"]}\n\n{figure_markdown(figures)}'
 

@@ -200,7 +200,7 @@ def _check_recog_every(opt: Mapping, learner: Mapping | None) -> None:
     if (every or 1) > 1 and (learner or not has_loss):
         raise OptionError('train.recog_every: the steps between would have no loss, without pixel_opt or for a '
                           'recognizer that learns. Leave it out.')
-    rests = train_opt.get('net_d_iters') or 1  # of a GAN: its generator learns in every such step alone
+    rests = train_opt.get('net_d_iters') or 1  # a GAN's generator learns in every step of that number alone
     if math.gcd(every or 1, rests) > 1:
         raise OptionError(f'train.recog_every: expected a number without a common divisor with net_d_iters, {rests}, '
                           f'got {every}: steps of both kinds would fall together.')

@@ -24,7 +24,7 @@ class Judged:
         used: The recognizers that it was trained with.
         seeds: Number of trainings.
         condition: Of ``results.json``.
-        matrix: What that was made of, where rows are compared with each other.
+        matrix: What that was made of; rows are compared with each other by it.
     """
 
     coordinates: Mapping[str, Any]
