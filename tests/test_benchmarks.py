@@ -3,12 +3,15 @@ import json
 
 import pytest
 import torch
+import yaml
+from runs import options
 from test_evaluation_run import ROOT
 
 from ra_plugin.benchmarks import steps
 from ra_plugin.benchmarks.data import data_benchmark
 from ra_plugin.benchmarks.evaluation import evaluation_benchmark
-from ra_plugin.benchmarks.timing import interleaved, ratios
+from ra_plugin.benchmarks.own_steps import own_steps_benchmark
+from ra_plugin.benchmarks.timing import Elsewhere, interleaved, ratios
 from ra_plugin.degradations.corruptions import CORRUPTIONS
 
 CPU = torch.device('cpu')
@@ -23,6 +26,43 @@ def test_cases_take_turns_and_the_first_round_does_not_count():
 
 def test_ratios_are_taken_within_the_rounds():
     assert ratios([1, 10, 3], [2, 2, 2]) == pytest.approx((1.5, 0.5, 5))
+
+
+def test_an_object_elsewhere_answers_fails_and_ends():
+    with Elsewhere(dict, {'here': False}) as elsewhere:
+        assert elsewhere.call('get', 'here') is False
+        with pytest.raises(RuntimeError, match='TypeError'):
+            elsewhere.call('get')
+        assert elsewhere.call('get', 'more', 1) == 1
+        process = elsewhere._process
+    assert process.exitcode == 0
+
+
+def test_that_the_other_process_has_died_is_said():
+    with Elsewhere(dict) as elsewhere:
+        elsewhere._process.terminate()
+        with pytest.raises(RuntimeError, match='has ended with exit status -15'):
+            elsewhere.call('get', 'here')
+
+
+def test_own_part_takes_the_steps_of_an_option_file(tmp_path, monkeypatch):
+    """The first is the file's, the others differ from it in what their names say, and nothing is saved."""
+    monkeypatch.setattr('sys.argv', ['benchmark.py'])
+    built = []
+    monkeypatch.setattr('ra_plugin.benchmarks.own_steps.step_of', lambda opt: built.append(opt) or steps.step_of(opt))
+    opt = options(tmp_path)
+    file = tmp_path / 'file.yml'
+    file.write_text(yaml.safe_dump(opt))
+    figures, table = own_steps_benchmark(tmp_path, file, rounds=1)
+    names = ['as it is', 'without recognition', 'channels_last: true', 'reading the batch, in one process']
+    assert [name for name in figures['cases'] if 'bf16' not in name] == names
+    assert figures['batch_size'] == 8 and len(table.splitlines()) == 2 + len(figures['cases'])
+    as_it_is, without, last = built[:3]
+    assert 'channels_last' not in as_it_is['train'] and last['train']['channels_last'] is True
+    assert 'recog_opt' not in without['train'] and 'network_t' not in without
+    assert last['train']['recog_opt'] == as_it_is['train']['recog_opt']
+    assert {path.name for path in tmp_path.iterdir()} == {'file.yml', 'images'}
+    json.dumps(figures)
 
 
 def test_evaluation_part_has_a_row_for_each_number_of_recognizers():
@@ -54,5 +94,7 @@ def test_steps_part_counts_the_arithmetic(monkeypatch):
     assert found['ours, checkpointed']['kept'] < found['ours']['kept']
     assert found['plain']['to_plain'] == found['careless']['to_careless'] == (1, 1, 1)
     assert found['plain']['kept'] < found['ours']['kept'] < found['careless']['kept']
+    assert found['plain, memory returned']['flops'] == found['plain']['flops']
+    assert found['and with memory kept']['flops'] == found['and with batch norm folded']['flops']
     assert len(table.splitlines()) == 2 + len(found)
     json.dumps(figures)

@@ -2,10 +2,10 @@
 
 Example:
     python tools/benchmark.py steps evaluation data
+    python tools/benchmark.py own -opt options/ra_srresnet_x4_resnet18.yml
     python tools/benchmark.py steps --networks SRResNet --recognizers ResNet-18 --rounds 9
 """
 import argparse
-import functools
 import itertools
 import json
 import os
@@ -16,12 +16,13 @@ import torch
 
 from ra_plugin.benchmarks.data import data_benchmark
 from ra_plugin.benchmarks.evaluation import evaluation_benchmark
+from ra_plugin.benchmarks.own_steps import own_steps_benchmark
 from ra_plugin.benchmarks.steps import NETWORKS, PAIRS, RECOGNIZERS, steps_benchmark
 from ra_plugin.engine.runs import run
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.version import __version__
 
-PARTS = {'steps': steps_benchmark, 'evaluation': evaluation_benchmark, 'data': data_benchmark}
+PARTS = ('steps', 'evaluation', 'data', 'own')
 
 
 def main() -> int:
@@ -32,12 +33,17 @@ def main() -> int:
                         help=f'steps: with --recognizers, each pair of these alone: {", ".join(NETWORKS)}')
     parser.add_argument('--recognizers', nargs='+', choices=RECOGNIZERS, metavar='RECOGNIZER',
                         help=', '.join(RECOGNIZERS))
-    parser.add_argument('--compile', action='store_true', help='steps: also with train.compile, which takes minutes')
+    parser.add_argument('--compile', action='store_true',
+                        help='steps, own: also with train.compile, which takes minutes')
+    parser.add_argument('-opt', type=Path, metavar='FILE',
+                        help='own: option file of a training, a step of which is measured, on the device that it names')
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
     parser.add_argument('--out', type=Path, help='Default: results/benchmark')
     args = parser.parse_args()
     if bool(args.networks) != bool(args.recognizers):
         parser.error('expected --networks and --recognizers, or neither')
+    if bool(args.opt) != ('own' in args.parts):
+        parser.error('expected -opt with the part own, and with it alone')
 
     def pipeline(root: Path) -> None:
         device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
@@ -46,9 +52,13 @@ def main() -> int:
                    'versions': {'ra_plugin': __version__, 'torch': torch.__version__}}
         tables = []
         pairs = list(itertools.product(args.networks, args.recognizers)) if args.networks else PAIRS
-        parts = {**PARTS, 'steps': functools.partial(steps_benchmark, pairs=pairs, compiled=args.compile)}
+        calls = {
+            'steps': lambda: steps_benchmark(root, device, args.rounds, pairs=pairs, compiled=args.compile),
+            'evaluation': lambda: evaluation_benchmark(root, device, args.rounds),
+            'data': lambda: data_benchmark(root, device, args.rounds),
+            'own': lambda: own_steps_benchmark(root, args.opt, args.rounds, args.compile)}
         for part in args.parts:
-            results[part], table = parts[part](root, device, args.rounds)
+            results[part], table = calls[part]()
             tables.append(f'## {part}\n\n{table}\n')
         out = args.out or root / 'results' / 'benchmark'
         out.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from ra_plugin.benchmarks.timing import interleaved, ratios, spread
+from ra_plugin.benchmarks.timing import Elsewhere, interleaved, ratios, spread
 from ra_plugin.losses.distances import probability_distance
 from ra_plugin.models.builder import build_model
 from ra_plugin.models.recog_aware_model import moved
@@ -42,7 +42,9 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
     """Seconds of a step, the arithmetic in it, and what it keeps for its backward pass.
 
     Careless is what a step comes to without any care: the recognizer in the layout and with the layers that it has,
-    with gradients of its weights, which nobody uses, and the answer on the clean image computed with its graph.
+    with gradients of its weights, which nobody uses, and the answer on the clean image computed with its graph; and
+    memory is returned to the system whenever a tensor is freed, which is a matter of processes, so that it has one of
+    its own.
 
     Args:
         root: The repository, which is not used.
@@ -59,28 +61,64 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
     figures, rows = {}, []
     for network, recognizer in pairs:
         count = _BATCH_SIZES.get(network, 4)
-        cases = _cases(NETWORKS[network], RECOGNIZERS[recognizer], device, compiled)
         batch = _batch(recognizer, count, size)
-        runs = {case: partial(step.take, batch) for case, step in cases.items()}
-        measured = {case: _measured(runs[case], step.networks) for case, step in cases.items()}
-        seconds = interleaved(runs, rounds, device, f'{network}, {recognizer}')
-        found = {case: _figures(case, seconds, measured) for case in cases}
+        blocks = NETWORKS[network], RECOGNIZERS[recognizer], device
+        ours = Cases(_ours(*blocks, compiled), batch)
+        with Elsewhere(_careless, *blocks, batch) as careless:
+            runs = {'plain': partial(ours.take, 'plain'),
+                    **{case: partial(careless.call, 'take', case) for case in careless.call('names')},
+                    **{case: partial(ours.take, case) for case in ours.names()}}
+            measured = {case: ours.measured(case) if case in ours.names() else careless.call('measured', case)
+                        for case in runs}
+            seconds = interleaved(runs, rounds, device, f'{network}, {recognizer}')
+        found = {case: _figures(case, seconds, measured) for case in runs}
         figures[f'{network}, {recognizer}'] = {'batch_size': count, 'size': size, 'cases': found, 'seconds': seconds}
         rows += [[network, recognizer, str(count), case, *_row(values)] for case, values in found.items()]
     return figures, table([['network', 'recognizer', 'images', 'step', 'seconds', 'to plain', 'to careless',
                             'arithmetic to plain', 'kept, MiB'], *rows])
 
 
-def _cases(network: Mapping, recognizer: Mapping, device: torch.device, compiled: bool) -> dict[str, '_Step']:
+@dataclass(frozen=True)
+class Step:
+    """A step, and the networks in it."""
+    take: Callable[[Batch], None]
+    networks: Sequence[nn.Module]
+
+
+class Cases:
+    """Steps of several kinds on one batch."""
+
+    def __init__(self, steps: Mapping[str, Step], batch: Batch):
+        self._steps, self._batch = steps, batch
+
+    def names(self) -> list[str]:
+        return list(self._steps)
+
+    def take(self, case: str) -> None:
+        self._steps[case].take(self._batch)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    def measured(self, case: str) -> dict[str, float]:
+        return _measured(partial(self.take, case), self._steps[case].networks)
+
+
+def _careless(network: Mapping, recognizer: Mapping, device: torch.device, batch: Batch) -> Cases:
+    steps = {'plain, memory returned': _step(network, device),
+             'careless, unsupervised': _careless_step(network, recognizer, device, has_label=False),
+             'careless': _careless_step(network, recognizer, device),
+             'without gradients of its weights': _careless_step(network, recognizer, device, frozen=True),
+             'and with batch norm folded': _careless_step(network, recognizer, device, frozen=True, fold=True)}
+    return Cases(steps, batch)
+
+
+def _ours(network: Mapping, recognizer: Mapping, device: torch.device, compiled: bool) -> dict[str, Step]:
     supervised = {'type': 'RecogLoss', 'loss_weight': 1e-3, 'recognizer': recognizer}
     unsupervised = {**supervised, 'type': 'RecogConsistencyLoss', 'distance': 'probability'}
     cases = {'plain': _step(network, device),
-             'careless': _careless_step(network, recognizer, device),
-             'without gradients of its weights': _careless_step(network, recognizer, device, frozen=True),
-             'and with batch norm folded': _careless_step(network, recognizer, device, frozen=True, fold=True),
+             'and with memory kept': _careless_step(network, recognizer, device, frozen=True, fold=True),
              'ours': _step(network, device, recog_opt=supervised),
              'ours, checkpointed': _step(network, device, recog_opt={**supervised, 'gradient_checkpointing': True}),
-             'careless, unsupervised': _careless_step(network, recognizer, device, has_label=False),
              'ours, unsupervised': _step(network, device, recog_opt=unsupervised)}
     if recognizer['type'] != 'MMDetRecognizer':
         cached = {**unsupervised, 'cache_reference': True}  # here every image comes back
@@ -102,25 +140,23 @@ def _options(network: Mapping, device: torch.device, **train) -> dict[str, Any]:
                       'pixel_opt': {'type': 'MSELoss'}, **train}}
 
 
-@dataclass(frozen=True)
-class _Step:
-    take: Callable[[Batch], None]
-    networks: Sequence[nn.Module]
-
-
-def _step(network: Mapping, device: torch.device, **train) -> _Step:
-    """A step as a training takes it."""
-    model = build_model(_options(network, device, **train))
+def step_of(opt: Mapping[str, Any]) -> Step:
+    """A step as a training with these options takes it."""
+    model = build_model(dict(opt))
 
     def step(batch: Batch) -> None:
         model.feed_data(batch)
         model.optimize_parameters(1)
 
-    return _Step(step, [model.net_g, getattr(model, 'cri_recog', nn.Identity())])
+    return Step(step, [model.net_g, getattr(model, 'cri_recog', nn.Identity())])
+
+
+def _step(network: Mapping, device: torch.device, **train) -> Step:
+    return step_of(_options(network, device, **train))
 
 
 def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, has_label: bool = True,
-                   frozen: bool = False, fold: bool = False) -> _Step:
+                   frozen: bool = False, fold: bool = False) -> Step:
     """A step by hand; what is left to ours then is the recognizer's memory layout."""
     model = build_model(_options(network, device))
     judge = build_recognizer(recognizer, fold=fold).to(device).requires_grad_(not frozen)
@@ -135,7 +171,7 @@ def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, 
         loss.backward()
         model.optimizer_g.step()
 
-    return _Step(step, [model.net_g, judge])
+    return Step(step, [model.net_g, judge])
 
 
 def _distance(judge: Recognizer, output: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:

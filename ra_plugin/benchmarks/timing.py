@@ -1,6 +1,9 @@
 """Times that can be compared: the cases take turns, so that what else the machine does meets all of them."""
+import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,3 +43,51 @@ def spread(ratio: tuple[float, float, float]) -> str:
     """What `ratios` gives, for a table."""
     median, low, high = ratio
     return f'{median:.2f} ({low:.2f} to {high:.2f})'
+
+
+class Elsewhere:
+    """An object in a process of its own, whose methods are called by name: the two do not share memory's whereabouts.
+
+    Args:
+        build: What makes the object there, a function of a module.
+        args: For it.
+    """
+
+    def __init__(self, build: Callable[..., Any], *args):
+        context = multiprocessing.get_context('spawn')
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, build, args), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def call(self, method: str, *args) -> Any:
+        """What the method returns there; raises RuntimeError with what went wrong there."""
+        try:
+            self._connection.send((method, args))
+            value, error = self._connection.recv()
+        except (EOFError, ConnectionError):
+            self._process.join()
+            raise RuntimeError(f'the other process has ended with exit status {self._process.exitcode}.') from None
+        if error:
+            raise RuntimeError(error)
+        return value
+
+    def __enter__(self) -> 'Elsewhere':
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._connection.close()  # which ends it
+        self._process.join()
+
+
+def _serve(connection: Connection, build: Callable[..., Any], args: Sequence) -> None:
+    served = build(*args)
+    while True:
+        try:
+            method, values = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send((getattr(served, method)(*values), None))
+        except Exception as error:
+            connection.send((None, f'{type(error).__name__}: {error}'))

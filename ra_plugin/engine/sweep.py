@@ -71,19 +71,24 @@ def name_of(weight: float) -> str:
 
 def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:
     """The options of a training with another weight of its recognition loss; with 0, without that loss."""
-    run = copy.deepcopy(dict(run))
+    run = copy.deepcopy(dict(run)) if weight else without_recognition(run)
     run['name'] = f'{run["name"]}_weight{weight:g}'
     if weight:
         run['train']['recog_opt']['loss_weight'] = weight
-    else:
-        del run['train']['recog_opt']
-        judges = (run.get('val') or {}).get('recognizers') or {}
-        for name in [name for name, block in judges.items() if is_trainable(block)]:
-            del judges[name]
-        # without the loss there is nothing to train them by
-        for key in ('network_t', 'optim_t', 'scheduler_t', 'optim_r', 'scheduler_r'):
-            run.pop(key, None)
-            run['train'].pop(key, None)
+    return run
+
+
+def without_recognition(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the same training with its image loss alone."""
+    run = copy.deepcopy(dict(run))
+    del run['train']['recog_opt']
+    judges = (run.get('val') or {}).get('recognizers') or {}
+    for name in [name for name, block in judges.items() if is_trainable(block)]:
+        del judges[name]
+    # without the loss there is nothing to train them by
+    for key in ('network_t', 'optim_t', 'scheduler_t', 'optim_r', 'scheduler_r'):
+        run.pop(key, None)
+        run['train'].pop(key, None)
     return run
 
 

@@ -1,12 +1,14 @@
-"""How a program ends: what the user can mend is one line."""
+"""How a program runs and ends: what the user can mend is one line."""
 import sys
 from collections.abc import Callable
 
+from ra_plugin.utils.allocator import keep_freed_memory
 from ra_plugin.utils.text import printable
 
 
 def run(main: Callable[[], None], program: str) -> int:
     """Run ``main``; an error that the user can mend is one line on standard error, and exit status 2."""
+    keep_freed_memory()
     try:
         main()
     except (ValueError, ImportError, OSError) as error:

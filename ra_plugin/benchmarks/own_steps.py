@@ -1,0 +1,72 @@
+"""A step of one's own option file beside the same step with other settings: which of them pays on this machine."""
+import copy
+import statistics
+import sys
+from collections.abc import Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ra_plugin.benchmarks.steps import Cases, step_of
+from ra_plugin.benchmarks.timing import interleaved, ratios, spread
+from ra_plugin.engine.batches import TrainingBatches
+from ra_plugin.engine.loaders import build_dataset
+from ra_plugin.engine.option_file import parse_options
+from ra_plugin.engine.sweep import without_recognition
+from ra_plugin.report.markdown import table
+from ra_plugin.utils.tensors import computes_bfloat16
+
+AS_IT_IS, READING = 'as it is', 'reading the batch, in one process'
+
+
+def own_steps_benchmark(root: Path, file: Path, rounds: int = 3, compiled: bool = False) -> tuple[dict[str, Any], str]:
+    """Seconds of a training step, of its setting with one change each, and of reading what it learns from.
+
+    Args:
+        root: The repository.
+        file: Option file of a training. Nothing of it is saved.
+        rounds: Times that each step is timed.
+        compiled: Whether ``train.compile`` is among the changes; compiling takes minutes. bfloat16 is where the device
+            has instructions for it.
+
+    Returns:
+        The figures, and a table of them.
+
+    Raises:
+        OptionError: The options cannot be meant.
+    """
+    sys.argv[1:] = ['-opt', str(file)]  # where BasicSR reads it
+    opt, _ = parse_options(root, is_train=True)
+    device = torch.device('cuda' if opt['num_gpu'] else 'cpu')
+    batches = TrainingBatches(build_dataset(opt['datasets']['train']), {**opt, 'num_gpu': min(opt['num_gpu'], 1)})
+    cases = Cases({name: step_of(options) for name, options in _variants(opt, device, compiled).items()},
+                  next(batches.starting_at(0)))
+    runs = {name: partial(cases.take, name) for name in cases.names()}
+    runs[READING] = lambda: [batches.loader.dataset[place]
+                             for place in islice(batches.sampler, batches.loader.batch_size)]
+    seconds = interleaved(runs, rounds, device, opt['name'])
+    rows = {name: {'seconds': statistics.median(values), 'to_file': ratios(values, seconds[AS_IT_IS])}
+            for name, values in seconds.items()}
+    return {'option_file': str(file), 'batch_size': batches.loader.batch_size, 'cases': rows, 'seconds': seconds}, \
+        table([['step', 'seconds', f'to {AS_IT_IS}'],
+               *([name, f'{row["seconds"]:.3f}', spread(row['to_file'])] for name, row in rows.items())])
+
+
+def _variants(opt: Mapping[str, Any], device: torch.device, compiled: bool) -> dict[str, Mapping[str, Any]]:
+    def changed(**train) -> dict[str, Any]:
+        return {**opt, 'train': {**copy.deepcopy(opt['train']), **train}}
+
+    train = opt['train']
+    variants = {AS_IT_IS: opt}
+    if train.get('recog_opt'):
+        variants['without recognition'] = without_recognition(opt)
+    last = None if train.get('channels_last') else True
+    variants[f'channels_last: {"~" if last is None else "true"}'] = changed(channels_last=last)
+    if train.get('precision', 'fp32') == 'fp32' and computes_bfloat16(device):
+        variants['precision: bf16'] = changed(precision='bf16')
+    if compiled and not train.get('compile'):
+        variants['compile: true'] = changed(compile=True)
+    return variants

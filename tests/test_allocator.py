@@ -1,0 +1,52 @@
+"""Memory of freed tensors stays with the process, which is counted by the pages that the system has to supply."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import resource, sys
+import torch
+from ra_plugin.utils.allocator import keep_freed_memory
+
+def step():
+    tensors = [torch.ones(2 ** size) for size in (24, 25, 10, 26)]  # 64, 128 and 256 MiB, and a small one
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+if sys.argv[1] == 'keep':
+    print(keep_freed_memory())
+step()
+step()
+before = faults()
+step()
+print(faults() - before)
+"""
+
+
+def run(mode: str, **environment: str) -> list[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(('MALLOC_', 'GLIBC_'))}
+    return subprocess.run([sys.executable, '-c', SCRIPT, mode], capture_output=True, text=True, check=True,
+                          env={**env, **environment}).stdout.split()
+
+
+def test_a_step_that_takes_what_the_last_one_freed_needs_no_new_pages():
+    usual = int(run('usual')[0])
+    assert usual > 200  # 448 MiB are 114,688 pages, or 224 of the largest that a system may supply
+    done, kept = run('keep')
+    assert done == 'True' and int(kept) < usual / 10
+
+
+@pytest.mark.parametrize('name, value', [('MALLOC_TRIM_THRESHOLD_', '131072'),
+                                         ('GLIBC_TUNABLES', 'glibc.malloc.mmap_max=65536')])
+def test_what_the_environment_says_stays(name, value):
+    assert run('keep', **{name: value})[0] == 'False'
+
+
+def test_every_program_keeps_its_memory(monkeypatch):
+    from ra_plugin.utils import command_line
+    called = []
+    monkeypatch.setattr(command_line, 'keep_freed_memory', lambda: called.append(True))
+    assert command_line.run(lambda: None, 'program') == 0 and called == [True]
