@@ -1,12 +1,14 @@
 """Write torchvision's MobileNetV2 weights under the names of mmdet's and mmseg's MobileNetV2, both in one file."""
 import argparse
-import pickle
 import re
 import sys
 from pathlib import Path
-from typing import Dict
 
 import torch
+
+from ra_plugin.checkpoint import read_weights
+from ra_plugin.utils.atomic import atomic_save
+from ra_plugin.utils.command_line import run
 
 BLOCKS = (1, 2, 3, 4, 3, 3, 1)  # inverted residual blocks a layer, the same for every width
 BLOCK_NAMES = [f'layer{layer}.{block}' for layer, count in enumerate(BLOCKS, 1) for block in range(count)]
@@ -14,7 +16,7 @@ MMDET_CONVS = ('expand_conv', 'depthwise_conv', 'linear_conv')
 ENTRY = re.compile(r'features\.(\d+)\.(?:conv\.)?(\d+)(?:\.(\d))?\.(\w+)')
 
 
-def mm_names(key: str) -> Dict[str, str]:
+def mm_names(key: str) -> dict[str, str]:
     """mmdet's and mmseg's names of one entry of torchvision; empty for the classifier, which neither library has."""
     match = ENTRY.fullmatch(key)
     if match is None:
@@ -30,7 +32,7 @@ def mm_names(key: str) -> Dict[str, str]:
     return {'mmdet': f'{block}.{convs[conv]}.{tail}', 'mmseg': f'{block}.conv.{conv}.{tail}'}
 
 
-def convert(state_dict: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+def convert(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The same tensors as `mmdet.NAME` and `mmseg.NAME`: a config picks one by `prefix` in its Pretrained init_cfg."""
     return {f'{library}.{name}': tensor
             for key, tensor in state_dict.items() for library, name in mm_names(key).items()}
@@ -41,18 +43,17 @@ def main() -> int:
     parser.add_argument('source', type=Path, help="torchvision's file, mobilenet_v2-b0353104.pth")
     parser.add_argument('target', type=Path, nargs='?', default=Path('weights/mobilenet_v2_mm.pth'))
     args = parser.parse_args()
-    try:
-        converted = convert(torch.load(args.source, map_location='cpu', weights_only=True))
+
+    def write() -> None:
+        converted = convert(read_weights(args.source, 'source'))
         if not converted:
-            raise ValueError('none of its entries')
-    except (OSError, pickle.UnpicklingError, AttributeError, ValueError) as error:
-        print(f"convert_mobilenet_v2: expected the state dict of torchvision's mobilenet_v2 in {args.source}, "
-              f'got: {str(error).splitlines()[0]}', file=sys.stderr)
-        return 1
-    args.target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(converted, args.target)
-    print(f'{args.target}: {len(converted)} entries')
-    return 0
+            raise ValueError(f"{args.source}: expected the weights of torchvision's mobilenet_v2, got none of its "
+                             'entries. Is it the file that --help names?')
+        args.target.parent.mkdir(parents=True, exist_ok=True)
+        atomic_save(converted, args.target)
+        print(f'{args.target}: {len(converted)} entries')
+
+    return run(write, 'convert_mobilenet_v2')
 
 
 if __name__ == '__main__':
