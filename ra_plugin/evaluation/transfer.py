@@ -52,7 +52,7 @@ class Matrix:
     """
 
     def __init__(self, cells: Mapping[tuple[str, int], Cell], seed: int = 0):
-        self.cells = cells
+        self.cells, self.seed = cells, seed
         self.names = list(dict.fromkeys(name for name, _ in cells))
         first = next(iter(cells.values()))
         self.n = len(first.index)
@@ -185,7 +185,7 @@ def harm(matrix: Matrix, classes: Iterable[str] | None, labels: np.ndarray) -> d
                 continue
             hurt = np.mean([before[0] & ~right for right in after], 0)
             helped = np.mean([right & ~before[0] for right in after], 0)
-            drawn = sample({'hurt': hurt, 'helped': helped}, {}, matrix.n) if len(after) > 1 else {}
+            drawn = sample({'hurt': hurt, 'helped': helped}, {}, matrix.n, matrix.seed) if len(after) > 1 else {}
             shares = {'hurt': hurt, 'helped': helped}
             found.setdefault(name, {})[recognizer] = {
                 **{kind: vars(drawn[kind].estimate() if drawn else proportion(share))
