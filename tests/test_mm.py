@@ -188,7 +188,8 @@ def workplace(tmp_path_factory):
     torch.save({'gain': torch.ones(3)}, folder / 'ones.pth')
     for name, config in (('det', detection_config([])), ('seg', segmentation_config([]))):
         write_config(folder / f'{name}.py', config)
-        run_module(['-m', 'ra_plugin.mm.train', f'{name}.py', '--work-dir', name, '--seed', 0], folder)
+        run_module(['-m', 'ra_plugin.mm.train', f'{name}.py', '--work-dir', name, '--seed', 0,
+                    '--out', f'weights/{name}.pth'], folder)
     return folder
 
 
@@ -211,6 +212,13 @@ STEPS = {  # name -> folder of images, what comes before the annotations
     'enlarged': ('images', [LOAD, RESTORE_TWICE, ONCE, TO_ORI_SHAPE]),
     'enlarged_by_resize': ('images', [LOAD, TWICE]),
 }
+
+
+def test_out_is_the_last_checkpoint(workplace):
+    for name, last in CHECKPOINTS.items():
+        assert (workplace / f'weights/{name}.pth').read_bytes() == (workplace / last).read_bytes()
+
+
 # Many configs in one process, for importing mmdet takes longer than scoring a few images.
 SCORE_ALL = '''
 import json, sys

@@ -242,6 +242,9 @@ def test_what_is_made_is_made_once(tmp_path):
     for _ in range(2):
         trained_runs.make(tmp_path, 'file', ['make.py', 'file'], 1)
     assert (tmp_path / 'file').read_text() == 'made '
+    (tmp_path / 'module.py').write_text("open('by_module', 'w').close()")
+    trained_runs.make(tmp_path, 'by_module', ['-m', 'module'])
+    assert (tmp_path / 'by_module').exists()
     with pytest.raises(ChildProcessError, match='other was not made'):
         trained_runs.make(tmp_path, 'other', ['make.py'])
 

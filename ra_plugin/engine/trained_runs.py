@@ -49,7 +49,7 @@ def make(root: Path, file: str, command: Sequence[str], threads: int | None = No
     Args:
         root: The repository.
         file: Below it.
-        command: Program, below it, and arguments.
+        command: Program, below it, or ``-m`` and a module; and arguments.
         threads: Of the program. Default: torch's.
 
     Raises:
@@ -59,7 +59,7 @@ def make(root: Path, file: str, command: Sequence[str], threads: int | None = No
         return
     print(f'== Making: {file}', flush=True)
     program, *arguments = command
-    run_program([root / program, *arguments], threads, cwd=root)
+    run_program([program if program == '-m' else root / program, *arguments], threads, cwd=root)
     if not (root / file).exists():
         raise ChildProcessError(f'{file} was not made; the same command tries again.')
 
