@@ -1,5 +1,6 @@
 """The benchmark's bookkeeping; what it measures is no matter of tests."""
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,15 +55,43 @@ def test_own_part_takes_the_steps_of_an_option_file(tmp_path, monkeypatch):
     file = tmp_path / 'file.yml'
     file.write_text(yaml.safe_dump(opt))
     figures, table = own_steps_benchmark(tmp_path, file, rounds=1)
-    names = ['as it is', 'without recognition', 'channels_last: true', 'reading the batch, in one process']
+    names = ['as it is', 'without recognition', 'channels_last: true', 'reading its images, in one process']
     assert [name for name in figures['cases'] if 'bf16' not in name] == names
-    assert figures['batch_size'] == 8 and len(table.splitlines()) == 2 + len(figures['cases'])
+    assert figures['images'] == 8 and len(table.splitlines()) == 2 + len(figures['cases'])
     as_it_is, without, last = built[:3]
     assert 'channels_last' not in as_it_is['train'] and last['train']['channels_last'] is True
     assert 'recog_opt' not in without['train'] and 'network_t' not in without
     assert last['train']['recog_opt'] == as_it_is['train']['recog_opt']
     assert {path.name for path in tmp_path.iterdir()} == {'file.yml', 'images'}
     json.dumps(figures)
+
+
+def test_steps_that_differ_are_taken_together(monkeypatch):
+    taken = []
+    model = SimpleNamespace(net_g=torch.nn.Identity(), feed_data=taken.append, optimize_parameters=taken.append)
+    monkeypatch.setattr(steps, 'build_model', lambda opt: model)
+    step = steps.step_of({'train': {'recog_every': 3, 'accum_iter': 2, 'net_d_iters': 2, 'net_d_init_iters': 7}})
+    step.take('batch')
+    assert step.number == 6
+    assert taken == [what for i in range(13, 19) for what in ('batch', i) * 2]
+
+
+def test_own_part_gives_the_seconds_of_one_step(tmp_path, monkeypatch):
+    monkeypatch.setattr('sys.argv', ['benchmark.py'])
+    monkeypatch.setattr('ra_plugin.benchmarks.own_steps.interleaved', lambda runs, *_: {name: [6.0] for name in runs})
+    file = tmp_path / 'file.yml'
+    file.write_text(yaml.safe_dump(options(tmp_path, recog_every=3)))
+    cases = own_steps_benchmark(tmp_path, file)[0]['cases']
+    assert cases['as it is']['seconds'] == 2 and cases['reading its images, in one process']['seconds'] == 6
+
+
+def test_own_part_leaves_out_what_could_not_train(tmp_path, monkeypatch):
+    monkeypatch.setattr('sys.argv', ['benchmark.py'])
+    opt = options(tmp_path)
+    del opt['train']['pixel_opt'], opt['network_t'], opt['train']['optim_t']
+    file = tmp_path / 'file.yml'
+    file.write_text(yaml.safe_dump(opt))
+    assert 'without recognition' not in own_steps_benchmark(tmp_path, file, rounds=1)[0]['cases']
 
 
 def test_evaluation_part_has_a_row_for_each_number_of_recognizers():

@@ -12,7 +12,7 @@ from ra_plugin.evaluation import bootstrap
 from ra_plugin.evaluation.bootstrap import Sampled, mean, sample
 from ra_plugin.evaluation.records import Column, Records, pack, unpack
 from ra_plugin.evaluation.significance import images_to_tell, mcnemar
-from ra_plugin.evaluation.transfer import Cell, Matrix, summary
+from ra_plugin.evaluation.transfer import Cell, Matrix, harm, summary
 from ra_plugin.options import OptionError
 
 
@@ -153,6 +153,15 @@ def test_gap_recovered_is_the_share_of_the_way_to_clean_and_not_given_for_a_smal
     assert difference['psnr'] == {'value': -1, 'low': -1, 'high': -1}
     assert found['processings']['clean']['psnr'] is None
     assert found['processings']['RA']['scores']['wide']['top1']['seeds'] is None
+
+
+def test_shares_of_images_hurt_are_means_of_the_seeds_on_resamples_by_the_seed_of_the_evaluation():
+    first, second, before = np.arange(400) < 100, np.arange(400) < 200, np.arange(400) >= 50
+    cells = {('no processing', 0): cell(None, a=before), ('RA', 0): cell([19] * 400, a=first),
+             ('RA', 1): cell([19] * 400, a=second)}
+    found = [harm(Matrix(cells, seed), None, np.zeros(400, int))['RA']['a']['hurt'] for seed in (0, 0, 1)]
+    assert found[0]['value'] == pytest.approx((300 + 200) / 2 / 400)
+    assert found[0] == found[1] != found[2] and found[2]['value'] == found[0]['value']
 
 
 def test_cells_of_other_images_are_not_compared():

@@ -458,6 +458,8 @@ def grid_config(*steps):
     (mm_test.main, {'default_scope': 'mmpose'}, "got 'mmpose'"),
     (mm_test.main, {'default_scope': 'mmseg'}, 'no test_dataloader'),
     (mm_train.main, {'default_scope': 'mmdet', 'test_dataloader': {'dataset': {}}}, 'no train_dataloader'),
+    (mm_train.main, {'default_scope': 'mmdet', 'train_dataloader': {'dataset': {}}, 'default_hooks': {
+        'checkpoint': None}}, '--out: .* saves no checkpoint'),
     (mm_test.main, grid_config(RESTORE_TWICE, RESIZE), "keep_ori_shape needs dict.type='ScaleToOriShape'. right after"),
     (mm_test.main, grid_config(DEGRADE, RESIZE), 'DegradeImage without RestoreImage needs'),
 ])
@@ -465,11 +467,45 @@ def test_what_the_user_can_mend_is_one_line(main, config, message, tmp_path, mon
     path = tmp_path / 'config.py'
     if config is not None:
         write_config(path, config)
-    monkeypatch.setattr(sys, 'argv', ['program', str(path)] + (['weights.pth'] if main is mm_test.main else []))
+    more = ['weights.pth'] if main is mm_test.main else ['--out', 'weights.pth']
+    monkeypatch.setattr(sys, 'argv', ['program', str(path), *more])
     assert run(main, 'program') == 2
     line, = capsys.readouterr().err.splitlines()
     assert line.startswith('program: ')
     assert re.search(message, line)
+
+
+def test_data_of_another_folder(monkeypatch):
+    """As `reproduce.py --data` asks for it."""
+    class Runner:
+        def __init__(self, config):
+            self.config = config
+
+        def train(self):
+            trained.append(self.config)
+
+    trained = []
+    monkeypatch.setattr(mm_train, 'build_runner', Runner)
+    config = ROOT / 'options' / 'mm' / 'fcos_mobilenetv2_bccd.py'
+    monkeypatch.setattr(sys, 'argv', ['train', str(config), '--data', '/elsewhere'])
+    mm_train.main()
+    roots = [trained[0][f'{phase}_dataloader'].dataset.data_root for phase in ('train', 'val', 'test')]
+    assert roots == ['/elsewhere/bccd'] * 3
+
+
+def test_out_without_a_checkpoint_is_an_error(monkeypatch, tmp_path):
+    class Runner:
+        def __init__(self, config):
+            pass
+
+        def train(self):
+            pass
+
+    monkeypatch.setattr(mm_train, 'build_runner', Runner)
+    monkeypatch.setattr(sys, 'argv', ['train', str(ROOT / 'options/mm/fcos_mobilenetv2_bccd.py'), '--out',
+                                      str(tmp_path / 'weights.pth'), '--work-dir', str(tmp_path)])
+    with pytest.raises(ValueError, match=f'no checkpoint is in {tmp_path}'):
+        mm_train.main()
 
 
 def test_error_of_a_data_worker_is_one_line(capsys):

@@ -150,6 +150,20 @@ def test_plan_counts_trainings_once_and_names_what_is_missing(tmp_path):
         reproduction.plan(['T99'])
 
 
+def test_what_is_made_needs_files_that_nobody_makes_until_it_is_there(tmp_path):
+    reproduction = Reproduction(ROOT, 'small', data=str(tmp_path))
+    reproduction.root = tmp_path  # where nothing is
+    plan = reproduction.plan(['T17'])
+    file, backbone = 'weights/sem_fpn_mobilenetv2_camvid.pth', 'weights/mobilenet_v2_mm.pth'
+    assert len(plan.makes) == 2 and file not in plan.missing and backbone in plan.missing
+    command = plan.makes[file].command
+    assert command[command.index('--data') + 1] == str(tmp_path)
+    (tmp_path / 'weights').mkdir()
+    for made in plan.makes:
+        (tmp_path / made).touch()
+    assert backbone not in reproduction.plan(['T17']).missing
+
+
 def test_every_table_has_a_study_and_the_papers_rows():
     for name, spec in SMALL.tables.items():
         assert spec['study'] in SMALL.studies and spec.get('show', 'table') in SHOW, name

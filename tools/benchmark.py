@@ -19,6 +19,7 @@ from ra_plugin.benchmarks.evaluation import evaluation_benchmark
 from ra_plugin.benchmarks.own_steps import own_steps_benchmark
 from ra_plugin.benchmarks.steps import NETWORKS, PAIRS, RECOGNIZERS, steps_benchmark
 from ra_plugin.engine.runs import run
+from ra_plugin.utils.allocator import keep_freed_memory
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.version import __version__
 
@@ -49,6 +50,7 @@ def main() -> int:
         device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         machine = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'{os.cpu_count()} CPU cores'
         results = {'device': machine, 'threads': torch.get_num_threads(), 'rounds': args.rounds,
+                   'memory_kept': keep_freed_memory(),
                    'versions': {'ra_plugin': __version__, 'torch': torch.__version__}}
         tables = []
         pairs = list(itertools.product(args.networks, args.recognizers)) if args.networks else PAIRS
@@ -64,7 +66,8 @@ def main() -> int:
         out.mkdir(parents=True, exist_ok=True)
         atomic_write(json.dumps(results, indent=2) + '\n', out / 'benchmark.json')
         atomic_write('\n'.join(tables), out / 'benchmark.md')
-        print('\n'.join([*tables, f'{machine}, {torch.get_num_threads()} threads. Written to {out}.']))
+        where = '' if args.parts == ['own'] else f'{machine}, {torch.get_num_threads()} threads. '
+        print('\n'.join([*tables, f'{where}Written to {out}.']))
 
     return run(pipeline, Path(__file__).resolve().parents[1])
 

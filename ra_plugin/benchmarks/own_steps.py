@@ -19,7 +19,7 @@ from ra_plugin.engine.sweep import without_recognition
 from ra_plugin.report.markdown import table
 from ra_plugin.utils.tensors import computes_bfloat16
 
-AS_IT_IS, READING = 'as it is', 'reading the batch, in one process'
+AS_IT_IS, READING = 'as it is', 'reading its images, in one process'
 
 
 def own_steps_benchmark(root: Path, file: Path, rounds: int = 3, compiled: bool = False) -> tuple[dict[str, Any], str]:
@@ -40,19 +40,23 @@ def own_steps_benchmark(root: Path, file: Path, rounds: int = 3, compiled: bool 
     """
     sys.argv[1:] = ['-opt', str(file)]  # where BasicSR reads it
     opt, _ = parse_options(root, is_train=True)
+    opt['num_gpu'] = min(opt['num_gpu'], 1)  # what several share is one's, too
     device = torch.device('cuda' if opt['num_gpu'] else 'cpu')
-    batches = TrainingBatches(build_dataset(opt['datasets']['train']), {**opt, 'num_gpu': min(opt['num_gpu'], 1)})
+    torch.backends.cudnn.benchmark = True  # as in a training
+    batches = TrainingBatches(build_dataset(opt['datasets']['train']), opt)
     cases = Cases({name: step_of(options) for name, options in _variants(opt, device, compiled).items()},
-                  next(batches.starting_at(0)))
+                  next(batches.starting_at(0)), device)
     runs = {name: partial(cases.take, name) for name in cases.names()}
-    runs[READING] = lambda: [batches.loader.dataset[place]
-                             for place in islice(batches.sampler, batches.loader.batch_size)]
+    images = batches.loader.batch_size * (opt['train'].get('accum_iter') or 1)
+    runs[READING] = lambda: [batches.loader.dataset[place] for place in islice(batches.sampler, images)]
     seconds = interleaved(runs, rounds, device, opt['name'])
+    for name in cases.names():
+        seconds[name] = [value / cases.number(name) for value in seconds[name]]
     rows = {name: {'seconds': statistics.median(values), 'to_file': ratios(values, seconds[AS_IT_IS])}
             for name, values in seconds.items()}
-    return {'option_file': str(file), 'batch_size': batches.loader.batch_size, 'cases': rows, 'seconds': seconds}, \
-        table([['step', 'seconds', f'to {AS_IT_IS}'],
-               *([name, f'{row["seconds"]:.3f}', spread(row['to_file'])] for name, row in rows.items())])
+    figures = {'option_file': str(file), 'device': device.type, 'images': images, 'cases': rows, 'seconds': seconds}
+    return figures, table([['step', 'seconds', f'to {AS_IT_IS}'], *(
+        [name, f'{row["seconds"]:.3f}', spread(row['to_file'])] for name, row in rows.items())])
 
 
 def _variants(opt: Mapping[str, Any], device: torch.device, compiled: bool) -> dict[str, Mapping[str, Any]]:
@@ -61,7 +65,7 @@ def _variants(opt: Mapping[str, Any], device: torch.device, compiled: bool) -> d
 
     train = opt['train']
     variants = {AS_IT_IS: opt}
-    if train.get('recog_opt'):
+    if train.get('recog_opt') and train.get('optim_g') and (train.get('pixel_opt') or train.get('perceptual_opt')):
         variants['without recognition'] = without_recognition(opt)
     last = None if train.get('channels_last') else True
     variants[f'channels_last: {"~" if last is None else "true"}'] = changed(channels_last=last)

@@ -1,5 +1,6 @@
 """A training step with a recognition loss against one without, and against one that takes no care."""
 import copy
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
         count = _BATCH_SIZES.get(network, 4)
         batch = _batch(recognizer, count, size)
         blocks = NETWORKS[network], RECOGNIZERS[recognizer], device
-        ours = Cases(_ours(*blocks, compiled), batch)
+        ours = Cases(_ours(*blocks, compiled), batch, device)
         with Elsewhere(_careless, *blocks, batch) as careless:
             runs = {'plain': partial(ours.take, 'plain'),
                     **{case: partial(careless.call, 'take', case) for case in careless.call('names')},
@@ -80,24 +81,29 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
 
 @dataclass(frozen=True)
 class Step:
-    """A step, and the networks in it."""
+    """Steps of training that are timed together, and the networks in them."""
     take: Callable[[Batch], None]
     networks: Sequence[nn.Module]
+    number: int = 1
 
 
 class Cases:
     """Steps of several kinds on one batch."""
 
-    def __init__(self, steps: Mapping[str, Step], batch: Batch):
-        self._steps, self._batch = steps, batch
+    def __init__(self, steps: Mapping[str, Step], batch: Batch, device: torch.device):
+        self._steps, self._batch, self._device = steps, batch, device
 
     def names(self) -> list[str]:
         return list(self._steps)
 
     def take(self, case: str) -> None:
         self._steps[case].take(self._batch)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        if self._device.type == 'cuda':
+            torch.cuda.synchronize(self._device)
+
+    def number(self, case: str) -> int:
+        """Of steps that are taken."""
+        return self._steps[case].number
 
     def measured(self, case: str) -> dict[str, float]:
         return _measured(partial(self.take, case), self._steps[case].networks)
@@ -109,7 +115,7 @@ def _careless(network: Mapping, recognizer: Mapping, device: torch.device, batch
              'careless': _careless_step(network, recognizer, device),
              'without gradients of its weights': _careless_step(network, recognizer, device, frozen=True),
              'and with batch norm folded': _careless_step(network, recognizer, device, frozen=True, fold=True)}
-    return Cases(steps, batch)
+    return Cases(steps, batch, device)
 
 
 def _ours(network: Mapping, recognizer: Mapping, device: torch.device, compiled: bool) -> dict[str, Step]:
@@ -141,14 +147,18 @@ def _options(network: Mapping, device: torch.device, **train) -> dict[str, Any]:
 
 
 def step_of(opt: Mapping[str, Any]) -> Step:
-    """A step as a training with these options takes it."""
-    model = build_model(dict(opt))
+    """Steps as a training with these options takes them, as many as differ: of ``recog_every`` or a GAN's."""
+    model, train = build_model(dict(opt)), opt['train']
+    number = math.lcm(train.get('recog_every') or 1, train.get('net_d_iters') or 1)
+    first = number * math.ceil((train.get('net_d_init_iters') or 0) / number) + 1
 
     def step(batch: Batch) -> None:
-        model.feed_data(batch)
-        model.optimize_parameters(1)
+        for iteration in range(first, first + number):
+            for _ in range(train.get('accum_iter') or 1):
+                model.feed_data(batch)
+                model.optimize_parameters(iteration)
 
-    return Step(step, [model.net_g, getattr(model, 'cri_recog', nn.Identity())])
+    return Step(step, [model.net_g, getattr(model, 'cri_recog', nn.Identity())], number)
 
 
 def _step(network: Mapping, device: torch.device, **train) -> Step:

@@ -14,10 +14,11 @@ from ra_plugin.engine.trained_runs import shown_path
 
 @dataclass(frozen=True)
 class Make:
-    """How a file is made: program and arguments, and the trainings that have to be there."""
+    """How a file is made: program and arguments, and the trainings and files that have to be there."""
 
     command: Sequence[str]
     after: Sequence[Restorer]
+    needs: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ class ExperimentOptions:
     def _make(self, domain: str, words: Sequence[Any], seed: int) -> Make:
         after = [Restorer(domain=domain, **word) for word in words if isinstance(word, Mapping)]
         files = iter(self.option_file(restorer, seed) for restorer in after)
-        return Make([str(next(files)) if isinstance(word, Mapping) else self._with_data(word) for word in words], after)
+        return Make([str(next(files)) if isinstance(word, Mapping) else self._with_data(word) for word in words], after,
+                    self.experiments.domains[domain].needs)
 
     def _with_data(self, node: Any) -> Any:
         """Options with the data's folder in the place of ``datasets``."""
@@ -163,8 +165,8 @@ class ExperimentOptions:
             return {key: self._with_data(value) for key, value in node.items()}
         if isinstance(node, list):
             return [self._with_data(value) for value in node]
-        if self.data and isinstance(node, str) and node.startswith('datasets/'):
-            return str(Path(self.data) / node.removeprefix('datasets/'))
+        if self.data and isinstance(node, str) and f'{node}/'.startswith('datasets/'):
+            return str(Path(self.data) / node.removeprefix('datasets').lstrip('/'))
         return node
 
 

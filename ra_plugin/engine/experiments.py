@@ -33,6 +33,7 @@ class Domain:
             for the recognizer that its training leaves.
         makes: File -> the program and arguments that make it, where it is not there. A `Restorer`'s keys among them
             stand for the option file of its training.
+        needs: Files that these programs need and nobody makes.
         test: Keys of the validation set's block that are others where results are reported.
         recognition_metrics, quality_metrics: As in an evaluation; the latter in studies that ask for them.
         images: Evenly spaced images that are judged. Default: all.
@@ -45,6 +46,7 @@ class Domain:
     networks: Mapping = field(default_factory=dict)
     judges: Mapping = field(default_factory=dict)
     makes: Mapping = field(default_factory=dict)
+    needs: Sequence[str] = ()
     test: Mapping = field(default_factory=dict)
     recognition_metrics: Mapping = field(default_factory=dict)
     quality_metrics: Mapping | Sequence[str] = ()

@@ -88,6 +88,7 @@ class Reproduction:
 
     def _missing(self, tables: Sequence[str], runs: Mapping[str, Mapping], makes: Mapping[str, Make]) -> list[str]:
         needed = {path for run in runs.values() for path in _paths(run)}
+        needed |= {path for file, entry in makes.items() if not (self.root / file).exists() for path in entry.needs}
         for name in {self.experiments.tables[name]['study'] for name in tables}:
             study = self.experiments.studies[name]
             for group in self.options.groups(name, self._seeds(study)):

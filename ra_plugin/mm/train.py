@@ -2,6 +2,7 @@
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from mmengine.runner import find_latest_checkpoint
 
@@ -16,15 +17,32 @@ def main() -> None:
     parser.add_argument('--seed', type=int,
                         help="of weights, order and augmentation; default: the config's, or random")
     parser.add_argument('--out', type=Path, help='where to copy the last checkpoint to, e.g. weights/detector.pth')
+    parser.add_argument('--data', help="folder that takes the place of 'datasets' where the config's data_root has it")
     args = parser.parse_args()
     config = read_config(args, 'train')
+    if args.out and config.get('default_hooks', {}).get('checkpoint', 'the default') is None:
+        raise ValueError(f'--out: {args.config} saves no checkpoint. Leave default_hooks.checkpoint out.')
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader') if args.data else ():
+        _take_data_from(args.data, config.get(loader) or {})
     if args.seed is not None:
         config.randomness = {**config.get('randomness', {}), 'seed': args.seed}
     build_runner(config).train()
     if args.out:
+        file = find_latest_checkpoint(config.work_dir)
+        if file is None:
+            raise ValueError(f'--out: no checkpoint is in {config.work_dir}. Does default_hooks.checkpoint of '
+                             f'{args.config} save elsewhere, or not at the end?')
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        with open(find_latest_checkpoint(config.work_dir), 'rb') as last, written_aside(args.out) as copy:
+        with open(file, 'rb') as last, written_aside(args.out) as copy:
             shutil.copyfileobj(last, copy)
+
+
+def _take_data_from(folder: str, node: Any) -> None:
+    for key, value in list(node.items()) if isinstance(node, dict) else enumerate(node):
+        if key == 'data_root' and isinstance(value, str) and Path(value).parts[:1] == ('datasets',):
+            node[key] = str(Path(folder, *Path(value).parts[1:]))
+        elif isinstance(value, (dict, list)):
+            _take_data_from(folder, value)
 
 
 if __name__ == '__main__':

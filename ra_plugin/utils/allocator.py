@@ -7,19 +7,20 @@ import ctypes
 import os
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
-_ENVIRONMENT = ('MALLOC_MMAP_MAX_', 'MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_')
+_TUNABLES = ('mmap_max', 'mmap_threshold', 'trim_threshold')  # in the environment MALLOC_MMAP_MAX_, ..., too
 
 
 def keep_freed_memory() -> bool:
     """Let this process take its memory from one heap, which it keeps: no result changes.
 
-    The process stays as large as it was at its largest. Nothing is done where glibc's variables of the environment say
-    otherwise, nor with another allocator.
+    The process stays as large as it was at its largest. What the environment says of this stays. Where another
+    allocator serves torch, this has no effect on tensors.
 
     Returns:
-        Whether it was done.
+        Whether glibc has accepted it.
     """
-    if any(name in os.environ for name in _ENVIRONMENT) or 'glibc.malloc' in os.environ.get('GLIBC_TUNABLES', ''):
+    tunables = os.environ.get('GLIBC_TUNABLES', '')
+    if any(f'MALLOC_{name.upper()}_' in os.environ or f'glibc.malloc.{name}=' in tunables for name in _TUNABLES):
         return False
     library = ctypes.CDLL(None)
     return hasattr(library, 'gnu_get_libc_version') and all(
