@@ -17,7 +17,7 @@ class _ResidualBlock(nn.Module):
         return x + self.body(x)
 
 
-class _Tail(nn.Conv2d):
+class Tail(nn.Conv2d):
     """A convolution to few channels, which torch takes three times as long for on a CPU in the usual memory layout."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -54,7 +54,7 @@ class SRResNet(nn.Module):
         self.upsample = nn.Sequential()
         for _ in range(doublings):
             self.upsample.extend([nn.Conv2d(num_feat, 4 * num_feat, 3, padding=1), nn.PixelShuffle(2), nn.PReLU()])
-        self.tail = _Tail(num_feat, num_out_ch, 9, padding=4)
+        self.tail = Tail(num_feat, num_out_ch, 9, padding=4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.head(x)

@@ -13,6 +13,7 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from ra_plugin.archs.srresnet_arch import Tail
 from ra_plugin.benchmarks.timing import Elsewhere, interleaved, ratios, spread
 from ra_plugin.losses.distances import probability_distance
 from ra_plugin.models.builder import build_model
@@ -45,7 +46,7 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
     Careless is what a step comes to without any care: the recognizer in the layout and with the layers that it has,
     with gradients of its weights, which nobody uses, and the answer on the clean image computed with its graph; and
     memory is returned to the system whenever a tensor is freed, which is a matter of processes, so that it has one of
-    its own.
+    its own. SRResNet has an ordinary convolution as its tail then.
 
     Args:
         root: The repository, which is not used.
@@ -110,11 +111,14 @@ class Cases:
 
 
 def _careless(network: Mapping, recognizer: Mapping, device: torch.device, batch: Batch) -> Cases:
-    steps = {'plain, memory returned': _step(network, device),
+    frozen = partial(_careless_step, network, recognizer, device, frozen=True)
+    steps = {'plain, careless': _with_ordinary_tail(_step(network, device)),
              'careless, unsupervised': _careless_step(network, recognizer, device, has_label=False),
              'careless': _careless_step(network, recognizer, device),
-             'without gradients of its weights': _careless_step(network, recognizer, device, frozen=True),
-             'and with batch norm folded': _careless_step(network, recognizer, device, frozen=True, fold=True)}
+             'without gradients of its weights': frozen(),
+             'and with batch norm folded': frozen(fold=True)}
+    if network['type'] == 'SRResNet':
+        steps['and with its tail'] = frozen(fold=True, tail=True)
     return Cases(steps, batch, device)
 
 
@@ -122,7 +126,7 @@ def _ours(network: Mapping, recognizer: Mapping, device: torch.device, compiled:
     supervised = {'type': 'RecogLoss', 'loss_weight': 1e-3, 'recognizer': recognizer}
     unsupervised = {**supervised, 'type': 'RecogConsistencyLoss', 'distance': 'probability'}
     cases = {'plain': _step(network, device),
-             'and with memory kept': _careless_step(network, recognizer, device, frozen=True, fold=True),
+             'and with memory kept': _careless_step(network, recognizer, device, frozen=True, fold=True, tail=True),
              'ours': _step(network, device, recog_opt=supervised),
              'ours, checkpointed': _step(network, device, recog_opt={**supervised, 'gradient_checkpointing': True}),
              'ours, unsupervised': _step(network, device, recog_opt=unsupervised)}
@@ -166,12 +170,12 @@ def _step(network: Mapping, device: torch.device, **train) -> Step:
 
 
 def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, has_label: bool = True,
-                   frozen: bool = False, fold: bool = False) -> Step:
+                   frozen: bool = False, fold: bool = False, tail: bool = False) -> Step:
     """A step by hand; what is left to ours then is the recognizer's memory layout."""
     model = build_model(_options(network, device))
     judge = build_recognizer(recognizer, fold=fold).to(device).requires_grad_(not frozen)
 
-    def step(batch: Batch) -> None:
+    def take(batch: Batch) -> None:
         model.feed_data(batch)
         model.optimizer_g.zero_grad()
         output = model.net_g(model.lq)
@@ -181,7 +185,15 @@ def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, 
         loss.backward()
         model.optimizer_g.step()
 
-    return Step(step, [model.net_g, judge])
+    step = Step(take, [model.net_g, judge])
+    return step if tail else _with_ordinary_tail(step)
+
+
+def _with_ordinary_tail(step: Step) -> Step:
+    for module in step.networks[0].modules():
+        if isinstance(module, Tail):
+            module.__class__ = nn.Conv2d
+    return step
 
 
 def _distance(judge: Recognizer, output: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
