@@ -21,7 +21,9 @@ class Tail(nn.Conv2d):
     """A convolution to few channels, which torch takes three times as long for on a CPU in the usual memory layout."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.contiguous(memory_format=torch.channels_last) if x.device.type == 'cpu' else x)
+        if x.device.type != 'cpu':
+            return super().forward(x)
+        return super().forward(x.contiguous(memory_format=torch.channels_last)).contiguous()
 
 
 class SRResNet(nn.Module):
