@@ -16,6 +16,7 @@ from ra_plugin.engine.batches import TrainingBatches
 from ra_plugin.engine.loaders import build_dataset
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.sweep import without_recognition
+from ra_plugin.models.training_step import StepOptions
 from ra_plugin.report.markdown import table
 from ra_plugin.utils.tensors import computes_bfloat16
 
@@ -23,7 +24,7 @@ AS_IT_IS, READING = 'as it is', 'reading its images, in one process'
 
 
 def own_steps_benchmark(root: Path, file: Path, rounds: int = 3, compiled: bool = False) -> tuple[dict[str, Any], str]:
-    """Seconds of a training step, of its setting with one change each, and of reading what it learns from.
+    """Seconds of a training step as its file has it, with one other setting each, and of reading its images.
 
     Args:
         root: The repository.
@@ -47,7 +48,7 @@ def own_steps_benchmark(root: Path, file: Path, rounds: int = 3, compiled: bool 
     cases = Cases({name: step_of(options) for name, options in _variants(opt, device, compiled).items()},
                   next(batches.starting_at(0)), device)
     runs = {name: partial(cases.take, name) for name in cases.names()}
-    images = batches.loader.batch_size * (opt['train'].get('accum_iter') or 1)
+    images = batches.loader.batch_size * StepOptions.of(opt['train']).accum_iter
     runs[READING] = lambda: [batches.loader.dataset[place] for place in islice(batches.sampler, images)]
     seconds = interleaved(runs, rounds, device, opt['name'])
     for name in cases.names():

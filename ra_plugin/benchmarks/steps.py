@@ -18,6 +18,7 @@ from ra_plugin.benchmarks.timing import Elsewhere, interleaved, ratios, spread
 from ra_plugin.losses.distances import probability_distance
 from ra_plugin.models.builder import build_model
 from ra_plugin.models.recog_aware_model import moved
+from ra_plugin.models.training_step import StepOptions
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.report.markdown import table
 from ra_plugin.utils.tensors import computes_bfloat16
@@ -153,12 +154,13 @@ def _options(network: Mapping, device: torch.device, **train) -> dict[str, Any]:
 def step_of(opt: Mapping[str, Any]) -> Step:
     """Steps as a training with these options takes them, as many as differ: of ``recog_every`` or a GAN's."""
     model, train = build_model(dict(opt)), opt['train']
+    accum_iter = StepOptions.of(train).accum_iter
     number = math.lcm(train.get('recog_every') or 1, train.get('net_d_iters') or 1)
     first = number * math.ceil((train.get('net_d_init_iters') or 0) / number) + 1
 
     def step(batch: Batch) -> None:
         for iteration in range(first, first + number):
-            for _ in range(train.get('accum_iter') or 1):
+            for _ in range(accum_iter):
                 model.feed_data(batch)
                 model.optimize_parameters(iteration)
 

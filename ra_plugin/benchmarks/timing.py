@@ -46,7 +46,7 @@ def spread(ratio: tuple[float, float, float]) -> str:
 
 
 class Elsewhere:
-    """An object in a process of its own, whose methods are called by name: the two do not share memory's whereabouts.
+    """An object in a process of its own, whose methods are called by name: it has an allocator of its own.
 
     Args:
         build: What makes the object there, a function of a module.
