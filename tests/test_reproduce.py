@@ -225,6 +225,16 @@ def test_networks_that_others_begin_with_are_trained_before(tmp_path, monkeypatc
     assert len(names[1]) == len(plan.runs) - 1 and 'paper_classification_SR_plain_seed0' in names[1]
 
 
+def test_all_trainings_of_a_task_begin_with_the_same_network_where_the_task_says_so(tmp_path):
+    plan = Reproduction(ROOT, 'imagenet_sample', out=tmp_path).plan(['T1'])
+    starts = {name: run['path']['pretrain_network_g'] for name, run in plan.runs.items() if '_SR_' in name}
+    first = 'imagenet_sample_classification_SR_start_seed0'
+    assert starts.pop(first) is None and 'imagenet_sample_classification_SR_plain_seed0' in starts
+    assert set(starts.values()) == {f'experiments/{first}/models/net_g_latest.pth'}
+    begin, plain = plan.runs[first], plan.runs['imagenet_sample_classification_SR_plain_seed0']
+    assert begin['train'] == changed(plain['train'], {'optim_g.lr': 0.001})
+
+
 def test_an_ensemble_is_judged_by_the_one_left_out():
     restorer = Restorer(domain='classification', task='SR', method='RA by an ensemble without', recognizer='vgg')
     block = OPTIONS.training_options(restorer, 0)['train']['recog_opt']['recognizer']

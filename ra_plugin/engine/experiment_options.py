@@ -82,9 +82,7 @@ class ExperimentOptions:
     def _task_options(self, domain: Domain, task: str, network: str | None = None,
                       option_file: str | None = None) -> dict[str, Any]:
         """Of the plain training, or of another one in its place."""
-        corruption = None if task in domain.tasks else corruption_of(task)
-        block = domain.tasks['corruption'] if corruption and 'corruption' in domain.tasks else known(
-            domain.tasks, task, 'task')
+        block, corruption = domain.task(task), None if task in domain.tasks else corruption_of(task)
         other = known(domain.networks, network, 'network') if network else {}
         options = self._read(self.root / (option_file or other.get('option_file', block['option_file'])))
         words = {f'${key}': int(value) if value.isdigit() else value

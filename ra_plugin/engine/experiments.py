@@ -26,8 +26,8 @@ class Domain:
             is that of all corruptions, ``$corruption`` and ``$severity`` in it.
         methods: Name -> ``set``: what it changes in the plain training, or in that of its ``option_file``.
             ``$recognizer`` stands for the block, ``$others`` for a list of all other blocks, ``$optim_g`` and
-            ``$scheduler`` for those of the plain training; a `Restorer`'s keys stand for the network that its training
-            leaves. With ``left_out`` the recognizer judges and the others are used.
+            ``$scheduler`` for those of the plain training; a `Restorer`'s keys in ``path.pretrain_network_g``, here or in
+            a task, stand for the network that its training leaves. With ``left_out`` the recognizer judges and the others are used.
         networks: Name -> ``option_file``, in place of the task's, or ``set``.
         judges: Name -> block of recognizers that judge alone. A `Restorer`'s keys in the place of a checkpoint stand
             for the recognizer that its training leaves.
@@ -52,6 +52,15 @@ class Domain:
     quality_metrics: Mapping | Sequence[str] = ()
     images: int | None = None
     minutes: float = 1.0
+
+    def task(self, name: str) -> Mapping:
+        """Its block, or that of all corruptions.
+
+        Raises:
+            OptionError: There is none.
+        """
+        shared = name not in self.tasks and 'corruption' in self.tasks and corruption_of(name)
+        return self.tasks['corruption'] if shared else known(self.tasks, name, 'task')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +193,9 @@ class Experiments:
 
     def start(self, restorer: Restorer) -> Restorer | None:
         """Whose network a training begins with."""
-        start = self.method(restorer).get('set', {}).get('path.pretrain_network_g')
+        task = self.domains[restorer.domain].task(restorer.task)
+        changes = {**task.get('set', {}), **self.method(restorer).get('set', {})}
+        start = changes.get('path.pretrain_network_g')
         return replace(restorer, **{'recognizer': None, 'loss_weight': None, **start}) if start else None
 
     def method(self, restorer: Restorer) -> Mapping:
