@@ -201,10 +201,10 @@ def test_the_same_data_give_the_same_bytes_and_not_many(tmp_path):
      'Every recognizer gains, those never seen in training too; the gain is partly real'),
     (0.2, [0.1, 0.05], 'adversarial', 'The gain is an adversarial pattern: it does not survive the audit'),
     (0.2, [0.1, 0.0], None, '1 of 2 recognizers never seen in training gain'),
-    (0.2, [0.0, 0.0], None, 'Only the recognizer used in training gains'),
+    (0.2, [0.0, 0.0], None, 'Only the recognizer used in training surely gains'),
     (0.2, [0.1, -0.1], None, 'Mixed: 2 of 3 recognizers gain, 1 lose'),
     (0.2, [], None, 'The recognizer used in training gains; none was held out'),
-    (0.0, [0.001, -0.002], None, 'No gain: the change cannot be told apart from zero'),
+    (0.0, [0.001, -0.002], None, 'Open: the change cannot be told apart from zero'),
     (0.0, [0.0, -0.1], 'real', 'Recognition gets worse')])
 def test_headline(used, others, audit, words):
     names = ['used', *(f'other{i}' for i in range(len(others)))]

@@ -73,7 +73,7 @@ def _headline(used: Mapping, held_out: Mapping, audit: str | None) -> tuple[str,
     if not both:
         return 'Not judged by any recognizer', 'none'
     if 'up' not in both:
-        return ('Recognition gets worse', 'bad') if 'down' in both else (f'No gain: the change {_UNCLEAR}', 'none')
+        return ('Recognition gets worse', 'bad') if 'down' in both else (f'Open: the change {_UNCLEAR}', 'none')
     if audit == 'adversarial':
         return 'The gain is an adversarial pattern: it does not survive the audit', 'bad'
     if 'down' in both:
@@ -81,7 +81,7 @@ def _headline(used: Mapping, held_out: Mapping, audit: str | None) -> tuple[str,
     if not unseen:
         return 'The recognizer used in training gains; none was held out', 'mixed'
     if 'up' not in unseen:
-        return 'Only the recognizer used in training gains', 'mixed'
+        return 'Only the recognizer used in training surely gains', 'mixed'
     never = 'never seen in training ' if seen else ''
     if unseen.count('up') < len(unseen):
         return f'{unseen.count("up")} of {len(unseen)} recognizers {never}gain', 'mixed'
