@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ra_plugin.engine.evaluation_options import read_options
-from ra_plugin.engine.experiments import Domain, Experiments, Restorer, Study, corruption_of, known
+from ra_plugin.engine.experiments import Domain, Experiments, Restorer, Study, known
 from ra_plugin.engine.trained_runs import shown_path
 
 
@@ -82,11 +82,11 @@ class ExperimentOptions:
     def _task_options(self, domain: Domain, task: str, network: str | None = None,
                       option_file: str | None = None) -> dict[str, Any]:
         """Of the plain training, or of another one in its place."""
-        block, corruption = domain.task(task), None if task in domain.tasks else corruption_of(task)
+        block = domain.task(task)
         other = known(domain.networks, network, 'network') if network else {}
         options = self._read(self.root / (option_file or other.get('option_file', block['option_file'])))
         words = {f'${key}': int(value) if value.isdigit() else value
-                 for key, value in (corruption or {}).items()}
+                 for key, value in domain.corruption(task).items()}
         options = changed(changed(options, _filled(block.get('set', {}), words)), other.get('set', {}))
         return self._with_data(options)
 

@@ -26,8 +26,9 @@ class Domain:
             is that of all corruptions, ``$corruption`` and ``$severity`` in it.
         methods: Name -> ``set``: what it changes in the plain training, or in that of its ``option_file``.
             ``$recognizer`` stands for the block, ``$others`` for a list of all other blocks, ``$optim_g`` and
-            ``$scheduler`` for those of the plain training; a `Restorer`'s keys in ``path.pretrain_network_g``, here or in
-            a task, stand for the network that its training leaves. With ``left_out`` the recognizer judges and the others are used.
+            ``$scheduler`` for those of the plain training. A `Restorer`'s keys in ``path.pretrain_network_g``, here or
+            in a task or network, stand for the network that its training leaves. With ``left_out`` the recognizer
+            judges and the others are used.
         networks: Name -> ``option_file``, in place of the task's, or ``set``.
         judges: Name -> block of recognizers that judge alone. A `Restorer`'s keys in the place of a checkpoint stand
             for the recognizer that its training leaves.
@@ -59,8 +60,12 @@ class Domain:
         Raises:
             OptionError: There is none.
         """
-        shared = name not in self.tasks and 'corruption' in self.tasks and corruption_of(name)
-        return self.tasks['corruption'] if shared else known(self.tasks, name, 'task')
+        return self.tasks['corruption'] if self.corruption(name) else known(self.tasks, name, 'task')
+
+    def corruption(self, task: str) -> dict[str, str]:
+        """``corruption`` and ``severity`` of a task that the block of all corruptions stands for; else nothing."""
+        found = _CORRUPTION.fullmatch(task) if 'corruption' in self.tasks and task not in self.tasks else None
+        return found.groupdict() if found else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,11 +150,8 @@ class Experiments:
         domains = [self.domains.get(name) for pair in study.pairs() for name in pair]
         if study.judges and not any(domain and set(study.judges) & set(domain.judges) for domain in domains):
             return []
-        return [task for task in study.tasks if all(domain and self._has(domain, task) for domain in domains)]
-
-    @staticmethod
-    def _has(domain: Domain, task: str) -> bool:
-        return task in domain.tasks or 'corruption' in domain.tasks and corruption_of(task) is not None
+        return [task for task in study.tasks
+                if all(domain and (task in domain.tasks or domain.corruption(task)) for domain in domains)]
 
     def seeds(self, study: Study, first: int, number: int) -> range:
         """Of each training of a study."""
@@ -193,8 +195,9 @@ class Experiments:
 
     def start(self, restorer: Restorer) -> Restorer | None:
         """Whose network a training begins with."""
-        task = self.domains[restorer.domain].task(restorer.task)
-        changes = {**task.get('set', {}), **self.method(restorer).get('set', {})}
+        domain = self.domains[restorer.domain]
+        blocks = (domain.task(restorer.task), domain.networks.get(restorer.network, {}), self.method(restorer))
+        changes = {key: value for block in blocks for key, value in block.get('set', {}).items()}
         start = changes.get('path.pretrain_network_g')
         return replace(restorer, **{'recognizer': None, 'loss_weight': None, **start}) if start else None
 
@@ -202,12 +205,6 @@ class Experiments:
         """What it changes in the plain training."""
         methods = self.domains[restorer.domain].methods
         return {} if restorer.method == PLAIN else known(methods, restorer.method, 'method')
-
-
-def corruption_of(task: str) -> dict[str, str] | None:
-    """``corruption`` and ``severity`` of a task that has the name of one."""
-    found = _CORRUPTION.fullmatch(task)
-    return found.groupdict() if found else None
 
 
 def _recognizers(chosen: Sequence[str], known: Sequence[str]) -> list[str]:
