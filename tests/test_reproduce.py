@@ -8,18 +8,19 @@ from functools import partial
 import numpy as np
 import pytest
 import runs
+import torch
 import yaml
 from test_evaluation_run import ROOT, recognizer
 
 from ra_plugin.engine import reproduce, trained_runs
-from ra_plugin.engine.exhibits import SHOW
+from ra_plugin.engine.exhibits import SHOW, untouched
 from ra_plugin.engine.experiment_options import ExperimentOptions, changed
 from ra_plugin.engine.experiments import Experiments, Restorer, scales
 from ra_plugin.engine.option_file import check_options
 from ra_plugin.engine.reproduce import Reproduction
 from ra_plugin.evaluation.bootstrap import Sampled
 from ra_plugin.options import OptionError
-from ra_plugin.report.paper_tables import Judged, paper_table
+from ra_plugin.report.paper_tables import Judged, paper_numbers, paper_table
 
 SMALL = Experiments(ROOT, 'small')
 OPTIONS = ExperimentOptions(SMALL, ROOT, ROOT / 'results')
@@ -89,7 +90,7 @@ def test_a_training_is_the_plain_one_with_its_loss(restorer, expected):
      'transformer_srresnet_x4_voc_faster_rcnn_r18'),
     ({'method': 'RA', 'recognizer': 'HRNet-W48', 'domain': 'segmentation'}, 'ra_srresnet_x4_cityscapes_hrnet'),
     ({'method': 'RA with R', 'recognizer': 'R18'}, 'joint_srresnet_x4_resnet18'),
-    ({'method': 'perceptual loss', 'recognizer': 'R18'}, 'perceptual_srresnet_x4_vgg16'),
+    ({'method': 'perceptual loss'}, 'perceptual_srresnet_x4_vgg16'),
     ({'method': 'RA alone', 'recognizer': 'R18'}, 'recog_only_srresnet_x4_resnet18'),
     ({'method': 'R on interpolated images'}, 'scratch_interpolation_x4_resnet18'),
     ({'method': 'R on restored images'}, 'scratch_srresnet_x4_resnet18'),
@@ -168,8 +169,15 @@ def test_every_table_has_a_study_and_the_papers_rows():
     for name, spec in SMALL.tables.items():
         assert spec['study'] in SMALL.studies and spec.get('show', 'table') in SHOW, name
         for group, rows in spec.get('paper', {}).items():
-            if group != 'columns':
-                assert all(len(values) == len(spec['paper']['columns']) for values in rows.values()), (name, group)
+            of_group = [rows] if group in ('columns', 'clean') else rows.values()
+            assert all(len(values) == len(spec['paper']['columns']) for values in of_group), (name, group)
+
+
+def test_what_a_scale_has_nothing_of_says_so(tmp_path):
+    reproduction = Reproduction(ROOT, 'imagenet_sample', out=tmp_path)
+    plan = reproduction.plan(['T7'])  # there are no other networks
+    assert not plan.runs and '(nothing at this scale)' in reproduction.describe(plan)
+    assert 'Other restoration networks: nothing at this scale.' in reproduction.run(plan)
 
 
 def test_all_experiments_of_the_paper_have_a_name():
@@ -201,7 +209,7 @@ def test_halves_are_judged_on_both():
 
 def test_recognizers_are_made_before_or_after_the_trainings():
     plan = Reproduction(ROOT, 'small').plan(['T3', 'appendix_A'])
-    assert len(plan.makes) == 4 and len(plan.runs) == 12 + 6 and not set(plan.missing).intersection(plan.makes)
+    assert len(plan.makes) == 4 and len(plan.runs) == 12 + 7 and not set(plan.missing).intersection(plan.makes)
     for file, make in plan.makes.items():
         assert make.command[0] == 'tools/train_recognizer.py' and file in make.command
     restored = plan.makes['experiments/small_resnet_restored.safetensors']
@@ -287,7 +295,8 @@ def judged(recognizer_name, scores, differences):
         'n': 2000,
         'processings': {'clean': of({'a': 0.9, 'b': 0.8}), 'no processing': of({'a': 0.3, 'b': 0.2}),
                         'plain': of({'a': 0.5, 'b': 0.4}), 'RA x': of(scores)},
-        'differences': {'RA x': {'scores': {name: {'top1': estimate(*values)}
+        'differences': {'RA x': {'psnr': estimate(-0.5, -0.6, -0.4), 'ssim': estimate(0.25, 0.125, 0.375),
+                                 'scores': {name: {'top1': estimate(*values)}
                                             for name, values in differences.items()}}}}
     coordinates = {'task': 'SR', 'method': 'RA', 'recognizer': recognizer_name, 'network': None, 'loss_weight': None,
                    'judged_on': 'classification'}
@@ -297,7 +306,7 @@ def judged(recognizer_name, scores, differences):
 FIRST = judged('a', {'a': 0.7, 'b': 0.6}, {'a': (0.2, 0.1, 0.3), 'b': (0.2, -0.1, 0.5)})
 SECOND = judged('b', {'a': 0.65, 'b': 0.75}, {'a': (0.15, 0.1, 0.2), 'b': (-0.05, -0.1, -0.01)})
 LEFT = ' of what plain leaves to clean.'
-PAPER = {'columns': ['A', 'B'], 'SR': {'plain': [1.5, 2.5], 'A': [3.5, 4.5]}}
+PAPER = {'columns': ['A', 'B'], 'clean': [7.5, 8.5], 'SR': {'plain': [1.5, 2.5], 'A': [3.5, 4.5]}}
 
 
 def lines(text):
@@ -314,7 +323,13 @@ def test_transfer_has_a_row_for_each_recognizer_used():
     assert '- b: above plain on 1 of 2, below on 1, open on 0; +5.0 points on average, 12 %' + LEFT in text
     assert ('- all, on recognizers never used: above plain on 1 of 2, below on 0, open on 1; +17.5 points on average, '
             '44 %' + LEFT) in text
-    assert '| A | 3.5 | 4.5 |' in text
+    assert "The paper's:" in text and '| clean | 7.5 | 8.5 |' in text and '| A | 3.5 | 4.5 |' in text
+    assert '| minus plain | a | b |' in text and '| a | +20.0 [+10.0, +30.0] | +20.0 [-10.0, +50.0] |' in text
+
+
+def test_the_papers_numbers_of_other_tasks_have_their_names():
+    assert paper_numbers({'paper': PAPER}, 'denoising')[0] == "The paper's, SR:"
+    assert paper_numbers({}, 'denoising') == []
 
 
 def test_the_recognizer_used_judges_its_own():
@@ -329,6 +344,8 @@ def test_measures_are_columns():
     text = lines(paper_table({'title': 'Weights', 'rows': 'recognizer', 'columns': 'measure', 'baselines': ['plain']},
                              [FIRST]))
     assert '| recognizer | PSNR | SSIM | a |' in text and '| a | 20.00 | 0.5000 | 70.0 [69.0, 71.0] |' in text
+    assert '| minus plain | PSNR | SSIM | a |' in text
+    assert '| a | -0.50 [-0.60, -0.40] | +0.2500 [+0.1250, +0.3750] | +20.0 [+10.0, +30.0] |' in text
 
 
 def test_those_that_never_used_a_judge_have_a_share():
@@ -351,6 +368,8 @@ def test_domains_are_rows_and_columns():
                               'baselines': ['no processing']}, found))
     assert '| domain, method | A | B |' in text and '| A plain | 50.0 [49.0, 51.0] | 50.0 [49.0, 51.0] |' in text
     assert '| A RA | 30.0 [29.0, 31.0] | 90.0 [89.0, 91.0] |' in text
+    assert '| A RA | +10.0 [+5.0, +15.0] | +10.0 [+5.0, +15.0] |' in text
+    assert not any(line.startswith('| A plain | +') for line in text)
     assert '- B RA: above plain on 4 of 4, below on 0, open on 0; +10.0 points on average, 25 %' + LEFT in text
 
 
@@ -359,6 +378,25 @@ def test_measures_and_judges_are_columns():
                               'baselines': ['no processing', 'plain']}, [FIRST]))
     assert '| method | PSNR | SSIM | a | b |' in text
     assert '| RA | 20.00 | 0.5000 | 70.0 [69.0, 71.0] | 60.0 [59.0, 61.0] |' in text
+
+
+def test_a_network_beside_a_transformer_is_compared_with_the_plain_one(tmp_path):
+    group, = OPTIONS.groups('seeds', [0, 1])
+    blocks = group.options['restorers']
+    networks = {file: {'params': {'weight': torch.full((3,), float(file.split('_seed')[-1][0]))}}
+                for block in blocks.values() for file in block['checkpoint']}
+    for file, network in networks.items():
+        (tmp_path / file).parent.mkdir(parents=True)
+        torch.save(network, tmp_path / file)
+    for block in blocks.values():
+        file = tmp_path / block['option_file']
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('network_t: {}' if block['method'] != 'RA with T' else 'network_t: {type: ResnetGenerator}')
+    assert 'In 2 of 2 trainings with a transformer P is the plain network' in untouched(tmp_path, {}, [group])
+    assert untouched(tmp_path, {'of': {'method': 'RA'}}, [group]) == ''
+    other = blocks['RA with T resnet']['checkpoint'][1]
+    torch.save({'params': {'weight': torch.full((3,), 1.0000001)}}, tmp_path / other)
+    assert 'In 1 of 2 trainings' in untouched(tmp_path, {'of': {'method': ['RA with T']}}, [group])
 
 
 class Draws:
@@ -424,8 +462,8 @@ def test_from_experiments_to_a_table(tmp_path, monkeypatch):
     plan = reproduction.plan(['T2'])
     assert len(plan.runs) == 3 and not plan.missing  # there is no SR, nor a method with T
     text = reproduction.run(plan, jobs=2)
-    assert [line.split('|')[1].strip() for line in text.splitlines() if line.startswith('|')][2:] == [
-        'clean', 'plain', 'vgg', 'resnet']
+    assert [line.split('|')[1].strip() for line in text.splitlines() if line.startswith('| ')][1:] == [
+        'clean', 'plain', 'vgg', 'resnet', 'minus plain', 'vgg', 'resnet']
     out = tmp_path / 'results' / 'reproduce' / 'small'
     assert (out / 'T2.md').read_text() in text
     results = json.loads((out / 'evaluations' / 'small_transfer_noise' / 'results.json').read_text())

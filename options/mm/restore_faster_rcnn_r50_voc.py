@@ -1,7 +1,7 @@
 """mAP of Faster R-CNN on VOC 2007 test when its images are degraded, then restored by a network of BasicSR.
 
     python -m ra_plugin.mm.test options/mm/restore_faster_rcnn_r50_voc.py \
-        work_dirs/faster_rcnn_r50_voc/epoch_4.pth --out restored.json
+        weights/faster_rcnn_r50_voc.pth --out restored.json
 
 To set: the data as for faster_rcnn_r50_voc.py; below, `degradation`, and `network` and `checkpoint` of the network
 under test. To compare: without DegradeImage and RestoreImage, the clean images (that is faster_rcnn_r50_voc.py); with

@@ -4,18 +4,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
+from ra_plugin.checkpoint import read_weights
 from ra_plugin.engine.boundary import BoundaryOptions, run_boundary
 from ra_plugin.engine.changed_images import figure
 from ra_plugin.engine.evaluation import Evaluation
+from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.evaluation_report import write_results
 from ra_plugin.engine.experiment_options import Group
 from ra_plugin.engine.survey import survey
 from ra_plugin.evaluation.survey_scores import label_choices, read_key, score_survey
 from ra_plugin.evaluation.transfer import Matrix
 from ra_plugin.report.figure_page import figure_markdown, write_figure
-from ra_plugin.report.paper_tables import Judged, paper_numbers, paper_table
+from ra_plugin.report.paper_tables import Judged, as_list, paper_numbers, paper_table
 from ra_plugin.report.survey import KEY
 from ra_plugin.report.survey_table import label_markdown
 from ra_plugin.utils.atomic import atomic_write
@@ -69,7 +72,26 @@ def show_table(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Seq
             entry = results['restorers'][restorer.label]
             judged.append(Judged({**asdict(restorer), 'judged_on': group.judged_on}, restorer.label,
                                  results['baseline'], tuple(entry['used']), entry['seeds'], condition, matrix))
-    return paper_table(spec, judged)
+    return paper_table(spec, judged) + untouched(exhibit.root, spec, groups)
+
+
+def untouched(root: Path, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
+    """In how many of the trainings shown that have a transformer the restoration network is the plain one."""
+    same = []
+    for group in groups:
+        blocks = group.options['restorers']
+        for restorer in group.restorers:
+            block = blocks[restorer.label]
+            shown = all(getattr(restorer, key) in as_list(value) for key, value in spec.get('of', {}).items())
+            if shown and read_options(root / block['option_file']).get('network_t'):
+                pairs = zip(block['checkpoint'], blocks[group.options['baseline']]['checkpoint'], strict=True)
+                same += [_equal(*(read_weights(root / file, 'reproduce') for file in pair)) for pair in pairs]
+    return (f'\nIn {sum(same)} of {len(same)} trainings with a transformer P is the plain network, bit for bit: scores '
+            "and PSNR are of T's image.\n") if same else ''
+
+
+def _equal(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def show_boundaries(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:

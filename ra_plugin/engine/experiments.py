@@ -171,7 +171,7 @@ class Experiments:
             found += [Restorer(domain=name, task=task, **dict(zip(choices, values)))
                       for values in itertools.product(*choices.values())]
         return [restorer for restorer in found if restorer.method in (PLAIN, *domain.methods)
-                and restorer.network in (None, *domain.networks)]
+                and restorer.network in (None, *domain.networks) and restorer.recognizer in (None, *domain.recognizers)]
 
     def trained(self, study: Study) -> list[Restorer]:
         """Those, before each what it begins with, and what trains the judges."""

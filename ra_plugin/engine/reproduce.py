@@ -107,14 +107,15 @@ class Reproduction:
             mine = {self.options.run_name(restorer, seed) for restorer in self.experiments.trained(study)
                     for seed in self._seeds(study)}
             tasks = len(self.experiments.tasks(study)), len(study.tasks)
-            title = spec['title'] + (f' ({tasks[0]} of {tasks[1]} tasks at this scale)' if tasks[0] < tasks[1] else '')
+            here = '' if tasks[0] == tasks[1] else f' ({tasks[0]} of {tasks[1]} tasks at this scale)'
+            title = spec['title'] + (here if mine else ' (nothing at this scale)')
             rows.append([', '.join([name, *spec.get('also', ())]), title, str(len(mine)),
                          str(len(done.intersection(mine))),
                          str(len(self.options.groups(spec['study'], self._seeds(study))))])
         left = plan.runs.keys() - done
         hours = sum(plan.minutes[name] for name in left) / 60
         lines = [table(rows), f'{len(plan.runs)} different trainings, {len(left)} to be done: some {hours:.1f} hours '
-                 'one after another.']
+                 'one after another, to which judging adds.']
         if plan.makes:
             lines.append('Made where it is not there: ' + ', '.join(plan.makes))
         if plan.missing:
@@ -138,8 +139,9 @@ class Reproduction:
         for name in plan.tables:
             spec = self.experiments.tables[name]
             groups = self.options.groups(spec['study'], self._seeds(self.experiments.studies[spec['study']]))
-            shown.append(f'# {", ".join([name, *spec.get("also", ())])}\n\n'
-                         + SHOW[spec.get('show', 'table')](exhibit, name, spec, groups))
+            head = f'# {", ".join([name, *spec.get("also", ())])}\n\n'
+            shown.append(head + (SHOW[spec.get('show', 'table')](exhibit, name, spec, groups) if groups
+                                 else f'{spec["title"]}: nothing at this scale.\n'))
             atomic_write(shown[-1], self.out / f'{name}.md')
         return '\n'.join(shown)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ra_plugin.evaluation.bootstrap import Sampled, mean
 from ra_plugin.evaluation.transfer import LEAST_GAP, Matrix
-from ra_plugin.report.markdown import CLEAN, percent, table
+from ra_plugin.report.markdown import CLEAN, interval, percent, table
 
 PLAIN = 'plain'  # the method that the others are compared with
 _FORMS = {'psnr': '.2f'}
@@ -69,20 +69,25 @@ def paper_table(spec: Mapping[str, Any], judged: Sequence[Judged]) -> str:
     for name, tasks in _groups(spec, judged).items():
         chosen = [one for one in judged if one['task'] in tasks and (
             one['method'] == PLAIN or all(one[key] in as_list(value) for key, value in spec.get('of', {}).items()))]
-        parts += [f'### {name}', _facts(chosen), _measured(spec, chosen, tasks), *_holds(spec, chosen),
-                  *_compared(spec, chosen), *paper_numbers(spec, name)]
+        parts += [f'### {name}', _facts(chosen), _measured(spec, chosen, tasks), *_changes(spec, chosen, tasks),
+                  *_holds(spec, chosen), *_compared(spec, chosen), *paper_numbers(spec, name)]
     if spec.get('note'):
         parts.append(f'{spec["note"]}.')
     return '\n\n'.join(parts) + '\n'
 
 
 def paper_numbers(spec: Mapping[str, Any], group: str | None = None) -> list[str]:
-    """What the paper has of one group, or of all."""
-    printed = {name: rows for name, rows in spec.get('paper', {}).items() if name != 'columns'}
-    tables = [table([['', *map(str, spec['paper']['columns'])], *([str(row), *map(str, values)]
-                                                                  for row, values in rows.items())])
-              for name, rows in printed.items() if group in (None, name)]
-    return ["The paper's:", *tables] if tables else []
+    """What the paper has of one group, or of all; where it has none of that group, the others with their names."""
+    paper = spec.get('paper', {})
+    printed = {name: rows for name, rows in paper.items() if name not in ('columns', CLEAN)}
+    of_all = {CLEAN: paper[CLEAN]} if CLEAN in paper else {}
+    chosen = [group] if group in printed else list(printed)
+    parts = []
+    for name in chosen:
+        parts += ["The paper's:" if group in (None, name) else f"The paper's, {name}:",
+                  table([['', *map(str, paper['columns'])],
+                         *([str(row), *map(str, values)] for row, values in {**of_all, **printed[name]}.items())])]
+    return parts
 
 
 def _facts(chosen: Sequence[Judged]) -> str:
@@ -163,10 +168,14 @@ def _cell(spec: Mapping[str, Any], those: Sequence[tuple[Judged, str]], column: 
     if spec['columns'].startswith('measure') and column in those[0][0].measures:
         values = [entry[column] for entry in entries]
         return '' if None in values else f'{_mean(values):{_FORMS.get(column, ".4f")}}'
-    judge = column if column in those[0][0].judges else those[0][0].judge
+    judge = _judge(those[0][0], column)
     scores = [entry['scores'][judge][one.judges[judge]] for entry, (one, _) in zip(entries, those)]
     seeds = scores[0]['seeds'] if len(scores) == 1 else None
     return percent(_mean_estimate(scores)) + (f', std {100 * seeds["std"]:.2f}' if seeds else '')
+
+
+def _judge(one: Judged, column: str) -> str:
+    return column if column in one.judges else one.judge
 
 
 def _mean_estimate(estimates: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -176,6 +185,28 @@ def _mean_estimate(estimates: Sequence[Mapping[str, float]]) -> dict[str, float]
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def _changes(spec: Mapping[str, Any], chosen: Sequence[Judged], tasks: Sequence[str]) -> Iterator[str]:
+    """The rows minus plain restoration, on the same images and resamples."""
+    trained = [one for one in chosen if one['method'] != PLAIN]
+    if not trained:
+        return
+    columns = _columns(spec, chosen, tasks)
+    rows = [['minus plain', *(_HEADS.get(column, column) for column in columns)]]
+    for row in _rows(spec, trained):
+        rows.append([_row_name(row), *(_change(_of_cell(spec, trained, row, column), column) for column in columns)])
+    yield 'Paired differences to plain on the same images:'
+    yield table(rows)
+
+
+def _change(those: Sequence[Judged], column: str) -> str:
+    if not those:
+        return ''
+    if column in those[0].measures:
+        entries = [one.condition['differences'][one.label].get(column) for one in those]
+        return '' if None in entries else interval(_mean_estimate(entries), f'+{_FORMS.get(column, ".4f")}')
+    return percent(_mean_estimate([_difference(one, _judge(one, column)) for one in those]), '+')
 
 
 def _holds(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str]:
@@ -190,7 +221,7 @@ def _holds(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str]:
         lines += _verdict('all, on recognizers never used', [(one, judge) for one in trained for judge in one.judges
                                                              if judge not in one.used], merged=False)
     if lines:
-        yield 'With 95 % intervals of the paired differences:\n\n' + '\n'.join(lines)
+        yield 'By their intervals:\n\n' + '\n'.join(lines)
 
 
 def _verdict(name: str, pairs: Sequence[tuple[Judged, str]], merged: bool = True) -> list[str]:
