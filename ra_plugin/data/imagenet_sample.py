@@ -1,0 +1,43 @@
+"""600 of the 1000 photographs, one of each class of ImageNet, of github.com/EliSchwartz/imagenet-sample-images.
+
+Which 600, and which of them are trained on, `options/experiments/imagenet_sample.json` says by the numbers of their
+classes: a photograph's number is its place among the 1000 by name.
+"""
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from ra_plugin.data.cifar10 import DataError
+from ra_plugin.utils.atomic import atomic_write
+
+COUNT = 1000
+
+
+def prepare(out: str | Path, source: str | Path, choice: str | Path, progress: Callable = iter) -> Path:
+    """Copy them to ``out/{train,val}``, with the class of each in ``out/train.json`` and ``out/val.json``.
+
+    Args:
+        out: Folder to make; the lists are written last.
+        source: Folder with the photographs, ``n01440764_tench.JPEG`` and so on.
+        choice: JSON file: ``train`` and ``val``, lists of class numbers in ``[0, 1000)``.
+        progress: Wraps the iterable of images, for a progress bar.
+
+    Raises:
+        DataError: There is no such folder, or not one photograph of each class in it.
+    """
+    out, source = Path(out), Path(source)
+    files = sorted(file for file in source.glob('*.JPEG')) if source.is_dir() else []
+    if len(files) != COUNT:
+        raise DataError(f'--source {source}: expected the {COUNT} .JPEG files of imagenet-sample-images, got '
+                        f'{len(files)}.')
+    chosen = json.loads(Path(choice).read_text())
+    lists: dict[str, dict[str, int]] = {split: {} for split in chosen}
+    for split, number in progress([(split, number) for split, numbers in chosen.items() for number in numbers]):
+        path = f'{split}/{files[number].name}'
+        (out / split).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(files[number], out / path)
+        lists[split][path] = number
+    for split, labels in lists.items():
+        atomic_write(json.dumps(labels, indent=0), out / f'{split}.json')
+    return out
