@@ -476,3 +476,8 @@ def test_from_experiments_to_a_table(tmp_path, monkeypatch):
     assert '# figure_3\n' in text and '# cloud\n' in text and 'Answers that are the label' in text
     assert {'T6/boundary.html', 'figure_3.html', 'cloud/survey.html', 'cloud/key.json'} <= {
         str(path.relative_to(out)) for path in out.rglob('*.*')}
+    network = tmp_path / 'experiments' / 'small_classification_noise_RA_vgg_seed0' / 'models' / 'net_g_latest.pth'
+    torch.save({'params': {name: 0 * weight for name, weight in torch.load(network)['params'].items()}}, network)
+    before = (out / 'T2.md').read_text()
+    anew = Reproduction(tmp_path, 'small').run(plan)
+    assert anew != before and 'Judged on 8 images' in anew

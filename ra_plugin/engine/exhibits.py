@@ -1,6 +1,7 @@
 """What the paper shows of restorers that are judged side by side: tables, boundaries, images, answers to ask about."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.evaluation_report import write_results
 from ra_plugin.engine.experiment_options import Group
 from ra_plugin.engine.survey import survey
+from ra_plugin.evaluation.records import OtherRecords
 from ra_plugin.evaluation.survey_scores import label_choices, read_key, score_survey
 from ra_plugin.evaluation.transfer import Matrix
 from ra_plugin.report.figure_page import figure_markdown, write_figure
@@ -51,7 +53,12 @@ class Exhibit:
         if name not in self._judged:
             print(f'== Judging: {name}', flush=True)
             evaluation = Evaluation(self.root, group.options, self.device)
-            self._judged[name] = evaluation.run(self.folder(group), self.batch_size, command=self.command)
+            run = partial(evaluation.run, self.folder(group), self.batch_size, command=self.command)
+            try:
+                self._judged[name] = run()
+            except OtherRecords:
+                print(f'== Anew, as options, networks or images are others now: {name}', flush=True)
+                self._judged[name] = run(restart=True)
             write_results(evaluation, *self._judged[name], self.folder(group))
         return self._judged[name]
 

@@ -52,6 +52,10 @@ class Column:
 Table = dict[tuple, Column]
 
 
+class OtherRecords(OptionError):
+    """What a folder has is of another evaluation."""
+
+
 class Records:
     """The folder of one evaluation's records.
 
@@ -61,7 +65,8 @@ class Records:
         restart: Remove what is there instead.
 
     Raises:
-        OptionError: The folder has records of another plan, or another process writes to it.
+        OtherRecords: The folder has records of another plan.
+        OptionError: Another process writes to it.
     """
 
     def __init__(self, folder: Path, plan: Mapping[str, Any], restart: bool = False):
@@ -74,8 +79,9 @@ class Records:
         plan_text = json.dumps(plan, indent=1, sort_keys=True, default=str)
         path = folder / _PLAN
         if path.exists() and path.read_text() != plan_text:
-            raise OptionError(f'{folder}: its records are of other options, weights or images than the file has now. '
-                              'Start anew with --restart, or give the evaluation another name.')
+            self.close()
+            raise OtherRecords(f'{folder}: its records are of other options, weights or images than the file has now. '
+                               'Start anew with --restart, or give the evaluation another name.')
         atomic_write(plan_text, path)
 
     def close(self) -> None:
