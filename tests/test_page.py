@@ -203,6 +203,8 @@ def test_the_same_data_give_the_same_bytes_and_not_many(tmp_path):
     (0.2, [0.1, 0.0], None, '1 of 2 recognizers never seen in training gain'),
     (0.2, [0.0, 0.0], None, 'Only the recognizer used in training surely gains'),
     (0.2, [0.1, -0.1], None, 'Mixed: 2 of 3 recognizers gain, 1 lose'),
+    (0.0, [0.1], None, '1 of 2 recognizers surely gains; open on one used in training'),
+    (0.0, [0.1, 0.1], 'real', '2 of 3 recognizers surely gain; open on one used in training'),
     (0.2, [], None, 'The recognizer used in training gains; none was held out'),
     (0.0, [0.001, -0.002], None, 'Open: the change cannot be told apart from zero'),
     (0.0, [0.0, -0.1], 'real', 'Recognition gets worse')])
