@@ -83,8 +83,8 @@ def _headline(used: Mapping, held_out: Mapping, audit: str | None) -> tuple[str,
     if 'up' not in unseen:
         return 'Only the recognizer used in training surely gains', 'mixed'
     if 'unclear' in seen:
-        gain = both.count('up')
-        return f'{gain} of {len(both)} recognizers surely gain{"s" * (gain == 1)}; open on one used in training', 'mixed'
+        sure = both.count('up')
+        return f'{sure} of {len(both)} recognizers surely gain{"s" * (sure < 2)}; open on one used in training', 'mixed'
     never = 'never seen in training ' if seen else ''
     if unseen.count('up') < len(unseen):
         return f'{unseen.count("up")} of {len(unseen)} recognizers {never}gain', 'mixed'
