@@ -27,7 +27,7 @@ def prepare(out: str | Path, source: str | Path, choice: str | Path, progress: C
         DataError: There is no such folder, or not one photograph of each class in it.
     """
     out, source = Path(out), Path(source)
-    files = sorted(file for file in source.glob('*.JPEG')) if source.is_dir() else []
+    files = sorted(source.glob('*.JPEG')) if source.is_dir() else []
     if len(files) != COUNT:
         raise DataError(f'--source {source}: expected the {COUNT} .JPEG files of imagenet-sample-images, got '
                         f'{len(files)}.')

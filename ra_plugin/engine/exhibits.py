@@ -20,7 +20,7 @@ from ra_plugin.evaluation.records import OtherRecords
 from ra_plugin.evaluation.survey_scores import label_choices, read_key, score_survey
 from ra_plugin.evaluation.transfer import Matrix
 from ra_plugin.report.figure_page import figure_markdown, write_figure
-from ra_plugin.report.paper_tables import Judged, as_list, paper_numbers, paper_table
+from ra_plugin.report.paper_tables import Judged, is_shown, paper_numbers, paper_table
 from ra_plugin.report.survey import KEY
 from ra_plugin.report.survey_table import label_markdown
 from ra_plugin.utils.atomic import atomic_write
@@ -89,8 +89,7 @@ def untouched(root: Path, spec: Mapping[str, Any], groups: Sequence[Group]) -> s
         blocks = group.options['restorers']
         for restorer in group.restorers:
             block = blocks[restorer.label]
-            shown = all(getattr(restorer, key) in as_list(value) for key, value in spec.get('of', {}).items())
-            if shown and read_options(root / block['option_file']).get('network_t'):
+            if is_shown(spec, asdict(restorer)) and read_options(root / block['option_file']).get('network_t'):
                 pairs = zip(block['checkpoint'], blocks[group.options['baseline']]['checkpoint'], strict=True)
                 same += [_equal(*(read_weights(root / file, 'reproduce') for file in pair)) for pair in pairs]
     return (f'\nIn {sum(same)} of {len(same)} trainings with a transformer P is the plain network, bit for bit: scores '
