@@ -1,4 +1,5 @@
 """The benchmark's bookkeeping; what it measures is no matter of tests."""
+import copy
 import json
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import torch
 import yaml
 from runs import options
 from test_evaluation_run import ROOT
+from test_shipped_weights import WEIGHTS
 
 from ra_plugin.benchmarks import steps
 from ra_plugin.benchmarks.data import data_benchmark
@@ -127,3 +129,26 @@ def test_steps_part_counts_the_arithmetic(monkeypatch):
     assert found['and with memory kept']['flops'] == found['and with batch norm folded']['flops']
     assert len(table.splitlines()) == 2 + len(found)
     json.dumps(figures)
+
+
+@pytest.mark.parametrize('has_label', [True, False], ids=['labels', 'unsupervised'])
+def test_our_step_has_the_gradient_of_the_careless_one(monkeypatch, has_label):
+    """What the recognizer adds to the gradient of the image loss, in all of the network that learns."""
+    monkeypatch.setattr(steps, '_LOSS_WEIGHT', 10)  # so that the image loss does not hide what differs
+    network = {'type': 'SRResNet', 'upscale': 4, 'num_feat': 8, 'num_block': 2}
+    resnet = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.TinyResNet',
+              'checkpoint': str(WEIGHTS / 'cifar10_resnet.safetensors'), 'input_size': 32}
+    cases = steps._ours(network, resnet, CPU, compiled=False)
+    ours = cases['ours' if has_label else 'ours, unsupervised']
+    careless = steps._careless_step(network, resnet, CPU, has_label)
+    assert ours.networks[1][0].recognizer.folded and not careless.networks[1].folded
+    weights = copy.deepcopy(ours.networks[0].state_dict())
+
+    def gradient(step):
+        step.networks[0].load_state_dict(weights)
+        step.take(steps._batch('ResNet-18', 4, 32))
+        return torch.cat([weight.grad.flatten() for weight in step.networks[0].parameters()])
+
+    plain, expected, found = (gradient(step) for step in (cases['plain'], careless, ours))
+    assert (expected - plain).norm() > plain.norm()
+    assert (found - expected).norm() < 1e-4 * (expected - plain).norm()

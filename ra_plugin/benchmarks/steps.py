@@ -37,6 +37,7 @@ RECOGNIZERS = {
     'FCN': {'type': 'MMSegRecognizer', 'config': 'fcn_r18-d8_4xb2-80k_cityscapes-512x1024', 'pretrained': False,
             'resize': None}}
 PAIRS = [*(('SRResNet', name) for name in RECOGNIZERS), ('RDN', 'ResNet-18'), ('SwinIR', 'ResNet-18')]
+_LOSS_WEIGHT = 1e-3
 _BATCH_SIZES = {'RDN': 1, 'SwinIR': 1}  # of large networks: a step on a CPU takes seconds
 
 
@@ -124,7 +125,7 @@ def _careless(network: Mapping, recognizer: Mapping, device: torch.device, batch
 
 
 def _ours(network: Mapping, recognizer: Mapping, device: torch.device, compiled: bool) -> dict[str, Step]:
-    supervised = {'type': 'RecogLoss', 'loss_weight': 1e-3, 'recognizer': recognizer}
+    supervised = {'type': 'RecogLoss', 'loss_weight': _LOSS_WEIGHT, 'recognizer': recognizer}
     unsupervised = {**supervised, 'type': 'RecogConsistencyLoss', 'distance': 'probability'}
     cases = {'plain': _step(network, device),
              'and with memory kept': _careless_step(network, recognizer, device, frozen=True, fold=True, tail=True),
@@ -182,9 +183,11 @@ def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, 
         model.optimizer_g.zero_grad()
         output = model.net_g(model.lq)
         loss = model.cri_pix(output, model.gt)
-        loss = loss + 1e-3 * (sum(term.mean() for term in judge.loss(output, moved(batch['label'], device)).values())
-                              if has_label else _distance(judge, output, model.gt))
-        loss.backward()
+        if has_label:
+            recog = sum(term.mean() for term in judge.loss(output, moved(batch['label'], device)).values())
+        else:
+            recog = _distance(judge, output, model.gt)
+        (loss + _LOSS_WEIGHT * recog).backward()
         model.optimizer_g.step()
 
     step = Step(take, [model.net_g, judge])
