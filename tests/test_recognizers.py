@@ -1,5 +1,6 @@
 """Every recognizer keeps one contract: frozen, differentiable, normalized as its backend does, and clear in errors."""
 import copy
+import operator
 import pickle
 import re
 import sys
@@ -627,7 +628,14 @@ def test_timm_refuses_two_sources_of_weights():
 
 def test_model_kwargs_reach_timm():
     recognizer = TimmRecognizer('test_resnet', pretrained=False, input_size=32, model_kwargs={'num_classes': 7})
-    assert recognizer.info.num_classes == 7
+    assert recognizer.info.num_classes == 7 and recognizer.info.classes is None
+
+
+def test_timm_and_torchvision_give_the_classes_of_imagenet_the_same_names():
+    names = TimmRecognizer('test_resnet', pretrained=False).info.classes
+    others = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.meta['categories']
+    assert names[240] == others[240] == 'Appenzeller'
+    assert len(names) == 1000 and sum(map(operator.eq, names, others)) > 950
 
 
 def test_torchvision_suggests_the_model_that_was_meant():

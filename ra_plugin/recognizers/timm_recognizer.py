@@ -47,7 +47,7 @@ class TimmRecognizer(ClassificationRecognizer):
         mode = config['interpolation'] if config['interpolation'] in ('bilinear', 'bicubic') else 'bilinear'
         super().__init__(model, RecognizerInfo(
             name=model_name, task='classification',
-            classes=tuple(model.pretrained_cfg.get('label_names') or ()) or None,
+            classes=_class_names(model.pretrained_cfg, model_kwargs or {}),
             mean=tuple(config['mean']), std=tuple(config['std']),
             input_size=resolve_input_size(input_size, tuple(config['input_size'][1:]), where),
             interpolation=mode, source=checkpoint or ('timm pretrained' if pretrained else 'random weights')), fit)
@@ -55,3 +55,15 @@ class TimmRecognizer(ClassificationRecognizer):
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """timm's ``forward_features``: ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, as the model has it."""
         return self.model.forward_features(self.prepare(images))
+
+
+def _class_names(config: Mapping[str, Any], model_kwargs: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The record's own names, or ImageNet's where its 1000 classes are those of the record: one word for each."""
+    if 'num_classes' in model_kwargs:
+        return None
+    if config.get('label_names'):
+        return tuple(config['label_names'])
+    if config.get('num_classes') != 1000:
+        return None
+    from timm.data import ImageNetInfo
+    return tuple(name.partition(',')[0] for name in ImageNetInfo().label_descriptions())
