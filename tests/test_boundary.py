@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -510,6 +511,15 @@ def test_what_cannot_be_meant_is_one_line(tool, place, tmp_path, capsys, argumen
     assert tool(*arguments, '-opt', place / 'opt.yml', '--out', tmp_path / 'out') == 2
     error = capsys.readouterr().err
     assert message in error and error.count('\n') == 1 and not (tmp_path / 'out').exists()
+
+
+def test_classes_are_called_as_recognizers_call_them(place):
+    """Folders of ImageNet have the names of synsets."""
+    this = study(place)
+    assert this.results([])['classes'] == ['a', 'b', 'c']
+    judge = this.condition.recognizers['two']
+    judge.info = replace(judge.info, classes=('cat', 'dog', 'frog'))
+    assert this.results([])['classes'] == ['cat', 'dog', 'frog']
 
 
 def test_costly_recognizers_and_restorers_of_other_sizes_are_refused(place, monkeypatch):

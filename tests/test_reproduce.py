@@ -27,6 +27,10 @@ OPTIONS = ExperimentOptions(SMALL, ROOT, ROOT / 'results')
 PAPER_OPTIONS = ExperimentOptions(Experiments(ROOT, 'paper'), ROOT, ROOT / 'results')
 
 
+def groups_of(name, seeds):
+    return OPTIONS.groups(name, seeds, SMALL.restorers(SMALL.studies[name]))
+
+
 def test_changed_options_leave_the_others_alone():
     options = {'a': {'b': 1, 'c': [2]}}
     assert changed(options, {'a.b': 3, 'd.e.f': 4}) == {'a': {'b': 3, 'c': [2]}, 'd': {'e': {'f': 4}}}
@@ -44,7 +48,7 @@ def test_a_study_is_the_product_of_its_lists():
 
 def test_runs_have_one_name_exactly_where_they_train_the_same():
     names, seen = {}, []
-    for restorer in {one for study in SMALL.studies.values() for one in SMALL.trained(study)}:
+    for restorer in {one for study in SMALL.studies.values() for one in SMALL.trained(study, SMALL.restorers(study))}:
         options = OPTIONS.training_options(restorer, 0)
         names.setdefault(options.pop('name'), []).append(options)
     for runs_of_a_name in names.values():
@@ -116,7 +120,8 @@ def test_corruptions_share_one_task():
 @pytest.mark.parametrize('name', SMALL.studies)
 def test_every_training_can_be_meant(name):
     study = SMALL.studies[name]
-    by_kind = {(one.domain, one.task.split()[0], one.method, one.network): one for one in SMALL.trained(study)}
+    by_kind = {(one.domain, one.task.split()[0], one.method, one.network): one
+               for one in SMALL.trained(study, SMALL.restorers(study))}
     for restorer in by_kind.values():
         run = copy.deepcopy(OPTIONS.training_options(restorer, 0))
         check_options({**run, 'is_train': True})
@@ -143,12 +148,54 @@ def test_plan_counts_trainings_once_and_names_what_is_missing(tmp_path):
     assert len(plan.runs) == 48 and plan.tables == ['T1', 'T2', 'T10']
     assert str(tmp_path / 'cifar10' / 'train') in plan.missing
     assert '48 different trainings' in reproduction.describe(plan)
-    with pytest.raises(FileNotFoundError, match='does not exist, nor'):
+    with pytest.raises(FileNotFoundError, match='does not exist, nor do'):
         reproduction.run(plan)
     assert len(Reproduction(ROOT, 'small', seeds=3).plan(['T1']).runs) == 3 * 48
     assert len(Reproduction(ROOT, 'small').plan(['appendix_B']).runs) == 20  # five seeds each
     with pytest.raises(OptionError, match="no table 'T99'"):
         reproduction.plan(['T99'])
+
+
+def test_a_table_needs_what_it_shows(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, 'is_trained', lambda *_: False)
+    reproduction = Reproduction(ROOT, 'small', out=tmp_path)
+    alone = reproduction.plan(['T2'])
+    assert len(alone.runs) == 18 and len(reproduction.plan(['T16']).runs) == 4
+    assert {restorer.method for restorer in alone.judged['architectures']} == {'plain', 'RA'}
+    labels = [name for group in reproduction._groups('architectures', alone.judged['architectures'])
+              for name in group.options['restorers']]
+    assert labels == 3 * ['plain', *(f'RA {name}' for name in SMALL.domains['classification'].recognizers)]
+    there = OPTIONS.run_name(Restorer(domain='classification', task='SR', method='RA with T', recognizer='vgg'), 0)
+    monkeypatch.setattr(reproduce, 'is_trained', lambda root, run: run['name'] == there)
+    with_more = reproduction.plan(['T2'])  # what is there stays judged
+    assert len(with_more.runs) == 19 and len(with_more.judged['architectures']) == 19
+
+
+def test_estimates_are_by_images_and_what_they_cost():
+    def minutes(options, **coordinates):
+        return options.minutes(Restorer(**{'domain': 'classification', 'task': 'SR', 'method': 'plain', **coordinates}))
+
+    whole = minutes(PAPER_OPTIONS)
+    assert minutes(PAPER_OPTIONS, method='RA', recognizer='R18') == 2 * whole
+    assert minutes(PAPER_OPTIONS, network='RDN') == 16 * whole
+    snow = minutes(PAPER_OPTIONS, task='snow 5', method='RA with T', recognizer='R18')
+    assert snow == pytest.approx(whole * 7500 / 384348 * (4.9 + 7))
+    assert minutes(PAPER_OPTIONS, domain='half A') == whole / 2
+
+
+def test_plan_says_how_much_of_a_table_there_is_and_what_can_be_done_without_the_missing(tmp_path):
+    reproduction = Reproduction(ROOT, 'imagenet_sample', data=str(tmp_path), out=tmp_path)
+    shown = reproduction.describe(reproduction.plan(['T7', 'ours']))
+    assert 'by method (5 of 7 methods at this scale)' in shown and shown.endswith('nothing of that: T7')
+    small = Reproduction(ROOT, 'small', data=str(tmp_path))
+    assert 'Segmentation (1 of 3 tasks at this scale)' in small.describe(small.plan(['T17']))
+
+
+def test_halves_at_paper_scale_are_trained_for_as_many_epochs():
+    half, whole = (PAPER_OPTIONS.training_options(Restorer(domain=domain, task='SR', method='plain'), 0)['train']
+                   for domain in ('half A', 'classification'))
+    assert 2 * half['total_iter'] == whole['total_iter']
+    assert [2 * milestone for milestone in half['scheduler']['milestones']] == whole['scheduler']['milestones']
 
 
 def test_what_is_made_needs_files_that_nobody_makes_until_it_is_there(tmp_path):
@@ -191,7 +238,7 @@ def test_all_experiments_of_the_paper_have_a_name():
 
 
 def test_halves_are_judged_on_both():
-    groups = OPTIONS.groups('categories', [0])
+    groups = groups_of('categories', [0])
     assert len(groups) == 12  # three tasks, trained on either half, judged on either
     for group in groups:
         block, = group.options['datasets'].values()
@@ -215,7 +262,7 @@ def test_recognizers_are_made_before_or_after_the_trainings():
     restored = plan.makes['experiments/small_resnet_restored.safetensors']
     run, = (OPTIONS.run_name(restorer, 0) for restorer in restored.after)
     assert run in plan.runs and restored.command[5].endswith(f'{run}.yml')
-    judges = OPTIONS.groups('alternatives', [3])[0].options['recognizers']
+    judges = groups_of('alternatives', [3])[0].options['recognizers']
     assert judges['R with RA']['checkpoint'] == \
         'experiments/small_classification_SR_RA_with_R_resnet_seed3/models/net_r_latest.pth'
     assert 'checkpoint' not in judges['R with RA'].get('mean', {}) and judges['resnet']['input_size'] == 32
@@ -248,7 +295,7 @@ def test_an_ensemble_is_judged_by_the_one_left_out():
     block = OPTIONS.training_options(restorer, 0)['train']['recog_opt']['recognizer']
     known = SMALL.domains['classification'].recognizers
     assert block['recognizers'] == [known[name] for name in known if name != 'vgg'] and block['sample'] == 1
-    group, = OPTIONS.groups('ours', range(3))
+    group, = groups_of('ours', range(3))
     assert group.options['restorers'][restorer.label]['used'] == ['resnet', 'densenet', 'mobilenetv2', 'transformer']
     assert len(group.options['restorers'][restorer.label]['checkpoint']) == 3
 
@@ -381,7 +428,7 @@ def test_measures_and_judges_are_columns():
 
 
 def test_a_network_beside_a_transformer_is_compared_with_the_plain_one(tmp_path):
-    group, = OPTIONS.groups('seeds', [0, 1])
+    group, = groups_of('seeds', [0, 1])
     blocks = group.options['restorers']
     networks = {file: {'params': {'weight': torch.full((3,), float(file.split('_seed')[-1][0]))}}
                 for block in blocks.values() for file in block['checkpoint']}

@@ -158,7 +158,7 @@ class BoundaryStudy:
 
     def _classes(self) -> list[str] | None:
         infos = [self.condition.recognizers[name].info for name in self.predict]
-        names = getattr(self.condition.dataset, 'classes', None) or next((i.classes for i in infos if i.classes), None)
+        names = next((i.classes for i in infos if i.classes), None) or getattr(self.condition.dataset, 'classes', None)
         return None if names is None else list(names)
 
     def maps(self, records: Sequence[Record]) -> list[DecisionMap]:

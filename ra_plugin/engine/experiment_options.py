@@ -10,6 +10,7 @@ from typing import Any
 from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.experiments import Domain, Experiments, Restorer, Study, known
 from ra_plugin.engine.trained_runs import shown_path
+from ra_plugin.report.paper_tables import PLAIN
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,20 @@ class ExperimentOptions:
         options = changed(changed(options, _filled(block.get('set', {}), words)), other.get('set', {}))
         return self._with_data(options)
 
-    def groups(self, name: str, seeds: Sequence[int]) -> list[Group]:
-        """The evaluations of a study."""
+    def minutes(self, restorer: Restorer) -> float:
+        """That its training takes, by the images that it sees and what each of them costs."""
+        domain = self.experiments.domains[restorer.domain]
+        times = domain.task(restorer.task).get('times', 1)
+        times *= domain.networks.get(restorer.network, {}).get('times', 1)
+        first = Restorer(domain=restorer.domain, task=next(iter(domain.tasks)), method=PLAIN)
+        return (domain.minutes * _images_seen(self._trained(restorer)) / _images_seen(self._trained(first))
+                * (times + self.experiments.method(restorer).get('adds', 0)))
+
+    def groups(self, name: str, seeds: Sequence[int], restorers: Sequence[Restorer]) -> list[Group]:
+        """The evaluations of restorers of a study."""
         study = self.experiments.studies[name]
         found: dict[tuple, list[Restorer]] = {}
-        for restorer in self.experiments.restorers(study):
+        for restorer in restorers:
             for trained_on, judged_on in study.pairs():
                 if restorer.domain == trained_on:
                     found.setdefault((judged_on, trained_on, restorer.task, restorer.network), []).append(restorer)
@@ -166,6 +176,11 @@ class ExperimentOptions:
         if self.data and isinstance(node, str) and f'{node}/'.startswith('datasets/'):
             return str(Path(self.data) / node.removeprefix('datasets').lstrip('/'))
         return node
+
+
+def _images_seen(run: Mapping[str, Any]) -> int:
+    """By a training."""
+    return run['train']['total_iter'] * run['datasets']['train']['batch_size_per_gpu']
 
 
 def changed(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.options import OptionError, check_arguments, suggestion
-from ra_plugin.report.paper_tables import PLAIN, as_list
+from ra_plugin.report.paper_tables import PLAIN, as_list, is_shown
 
 _FOLDER = Path('options', 'experiments')
 _COMMON = 'experiments.yml'  # of all scales; beside it there is a file for each of them
@@ -23,13 +23,15 @@ class Domain:
     Attributes:
         recognizers: Name -> block; in the order of the paper's.
         tasks: Name -> ``option_file`` of the plain training, and ``set``: dotted key -> another value. ``corruption``
-            is that of all corruptions, ``$corruption`` and ``$severity`` in it.
+            is that of all corruptions, ``$corruption`` and ``$severity`` in it. ``times``: the first task's time that
+            an image takes in training, for the estimate.
         methods: Name -> ``set``: what it changes in the plain training, or in that of its ``option_file``.
             ``$recognizer`` stands for the block, ``$others`` for a list of all other blocks, ``$optim_g`` and
             ``$scheduler`` for those of the plain training. A `Restorer`'s keys in ``path.pretrain_network_g``, here or
             in a task or network, stand for the network that its training leaves. With ``left_out`` the recognizer
-            judges and the others are used.
-        networks: Name -> ``option_file``, in place of the task's, or ``set``.
+            judges and the others are used. ``adds``: how much longer an image takes, in the time of the first task's
+            plain training.
+        networks: Name -> ``option_file``, in place of the task's, or ``set``; ``times`` as of a task.
         judges: Name -> block of recognizers that judge alone. A `Restorer`'s keys in the place of a checkpoint stand
             for the recognizer that its training leaves.
         makes: File -> the program and arguments that make it, where it is not there. A `Restorer`'s keys among them
@@ -38,7 +40,7 @@ class Domain:
         test: Keys of the validation set's block that are others where results are reported.
         recognition_metrics, quality_metrics: As in an evaluation; the latter in studies that ask for them.
         images: Evenly spaced images that are judged. Default: all.
-        minutes: That a training takes, for the estimate of a plan.
+        minutes: That the first task's plain training takes, for the estimate of a plan.
     """
 
     recognizers: Mapping
@@ -173,10 +175,16 @@ class Experiments:
         return [restorer for restorer in found if restorer.method in (PLAIN, *domain.methods)
                 and restorer.network in (None, *domain.networks) and restorer.recognizer in (None, *domain.recognizers)]
 
-    def trained(self, study: Study) -> list[Restorer]:
-        """Those, before each what it begins with, and what trains the judges."""
+    def shown(self, table: str) -> list[Restorer]:
+        """Those of its study that a table shows."""
+        spec = self.tables[table]
+        return [restorer for restorer in self.restorers(self.studies[spec['study']])
+                if is_shown(spec, asdict(restorer))]
+
+    def trained(self, study: Study, restorers: Sequence[Restorer]) -> list[Restorer]:
+        """Restorers of a study, before each what it begins with, and what trains the judges."""
         found: dict[Restorer, None] = {}
-        for restorer in (*self.restorers(study), *(
+        for restorer in (*restorers, *(
                 restorer for _, judged_on in study.pairs() if self.tasks(study)
                 for restorer in self.judge_trainings(judged_on, study).values())):
             start = self.start(restorer)

@@ -1,17 +1,18 @@
 """The paper's tables and figures from its experiments: plan, do what is missing, show."""
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ra_plugin.engine.exhibits import SHOW, Exhibit
-from ra_plugin.engine.experiment_options import ExperimentOptions, Make
-from ra_plugin.engine.experiments import Experiments, Study
+from ra_plugin.engine.experiment_options import ExperimentOptions, Group, Make
+from ra_plugin.engine.experiments import Experiments, Restorer, Study
 from ra_plugin.engine.option_file import PATH_KEYS
 from ra_plugin.engine.trained_runs import is_trained, make, run_all, train
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.report.markdown import table
+from ra_plugin.report.paper_tables import as_list, is_shown
 from ra_plugin.utils.atomic import atomic_write
 
 
@@ -21,6 +22,7 @@ class Plan:
 
     Attributes:
         tables: Their names.
+        judged: Study -> the restorers of it that the tables show, and those that are trained already.
         runs: Name -> options of each training, finished or not; those that others begin with are before them.
         minutes: Of each training.
         makes: File -> what makes it.
@@ -28,6 +30,7 @@ class Plan:
     """
 
     tables: Sequence[str]
+    judged: Mapping[str, Sequence[Restorer]]
     runs: Mapping[str, Mapping[str, Any]]
     minutes: Mapping[str, float]
     makes: Mapping[str, Make]
@@ -69,29 +72,42 @@ class Reproduction:
                 raise OptionError(f"reproduce: no table '{name}'.{suggestion(name, known)} "
                                   f"There are {', '.join(known)}")
         tables = list(dict.fromkeys(known[name] for name in names))
+        judged = {self.experiments.tables[name]['study']: self._judged(name, tables) for name in tables}
         runs, minutes, makes = {}, {}, {}
-        for name in dict.fromkeys(self.experiments.tables[name]['study'] for name in tables):
+        for name, restorers in judged.items():
             study = self.experiments.studies[name]
             made = self.options.makes(study, self.seed)
             makes.update(made)
             trained = [*(restorer for file in made.values() for restorer in file.after),
-                       *self.experiments.trained(study)]
+                       *self.experiments.trained(study, restorers)]
             for restorer in trained:
                 for seed in self._seeds(study):
                     run = self.options.training_options(restorer, seed)
                     runs[run['name']] = run
-                    minutes[run['name']] = self.experiments.domains[restorer.domain].minutes
-        return Plan(tables, runs, minutes, makes, self._missing(tables, runs, makes))
+                    minutes[run['name']] = self.options.minutes(restorer)
+        return Plan(tables, judged, runs, minutes, makes, self._missing(judged, runs, makes))
 
     def _seeds(self, study: Study) -> Sequence[int]:
         return self.experiments.seeds(study, self.seed, self.seeds)
 
-    def _missing(self, tables: Sequence[str], runs: Mapping[str, Mapping], makes: Mapping[str, Make]) -> list[str]:
+    def _judged(self, table: str, tables: Sequence[str]) -> list[Restorer]:
+        """Of a table's study: what these tables show of it, and what else is there, so that it stays judged."""
+        name = self.experiments.tables[table]['study']
+        study = self.experiments.studies[name]
+        shown = {restorer for other in tables if self.experiments.tables[other]['study'] == name
+                 for restorer in self.experiments.shown(other)}
+        return [restorer for restorer in self.experiments.restorers(study) if restorer in shown or all(
+            is_trained(self.root, self.options.training_options(restorer, seed)) for seed in self._seeds(study))]
+
+    def _groups(self, name: str, restorers: Sequence[Restorer]) -> list[Group]:
+        return self.options.groups(name, self._seeds(self.experiments.studies[name]), restorers)
+
+    def _missing(self, judged: Mapping[str, Sequence[Restorer]], runs: Mapping[str, Mapping],
+                 makes: Mapping[str, Make]) -> list[str]:
         needed = {path for run in runs.values() for path in _paths(run)}
         needed |= {path for file, entry in makes.items() if not (self.root / file).exists() for path in entry.needs}
-        for name in {self.experiments.tables[name]['study'] for name in tables}:
-            study = self.experiments.studies[name]
-            for group in self.options.groups(name, self._seeds(study)):
+        for name, restorers in judged.items():
+            for group in self._groups(name, restorers):
                 needed |= set(_paths({key: group.options[key] for key in ('datasets', 'recognizers')}))
         made = tuple(f'experiments/{name}/' for name in runs)
         return sorted(path for path in needed if path not in makes and not path.startswith(made)
@@ -103,24 +119,35 @@ class Reproduction:
         rows = [['table', 'what it shows', 'trainings', 'done', 'evaluations']]
         for name in plan.tables:
             spec = self.experiments.tables[name]
-            study = self.experiments.studies[spec['study']]
-            mine = {self.options.run_name(restorer, seed) for restorer in self.experiments.trained(study)
+            study, shown = self.experiments.studies[spec['study']], self.experiments.shown(name)
+            mine = {self.options.run_name(restorer, seed) for restorer in self.experiments.trained(study, shown)
                     for seed in self._seeds(study)}
-            tasks = len(self.experiments.tasks(study)), len(study.tasks)
-            here = '' if tasks[0] == tasks[1] else f' ({tasks[0]} of {tasks[1]} tasks at this scale)'
-            title = spec['title'] + (here if mine else ' (nothing at this scale)')
-            rows.append([', '.join([name, *spec.get('also', ())]), title, str(len(mine)),
-                         str(len(done.intersection(mine))),
-                         str(len(self.options.groups(spec['study'], self._seeds(study))))])
+            rows.append([', '.join([name, *spec.get('also', ())]), spec['title'] + self._part(name), str(len(mine)),
+                         str(len(done.intersection(mine))), str(len(self._groups(spec['study'], shown)))])
         left = plan.runs.keys() - done
         hours = sum(plan.minutes[name] for name in left) / 60
         lines = [table(rows), f'{len(plan.runs)} different trainings, {len(left)} to be done: some {hours:.1f} hours '
-                 'one after another, to which judging adds.']
+                 f'one after another, as {self.experiments.scale}.yml has it. Judging adds to that, and what is made.']
         if plan.makes:
             lines.append('Made where it is not there: ' + ', '.join(plan.makes))
         if plan.missing:
             lines.append('Missing: ' + ', '.join(plan.missing))
+            whole = [name for name in plan.tables if not self.plan([name]).missing]
+            lines.append('Tables that need nothing of that: ' + (', '.join(whole) or 'none'))
         return '\n\n'.join(lines)
+
+    def _part(self, table: str) -> str:
+        """How much of a table there is at this scale, where it is not all of it."""
+        spec, shown = self.experiments.tables[table], self.experiments.shown(table)
+        if not shown:
+            return ' (nothing at this scale)'
+        study = self.experiments.studies[spec['study']]
+        methods = {name for block in study.restorers for name in as_list(block['method'])}
+        meant = {'task': {task for task in study.tasks if is_shown(spec, {**asdict(shown[0]), 'task': task})},
+                 'method': {name for name in methods if is_shown(spec, {**asdict(shown[0]), 'method': name})}}
+        there = {key: len({getattr(restorer, key) for restorer in shown}) for key in meant}
+        parts = [f'{there[key]} of {len(names)} {key}s' for key, names in meant.items() if there[key] < len(names)]
+        return f' ({", ".join(parts)} at this scale)' if parts else ''
 
     def run(self, plan: Plan, jobs: int = 1, device: str | None = None, batch_size: int = 100) -> str:
         """Do what is left of the plan; what it shows is returned, and written to ``NAME.md``.
@@ -130,15 +157,16 @@ class Reproduction:
             ChildProcessError: A training failed.
         """
         if plan.missing:
-            raise FileNotFoundError(f'reproduce: {plan.missing[0]} does not exist, nor {len(plan.missing) - 1} others; '
-                                    '--dry-run lists them.')
+            others = f', nor do {len(plan.missing) - 1} others' if len(plan.missing) > 1 else ''
+            raise FileNotFoundError(f'reproduce: {plan.missing[0]} does not exist{others}. --dry-run lists what is '
+                                    'missing, and the tables that need nothing of it.')
         self._train(plan, jobs)
         exhibit = Exhibit(self.root, self.out, device, batch_size,
                           f'python tools/reproduce.py --scale {self.experiments.scale}')
         shown = []
         for name in plan.tables:
             spec = self.experiments.tables[name]
-            groups = self.options.groups(spec['study'], self._seeds(self.experiments.studies[spec['study']]))
+            groups = self._groups(spec['study'], plan.judged[spec['study']])
             head = f'# {", ".join([name, *spec.get("also", ())])}\n\n'
             shown.append(head + (SHOW[spec.get('show', 'table')](exhibit, name, spec, groups) if groups
                                  else f'{spec["title"]}: nothing at this scale.\n'))

@@ -67,8 +67,7 @@ def paper_table(spec: Mapping[str, Any], judged: Sequence[Judged]) -> str:
     """
     parts = [f'## {spec["title"]}']
     for name, tasks in _groups(spec, judged).items():
-        chosen = [one for one in judged if one['task'] in tasks and (
-            one['method'] == PLAIN or is_shown(spec, one.coordinates))]
+        chosen = [one for one in judged if one['task'] in tasks and is_shown(spec, one.coordinates)]
         parts += [f'### {name}', _facts(chosen), _measured(spec, chosen, tasks), *_changes(spec, chosen, tasks),
                   *_holds(spec, chosen), *_compared(spec, chosen), *paper_numbers(spec, name)]
     if spec.get('note'):
@@ -77,8 +76,11 @@ def paper_table(spec: Mapping[str, Any], judged: Sequence[Judged]) -> str:
 
 
 def is_shown(spec: Mapping[str, Any], coordinates: Mapping[str, Any]) -> bool:
-    """Whether a table is of restorers with these coordinates."""
-    return all(coordinates[key] in as_list(value) for key, value in spec.get('of', {}).items())
+    """Whether a table shows restorers with these coordinates; plain ones are what others are compared with."""
+    groups = spec.get('groups')
+    return (not groups or any(coordinates['task'] in tasks for tasks in groups.values())) and (
+        coordinates['method'] == PLAIN
+        or all(coordinates[key] in as_list(value) for key, value in spec.get('of', {}).items()))
 
 
 def paper_numbers(spec: Mapping[str, Any], group: str | None = None) -> list[str]:
