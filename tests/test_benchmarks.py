@@ -13,6 +13,7 @@ from test_shipped_weights import WEIGHTS
 from ra_plugin.benchmarks import steps
 from ra_plugin.benchmarks.data import data_benchmark
 from ra_plugin.benchmarks.evaluation import evaluation_benchmark
+from ra_plugin.benchmarks.memory import peak_memory
 from ra_plugin.benchmarks.own_steps import own_steps_benchmark
 from ra_plugin.benchmarks.timing import Elsewhere, interleaved, ratios
 from ra_plugin.degradations.corruptions import CORRUPTIONS
@@ -125,10 +126,27 @@ def test_steps_part_counts_the_arithmetic(monkeypatch):
     assert found['ours, checkpointed']['kept'] < found['ours']['kept']
     assert found['plain']['to_plain'] == found['careless']['to_careless'] == (1, 1, 1)
     assert found['plain']['kept'] < found['ours']['kept'] < found['careless']['kept']
+    assert all(values['kept'] < values['peak'] for values in found.values())
+    assert found['ours, checkpointed']['peak'] < found['ours']['peak'] < found['careless']['peak']
     assert found['plain, careless']['flops'] == found['plain']['flops']
     assert found['and with memory kept']['flops'] == found['and with batch norm folded']['flops']
     assert len(table.splitlines()) == 2 + len(found)
     json.dumps(figures)
+
+
+def test_peak_memory_is_what_is_there_at_the_same_time():
+    numbers = torch.ones(2 ** 18, requires_grad=True)  # 1 MiB
+
+    def without_graph():
+        first = numbers.detach() + 1
+        second = first + 1
+        del first
+        (second + 1).view(2, -1).sum()
+
+    assert peak_memory(without_graph, CPU) == pytest.approx(2, abs=0.01)
+    assert peak_memory(lambda: numbers.exp().exp().exp().sum(), CPU) == pytest.approx(3, abs=0.01)
+    # three are kept for the backward pass, which adds a gradient before it frees the first of them
+    assert peak_memory(lambda: numbers.exp().exp().exp().sum().backward(), CPU) == pytest.approx(4, abs=0.01)
 
 
 @pytest.mark.parametrize('has_label', [True, False], ids=['labels', 'unsupervised'])
@@ -147,6 +165,7 @@ def test_our_step_has_the_gradient_of_the_careless_one(monkeypatch, has_label):
     def gradient(step):
         step.networks[0].load_state_dict(weights)
         step.take(steps._batch('ResNet-18', 4, 32))
+        assert not torch.equal(step.networks[0].tail.weight, weights['tail.weight'])  # it has learned
         return torch.cat([weight.grad.flatten() for weight in step.networks[0].parameters()])
 
     plain, expected, found = (gradient(step) for step in (cases['plain'], careless, ours))

@@ -38,7 +38,7 @@ def main() -> int:
                         help='steps, own: also with train.compile, which takes minutes')
     parser.add_argument('-opt', type=Path, metavar='FILE',
                         help='own: option file of a training, a step of which is measured, on the device that it names')
-    parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
+    parser.add_argument('--device', choices=['cpu', 'cuda'], help='Default: a GPU where there is one')
     parser.add_argument('--out', type=Path, help='Default: results/benchmark')
     args = parser.parse_args()
     if bool(args.networks) != bool(args.recognizers):

@@ -43,7 +43,6 @@ def own_steps_benchmark(root: Path, file: Path, rounds: int = 3, compiled: bool 
     opt, _ = parse_options(root, is_train=True)
     opt['num_gpu'] = min(opt['num_gpu'], 1)  # what several share is one's, too
     device = torch.device('cuda' if opt['num_gpu'] else 'cpu')
-    torch.backends.cudnn.benchmark = True  # as in a training
     batches = TrainingBatches(build_dataset(opt['datasets']['train']), opt)
     cases = Cases({name: step_of(options) for name, options in _variants(opt, device, compiled).items()},
                   next(batches.starting_at(0)), device)

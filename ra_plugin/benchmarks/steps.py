@@ -14,6 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from ra_plugin.archs.srresnet_arch import Tail
+from ra_plugin.benchmarks.memory import peak_memory
 from ra_plugin.benchmarks.timing import Elsewhere, interleaved, ratios, spread
 from ra_plugin.losses.distances import probability_distance
 from ra_plugin.models.builder import build_model
@@ -43,7 +44,7 @@ _BATCH_SIZES = {'RDN': 1, 'SwinIR': 1}  # of large networks: a step on a CPU tak
 
 def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int = 224,
                     pairs: Sequence[tuple[str, str]] = PAIRS, compiled: bool = False) -> tuple[dict, str]:
-    """Seconds of a step, the arithmetic in it, and what it keeps for its backward pass.
+    """Seconds of a step, the arithmetic in it, what it keeps for its backward pass, and what it takes at most.
 
     Careless is what a step comes to without any care: the recognizer in the layout and with the layers that it has,
     with gradients of its weights, which nobody uses, and the answer on the clean image computed with its graph; and
@@ -79,7 +80,7 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
         figures[f'{network}, {recognizer}'] = {'batch_size': count, 'size': size, 'cases': found, 'seconds': seconds}
         rows += [[network, recognizer, str(count), case, *_row(values)] for case, values in found.items()]
     return figures, table([['network', 'recognizer', 'images', 'step', 'seconds', 'to plain', 'to careless',
-                            'arithmetic to plain', 'kept, MiB'], *rows])
+                            'arithmetic to plain', 'kept, MiB', 'peak, MiB'], *rows])
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Cases:
         return self._steps[case].number
 
     def measured(self, case: str) -> dict[str, float]:
-        return _measured(partial(self.take, case), self._steps[case].networks)
+        run = partial(self.take, case)
+        return {**_measured(run, self._steps[case].networks), 'peak': peak_memory(run, self._device)}
 
 
 def _careless(network: Mapping, recognizer: Mapping, device: torch.device, batch: Batch) -> Cases:
@@ -136,9 +138,11 @@ def _ours(network: Mapping, recognizer: Mapping, device: torch.device, compiled:
         cached = {**unsupervised, 'cache_reference': True}  # here every image comes back
         cases['ours, unsupervised, cached'] = _step(network, device, recog_opt=cached)
     half = {'precision': 'bf16'} if computes_bfloat16(device) else {}
-    name = f'ours, {"bf16, " if half else ""}channels_last'
-    for words, options in (('', {}), (', compiled', {'compile': True}))[:1 + compiled]:
-        cases[name + words] = _step(network, device, recog_opt=supervised, channels_last=True, **half, **options)
+    words = f'{"bf16, " if half else ""}channels_last'
+    for more, options in (('', {}), (', compiled', {'compile': True}))[:1 + compiled]:
+        options = {'channels_last': True, **half, **options}
+        cases[f'plain, {words}{more}'] = _step(network, device, **options)
+        cases[f'ours, {words}{more}'] = _step(network, device, recog_opt=supervised, **options)
     return cases
 
 
@@ -176,11 +180,12 @@ def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, 
                    frozen: bool = False, fold: bool = False, tail: bool = False) -> Step:
     """A step by hand; what is left to ours then is the recognizer's memory layout."""
     model = build_model(_options(network, device))
+    optimizer = torch.optim.Adam(model.net_g.parameters(), lr=1e-4)  # the model's own steps within its step alone
     judge = build_recognizer(recognizer, fold=fold).to(device).requires_grad_(not frozen)
 
     def take(batch: Batch) -> None:
         model.feed_data(batch)
-        model.optimizer_g.zero_grad()
+        optimizer.zero_grad()
         output = model.net_g(model.lq)
         loss = model.cri_pix(output, model.gt)
         if has_label:
@@ -188,7 +193,7 @@ def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, 
         else:
             recog = _distance(judge, output, model.gt)
         (loss + _LOSS_WEIGHT * recog).backward()
-        model.optimizer_g.step()
+        optimizer.step()
 
     step = Step(take, [model.net_g, judge])
     return step if tail else _with_ordinary_tail(step)
@@ -247,4 +252,4 @@ def _figures(case: str, seconds: Mapping[str, list[float]], measured: Mapping[st
 
 def _row(values: Mapping[str, Any]) -> list[str]:
     return [f'{values["seconds"]:.2f}', spread(values['to_plain']), spread(values['to_careless']),
-            f'{values["flops_to_plain"]:.2f}', f'{values["kept"]:.0f}']
+            f'{values["flops_to_plain"]:.2f}', f'{values["kept"]:.0f}', f'{values["peak"]:.0f}']
