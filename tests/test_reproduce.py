@@ -191,6 +191,17 @@ def test_plan_says_how_much_of_a_table_there_is_and_what_can_be_done_without_the
     assert 'Segmentation (1 of 3 tasks at this scale)' in small.describe(small.plan(['T17']))
 
 
+def test_metrics_of_image_quality_are_built_before_anything_is_trained(tmp_path, monkeypatch):
+    def refuse(name, *_, where):
+        raise ImportError(f'{where} needs pyiqa')
+
+    monkeypatch.setattr(reproduce, 'QualityMetric', refuse)
+    monkeypatch.setattr(reproduce, 'run_all', lambda *_: pytest.fail('something was trained'))
+    reproduction = Reproduction(ROOT, 'paper', out=tmp_path)
+    with pytest.raises(ImportError, match='quality_metrics.pieapp needs pyiqa'):
+        reproduction.run(replace(reproduction.plan(['T5']), missing=[]))
+
+
 def test_halves_at_paper_scale_are_trained_for_as_many_epochs():
     half, whole = (PAPER_OPTIONS.training_options(Restorer(domain=domain, task='SR', method='plain'), 0)['train']
                    for domain in ('half A', 'classification'))

@@ -5,11 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ra_plugin.engine.evaluation_options import by_name
 from ra_plugin.engine.exhibits import SHOW, Exhibit
 from ra_plugin.engine.experiment_options import ExperimentOptions, Group, Make
 from ra_plugin.engine.experiments import Experiments, Restorer, Study
 from ra_plugin.engine.option_file import PATH_KEYS
 from ra_plugin.engine.trained_runs import is_trained, make, run_all, train
+from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.report.markdown import table
 from ra_plugin.report.paper_tables import as_list, is_shown
@@ -153,13 +155,15 @@ class Reproduction:
         """Do what is left of the plan; what it shows is returned, and written to ``NAME.md``.
 
         Raises:
-            FileNotFoundError: Something is missing.
+            FileNotFoundError: Something is missing, be it the weights of a metric of image quality.
+        ImportError: Such a metric needs a package that is not installed.
             ChildProcessError: A training failed.
         """
         if plan.missing:
             others = f', nor do {len(plan.missing) - 1} others' if len(plan.missing) > 1 else ''
             raise FileNotFoundError(f'reproduce: {plan.missing[0]} does not exist{others}. --dry-run lists what is '
                                     'missing, and the tables that need nothing of it.')
+        self._build_quality_metrics(plan)
         self._train(plan, jobs)
         exhibit = Exhibit(self.root, self.out, device, batch_size,
                           f'python tools/reproduce.py --scale {self.experiments.scale}')
@@ -172,6 +176,13 @@ class Reproduction:
                                  else f'{spec["title"]}: nothing at this scale.\n'))
             atomic_write(shown[-1], self.out / f'{name}.md')
         return '\n'.join(shown)
+
+    def _build_quality_metrics(self, plan: Plan) -> None:
+        """Before hours of training: they may lack a package or weights."""
+        groups = [group for study, restorers in plan.judged.items() for group in self._groups(study, restorers)]
+        metrics = {name: block for group in groups for name, block in by_name(group.options['quality_metrics']).items()}
+        for name, block in metrics.items():
+            QualityMetric(name, block, where=f'quality_metrics.{name}')
 
     def _train(self, plan: Plan, jobs: int) -> None:
         """First what others need: recognizers, and networks that others begin with."""
