@@ -12,6 +12,7 @@ from basicsr.models import build_model
 from basicsr.train import load_resume_state
 
 from ra_plugin.models.recog_aware_model import recog_aware
+from ra_plugin.models.recog_validation import recognizable
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
 
@@ -141,6 +142,33 @@ def test_a_list_of_blocks_adds_up(tmp_path):
     log = both.get_current_log()
     assert log['l_recog'] == pytest.approx(log['l_recog_0'] + log['l_recog_1'], rel=1e-6)
     assert log['l_recog_0'] > 0 and log['l_recog_1'] > 0
+
+
+@pytest.mark.parametrize('normalized', [False, True], ids=['', 'mean and std'])
+def test_losses_share_the_resizes_of_the_restored_and_of_the_clean_images(tmp_path, monkeypatch, normalized):
+    sized = {**RECOGNIZER, 'input_size': 12}
+    blocks = [{**block, 'recognizer': sized} for block in (RECOG, UNSUPERVISED, UNSUPERVISED)]
+    opt = options(tmp_path, recog_opt=blocks)
+    if normalized:
+        opt['datasets'] = {'train': {'mean': [0.1, 0.2, 0.3], 'std': [0.5, 0.6, 0.7]}}
+    model = build(opt)
+    batch = batches(1)[0]
+    model.feed_data(batch)
+    output = torch.rand(4, 3, 16, 16, requires_grad=True)
+    resized = []
+
+    def interpolate(images, size, original=F.interpolate, **kwargs):
+        resized.append(images)
+        return original(images, size, **kwargs)
+
+    monkeypatch.setattr(F, 'interpolate', interpolate)
+    gradient = torch.autograd.grad(model.recognition_loss(output)[0], output)[0]
+    assert len(resized) == 2
+    shown, clean = (recognizable(images, opt['datasets']['train'] if normalized else {})
+                    for images in (output, batch['gt']))
+    apart = sum(cri(shown, batch['label'] if cri.needs == 'label' else clean) for cri in model.cri_recog)
+    assert len(resized) == 2 + 1 + 2 + 2
+    torch.testing.assert_close(gradient, torch.autograd.grad(apart, output)[0])
 
 
 def test_without_a_pixel_loss_only_the_recognizer_teaches(tmp_path):

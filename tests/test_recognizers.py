@@ -5,6 +5,7 @@ import pickle
 import re
 import sys
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -356,6 +357,31 @@ def test_recognizers_of_one_size_share_a_resize_and_its_gradient(monkeypatch):
     torch.testing.assert_close(*gradients)
     members[0].prepare(photos)
     assert len(sizes) == 8  # afterwards nothing is kept
+
+
+def test_a_context_within_another_shares_its_resizes_and_leaves_them_to_it():
+    member = build_recognizer({**TINY, 'input_size': 16})
+    photos, others = torch.rand(2, 3, 24, 32), torch.rand(2, 3, 24, 32)
+
+    def resized(images):
+        return resize(images, member.info.input_size, member.fit, member.info.interpolation)
+
+    with shared_resizes():
+        with shared_resizes():
+            first, other = resized(photos), resized(others)
+        with shared_resizes():
+            assert resized(photos) is first and resized(others) is other
+        assert resized(photos) is first
+        freed = [resized(torch.full((1, 3, 24, 32), float(i))).mean().item() for i in range(5)]
+        assert freed == [0, 1, 2, 3, 4]  # the id of an image is not given to the next one
+    kept = weakref.ref(first)
+    del first
+    assert kept() is None
+    with shared_resizes(), pytest.raises(KeyError), shared_resizes():
+        kept = weakref.ref(resized(photos))
+        raise KeyError
+    assert kept() is None
+    assert resized(photos) is not resized(photos)
 
 
 @pytest.mark.parametrize('side', [16, 48])

@@ -24,6 +24,7 @@ from ra_plugin.models.recog_validation import RecogValidationMixin, recognizable
 from ra_plugin.models.trainable_recognizer import TrainableRecognizerMixin
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.recognizers.resizing import shared_resizes
 
 
 def RecogAwareModel(opt: dict) -> SRModel:  # noqa: N802  (BasicSR calls the registered name like a class)
@@ -194,8 +195,9 @@ class RecogAwareMixin(RecogValidationMixin):
                               'RecogConsistencyLoss, which needs none.')
         dataset_opt = (self.opt.get('datasets') or {}).get('train') or {}
         images = recognizable(images, dataset_opt)
-        values = [cri(images, self.label if cri.needs == 'label' else recognizable(self.gt, dataset_opt))
-                  for cri in self.cri_recog]
+        clean = recognizable(self.gt, dataset_opt) if any(cri.needs == 'gt' for cri in self.cri_recog) else None
+        with shared_resizes():
+            values = [cri(images, self.label if cri.needs == 'label' else clean) for cri in self.cri_recog]
         total = values[0] if len(values) == 1 else torch.stack(values).sum()
         log = {'l_recog': total.detach()}
         if len(values) > 1:

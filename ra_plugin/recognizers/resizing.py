@@ -13,8 +13,12 @@ _known: ContextVar[dict[tuple, tuple[torch.Tensor, torch.Tensor]] | None] = Cont
 def shared_resizes() -> Iterator[None]:
     """What is resized within, to one size, is resized once, and what is made of it shares its gradient.
 
-    The images must not be changed in place meanwhile.
+    One within another shares what that knows, until the outer one ends. The images must not be changed in place
+    meanwhile.
     """
+    if _known.get() is not None:
+        yield
+        return
     token = _known.set({})
     try:
         yield
