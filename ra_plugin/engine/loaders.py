@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 from basicsr.data import build_dataset as build_basicsr_dataset
+from basicsr.utils.registry import MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.data.with_labels import WithLabels
+from ra_plugin.models.plain_validation import has_plain_validation
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 
@@ -46,8 +48,9 @@ def evenly_spaced(total: int, count: int | None = None) -> list[int]:
 
 
 def _val_batch_size(opt: Mapping, dataset_opt: Mapping) -> int:
-    """BasicSR's own validation takes one image at a time: given more, it scores them as one picture."""
-    return dataset_opt.get('batch_size_per_gpu', 1) if opt['model_type'] == 'RecogAwareModel' else 1
+    """A validation that is not ours takes one image at a time: given more, BasicSR scores them as one picture."""
+    ours = opt['model_type'] == 'RecogAwareModel' or has_plain_validation(MODEL_REGISTRY.get(opt['model_type']))
+    return dataset_opt.get('batch_size_per_gpu', 1) if ours else 1
 
 
 def _collate(items: list[dict]) -> dict:

@@ -5,6 +5,7 @@ from typing import Any
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from ra_plugin.models.plain_validation import PlainValidationMixin, has_plain_validation
 from ra_plugin.models.resumable import ResumableMixin
 from ra_plugin.models.training_step import TrainingStepMixin
 
@@ -19,5 +20,9 @@ def build_model(opt: dict) -> Any:
 
 
 def run_ready(model_class: type) -> type:
-    """The class with `TrainingStepMixin` and `ResumableMixin`: without their options it trains as before."""
-    return type(model_class.__name__, (TrainingStepMixin, ResumableMixin, model_class), {})
+    """The class with `TrainingStepMixin` and `ResumableMixin`: without their options it trains as before.
+
+    Where it is validated as SRModel is, that is done in batches, see `PlainValidationMixin`.
+    """
+    plain = (PlainValidationMixin,) if has_plain_validation(model_class) else ()
+    return type(model_class.__name__, (TrainingStepMixin, ResumableMixin, *plain, model_class), {})

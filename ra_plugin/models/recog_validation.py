@@ -99,8 +99,8 @@ class RecogValidationMixin:
         self.metric_results = {name: totals[name] / len(values) for name in metrics}
         self.metric_results.update({f'{key}_{name}': value for name, score in scores.items()
                                     for key, value in score.compute().items()})
-        self._keep_best(dataset_name, metrics, current_iter)
         if self.metric_results:
+            self._keep_best(dataset_name, metrics, current_iter)
             self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
 
     def _score(self, dataloader, current_iter, save_img: bool) -> tuple[list[Metrics], dict[str, TaskScore]]:
@@ -149,17 +149,21 @@ class RecogValidationMixin:
                 judge(recognizer, images, self.label, data.get('size'), scores[name])
 
     def _image_path(self, dataset, source: str, current_iter) -> str:
-        """Where to write a restored image, without suffix: BasicSR's layout, with the class folder if there is one."""
+        """Where to write a restored image, without suffix: BasicSR's layout."""
         folder, tag = self.opt['path']['visualization'], self.opt['val'].get('suffix') or self.opt['name']
+        name = self._image_name(dataset, source)
+        if self.opt['is_train']:
+            return os.path.join(folder, name, f'{os.path.basename(name)}_{current_iter}')
+        return os.path.join(folder, dataset.opt['name'], f'{name}_{tag}')
+
+    def _image_name(self, dataset, source: str) -> str:
+        """A name for an image, with its class folder if there is one."""
         root = dataset.opt.get('dataroot_gt')
         below = root and os.path.abspath(source).startswith(os.path.abspath(root) + os.sep)
         name = os.path.relpath(source, root) if below else os.path.normpath(source)  # or the key of an lmdb
         if os.path.isabs(name) or name.startswith(os.pardir):
             name = os.path.basename(name)
-        name = os.path.splitext(name)[0]
-        if self.opt['is_train']:
-            return os.path.join(folder, name, f'{os.path.basename(name)}_{current_iter}')
-        return os.path.join(folder, dataset.opt['name'], f'{name}_{tag}')
+        return os.path.splitext(name)[0]
 
     def _keep_best(self, dataset_name: str, metrics: dict, current_iter) -> None:
         self.best_metric_results = getattr(self, 'best_metric_results', {})

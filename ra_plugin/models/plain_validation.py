@@ -1,0 +1,31 @@
+"""BasicSR's own validation, in batches, for the models that no recognizer judges."""
+import os
+from typing import Any
+
+from basicsr.models.sr_model import SRModel
+
+from ra_plugin.evaluation.task_scores import TaskScore
+from ra_plugin.models.recog_validation import Metrics, RecogValidationMixin
+
+_ENTRIES = 'validation', 'nondist_validation', 'dist_validation'
+
+
+def has_plain_validation(model: Any) -> bool:
+    """Whether it is a class that is validated as SRModel is: not a video model, and with no way of its own."""
+    return isinstance(model, type) and issubclass(model, SRModel) and all(
+        getattr(model, name) is getattr(SRModel, name) for name in _ENTRIES)
+
+
+class PlainValidationMixin(RecogValidationMixin):
+    """The results, records and files of SRModel, which takes one image at a time and empties a GPU's cache after each.
+
+    For a class with `has_plain_validation`; put it before that class in the bases.
+    """
+
+    dist_validation = SRModel.dist_validation  # rank 0 alone
+
+    def _score(self, *args) -> tuple[list[Metrics], dict[str, TaskScore]]:
+        return self._score_batches(*args)  # with is_train as it is
+
+    def _image_name(self, dataset, source: str) -> str:
+        return os.path.splitext(os.path.basename(source))[0]
