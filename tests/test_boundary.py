@@ -16,7 +16,7 @@ from PIL import Image
 from programs import run_tool
 
 import ra_plugin  # noqa: F401  (registers)
-from ra_plugin.engine.boundary import BoundaryOptions, BoundaryStudy
+from ra_plugin.engine.boundary import BoundaryOptions, BoundaryStudy, run_boundary
 from ra_plugin.engine.evaluation import Evaluation
 from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.evaluation.boundary import (NO_LABEL, Search, decision_map, find_boundaries, orthogonal,
@@ -486,6 +486,12 @@ def test_tool_writes_json_tables_and_page(tool, place, tmp_path, capsys, records
     assert tool(*again, '--device', 'cpu', '--out', tmp_path / 'b') == 0
     for name in OUTPUTS:
         assert (tmp_path / 'a' / name).read_bytes() == (tmp_path / 'b' / name).read_bytes()
+
+
+def test_command_does_not_name_the_folders_of_one_machine(place, tmp_path):
+    run_boundary(place, place / 'opt.yml', tmp_path, BoundaryOptions(names=('plain', 'RA'), maps=0), 'cpu')
+    results = json.loads((tmp_path / 'boundary.json').read_text())
+    assert results['command'] == 'python tools/boundary.py plain RA -opt opt.yml --maps 0'
 
 
 def test_command_says_all_that_changes_the_results(tool, place, tmp_path):

@@ -14,6 +14,7 @@ from ra_plugin.data.degraded_image_dataset import check_least
 from ra_plugin.engine.evaluation import Condition, Evaluation, plain_data
 from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.loaders import evenly_spaced
+from ra_plugin.engine.trained_runs import shown_path
 from ra_plugin.evaluation.boundary import (Predict, Search, decision_map, find_boundaries, orthogonal,
                                            random_directions, unit)
 from ra_plugin.evaluation.boundary_scores import RA, RANDOM, Record, pair_scores
@@ -71,7 +72,7 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
     evaluation = Evaluation(root, read_options(file), device)
     study = BoundaryStudy(evaluation, options)
     records = study.records()
-    results = {'command': _command(file, options), **study.results(records)}
+    results = {'command': _command(shown_path(file, root), options), **study.results(records)}
     tables = boundary_markdown(results)
     out = out or root / 'results' / f'{evaluation.options.name}_boundary'
     out.mkdir(parents=True, exist_ok=True)
@@ -190,9 +191,9 @@ def _extent(record: Record) -> float:
     return max(2 * record.step, 1.5 * float(np.median(found)) if found else 0.0)
 
 
-def _command(file: Path, options: BoundaryOptions) -> str:
+def _command(file: str, options: BoundaryOptions) -> str:
     """What gives the same results, wherever they are written and on whatever they are computed."""
-    words = ['python', 'tools/boundary.py', *options.names, '-opt', str(file)]
+    words = ['python', 'tools/boundary.py', *options.names, '-opt', file]
     for name, value in (('source', options.source), ('num_images', options.num_images), ('maps', options.maps),
                         ('seed', options.seed), ('factor', options.search.factor)):
         if value not in (None, getattr(BoundaryOptions, name, Search.factor)):

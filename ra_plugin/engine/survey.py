@@ -10,6 +10,7 @@ import torch
 from ra_plugin.data.degraded_image_dataset import check_least
 from ra_plugin.engine.evaluation import Evaluation
 from ra_plugin.engine.evaluation_options import read_options
+from ra_plugin.engine.trained_runs import shown_path
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.options import OptionError, suggestion
@@ -64,7 +65,7 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
     batches = progress(evaluation.batches(condition, chosen), 'Restoring and judging', unit='batch')
     differing = disagreements(chain.from_iterable(batches), processings, answer, classes)
     items, count = reservoir(differing, number, rng)
-    settings = {'option_file': str(file), 'condition': condition.name, 'judge': judge, 'seed': seed,
+    settings = {'option_file': shown_path(file, root), 'condition': condition.name, 'judge': judge, 'seed': seed,
                 'images': images, 'images_that_differ': count}
     return build_survey(items, out, tuple(names), settings)
 
