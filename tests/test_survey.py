@@ -4,6 +4,7 @@ import json
 import random
 import re
 import sys
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -461,7 +462,7 @@ def driver(running, folder):
     """The survey, opened for the first time; what the console and the network saw is asked for afterwards."""
     page = (folder / 'survey.html').as_uri()
     running.get(page)
-    running.execute_script('localStorage.clear()')
+    running.execute_script('localStorage.clear(); history.replaceState(null, "")')
     running.get(page)
     resize(running, 1280, 900)
     console(running), requested(running)
@@ -553,10 +554,22 @@ def test_an_id_of_ones_own_is_checked_and_kept(driver, folder):
     assert shown(driver) == ['q4']
 
 
+@pytest.mark.parametrize('age, expected', [(None, 'B'), (-1000, 'B'), (1000, 'A')], ids=['none', 'older', 'newer'])
+def test_the_newer_of_the_tabs_and_the_browsers_memory_counts(driver, folder, age, expected):
+    press(driver, Keys.TAB, '2')
+    name = f'survey {read_key(folder / "key.json")["page"]}'
+    kept = None if age is None else json.dumps({'answers': {'q1': 'A'}, 'at': 1000 * time.time() + age})
+    driver.execute_script('if (arguments[1]) localStorage.setItem(...arguments); else localStorage.clear()', name, kept)
+    seen = driver.execute_script('return localStorage.getItem(arguments[0])', name)
+    driver.refresh()
+    assert seen == kept and chosen(driver) == {'q1': expected}
+
+
 @pytest.mark.parametrize('kept', ['null', '{', '[1]', '{"answers": {"q1": "C", "q2": 3, "x": "A"}, "respondent": 7}'])
 def test_what_another_page_has_kept_does_no_harm(driver, folder, kept):
     key = read_key(folder / 'key.json')
-    driver.execute_script('localStorage.setItem(arguments[0], arguments[1])', f'survey {key["page"]}', kept)
+    driver.execute_script('history.replaceState(null, ""); localStorage.setItem(arguments[0], arguments[1])',
+                          f'survey {key["page"]}', kept)
     driver.refresh()
     assert shown(driver) == ['q1'] and chosen(driver) == {}
     assert re.fullmatch('[0-9a-f]{16}', driver.find_element(By.ID, 'respondent').get_attribute('value'))

@@ -19,8 +19,10 @@
   }
 
   function keep() {
+    const state = {respondent: element('respondent').value, answers: answers(), at: Date.now()};
+    history.replaceState(state, '');  // for this tab: Chromium may give a reloaded file an empty storage
     try {
-      localStorage.setItem(store, JSON.stringify({respondent: element('respondent').value, answers: answers()}));
+      localStorage.setItem(store, JSON.stringify(state));
     } catch {  // refused by the browser, or full
       element('unkept').hidden = false;
     }
@@ -33,6 +35,7 @@
     } catch {
       // nothing kept, or not by this page: begin anew
     }
+    if (history.state && !(kept.at > history.state.at)) kept = history.state;
     for (const id of questions) form.elements[id].value = (kept.answers || {})[id];  // what is no choice checks none
     element('respondent').value = validId(kept.respondent) ? kept.respondent : drawnId();
   }
