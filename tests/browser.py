@@ -16,7 +16,7 @@ def chromium(downloads: Path, width: int = 1280, height: int = 900) -> Iterator[
     options.binary_location = _program('chromium')
     for argument in ('headless=new', 'no-sandbox', 'disable-dev-shm-usage', 'disable-gpu',
                      'disable-background-networking', 'disable-component-update', 'no-first-run',
-                     'disable-features=RenderDocument',  # with it a reloaded file is now and then given an empty storage
+                     'disable-features=RenderDocument',  # with it a reloaded file is now and then given no storage
                      'host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1', f'window-size={width},{height}'):
         options.add_argument(f'--{argument}')
     options.add_experimental_option('prefs', {'download.default_directory': str(downloads)})

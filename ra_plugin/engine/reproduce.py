@@ -74,7 +74,8 @@ class Reproduction:
                 raise OptionError(f"reproduce: no table '{name}'.{suggestion(name, known)} "
                                   f"There are {', '.join(known)}")
         tables = list(dict.fromkeys(known[name] for name in names))
-        judged = {self.experiments.tables[name]['study']: self._judged(name, tables) for name in tables}
+        studies = dict.fromkeys(self.experiments.tables[name]['study'] for name in tables)
+        judged = {name: self._judged(name, tables) for name in studies}
         runs, minutes, makes = {}, {}, {}
         for name, restorers in judged.items():
             study = self.experiments.studies[name]
@@ -92,12 +93,11 @@ class Reproduction:
     def _seeds(self, study: Study) -> Sequence[int]:
         return self.experiments.seeds(study, self.seed, self.seeds)
 
-    def _judged(self, table: str, tables: Sequence[str]) -> list[Restorer]:
-        """Of a table's study: what these tables show of it, and what else is there, so that it stays judged."""
-        name = self.experiments.tables[table]['study']
+    def _judged(self, name: str, tables: Sequence[str]) -> list[Restorer]:
+        """Of a study: what these tables show of it, and what else is there, so that it stays judged."""
         study = self.experiments.studies[name]
-        shown = {restorer for other in tables if self.experiments.tables[other]['study'] == name
-                 for restorer in self.experiments.shown(other)}
+        shown = {restorer for table in tables if self.experiments.tables[table]['study'] == name
+                 for restorer in self.experiments.shown(table)}
         return [restorer for restorer in self.experiments.restorers(study) if restorer in shown or all(
             is_trained(self.root, self.options.training_options(restorer, seed)) for seed in self._seeds(study))]
 

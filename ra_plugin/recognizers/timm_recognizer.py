@@ -1,5 +1,6 @@
 """Any classifier of timm (Wightman, PyTorch Image Models)."""
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ class TimmRecognizer(ClassificationRecognizer):
         mode = config['interpolation'] if config['interpolation'] in ('bilinear', 'bicubic') else 'bilinear'
         super().__init__(model, RecognizerInfo(
             name=model_name, task='classification',
-            classes=_class_names(model.pretrained_cfg, model_kwargs or {}),
+            classes=None if 'num_classes' in (model_kwargs or {}) else _class_names(timm, model.pretrained_cfg),
             mean=tuple(config['mean']), std=tuple(config['std']),
             input_size=resolve_input_size(input_size, tuple(config['input_size'][1:]), where),
             interpolation=mode, source=checkpoint or ('timm pretrained' if pretrained else 'random weights')), fit)
@@ -57,13 +58,10 @@ class TimmRecognizer(ClassificationRecognizer):
         return self.model.forward_features(self.prepare(images))
 
 
-def _class_names(config: Mapping[str, Any], model_kwargs: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The record's own names, or ImageNet's where its 1000 classes are those of the record: one word for each."""
-    if 'num_classes' in model_kwargs:
-        return None
+def _class_names(timm: ModuleType, config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The names in timm's record; where it has none and 1000 classes, ImageNet's, the first of each class."""
     if config.get('label_names'):
         return tuple(config['label_names'])
     if config.get('num_classes') != 1000:
         return None
-    from timm.data import ImageNetInfo
-    return tuple(name.partition(',')[0] for name in ImageNetInfo().label_descriptions())
+    return tuple(name.partition(',')[0] for name in timm.data.ImageNetInfo().label_descriptions())
