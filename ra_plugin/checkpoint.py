@@ -3,6 +3,8 @@ import functools
 import json
 import pickle
 import re
+import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from ra_plugin.state_dicts import WEIGHT_KEYS, load_fitting
 from ra_plugin.utils.optional import require
 
 OWN_KEY = 'ra_plugin'  # in a training state: what a run of ours keeps there, beside what BasicSR reads
-# Where programs keep the weights within a checkpoint: BasicSR, timm, Lightning and OpenMMLab, plain training scripts.
-_WEIGHT_KEYS = ('params_ema', 'params', 'state_dict_ema', 'state_dict', 'model_state_dict', 'model', 'net')
-_WRAPPER_PREFIXES = ('module.', '_orig_mod.')  # of DataParallel and torch.compile
+# What trainers keep beside the weights and what holds none: settings, dates, paths. Names of classes, or of packages.
+_SETTINGS = re.compile(
+    r'argparse\.Namespace|types\.SimpleNamespace|collections\.(defaultdict|OrderedDict|Counter|deque)'
+    r'|pathlib(\._local)?\.(Pure)?(Posix|Windows)?Path|datetime\.\w+|uuid\.UUID|enum\.\w+|typing\.\w+'
+    r'|(builtins\.)?(dict|list|tuple|set|frozenset|int|float|complex|str|bytes|bool|object|slice|range)'
+    r'|(omegaconf|yacs|addict|easydict|ml_collections|munch|box)\.[\w.]+'
+    r'|(mmengine\.config|mmcv\.utils\.config|fvcore\.common\.config|detectron2\.config)\.[\w.]+'
+    r'|(lightning|pytorch_lightning|lightning_fabric)\.([\w.]+\.)?(AttributeDict|AttrDict)'
+    r'|timm\.[\w.]*(Config|Cfg)\w*')
+_SETTINGS_AT_MOST = 100  # different ones in a file
 
 
 class _Ignored:
@@ -26,12 +36,19 @@ class _Ignored:
         pass
 
 
+class _Settings:
+    """Takes the place of a class of `_SETTINGS`, which is neither imported nor called; a mapping keeps its items."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> OrderedDict:
+        return OrderedDict()  # the one type with attributes that torch lets a file fill
+
+
 def _no_getattr(*args: object) -> None:
     """Takes the place of ``getattr``, with which a file could get hold of any function."""
 
 
 def read_weights(path: str | Path, where: str) -> dict[str, torch.Tensor]:
-    """The weights of ``read_checkpoint``."""
+    """Return the weights of ``read_checkpoint``."""
     return read_checkpoint(path, where)[0]
 
 
@@ -56,38 +73,55 @@ def read_checkpoint(path: str | Path, where: str) -> tuple[dict[str, torch.Tenso
     if path.suffix == '.safetensors':
         return content, read_record(path)
     record = content.get('meta') if isinstance(content, Mapping) else None
-    for key in _WEIGHT_KEYS:
+    for key in WEIGHT_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
     if not isinstance(content, Mapping) or not all(isinstance(v, torch.Tensor) for v in content.values()):
         found = list(content)[:8] if isinstance(content, Mapping) else type(content).__name__
-        raise ValueError(f'{where}: {path} has no weights under {", ".join(_WEIGHT_KEYS)}; found {found}.')
+        raise ValueError(f'{where}: {path} has no weights under {", ".join(WEIGHT_KEYS)}; found {found}.')
     return dict(content), dict(record) if isinstance(record, Mapping) else {}
 
 
 def load_file(path: Path, where: str) -> Any:
     """All that a ``.safetensors`` or torch file holds, on the CPU; raises as `read_checkpoint` does."""
     if not path.is_file():
-        raise FileNotFoundError(f'{where}: no checkpoint {path}')
+        raise FileNotFoundError(f'{where}: {path} is a folder. Name the file in it.' if path.is_dir() else
+                                f'{where}: no checkpoint {path}')
     if path.suffix == '.safetensors':
         library = require('safetensors.torch', where)
         try:
             return library.load_file(path)
         except Exception as error:  # the library has its own exception class
             raise ValueError(f'{where}: {path} is no readable safetensors file ({error}).') from None
-    try:
-        with torch.serialization.safe_globals(_harmless()):
-            return torch.load(path, map_location='cpu', weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # torch meets a file that is none of its own with whatever its parser stumbles over
-        refused = re.search(r'GLOBAL (\S+)', str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if refused is None:
-            raise ValueError(f'{where}: {path} is damaged, or no file of weights ({type(error).__name__}).') from None
-        raise ValueError(
-            f'{where}: {path} holds more than tensors (a pickled {refused[1]}), and loading it could run code that it '
-            'carries. In the program that made it: torch.save(model.state_dict(), NEW_FILE).') from None
+    if _is_torchscript(path):
+        raise ValueError(f'{where}: {path} is a TorchScript program, and loading it could run code that it carries. '
+                         'Where it comes from: torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE).')
+    settings: list[tuple[type, str]] = []
+    while True:
+        try:
+            with torch.serialization.safe_globals([*_harmless(), *settings]):
+                return torch.load(path, map_location='cpu', weights_only=True)
+        except OSError:
+            raise
+        except Exception as error:  # torch meets a file that is none of its own with whatever its parser stumbles over
+            refused = re.search(r'GLOBAL (\S+)', str(error)) if isinstance(error, pickle.UnpicklingError) else None
+            if refused is None:
+                raise ValueError(
+                    f'{where}: {path} is damaged, or no file of weights ({type(error).__name__}).') from None
+            if not _SETTINGS.fullmatch(refused[1]) or len(settings) == _SETTINGS_AT_MOST:
+                raise ValueError(
+                    f'{where}: {path} holds more than tensors (a pickled {refused[1]}), and loading it could run code '
+                    'that it carries. In the program that made it: torch.save(model.state_dict(), NEW_FILE).') from None
+            settings += [(_Settings, refused[1]), (_Settings, f'builtins.{refused[1]}')]  # torch cuts that off
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Return whether the file is what ``torch.jit.save`` writes; `torch.load` would hand it to ``torch.jit.load``."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        return any(name.endswith('/constants.pkl') for name in file.namelist())
 
 
 @functools.cache
@@ -124,31 +158,11 @@ def _decoded(text: str) -> Any:
 
 
 def load_weights(model: nn.Module, path: str | Path, where: str) -> None:
-    """Load a checkpoint into ``model``; every key and shape has to fit.
-
-    Batch norm's ``num_batches_tracked`` may be missing, as in torchvision's older files: nothing is computed from it.
+    """Load a checkpoint into ``model``, however its trainer wrapped it; see `load_fitting`.
 
     Raises:
-        ValueError: With the keys that are missing, that are not the model's, and whose shape differs.
+        FileNotFoundError: No such file.
+        ValueError: The file is damaged, holds code, or does not fit.
     """
-    own = model.state_dict()
-    weights = read_weights(path, where)
-    for prefix in _WRAPPER_PREFIXES * 2:  # either may be the outer one
-        wrapped, own_name = (all(key.startswith(prefix) for key in keys) for keys in (weights, own))
-        if wrapped and not own_name:
-            weights = {key[len(prefix):]: value for key, value in weights.items()}
-    problems = [
-        _listed('missing', [key for key in own if key not in weights and not key.endswith('num_batches_tracked')]),
-        _listed('not of this model', [key for key in weights if key not in own]),
-        _listed('of another shape', [
-            f'{key} (file {tuple(weights[key].shape)}, model {tuple(own[key].shape)})' for key in own
-            if key in weights and weights[key].shape != own[key].shape]),
-    ]
-    if any(problems):
-        raise ValueError(f'{where}: {path} does not fit the model: {"; ".join(filter(None, problems))}.')
-    model.load_state_dict(weights)
-
-
-def _listed(what: str, keys: list[str], most: int = 6) -> str:
-    more = f' and {len(keys) - most} more' if len(keys) > most else ''
-    return f'{len(keys)} keys {what}: {", ".join(keys[:most])}{more}' if keys else ''
+    path = Path(path)
+    load_fitting(model, load_file(path, where), str(path), where)

@@ -1,10 +1,17 @@
 """Files of weights: those that a training with mmengine writes are read, those that carry code are refused."""
+import argparse
+import collections
+import datetime
 import importlib
+import itertools
 import os
+import pathlib
 import pickle
 import re
 import subprocess
 import sys
+import types
+import uuid
 import zipfile
 from collections import OrderedDict
 
@@ -13,7 +20,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ra_plugin.checkpoint import read_checkpoint, read_weights
+from ra_plugin.checkpoint import load_weights, read_checkpoint, read_weights
 
 TRAINING = """
 import sys
@@ -171,3 +178,175 @@ def test_what_would_take_more_than_the_stand_ins_is_refused(code, tmp_path):
     with pytest.raises(ValueError, match=r'net\.pth is damaged, or no file of weights \(UnpicklingError\)\.$'):
         read_weights(tmp_path / 'net.pth', 'Test')
     assert not os.path.exists(mark)
+
+
+class Net(torch.nn.Module):
+    """Two layers, one of them a batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 2, 1)
+        self.norm = torch.nn.BatchNorm2d(2)
+
+    def forward(self, x):
+        return self.norm(self.conv(x))
+
+
+def given(prefix: str = '', seed: int = 1) -> dict:
+    """Weights of a Net that differ from seed to seed."""
+    torch.manual_seed(seed)
+    return {f'{prefix}{name}': value for name, value in Net().state_dict().items()}
+
+
+def assert_loads(content, tmp_path, weights=None, name='net.pth'):
+    torch.save(content, tmp_path / name)
+    net = Net()
+    load_weights(net, tmp_path / name, 'Test')
+    for key, value in (weights or given()).items():
+        assert torch.equal(net.state_dict()[key], value), key
+
+
+WRAPPERS = {'module': torch.nn.DataParallel, 'compiled': lambda net: torch.compile(net, backend='eager'),
+            'averaged': torch.optim.swa_utils.AveragedModel}
+
+
+@pytest.mark.parametrize('wrappers', [
+    order for length in (1, 2, 3) for order in itertools.permutations(WRAPPERS, length)], ids='-'.join)
+@pytest.mark.parametrize('attribute', ['', 'model', 'a.b'])
+def test_wrappers_in_any_order_are_taken_off(wrappers, attribute, tmp_path):
+    net = Net()
+    net.load_state_dict(given())
+    for wrapper in wrappers:
+        net = WRAPPERS[wrapper](net)
+    for name in filter(None, attribute.split('.')):
+        outer = torch.nn.Module()
+        setattr(outer, name, net)
+        net = outer
+    assert_loads({'state_dict': net.state_dict()}, tmp_path)
+
+
+def test_a_compiled_part_of_a_model_has_its_own_names(tmp_path):
+    assert_loads({name.replace('norm.', 'norm._orig_mod.'): value for name, value in given('model.').items()}, tmp_path)
+
+
+@pytest.mark.parametrize('key', ['params', 'state_dict', 'model', 'ema', 'model_ema', 'weights', 'network', 'teacher',
+                                 'my_net'])
+def test_the_usual_keys_and_the_only_set_that_fits_are_found(key, tmp_path):
+    assert_loads({'epoch': 1, 'optimizer': {'state': {0: {'step': torch.ones(1)}}}, key: given('module.')}, tmp_path)
+    assert_loads({key: {'state_dict': given()}, 'epoch': 1} if key != 'my_net' else {key: given()}, tmp_path)
+
+
+@pytest.mark.parametrize('key', ['state_dict_ema', 'params_ema', 'model_ema'])
+def test_averaged_weights_come_first(key, tmp_path):
+    assert_loads({'state_dict': given(seed=2), 'params': given(seed=2), 'model': given(seed=2), key: given()}
+                 if key == 'params_ema' else {'model': given(seed=2), key: given()}, tmp_path)
+
+
+def test_what_lies_beside_the_weights_is_named(tmp_path):
+    with pytest.warns(UserWarning, match=r"under 'model\.' are taken; 2 keys left aside: criterion\.weight, "):
+        assert_loads({'state_dict': {**given('model.'), 'criterion.weight': torch.ones(5),
+                                     'metric.total': torch.ones(1)}}, tmp_path)
+
+
+@pytest.mark.parametrize('prefix', ['', 'model.'])
+def test_no_warning_for_the_counter_of_an_average(prefix, tmp_path, recwarn):
+    assert_loads({f'{prefix}n_averaged': torch.tensor(3), **given(f'{prefix}module.')}, tmp_path)
+    assert not [w for w in recwarn if 'aside' in str(w.message)]
+
+
+@pytest.mark.parametrize('content, message', [
+    ({**given('student.'), **given('teacher.', 2)}, r"holds the model 2 times, under 'student\.' and 'teacher\.'"),
+    ({'a': given(), 'b': given(seed=2)}, 'several sets of weights that fit the model: a, b'),
+    ({**given(), 'more.weight': torch.ones(1)}, r'1 keys not of this model: more\.weight\.$'),
+    ({**given('model.'), 'model.more': torch.ones(1)}, r'1 keys not of this model: model\.more\.$'),
+    ({key: value for key, value in given('model.').items() if 'conv.bias' not in key},
+     r'1 keys missing: model\.conv\.bias\.$'),
+    ({**given('net.'), 'net.conv.bias': torch.ones(7)}, r'net\.conv\.bias \(file \(7,\), model \(2,\)\)\.$'),
+    ({'epoch': 3}, r"has no weights under .*; found \['epoch'\]"),
+    ([torch.ones(1)], 'has no weights under .*; found list'),
+], ids=['twice', 'two keys', 'more', 'more inside', 'missing', 'shape', 'no weights', 'list'])
+def test_weights_that_leave_a_doubt_are_refused(content, message, tmp_path):
+    torch.save(content, tmp_path / 'net.pth')
+    with pytest.raises(ValueError, match=message):
+        load_weights(Net(), tmp_path / 'net.pth', 'Test')
+
+
+def test_of_two_prefixes_the_one_whose_shapes_fit_is_meant(tmp_path):
+    other = {f'other.{name}': torch.ones(9, *value.shape) for name, value in Net().state_dict().items()}
+    with pytest.warns(UserWarning, match='left aside'):
+        assert_loads({**other, **given('model.')}, tmp_path)
+
+
+class AttrDict(dict):
+    """As settings are kept: a dict with attributes."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.__dict__['frozen'] = True
+
+
+AttrDict.__module__ = 'yacs.config'
+
+
+@pytest.mark.parametrize('settings', [
+    argparse.Namespace(lr=0.1, inner=argparse.Namespace(name='x')), pathlib.Path('runs'), pathlib.PurePosixPath('a'),
+    pathlib.PureWindowsPath('a'), collections.defaultdict(list, {'a': [1]}), collections.defaultdict(int, a=1),
+    collections.Counter(a=2), types.SimpleNamespace(a=1), datetime.datetime(2024, 5, 1), datetime.timedelta(1),
+    uuid.UUID(int=3), AttrDict(a=AttrDict(b=1)), {'types': (int, str, list)},
+], ids=lambda value: type(value).__name__)
+def test_settings_beside_the_weights_do_not_hinder(settings, tmp_path, monkeypatch):
+    config = types.ModuleType('yacs.config')
+    config.AttrDict = AttrDict
+    monkeypatch.setitem(sys.modules, 'yacs', types.ModuleType('yacs'))
+    monkeypatch.setitem(sys.modules, 'yacs.config', config)
+    allowed = torch.serialization.get_safe_globals()
+    assert_loads({'args': settings, 'state_dict': given(), 'after': [settings, settings]}, tmp_path)
+    torch.save({'args': settings, 'state_dict': given()}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
+    load_weights(Net(), tmp_path / 'old.pth', 'Test')
+    assert set(torch.serialization.get_safe_globals()) == set(allowed)
+
+
+def test_weights_in_a_defaultdict_are_read(tmp_path):
+    assert_loads({'state_dict': collections.defaultdict(dict, given())}, tmp_path)
+
+
+def test_settings_are_neither_imported_nor_called(tmp_path, monkeypatch):
+    """A file that says that ``yacs.config.run`` makes an object must not get to it."""
+    mark = tmp_path / 'was called'
+    config = types.ModuleType('yacs.config')
+    exec('def run(path): open(path, "w").close()', config.__dict__)
+    config.run.__module__ = 'yacs.config'
+    monkeypatch.setitem(sys.modules, 'yacs', types.ModuleType('yacs'))
+    monkeypatch.setitem(sys.modules, 'yacs.config', config)
+    torch.save({'args': Call(config.run, str(mark)), 'state_dict': given()}, tmp_path / 'net.pth')
+    load_weights(Net(), tmp_path / 'net.pth', 'Test')
+    assert not mark.exists()
+
+
+def test_a_checkpoint_of_timm_is_read(tmp_path):
+    timm, saver = (importlib.import_module(name) for name in ('timm', 'timm.utils.checkpoint_saver'))
+    net = timm.create_model('test_resnet', num_classes=3)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    average = importlib.import_module('timm.utils').ModelEmaV3(net)
+    with torch.no_grad():
+        average.module.fc.bias.add_(1)
+    saver.CheckpointSaver(net, optimizer, args=argparse.Namespace(model='test_resnet', lr=0.1), model_ema=average,
+                          checkpoint_dir=str(tmp_path)).save_checkpoint(0, 1.0)
+    read = timm.create_model('test_resnet', num_classes=3)
+    load_weights(read, next(tmp_path.glob('checkpoint*')), 'Test')
+    assert torch.equal(read.fc.bias, average.module.fc.bias)  # as timm.models.load_checkpoint has it by default
+    assert torch.equal(read.conv1[0].weight if hasattr(read.conv1, '__getitem__') else read.conv1.weight,
+                       net.conv1[0].weight if hasattr(net.conv1, '__getitem__') else net.conv1.weight)
+
+
+def test_a_torchscript_program_is_not_run(tmp_path, recwarn):
+    torch.jit.save(torch.jit.script(Net()), str(tmp_path / 'net.pt'))
+    recwarn.clear()
+    with pytest.raises(ValueError, match=r'net\.pt is a TorchScript program, .*state_dict\(\), NEW_FILE\)'):
+        load_weights(Net(), tmp_path / 'net.pt', 'Test')
+    assert not recwarn.list
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(FileNotFoundError, match='is a folder. Name the file in it.'):
+        load_weights(Net(), tmp_path, 'Test')

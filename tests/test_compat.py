@@ -240,14 +240,14 @@ class Opened:
 @pytest.mark.parametrize('kind, message', [
     ('missing', 'no checkpoint .*net.pth'), ('module', r"holds more than tensors .*torch.save\(model.state_dict"),
     ('code', 'holds more than tensors'), ('text', 'is damaged, or no file of weights'),
-    ('other', r"net.pth: does not fit BatchNormNet with param_key params \(.*conv.weight"),
-    ('bare', "net.pth: does not fit BatchNormNet with param_key params .it has no 'params'")])
+    ('other', 'net.pth does not fit BatchNormNet with param_key params: .*missing: conv.weight.*not of this model'),
+    ('bare', r"net.pth: it has no 'params'. It has the weights alone: write ~ for it, as path.param_key_g")])
 def test_a_network_that_cannot_be_loaded_is_one_line_and_runs_nothing(opt, tmp_path, monkeypatch, kind, message):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / 'net.pth'
     weights = BatchNormNet().state_dict()
     content = {'module': BatchNormNet(), 'code': {'params': Opened()}, 'bare': weights,
-               'other': {'params': {f'other.{key}': value for key, value in weights.items()}}}
+               'other': {'params': {f'{key}_other': value for key, value in weights.items()}}}
     if kind in content:
         torch.save(content[kind], path)
     elif kind == 'text':
@@ -259,14 +259,26 @@ def test_a_network_that_cannot_be_loaded_is_one_line_and_runs_nothing(opt, tmp_p
     assert not (tmp_path / 'opened').exists()
 
 
-def test_a_network_is_loaded_from_safetensors(opt, tmp_path):
+@pytest.mark.parametrize('key', ['params', 'params_ema', None])
+def test_a_network_is_loaded_from_safetensors_whatever_the_key(opt, tmp_path, key):
     from safetensors.torch import save_file
     weights = BatchNormNet().state_dict()
     save_file(weights, tmp_path / 'net.safetensors')
     model = sr_model(opt)
-    model.load_network(model.net_g, str(tmp_path / 'net.safetensors'))
-    for key, value in model.net_g.state_dict().items():
-        assert torch.equal(value, weights[key])
+    model.load_network(model.net_g, str(tmp_path / 'net.safetensors'), param_key=key)
+    for name, value in model.net_g.state_dict().items():
+        assert torch.equal(value, weights[name])
+
+
+@pytest.mark.parametrize('strict', [True, False])
+@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.', 'net_g.'])
+def test_a_network_is_loaded_under_its_own_names(opt, tmp_path, prefix, strict):
+    weights = BatchNormNet().state_dict()
+    torch.save({'params': {f'{prefix}{name}': value for name, value in weights.items()}}, tmp_path / 'net.pth')
+    model = sr_model(opt)
+    model.load_network(model.net_g, str(tmp_path / 'net.pth'), strict)
+    for name, value in model.net_g.state_dict().items():
+        assert torch.equal(value, weights[name])
 
 
 class LmdbDataset(torch.utils.data.Dataset):

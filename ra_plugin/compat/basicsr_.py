@@ -7,6 +7,7 @@ import sys
 import types
 import weakref
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from basicsr.data import degradations, prefetch_dataloader
 from basicsr.losses.basic_loss import PerceptualLoss
 from basicsr.models import base_model, realesrgan_model, realesrnet_model
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import dist_util, file_client, img_process_util, options
+from basicsr.utils import dist_util, file_client, get_root_logger, img_process_util, options
 from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,6 +24,7 @@ from ra_plugin.checkpoint import load_file
 from ra_plugin.compat import replace
 from ra_plugin.compat.gan_feat_loss import GANFeatLoss
 from ra_plugin.options import suggestion
+from ra_plugin.state_dicts import fit, unwrapped
 from ra_plugin.utils.atomic import atomic_save
 
 
@@ -141,7 +143,8 @@ def safe_checkpoints() -> None:
 
     BasicSR's models call ``torch.save`` and ``torch.load``; their module gets a ``torch`` whose ``save`` writes aside
     and renames, and whose ``load`` is `ra_plugin.checkpoint.load_file`: safetensors, too, and of a file that holds code
-    one line that says so. What torch and the rest of the process see is unchanged, and so is the content of the files.
+    one line that says so. Names that a wrapper has left (compiled, DDP, Lightning) are the network's, as in every file
+    of weights here. What torch and the rest of the process see is unchanged, and so is the content of the files.
     """
 
     class TorchOfBaseModel(types.ModuleType):
@@ -149,8 +152,7 @@ def safe_checkpoints() -> None:
 
         @staticmethod
         def load(path, map_location=None):
-            content = load_file(Path(path), 'path.pretrain_network')
-            return {'params': content} if str(path).endswith('.safetensors') else content  # which has no parts
+            return load_file(Path(path), 'path.pretrain_network')
 
         def __getattr__(self, name):
             return getattr(torch, name)
@@ -159,12 +161,35 @@ def safe_checkpoints() -> None:
 
     @replace(BaseModel, 'load_network')
     def load_network(original, self, net, load_path, strict=True, param_key='params'):
-        try:
-            return original(self, net, load_path, strict, param_key)
-        except (RuntimeError, KeyError, TypeError) as error:  # other keys or shapes, no such param_key, no weights
-            reason = f'it has no {error}' if isinstance(error, KeyError) else ' '.join(str(error).split())[:300]
-            raise ValueError(f'{load_path}: does not fit {type(self.get_bare_model(net)).__name__} with param_key '
-                             f'{param_key} ({reason}).') from error
+        net = self.get_bare_model(net)
+        name, own, place = type(net).__name__, net.state_dict(), 'path.pretrain_network'
+        weights, param_key = _part(load_file(Path(load_path), place), load_path, param_key, f'{place}: {load_path}')
+        weights = fit(weights, own, load_path, place, f'{name} with param_key {param_key}') if strict else \
+            unwrapped(weights, own)
+        get_root_logger().info(f'Loading {name} model from {load_path}, with param key: [{param_key}].')
+        self._print_different_keys_loading(net, weights, strict)
+        net.load_state_dict(weights, strict=strict)
+
+
+def _part(content, path: str, param_key: str | None, where: str) -> tuple[dict, str | None]:
+    """Return the weights under ``param_key``, or under ``params`` as BasicSR falls back to, and the key."""
+    part = content
+    if str(path).endswith('.safetensors'):  # it has no parts
+        param_key = None
+    if param_key is not None and isinstance(content, Mapping):
+        if param_key not in content and 'params' in content:
+            get_root_logger().info(f'Loading: {param_key} does not exist, use params.')
+            param_key = 'params'
+        if param_key not in content:
+            bare = all(isinstance(value, torch.Tensor) for value in content.values())
+            remedy = 'It has the weights alone: write ~ for it' if bare else \
+                f'It has {", ".join(map(repr, list(content)[:6]))}: name one of them'
+            raise ValueError(f"{where}: it has no '{param_key}'. {remedy}, as path.param_key_g (or _d, _t).")
+        part = content[param_key]
+    if not isinstance(part, Mapping) or not all(isinstance(value, torch.Tensor) for value in part.values()):
+        found = ', '.join(map(repr, list(part)[:6])) if isinstance(part, Mapping) else f'a {type(part).__name__}'
+        raise ValueError(f'{where}: expected weights by name with param_key {param_key}, found {found}.')
+    return dict(part), param_key
 
 
 def shared_lmdb() -> None:

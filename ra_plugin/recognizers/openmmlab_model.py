@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from ra_plugin.checkpoint import read_checkpoint
-from ra_plugin.recognizers.base import TaskError
 from ra_plugin.options import suggestion
+from ra_plugin.recognizers.base import TaskError
+from ra_plugin.state_dicts import unwrapped
 from ra_plugin.utils.optional import require
 
 # What draws random numbers or keeps running statistics, by the name of the class or of one of its bases.
@@ -154,7 +155,9 @@ def load_checkpoint(model: nn.Module, path: str, classes: tuple[str, ...] | None
         other = next((a, b) for a, b in zip([*names, '(none)'], [*classes, '(none)']) if a != b)
         raise ValueError(f'{where}: {path} was trained on other classes ({len(names)}; {other[0]!r} where the config '
                          f'has {other[1]!r}). Give the config that it was trained with.')
-    own = model.state_dict()  # averages of the weights that older trainings kept beside them
+    own = model.state_dict()
+    weights = unwrapped(weights, own)
+    # without averages of the weights that older trainings kept beside them
     weights = {key: value for key, value in weights.items() if key in own or not key.startswith('ema_')}
     try:
         # not checked beforehand: the layers' own code renames what older versions of the libraries called otherwise
