@@ -75,6 +75,38 @@ def judge_only(path, **kwargs):
 
 # As a loss
 
+def test_weights_in_constant_nodes_are_weights(tmp_path):
+    """As Paddle's exporter keeps them; the answers and the gradient are those of the same graph with initializers."""
+    rng = np.random.default_rng(0)
+    weights = {'k': rng.normal(size=(5, 3, 3, 3)), 'b': rng.normal(size=5), 'scale': rng.uniform(0.5, 1.5, 5),
+               'shift': rng.normal(size=5), 'mean': rng.normal(size=5), 'var': rng.uniform(0.5, 1.5, 5),
+               'w': rng.normal(size=(5, 4))}
+    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    body = [helper.make_node('Conv', ['x', 'k', 'b'], ['c'], kernel_shape=[3, 3]),
+            helper.make_node('BatchNormalization', ['c', 'scale', 'shift', 'mean', 'var'], ['n']),
+            helper.make_node('Mul', ['n', 'two'], ['m']), helper.make_node('Relu', ['m'], ['h']),
+            helper.make_node('GlobalAveragePool', ['h'], ['p']), helper.make_node('Reshape', ['p', 'shape'], ['f']),
+            helper.make_node('MatMul', ['f', 'w'], ['y'])]
+    plain = [helper.make_node('Constant', [], ['two'], value_float=2.0),
+             helper.make_node('Constant', [], ['shape'], value_ints=[-1, 5])]
+    constants = [helper.make_node('Constant', [], [f'{tensor.name}_'], value=tensor) for tensor in tensors]
+    same = [helper.make_node('Identity', [f'{tensor.name}_'], [tensor.name]) for tensor in tensors]
+    losses = []
+    for nodes, initializers in (([*plain, *constants, *same, *body], []), ([*plain, *body], tensors)):
+        value = helper.make_tensor_value_info
+        model = helper.make_model(helper.make_graph(
+            nodes, 'g', [value('x', TensorProto.FLOAT, ['N', 3, 8, 8])], [value('y', TensorProto.FLOAT, ['N', 4])],
+            initializers), opset_imports=[helper.make_opsetid('', 13)], ir_version=8)
+        path = tmp_path / f'{len(initializers)}.onnx'
+        path.write_bytes(model.SerializeToString())
+        images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        loss = RecogLoss(OnnxRecognizer(str(path), MEAN, STD))(images, torch.tensor([0, 3]))
+        loss.backward()
+        losses.append((loss.detach(), images.grad))
+    torch.testing.assert_close(*losses)
+    assert losses[0][1].abs().max() > 0
+
+
 @pytest.mark.parametrize('name, opset', [*((name, 17) for name in NETS), ('TinyResNet', 20)])
 def test_logits_loss_and_gradient_are_those_of_the_network(name, opset, exported):
     net = random_net(name)

@@ -3,6 +3,7 @@ import math
 import re
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,6 +27,8 @@ def converted(model, where: str) -> nn.Module:
         ValueError: An operator that onnx, or onnx2torch, cannot convert.
     """
     onnx2torch = require('onnx2torch', where)
+    onnx = require('onnx', where)
+    _constants_to_initializers(model.graph, onnx)
     _drop_identities(model.graph)
     try:
         opset = next(entry.version for entry in model.opset_import if entry.domain in ('', 'ai.onnx'))
@@ -39,6 +42,27 @@ def converted(model, where: str) -> nn.Module:
         raise ValueError(
             f'{where}: it cannot be converted to torch ({type(error).__name__}: {reason}). Export it with opset '
             f'{OPSET} or older, or use it to judge only: differentiable: false.') from None
+
+
+def _constants_to_initializers(graph, onnx) -> None:
+    """Turn the Constant nodes in which some exporters (Paddle's) keep weights into initializers, as onnx2torch asks."""
+    for node in list(graph.node):
+        if node.op_type != 'Constant' or node.domain not in ('', 'ai.onnx') or len(node.attribute) != 1:
+            continue
+        attribute = node.attribute[0]
+        value = onnx.helper.get_attribute_value(attribute)
+        if attribute.name == 'value':
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(value)
+        elif attribute.name in ('value_float', 'value_floats'):
+            tensor = onnx.numpy_helper.from_array(np.array(value, np.float32))
+        elif attribute.name in ('value_int', 'value_ints'):
+            tensor = onnx.numpy_helper.from_array(np.array(value, np.int64))
+        else:  # texts, and sparse weights
+            continue
+        tensor.name = node.output[0]
+        graph.initializer.append(tensor)
+        graph.node.remove(node)
 
 
 def _drop_identities(graph) -> None:
