@@ -8,6 +8,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.data.with_labels import WithLabels
+from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.models.plain_validation import has_plain_validation
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
@@ -49,7 +50,9 @@ def evenly_spaced(total: int, count: int | None = None) -> list[int]:
 
 def _val_batch_size(opt: Mapping, dataset_opt: Mapping) -> int:
     """A validation that is not ours takes one image at a time: given more, BasicSR scores them as one picture."""
-    ours = opt['model_type'] == 'RecogAwareModel' or has_plain_validation(MODEL_REGISTRY.get(opt['model_type']))
+    aware = opt['model_type'] == 'RecogAwareModel'
+    model = MODEL_REGISTRY.get(opt['base_model_type'] if aware else opt['model_type'])
+    ours = not has_own_validation(model) if aware else has_plain_validation(model)
     return dataset_opt.get('batch_size_per_gpu', 1) if ours else 1
 
 

@@ -20,6 +20,7 @@ from torch import nn
 
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.labeled_pool import LabeledPoolMixin
+from ra_plugin.models.own_validation import OwnValidationMixin, has_own_validation
 from ra_plugin.models.recog_validation import RecogValidationMixin, recognizable
 from ra_plugin.models.trainable_recognizer import TrainableRecognizerMixin
 from ra_plugin.options import OptionError
@@ -42,7 +43,9 @@ def recog_aware(base: type) -> type:
         raise OptionError(f'model_type: {base.__name__} cannot host a recognition loss: expected a class derived from '
                           'SRModel for single images. Video and StyleGAN models are not supported.')
     pool = (LabeledPoolMixin,) if hasattr(base, '_dequeue_and_enqueue') else ()
-    return type(f'RecogAware{base.__name__}', (TrainableRecognizerMixin, RecogAwareMixin, *pool, base), {})
+    own = (OwnValidationMixin,) if has_own_validation(base) else ()
+    bases = (TrainableRecognizerMixin, *own, RecogAwareMixin, *pool, base)
+    return type(f'RecogAware{base.__name__}', bases, {'host': base})
 
 
 def recog_blocks(train_opt: Mapping) -> list[Mapping]:
@@ -252,6 +255,10 @@ class RecogAwareMixin(RecogValidationMixin):
     def test(self) -> None:
         """``self.output`` is P's image, for people; with a transformer ``self.output_t`` is T's, for machines."""
         super().test()
+        self.transform()
+
+    def transform(self) -> None:
+        """Make ``self.output_t`` of ``self.output``, where there is a transformer."""
         if self.net_t is not None:
             self.net_t.eval()
             with torch.no_grad():

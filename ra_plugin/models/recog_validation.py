@@ -3,6 +3,7 @@
 With several processes each takes a share of the batches, and rank 0 adds up: the totals are those of one process,
 to the bit.
 """
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -97,17 +98,26 @@ class RecogValidationMixin:
         for of_image in values:
             totals.update(of_image)
         self.metric_results = {name: totals[name] / len(values) for name in metrics}
-        self.metric_results.update({f'{key}_{name}': value for name, score in scores.items()
-                                    for key, value in score.compute().items()})
+        self.metric_results.update(self.score_results(scores))
         if self.metric_results:
             self._keep_best(dataset_name, metrics, current_iter)
             self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
+
+    @staticmethod
+    def score_results(scores: Mapping[str, TaskScore]) -> dict[str, float]:
+        """Return the scores of all recognizers by ``METRIC_RECOGNIZER``."""
+        return {f'{key}_{name}': value for name, score in scores.items() for key, value in score.compute().items()}
+
+    def judging(self) -> contextlib.AbstractContextManager:
+        """Return what has to hold while recognizers judge."""
+        return contextlib.nullcontext()
 
     def _score(self, dataloader, current_iter, save_img: bool) -> tuple[list[Metrics], dict[str, TaskScore]]:
         """BasicSR's metrics of every image, and the score of every recognizer."""
         training, self.is_train = self.is_train, False  # while it is set, RealESRNet degrades what it is fed
         try:
-            return self._score_batches(dataloader, current_iter, save_img)
+            with self.judging():
+                return self._score_batches(dataloader, current_iter, save_img)
         finally:
             self.is_train = training
 

@@ -4,16 +4,16 @@ The network within it is ``net_r``: it is put on devices and wrapped, compiled, 
 are, with the optimizer ``train.optim_r`` and the schedule ``train.scheduler_r``. Where the restorer has no optimizer
 (``train.optim_g: ~``) it stays as it is, and the recognizer alone learns, on what it restores.
 """
+import contextlib
 import copy
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from ra_plugin.models.recog_validation import Metrics
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.trainable import is_trainable
 
@@ -74,18 +74,21 @@ class TrainableRecognizerMixin:
         loss.backward()
         self.log_dict = self.reduce_loss_dict(OrderedDict(log))
 
-    def _score(self, *args) -> tuple[list[Metrics], dict]:
-        """Validate with the network in inference mode, and out of DDP: processes judge different numbers of batches."""
-        if self.net_r is None:
-            return super()._score(*args)
-        wrapped = self._learner.model
-        self._learner.model = self.get_bare_model(wrapped)
-        self._learner.eval()
-        try:
-            return super()._score(*args)
-        finally:
-            self._learner.model = wrapped
-            self._learner.train()
+    @contextlib.contextmanager
+    def judging(self) -> Iterator[None]:
+        """Judge with the network in inference mode, and out of DDP: processes judge different numbers of batches."""
+        with super().judging():
+            if self.net_r is None:
+                yield
+                return
+            wrapped = self._learner.model
+            self._learner.model = self.get_bare_model(wrapped)
+            self._learner.eval()
+            try:
+                yield
+            finally:
+                self._learner.model = wrapped
+                self._learner.train()
 
     def save(self, epoch: int, current_iter: int) -> None:
         if self.net_r is not None:  # before the training state, as net_t

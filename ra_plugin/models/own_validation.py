@@ -1,0 +1,133 @@
+"""Judging within the validation that a model class brings itself, as HAT's and DRCT's do: it pads, tiles or averages."""
+import inspect
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from basicsr.utils import get_root_logger
+
+from ra_plugin.evaluation.task_scores import TaskScore
+from ra_plugin.options import OptionError
+
+_ENTRIES = 'validation', 'nondist_validation', 'dist_validation'
+
+
+def has_own_validation(model: type) -> bool:
+    """Return whether a class brings a validation of its own: one that is not BasicSR's."""
+    return any(not _is_basicsrs(getattr(model, name, None)) for name in _ENTRIES)
+
+
+def check_own_validation(model: type) -> None:
+    """Check that recognizers can judge in the validation of a class that has its own.
+
+    Raises:
+        OptionError: Its code shows no image through ``get_current_visuals``, where recognizers see what it makes.
+    """
+    own = [cls for cls in model.__mro__ if not cls.__module__.startswith('basicsr.') and cls is not object]
+    try:
+        source = '\n'.join(inspect.getsource(cls) for cls in own)
+    except (OSError, TypeError):  # typed in, or compiled
+        return
+    if 'get_current_visuals' not in source and not _is_basicsrs(model.nondist_validation):
+        raise OptionError(f'val.recognizers: {model.__name__} has a validation of its own, which does not call '
+                          'get_current_visuals, so recognizers do not see its images. Call it once for each image, as '
+                          "SRModel's does, or leave val.recognizers out and use tools/evaluate.py.")
+
+
+def _is_basicsrs(function: Any) -> bool:
+    return (getattr(function, '__module__', None) or '').startswith('basicsr.')
+
+
+@dataclass
+class _Watched:
+    """A validation under way: the batch that was fed last, the scores, and how many batches were judged."""
+
+    dataset: Any
+    current_iter: Any
+    scores: dict[str, TaskScore]
+    data: Mapping | None = None
+    judged: int = 0
+    reported: bool = False
+
+
+class OwnValidationMixin:
+    """Recognizers judge each image that the class's own validation shows; put it before `RecogValidationMixin`.
+
+    The class's code runs as it is, with its images, its metrics and its files, one image at a time. What it has restored
+    of the images that it was fed is judged when it calls ``get_current_visuals``, as BasicSR's loop does; scores join
+    its metrics where it logs them.
+    """
+
+    host: type  # the class as it is
+    _watched: _Watched | None = None
+    _score_names: Collection[str] = ()
+
+    def build_eval_recognizers(self) -> None:
+        super().build_eval_recognizers()
+        if self.eval_recognizers:
+            check_own_validation(self.host)
+            if self.opt.get('dist') and not _is_basicsrs(self.host.dist_validation):
+                raise OptionError(f'val.recognizers: {self.host.__name__} shares its validation out among processes in '
+                                  'its own way, which recognizers cannot follow. Train in one process, or use '
+                                  'tools/evaluate.py.')
+
+    def validation(self, dataloader, current_iter, tb_logger, save_img: bool = False) -> None:
+        watched = self._watched = _Watched(dataloader.dataset, current_iter, self._new_scores())
+        for name in self._score_names:  # the class divides, and compares with the best, all results that it finds
+            self.metric_results.pop(name, None)
+        try:
+            with self.judging():
+                self.host.validation(self, dataloader, current_iter, tb_logger, save_img)
+            if watched.scores and not self.opt.get('rank'):
+                self._finish(watched, len(dataloader), tb_logger)
+        finally:
+            self._watched = None
+
+    def nondist_validation(self, *args, **kwargs) -> None:
+        self.host.nondist_validation(self, *args, **kwargs)
+
+    def dist_validation(self, *args, **kwargs) -> None:
+        self.host.dist_validation(self, *args, **kwargs)
+
+    def feed_data(self, data: Mapping) -> None:
+        if self._watched is not None:
+            self._watched.data = data
+            if 'gt' not in data and hasattr(self, 'gt'):
+                del self.gt  # of another data set
+        super().feed_data(data)
+
+    def get_current_visuals(self):
+        watched = self._watched
+        if watched is not None and watched.data is not None:
+            self.transform()
+            self._judge(watched.data, watched.dataset.opt, watched.scores)
+            watched.data, watched.judged = None, watched.judged + 1
+        return super().get_current_visuals()
+
+    def _log_validation_metric_values(self, current_iter, dataset_name, tb_logger) -> None:
+        watched = self._watched
+        if watched is not None and watched.judged and not watched.reported:
+            self._add_scores(watched)
+        super()._log_validation_metric_values(current_iter, dataset_name, tb_logger)
+
+    def _finish(self, watched: _Watched, batches: int, tb_logger) -> None:
+        """Report what the class has not: it logs nothing without ``val.metrics``."""
+        if watched.judged != batches:
+            get_root_logger().warning(
+                f'{self.host.__name__}: its validation showed {watched.judged} of {batches} images through '
+                'get_current_visuals; the scores of recognizers are of those.')
+        if watched.judged and not watched.reported:
+            self.metric_results = {}
+            self._add_scores(watched)
+            super()._log_validation_metric_values(watched.current_iter, watched.dataset.opt['name'], tb_logger)
+
+    def _add_scores(self, watched: _Watched) -> None:
+        watched.reported = True
+        own, of_judges = dict(getattr(self, 'metric_results', None) or {}), self.score_results(watched.scores)
+        self.metric_results, self._score_names = of_judges, tuple(of_judges)
+        self._keep_best(watched.dataset.opt['name'], {}, watched.current_iter)
+        self.metric_results = {**own, **of_judges}
+        best = self.best_metric_results[watched.dataset.opt['name']]
+        for name in own:  # where the class keeps no record of its own metrics, its log would stumble over them
+            if name not in best:
+                best[name] = {'better': 'higher', 'val': own[name], 'iter': watched.current_iter}
