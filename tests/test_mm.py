@@ -606,3 +606,21 @@ def test_restored_cityscapes_keeps_the_grid_of_its_masks(shipped_data):
     item = first_item('restore_fcn_hr48_cityscapes')
     assert item['inputs'].shape == (3, 1024, 2048)
     assert item['data_samples'].ori_shape == item['data_samples'].gt_sem_seg.shape == (33, 66)
+
+
+def test_restoring_normalizes_and_says_which_sizes_a_network_takes(picture):
+    class Window(torch.nn.Module):
+        def forward(self, x):
+            assert x.shape[-1] % 8 == 0 and x.shape[-2] % 8 == 0
+            return x + 1
+
+    restore = RestoreImage(mean=[0.5] * 3, std=[0.1] * 3)
+    restore.network = Window()
+    with pytest.raises(ValueError, match=r'^RestoreImage: the network does not take an image of \d+x\d+ pixels '
+                                         r'\(AssertionError.*\)\. It takes certain sizes; with multiple_of: 8 in its'):
+        restore(loaded(picture[:9, :14]))
+    restore.multiple_of = 8
+    found = restore(loaded(picture[:9, :14]))['img'][..., ::-1]
+    np.testing.assert_allclose(found, np.minimum(picture[:9, :14] + 25.5, 255), atol=0.51)
+    with pytest.raises(OptionError, match='RestoreImage: expected mean and std, or neither'):
+        RestoreImage(mean=[0.5] * 3)

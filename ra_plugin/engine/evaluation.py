@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from ra_plugin.engine.evaluation_options import (EvaluationOptions, by_name, check_conditions, check_names,
                                                  conditions_of, take_conditions)
 from ra_plugin.engine.interruption import Interrupted, Interruption
-from ra_plugin.engine.loaders import build_dataset, check_classes, evenly_spaced
+from ra_plugin.engine.loaders import build_dataset, check_classes, evenly_spaced, with_scale
 from ra_plugin.engine.networks import registered
 from ra_plugin.engine.option_file import GAIN_LABELS, has_no_labels, import_own, resolve_paths
 from ra_plugin.engine.restorers import Restorer, build_restorer, restorer_options
 from ra_plugin.evaluation.audit import audit
-from ra_plugin.evaluation.judging import (CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing)
+from ra_plugin.evaluation.judging import CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing
 from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.evaluation.records import Judged, Records
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
@@ -28,6 +28,7 @@ from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
 from ra_plugin.options import OptionError, check_arguments, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.utils.progress import progress
+from ra_plugin.utils.tensors import denormalized
 from ra_plugin.version import __version__
 
 SCHEMA = 'ra_plugin.results/1'
@@ -88,6 +89,7 @@ class Evaluation:
             cls.check_options(block, f'datasets: {name}')
         if has_no_labels(block):
             raise OptionError(f'datasets: {name}: judging needs labels, and {block["type"]} gives none. {GAIN_LABELS}.')
+        block = with_scale(block, cls, f'datasets: {name}')
         dataset = build_dataset(block)
         recognizers = {judge: recognizer for judge, recognizer in self.recognizers.items()
                        if self._judged[judge] is None or name in self._judged[judge]}
@@ -244,7 +246,9 @@ def same_size_batches(items: Sequence[tuple[int, dict]], condition: Condition, d
     for group in groups.values():
         batch = collate([item for _, item in group])
         label = batch['label']
-        batches.append(Batch(batch['lq'].to(device), batch['gt'].to(device),
+        lq, gt = (denormalized(batch[key].to(device), condition.block.get('mean'), condition.block.get('std'))
+                  for key in ('lq', 'gt'))
+        batches.append(Batch(lq, gt,
                              label.to(device) if isinstance(label, torch.Tensor) else label,
                              [number for number, _ in group],
                              [_below(item['gt_path'], condition.block.get('dataroot_gt')) for _, item in group]))

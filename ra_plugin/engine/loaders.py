@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 from basicsr.data import build_dataset as build_basicsr_dataset
+from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
@@ -12,6 +13,8 @@ from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.models.plain_validation import has_plain_validation
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
+
+_NO_CUT = 1 << 12  # a scale at which the clean image is not cut to a multiple of the degraded one's size
 
 
 def build_val_loaders(opt: Mapping) -> list[DataLoader]:
@@ -41,6 +44,25 @@ def build_dataset(dataset_opt: Mapping) -> Dataset:
         raise OptionError(f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}: keep_classes has no '
                           f'effect in {type(dataset).__name__}. Use LabeledImageDataset.')
     return WithLabels(dataset, dataset_opt) if dataset_opt.get('labels') else dataset
+
+
+def with_scale(block: Mapping, cls: type, where: str) -> dict:
+    """Return the block of a data set with the ``scale`` that BasicSR's pairs ask for; a training's file has it on top.
+
+    It is the size of the first clean image over that of the first degraded one.
+
+    Raises:
+        OptionError: One is no multiple of the other.
+    """
+    if 'scale' in block or not issubclass(cls, PairedImageDataset):
+        return dict(block)
+    item = build_dataset({**block, 'scale': _NO_CUT})[0]
+    (height, width), (low, narrow) = item['gt'].shape[-2:], item['lq'].shape[-2:]
+    scale = height // low
+    if scale < 1 or width // narrow != scale:
+        raise OptionError(f'{where}: expected clean images of a multiple of the size of the degraded ones, got '
+                          f'{width}x{height} and {narrow}x{low} ({item["gt_path"]}). Set scale, if that is right.')
+    return {**block, 'scale': scale}
 
 
 def evenly_spaced(total: int, count: int | None = None) -> list[int]:

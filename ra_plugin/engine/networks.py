@@ -54,5 +54,16 @@ def trained_network(block: Mapping, checkpoint: str | None, where: str) -> nn.Mo
     return network.eval().requires_grad_(False)
 
 
+def check_color(network: nn.Module, where: str, remedy: str) -> None:
+    """Check that a network takes the RGB images that it will be given.
+
+    Raises:
+        OptionError: Its first convolution takes one channel.
+    """
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is not None and first.in_channels == 1:
+        raise OptionError(f'{where}: the network takes images of one channel, and is given RGB. {remedy}')
+
+
 def _arguments(block: Mapping) -> dict[str, Any]:
     return {key: value for key, value in block.items() if key != 'type'}

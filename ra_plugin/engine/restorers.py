@@ -10,11 +10,11 @@ import yaml
 from torch import nn
 
 from ra_plugin.data.image_file import read_image
-from ra_plugin.engine.networks import check_network, trained_network
+from ra_plugin.engine.networks import check_color, check_network, trained_network
+from ra_plugin.engine.restorer_network import Network, network_input
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.recognizers.trainable import frozen
-from ra_plugin.utils.tensors import extended
 
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -39,7 +39,10 @@ class RestorerOptions:
         tile: Side in pixels of the parts that large images are restored in. Default: whole images.
         tile_overlap: Pixels that a tile sees beyond its border; no less than the network sees makes it exact.
         multiple_of: The network takes heights and widths that this number divides: images are extended by their mirror
-            image, and the result is cut.
+            image, and the result is cut. Default: 1; of an option file whose model class pads to the network's window,
+            that window.
+        mean, std: The network takes images that are normalized with them, RGB on the ``[0, 1]`` scale, and makes such
+            ones. Default: those of the option file's data set.
     """
     option_file: str | None = None
     network_g: Mapping | None = None
@@ -52,6 +55,8 @@ class RestorerOptions:
     tile: int | None = None
     tile_overlap: int = 32
     multiple_of: int = 1
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,10 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
         value = getattr(options, key)
         if value is not None and value < least:
             raise OptionError(f'{where}.{key}: expected {least} or more, got {value}.')
+    if (options.mean is None) != (options.std is None) or options.std and (min(options.std) <= 0 or not all(
+            len(values) == 3 for values in (options.mean, options.std))):
+        raise OptionError(f'{where}: expected mean and std, three numbers each, positive for std, got '
+                          f'{options.mean} and {options.std}.')
     for key in ('network_g', 'network_t'):
         if getattr(options, key):
             check_network(getattr(options, key), f'{where}.{key}')
@@ -122,7 +131,7 @@ def _of_run(options: RestorerOptions, root: Path, recognizers: Mapping[str, Mapp
     seen = [frozen(block.get('recognizer')) for block in (blocks if isinstance(blocks, list) else [blocks])]
     members = [member for block in seen if isinstance(block, Mapping)
                for member in (block, *(block.get('recognizers') or ()))]
-    return {'network_g': run['network_g'], 'network_t': run.get('network_t'),
+    return {'network_g': run['network_g'], 'network_t': run.get('network_t'), **network_input(run),
             'checkpoint': str(root / 'experiments' / str(run['name']) / 'models' / 'net_g_latest.pth'),
             'used': [name for name, block in recognizers.items() if block in members]}
 
@@ -140,6 +149,8 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
     processings, files = [], []
     for checkpoint in checkpoints:
         networks = [trained_network(options.network_g, checkpoint, f'{where}.network_g')]
+        check_color(networks[0], f'{where}.network_g', 'Recognizers judge color. Restore with it yourself, and name '
+                    'the folder of the results: folder.')
         if options.network_t:
             path = Path(checkpoint or '')
             beside = path.with_name(path.name.replace('net_g_', 'net_t_', 1))
@@ -149,48 +160,10 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
             networks.append(trained_network(options.network_t, str(beside), f'{where}.network_t'))
             files.append(str(beside))
         network = nn.Sequential(*networks).to(device, memory_format=torch.channels_last)  # faster on a CPU
-        processings.append(Network(network, options.tile, options.tile_overlap, options.multiple_of))
+        processings.append(Network(network, options.tile, options.tile_overlap, options.multiple_of, options.mean,
+                                   options.std, f'{where}.network_g'))
         files += [checkpoint] if checkpoint else []
     return Restorer(name, options, tuple(processings), tuple(files))
-
-
-class Network:
-    """The images that a network makes of the degraded ones.
-
-    Args:
-        network: ``(N, 3, h, w)`` to ``(N, 3, s * h, s * w)``.
-        tile: As in `RestorerOptions`, like the others.
-    """
-
-    def __init__(self, network: nn.Module, tile: int | None = None, tile_overlap: int = 32, multiple_of: int = 1):
-        self.network, self.tile, self.overlap, self.multiple_of = network, tile, tile_overlap, multiple_of
-
-    def __call__(self, batch: Batch) -> torch.Tensor:
-        height, width = batch.lq.shape[-2:]
-        if self.tile is None or max(height, width) <= self.tile:
-            return self._run(batch.lq)
-        rows = []
-        for top in range(0, height, self.tile):
-            rows.append(torch.cat([self._tile(batch.lq, top, left) for left in range(0, width, self.tile)], -1))
-        return torch.cat(rows, -2)
-
-    def _tile(self, images: torch.Tensor, top: int, left: int) -> torch.Tensor:
-        """One tile, restored with what is around it and cut out."""
-        height, width = images.shape[-2:]
-        above, before = max(top - self.overlap, 0), max(left - self.overlap, 0)
-        bottom, right = min(top + self.tile, height), min(left + self.tile, width)
-        part = images[..., above:bottom + self.overlap, before:right + self.overlap]
-        restored = self._run(part)
-        scale = restored.shape[-1] // part.shape[-1]
-        return restored[..., scale * (top - above):scale * (bottom - above),
-                        scale * (left - before):scale * (right - before)]
-
-    def _run(self, images: torch.Tensor) -> torch.Tensor:
-        height, width = images.shape[-2:]
-        padded = extended(images, self.multiple_of)
-        restored = self.network(padded)
-        scale = restored.shape[-1] // padded.shape[-1]
-        return restored[..., :scale * height, :scale * width]
 
 
 class FolderOfImages:

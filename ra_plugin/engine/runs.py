@@ -16,9 +16,11 @@ from basicsr.utils.options import copy_opt_file
 from torch import nn
 
 from ra_plugin.checkpoint import OWN_KEY
+from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
 from ra_plugin.engine.batches import TrainingBatches
 from ra_plugin.engine.interruption import Interrupted
 from ra_plugin.engine.loaders import build_dataset, build_val_loaders, check_classes
+from ra_plugin.engine.networks import check_color
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.engine.run_log import RunLog
 from ra_plugin.engine.training import Training
@@ -133,6 +135,10 @@ def _check_recognizers(model, datasets: list, logger: logging.Logger) -> None:
     used = model.labeled_recognizers() if hasattr(model, 'labeled_recognizers') else []
     judges = list(getattr(model, 'eval_recognizers', {}).values())
     for dataset in datasets:
+        if isinstance(dataset, DegradedImageDataset):
+            check_color(model.get_bare_model(model.net_g), 'network_g',
+                        f'{type(dataset).__name__} gives color. Use a data set with color: y, e.g. PairedImageDataset '
+                        'with labels: folders, or a network for three channels.')
         training = dataset.opt['phase'] == 'train'
         check_classes(dataset, used if training else judges, f'datasets: {dataset.opt["name"]}')
         if training:

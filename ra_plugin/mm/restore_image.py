@@ -1,5 +1,5 @@
 """A restoration network as a transform: detectors and segmenters are trained or scored on restored images."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.mm.loaded_image import get_rgb, put_rgb
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.utils.optional import require
-from ra_plugin.utils.tensors import extended
+from ra_plugin.utils.tensors import denormalized, extended, normalized
 
 
 class RestoreImage:
@@ -37,6 +37,8 @@ class RestoreImage:
         keep_ori_shape: Whether predictions are for the loaded image, not for the restored one. Default: False.
         multiple_of: The network takes heights and widths that this number divides: an image is extended by its mirror
             image, and the result is cut. Default: 1.
+        mean, std: The network takes and makes images that are normalized with them, RGB on the ``[0, 1]`` scale.
+            Default: None, images in ``[0, 1]``.
         device: ``'auto'``, ``'cpu'``, ``'cuda'``, ...; ``'auto'`` is the GPU with ``num_workers=0`` in the
             data loader, else the CPU: a forked worker cannot use the GPU of its parent. Default: ``'auto'``.
 
@@ -50,10 +52,13 @@ class RestoreImage:
     """
 
     def __init__(self, network: Mapping | None = None, checkpoint: str | None = None, scale: int | None = None,
-                 keep_ori_shape: bool = False, multiple_of: int = 1, device: str = 'auto'):
+                 keep_ori_shape: bool = False, multiple_of: int = 1, device: str = 'auto',
+                 mean: Sequence[float] | None = None, std: Sequence[float] | None = None):
         check_arguments(type(self), {
             'network': network, 'checkpoint': checkpoint, 'scale': scale, 'keep_ori_shape': keep_ori_shape,
-            'multiple_of': multiple_of, 'device': device}, 'RestoreImage')
+            'multiple_of': multiple_of, 'device': device, 'mean': mean, 'std': std}, 'RestoreImage')
+        if (mean is None) != (std is None):
+            raise OptionError('RestoreImage: expected mean and std, or neither.')
         block = network or {}
         self.scale = scale if scale is not None else block.get('upscale', block.get('scale', 1))
         for key, value in (('scale', self.scale), ('multiple_of', multiple_of)):
@@ -63,7 +68,7 @@ class RestoreImage:
             raise OptionError("RestoreImage: a checkpoint needs its network, e.g. network=dict(type='SRResNet').")
         self.network = _build(network, checkpoint) if network else None
         self.keep_ori_shape = keep_ori_shape
-        self.multiple_of = multiple_of
+        self.multiple_of, self.mean, self.std = multiple_of, mean, std
         self.device = device
 
     def __call__(self, results: dict) -> dict:
@@ -90,8 +95,12 @@ class RestoreImage:
 
     def _run(self, network: nn.Module, lq: torch.Tensor) -> torch.Tensor:
         height, width = lq.shape[-2:]
-        padded = extended(lq, self.multiple_of)
-        output = network(padded)
+        padded = extended(normalized(lq, self.mean, self.std), self.multiple_of)
+        try:
+            output = denormalized(network(padded), self.mean, self.std)
+        except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+            from ra_plugin.engine.restorer_network import explained
+            raise ValueError(explained(network, lq, self.multiple_of, error, 'RestoreImage')) from error
         expected = tuple(self.scale * size for size in padded.shape[-2:])
         if tuple(output.shape[-2:]) != expected:
             raise ValueError(
@@ -117,5 +126,7 @@ class RestoreImage:
 
 def _build(network: Mapping[str, Any], checkpoint: str | None) -> nn.Module:
     require('basicsr', 'RestoreImage')
-    from ra_plugin.engine.networks import trained_network
-    return trained_network(network, checkpoint, 'RestoreImage.network')
+    from ra_plugin.engine.networks import check_color, trained_network
+    built = trained_network(network, checkpoint, 'RestoreImage.network')
+    check_color(built, 'RestoreImage.network', 'Take a network for color.')
+    return built

@@ -1,4 +1,4 @@
-"""Judging within the validation that a model class brings itself, as HAT's and DRCT's do: it pads, tiles or averages."""
+"""Judging within the validation that a model class brings itself, as HAT's and DRCT's: it pads, tiles or averages."""
 import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -53,9 +53,9 @@ class _Watched:
 class OwnValidationMixin:
     """Recognizers judge each image that the class's own validation shows; put it before `RecogValidationMixin`.
 
-    The class's code runs as it is, with its images, its metrics and its files, one image at a time. What it has restored
-    of the images that it was fed is judged when it calls ``get_current_visuals``, as BasicSR's loop does; scores join
-    its metrics where it logs them.
+    The class's code runs as it is, with its images, its metrics and its files, one image at a time. What it has
+    restored is judged when it calls ``get_current_visuals``, as BasicSR's loop does; scores join its metrics where it
+    logs them.
     """
 
     host: type  # the class as it is

@@ -27,6 +27,7 @@ from ra_plugin.recognizers.resizing import shared_resizes
 from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.utils.processes import gathered
 from ra_plugin.utils.progress import progress
+from ra_plugin.utils.tensors import denormalized
 
 Metrics = dict[str, float]  # BasicSR's, of one image
 
@@ -38,10 +39,7 @@ def recognizable(images: torch.Tensor, dataset_opt: Mapping) -> torch.Tensor:
         images: ``(N, C, H, W)``. One channel (gray, or the luma of ``color: y``) is repeated.
         dataset_opt: The data set's block; images that it normalizes with ``mean`` and ``std`` are put back.
     """
-    mean, std = dataset_opt.get('mean'), dataset_opt.get('std')
-    if mean is not None and std is not None:
-        mean, std = (images.new_tensor(values).view(-1, 1, 1) for values in (mean, std))
-        images = images * std + mean
+    images = denormalized(images, dataset_opt.get('mean'), dataset_opt.get('std'))
     return images.repeat(1, 3, 1, 1) if images.shape[1] == 1 else images
 
 
@@ -131,7 +129,8 @@ class RecogValidationMixin:
             self.feed_data(data)
             self.test()
             self._judge(data, dataset.opt, scores)  # before tensor2img, which clamps what it is given, in place
-            visuals = self.get_current_visuals()
+            visuals = {name: denormalized(images, dataset.opt.get('mean'), dataset.opt.get('std'))
+                       for name, images in self.get_current_visuals().items()}
             for i, source in enumerate(data['lq_path']):
                 height, width = data['size'][i] if 'size' in data else visuals['result'].shape[-2:]  # without padding
                 images = {'img': tensor2img([visuals['result'][i, :, :height, :width]])}

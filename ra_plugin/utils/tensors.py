@@ -1,4 +1,6 @@
 """What several parts do with batches of images."""
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,32 @@ def extended(images: torch.Tensor, multiple_of: int) -> torch.Tensor:
     """``(N, C, h, w)`` with sides that the number divides, by the mirror image below and on the right."""
     height, width = images.shape[-2:]
     padding = (0, -width % multiple_of, 0, -height % multiple_of)
-    return F.pad(images, padding, mode='reflect') if any(padding) else images
+    if not any(padding):
+        return images
+    if padding[1] >= width or padding[3] >= height:  # less than a mirror image needs
+        rows, columns = (_mirrored(side, images.device, multiple_of) for side in (height, width))
+        return images[..., rows, :][..., columns]
+    return F.pad(images, padding, mode='reflect')
+
+
+def _mirrored(side: int, device: torch.device, multiple_of: int) -> torch.Tensor:
+    """Numbers of the rows of an image that is mirrored at its border again and again."""
+    places = torch.arange(side + -side % multiple_of, device=device) % max(2 * side - 2, 1)
+    return torch.where(places < side, places, 2 * side - 2 - places)
+
+
+def normalized(images: torch.Tensor, mean: Sequence[float] | None, std: Sequence[float] | None) -> torch.Tensor:
+    """Return ``(images - mean) / std`` by channel of ``(N, C, H, W)``; the images where both are None."""
+    return images if mean is None or std is None else (images - _channels(mean, images)) / _channels(std, images)
+
+
+def denormalized(images: torch.Tensor, mean: Sequence[float] | None, std: Sequence[float] | None) -> torch.Tensor:
+    """Return ``images * std + mean`` by channel of ``(N, C, H, W)``; the images where both are None."""
+    return images if mean is None or std is None else images * _channels(std, images) + _channels(mean, images)
+
+
+def _channels(values: Sequence[float], images: torch.Tensor) -> torch.Tensor:
+    return images.new_tensor(values).view(-1, 1, 1)
 
 
 def pixels(images: torch.Tensor) -> np.ndarray:
