@@ -72,9 +72,10 @@ def evenly_spaced(total: int, count: int | None = None) -> list[int]:
 
 def _val_batch_size(opt: Mapping, dataset_opt: Mapping) -> int:
     """A validation that is not ours takes one image at a time: given more, BasicSR scores them as one picture."""
-    aware = opt['model_type'] == 'RecogAwareModel'
-    model = MODEL_REGISTRY.get(opt['base_model_type'] if aware else opt['model_type'])
-    ours = not has_own_validation(model) if aware else has_plain_validation(model)
+    if opt['model_type'] == 'RecogAwareModel':
+        ours = not has_own_validation(MODEL_REGISTRY.get(opt.get('base_model_type', 'SRModel')))
+    else:
+        ours = has_plain_validation(MODEL_REGISTRY.get(opt['model_type']))
     return dataset_opt.get('batch_size_per_gpu', 1) if ours else 1
 
 
