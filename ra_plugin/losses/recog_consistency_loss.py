@@ -1,14 +1,18 @@
 """Unsupervised recognition loss: Eq. 4 of Liu et al., arXiv:1910.09185, with the distance that serves best."""
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Literal
 
 import torch
 
+from ra_plugin.losses.batch_checks import check_logits
 from ra_plugin.losses.distances import (cosine_distance, kl_distance, l1_distance, l2_distance,
                                         probability_distance)
-from ra_plugin.losses.recognizer_loss import ReferenceLoss, Reduction
+from ra_plugin.losses.recognizer_loss import ReferenceLoss, Reduction, check_classifies
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.recognizers.base import Outputs
+
+_DISTANCES = {'kl': (kl_distance, l2_distance), 'probability': (probability_distance, l2_distance),
+              'l1': (l1_distance, l1_distance), 'cosine': (cosine_distance, cosine_distance)}
 
 
 class RecogConsistencyLoss(ReferenceLoss):
@@ -42,18 +46,30 @@ class RecogConsistencyLoss(ReferenceLoss):
                  reduction: Reduction = 'mean', distance: Literal['kl', 'probability', 'l1', 'cosine'] = 'kl',
                  temperature: float | None = None, cache_reference: bool = False, gradient_checkpointing: bool = False):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference)
-        distances = {'kl': partial(kl_distance, temperature=2.0 if temperature is None else temperature),
-                     'probability': probability_distance, 'l1': l1_distance, 'cosine': cosine_distance}
-        if distance not in distances:
-            raise ValueError(f'RecogConsistencyLoss: distance: expected {" | ".join(distances)}, got {distance!r}.')
+        if distance not in _DISTANCES:
+            raise ValueError(f'RecogConsistencyLoss: distance: expected {" | ".join(_DISTANCES)}, got {distance!r}.')
         if temperature is not None and (temperature <= 0 or distance != 'kl'):
             raise ValueError(f"RecogConsistencyLoss: temperature: expected a positive number, with distance: kl; got "
                              f'{temperature} with {distance}.')
-        self.distance = distances[distance]
-        self.number_distance = l1_distance if distance == 'l1' else l2_distance
+        check_classifies(self.recognizer, 'RecogConsistencyLoss')
+        self.distance, self.temperature = distance, 2.0 if temperature is None else temperature
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         reference = self.reference(recognizer, target, recognizer.outputs)
         answers = recognizer.outputs(output, reference)
-        return sum((self.distance if name == 'logits' else self.number_distance)(value, reference[name])
-                   for name, value in answers.items())
+        if 'logits' not in answers:
+            raise ValueError(f"RecogConsistencyLoss: expected 'logits' among the outputs of {recognizer}, got "
+                             f'{", ".join(map(repr, answers))}. Name the scores of the classes so, or use '
+                             'RecogFeatureLoss, which compares features.')
+        if self.is_first(recognizer) and recognizer.info.task == 'classification':
+            check_logits(torch.cat([answers['logits'], reference['logits']]), str(recognizer))
+        return sum(self._between(name, value, reference) for name, value in answers.items())
+
+    def _between(self, name: str, answer: torch.Tensor, reference: Outputs) -> torch.Tensor:
+        of_scores, of_numbers = _DISTANCES[self.distance]
+        if self.distance != 'kl':
+            return (of_scores if name == 'logits' else of_numbers)(answer, reference[name])
+        weights = reference.get(f'{name}_weights')
+        if name == 'logits':
+            return of_scores(answer, reference[name], self.temperature, weights)
+        return of_numbers(answer, reference[name], weights)
