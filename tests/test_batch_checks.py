@@ -171,8 +171,7 @@ class Headless(Recognizer):
                                    {'task': 'classification'}])
 def test_a_recognizer_without_classes_is_for_features_alone(facts, images):
     for cls in (RecogLoss, RecogConsistencyLoss):
-        with pytest.raises(ValueError, match=rf'^{cls.__name__}: expected a recognizer that tells classes apart, got '
-                           r'Headless\(net\).*RecogFeatureLoss'):
+        with pytest.raises(ValueError, match=rf'^{cls.__name__}.*Headless\(net\).*RecogFeatureLoss'):
             cls(Headless(**facts))
     assert RecogFeatureLoss(Headless(**facts))(images.float(), images.float()) == 0
 

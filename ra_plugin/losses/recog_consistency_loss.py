@@ -18,16 +18,33 @@ _DISTANCES = {'kl': (kl_distance, l2_distance), 'probability': (probability_dist
 class RecogConsistencyLoss(ReferenceLoss):
     """Distance between the recognizer's outputs on the restored and on the clean image. Needs no labels.
 
+    An answer may have places: the pixels of a segmenter, the anchors, points, queries or proposals of a detector. Let q
+    be the probabilities of the clean image and p those of the restored one, both softened by the temperature T, and w_m
+    the probability (at T = 1) that the clean image has an object at place m. Then ``'kl'`` is
+
+    * of a classifier ``T^2 sum_c q_c log(q_c / p_c)``, and of a segmenter the mean of this over the image's pixels;
+    * of a detector ``T^2 sum_m w_m^2 KL_m / sum_m w_m^2``: the mean over places with objects, since nearly all places
+      are background. KL_m is the sum above over the classes and the background, or, in heads that decide on each class
+      apart by a sigmoid, ``sum_c q_mc log(q_mc / p_mc) + (1 - q_mc) log((1 - q_mc) / (1 - p_mc))``. w_m is one minus
+      the probability of the background, or the largest q_mc. To it come the numbers:
+      ``sum_m w_m^2 |d_m|^2 / (D max(1, sum_m w_m^2))``, where d_m is the difference of the D numbers of place m in
+      units of their root mean square over objects. Without objects in the clean image the first is the mean over the
+      places that look most like one, and the second vanishes.
+
+    The other distances are means over all places. A sigmoid's logit z counts as the two logits (z, 0).
+
     Args:
         recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``.
-        loss_weight: Factor on the loss (lambda). Default: 1.0. 1e-3 is a good start; for ``'probability'`` the paper
-            uses 10 with 1000 classes.
+        loss_weight: Factor on the loss (lambda). Default: 1.0. 1e-3 is a good start for classifiers, segmenters,
+            one-stage and two-stage detectors, as it is for `RecogLoss`; for ``'probability'`` the paper uses 10 with
+            1000 classes.
         reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
         distance: ``'kl'`` (divergence of softened probabilities) | ``'probability'`` (the paper: squared difference of
             softmax probabilities, mean over the classes) | ``'l1'`` | ``'cosine'`` (the last two on logits). Default:
             ``'kl'``: it gains more than ``'probability'``, also on other recognizers, and keeps more of the
-            PSNR (docs/RESULTS.md). Answers that are numbers, as a detector's boxes, add their mean squared difference
-            (``'l1'``: absolute) to it.
+            PSNR (docs/RESULTS.md). Numbers beside the scores, as a detector's boxes, add their squared difference with
+            ``'kl'`` and ``'probability'``, their absolute difference with ``'l1'`` and one minus their cosine with
+            ``'cosine'``.
         temperature: Softens both sides of ``'kl'``; the loss is scaled by its square. Default: 2.0.
         cache_reference: Keep the recognizer's answers on clean images, which then cost one pass each: for images that
             come back as they were, as whole ones and their mirror images do and random crops do not. Up to 1 GiB; not

@@ -48,8 +48,7 @@ class RecogLoss(RecognizerLoss):
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
         if self.is_first(recognizer) and isinstance(recognizer, ClassificationRecognizer) and not recognizer.trainable:
-            with torch.no_grad():
-                check_logits(recognizer.logits(output), str(recognizer))
+            check_logits(recognizer.logits(output), str(recognizer))  # with gradient: it shares the resize
         terms = recognizer.loss(output, target, **self.smoothing)
         if self.reduction == 'none' and any(term.dim() == 0 for term in terms.values()):
             raise ValueError(f"RecogLoss: {recognizer} has no loss for each image; reduction: 'none' cannot be had.")

@@ -202,7 +202,8 @@ class Recognizer(nn.Module):
         """What unsupervised RA compares between restored and clean image.
 
         ``logits`` has classes in dimension 1; tensors of other names hold numbers. What the clean image's outputs have
-        and the restored one's have not is not compared.
+        and the restored one's have not is not compared; of those, ``NAME_weights`` are what a weighted sum over the
+        tensor NAME takes in place of its mean.
 
         Args:
             reference: The outputs on the clean images, for recognizers that answer questions taken from there, as the

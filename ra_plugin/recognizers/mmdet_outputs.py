@@ -10,6 +10,9 @@ Every family of heads gives class scores first. Here the answers become two tens
 
 The second stage of a two-stage detector answers for proposals. Both images are asked for those of the clean one: the
 keys ``proposals``, ``weights`` and ``sizes`` of its outputs carry what is taken from there, and are not compared.
+``logits_weights`` and ``regression_weights`` are what a weighted sum takes in place of a mean over all places, most of
+which are background: the squared probability of an object on the clean image, and of the logits each decision in full;
+`RecogConsistencyLoss` has the formula. Places that lie in the padding of the model's input are left out.
 """
 from collections.abc import Iterator, Sequence
 from typing import Any
