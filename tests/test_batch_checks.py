@@ -136,8 +136,10 @@ def test_embeddings_and_probabilities_are_not_taken_for_logits(cls, images, got)
     images = images.float()
     for recognizer in (recognizer_with(WRONG[got]),
                        EnsembleRecognizer([recognizer_with(lambda x: x), recognizer_with(WRONG[got])])):
-        with pytest.raises(ValueError, match=rf'ModuleRecognizer\(Embedding\): expected logits, got {got}'):
-            call(cls(recognizer), images)
+        loss = cls(recognizer)
+        for _ in range(2):  # an error is none that passes
+            with pytest.raises(ValueError, match=rf'ModuleRecognizer\(Embedding\): expected logits, got {got}'):
+                call(loss, images)
     call(cls(recognizer_with(lambda x: x)), images)
     call(cls(recognizer_with(lambda x: x.log_softmax(1))), images)
 
@@ -204,3 +206,13 @@ def test_a_recognizer_takes_images_of_any_precision(tiny_recognizer, images):
         some = images.to(dtype)
         assert torch.equal(recognizer.logits(some), recognizer.logits(some.float()))
         assert torch.equal(recognizer.predict(some)['labels'], recognizer.predict(some.float())['labels'])
+
+
+def test_each_member_of_an_ensemble_computes_in_its_own_precision(tiny_recognizer, images):
+    single, double = tiny_recognizer(seed=0).float(), tiny_recognizer(seed=1)
+    ensemble = EnsembleRecognizer([single, double])
+    assert ensemble.dtype == torch.float64
+    for dtype in (torch.float16, torch.float64):
+        some = images.to(dtype)
+        expected = (RecogLoss(single)(some, LABEL).double() + RecogLoss(double)(some, LABEL)) / 2
+        torch.testing.assert_close(RecogLoss(ensemble)(some, LABEL), expected)

@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 import torch
 
-from ra_plugin.losses.batch_checks import check_logits
 from ra_plugin.losses.distances import (cosine_distance, kl_distance, l1_distance, l2_distance,
                                         probability_distance)
 from ra_plugin.losses.recognizer_loss import ReferenceLoss, Reduction, check_classifies
@@ -78,8 +77,7 @@ class RecogConsistencyLoss(ReferenceLoss):
             raise ValueError(f"RecogConsistencyLoss: expected 'logits' among the outputs of {recognizer}, got "
                              f'{", ".join(map(repr, answers))}. Name the scores of the classes so, or use '
                              'RecogFeatureLoss, which compares features.')
-        if self.is_first(recognizer) and recognizer.info.task == 'classification':
-            check_logits(torch.cat([answers['logits'], reference['logits']]), str(recognizer))
+        self.check_answers(recognizer, lambda: torch.cat([answers['logits'], reference['logits']]))
         return sum(self._between(name, value, reference) for name, value in answers.items())
 
     def _between(self, name: str, answer: torch.Tensor, reference: Outputs) -> torch.Tensor:

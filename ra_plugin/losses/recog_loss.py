@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 
-from ra_plugin.losses.batch_checks import check_logits
 from ra_plugin.losses.recognizer_loss import RecognizerLoss, Reduction, check_classifies
 from ra_plugin.recognizers import ClassificationRecognizer, Recognizer
 
@@ -47,8 +46,8 @@ class RecogLoss(RecognizerLoss):
         self.smoothing = {'label_smoothing': label_smoothing} if label_smoothing else {}
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
-        if self.is_first(recognizer) and isinstance(recognizer, ClassificationRecognizer) and not recognizer.trainable:
-            check_logits(recognizer.logits(output), str(recognizer))  # with gradient: it shares the resize
+        if isinstance(recognizer, ClassificationRecognizer) and not recognizer.trainable:
+            self.check_answers(recognizer, lambda: recognizer.logits(output))  # with gradient: it shares the resize
         terms = recognizer.loss(output, target, **self.smoothing)
         if self.reduction == 'none' and any(term.dim() == 0 for term in terms.values()):
             raise ValueError(f"RecogLoss: {recognizer} has no loss for each image; reduction: 'none' cannot be had.")
