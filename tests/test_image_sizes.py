@@ -27,7 +27,8 @@ def build(tmp_path_factory):
         if name == 'yolov3':
             return MMDetRecognizer('yolov3_mobilenetv2_8xb24-320-300e_coco', pretrained=False)
         model = {'retinanet': small.RETINANET, 'fcos': small.FCOS, 'faster_rcnn': small.FASTER_RCNN}[name]
-        config = small.write_config(root / f'{name}.py', model, 'mmdet', resize=SQUARE if name == 'fcos' else KEEP_RATIO)
+        pipeline = SQUARE if name == 'fcos' else KEEP_RATIO
+        config = small.write_config(root / f'{name}.py', model, 'mmdet', resize=pipeline)
         return MMDetRecognizer(config, pretrained=False)
 
     return lambda name: built.setdefault(name, make(name))

@@ -123,7 +123,7 @@ def test_divergence_of_a_second_stage_is_its_definition(detector, pair, temperat
 
 @pytest.mark.parametrize('name', ['retinanet', 'faster_rcnn'])
 def test_the_divergence_of_fresh_heads_is_that_of_the_usual_mean_over_the_places(detector, pair, name):
-    """All places are then alike, for both families of heads: the ratio of loss and definition is 1 with many classes."""
+    """All places are then alike, in both families of heads: the ratio to that mean is 1, with many classes too."""
     recognizer = detector(name, **({'num_classes': 40} if name == 'retinanet' else {}), gain=1.0)
     reference = recognizer.outputs(pair[1])
     weights = reference['logits_weights']

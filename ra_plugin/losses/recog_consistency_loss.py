@@ -34,9 +34,9 @@ class RecogConsistencyLoss(ReferenceLoss):
 
     Args:
         recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``.
-        loss_weight: Factor on the loss (lambda). Default: 1.0. 1e-3 is a good start for classifiers, segmenters,
-            one-stage and two-stage detectors, as it is for `RecogLoss`; for ``'probability'`` the paper uses 10 with
-            1000 classes.
+        loss_weight: Factor on the loss (lambda). Default: 1.0. With ``'kl'`` 1e-3 is a good start, 5e-4 for two-stage
+            detectors: the gradient is then about that of `RecogLoss` at 1e-3 (docs/RESULTS.md). For ``'probability'``
+            the paper uses 10 with 1000 classes.
         reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
         distance: ``'kl'`` (divergence of softened probabilities) | ``'probability'`` (the paper: squared difference of
             softmax probabilities, mean over the classes) | ``'l1'`` | ``'cosine'`` (the last two on logits). Default:

@@ -26,8 +26,8 @@ class RecognizerLoss(nn.Module):
         recognizer: Options of the frozen recognizer, or the recognizer. With ``trainable: true`` its network takes
             gradients and is in training mode; for a loss with labels.
         loss_weight: Factor on the loss: lambda of the paper.
-        reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have a loss for a batch,
-            and none for each image: as ``'mean'`` it stays what it is, ``'sum'`` is N times that.
+        reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have a loss for a
+            batch, and none for each image: as ``'mean'`` it stays what it is, ``'sum'`` is N times that.
         gradient_checkpointing: Whether the recognizer's blocks keep their inputs alone for the backward pass, see
             `Recognizer.checkpoint`: for images so large that memory is short. Not for one that learns.
 
