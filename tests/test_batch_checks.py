@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
-from ra_plugin.losses.batch_checks import check_logits, check_restored
+from ra_plugin.losses.batch_checks import check_restored
 from ra_plugin.recognizers import EnsembleRecognizer, ModuleRecognizer, RecognizerInfo
 from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.logits_check import check_logits
 
 LABEL = torch.tensor([1, 3])
 LOSSES = [RecogLoss, RecogConsistencyLoss, RecogFeatureLoss]

@@ -55,20 +55,3 @@ def check_restored(output: torch.Tensor, where: str) -> None:
     if low < -1.5 or high > 2.5 or signed:
         raise ValueError(f'{where}: expected output in about [0, 1], got [{low:.2f}, {high:.2f}]. {_REMEDY} If a '
                          'network gives it that has not learned yet, set check_range = False of the loss.')
-
-
-def check_logits(answers: torch.Tensor, where: str) -> None:
-    """Check that what a classifier answers, ``(N, C)``, can be logits; of other things losses are near zero.
-
-    Raises:
-        ValueError: Each vector has length 1, as embeddings have, or holds probabilities.
-    """
-    rows = answers.detach().double()
-    if rows.dim() != 2 or rows.shape[1] < 2:
-        return
-    if (rows.norm(dim=1) - 1).abs().max() < 1e-5:
-        raise ValueError(f'{where}: expected logits, got vectors of length 1: an embedding. Give the recognizer the '
-                         'head that classifies, or use RecogFeatureLoss, which compares features.')
-    if rows.min() >= 0 and (rows.sum(1) - 1).abs().max() < 1e-3:
-        raise ValueError(f'{where}: expected logits, got probabilities. Let the network return what its last softmax '
-                         'is given.')

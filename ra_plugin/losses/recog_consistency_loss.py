@@ -9,6 +9,7 @@ from ra_plugin.losses.distances import (cosine_distance, kl_distance, l1_distanc
 from ra_plugin.losses.recognizer_loss import ReferenceLoss, Reduction, check_classifies
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.base import Outputs
+from ra_plugin.recognizers.logits_check import check_logits
 
 _DISTANCES = {'kl': (kl_distance, l2_distance), 'probability': (probability_distance, l2_distance),
               'l1': (l1_distance, l1_distance), 'cosine': (cosine_distance, cosine_distance)}
@@ -68,6 +69,7 @@ class RecogConsistencyLoss(ReferenceLoss):
             raise ValueError(f"RecogConsistencyLoss: temperature: expected a positive number, with distance: kl; got "
                              f'{temperature} with {distance}.')
         check_classifies(self.recognizer, 'RecogConsistencyLoss')
+        self._asked: set[Recognizer] = set()  # an ensemble draws some members later
         self.distance, self.temperature = distance, 2.0 if temperature is None else temperature
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -77,7 +79,9 @@ class RecogConsistencyLoss(ReferenceLoss):
             raise ValueError(f"RecogConsistencyLoss: expected 'logits' among the outputs of {recognizer}, got "
                              f'{", ".join(map(repr, answers))}. Name the scores of the classes so, or use '
                              'RecogFeatureLoss, which compares features.')
-        self.check_answers(recognizer, lambda: torch.cat([answers['logits'], reference['logits']]))
+        if recognizer.info.task == 'classification' and recognizer not in self._asked:
+            check_logits(torch.cat([answers['logits'], reference['logits']]), str(recognizer))
+            self._asked.add(recognizer)
         return sum(self._between(name, value, reference) for name, value in answers.items())
 
     def _between(self, name: str, answer: torch.Tensor, reference: Outputs) -> torch.Tensor:

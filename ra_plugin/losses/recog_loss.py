@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from ra_plugin.losses.recognizer_loss import RecognizerLoss, Reduction, check_classifies
-from ra_plugin.recognizers import ClassificationRecognizer, Recognizer
+from ra_plugin.recognizers import Recognizer
 
 
 class RecogLoss(RecognizerLoss):
@@ -46,8 +46,6 @@ class RecogLoss(RecognizerLoss):
         self.smoothing = {'label_smoothing': label_smoothing} if label_smoothing else {}
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
-        if isinstance(recognizer, ClassificationRecognizer) and not recognizer.trainable:
-            self.check_answers(recognizer, lambda: recognizer.logits(output))  # with gradient: it shares the resize
         terms = recognizer.loss(output, target, **self.smoothing)
         if self.reduction == 'none' and any(term.dim() == 0 for term in terms.values()):
             raise ValueError(f"RecogLoss: {recognizer} has no loss for each image; reduction: 'none' cannot be had.")

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ra_plugin.losses.batch_checks import check_clean, check_images, check_logits, check_restored
+from ra_plugin.losses.batch_checks import check_clean, check_images, check_restored
 from ra_plugin.losses.image_sizes import Sizes, checked_sizes, parts_of_one_size
 from ra_plugin.losses.reference_cache import ReferenceCache
 from ra_plugin.options import OptionError, check_type
@@ -59,7 +59,6 @@ class RecognizerLoss(nn.Module):
         self.loss_weight = loss_weight
         self.reduction = reduction
         self._is_checked = False
-        self._asked: set[Recognizer] = set()
 
     @classmethod
     def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
@@ -121,16 +120,6 @@ class RecognizerLoss(nn.Module):
             values = [(places, sum(weight * self.compare(member, images, own) for weight, member in drawn))
                       for places, images, own in parts_of_one_size(output, target, sizes)]
         return self.loss_weight * _reduced(values, self.reduction, len(output))
-
-    def check_answers(self, recognizer: Recognizer, logits: Callable[[], torch.Tensor]) -> None:
-        """Check a classifier's answers when it is asked for the first time; ensembles draw members later, too.
-
-        Raises:
-            ValueError: They are no logits.
-        """
-        if recognizer not in self._asked and recognizer.info.task == 'classification':
-            check_logits(logits(), str(recognizer))
-        self._asked.add(recognizer)
 
     def check_first_batch(self, output: torch.Tensor, target: Any, where: str) -> None:
         """Check what has to be read from the images: once, since a GPU waits for it.
