@@ -142,7 +142,7 @@ def check_classifies(recognizer: Recognizer, where: str) -> None:
 def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction, count: int) -> torch.Tensor:
     """What all images give together, of what those of each size give; a scalar is the mean of the images it is of."""
     if all(value.dim() for _, value in values):
-        (places, total), *others = values
+        (_, total), *others = values
         if others:
             order = torch.tensor([i for places, _ in values for i in places]).argsort()
             total = torch.cat([value for _, value in values])[order.to(total.device)]
