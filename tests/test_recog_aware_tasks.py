@@ -147,6 +147,46 @@ def test_training_equals_hand_written_steps_bit_for_bit(tmp_path, blocks, task, 
 
 
 @TASKS
+@pytest.mark.parametrize('recog_opt', [supervised, unsupervised])
+def test_the_padding_of_a_batch_reaches_no_recognizer(tmp_path, blocks, task, recog_opt):
+    """With the sizes that a data set gives, the loss is the mean of those of the images, cut to their size."""
+    model = build(options(tmp_path, recog_opt=recog_opt(blocks[task])))
+    batch = {**batches(task, 1)[0], 'size': [(32, 48), (24, 40)]}
+    if task == 'detection':
+        batch['label'] = [objects((0, 2)), objects((1,), (24, 40))]
+    model.feed_data(batch)
+    with torch.no_grad():
+        output = model.net_g(model.lq)
+        both, _ = model.recognition_loss(output)
+        alone = []
+        for i, (height, width) in enumerate(batch['size']):
+            part = {key: value[i:i + 1] for key, value in batch.items()}
+            part['gt'] = part['gt'][..., :height, :width]
+            if task == 'segmentation':
+                part['label'] = part['label'][:, :height, :width]
+            model.feed_data(part)
+            alone.append(model.recognition_loss(output[i:i + 1, :, :height, :width])[0])
+    assert both.item() == pytest.approx(sum(alone).item() / 2, rel=1e-5)
+    assert (alone[0] / alone[1] - 1).abs() > 1e-3  # else either could be both
+    model.feed_data({**batch, 'size': [(32, 48)] * 2})
+    assert model.sizes is None
+
+
+@pytest.mark.parametrize('recog_opt', [supervised, unsupervised])
+def test_clean_images_off_the_scale_end_the_first_step_whatever_the_loss(tmp_path, blocks, recog_opt):
+    model = build(options(tmp_path, recog_opt=recog_opt(blocks['segmentation'])))
+    batch = batches('segmentation', 1)[0]
+    with torch.no_grad():  # what a network gives that has not learned is its own affair
+        model.net_g.tail.weight.mul_(0)
+    model.feed_data({**batch, 'gt': batch['gt'] * 255})
+    with pytest.raises(ValueError, match=r'^train.recog_opt: expected gt in \[0, 1\], got \[0.00, 25'):
+        model.optimize_parameters(1)
+    model.feed_data(batch)
+    model.optimize_parameters(1)
+    assert not any(cri.check_range for cri in model.cri_recog)
+
+
+@TASKS
 def test_transformer_learns_from_the_recognizer_and_the_restorer_does_not_notice(tmp_path, blocks, task):
     opt = options(tmp_path, recog_opt=supervised(blocks[task]), optim_t={'type': 'SGD', 'lr': 0.5})
     opt['network_t'] = dict(NETWORK_T)

@@ -1,6 +1,17 @@
 """Distances between a recognizer's answers on two images: pure functions of ``(N, C, ...)`` tensors, giving ``(N,)``.
 
 Dimension 1 holds the classes; further dimensions (the pixels of a segmenter) are averaged over.
+
+Each distance of class scores has one of numbers beside it, for what a detector says besides (boxes):
+
+=============== ===================== =======================================================
+``distance``    class scores          numbers
+=============== ===================== =======================================================
+``kl``          `kl_distance`         `l2_distance`: the divergence of normal distributions
+``probability`` `probability_distance` `l2_distance`
+``l1``          `l1_distance`         `l1_distance`
+``cosine``      `cosine_distance`     `cosine_distance`
+=============== ===================== =======================================================
 """
 import torch
 import torch.nn.functional as F
@@ -18,11 +29,19 @@ def probability_distance(logits: torch.Tensor, reference: torch.Tensor) -> torch
     return _per_image((logits.softmax(1) - reference.softmax(1)).square())
 
 
-def kl_distance(logits: torch.Tensor, reference: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
-    """``T^2 KL(reference || output)`` of the softened probabilities (Hinton et al., 2015), summed over the classes."""
+def kl_distance(logits: torch.Tensor, reference: torch.Tensor, temperature: float = 1.0,
+                weights: torch.Tensor | None = None) -> torch.Tensor:
+    """``T^2 KL(reference || output)`` of the softened probabilities (Hinton et al., 2015), summed over the classes.
+
+    Args:
+        weights: ``(N, ...)`` for ``(N, C, ...)``: the sum over the places with these weights, instead of the mean.
+    """
     log_p = F.log_softmax(logits / temperature, 1)
     log_q = F.log_softmax(reference / temperature, 1)
-    return temperature ** 2 * _per_image((log_q.exp() * (log_q - log_p)).sum(1, keepdim=True))
+    each = (log_q.exp() * (log_q - log_p)).sum(1, keepdim=True)
+    if weights is None:
+        return temperature ** 2 * _per_image(each)
+    return temperature ** 2 * (each[:, 0] * weights).flatten(1).sum(1)
 
 
 def l1_distance(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -30,9 +49,10 @@ def l1_distance(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return _per_image((output - reference).abs())
 
 
-def l2_distance(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference."""
-    return _per_image((output - reference).square())
+def l2_distance(output: torch.Tensor, reference: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean squared difference; with ``weights``, which broadcast to ``output``, their sum with these weights."""
+    squared = (output - reference).square()
+    return _per_image(squared) if weights is None else (squared * weights).flatten(1).sum(1)
 
 
 def cosine_distance(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

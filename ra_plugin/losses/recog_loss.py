@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from ra_plugin.losses.recognizer_loss import RecognizerLoss, Reduction
+from ra_plugin.losses.recognizer_loss import RecognizerLoss, Reduction, check_classifies
 from ra_plugin.recognizers import Recognizer
 
 
@@ -15,7 +15,10 @@ class RecogLoss(RecognizerLoss):
         recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``. With
             ``trainable: true`` in them it takes gradients, too.
         loss_weight: Factor on the loss (lambda). Default: 1.0; the paper uses 1e-3.
-        reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
+        reduction: ``'mean'`` | ``'sum'`` | ``'none'``, over the images. Default: ``'mean'``. A detector or segmenter
+            has one loss for a batch, which it divides by what it counts in that (objects, pixels), and none for each
+            image: that loss is the ``'mean'``, N times it the ``'sum'``; with ``sizes``, see `forward`, the mean of
+            those of all images weighs each image alike.
         label_smoothing: Share of the label that is spread over all classes, in ``[0, 1)``; for classifiers. Default: 0.
         gradient_checkpointing: Let the recognizer keep little for the backward pass and compute the rest again, for
             large images: less memory for a second forward pass, the same gradient. Default: False.
@@ -39,6 +42,7 @@ class RecogLoss(RecognizerLoss):
         if label_smoothing and self.recognizer.info.task != 'classification':
             raise ValueError(f'RecogLoss: label_smoothing is for classifiers; {self.recognizer} does '
                              f'{self.recognizer.info.task}.')
+        check_classifies(self.recognizer, 'RecogLoss')
         self.smoothing = {'label_smoothing': label_smoothing} if label_smoothing else {}
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:

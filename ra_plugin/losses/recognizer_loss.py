@@ -5,6 +5,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from ra_plugin.losses.batch_checks import check_clean, check_images, check_restored
+from ra_plugin.losses.image_sizes import Sizes, checked_sizes, parts_of_one_size
 from ra_plugin.losses.reference_cache import ReferenceCache
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers import Recognizer, build_recognizer
@@ -24,7 +26,8 @@ class RecognizerLoss(nn.Module):
         recognizer: Options of the frozen recognizer, or the recognizer. With ``trainable: true`` its network takes
             gradients and is in training mode; for a loss with labels.
         loss_weight: Factor on the loss: lambda of the paper.
-        reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``.
+        reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have a loss for a
+            batch, and none for each image: as ``'mean'`` it stays what it is, ``'sum'`` is N times that.
         gradient_checkpointing: Whether the recognizer's blocks keep their inputs alone for the backward pass, see
             `Recognizer.checkpoint`: for images so large that memory is short. Not for one that learns.
 
@@ -33,6 +36,7 @@ class RecognizerLoss(nn.Module):
     """
 
     needs: str  # 'label' or 'gt': the second argument of forward()
+    check_range = True  # whether the first batch of restored images has to be on the [0, 1] scale
 
     def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float, reduction: Reduction,
                  gradient_checkpointing: bool):
@@ -54,6 +58,7 @@ class RecognizerLoss(nn.Module):
             self.recognizer.checkpoint()
         self.loss_weight = loss_weight
         self.reduction = reduction
+        self._is_checked = False
 
     @classmethod
     def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
@@ -72,32 +77,81 @@ class RecognizerLoss(nn.Module):
                                   f'{arguments["loss_weight"]}.')
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
-        """The loss that one recognizer gives: ``(N,)``, or a scalar where the task has no value for each image."""
+        """The loss that one recognizer gives for images of one size.
+
+        Returns:
+            ``(N,)``; or a scalar, the mean over the images, where the task has no value for each image.
+        """
         raise NotImplementedError
 
-    def forward(self, output: torch.Tensor, target: Any) -> torch.Tensor:
+    def forward(self, output: torch.Tensor, target: Any, sizes: Sizes = None) -> torch.Tensor:
         """Weighted loss over the recognizers drawn for this step.
+
+        Images are given to a recognizer in the type of its weights, so that half and double precision are fine; the
+        gradient has the type of the images.
 
         Args:
             output: Restored images ``(N, 3, H, W)``, RGB, ``[0, 1]``; values outside are passed on as they are.
-            target: What `needs` says: labels, or clean images.
+            target: What `needs` says: labels, or clean images of the shape of ``output``.
+            sizes: ``(height, width)`` of each image in a padded batch, as `SpatialLabelDataset` gives them: N pairs, or
+                a tensor ``(N, 2)``. Each image is then seen without the padding at its right and bottom, as if it came
+                alone: images of one size make up a batch. Default: no image is padded; a detector's labels may say
+                otherwise by their ``size``.
 
         Returns:
             A scalar, or ``(N,)`` for ``'none'``.
+
+        Raises:
+            ValueError: Images of another shape or type, or, on the first batch, on another scale than ``[0, 1]``.
         """
+        where = f'{type(self).__name__}({self.recognizer.info.name})'
+        check_images(output, target if self.needs == 'gt' else None, where)
+        sizes = checked_sizes(sizes, output, where)
+        if sizes is not None and self.needs == 'label':
+            self.recognizer.check_label(target, len(output), where)
+        output = output.to(self.recognizer.dtype)
+        if self.needs == 'gt':
+            target = target.to(self.recognizer.dtype)
+        if not self._is_checked:
+            self.check_first_batch(output, target, where)
+            self._is_checked = True
+        drawn = self.recognizer.draw()
         with shared_resizes():
-            total = sum(weight * self.compare(member, output, target) for weight, member in self.recognizer.draw())
-        if self.reduction != 'none' and total.dim():
-            total = total.mean() if self.reduction == 'mean' else total.sum()
-        return self.loss_weight * total
+            values = [(places, sum(weight * self.compare(member, images, own) for weight, member in drawn))
+                      for places, images, own in parts_of_one_size(output, target, sizes)]
+        return self.loss_weight * _reduced(values, self.reduction, len(output))
+
+    def check_first_batch(self, output: torch.Tensor, target: Any, where: str) -> None:
+        """Check what has to be read from the images: once, since a GPU waits for it.
+
+        Raises:
+            ValueError: Images on another scale than ``[0, 1]``.
+        """
+        if self.check_range:
+            check_restored(output.detach(), where)
 
 
-def check_clean(gt: torch.Tensor, where: str) -> None:
-    """Raise ValueError where the clean images are not on the ``[0, 1]`` scale: they were normalized, or are 0..255."""
-    low, high = gt.min().item(), gt.max().item()
-    if low < -1e-3 or high > 1 + 1e-3:
-        raise ValueError(f'{where}: expected gt in [0, 1], got [{low:.2f}, {high:.2f}]. '
-                         'Pass RGB that is not normalized; the recognizer normalizes.')
+def check_classifies(recognizer: Recognizer, where: str) -> None:
+    """Raise ValueError where a recognizer has no classes, as an embedding or a network without its head."""
+    info = recognizer.info  # the members of an ensemble share both
+    if info.task == 'embedding' or info.task == 'classification' and not info.num_classes:
+        raise ValueError(f'{where}: expected a recognizer that tells classes apart, got {recognizer} without any '
+                         f'(task: {info.task}). Give it a head, or use RecogFeatureLoss, which compares features.')
+
+
+def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction, count: int) -> torch.Tensor:
+    """What all images give together, of what those of each size give; a scalar is the mean of the images it is of."""
+    if all(value.dim() for _, value in values):
+        (_, total), *others = values
+        if others:
+            order = torch.tensor([i for places, _ in values for i in places]).argsort()
+            total = torch.cat([value for _, value in values])[order.to(total.device)]
+        return total if reduction == 'none' else total.mean() if reduction == 'mean' else total.sum()
+    if len(values) == 1:
+        mean = values[0][1]
+    else:
+        mean = sum(len(places) / count * value.mean() for places, value in values)
+    return mean if reduction == 'mean' else count * mean
 
 
 class ReferenceLoss(RecognizerLoss):
@@ -116,15 +170,12 @@ class ReferenceLoss(RecognizerLoss):
             raise ValueError(f'{type(self).__name__}: cache_reference: what {self.recognizer} answers on an image '
                              'depends on the others in its batch. Leave it out.')
         self._cache = ReferenceCache() if cache_reference else None
-        self._range_checked = False
 
     def reference(self, recognizer: Recognizer, clean: torch.Tensor, ask: Callable[[torch.Tensor], Outputs]) -> Outputs:
         """``ask(clean)`` without gradient, or what is known of it."""
         with torch.no_grad():
             return ask(clean) if self._cache is None else self._cache(recognizer, clean, ask)
 
-    def forward(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        if not self._range_checked:  # once: reading the extremes makes a GPU wait
-            check_clean(target, f'{type(self).__name__}({self.recognizer.info.name})')
-            self._range_checked = True
-        return super().forward(output, target)
+    def check_first_batch(self, output: torch.Tensor, target: torch.Tensor, where: str) -> None:
+        check_clean(target, where)
+        super().check_first_batch(output, target, where)

@@ -7,7 +7,7 @@ output.
 """
 import copy
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from basicsr.models.video_base_model import VideoBaseModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
+from ra_plugin.losses.batch_checks import check_clean
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.labeled_pool import LabeledPoolMixin
 from ra_plugin.models.own_validation import OwnValidationMixin, has_own_validation
@@ -114,6 +115,8 @@ class RecogAwareMixin(RecogValidationMixin):
         self.net_t = None
         self.cri_recog = nn.ModuleList()
         self._criterion: PixelAndRecogLoss | None = None
+        self.sizes: Sequence[tuple[int, int]] | None = None
+        self._is_scale_checked = False
         super().__init__(opt)
         if self.net_t is None:  # when testing; for training init_training_settings has built it
             self._build_net_t()
@@ -139,6 +142,8 @@ class RecogAwareMixin(RecogValidationMixin):
         if self.net_t is not None and not blocks:
             raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
         self.cri_recog = nn.ModuleList(build_loss(block) for block in blocks).to(self.device)
+        for cri in self.cri_recog:  # gt has the scale of what the network restores, which may not have learned yet
+            cri.check_range = False
         crops = isinstance(self, LabeledPoolMixin) and self.opt.get('high_order_degradation', True)
         for recognizer in self.labeled_recognizers() if crops else ():
             if recognizer.info.task != 'classification':  # boxes and masks would have to follow the crop, too
@@ -188,7 +193,15 @@ class RecogAwareMixin(RecogValidationMixin):
             for recognizer in self.labeled_recognizers() if self.is_train else self.eval_recognizers.values():
                 recognizer.check_label(label, len(images), f'{recognizer}, {first} ff.')
             self.label = moved(label, self.device)
+        self.sizes = self._padded_sizes(data)
         super().feed_data(data)
+
+    def _padded_sizes(self, data: Mapping) -> Sequence[tuple[int, int]] | None:
+        """Height and width of each clean image of a batch that has some padded; None where none is."""
+        sizes, gt = data.get('size'), data.get('gt')
+        if sizes is None or gt is None or all(tuple(size) == tuple(gt.shape[-2:]) for size in sizes):
+            return None
+        return sizes
 
     def recognition_loss(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The sum of the recognition losses on a network's images ``(N, C, H, W)``, and what to log of them."""
@@ -196,11 +209,18 @@ class RecogAwareMixin(RecogValidationMixin):
             raise OptionError('train.recog_opt: RecogLoss needs labels, and the data set gives none. Give it some, use '
                               'LabeledImageDataset, DetectionDataset or SegmentationDataset for datasets.train, or '
                               'RecogConsistencyLoss, which needs none.')
+        if self.sizes and isinstance(self, LabeledPoolMixin) and self.opt.get('high_order_degradation', True):
+            raise OptionError(f'datasets.train: {self.opt["base_model_type"]} crops the images that it is given, and '
+                              'recognizers would see the padding of a batch of several sizes. Set crop_size to no more '
+                              'than the images have, or batch_size_per_gpu: 1.')
         dataset_opt = (self.opt.get('datasets') or {}).get('train') or {}
         images = recognizable(images, dataset_opt)
         clean = recognizable(self.gt, dataset_opt) if any(cri.needs == 'gt' for cri in self.cri_recog) else None
+        if not self._is_scale_checked and isinstance(getattr(self, 'gt', None), torch.Tensor):
+            check_clean(recognizable(self.gt, dataset_opt).detach(), 'train.recog_opt')
+            self._is_scale_checked = True
         with shared_resizes():
-            values = [cri(images, self.label if cri.needs == 'label' else clean) for cri in self.cri_recog]
+            values = [cri(images, self.label if cri.needs == 'label' else clean, self.sizes) for cri in self.cri_recog]
         total = values[0] if len(values) == 1 else torch.stack(values).sum()
         log = {'l_recog': total.detach()}
         if len(values) > 1:

@@ -162,16 +162,22 @@ class Recognizer(nn.Module):
         return images, answer
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """Resize to the recognizer's size and normalize; differentiable.
+        """Resize to the recognizer's size and normalize, in the type of its weights; differentiable.
 
         Raises:
             ValueError: ``images`` is not a float ``(N, 3, H, W)`` tensor.
         """
         if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
+        images = images.to(self.dtype)
         if self.info.input_size and tuple(images.shape[-2:]) != self.info.input_size:
             images = resize(images, self.info.input_size, self.fit, self.info.interpolation)
         return (images - self.mean) / self.std
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the network's weights, which images are given to it in."""
+        return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), self.mean.dtype)
 
     def autocast(self, images: torch.Tensor) -> torch.autocast:
         """The context in which the network is called."""
@@ -196,7 +202,8 @@ class Recognizer(nn.Module):
         """What unsupervised RA compares between restored and clean image.
 
         ``logits`` has classes in dimension 1; tensors of other names hold numbers. What the clean image's outputs have
-        and the restored one's have not is not compared.
+        and the restored one's have not is not compared; of those, ``NAME_weights`` are what a weighted sum over the
+        tensor NAME takes in place of its mean.
 
         Args:
             reference: The outputs on the clean images, for recognizers that answer questions taken from there, as the

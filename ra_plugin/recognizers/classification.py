@@ -9,6 +9,7 @@ from torch import nn
 
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo, TaskError, widened
+from ra_plugin.recognizers.logits_check import check_logits
 
 # 'model': the size in the weights' record; ~: as the images come; a number: square; [height, width].
 InputSize = Literal['model'] | int | Sequence[int] | None
@@ -27,6 +28,7 @@ class ClassificationRecognizer(Recognizer):
     """
 
     can_learn = True
+    _is_checked = False  # that its answers can be logits
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: Fit = 'crop', feature_layer: str | None = None):
         super().__init__(model, info, fit)
@@ -71,10 +73,14 @@ class ClassificationRecognizer(Recognizer):
         """Cross-entropy of each image: ``{'cross_entropy': (N,)}``.
 
         Raises:
-            ValueError: A label outside ``[0, num_classes)``; on a GPU this would end the whole process.
+            ValueError: A label outside ``[0, num_classes)``; on a GPU this would end the whole process. In the first
+                call also: answers that are no logits.
         """
         self.check_label(label, len(images), str(self))
         logits = self.logits(images)
+        if not self._is_checked and not self.trainable:
+            check_logits(logits, str(self))
+            self._is_checked = True  # once: a GPU waits for it
         return {'cross_entropy': F.cross_entropy(logits, label, reduction='none', label_smoothing=label_smoothing)}
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:

@@ -1,4 +1,5 @@
 """Several recognizers as one: all of them in every step, or a few drawn anew at the cost of those few."""
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,11 @@ class EnsembleRecognizer(Recognizer):
         for i, member in enumerate(arguments['recognizers']):
             if not isinstance(member, Recognizer):
                 RECOGNIZER_REGISTRY.check(member, f'{where}.recognizers[{i}]')
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """A type that holds what any member computes in; each casts the images to its own."""
+        return functools.reduce(torch.promote_types, (member.dtype for member in self.model))
 
     def fold(self) -> None:
         for member in self.model:

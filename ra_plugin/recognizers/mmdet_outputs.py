@@ -10,6 +10,9 @@ Every family of heads gives class scores first. Here the answers become two tens
 
 The second stage of a two-stage detector answers for proposals. Both images are asked for those of the clean one: the
 keys ``proposals``, ``weights`` and ``sizes`` of its outputs carry what is taken from there, and are not compared.
+``logits_weights`` and ``regression_weights`` are what a weighted sum takes in place of a mean over all places, most of
+which are background: the squared probability of an object on the clean image, and of the logits each decision in full;
+`RecogConsistencyLoss` has the formula. Places that lie in the padding of the model's input are left out.
 """
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ra_plugin.recognizers.base import Outputs
+from ra_plugin.recognizers.openmmlab_geometry import within_image
 from ra_plugin.utils.optional import require
 
 _NUM_PROPOSALS = 512  # as many as the second stage is usually trained on
@@ -47,6 +51,7 @@ def detector_outputs(model: nn.Module, inputs: torch.Tensor, samples: list, refe
     if not all(isinstance(level, torch.Tensor) for level in scores):
         raise ValueError(f'{where}: {type(head).__name__} does not give class scores as tensors. {_INSTEAD}')
     num_classes = getattr(head, 'cls_out_channels', None) or head.num_classes
+    scores, numbers = _within(scores, inputs, samples), _within(numbers, inputs, samples)
     levels = [_anchors_apart(level, num_classes) for level in scores]  # each (N, C, A, places)
     if type(head).__name__ in _GIVES_PROBABILITIES:
         levels = [torch.logit(level, eps=_SMALL) for level in levels]
@@ -58,7 +63,10 @@ def detector_outputs(model: nn.Module, inputs: torch.Tensor, samples: list, refe
     values = [_at_places(value, weight) for level in numbers if isinstance(level, (list, tuple))
               for item, weight in zip(level, weights) for value in _tensors(item)]
     logits = torch.cat([level.flatten(2) for level in levels], 2)
-    return _outputs(_as_pairs(logits) if sigmoid else logits, values, {'weights': weights}, reference)
+    foreground = torch.cat([weight.flatten(1) for weight in weights], 1)
+    decisions = logits.shape[1] if sigmoid else 1
+    return _outputs(_as_pairs(logits) if sigmoid else logits, values, foreground, decisions, {'weights': weights},
+                    reference)
 
 
 def _answers(model: nn.Module, head: nn.Module, inputs: torch.Tensor, samples: list) -> Sequence[Any]:
@@ -102,7 +110,7 @@ def _second_stage(model: nn.Module, inputs: torch.Tensor, samples: list, referen
         each = boxes.shape[2] == 4 * head.num_classes  # a box for each class: weighted by that class
         values = [(boxes.unflatten(2, (head.num_classes, 4)), weights[0][..., None]) if each else
                   (boxes, weights[0].sum(2, keepdim=True))]
-    return _outputs(scores, values, {'weights': weights, 'proposals': proposals}, reference)
+    return _outputs(scores, values, weights[0].sum(2), 1, {'weights': weights, 'proposals': proposals}, reference)
 
 
 @torch.no_grad()
@@ -118,15 +126,28 @@ def _proposals(model: nn.Module, features: Sequence[torch.Tensor], samples: list
     return boxes
 
 
-def _outputs(logits: torch.Tensor, values: list[tuple[torch.Tensor, torch.Tensor]], aside: dict,
-             reference: Outputs | None) -> Outputs:
-    """Numbers with their weights, each ``(N, ...)``, join the logits; their sizes are those of the reference."""
+def _outputs(logits: torch.Tensor, values: list[tuple[torch.Tensor, torch.Tensor]], foreground: torch.Tensor,
+             decisions: int, aside: dict, reference: Outputs | None) -> Outputs:
+    """Numbers with their weights, each ``(N, ...)``, join the logits; their sizes are those of the reference.
+
+    Args:
+        foreground: ``(N, M)``: the probability of an object at each place, of the clean image.
+        decisions: Number of those in the logits that each place makes.
+    """
     sizes = reference['sizes'] if reference else [_size(value.detach(), weight) for value, weight in values]
     outputs = {'logits': logits}
     if values:
         scaled = [value * weight / size for (value, weight), size in zip(values, sizes)]
         outputs['regression'] = torch.cat([value.flatten(1) for value in scaled], 1)
-    return outputs if reference else {**outputs, **aside, 'sizes': sizes}
+    if reference:
+        return outputs
+    places = foreground.square()
+    count = places.sum(1, keepdim=True).clamp_min(_SMALL ** 2)
+    aside['logits_weights'] = (places / count).repeat(1, decisions)
+    if values:
+        mass = sum(weight.square().expand_as(value).flatten(1).sum(1, keepdim=True) for value, weight in values)
+        aside['regression_weights'] = 1 / (mass.clamp_min(_SMALL ** 2) * (1 / count).clamp_min(1))
+    return {**outputs, **aside, 'sizes': sizes}
 
 
 def _size(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -135,6 +156,15 @@ def _size(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     weight = weight.expand_as(value)
     return ((weight * value.square()).sum(places, keepdim=True)
             / weight.sum(places, keepdim=True).clamp_min(_SMALL)).sqrt().clamp_min(_SMALL)
+
+
+def _within(answers: Any, inputs: torch.Tensor, samples: list) -> Any:
+    """Maps ``(N, D, h, w)`` without the cells that lie in the padding of the model's input; others as they are."""
+    if isinstance(answers, (list, tuple)):
+        return [_within(item, inputs, samples) for item in answers]
+    if not isinstance(answers, torch.Tensor) or answers.dim() != 4:
+        return answers
+    return within_image(answers, inputs.shape[-2:], samples[0])
 
 
 def _anchors_apart(level: torch.Tensor, num_classes: int) -> torch.Tensor:

@@ -96,7 +96,7 @@ class MMSegRecognizer(OpenMMLabRecognizer):
             inputs, samples = self.feed(images, training=True)  # padded, as for the loss
             whole = {'img_shape': inputs.shape[-2:], 'pad_shape': inputs.shape[-2:]}
             logits = widened(self.model.encode_decode(inputs, [{**sample.metainfo, **whole} for sample in samples]))
-        height, width = self.geometry.size(*images.shape[-2:]).padded
+        height, width = self.geometry.size(*images.shape[-2:]).resized
         logits = logits[..., :height, :width]
         if type(self.model.decode_head).__name__ in _GIVES_SCORES:
             logits = logits.clamp_min(1e-6).log()

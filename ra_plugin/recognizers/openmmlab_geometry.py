@@ -78,6 +78,19 @@ def fit_images(images: torch.Tensor, size: Size) -> torch.Tensor:
     return _pad(images, size, size.pad_value)
 
 
+def within_image(maps: torch.Tensor, padded: Sequence[int], sample: Any) -> torch.Tensor:
+    """Maps ``(..., h, w)`` of a model's input without the cells that lie in its padding.
+
+    Args:
+        padded: (height, width) of the input.
+        sample: The library's data sample of one of the images, which are of one size.
+    """
+    scale = sample.scale_factor[::-1]
+    rows, columns = (min(cells, -(-round(side * factor) * cells // whole)) for side, factor, cells, whole in zip(
+        sample.ori_shape, scale, maps.shape[-2:], padded))
+    return maps[..., :rows, :columns]
+
+
 def fit_masks(masks: torch.Tensor, size: Size, pad_value: int) -> torch.Tensor:
     """Resize and pad masks ``(N, H, W)`` of whole numbers or bool, to the nearest pixel."""
     if size.resized != size.original:

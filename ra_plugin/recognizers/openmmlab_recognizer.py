@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo, widened
-from ra_plugin.recognizers.openmmlab_geometry import Geometry, Size, fit_images
+from ra_plugin.recognizers.openmmlab_geometry import Geometry, Size, fit_images, within_image
 from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, download, find_config, first_line,
                                                    load_checkpoint, missing_operators, model_class, pinned_layers,
                                                    published_weights, read_config, test_pipeline)
@@ -171,7 +171,7 @@ class OpenMMLabRecognizer(Recognizer):
         """
         if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
-        bgr = images.flip(1) * 255  # what OpenMMLab's loaders give; its preprocessor does the rest
+        bgr = images.to(self.dtype).flip(1) * 255  # what OpenMMLab's loaders give; its preprocessor does the rest
         shapes = [tuple(images.shape[-2:])] * len(images) if sizes is None else list(sizes)
         measured = [self.geometry.size(*shape) for shape in shapes]
         if len(set(shapes)) == 1:
@@ -195,9 +195,11 @@ class OpenMMLabRecognizer(Recognizer):
         return self.feed(images)[0]
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """The last (coarsest) level of the model's features: ``(N, C, h, w)``."""
+        """The last (coarsest) level of the model's features: ``(N, C, h, w)``, without what is padding alone."""
         with self.calling(images):
-            return widened(last_tensor(self.model.extract_feat(self.feed(images)[0]), str(self)))
+            inputs, samples = self.feed(images)
+            found = widened(last_tensor(self.model.extract_feat(inputs), str(self)))
+        return within_image(found, inputs.shape[-2:], samples[0]) if found.dim() == 4 else found
 
     def native_loss(self, images: torch.Tensor, sizes: Sequence | None, annotate: Any) -> dict[str, torch.Tensor]:
         """The scalars that the model sums to its training loss, by its own names."""
