@@ -54,7 +54,7 @@ class Registry:
                 the wrong type.
         """
         if not isinstance(opt, Mapping):
-            raise OptionError(f'{where}: expected a block with a type, got {opt!r}. Write {{type: ..., ...}}.')
+            raise OptionError(f'{where}: expected a block with a type, got {shown(opt)}. Write {{type: ..., ...}}.')
         if 'type' not in opt:
             raise OptionError(f"{where}: no 'type'. Registered: {', '.join(self)}")
         cls = self.get(opt['type'], where)

@@ -249,11 +249,6 @@ def missing_operators(model: nn.Module) -> list[str]:
     return sorted({type(module).__name__ for module in model.modules() if type(module).__module__ in missing})
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of a message that may have many."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Initializing a model logs a line for each of its parameters; warnings still come through."""

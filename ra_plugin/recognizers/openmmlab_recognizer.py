@@ -11,11 +11,12 @@ import torch
 
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo, widened
 from ra_plugin.recognizers.openmmlab_geometry import Geometry, Size, fit_images
-from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, download, find_config, first_line,
-                                                   load_checkpoint, missing_operators, model_class, pinned_layers,
-                                                   published_weights, read_config, test_pipeline)
+from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, download, find_config, load_checkpoint,
+                                                   missing_operators, model_class, pinned_layers, published_weights,
+                                                   read_config, test_pipeline)
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.random_streams import kept_random_streams
+from ra_plugin.utils.text import first_line
 
 # 'model': as the config's test pipeline does; a number: factor on height and width; ~: images as they come.
 Resize = Literal['model'] | float | None
