@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.utils.text import shown
 
 
 class Registry:
@@ -42,7 +43,9 @@ class Registry:
             OptionError: No such name.
         """
         if not isinstance(name, str) or name not in self._entries:
-            raise OptionError(f"{where}.type: no {self.kind} '{name}'.{suggestion(name, self._entries)} "
+            known = suggestion(name, self._entries) if isinstance(name, str) else ''
+            given = f"'{name}'" if isinstance(name, str) else shown(name)
+            raise OptionError(f'{where}.type: no {self.kind} {given}.{known} '
                               f"Registered: {', '.join(self)}")
         return self._entries[name]
 

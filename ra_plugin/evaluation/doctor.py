@@ -17,7 +17,7 @@ from ra_plugin.evaluation.doctor_case import (Case, Normalization, chance_score,
 from ra_plugin.evaluation.own_preprocessing import own_preprocessing
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.recognizers.base import Recognizer
-from ra_plugin.recognizers.resizing import resize
+from ra_plugin.recognizers.resizing import FITS, judging
 
 OK, SUSPICIOUS, BROKEN, NOT_APPLICABLE = 'ok', 'suspicious', 'broken', 'not applicable'
 BUILD = 'build'  # the finding of a recognizer that cannot be built
@@ -333,13 +333,16 @@ def _told(case: Case, scores: np.ndarray) -> str:
 
 def _how_to_resize(recognizer: Recognizer, images: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> str:
     """The option that brings both together, where there is one."""
-    other = 'crop' if recognizer.fit == 'stretch' else 'stretch'
-    size = recognizer.info.input_size
-    if size:
-        ours = [(resize(image, size, other, recognizer.info.interpolation) - recognizer.mean) / recognizer.std
-                for image in images]
-        if levels_apart(recognizer, ours, theirs)[0] <= 1:
-            return f'Set fit: {other}, as its own preprocessing does.'
+    own = recognizer.fit
+    try:
+        for other in FITS if recognizer.info.input_size else ():
+            recognizer.fit = other
+            with torch.no_grad(), judging():
+                ours = [recognizer.prepare(image) for image in images]
+            if levels_apart(recognizer, ours, theirs)[0] <= 1:
+                return f'Set fit: {other}, as its own preprocessing does.'
+    finally:
+        recognizer.fit = own
     return 'Its own preprocessing resizes in another way: let the data set resize to the size of the network.'
 
 

@@ -28,7 +28,7 @@ class EnsembleRecognizer(Recognizer):
         ValueError: Members of different tasks or classes, or weights and sample that do not fit them.
     """
 
-    def __init__(self, recognizers: Sequence[Mapping[str, Any] | Recognizer], weights: Sequence[float] | None = None,
+    def __init__(self, recognizers: Sequence[Mapping[str, Any] | nn.Module], weights: Sequence[float] | None = None,
                  sample: int | None = None, seed: int = 0):
         count = len(recognizers)
         if not count:
@@ -110,7 +110,7 @@ class EnsembleRecognizer(Recognizer):
         return {'labels': labels, 'scores': scores}
 
 
-def _member(recognizer: Mapping[str, Any] | Recognizer, where: str) -> Recognizer:
+def _member(recognizer: Mapping[str, Any] | nn.Module, where: str) -> Recognizer:
     if isinstance(recognizer, Recognizer):
         return recognizer
     if isinstance(recognizer, nn.Module):

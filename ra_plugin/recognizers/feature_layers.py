@@ -16,11 +16,11 @@ def classifying_layer(model: nn.Module, ask: Callable[[], object], num_classes: 
     Args:
         model: The network, in inference mode.
         ask: Calls it.
-        num_classes: Outputs of the layer, linear or a convolution. Where no layer has as many, it is the last linear
-            layer that is called.
+        num_classes: Outputs of the layer, linear or, in a network that has linear ones, too, a convolution. Where none
+            has as many, it is the last linear layer that is called.
 
     Returns:
-        None where there is no such layer.
+        None where there is no linear layer; one that is not called where none is.
     """
     called: list[tuple[str, nn.Module]] = []
     hooks = [layer.register_forward_hook(lambda layer, *_, name=name: called.append((name, layer)))
@@ -31,9 +31,11 @@ def classifying_layer(model: nn.Module, ask: Callable[[], object], num_classes: 
     finally:
         for hook in hooks:
             hook.remove()
-    deciding = [name for name, layer in called if layer.weight.shape[0] == num_classes]
     linear = [name for name, layer in called if isinstance(layer, nn.Linear)]
-    return (deciding or linear or [None])[-1]
+    if not linear:  # what a convolution is given can be anything, also the image
+        return next((name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)), None)
+    deciding = [name for name, layer in called if layer.weight.shape[0] == num_classes]
+    return (deciding or linear)[-1]
 
 
 def captured(model: nn.Module, name: str, images: torch.Tensor, where: str, of_input: bool = False) -> torch.Tensor:

@@ -66,16 +66,20 @@ class ModuleRecognizer(ClassificationRecognizer):
                  'pretrained: true if it does, false if random weights are meant.')
         record = read_record(checkpoint) if checkpoint else {}
         mean, std = mean or record.get('mean'), std or record.get('std')
-        mean, std = (value * 3 if _numbers(value, 1) else value for value in (mean, std))
+        problem = (f'{where}: mean and std: expected three numbers each, std positive, got {shown(mean)} and {shown(std)}. '
+                   'Give those the network was trained with ([0, 0, 0] and [1, 1, 1] for none).')
+        is_gray = _numbers(mean, 1) and _numbers(std, 1)
+        mean, std = (tuple(value) * 3 if is_gray else value for value in (mean, std))
         if not _numbers(mean, 3) or not _numbers(std, 3) or min(std) <= 0:
-            raise ValueError(f'{where}: mean and std: expected three numbers each, std positive, got {shown(mean)} and '
-                             f'{shown(std)}. Give those the network was trained with ([0, 0, 0] and [1, 1, 1] for none).')
+            raise ValueError(problem)
         classes = tuple(classes or record.get('classes') or ())
         super().__init__(model, RecognizerInfo(
             name=name, task='classification', classes=classes or None, mean=tuple(mean), std=tuple(std),
             input_size=resolve_input_size(input_size, None, where),
             source=checkpoint or ('random weights' if pretrained is False else
                                   module if isinstance(module, str) else name)), fit, feature_layer)
+        if is_gray and self.info.channels != 1:
+            raise ValueError(problem)
 
 
 def _numbers(value: Any, count: int) -> bool:

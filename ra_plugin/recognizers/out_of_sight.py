@@ -1,4 +1,5 @@
 """A module whose network no walk over the modules around it finds, but that moves with them all the same."""
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -90,16 +91,10 @@ class OutOfSight(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load what `state_dict` of this module gives."""
         hidden = dict(self._named_hidden())
-        own, within = {}, {prefix: {} for prefix in hidden}
-        for key, value in state_dict.items():
-            prefix = next((prefix for prefix in hidden if key.startswith(prefix)), None)
-            if prefix is None:
-                own[key] = value
-            else:
-                within[prefix][key[len(prefix):]] = value
+        own = {key: value for key, value in state_dict.items() if not key.startswith(tuple(hidden))}
         result = super().load_state_dict(own, strict, assign)
         for prefix, network in hidden.items():
-            found = network.load_state_dict(within[prefix], strict, assign)
+            found = network.load_state_dict(_part(state_dict, prefix), strict, assign)
             result.missing_keys.extend(prefix + key for key in found.missing_keys)
             result.unexpected_keys.extend(prefix + key for key in found.unexpected_keys)
         return result
@@ -132,6 +127,16 @@ def networks_within(module: nn.Module) -> Iterator[nn.Module]:
 def _hides_its_own(value: Any) -> bool:
     """Whether it is of this class, or a list of such."""
     return isinstance(value, OutOfSight) or isinstance(value, nn.ModuleList) and all(map(_hides_its_own, value))
+
+
+def _part(state_dict: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
+    """What a state dict has below a prefix, with the versions that modules note in it."""
+    part = OrderedDict((key[len(prefix):], value) for key, value in state_dict.items() if key.startswith(prefix))
+    versions = getattr(state_dict, '_metadata', None)
+    if versions is not None:
+        part._metadata = {f'{key}.'[len(prefix):-1]: value for key, value in versions.items()
+                          if f'{key}.'.startswith(prefix)}
+    return part
 
 
 def _same(given: Mapping[str, Any], own: Mapping[str, torch.Tensor]) -> bool:

@@ -39,6 +39,9 @@ class TorchvisionRecognizer(ClassificationRecognizer):
     Raises:
         ValueError: Unknown model or weights, none chosen, not a classifier, a checkpoint that does not fit, or whose
             ``transform_input`` is not known.
+
+    Attributes:
+        published: The name of torchvision's own weights that it has, also where they came as a checkpoint; else None.
     """
 
     def __init__(self, model_name: str, weights: str | None = None, checkpoint: str | None = None,
@@ -73,6 +76,7 @@ class TorchvisionRecognizer(ClassificationRecognizer):
             input_size=resolve_input_size(input_size, (crop, crop), where),
             interpolation=transforms.interpolation.value, source=checkpoint or f'torchvision {weights}'),
             fit, feature_layer)
+        self.published = record.name if weights or own else None
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         output = super().logits(images)
