@@ -43,9 +43,8 @@ class Registry:
             OptionError: No such name.
         """
         if not isinstance(name, str) or name not in self._entries:
-            known = suggestion(name, self._entries) if isinstance(name, str) else ''
-            given = f"'{name}'" if isinstance(name, str) else shown(name)
-            raise OptionError(f'{where}.type: no {self.kind} {given}.{known} '
+            given = name if isinstance(name, str) else shown(name)
+            raise OptionError(f"{where}.type: no {self.kind} '{given}'.{suggestion(given, self._entries)} "
                               f"Registered: {', '.join(self)}")
         return self._entries[name]
 

@@ -193,8 +193,13 @@ class Recognizer(OutOfSight):
             fill = tuple(round(255 * value) / 255 for value in self.info.mean)
             images = resize(images, self.info.input_size, self.fit, self.info.interpolation, fill)
         if self.info.channels == 1:
-            return (_luma(images) - _luma(self.mean)) / self.std.mean(1, keepdim=True)
+            mean, std = self.luma_normalization()
+            return (_luma(images) - mean) / std
         return (images - self.mean) / self.std
+
+    def luma_normalization(self) -> tuple[float, float]:
+        """Mean and std of a network of one channel, from those of RGB."""
+        return sum(weight * mean for weight, mean in zip(_LUMA, self.info.mean)), sum(self.info.std) / 3
 
     def autocast(self, images: torch.Tensor) -> torch.autocast:
         """The context in which the network is called."""

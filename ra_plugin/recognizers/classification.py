@@ -50,7 +50,8 @@ class ClassificationRecognizer(Recognizer):
         if feature_layer is not None and feature_layer not in layers:
             raise ValueError(f'{self}: feature_layer: no layer {feature_layer!r}.{suggestion(feature_layer, layers)}')
         self.feature_layer = feature_layer
-        self.info = replace(self.info, num_classes=self._count_classes())
+        count = self._count_classes()
+        self.info = replace(self.info, num_classes=count)
         if feature_layer is None and self.info.task != 'embedding' and not self._has_own_features:
             self._head = classifying_layer(self.model, self._ask_once, self.info.num_classes)
 
