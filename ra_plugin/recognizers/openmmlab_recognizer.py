@@ -118,7 +118,7 @@ class OpenMMLabRecognizer(Recognizer):
     # --------------------------------------------------- what a subclass says
     def check_class(self, model_class: type, settings: Mapping[str, Any], where: str) -> None:
         """Raise TaskError where the model's task is another one, or its loss needs more than this task's labels."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no check_class().')
 
     def adapt_config(self, config: Any) -> None:
         """Change what would keep the model from serving as a loss; in place."""
@@ -128,11 +128,11 @@ class OpenMMLabRecognizer(Recognizer):
 
     def count_classes(self, model: torch.nn.Module) -> int:
         """Classes that the model tells apart."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no count_classes().')
 
     def sample(self, size: Size, index: int) -> Any:
         """The library's data sample for an image of this size, without labels."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no sample().')
 
     # ------------------------------------------------------------ what they share
     @contextlib.contextmanager

@@ -86,4 +86,4 @@ def _scaled(original: tuple[int, int], size: tuple[int, int], fit: str) -> tuple
         return (rows, rows * width // height) if width >= height else (rows * height // width, rows)
     ratios = height / rows, width / columns  # rounded as timm's ResizeKeepRatio does it
     ratio = max(ratios) if fit == 'border' else min(ratios)
-    return round(height / ratio), round(width / ratio)
+    return max(round(height / ratio), 1), max(round(width / ratio), 1)
