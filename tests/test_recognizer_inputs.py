@@ -182,7 +182,7 @@ def test_timm_with_one_channel_and_its_own_pipeline_see_the_same():
 
 @pytest.mark.parametrize('channels', [2, 4, 6])
 def test_other_numbers_of_channels_are_named(channels):
-    with pytest.raises(ValueError, match=rf'Its first layer takes {channels} channels; expected 3 \(RGB\) or 1 \(luma\)'):
+    with pytest.raises(ValueError, match=rf'first layer takes {channels} channels; expected 3 \(RGB\) or 1 \(luma\)'):
         ModuleRecognizer(GrayNet(channels), mean=[0] * 3, std=[1] * 3)
 
 
@@ -197,6 +197,7 @@ EMBEDDINGS = {
     'num_classes: 0': timm_block(num_classes=0),
     'DINOv2': timm_block('vit_small_patch14_dinov2', 28, img_size=28, depth=1),
     'CLIP': timm_block('vit_base_patch32_clip_224.openai', 32, img_size=32, depth=1),
+    'CLIP, its width given': timm_block('vit_base_patch32_clip_224', 32, img_size=32, depth=1, num_classes=512),
     'SigLIP': timm_block('vit_base_patch16_siglip_224', 32, img_size=32, depth=1),
 }
 
@@ -213,7 +214,8 @@ def test_a_network_without_a_head_has_features_alone(embedding):
     loss(output.requires_grad_(), clean).backward()
     assert output.grad.isfinite().all() and output.grad.abs().max() > 0
     for cls in (RecogLoss, RecogConsistencyLoss):
-        with pytest.raises(ValueError, match=rf'^{cls.__name__}\.recognizer: TimmRecognizer\(.*has no head.*RecogFeatureLoss'):
+        message = rf'^{cls.__name__}\.recognizer: TimmRecognizer\(.*has no head.*RecogFeatureLoss'
+        with pytest.raises(ValueError, match=message):
             cls(embedding)
     for ask in (lambda: embedding.predict(clean), lambda: embedding.outputs(clean),
                 lambda: embedding.loss(clean, torch.tensor([0, 0]))):
@@ -235,11 +237,13 @@ def test_a_plain_network_that_says_so_has_no_head_either():
 @pytest.mark.parametrize('block', [timm_block(num_classes=7),
                                    timm_block('vit_small_patch14_dinov2', 28, img_size=28, depth=1, num_classes=7),
                                    timm_block('vit_base_patch32_clip_224', 32, img_size=32, depth=1, num_classes=7),
-                                   timm_block('vit_base_patch32_clip_224.laion2b_ft_in1k', 32, img_size=32, depth=1)],
-                         ids=['ResNet', 'DINOv2', 'CLIP', 'CLIP on ImageNet'])
+                                   timm_block('vit_base_patch32_clip_224.laion2b_ft_in1k', 32, img_size=32, depth=1),
+                                   timm_block('vit_base_patch32_clip_224', 32, img_size=32, depth=1, num_classes=512,
+                                              pretrained_cfg_overlay={'label_names': list(map(str, range(512)))})],
+                         ids=['ResNet', 'DINOv2', 'CLIP', 'CLIP on ImageNet', 'CLIP with names'])
 def test_one_with_a_head_classifies(block):
     recognizer = build_recognizer(block)
-    assert recognizer.info.task == 'classification' and recognizer.info.num_classes in (7, 1000)
+    assert recognizer.info.task == 'classification' and recognizer.info.num_classes in (7, 512, 1000)
 
 
 def test_an_ensemble_of_embeddings_compares_features():

@@ -46,7 +46,8 @@ def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str
     """
     is_plain = isinstance(opt, nn.Module) and not isinstance(opt, Recognizer)
     if not is_plain and (mean is not None or std is not None):
-        raise OptionError(f'{where}: mean and std go with a network of your own. Set those of a recognizer in its block.')
+        raise OptionError(f'{where}: mean and std go with a network of your own. Set those of a recognizer in its '
+                          'block.')
     if isinstance(opt, Recognizer):
         return opt
     with torch.random.fork_rng(devices=[]):

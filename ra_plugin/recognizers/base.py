@@ -106,8 +106,8 @@ class Recognizer(OutOfSight):
             ValueError: It cannot learn, batch norm has been folded into its convolutions, or blocks are computed twice.
         """
         if not self.can_learn:
-            raise ValueError(f'{self}: a {type(self).__name__} cannot learn. Expected a classifier of timm, torchvision '
-                             'or your own (ModuleRecognizer).')
+            raise ValueError(f'{self}: a {type(self).__name__} cannot learn. Expected a classifier of timm, '
+                             'torchvision or your own (ModuleRecognizer).')
         if self.folded or self.checkpointed:
             raise ValueError(f'{self}: it was made faster or smaller for use as it is (fold, checkpoint), so it cannot '
                              'learn. Build it anew, with fold=False.')
@@ -181,8 +181,8 @@ class Recognizer(OutOfSight):
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Resize to the recognizer's size and normalize; differentiable.
 
-        What takes one channel is given the luma, as PIL's ``convert('L')`` weighs it, normalized by the luma of ``mean``
-        and the mean of ``std``.
+        What takes one channel is given the luma, as PIL's ``convert('L')`` weighs it, normalized by the luma of
+        ``mean`` and the mean of ``std``.
 
         Raises:
             ValueError: ``images`` is not a float ``(N, 3, H, W)`` tensor.
@@ -242,8 +242,8 @@ class Recognizer(OutOfSight):
 
     def _has_no(self, method: str) -> NoReturn:
         raise NotImplementedError(f'{self}: {type(self).__name__} has no {method}(). Use a recognizer of the task: '
-                                  'ModuleRecognizer for classifiers, MMDetRecognizer for detectors, MMSegRecognizer for '
-                                  'segmenters; or write the method.')
+                                  'ModuleRecognizer for classifiers, MMDetRecognizer for detectors, MMSegRecognizer '
+                                  'for segmenters; or write the method.')
 
     def __str__(self) -> str:
         return f'{type(self).__name__}({self.info.name})'

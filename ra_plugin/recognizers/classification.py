@@ -19,8 +19,8 @@ from ra_plugin.utils.text import first_line
 InputSize = Literal['model'] | int | Sequence[int] | None
 Fit = Literal['crop', 'stretch', 'border']
 TOP_K = 5
-NO_HEAD = ('it has no head, so no classes: its features are all that can be compared. Use RecogFeatureLoss, or a network '
-           'with a head.')
+NO_HEAD = ('it has no head, so no classes: its features are all that can be compared. Use RecogFeatureLoss, or a '
+           'network with a head.')
 
 
 class ClassificationRecognizer(Recognizer):

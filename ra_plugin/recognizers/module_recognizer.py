@@ -66,8 +66,8 @@ class ModuleRecognizer(ClassificationRecognizer):
                  'pretrained: true if it does, false if random weights are meant.')
         record = read_record(checkpoint) if checkpoint else {}
         mean, std = mean or record.get('mean'), std or record.get('std')
-        problem = (f'{where}: mean and std: expected three numbers each, std positive, got {shown(mean)} and {shown(std)}. '
-                   'Give those the network was trained with ([0, 0, 0] and [1, 1, 1] for none).')
+        problem = (f'{where}: mean and std: expected three numbers each, std positive, got {shown(mean)} and '
+                   f'{shown(std)}. Give those the network was trained with ([0, 0, 0] and [1, 1, 1] for none).')
         is_gray = _numbers(mean, 1) and _numbers(std, 1)
         mean, std = (tuple(value) * 3 if is_gray else value for value in (mean, std))
         if not _numbers(mean, 3) or not _numbers(std, 3) or min(std) <= 0:

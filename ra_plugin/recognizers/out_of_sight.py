@@ -12,8 +12,8 @@ from ra_plugin.utils.warn import warn
 class OutOfSight(nn.Module):
     """Hold networks, parameters and buffers where ``parameters()``, ``modules()``, ``apply()`` ... do not look.
 
-    Thus no optimizer, initialization, ``requires_grad_(True)``, average of weights, DDP or checkpoint of a system reaches
-    them, whatever walks over it. What moves or casts a system (``to()``, ``cuda()``, ``half()``), ``train()``,
+    Thus no optimizer, initialization, ``requires_grad_(True)``, average of weights, DDP or checkpoint of a system
+    reaches them, whatever walks over it. What moves or casts a system (``to()``, ``cuda()``, ``half()``), ``train()``,
     ``copy.deepcopy`` and pickle reach them as ever: a copy has a copy.
 
     While `trainable` is true, networks are registered as in any module. Others of this class always are: each hides its

@@ -15,7 +15,8 @@ _OF_OTHER_TASKS = {
 }
 
 
-def as_recognizer(network: nn.Module, where: str, mean: Sequence[float] | None, std: Sequence[float] | None) -> Recognizer:
+def as_recognizer(network: nn.Module, where: str, mean: Sequence[float] | None,
+                  std: Sequence[float] | None) -> Recognizer:
     """Return a recognizer with a copy of a caller's classifier.
 
     Args:
@@ -32,8 +33,8 @@ def as_recognizer(network: nn.Module, where: str, mean: Sequence[float] | None, 
     for base in type(network).__mro__:
         kind = next((kind for start, kind in _OF_OTHER_TASKS.items() if f'{base.__module__}.'.startswith(start)), None)
         if kind:
-            raise OptionError(f'{where}: {name} is no classifier, and what it needs besides the network its config says. '
-                              f'Give {{type: {kind}, config: ..., checkpoint: ...}}.')
+            raise OptionError(f'{where}: {name} is no classifier, and what it needs besides the network its config '
+                              f'says. Give {{type: {kind}, config: ..., checkpoint: ...}}.')
     if mean is None or std is None:
         raise OptionError(f'{where}: mean and std of {name} are not known. Give those it was trained with, RGB on the '
                           '[0, 1] scale: mean=[...], std=[...] ([0, 0, 0] and [1, 1, 1] for none), or a block: '

@@ -34,7 +34,8 @@ class TimmRecognizer(ClassificationRecognizer):
         input_size: ``'model'``: the size in timm's record; ``~``: images as they come; a number or ``[height, width]``.
         fit: ``'crop'`` | ``'stretch'`` | ``'border'``, see `Recognizer`. Default: as timm's record has it.
         model_kwargs: Further arguments of ``timm.create_model``, e.g. ``{num_classes: 100}``. What the record says is
-            replaced by ``{pretrained_cfg_overlay: {mean: [0.5, 0.5, 0.5], crop_mode: squash}}``.
+            replaced by ``{pretrained_cfg_overlay: {mean: [0.5, 0.5, 0.5], crop_mode: squash}}``. With ``label_names``
+            in it, as many outputs as CLIP's towers have are classes all the same.
 
     Raises:
         ImportError: timm is not installed.
@@ -62,7 +63,7 @@ class TimmRecognizer(ClassificationRecognizer):
         if config['interpolation'] not in ('bilinear', 'bicubic'):
             raise ValueError(f"{where}: timm's record has the interpolation {config['interpolation']!r}, which has no "
                              'gradient here. Set model_kwargs: {pretrained_cfg_overlay: {interpolation: bicubic}}.')
-        is_embedding = _is_embedding(model)
+        is_embedding = _is_embedding(timm, model)
         other_head = 'num_classes' in (model_kwargs or {}) or is_embedding
         super().__init__(model, RecognizerInfo(
             name=model_name, task='embedding' if is_embedding else 'classification',
@@ -80,12 +81,16 @@ class TimmRecognizer(ClassificationRecognizer):
             return widened(unwrapped(self.model).forward_features(prepared))
 
 
-def _is_embedding(model: nn.Module) -> bool:
+def _is_embedding(timm: ModuleType, model: nn.Module) -> bool:
     """Whether it has no head, or that of CLIP, whose outputs are no classes but go with those of a text encoder."""
     record = model.pretrained_cfg
-    name, width = f'{record.get("architecture")}.{record.get("tag")}', record.get('num_classes')
-    is_tower = any(word in name for word in _TOWERS) and width <= _WIDEST_TOWER and width != 1000  # of ImageNet
-    return model.num_classes == 0 or is_tower and model.num_classes == width
+    name = record.get('architecture') or ''
+    if model.num_classes == 0 or record.get('label_names') or not any(word in f'{name}.{record.get("tag")}'
+                                                                      for word in _TOWERS):
+        return model.num_classes == 0
+    records = timm.models.get_arch_pretrained_cfgs(name).values()  # those of other weights: towers, and classifiers
+    widths = {one.num_classes for one in records if one.num_classes <= _WIDEST_TOWER} - {1000}  # ImageNet's classes
+    return model.num_classes in widths
 
 
 def _class_names(timm: ModuleType, config: Mapping[str, Any]) -> tuple[str, ...] | None:

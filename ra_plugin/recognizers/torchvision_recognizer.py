@@ -58,7 +58,8 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         if weights is not None and weights not in enum.__members__:
             raise ValueError(f'{where}: no weights {weights!r}. Known: {", ".join(enum.__members__)}')
         own = _published_as(checkpoint, enum) if checkpoint else None
-        record = own or enum[weights or 'DEFAULT']  # of a checkpoint that is not torchvision's: as the architecture has it
+        # of a checkpoint that is not torchvision's: as the architecture has it
+        record = own or enum[weights or 'DEFAULT']
         model = models.get_model(model_name, weights=record if weights else None, **(model_kwargs or {}))
         if checkpoint:
             load_weights(model, checkpoint, where)

@@ -24,7 +24,7 @@ def first_line(error: BaseException) -> str:
 
 
 def shown(value: Any, most: int = 300) -> str:
-    """``repr`` of an option's value in one short line; of what has a longer one, as a network, the name of its class."""
+    """``repr`` of an option's value in one short line; of what has a longer one, as a network, its class's name."""
     text = repr(_with_short_names(value))
     return text if len(text) <= most else f'{text[:most]} ...'
 
