@@ -52,9 +52,10 @@ def _of_timm(recognizer: Recognizer) -> OwnPreprocessing:
 
 def _of_torchvision(recognizer: Recognizer) -> OwnPreprocessing:
     weights = require('torchvision', str(recognizer)).models.get_model_weights(recognizer.info.name)
-    record = weights[recognizer.published or 'DEFAULT']
+    name = recognizer.published or recognizer.info.source.removeprefix('torchvision ')
+    record = weights[name if name in weights.__members__ else 'DEFAULT']
     transform = record.transforms(resize_size=record.transforms().crop_size[0])
-    measured = record.meta['_metrics'].get('ImageNet-1K', {}).get('acc@1') if recognizer.published else None
+    measured = record.meta['_metrics'].get('ImageNet-1K', {}).get('acc@1') if name in weights.__members__ else None
     return OwnPreprocessing(tuple(transform.mean), tuple(transform.std), _if_resized(recognizer, transform),
                             measured and measured / 100)
 

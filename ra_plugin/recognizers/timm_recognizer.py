@@ -85,9 +85,9 @@ def _is_embedding(timm: ModuleType, model: nn.Module) -> bool:
     """Whether it has no head, or that of CLIP, whose outputs are no classes but go with those of a text encoder."""
     record = model.pretrained_cfg
     name = record.get('architecture') or ''
-    if model.num_classes == 0 or record.get('label_names') or not any(word in f'{name}.{record.get("tag")}'
-                                                                      for word in _TOWERS):
-        return model.num_classes == 0
+    may_be_tower = any(word in f'{name}.{record.get("tag")}' for word in _TOWERS)
+    if record.get('label_names') or not may_be_tower or not model.num_classes:
+        return not model.num_classes
     records = timm.models.get_arch_pretrained_cfgs(name).values()  # those of other weights: towers, and classifiers
     widths = {one.num_classes for one in records if one.num_classes <= _WIDEST_TOWER} - {1000}  # ImageNet's classes
     return model.num_classes in widths

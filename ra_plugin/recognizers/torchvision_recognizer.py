@@ -77,7 +77,7 @@ class TorchvisionRecognizer(ClassificationRecognizer):
             input_size=resolve_input_size(input_size, (crop, crop), where),
             interpolation=transforms.interpolation.value, source=checkpoint or f'torchvision {weights}'),
             fit, feature_layer)
-        self.published = record.name if weights or own else None
+        self.published = own.name if own else weights
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         output = super().logits(images)
