@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ra_plugin.utils.text import printable
+from ra_plugin.utils.text import printable, shown
 
 # What PyYAML leaves as text although it reads as a number: YAML 1.1 wants a dot and a signed exponent.
 NUMBER_AS_TEXT = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
@@ -65,7 +65,7 @@ def check_type(value: Any, hint: Any, where: str) -> None:
             remedy = f" YAML reads {value} as text: write '!!float {value}'."
         elif float(value).is_integer() and _fits(int(float(value)), hint):
             remedy = f' YAML reads {value} as text: write {int(float(value))}.'
-    raise OptionError(f'{where}: expected {_name(hint)}, got {value!r}.{remedy}')
+    raise OptionError(f'{where}: expected {_name(hint)}, got {shown(value)}.{remedy}')
 
 
 def _literals(hint: Any) -> list:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.utils.text import shown
 
 
 class Registry:
@@ -42,7 +43,8 @@ class Registry:
             OptionError: No such name.
         """
         if not isinstance(name, str) or name not in self._entries:
-            raise OptionError(f"{where}.type: no {self.kind} '{name}'.{suggestion(name, self._entries)} "
+            given = name if isinstance(name, str) else shown(name)
+            raise OptionError(f"{where}.type: no {self.kind} '{given}'.{suggestion(given, self._entries)} "
                               f"Registered: {', '.join(self)}")
         return self._entries[name]
 
@@ -54,7 +56,7 @@ class Registry:
                 the wrong type.
         """
         if not isinstance(opt, Mapping):
-            raise OptionError(f'{where}: expected a block with a type, got {opt!r}. Write {{type: ..., ...}}.')
+            raise OptionError(f'{where}: expected a block with a type, got {shown(opt)}. Write {{type: ..., ...}}.')
         if 'type' not in opt:
             raise OptionError(f"{where}: no 'type'. Registered: {', '.join(self)}")
         cls = self.get(opt['type'], where)

@@ -8,7 +8,6 @@ from torch import nn
 
 from ra_plugin.recognizers import ModuleRecognizer
 
-
 SOAK = int(os.environ.get('RA_PLUGIN_SOAK', 1))  # how many times as many kills and inputs ``make soak`` tries
 _COUNTED = pytest.StashKey[Counter]()
 

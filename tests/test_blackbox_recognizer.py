@@ -15,8 +15,7 @@ import torch
 from PIL import Image
 
 from ra_plugin import RecogLoss
-from ra_plugin.recognizers import BlackBoxRecognizer, build_recognizer
-from ra_plugin.recognizers import blackbox_client, blackbox_source
+from ra_plugin.recognizers import BlackBoxRecognizer, blackbox_client, blackbox_source, build_recognizer
 from ra_plugin.recognizers.answer_format import read_answer
 
 CLASSES = ['cat', 'dog', 'sea lion']

@@ -18,7 +18,8 @@ def kept_and_gradient(loss, target):
     """Bytes that the graph keeps besides weights, and the gradient at the images."""
     generator = torch.Generator().manual_seed(1)
     images = torch.rand((2, 3, 64, 64), generator=generator).requires_grad_()
-    weights = {tensor.untyped_storage().data_ptr() for tensor in (*loss.parameters(), *loss.buffers())}
+    weights = {tensor.untyped_storage().data_ptr() for network in loss.recognizer.networks()
+               for tensor in (*network.parameters(), *network.buffers())}
     kept = {}
 
     def keep(tensor):

@@ -129,14 +129,14 @@ def test_a_folded_network_is_the_same_function(case):
     torch.testing.assert_close(folded.logits(images), own.logits(images), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(gradient(RecogLoss(folded), images, label), gradient(RecogLoss(own), images, label),
                                rtol=1e-10, atol=1e-14)
-    assert all(not parameter.requires_grad for parameter in folded.parameters())
+    assert all(not parameter.requires_grad for parameter in folded.model.parameters())
 
 
 @pytest.mark.parametrize('case', LEFT)
 def test_where_it_would_not_be_the_same_the_network_is_left_alone(case):
-    net = build(*LEFT[case])
+    recognizer = recognizer_of(build(*LEFT[case]))
+    net = recognizer.model
     modules, weights = list(net.modules()), copy.deepcopy(net.state_dict())
-    recognizer = recognizer_of(net)
     recognizer.fold()
     assert recognizer.folded == 0 and list(net.modules()) == modules
     torch.testing.assert_close(net.state_dict(), weights, rtol=0, atol=0)
@@ -145,8 +145,9 @@ def test_where_it_would_not_be_the_same_the_network_is_left_alone(case):
 def test_what_does_not_hold_is_undone(monkeypatch):
     """A convolution that another layer takes the weight of: the graph cannot tell."""
     net = build(lambda net, x: net.norm(net.conv(x)) + F.conv2d(x, net.conv.weight, padding=1), FOLDED['plain'][1])
-    weights = copy.deepcopy(net.state_dict())
     recognizer = recognizer_of(net)
+    net = recognizer.model
+    weights = copy.deepcopy(net.state_dict())
     recognizer.fold()
     assert recognizer.folded == 0 and isinstance(net.norm, nn.BatchNorm2d)
     torch.testing.assert_close(net.state_dict(), weights, rtol=0, atol=0)

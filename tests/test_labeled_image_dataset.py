@@ -296,8 +296,9 @@ def test_train_degradation_in_workers_differs_by_worker_and_follows_the_loaders_
 def lmdb(root, tmp_path):
     """The images of ``root`` in an lmdb, with keys ``class/name``."""
     pytest.importorskip('lmdb')
-    import ra_plugin  # noqa: F401 - lets BasicSR import with current torchvision
     from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+
+    import ra_plugin  # noqa: F401 - lets BasicSR import with current torchvision
     path = tmp_path / 'images.lmdb'
     # the size that it would guess from one image is too small for so few
     make_lmdb_from_imgs(str(root), str(path), NAMES, [name[:-len('.png')] for name in NAMES], map_size=2 ** 20)

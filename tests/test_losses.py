@@ -171,7 +171,7 @@ def test_gradient_never_reaches_gt_or_the_recognizer(make_loss, images, gt):
     gt.requires_grad_()
     loss(images.requires_grad_(), target_of(loss, gt)).backward()
     assert images.grad.abs().max() > 0
-    assert gt.grad is None and all(p.grad is None and not p.requires_grad for p in loss.parameters())
+    assert gt.grad is None and all(p.grad is None and not p.requires_grad for p in loss.recognizer.model.parameters())
 
 
 def test_the_reference_side_builds_no_graph(make_reference_loss, images, gt):

@@ -142,9 +142,9 @@ def test_detector_stays_frozen_and_repeats(detector, name):
         torch.rand(3), np.random.rand(3), random.random()
     assert losses[0] == losses[1] and torch.equal(*gradients)
     assert gradients[0].isfinite().all() and gradients[0].abs().max() > 0
-    assert all(p.grad is None and not p.requires_grad for p in recognizer.parameters())
+    assert all(p.grad is None and not p.requires_grad for p in recognizer.model.parameters())
     assert all(torch.equal(value, before[key]) for key, value in recognizer.state_dict().items())
-    assert not any(module.training for module in recognizer.modules())
+    assert not any(module.training for module in recognizer.model.modules())
 
 
 def test_sampling_follows_the_seed_and_no_other_stream(detector):

@@ -24,7 +24,6 @@ if not hasattr(ext, 'missing_modules'):
     pytest.skip('a compiled mmcv is installed', allow_module_level=True)
 import mmcv.ops  # noqa: E402
 
-
 gradcheck = functools.partial(torch.autograd.gradcheck, fast_mode=True)
 
 

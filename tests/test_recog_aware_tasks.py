@@ -44,7 +44,7 @@ def blocks(tmp_path_factory):
         torch.manual_seed(3)
         recognizer = build_recognizer({'type': kind, 'config': config, 'pretrained': False}, fold=False)
         with torch.no_grad():
-            for parameter in recognizer.parameters():
+            for parameter in recognizer.model.parameters():
                 if parameter.dim() == 4:
                     parameter.mul_(1.5)
         checkpoint = str(root / f'{task}.pth')

@@ -1,5 +1,7 @@
 """Every recognizer keeps one contract: frozen, differentiable, normalized as its backend does, and clear in errors."""
 import copy
+import dataclasses
+import hashlib
 import operator
 import pickle
 import re
@@ -20,11 +22,10 @@ from torchvision.transforms import InterpolationMode, v2
 
 from ra_plugin import RecogConsistencyLoss, RecogLoss, build_recognizer
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers import tiny_nets
 from ra_plugin.recognizers import (ClassificationRecognizer, EnsembleRecognizer, ModuleRecognizer, TimmRecognizer,
-                                   TorchvisionRecognizer)
+                                   TorchvisionRecognizer, tiny_nets)
 from ra_plugin.recognizers.base import RecognizerInfo
-from ra_plugin.recognizers.resizing import resize, shared_resizes
+from ra_plugin.recognizers.resizing import judging, resize, shared_resizes
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
@@ -174,7 +175,8 @@ def test_training_a_parent_leaves_parameters_and_statistics_alone(recognizer, ph
 def test_train_leaves_every_layer_in_inference_mode(recognizer):
     recognizer.train()
     nn.Sequential(recognizer).train()
-    assert not any(module.training for module in recognizer.modules())
+    modules = [module for network in recognizer.networks() for module in network.modules()]
+    assert len(modules) > 1 and not any(module.training for module in (recognizer, *modules))
 
 
 def test_train_does_not_change_the_answer(recognizer, photos):
@@ -185,7 +187,8 @@ def test_train_does_not_change_the_answer(recognizer, photos):
 
 def test_no_parameter_requires_or_gets_a_gradient(recognizer, photos):
     sum(term.sum() for term in recognizer.loss(photos.requires_grad_(), labels_for(recognizer)).values()).backward()
-    assert not any(p.requires_grad or p.grad is not None for p in recognizer.parameters())
+    parameters = [p for network in recognizer.networks() for p in network.parameters()]
+    assert parameters and not any(p.requires_grad or p.grad is not None for p in parameters)
 
 
 def test_the_answer_does_not_depend_on_batch_mates(recognizer, photos):
@@ -201,7 +204,8 @@ def test_the_input_is_left_as_it_was(recognizer, photos):
 
 
 def test_predictions_are_the_likeliest_classes_best_first(recognizer, photos):
-    logits = recognizer.outputs(photos)
+    with judging():  # what is resized is clamped, as in the networks' own pipelines
+        logits = recognizer.outputs(photos)
     weights = getattr(recognizer, 'weights', [1.0])
     probabilities = sum(w * value.softmax(1) for w, value in zip(weights, logits.values()))
     result = recognizer.predict(photos)
@@ -275,7 +279,7 @@ def test_weights_are_frozen_whoever_owned_the_module_before():
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(2)).train()
     net(torch.rand(2, 3, 8, 8))
     recognizer = ModuleRecognizer(net, mean=[0, 0, 0], std=[1, 1, 1], input_size=8)
-    assert not any(p.requires_grad for p in net.parameters()) and not recognizer.model.training
+    assert not any(p.requires_grad for p in recognizer.model.parameters()) and not recognizer.model.training
 
 
 # Preparation
@@ -418,7 +422,8 @@ def test_an_input_size_that_is_none_is_refused(input_size, tiny_recognizer):
 
 
 def test_an_unknown_fit_is_refused(tiny_recognizer):
-    with pytest.raises(ValueError, match=r"^ModuleRecognizer\(TanhNet\): fit: expected 'crop' or 'stretch', got 'pad'"):
+    with pytest.raises(ValueError, match=r"^ModuleRecognizer\(TanhNet\): fit: expected 'crop', 'stretch' or 'border', "
+                                         r"got 'pad'"):
         tiny_recognizer(fit='pad')
 
 
@@ -452,9 +457,9 @@ def test_a_feature_layer_gives_its_output(photos):
 
 def test_taking_features_leaves_no_hook_behind(built, photos):
     recognizer = built('torchvision: ResNet')
-    before = [list(module._forward_hooks) for module in recognizer.modules()]
+    before = [list(module._forward_hooks) for module in recognizer.model.modules()]
     recognizer.features(photos)
-    assert [list(module._forward_hooks) for module in recognizer.modules()] == before
+    assert [list(module._forward_hooks) for module in recognizer.model.modules()] == before
 
 
 def test_an_unknown_feature_layer_gets_a_suggestion():
@@ -691,11 +696,31 @@ def test_another_head_has_no_names_of_imagenet(tmp_path):
     assert info.num_classes == 7 and info.classes is None
 
 
-def test_googlenet_from_a_checkpoint_normalizes_as_torchvisions_own_weights_do(tmp_path):
+@pytest.mark.parametrize('name, size', [('googlenet', 64), ('inception_v3', 75)])
+def test_how_a_checkpoint_takes_images_is_asked_for(name, size, tmp_path):
     kwargs = {'num_classes': 2, 'aux_logits': False, 'init_weights': False}
-    path = save_weights(torchvision.models.googlenet(**kwargs), tmp_path / 'net.pth')
-    recognizer = TorchvisionRecognizer('googlenet', checkpoint=path, input_size=64, model_kwargs=kwargs)
-    assert recognizer.model.transform_input  # from ImageNet's mean and std, which `prepare` applies, to its own
+    net = torchvision.models.get_model(name, weights=None, **kwargs).eval()
+    path = save_weights(net, tmp_path / 'net.pth')
+    with pytest.raises(ValueError, match=rf'^TorchvisionRecognizer\({name}\): .*transform_input: true.*weights=None'):
+        TorchvisionRecognizer(name, checkpoint=path, input_size=size, model_kwargs=kwargs)
+    images = torch.rand(2, 3, size, size)
+    for transform in (False, True):
+        net.transform_input = transform
+        recognizer = TorchvisionRecognizer(name, checkpoint=path, input_size=size,
+                                           model_kwargs={**kwargs, 'transform_input': transform})
+        expected = net((images - recognizer.mean) / recognizer.std)
+        torch.testing.assert_close(recognizer.logits(images), expected)
+
+
+def test_torchvisions_own_weights_are_known_by_their_hash(tmp_path, monkeypatch):
+    net = torchvision.models.googlenet(weights=None, init_weights=False)
+    path = save_weights(net, tmp_path / 'copied.pth')
+    own = torchvision.models.GoogLeNet_Weights.IMAGENET1K_V1
+    digest = hashlib.sha256((tmp_path / 'copied.pth').read_bytes()).hexdigest()
+    changed = dataclasses.replace(own.value, url=f'https://download.pytorch.org/models/googlenet-{digest[:8]}.pth')
+    monkeypatch.setattr(own, '_value_', changed)
+    recognizer = TorchvisionRecognizer('googlenet', checkpoint=path, input_size=64)
+    assert recognizer.model.transform_input and recognizer.published == 'IMAGENET1K_V1'
 
 
 # Any module

@@ -299,7 +299,7 @@ def test_the_loss_alone_gives_its_gradient_to_both():
     (0.5 * recognition(classifier, images.detach(), label)).backward()
     for ours, theirs in zip(loss.recognizer.parameters(), classifier.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
-    assert all(p.grad is None for p in frozen.recognizer.parameters())
+    assert all(p.grad is None for p in frozen.recognizer.model.parameters())
     assert loss.recognizer.train().training and not frozen.recognizer.train().training
 
 

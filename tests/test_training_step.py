@@ -123,14 +123,15 @@ def test_clipped_gradients_have_torchs_values(name):
 def test_bf16_computes_in_bf16_and_keeps_the_rest_in_float32(name):
     model = build(name, precision='bf16')
     data, seen = hosts.batches(4, name), []
-    networks = [net for name, net in vars(model).items() if name in ('net_g', 'net_d')] + [model.cri_recog]
+    networks = [net for name, net in vars(model).items() if name in ('net_g', 'net_d')]
+    networks.append(model.cri_recog[0].recognizer.model)
     for network in networks:
         for layer in (layer for layer in network.modules() if isinstance(layer, nn.Conv2d)):
             layer.register_forward_hook(lambda _, args, output, net=network: seen.append((net, output.dtype)))
     gradients = train(model, data, [1, 2, 3, 4])
     assert set(seen) == {(network, torch.bfloat16) for network in networks}
     assert model.output.dtype == torch.float32
-    for network in (model.net_g, model.cri_recog):
+    for network in (model.net_g, model.cri_recog[0].recognizer.model):
         assert {p.dtype for p in network.parameters()} == {torch.float32}
     assert all(gradient.dtype == torch.float32 and gradient.isfinite().all()
                for steps in gradients for step in steps for gradient in step if gradient is not None)
@@ -164,7 +165,7 @@ def is_last(weights):
     ({'precision': 'bf16'}, False, True)])
 def test_by_default_the_recognizers_alone_are_channels_last(options, networks, recognizers):
     model = build('SRModel', **options)
-    for net, last in ((model.net_g, networks), (model.cri_recog, recognizers)):
+    for net, last in ((model.net_g, networks), (model.cri_recog[0].recognizer.model, recognizers)):
         assert is_last([p for p in net.parameters() if p.dim() == 4 and min(p.shape[1:]) > 1]) == last
     assert not StepOptions().of_recognizers_channels_last('cuda')
     assert StepOptions(precision='bf16').of_recognizers_channels_last('cuda')

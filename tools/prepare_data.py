@@ -3,9 +3,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from ra_plugin.utils.progress import progress
-
 from ra_plugin.data import cifar10, imagenet_sample
+from ra_plugin.utils.progress import progress
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -21,6 +21,7 @@ from ra_plugin.models.builder import build_model
 from ra_plugin.models.recog_aware_model import moved
 from ra_plugin.models.training_step import StepOptions
 from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.recognizers.out_of_sight import networks_within
 from ra_plugin.report.markdown import table
 from ra_plugin.utils.tensors import computes_bfloat16
 
@@ -229,8 +230,8 @@ def _measured(run: Callable[[], object], networks: Sequence[nn.Module]) -> dict[
     """Floating-point operations of a step, and MiB that its graph keeps for the backward pass, besides weights."""
     run()  # caches fill
     kept: dict[int, int] = {}
-    weights = {tensor.untyped_storage().data_ptr() for network in networks
-               for tensor in (*network.parameters(), *network.buffers())}
+    weights = {tensor.untyped_storage().data_ptr() for network in networks for part in networks_within(network)
+               for tensor in (*part.parameters(), *part.buffers())}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()

@@ -103,7 +103,7 @@ class DegradedImageDataset(torch.utils.data.Dataset):
 
     def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
         """The clean image, uint8 ``(H, W, 3)``, RGB, with sides that scale divides, and its label."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no load().')
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -91,7 +91,7 @@ class SpatialLabelDataset(DegradedImageDataset):
 
     def collate_labels(self, labels: Sequence[Any], height: int, width: int) -> Any:
         """The labels of a batch whose gt is padded to ``height`` and ``width``."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no collate_labels().')
 
 
 def pad_to(image: torch.Tensor, height: int, width: int, value: float = 0) -> torch.Tensor:

@@ -23,6 +23,7 @@ from ra_plugin.evaluation.audit import audit
 from ra_plugin.evaluation.judging import CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing
 from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.evaluation.records import Judged, Records
+from ra_plugin.evaluation.task_scores import build_score
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
 from ra_plugin.options import OptionError, check_arguments, suggestion
@@ -77,6 +78,8 @@ class Evaluation:
         self.recognizers: dict[str, Recognizer] = {
             name: build_recognizer(block, f'recognizers.{name}').to(self.device, memory_format=torch.channels_last)
             for name, block in options.recognizers.items()}
+        for recognizer in self.recognizers.values():
+            build_score(recognizer.info)  # one without classes cannot judge
         self.quality_metrics = {
             name: QualityMetric(name, block, self.device, f'quality_metrics.{name}')
             for name, block in by_name(options.quality_metrics).items()}

@@ -12,12 +12,11 @@ from PIL import Image
 
 from ra_plugin.evaluation.doctor_case import (Case, Normalization, chance_score, class_answers, close, extremes,
                                               features_of, few, gradient_of, image_scores, levels_apart, normalization,
-                                              numbers_of, renormalized, slope_error, statistics, task_score,
-                                              top_answer)
+                                              numbers_of, renormalized, slope_error, statistics, task_score, top_answer)
 from ra_plugin.evaluation.own_preprocessing import own_preprocessing
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.recognizers.base import Recognizer
-from ra_plugin.recognizers.resizing import resize
+from ra_plugin.recognizers.resizing import FITS, judging
 
 OK, SUSPICIOUS, BROKEN, NOT_APPLICABLE = 'ok', 'suspicious', 'broken', 'not applicable'
 BUILD = 'build'  # the finding of a recognizer that cannot be built
@@ -124,13 +123,14 @@ def value_range(case: Case) -> Finding:
 def eval_mode(case: Case) -> Finding:
     """Equal answers in each pass, with any batch mates, whatever ``train()`` says; buffers as they were."""
     recognizer, image = case.recognizer, case.images[0]
-    before = [buffer.clone() for buffer in recognizer.buffers()]
+    before = [buffer.clone() for network in recognizer.networks() for buffer in network.buffers()]
     first, second = numbers_of(recognizer, image), numbers_of(recognizer, image)
     recognizer.train()
     after_train = numbers_of(recognizer, image)
     alone, both = features_of(recognizer, image), features_of(recognizer, torch.cat([image, 1 - image]))
     with_mate = [tensor[:len(own)] for tensor, own in zip(both, alone)]
-    buffers = [not torch.equal(a, b) for a, b in zip(before, recognizer.buffers())]
+    after = [buffer for network in recognizer.networks() for buffer in network.buffers()]
+    buffers = [not torch.equal(a, b) for a, b in zip(before, after)]
     # other orders of summation differ by 1e-6 or so of the largest value; batch statistics and dropout by more than 1 %
     problems = {
         'two passes give other answers': ('dropout', not close(first, second)),
@@ -218,7 +218,7 @@ def resize_parity(case: Case) -> Finding:
     images = few(case.images)
     pictures = [Image.fromarray(to_uint8(image)[0].permute(1, 2, 0).cpu().numpy()) for image in images]
     theirs = [own.transform(picture).to(recognizer.mean) for picture in pictures]
-    with torch.no_grad():
+    with torch.no_grad(), judging():
         ours = [recognizer.prepare(image) for image in images]
     shapes = [f'{a.shape[-1]}x{a.shape[-2]}' for a in (ours[0], theirs[0])]
     if any(a.shape != b.shape for a, b in zip(ours, theirs)):
@@ -244,7 +244,8 @@ def gradient(case: Case) -> Finding:
     labels = case.labels or [None] * len(case.images)
     tried = [(image, label, gradient_of(recognizer, image, label))
              for image, label in few(list(zip(case.images, labels)))]
-    if any(parameter.requires_grad or parameter.grad is not None for parameter in recognizer.parameters()):
+    if any(parameter.requires_grad or parameter.grad is not None
+           for network in recognizer.networks() for parameter in network.parameters()):
         return Finding(bad, 'a parameter gets a gradient', 'frozen parameters',
                        'Its module sets requires_grad: leave that to the recognizer.')
     images, label, strongest = max(tried, key=lambda item: item[2].norm().nan_to_num(math.inf).item())
@@ -331,13 +332,16 @@ def _told(case: Case, scores: np.ndarray) -> str:
 
 def _how_to_resize(recognizer: Recognizer, images: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> str:
     """The option that brings both together, where there is one."""
-    other = 'crop' if recognizer.fit == 'stretch' else 'stretch'
-    size = recognizer.info.input_size
-    if size:
-        ours = [(resize(image, size, other, recognizer.info.interpolation) - recognizer.mean) / recognizer.std
-                for image in images]
-        if levels_apart(recognizer, ours, theirs)[0] <= 1:
-            return f'Set fit: {other}, as its own preprocessing does.'
+    own = recognizer.fit
+    try:
+        for other in FITS if recognizer.info.input_size else ():
+            recognizer.fit = other
+            with torch.no_grad(), judging():
+                ours = [recognizer.prepare(image) for image in images]
+            if levels_apart(recognizer, ours, theirs)[0] <= 1:
+                return f'Set fit: {other}, as its own preprocessing does.'
+    finally:
+        recognizer.fit = own
     return 'Its own preprocessing resizes in another way: let the data set resize to the size of the network.'
 
 

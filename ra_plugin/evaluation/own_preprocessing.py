@@ -42,13 +42,17 @@ def own_preprocessing(recognizer: Recognizer) -> OwnPreprocessing:
 def _of_timm(recognizer: Recognizer) -> OwnPreprocessing:
     data = require('timm', str(recognizer)).data
     config = data.resolve_data_config(model=recognizer.model)
+    if recognizer.info.channels == 1:  # it is given the luma, as the recognizer weighs the record for it
+        mean, std = recognizer.luma_normalization()
+        config = {**config, 'mean': (mean,), 'std': (std,)}
     transform = data.create_transform(**{**config, 'crop_pct': 1.0})
-    return OwnPreprocessing(tuple(config['mean']), tuple(config['std']), _if_resized(recognizer, transform))
+    record = recognizer.model.pretrained_cfg
+    return OwnPreprocessing(tuple(record['mean']), tuple(record['std']), _if_resized(recognizer, transform))
 
 
 def _of_torchvision(recognizer: Recognizer) -> OwnPreprocessing:
     weights = require('torchvision', str(recognizer)).models.get_model_weights(recognizer.info.name)
-    name = recognizer.info.source.removeprefix('torchvision ')
+    name = recognizer.published or recognizer.info.source.removeprefix('torchvision ')
     record = weights[name if name in weights.__members__ else 'DEFAULT']
     transform = record.transforms(resize_size=record.transforms().crop_size[0])
     measured = record.meta['_metrics'].get('ImageNet-1K', {}).get('acc@1') if name in weights.__members__ else None
@@ -57,7 +61,8 @@ def _of_torchvision(recognizer: Recognizer) -> OwnPreprocessing:
 
 
 def _if_resized(recognizer: Recognizer, transform: Callable) -> Callable | None:
-    return (lambda image: transform(image)[None]) if recognizer.info.input_size else None
+    mode = 'L' if recognizer.info.channels == 1 else 'RGB'
+    return (lambda image: transform(image.convert(mode))[None]) if recognizer.info.input_size else None
 
 
 def _of_file(recognizer: Recognizer) -> OwnPreprocessing:

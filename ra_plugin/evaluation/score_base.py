@@ -43,19 +43,19 @@ class TaskScore:
 
     def __len__(self) -> int:
         """Number of images so far."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no __len__().')
 
     def update(self, predictions: Any, labels: Any) -> None:
         """Add a batch: what the recognizer's ``predict`` gave, and the labels."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no update().')
 
     def records(self) -> list:
         """What is known of each image, in order: plain data, which another process may add to a score of its own."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no records().')
 
     def add_records(self, records: Iterable) -> None:
         """Add images that another score of the same kind has seen."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no add_records().')
 
     def compute(self) -> dict[str, float]:
         """The scores over all images."""
@@ -63,7 +63,7 @@ class TaskScore:
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         """The scores ``(R,)`` over R resamples; ``counts (R, N)`` says how often each has each of the N images."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no resampled().')
 
     def check_labels(self, labels: np.ndarray) -> None:
         """Raise ValueError where a label is no class."""

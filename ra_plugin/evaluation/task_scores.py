@@ -7,6 +7,7 @@ from ra_plugin.evaluation.score_base import Metrics, TaskScore
 from ra_plugin.evaluation.segmentation_score import SegmentationScore
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.classification import NO_HEAD
 
 __all__ = ['TASKS', 'ClassificationScore', 'DetectionScore', 'SegmentationScore', 'TaskScore', 'build_score']
 
@@ -29,6 +30,8 @@ def build_score(info: RecognizerInfo, metrics: Metrics = None) -> TaskScore:
         OptionError: No score for the task, or an unknown metric.
         ImportError: The package that computes it is not installed.
     """
+    if info.task == 'embedding':
+        raise OptionError(f'{info.name}: {NO_HEAD}')
     if info.task not in _SCORES:
         raise OptionError(f"{info.name}: no score for the task '{info.task}'. Known: {', '.join(_SCORES)}")
     return _SCORES[info.task](info, metrics)

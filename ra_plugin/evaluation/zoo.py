@@ -134,7 +134,7 @@ def _batch(recognizer: Recognizer, size: int | None) -> tuple[torch.Tensor, obje
 
 
 def _try(recognizer: Recognizer, name: str, images: torch.Tensor, label: object) -> Finding:
-    before = [buffer.clone() for buffer in recognizer.buffers()]
+    before = [buffer.clone() for buffer in recognizer.model.buffers()]
     first, gradient = _loss_and_gradient(recognizer, images, label)
     with torch.no_grad():
         second = _loss(recognizer, images, label).item()
@@ -144,8 +144,8 @@ def _try(recognizer: Recognizer, name: str, images: torch.Tensor, label: object)
         'the gradient is not finite': not gradient.isfinite().all(),
         'the gradient is zero': not gradient.any(),
         f'the loss is not repeatable ({first} and {second})': first != second and math.isfinite(first),
-        'a parameter got a gradient': any(p.grad is not None or p.requires_grad for p in recognizer.parameters()),
-        'a buffer changed': any(not torch.equal(a, b) for a, b in zip(before, recognizer.buffers())),
+        'a parameter got a gradient': any(p.grad is not None or p.requires_grad for p in recognizer.model.parameters()),
+        'a buffer changed': any(not torch.equal(a, b) for a, b in zip(before, recognizer.model.buffers())),
     }
     found = [problem for problem, holds in problems.items() if holds]
     return Finding(name, FAIL if found else PASS, '; '.join(found), _try_unsupervised(recognizer, images))

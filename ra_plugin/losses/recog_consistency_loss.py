@@ -1,12 +1,12 @@
 """Unsupervised recognition loss: Eq. 4 of Liu et al., arXiv:1910.09185, with the distance that serves best."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
-from ra_plugin.losses.distances import (cosine_distance, kl_distance, l1_distance, l2_distance,
-                                        probability_distance)
-from ra_plugin.losses.recognizer_loss import ReferenceLoss, Reduction, check_classifies
+from ra_plugin.losses.distances import cosine_distance, kl_distance, l1_distance, l2_distance, probability_distance
+from ra_plugin.losses.recognizer_loss import Reduction, ReferenceLoss, check_classifies
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.base import Outputs
 from ra_plugin.recognizers.logits_check import check_logits
@@ -49,7 +49,7 @@ class RecogConsistencyLoss(ReferenceLoss):
         cache_reference: Keep the recognizer's answers on clean images, which then cost one pass each: for images that
             come back as they were, as whole ones and their mirror images do and random crops do not. Up to 1 GiB; not
             for detectors. See `ReferenceCache`. Default: False.
-        gradient_checkpointing: As in `RecogLoss`. Default: False.
+        gradient_checkpointing, mean, std: As in `RecogLoss`.
 
     Shape:
         output, gt: ``(N, 3, H, W)``, RGB, ``[0, 1]``. Returns a scalar, >= 0 within rounding; ``(N,)`` for ``'none'``.
@@ -59,10 +59,11 @@ class RecogConsistencyLoss(ReferenceLoss):
         >>> loss(output, gt).backward()  # gradient reaches output, never the recognizer or gt
     """
 
-    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float = 1.0,
+    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float = 1.0,
                  reduction: Reduction = 'mean', distance: Literal['kl', 'probability', 'l1', 'cosine'] = 'kl',
-                 temperature: float | None = None, cache_reference: bool = False, gradient_checkpointing: bool = False):
-        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference)
+                 temperature: float | None = None, cache_reference: bool = False, gradient_checkpointing: bool = False,
+                 mean: Sequence[float] | None = None, std: Sequence[float] | None = None):
+        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference, mean, std)
         if distance not in _DISTANCES:
             raise ValueError(f'RecogConsistencyLoss: distance: expected {" | ".join(_DISTANCES)}, got {distance!r}.')
         if temperature is not None and (temperature <= 0 or distance != 'kl'):

@@ -1,11 +1,12 @@
 """Task-driven perceptual loss: the unsupervised loss on the recognizer's features instead of its answers."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from ra_plugin.losses.distances import cosine_distance, l1_distance, l2_distance
-from ra_plugin.losses.recognizer_loss import ReferenceLoss, Reduction
+from ra_plugin.losses.recognizer_loss import Reduction, ReferenceLoss
 from ra_plugin.recognizers import Recognizer
 
 _DISTANCES = {'l1': l1_distance, 'l2': l2_distance, 'cosine': cosine_distance}
@@ -22,16 +23,19 @@ class RecogFeatureLoss(ReferenceLoss):
         reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
         distance: ``'l1'`` | ``'l2'`` (means over the features) | ``'cosine'``. Default: ``'l2'``.
         cache_reference: As in `RecogConsistencyLoss`. Default: False.
-        gradient_checkpointing: As in `RecogLoss`. Default: False.
+        gradient_checkpointing, mean, std: As in `RecogLoss`.
 
     Shape:
         output, gt: ``(N, 3, H, W)``, RGB, ``[0, 1]``. Returns a scalar >= 0, or ``(N,)`` for ``'none'``.
     """
 
-    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float = 1.0,
+    compares_features = True
+
+    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float = 1.0,
                  reduction: Reduction = 'mean', distance: Literal['l1', 'l2', 'cosine'] = 'l2',
-                 cache_reference: bool = False, gradient_checkpointing: bool = False):
-        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference)
+                 cache_reference: bool = False, gradient_checkpointing: bool = False,
+                 mean: Sequence[float] | None = None, std: Sequence[float] | None = None):
+        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference, mean, std)
         if distance not in _DISTANCES:
             raise ValueError(f'RecogFeatureLoss: distance: expected {" | ".join(_DISTANCES)}, got {distance!r}.')
         self.distance = _DISTANCES[distance]

@@ -1,8 +1,9 @@
 """Supervised recognition loss: Eq. 2 of Liu et al., arXiv:1910.09185."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from ra_plugin.losses.recognizer_loss import RecognizerLoss, Reduction, check_classifies
 from ra_plugin.recognizers import Recognizer
@@ -22,6 +23,7 @@ class RecogLoss(RecognizerLoss):
         label_smoothing: Share of the label that is spread over all classes, in ``[0, 1)``; for classifiers. Default: 0.
         gradient_checkpointing: Let the recognizer keep little for the backward pass and compute the rest again, for
             large images: less memory for a second forward pass, the same gradient. Default: False.
+        mean, std: For a classifier of your own as the recognizer: its normalization, RGB on the ``[0, 1]`` scale.
 
     Shape:
         output: ``(N, 3, H, W)``, RGB, ``[0, 1]``. label: as the recognizer's task has it; classification ``(N,)`` long.
@@ -34,9 +36,10 @@ class RecogLoss(RecognizerLoss):
 
     needs = 'label'
 
-    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float = 1.0,
-                 reduction: Reduction = 'mean', label_smoothing: float = 0.0, gradient_checkpointing: bool = False):
-        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing)
+    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float = 1.0,
+                 reduction: Reduction = 'mean', label_smoothing: float = 0.0, gradient_checkpointing: bool = False,
+                 mean: Sequence[float] | None = None, std: Sequence[float] | None = None):
+        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'RecogLoss: label_smoothing: expected a number in [0, 1), got {label_smoothing}.')
         if label_smoothing and self.recognizer.info.task != 'classification':

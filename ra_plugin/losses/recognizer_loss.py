@@ -1,5 +1,5 @@
 """What the three recognition losses share: a recognizer, frozen unless it is to learn, a weight and a reduction."""
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,6 +11,7 @@ from ra_plugin.losses.reference_cache import ReferenceCache
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.base import Outputs
+from ra_plugin.recognizers.classification import NO_HEAD
 from ra_plugin.recognizers.resizing import shared_resizes
 from ra_plugin.recognizers.trainable import check_trainable, frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
@@ -23,13 +24,14 @@ class RecognizerLoss(nn.Module):
     """Base of the recognition losses; a subclass says what one recognizer finds in one batch.
 
     Args:
-        recognizer: Options of the frozen recognizer, or the recognizer. With ``trainable: true`` its network takes
-            gradients and is in training mode; for a loss with labels.
+        recognizer: Options of the frozen recognizer, the recognizer, or a classifier of your own, which is copied. With
+            ``trainable: true`` its network takes gradients and is in training mode; for a loss with labels.
         loss_weight: Factor on the loss: lambda of the paper.
         reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have a loss for a
             batch, and none for each image: as ``'mean'`` it stays what it is, ``'sum'`` is N times that.
         gradient_checkpointing: Whether the recognizer's blocks keep their inputs alone for the backward pass, see
             `Recognizer.checkpoint`: for images so large that memory is short. Not for one that learns.
+        mean, std: Normalization of a classifier of your own, RGB on the ``[0, 1]`` scale.
 
     Raises:
         ValueError: The recognizer is not differentiable, or is to learn and cannot, or an unknown reduction.
@@ -37,18 +39,22 @@ class RecognizerLoss(nn.Module):
 
     needs: str  # 'label' or 'gt': the second argument of forward()
     check_range = True  # whether the first batch of restored images has to be on the [0, 1] scale
+    compares_features = False  # then the recognizer need not have classes
 
-    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float, reduction: Reduction,
-                 gradient_checkpointing: bool):
+    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float, reduction: Reduction,
+                 gradient_checkpointing: bool, mean: Sequence[float] | None = None,
+                 std: Sequence[float] | None = None):
         super().__init__()
         if reduction not in ('mean', 'sum', 'none'):
             raise ValueError(f"{type(self).__name__}: reduction: expected 'mean', 'sum' or 'none', got {reduction!r}.")
         where = f'{type(self).__name__}.recognizer'
-        self.recognizer = build_recognizer(frozen(recognizer), where, fold=not is_trainable(recognizer))
+        self.recognizer = build_recognizer(frozen(recognizer), where, not is_trainable(recognizer), mean, std)
         if is_trainable(recognizer):
             self.recognizer.unfreeze()
         if self.recognizer.trainable:
             check_trainable(type(self.recognizer), type(self), where)
+        if self.recognizer.info.task == 'embedding' and not self.compares_features:
+            raise ValueError(f'{where}: {self.recognizer}: {NO_HEAD}')
         if not self.recognizer.info.differentiable:
             raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable, so it can judge '
                              '(val.recognizers) but not serve as a loss.')
@@ -64,7 +70,7 @@ class RecognizerLoss(nn.Module):
     def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
         """Check the recognizer's block without building it."""
         block, place = arguments['recognizer'], f'{where}.recognizer'
-        if isinstance(block, Recognizer):
+        if isinstance(block, nn.Module):
             return
         kind = RECOGNIZER_REGISTRY.check(frozen(block), place)
         check_type(block.get('trainable'), bool | None, f'{place}.trainable')
@@ -82,7 +88,7 @@ class RecognizerLoss(nn.Module):
         Returns:
             ``(N,)``; or a scalar, the mean over the images, where the task has no value for each image.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no compare(). Write it, or use RecogLoss.')
 
     def forward(self, output: torch.Tensor, target: Any, sizes: Sizes = None) -> torch.Tensor:
         """Weighted loss over the recognizers drawn for this step.
@@ -163,9 +169,10 @@ class ReferenceLoss(RecognizerLoss):
 
     needs = 'gt'
 
-    def __init__(self, recognizer: Mapping[str, Any] | Recognizer, loss_weight: float, reduction: Reduction,
-                 gradient_checkpointing: bool, cache_reference: bool):
-        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing)
+    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float, reduction: Reduction,
+                 gradient_checkpointing: bool, cache_reference: bool, mean: Sequence[float] | None = None,
+                 std: Sequence[float] | None = None):
+        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
         if cache_reference and self.recognizer.info.task == 'detection':
             raise ValueError(f'{type(self).__name__}: cache_reference: what {self.recognizer} answers on an image '
                              'depends on the others in its batch. Leave it out.')

@@ -36,11 +36,16 @@ def recognizable(images: torch.Tensor, dataset_opt: Mapping) -> torch.Tensor:
     """A network's images as recognizers take them: ``(N, 3, H, W)`` in ``[0, 1]``.
 
     Args:
-        images: ``(N, C, H, W)``. One channel (gray, or the luma of ``color: y``) is repeated.
+        images: ``(N, C, H, W)``. One channel is repeated; of ``color: y``, which BasicSR has from 16 (black) to 235
+            (white) of 255, it is brought to the full range first.
         dataset_opt: The data set's block; images that it normalizes with ``mean`` and ``std`` are put back.
     """
     images = denormalized(images, dataset_opt.get('mean'), dataset_opt.get('std'))
-    return images.repeat(1, 3, 1, 1) if images.shape[1] == 1 else images
+    if images.shape[1] != 1:
+        return images
+    if dataset_opt.get('color') == 'y':
+        images = (255 * images - 16) / 219
+    return images.repeat(1, 3, 1, 1)
 
 
 class RecogValidationMixin:

@@ -1,9 +1,11 @@
 """Recognizers of timm, torchvision, mmdetection, mmsegmentation, model files, services or your own: one contract."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
+from ra_plugin.options import OptionError
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo
 from ra_plugin.recognizers.blackbox_recognizer import BlackBoxRecognizer
 from ra_plugin.recognizers.classification import ClassificationRecognizer
@@ -12,6 +14,7 @@ from ra_plugin.recognizers.mmdet_recognizer import MMDetRecognizer
 from ra_plugin.recognizers.mmseg_recognizer import MMSegRecognizer
 from ra_plugin.recognizers.module_recognizer import ModuleRecognizer
 from ra_plugin.recognizers.onnx_recognizer import OnnxRecognizer
+from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.tflite_recognizer import TFLiteRecognizer
 from ra_plugin.recognizers.timm_recognizer import TimmRecognizer
 from ra_plugin.recognizers.torchvision_recognizer import TorchvisionRecognizer
@@ -24,24 +27,31 @@ __all__ = [
 ]
 
 
-def build_recognizer(opt: Mapping[str, Any] | Recognizer, where: str = 'recognizer', fold: bool = True) -> Recognizer:
+def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str = 'recognizer', fold: bool = True,
+                     mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Recognizer:
     """Build a frozen recognizer from its options; one that is built already is returned as it is.
 
     Building leaves torch's random state as it was, so that a run with a recognizer starts from the weights, and draws
     the data, of the same run without one.
 
     Args:
-        opt: ``{'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': True}``.
+        opt: ``{'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': True}``; or a classifier of your own,
+            which is copied, with ``mean`` and ``std``.
         where: Place in the option file, for messages.
         fold: Make batch norm part of the convolutions: faster, and the same answers within rounding; see `fold`.
+        mean, std: Normalization of a classifier of your own, RGB on the ``[0, 1]`` scale.
 
     Raises:
         OptionError: Unknown type or key, missing key, value of the wrong type.
     """
+    is_plain = isinstance(opt, nn.Module) and not isinstance(opt, Recognizer)
+    if not is_plain and (mean is not None or std is not None):
+        raise OptionError(f'{where}: mean and std go with a network of your own. Set those of a recognizer in its '
+                          'block.')
     if isinstance(opt, Recognizer):
         return opt
     with torch.random.fork_rng(devices=[]):
-        recognizer = RECOGNIZER_REGISTRY.build(opt, where)
+        recognizer = as_recognizer(opt, where, mean, std) if is_plain else RECOGNIZER_REGISTRY.build(opt, where)
     if fold:
         recognizer.fold()
     return recognizer

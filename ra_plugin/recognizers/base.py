@@ -1,17 +1,22 @@
 """The contract that every recognizer keeps: a frozen network that takes images as the restorer makes them."""
 import contextlib
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
 
 from ra_plugin.recognizers.checkpointing import checkpoint_blocks
 from ra_plugin.recognizers.folding import fold_batch_norm
-from ra_plugin.recognizers.resizing import resize
+from ra_plugin.recognizers.out_of_sight import OutOfSight
+from ra_plugin.recognizers.resizing import FITS, resize
+from ra_plugin.utils.text import first_line
 
 Outputs = dict[str, torch.Tensor]
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_WRAPPERS = ('OptimizedModule', 'DistributedDataParallel', 'DataParallel')
 IGNORED = 255  # in label maps: a pixel of no class, whatever number the files have for it
 
 
@@ -33,19 +38,23 @@ class RecognizerInfo:
     interpolation: str = 'bilinear'
     differentiable: bool = True  # False: may judge, but not serve as a loss
     source: str = ''  # what the weights are
+    channels: int = 3  # 1: it is given the luma of the images
 
 
-class Recognizer(nn.Module):
+class Recognizer(OutOfSight):
     """A frozen recognition network R (Liu et al., arXiv:1910.09185) as a loss function and as a judge.
 
     Frozen means frozen: parameters need no gradient, batch norm and dropout stay in inference mode whatever ``train()``
-    says, and the gradient passes through to the images. `unfreeze` is for the one experiment in which it learns, too.
+    says, and the gradient passes through to the images. The network is at ``model`` and out of sight of whatever walks
+    over modules and parameters, see `OutOfSight`. `unfreeze` is for the one experiment in which it learns, too.
 
     Args:
-        model: The network; it is frozen in place.
+        model: The network. That of a subclass with a constructor is its own, and frozen in place; one that comes from
+            elsewhere is copied, and stays as it is.
         info: Its facts.
         fit: How images reach ``info.input_size``. ``'crop'``: shorter side resized, center cropped, as in the usual
-            evaluation protocol; ``'stretch'``: both sides resized. Square images come out the same.
+            evaluation protocol; ``'stretch'``: both sides resized; ``'border'``: longer side resized, a border of the
+            mean color added. Square images come out the same.
 
     Shape:
         images: ``(N, 3, H, W)``, RGB, ``[0, 1]``, not normalized, any H and W.
@@ -59,7 +68,6 @@ class Recognizer(nn.Module):
     """
 
     autocast_to: torch.dtype | None = None
-    trainable = False
     folded = 0
     checkpointed = 0
     can_learn = False  # whether `unfreeze` is for it
@@ -67,16 +75,19 @@ class Recognizer(nn.Module):
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
         super().__init__()
+        if type(self).__init__ is Recognizer.__init__:
+            model = copy_of(model, f'{type(self).__name__}({info.name})')
         self.model = model.requires_grad_(False).eval()
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.register_forward_hook(_with_plain_gradient)
         self.info = info
-        if fit not in ('crop', 'stretch'):
-            raise ValueError(f"{self}: fit: expected 'crop' or 'stretch', got {fit!r}.")
+        if fit not in FITS:
+            raise ValueError(f"{self}: fit: expected 'crop', 'stretch' or 'border', got {fit!r}.")
         self.fit = fit
         # on the device, and of the type, of a network that was moved before
-        weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+        weight = next((p for network in self.networks() for p in network.parameters() if p.is_floating_point()),
+                      torch.empty(0))
         for name, value in (('mean', info.mean), ('std', info.std)):
             self.register_buffer(name, weight.new_tensor(value).view(1, 3, 1, 1), persistent=False)
         self.train(False)
@@ -92,12 +103,16 @@ class Recognizer(nn.Module):
         in training mode, which this puts it in.
 
         Raises:
-            ValueError: Batch norm has been folded into its convolutions, or blocks are computed twice.
+            ValueError: It cannot learn, batch norm has been folded into its convolutions, or blocks are computed twice.
         """
+        if not self.can_learn:
+            raise ValueError(f'{self}: a {type(self).__name__} cannot learn. Expected a classifier of timm, '
+                             'torchvision or your own (ModuleRecognizer).')
         if self.folded or self.checkpointed:
             raise ValueError(f'{self}: it was made faster or smaller for use as it is (fold, checkpoint), so it cannot '
                              'learn. Build it anew, with fold=False.')
         self.trainable = True
+        self.show()
         self.model.requires_grad_(True)
         self.train()
 
@@ -150,6 +165,8 @@ class Recognizer(nn.Module):
         reference: Outputs = {}
 
         def answer() -> list[torch.Tensor]:
+            if self.info.task == 'embedding':
+                return _tensors([self.features(images)])
             try:
                 reference.update(self.outputs(images, dict(reference) or None))
             except Exception as error:  # of a network that may serve as a loss all the same
@@ -164,6 +181,9 @@ class Recognizer(nn.Module):
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Resize to the recognizer's size and normalize, in the type of its weights; differentiable.
 
+        What takes one channel is given the luma, as PIL's ``convert('L')`` weighs it, normalized by the luma of
+        ``mean`` and the mean of ``std``.
+
         Raises:
             ValueError: ``images`` is not a float ``(N, 3, H, W)`` tensor.
         """
@@ -171,13 +191,21 @@ class Recognizer(nn.Module):
             raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
         images = images.to(self.dtype)
         if self.info.input_size and tuple(images.shape[-2:]) != self.info.input_size:
-            images = resize(images, self.info.input_size, self.fit, self.info.interpolation)
+            fill = tuple(round(255 * value) / 255 for value in self.info.mean)
+            images = resize(images, self.info.input_size, self.fit, self.info.interpolation, fill)
+        if self.info.channels == 1:
+            mean, std = self.luma_normalization()
+            return (_luma(images) - mean) / std
         return (images - self.mean) / self.std
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the network's weights, which images are given to it in."""
         return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), self.mean.dtype)
+
+    def luma_normalization(self) -> tuple[float, float]:
+        """Mean and std of a network of one channel, from those of RGB."""
+        return sum(weight * mean for weight, mean in zip(_LUMA, self.info.mean)), sum(self.info.std) / 3
 
     def autocast(self, images: torch.Tensor) -> torch.autocast:
         """The context in which the network is called."""
@@ -189,7 +217,7 @@ class Recognizer(nn.Module):
 
     def loss(self, images: torch.Tensor, label: Any) -> dict[str, torch.Tensor]:
         """Named loss terms of the recognition task, each a scalar or ``(N,)``."""
-        raise NotImplementedError
+        self._has_no('loss')
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         """Check the labels of a batch of ``count`` images while they are on the CPU.
@@ -209,18 +237,48 @@ class Recognizer(nn.Module):
             reference: The outputs on the clean images, for recognizers that answer questions taken from there, as the
                 second stage of a detector does with proposals. Others leave it aside.
         """
-        raise NotImplementedError
+        self._has_no('outputs')
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Last-stage features, batch first."""
-        raise NotImplementedError
+        self._has_no('features')
 
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Decoded predictions, without gradient."""
-        raise NotImplementedError
+        self._has_no('predict')
+
+    def _has_no(self, method: str) -> NoReturn:
+        raise NotImplementedError(f'{self}: {type(self).__name__} has no {method}(). Use a recognizer of the task: '
+                                  'ModuleRecognizer for classifiers, MMDetRecognizer for detectors, MMSegRecognizer '
+                                  'for segmenters; or write the method.')
 
     def __str__(self) -> str:
         return f'{type(self).__name__}({self.info.name})'
+
+
+def _luma(images: torch.Tensor) -> torch.Tensor:
+    return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network within what compiles or distributes it."""
+    while type(network).__name__ in _WRAPPERS:
+        network = next(network.children())
+    return network
+
+
+def copy_of(network: nn.Module, where: str) -> nn.Module:
+    """A copy of a caller's network, `unwrapped`.
+
+    Raises:
+        ValueError: It cannot be copied.
+    """
+    try:
+        return copy.deepcopy(unwrapped(network))
+    except Exception as error:  # of whatever the network holds
+        raise ValueError(f'{where}: the network cannot be copied ({type(error).__name__}: {first_line(error)}), and as '
+                         'it is it stays. Give the function that builds it, as package.module.name, and its '
+                         'checkpoint.') from error
 
 
 def _with_plain_gradient(module: nn.BatchNorm2d, args: tuple, output: torch.Tensor) -> None:

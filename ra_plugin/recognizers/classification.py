@@ -1,4 +1,5 @@
 """What all classifiers share, wherever they come from: logits in, the contract's members out."""
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -8,13 +9,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo, TaskError, widened
+from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo, TaskError, copy_of, unwrapped, widened
+from ra_plugin.recognizers.feature_layers import captured, classifying_layer
 from ra_plugin.recognizers.logits_check import check_logits
+from ra_plugin.recognizers.resizing import judging
+from ra_plugin.utils.text import first_line
 
 # 'model': the size in the weights' record; ~: as the images come; a number: square; [height, width].
 InputSize = Literal['model'] | int | Sequence[int] | None
-Fit = Literal['crop', 'stretch']
+Fit = Literal['crop', 'stretch', 'border']
 TOP_K = 5
+NO_HEAD = ('it has no head, so no classes: its features are all that can be compared. Use RecogFeatureLoss, or a '
+           'network with a head.')
 
 
 class ClassificationRecognizer(Recognizer):
@@ -23,33 +29,59 @@ class ClassificationRecognizer(Recognizer):
     ``label`` is ``(N,)``, long, in ``[0, num_classes)``. The classes are counted in the network's output, so
     ``info.num_classes`` may be left at 0.
 
+    A network without a head (``num_classes`` of 0, or an ``info.task`` of ``'embedding'``) has features alone.
+
     Args:
-        feature_layer: Dotted name of the layer whose output is `features`. Default: the input of the last linear layer.
+        feature_layer: Dotted name of the layer whose output is `features`. Default: the input of the layer that
+            classifies, which is found by one call, see `classifying_layer`; without a head, what the network gives.
     """
 
     can_learn = True
     _is_checked = False  # that its answers can be logits
+    _head: str | None = None  # the layer that classifies
+    _has_own_features = False  # a subclass knows better than to look for it
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: Fit = 'crop', feature_layer: str | None = None):
+        if type(self).__init__ is ClassificationRecognizer.__init__:
+            model = copy_of(model, f'{type(self).__name__}({info.name})')
+        if getattr(model, 'num_classes', None) == 0:
+            info = replace(info, task='embedding', classes=None)
         super().__init__(model, info, fit)
         layers = dict(model.named_modules())
         if feature_layer is not None and feature_layer not in layers:
             raise ValueError(f'{self}: feature_layer: no layer {feature_layer!r}.{suggestion(feature_layer, layers)}')
         self.feature_layer = feature_layer
-        self.info = replace(info, num_classes=self._count_classes())
+        count = self._count_classes()
+        self.info = replace(self.info, num_classes=count)
+        if feature_layer is None and self.info.task != 'embedding' and not self._has_own_features:
+            self._head = classifying_layer(self.model, self._ask_once, self.info.num_classes)
 
-    def _count_classes(self) -> int:
-        """One image through the network: a wrong size, head or class list shows now, not in the first iteration."""
+    @torch.no_grad()
+    def _ask_once(self) -> Any:
+        return self.logits(self.mean.new_full((1, 3, *(self.info.input_size or (64, 64))), 0.5))
+
+    def _first_answer(self) -> Any:
+        """What the network says to one image, or to its luma where it takes one channel."""
         size = self.info.input_size or (64, 64)
         try:
-            with torch.no_grad():
-                logits = self.logits(self.mean.new_full((1, 3, *size), 0.5))
-        except (RuntimeError, ValueError, AssertionError) as error:
-            raise ValueError(f'{self}: cannot take a {size[0]}x{size[1]} image ({error}). Set input_size.') from error
+            return self._ask_once()
+        except Exception as error:  # of any network
+            self.info = replace(self.info, channels=1)
+            with contextlib.suppress(Exception):  # else it is not about channels
+                return self._ask_once()
+            self.info = replace(self.info, channels=3)
+            raise ValueError(f'{self}: cannot take a {size[0]}x{size[1]} image ({first_line(error)}). '
+                             f'{_remedy(self.model)}') from error
+
+    def _count_classes(self) -> int:
+        """A wrong size, head or class list shows now, not in the first iteration."""
+        logits = self._first_answer()
+        if self.info.task == 'embedding':
+            return 0
         if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
             got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
             raise TaskError(f'{self}: expected logits (N, num_classes) from the network, got {got}. '
-                            'Is it a classifier?')
+                            'Is it a classifier? For detectors and segmenters: MMDetRecognizer, MMSegRecognizer.')
         if self.info.classes and logits.shape[1] != len(self.info.classes):
             raise ValueError(f'{self}: {len(self.info.classes)} classes are named, the network has {logits.shape[1]}.')
         return logits.shape[1]
@@ -76,6 +108,7 @@ class ClassificationRecognizer(Recognizer):
             ValueError: A label outside ``[0, num_classes)``; on a GPU this would end the whole process. In the first
                 call also: answers that are no logits.
         """
+        self._check_head()
         self.check_label(label, len(images), str(self))
         logits = self.logits(images)
         if not self._is_checked and not self.trainable:
@@ -84,41 +117,39 @@ class ClassificationRecognizer(Recognizer):
         return {'cross_entropy': F.cross_entropy(logits, label, reduction='none', label_smoothing=label_smoothing)}
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
+        self._check_head()
         return {'logits': self.logits(images)}
 
+    def _check_head(self) -> None:
+        if self.info.task == 'embedding':
+            raise ValueError(f'{self}: {NO_HEAD}')
+
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """The output of ``feature_layer``; by default the input of the network's last linear layer."""
-        prepared = self.prepare(images)
+        """The output of ``feature_layer``; by default the input of the layer that classifies."""
+        prepared, model = self.prepare(images), unwrapped(self.model)
+        layer = self.feature_layer if self.feature_layer is not None else self._head
+        if layer is None and self.info.task != 'embedding':
+            raise ValueError(f'{self}: no linear layer to take features from. Name one: feature_layer.')
         with self.autocast(images):
-            if self.feature_layer is not None:
-                layer = self.model.get_submodule(self.feature_layer)
-                return widened(captured(self.model, layer, prepared, str(self)))
-            head = [module for module in self.model.modules() if isinstance(module, nn.Linear)]
-            if not head:
-                raise ValueError(f'{self}: no linear layer to take features from. Name one: feature_layer.')
-            return widened(captured(self.model, head[-1], prepared, str(self), of_input=True))
+            if layer is None:
+                return widened(model(prepared))
+            return widened(captured(model, layer, prepared, str(self), of_input=self.feature_layer is None))
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """``{'labels': (N, k), 'scores': (N, k)}``: the k = 5 (or fewer) likeliest classes, best first."""
-        scores, labels = self.logits(images).softmax(1).topk(min(TOP_K, self.info.num_classes))
+        self._check_head()
+        with judging():
+            logits = self.logits(images)
+        scores, labels = logits.softmax(1).topk(min(TOP_K, self.info.num_classes))
         return {'labels': labels, 'scores': scores}
 
 
-def captured(model: nn.Module, layer: nn.Module, images: torch.Tensor, where: str,
-             of_input: bool = False) -> torch.Tensor:
-    """The output (or the input) of ``layer`` during ``model(images)``."""
-    seen: list[torch.Tensor] = []
-    hook = layer.register_forward_hook(lambda _, args, output: seen.append(args[0] if of_input else output))
-    try:
-        model(images)
-    finally:
-        hook.remove()
-    if not seen or not isinstance(seen[-1], torch.Tensor):
-        got = type(seen[-1]).__name__ if seen else 'nothing: the network did not call it'
-        raise ValueError(f'{where}: expected a tensor from the layer of the features, got {got}. Name another: '
-                         'feature_layer.')
-    return seen[-1]
+def _remedy(model: nn.Module) -> str:
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is not None and first.in_channels not in (1, 3):
+        return f'Its first layer takes {first.in_channels} channels; expected 3 (RGB) or 1 (luma).'
+    return 'Set input_size.'
 
 
 def resolve_input_size(option: InputSize, recorded: tuple[int, int] | None, where: str) -> tuple[int, int] | None:

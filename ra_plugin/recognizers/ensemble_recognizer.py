@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
+from ra_plugin.recognizers.plain_network import as_recognizer
+from ra_plugin.recognizers.resizing import judging
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 
@@ -27,7 +29,7 @@ class EnsembleRecognizer(Recognizer):
         ValueError: Members of different tasks or classes, or weights and sample that do not fit them.
     """
 
-    def __init__(self, recognizers: Sequence[Mapping[str, Any] | Recognizer], weights: Sequence[float] | None = None,
+    def __init__(self, recognizers: Sequence[Mapping[str, Any] | nn.Module], weights: Sequence[float] | None = None,
                  sample: int | None = None, seed: int = 0):
         count = len(recognizers)
         if not count:
@@ -56,7 +58,7 @@ class EnsembleRecognizer(Recognizer):
     def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
         """Check the members' blocks without building them."""
         for i, member in enumerate(arguments['recognizers']):
-            if not isinstance(member, Recognizer):
+            if not isinstance(member, nn.Module):
                 RECOGNIZER_REGISTRY.check(member, f'{where}.recognizers[{i}]')
 
     @property
@@ -108,10 +110,15 @@ class EnsembleRecognizer(Recognizer):
         """As a classifier's, from the weighted mean of the members' probabilities."""
         if self.info.task != 'classification':
             raise ValueError(f'{self}: only classifiers vote. Judge the members one by one.')
-        mean = sum(w * member.outputs(images)['logits'].softmax(1) for w, member in zip(self.weights, self.model))
+        with judging():
+            mean = sum(w * member.outputs(images)['logits'].softmax(1) for w, member in zip(self.weights, self.model))
         scores, labels = mean.topk(min(5, self.info.num_classes))
         return {'labels': labels, 'scores': scores}
 
 
-def _member(recognizer: Mapping[str, Any] | Recognizer, where: str) -> Recognizer:
-    return recognizer if isinstance(recognizer, Recognizer) else RECOGNIZER_REGISTRY.build(recognizer, where)
+def _member(recognizer: Mapping[str, Any] | nn.Module, where: str) -> Recognizer:
+    if isinstance(recognizer, Recognizer):
+        return recognizer
+    if isinstance(recognizer, nn.Module):
+        return as_recognizer(recognizer, where, None, None)
+    return RECOGNIZER_REGISTRY.build(recognizer, where)

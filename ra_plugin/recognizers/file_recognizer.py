@@ -16,7 +16,7 @@ class Runtime(nn.Module):
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Answers ``(N, C)`` on normalized float32 images ``(N, 3, H, W)``."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no run().')
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if images.requires_grad:

@@ -9,10 +9,10 @@ from torch import nn
 from ra_plugin.recognizers.base import Outputs, TaskError, widened
 from ra_plugin.recognizers.mmdet_outputs import detector_outputs
 from ra_plugin.recognizers.openmmlab_geometry import Size, fit_masks
-from ra_plugin.recognizers.openmmlab_model import first_line
 from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import first_line
 
 DetectionLabel = Sequence[Mapping[str, Any]]
 

@@ -7,26 +7,35 @@ from torch import nn
 
 from ra_plugin.checkpoint import load_weights, read_record
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.base import RecognizerInfo, copy_of
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.utils.text import shown
+from ra_plugin.utils.warn import warn
 
 
 @RECOGNIZER_REGISTRY.register
 class ModuleRecognizer(ClassificationRecognizer):
     """An ``nn.Module`` class, a function that returns one, or (from Python) the module itself.
 
+    A module from Python is copied, and stays as it is: what is frozen, made faster or, with ``trainable: true``, learns
+    is the copy, the recognizer's ``model``. A network whose first layer takes one channel is given the luma of the
+    images.
+
     Args:
         module: ``package.module.Name``. It is imported: name only code that you trust.
         module_kwargs: Arguments of the class or function.
-        checkpoint: File with the weights, ``.safetensors`` or a torch file of tensors. None: the module brings its own.
-        mean, std: Normalization of the weights, RGB on the ``[0, 1]`` scale. Default: the record in the safetensors
-            file; an error where there is none, since a wrong guess would go unnoticed.
+        pretrained: Without a checkpoint: ``true``: the class or function loads weights of its own; ``false``: random
+            weights are meant. Default: a warning, since nobody would notice.
+        checkpoint: File with the weights, ``.safetensors`` or a torch file of tensors.
+        mean, std: Normalization of the weights, RGB on the ``[0, 1]`` scale; one number for a network of one channel.
+            Default: the record in the safetensors file; an error where there is none, since a wrong guess would go
+            unnoticed.
         classes: Class names in the order of the ids. Default: the record.
         input_size: ``~``: images as they come; a number or ``[height, width]``.
-        fit: ``'crop'`` | ``'stretch'``, see `Recognizer`.
+        fit: ``'crop'`` | ``'stretch'`` | ``'border'``, see `Recognizer`.
         feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
-            last linear layer.
+            layer that classifies.
 
     Raises:
         ImportError: The path cannot be imported.
@@ -36,30 +45,45 @@ class ModuleRecognizer(ClassificationRecognizer):
     def __init__(self, module: str | nn.Module, module_kwargs: Mapping[str, Any] | None = None,
                  checkpoint: str | None = None, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None, classes: Sequence[str] | None = None,
-                 input_size: InputSize = None, fit: Fit = 'crop', feature_layer: str | None = None):
+                 input_size: InputSize = None, fit: Fit = 'crop', feature_layer: str | None = None,
+                 pretrained: bool | None = None):
         name = module.rpartition('.')[2] if isinstance(module, str) else type(module).__name__
         where = f'ModuleRecognizer({name})'
         if module_kwargs and not isinstance(module, str):
             raise ValueError(f'{where}: module_kwargs are for a dotted path; this module is built already.')
-        model = import_name(module, where)(**(module_kwargs or {})) if isinstance(module, str) else module
+        if pretrained and checkpoint:
+            raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
+        if isinstance(module, str):
+            model = import_name(module, where)(**(module_kwargs or {}))
+        else:
+            model = copy_of(module, where) if isinstance(module, nn.Module) else module
         if not isinstance(model, nn.Module):
             raise TypeError(f'{where}: expected an nn.Module, got {type(model).__name__}.')
         if checkpoint:
             load_weights(model, checkpoint, where)
+        elif isinstance(module, str) and pretrained is None:
+            warn(f'{where}: no checkpoint, so random weights unless {module} loads some. Set checkpoint: FILE; or '
+                 'pretrained: true if it does, false if random weights are meant.')
         record = read_record(checkpoint) if checkpoint else {}
         mean, std = mean or record.get('mean'), std or record.get('std')
-        if not _three_numbers(mean) or not _three_numbers(std) or min(std) <= 0:
-            raise ValueError(f'{where}: mean and std: expected three numbers each, std positive, got {mean} and {std}. '
-                             'Give those the network was trained with ([0, 0, 0] and [1, 1, 1] for none).')
+        problem = (f'{where}: mean and std: expected three numbers each, std positive, got {shown(mean)} and '
+                   f'{shown(std)}. Give those the network was trained with ([0, 0, 0] and [1, 1, 1] for none).')
+        is_gray = _numbers(mean, 1) and _numbers(std, 1)
+        mean, std = (tuple(value) * 3 if is_gray else value for value in (mean, std))
+        if not _numbers(mean, 3) or not _numbers(std, 3) or min(std) <= 0:
+            raise ValueError(problem)
         classes = tuple(classes or record.get('classes') or ())
         super().__init__(model, RecognizerInfo(
             name=name, task='classification', classes=classes or None, mean=tuple(mean), std=tuple(std),
             input_size=resolve_input_size(input_size, None, where),
-            source=checkpoint or (module if isinstance(module, str) else name)), fit, feature_layer)
+            source=checkpoint or ('random weights' if pretrained is False else
+                                  module if isinstance(module, str) else name)), fit, feature_layer)
+        if is_gray and self.info.channels != 1:
+            raise ValueError(problem)
 
 
-def _three_numbers(value: Any) -> bool:
-    return isinstance(value, Sequence) and len(value) == 3 and all(isinstance(v, (int, float)) for v in value)
+def _numbers(value: Any, count: int) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == count and all(isinstance(v, (int, float)) for v in value)
 
 
 def import_name(path: str, where: str) -> Any:

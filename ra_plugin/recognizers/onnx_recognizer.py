@@ -29,7 +29,7 @@ class OnnxRecognizer(FileRecognizer):
         probabilities: The file ends in a softmax, so that its answers are probabilities, and not logits.
         differentiable: ``false``: it judges, in onnxruntime alone, and need not be convertible.
         feature_layer: Node whose output is compared by the feature loss: operator and place in the file, ``Relu_3``.
-            Default: the input of the last linear layer.
+            Default: the input of the layer that classifies.
 
     Raises:
         ImportError: onnx, onnxruntime or onnx2torch is not installed.

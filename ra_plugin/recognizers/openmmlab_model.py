@@ -13,6 +13,7 @@ from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import TaskError
 from ra_plugin.state_dicts import unwrapped
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import first_line
 
 # What draws random numbers or keeps running statistics, by the name of the class or of one of its bases.
 _PINNED = ('Dropout', 'DropPath', 'DropBlock', 'StochasticDepth', '_BatchNorm', '_NormBase')
@@ -250,11 +251,6 @@ def missing_operators(model: nn.Module) -> list[str]:
     """Layers of the model that need an operator which a stand-in for the compiled mmcv does not have."""
     missing = getattr(require('mmcv._ext', 'mmcv'), 'missing_modules', frozenset())
     return sorted({type(module).__name__ for module in model.modules() if type(module).__module__ in missing})
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a message that may have many."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
 @contextlib.contextmanager

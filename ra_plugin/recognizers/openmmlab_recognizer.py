@@ -11,11 +11,12 @@ import torch
 
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo, widened
 from ra_plugin.recognizers.openmmlab_geometry import Geometry, Size, fit_images, within_image
-from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, download, find_config, first_line,
-                                                   load_checkpoint, missing_operators, model_class, pinned_layers,
-                                                   published_weights, read_config, test_pipeline)
+from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, download, find_config, load_checkpoint,
+                                                   missing_operators, model_class, pinned_layers, published_weights,
+                                                   read_config, test_pipeline)
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.random_streams import kept_random_streams
+from ra_plugin.utils.text import first_line
 
 # 'model': as the config's test pipeline does; a number: factor on height and width; ~: images as they come.
 Resize = Literal['model'] | float | None
@@ -117,7 +118,7 @@ class OpenMMLabRecognizer(Recognizer):
     # --------------------------------------------------- what a subclass says
     def check_class(self, model_class: type, settings: Mapping[str, Any], where: str) -> None:
         """Raise TaskError where the model's task is another one, or its loss needs more than this task's labels."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no check_class().')
 
     def adapt_config(self, config: Any) -> None:
         """Change what would keep the model from serving as a loss; in place."""
@@ -127,11 +128,11 @@ class OpenMMLabRecognizer(Recognizer):
 
     def count_classes(self, model: torch.nn.Module) -> int:
         """Classes that the model tells apart."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no count_classes().')
 
     def sample(self, size: Size, index: int) -> Any:
         """The library's data sample for an image of this size, without labels."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no sample().')
 
     # ------------------------------------------------------------ what they share
     @contextlib.contextmanager

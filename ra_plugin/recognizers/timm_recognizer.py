@@ -4,34 +4,48 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import nn
 
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.base import RecognizerInfo, unwrapped, widened
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
+_TOWERS = ('clip', 'pe_core')  # in timm's names
+_WIDEST_TOWER = 1280  # outputs
+_FITS = {'center': 'crop', 'squash': 'stretch', 'border': 'border'}  # by the crop_mode of timm's record
+
 
 @RECOGNIZER_REGISTRY.register
 class TimmRecognizer(ClassificationRecognizer):
-    """A timm classifier with timm's own record of mean, std, size and interpolation.
+    """A timm classifier with timm's own record of mean, std, size, interpolation and crop mode.
+
+    The record's margin (``crop_pct``) is left out: how much of a file an image shows is the data set's to say. Networks
+    without a head, as DINOv2 and the towers of CLIP, have features alone. With ``in_chans: 1`` the network is given the
+    luma of the images.
 
     Args:
         model_name: As in ``timm.list_models()``, with or without a tag: ``resnet18.a1_in1k``.
         pretrained: Take timm's weights (downloaded once by timm). ``False`` without a checkpoint: random weights.
         checkpoint: File with the weights, ``.safetensors`` or a torch file of tensors.
         input_size: ``'model'``: the size in timm's record; ``~``: images as they come; a number or ``[height, width]``.
-        fit: ``'crop'`` | ``'stretch'``, see `Recognizer`.
-        model_kwargs: Further arguments of ``timm.create_model``, e.g. ``{num_classes: 100}``.
+        fit: ``'crop'`` | ``'stretch'`` | ``'border'``, see `Recognizer`. Default: as timm's record has it.
+        model_kwargs: Further arguments of ``timm.create_model``, e.g. ``{num_classes: 100}``. What the record says is
+            replaced by ``{pretrained_cfg_overlay: {mean: [0.5, 0.5, 0.5], crop_mode: squash}}``. With ``label_names``
+            in it, as many outputs as CLIP's towers have are classes all the same.
 
     Raises:
         ImportError: timm is not installed.
         ValueError: Unknown model, no weights chosen, or a checkpoint that does not fit.
     """
 
+    _has_own_features = True
+
     def __init__(self, model_name: str, pretrained: bool | None = None, checkpoint: str | None = None,
-                 input_size: InputSize = 'model', fit: Fit = 'crop', model_kwargs: Mapping[str, Any] | None = None):
+                 input_size: InputSize = 'model', fit: Fit | None = None,
+                 model_kwargs: Mapping[str, Any] | None = None):
         where = f'TimmRecognizer({model_name})'
         timm = require('timm', where)
         if pretrained is None and checkpoint is None:
@@ -45,17 +59,37 @@ class TimmRecognizer(ClassificationRecognizer):
         if checkpoint:
             load_weights(model, checkpoint, where)
         config = timm.data.resolve_data_config(model=model)
-        mode = config['interpolation'] if config['interpolation'] in ('bilinear', 'bicubic') else 'bilinear'
+        if config['interpolation'] not in ('bilinear', 'bicubic'):
+            raise ValueError(f"{where}: timm's record has the interpolation {config['interpolation']!r}, which has no "
+                             'gradient here. Set model_kwargs: {pretrained_cfg_overlay: {interpolation: bicubic}}.')
+        is_embedding = _is_embedding(timm, model)
+        other_head = 'num_classes' in (model_kwargs or {}) or is_embedding
         super().__init__(model, RecognizerInfo(
-            name=model_name, task='classification',
-            classes=None if 'num_classes' in (model_kwargs or {}) else _class_names(timm, model.pretrained_cfg),
+            name=model_name, task='embedding' if is_embedding else 'classification',
+            classes=None if other_head else _class_names(timm, model.pretrained_cfg),
             mean=tuple(config['mean']), std=tuple(config['std']),
             input_size=resolve_input_size(input_size, tuple(config['input_size'][1:]), where),
-            interpolation=mode, source=checkpoint or ('timm pretrained' if pretrained else 'random weights')), fit)
+            interpolation=config['interpolation'],
+            source=checkpoint or ('timm pretrained' if pretrained else 'random weights')),
+            fit or _FITS[config['crop_mode']])
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """timm's ``forward_features``: ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, as the model has it."""
-        return self.model.forward_features(self.prepare(images))
+        prepared = self.prepare(images)
+        with self.autocast(images):
+            return widened(unwrapped(self.model).forward_features(prepared))
+
+
+def _is_embedding(timm: ModuleType, model: nn.Module) -> bool:
+    """Whether it has no head, or that of CLIP, whose outputs are no classes but go with those of a text encoder."""
+    record = model.pretrained_cfg
+    name = record.get('architecture') or ''
+    may_be_tower = any(word in f'{name}.{record.get("tag")}' for word in _TOWERS)
+    if record.get('label_names') or not may_be_tower or not model.num_classes:
+        return not model.num_classes
+    records = timm.models.get_arch_pretrained_cfgs(name).values()  # those of other weights: towers, and classifiers
+    widths = {one.num_classes for one in records if one.num_classes <= _WIDEST_TOWER} - {1000}  # ImageNet's classes
+    return model.num_classes in widths
 
 
 def _class_names(timm: ModuleType, config: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -1,5 +1,8 @@
 """Any classifier of torchvision."""
+import hashlib
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +13,10 @@ from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
+
+_TRANSFORM_INPUT = (
+    'the checkpoint does not say how it takes images. Set model_kwargs: {transform_input: true} if it was trained from '
+    "torchvision's own weights, {transform_input: false} if from none (weights=None).")
 
 
 @RECOGNIZER_REGISTRY.register
@@ -23,11 +30,17 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         input_size: ``'model'``: the weights' crop size; ``~``: images as they come; a number or ``[height, width]``.
         fit: ``'crop'`` | ``'stretch'``, see `Recognizer`.
         feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
-            last linear layer.
-        model_kwargs: Further arguments of the model, e.g. ``{num_classes: 100}``.
+            layer that classifies.
+        model_kwargs: Further arguments of the model, e.g. ``{num_classes: 100}``. Inception and GoogLeNet need
+            ``transform_input`` with a checkpoint: ``true`` where it was trained from torchvision's weights, ``false``
+            where from none; and ``aux_logits: false`` where it has no further heads.
 
     Raises:
-        ValueError: Unknown model or weights, none chosen, not a classifier, or a checkpoint that does not fit.
+        ValueError: Unknown model or weights, none chosen, not a classifier, a checkpoint that does not fit, or whose
+            ``transform_input`` is not known.
+
+    Attributes:
+        published: The name of torchvision's own weights that it has, also where they came as a checkpoint; else None.
     """
 
     def __init__(self, model_name: str, weights: str | None = None, checkpoint: str | None = None,
@@ -43,12 +56,16 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         enum = models.get_model_weights(model_name)
         if weights is not None and weights not in enum.__members__:
             raise ValueError(f'{where}: no weights {weights!r}. Known: {", ".join(enum.__members__)}')
-        record = enum[weights or 'DEFAULT']  # the transforms hold for the architecture where a checkpoint is given
+        own = _published_as(checkpoint, enum) if checkpoint else None
+        # of a checkpoint that is not torchvision's: as the architecture has it
+        record = own or enum[weights or 'DEFAULT']
         model = models.get_model(model_name, weights=record if weights else None, **(model_kwargs or {}))
         if checkpoint:
             load_weights(model, checkpoint, where)
             if hasattr(model, 'transform_input') and 'transform_input' not in (model_kwargs or {}):
-                model.transform_input = True  # Inception and GoogLeNet: as torchvision sets it with its own weights
+                if own is None:
+                    raise ValueError(f'{where}: {_TRANSFORM_INPUT}')
+                model.transform_input = True  # as torchvision sets it with its own weights
         transforms = record.transforms()
         categories = tuple(record.meta['categories'])
         other_head = (model_kwargs or {}).get('num_classes', len(categories)) != len(categories)
@@ -59,7 +76,20 @@ class TorchvisionRecognizer(ClassificationRecognizer):
             input_size=resolve_input_size(input_size, (crop, crop), where),
             interpolation=transforms.interpolation.value, source=checkpoint or f'torchvision {weights}'),
             fit, feature_layer)
+        self.published = own.name if own else weights
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         output = super().logits(images)
         return output if isinstance(output, torch.Tensor) else output.logits  # Inception and GoogLeNet with extra heads
+
+
+def _published_as(checkpoint: str, enum: Any) -> Any:
+    """Which of torchvision's own weights a file is, by the hash in their addresses; None where it is none of them."""
+    if not Path(checkpoint).is_file():
+        return None  # the loader says so
+    digest = hashlib.sha256()
+    with open(checkpoint, 'rb') as file:
+        while part := file.read(2 ** 20):
+            digest.update(part)
+    named = {member: re.search(r'-([0-9a-f]{8,})\.pth$', member.url) for member in enum}
+    return next((member for member, match in named.items() if match and digest.hexdigest().startswith(match[1])), None)

@@ -1,6 +1,7 @@
 """Text from files and data sets, made harmless for where it is written: a terminal, a log, a Markdown table."""
 import html
 import re
+from typing import Any
 
 _CONTROL = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')  # all but tab and newline
 # an underscore within a word, and brackets that no address follows, are themselves
@@ -15,3 +16,33 @@ def printable(text: str) -> str:
 def markdown_cell(text: str) -> str:
     """One cell of a table that shows just this text: no markup, HTML, line or further cell comes of it."""
     return _MARKUP.sub(r'\\\1', html.escape(printable(' '.join(text.split())), quote=False))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a message that may have many."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+
+
+def shown(value: Any, most: int = 300) -> str:
+    """``repr`` of an option's value in one short line; of what has a longer one, as a network, its class's name."""
+    text = repr(_with_short_names(value))
+    return text if len(text) <= most else f'{text[:most]} ...'
+
+
+class _Name:
+    def __init__(self, value: Any):
+        self.name = type(value).__name__
+
+    def __repr__(self) -> str:
+        return f'<{self.name}>'
+
+
+def _with_short_names(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_short_names(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_with_short_names, value))
+    if value is None or isinstance(value, (str, bytes, int, float)):
+        return value
+    text = repr(value)
+    return _Name(value) if len(text) > 80 or '\n' in text else value
