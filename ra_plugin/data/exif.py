@@ -47,6 +47,11 @@ def oriented(image: Image.Image, path: str, rule: ExifOrientation | None, drawn_
     return image
 
 
+def turned_size(stored: Size, orientation: int) -> Size:
+    """Return width and height of the upright image."""
+    return stored[::-1] if orientation in _SWAPS_SIDES else stored
+
+
 def is_to_be_turned(stored: Size, orientation: int, drawn_on: Size | None, path: str) -> bool:
     """Tell by the size that the annotation is for whether it was drawn on the upright image.
 
@@ -55,7 +60,7 @@ def is_to_be_turned(stored: Size, orientation: int, drawn_on: Size | None, path:
     """
     if orientation == 1:
         return False
-    turned = stored[::-1] if orientation in _SWAPS_SIDES else stored
+    turned = turned_size(stored, orientation)
     if turned != stored and drawn_on in (stored, turned):
         return drawn_on == turned
     got = 'unknown size' if drawn_on is None else f'{drawn_on[0]}x{drawn_on[1]}'
