@@ -66,12 +66,13 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
 
     Raises:
         OptionError: Another number of classes, the same names in another order, or of a data set that keeps some of its
-            classes, other names: a half has as many classes as the other.
+            classes, other names: a half has as many classes as the other. Masks whose 0 means something else.
     """
     if getattr(dataset, 'num_classes', None) is None:
         return
     in_part = bool((getattr(dataset, 'opt', None) or {}).get('keep_classes'))
     for recognizer in recognizers:
+        _check_zero_label(dataset, recognizer, where)
         info = recognizer.info
         names = getattr(dataset, 'classes', None)
         # without names the highest label is all that is known of the classes
@@ -87,3 +88,19 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
             missing = next(name for name in names if name not in info.classes)
             raise OptionError(f"{where}: keep_classes has '{missing}', which is no class of {recognizer}. Use a "
                               'recognizer of these classes.')
+
+
+def _check_zero_label(dataset: Dataset, recognizer: Recognizer, where: str) -> None:
+    """In masks 0 is no class to both, or a class to both; an explicit ``reduce_zero_label: false`` says it is one."""
+    shifts = getattr(dataset, 'shifts_labels', None)
+    if shifts is None:
+        return
+    for member in recognizer.modules():  # an ensemble's members, too
+        wanted = member.info.reduce_zero_label if isinstance(member, Recognizer) else None
+        if wanted and not shifts and dataset.options.reduce_zero_label is None:
+            raise OptionError(f"{where}: {member} was trained with reduce_zero_label, as its config says: 0 in the masks "
+                              'is no class, and k is class k - 1. Set reduce_zero_label: true for the data set, or '
+                              'false where its masks are without that.')
+        if shifts and wanted is False:
+            raise OptionError(f'{where}: reduce_zero_label: true, but the config of {member} says false: 0 in the masks '
+                              'is a class to it. Leave it out.')

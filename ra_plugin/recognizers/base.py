@@ -33,6 +33,7 @@ class RecognizerInfo:
     interpolation: str = 'bilinear'
     differentiable: bool = True  # False: may judge, but not serve as a loss
     source: str = ''  # what the weights are
+    reduce_zero_label: bool | None = None  # segmentation: trained on masks in which 0 is no class; None: not on record
 
 
 class Recognizer(nn.Module):
