@@ -12,6 +12,8 @@ from ra_plugin.data.files import UnsettledFileError
 # Modes that convert('RGB') turns into 8-bit RGB without loss of range; the 16- and 32-bit ones it would clamp.
 _MODES = ('RGB', '1', 'L', 'P', 'CMYK', 'YCbCr', 'RGBX', 'RGBA', 'LA', 'PA')
 
+MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2 ** 26)  # that are read by default: Pillow's limit
+
 
 def read_image(path: str, max_pixels: int | None = None, exif_orientation: ExifOrientation | None = 'ignore',
                drawn_on: tuple[int, int] | None = None) -> Image.Image:
