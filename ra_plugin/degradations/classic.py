@@ -135,6 +135,7 @@ class JPEGCompression:
         check_image(image, 'JPEGCompression')
         buffer = io.BytesIO()
         Image.fromarray(to_bytes(image)).save(buffer, 'JPEG', quality=self.quality)
+        buffer.seek(0)
         with JpegImageFile(buffer) as decoded:  # not Image.open, which refuses large images: this one is ours
             return np.array(decoded)
 

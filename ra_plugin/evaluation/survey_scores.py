@@ -18,6 +18,7 @@ import numpy as np
 from scipy import stats
 
 from ra_plugin.evaluation.significance import Estimate
+from ra_plugin.options import OptionError
 from ra_plugin.recognizers.class_names import folded
 from ra_plugin.utils.text import printable
 from ra_plugin.utils.text_file import read_text
@@ -36,6 +37,8 @@ def read_key(path: Path) -> dict[str, Any]:
     """
     try:
         key = _read_json(path)
+    except OptionError:  # it is not UTF-8
+        raise
     except ValueError:
         key = None
     if not isinstance(key, dict) or key.get('schema') != KEY_SCHEMA:

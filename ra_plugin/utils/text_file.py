@@ -19,10 +19,10 @@ def read_text(path: str | Path, where: str) -> str:
     problem = None
     try:
         text = data.decode('utf-8-sig')
-        if '\0' in text:
-            problem = f'a zero byte at position {text.index(chr(0))}, as UTF-16 has them'
     except UnicodeDecodeError as error:
         problem = f'a byte that is not UTF-8 at position {error.start}'
+    if b'\0' in data:
+        problem = f'a zero byte at position {data.index(0)}, as UTF-16 has them'
     problem = next((name for mark, name in _MARKS.items() if data.startswith(mark)), problem)
     if problem:
         raise OptionError(f"{where}: expected UTF-8 text in '{path}', got {problem}. Save it as UTF-8 (in an editor: "
