@@ -7,6 +7,7 @@ from basicsr.data import build_dataset as build_basicsr_dataset
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ra_plugin.data.with_labels import WithLabels
 from ra_plugin.engine.labeled_hosts import build_with_labels
 from ra_plugin.models.plain_validation import has_plain_validation
 from ra_plugin.options import OptionError
@@ -36,9 +37,10 @@ def build_dataset(dataset_opt: Mapping) -> Dataset:
         OptionError: One of BasicSR's own is to keep some classes, which it would pass over in silence.
     """
     dataset = build_with_labels(dataset_opt) if dataset_opt.get('labels') else build_basicsr_dataset(dataset_opt)
-    if dataset_opt.get('keep_classes') and type(dataset).__module__.startswith('basicsr.'):
+    host = type(dataset.dataset if isinstance(dataset, WithLabels) else dataset)
+    if dataset_opt.get('keep_classes') and host.__module__.startswith('basicsr.'):
         raise OptionError(f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}: keep_classes has no '
-                          f'effect in {type(dataset).__name__}. Use LabeledImageDataset.')
+                          f'effect in {host.__name__}. Use LabeledImageDataset.')
     return dataset
 
 
