@@ -68,18 +68,18 @@ def test_images_of_lvis_lie_below_the_folder_of_their_split(root):
 
 
 @pytest.mark.parametrize('kind, change, message', [
-    ('annotations', {'image_id': '9'}, r"Set\)\.annotation_file: '.*a\.json': expected annotations of its 8 images, got 0 "
-                                       r'of 8 .* annotation 1 has image_id 9, and the first image has id 0'),
-    ('annotations', {'area': 0}, r'expected annotations to learn from, got 0 of 8: 8 have an area of 0, e\.g\. annotation '
-                                 '1 with bbox .* leave area out'),
+    ('annotations', {'image_id': '9'}, r"Set\)\.annotation_file: '.*a\.json': expected annotations of its 8 images, "
+                                       r'got 0 of 8 .* annotation 1 has image_id 9, and the first image has id 0'),
+    ('annotations', {'area': 0}, r'expected annotations to learn from, got 0 of 8: 8 have an area of 0, e\.g\. '
+                                 'annotation 1 with bbox .* leave area out'),
     ('annotations', {'bbox': [.1, .1, .4, .4]}, 'got 0 of 8: 8 have a bbox thinner than a pixel.* shares of the image'),
     ('annotations', {'bbox': [70, 0, 9, 9]}, 'got 0 of 8: 8 have a bbox outside of the image'),
     ('annotations', {'iscrowd': 1}, 'got 0 of 8: 8 have iscrowd set'),
     ('annotations', {'ignore': 1}, 'got 0 of 8: 8 have ignore set'),
-    ('annotations', {'bbox': [20, 8, 50, 45]}, r'got 8 of 8 that reach out of their images, .* corners \[x1, y1, x2, y2\]'),
+    ('annotations', {'bbox': [20, 8, 50, 45]}, r'got 8 of 8 that reach out of their im.* corners \[x1, y1, x2, y2\]'),
     ('annotations', {'iscrowd': 'no'}, r"expected 0 or 1, got 'no' in iscrowd of one of 'annotations'"),
-    ('annotations', {'category_id': 3.5}, r"expected a number or text, got 3\.5 in category_id of one of 'annotations'"),
-    ('annotations', {'bbox': [1, 2, float('nan'), 4]}, r'expected a bbox \[x, y, width, height\], got \[1, 2, nan, 4\]'),
+    ('annotations', {'category_id': 3.5}, r"expected a number or text, got 3\.5 in category_id of one of 'an"),
+    ('annotations', {'bbox': [1, 2, float('nan'), 4]}, r'expected a bbox \[x, y, width, height\], got \[1, 2, nan'),
     ('annotations', {'bbox': '[1, 2, 3, 4]'}, r"expected a bbox .*, got '\[1, 2, 3, 4\]' in bbox"),
     ('images', {'width': 'wide'}, r"expected a whole number, got 'wide' in width of one of 'images'"),
     ('images', {'height': None}, r"expected id, file_name, width, height in each of 'images', got no height in"),
@@ -112,12 +112,12 @@ def test_vocs_boxes_that_are_points_are_refused(root, coordinates):
         (root / folder).mkdir(parents=True)
     Image.new('RGB', (64, 48)).save(root / 'JPEGImages/a.png')
     box = ''.join(f'<{key}>{value}</{key}>' for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), coordinates))
-    xml = '<annotation><object><name>cat</name><difficult>{}</difficult><bndbox>' + box + '</bndbox></object></annotation>'
+    xml = f'<annotation><object><name>cat</name><difficult>{{}}</difficult><bndbox>{box}</bndbox></object></annotation>'
     (root / 'Annotations/a.xml').write_text(xml.format(0))
     (root / 'ImageSets/Main/train.txt').write_text('a\n')
     block = {'phase': 'val', 'dataroot_gt': str(root), 'split': 'train'}
     with pytest.raises(OptionError, match=r"expected boxes of some width and height, got 0 of 1; .* '.*a\.xml'"):
         DetectionDataset(block)
-    (root / 'Annotations/a.xml').write_text(xml.format('Unspecified').replace('0.5', '9').replace('>5</xmax', '>8</xmax'))
-    with pytest.raises(OptionError, match=r"expected 0 or 1 as difficult in each object of '.*a\.xml', got 'unspecified'"):
+    (root / 'Annotations/a.xml').write_text(xml.format('Unspecified'))
+    with pytest.raises(OptionError, match=r"expected 0 or 1 as difficult in each .*a\.xml', got 'unspecified'"):
         DetectionDataset(block)

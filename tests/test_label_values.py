@@ -69,7 +69,7 @@ def test_labels_that_leave_a_doubt_are_one_line(root, name, write_label, opt, me
 
 
 def test_folders_named_by_numbers_are_asked_about_and_have_either_order(root, tmp_path):
-    with pytest.raises(OptionError, match=r'Set\)\.class_order: .* \(\.\.\., 1, 10, 11, 2, \.\.\.\) as text \(torchvision\), '
+    with pytest.raises(OptionError, match=r'Set\)\.class_order: .* \(\.\.\., 1, 10, 11, 2, \.\.\.\) as text \(torchvi.*'
                                           r'\(\.\.\., 1, 2, 3, 4, \.\.\.\) in natural order \(timm\)') as error:
         numbers(root)
     assert '\n' not in str(error.value)

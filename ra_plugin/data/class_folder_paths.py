@@ -1,4 +1,4 @@
-"""Images in class folders for BasicSR's data sets, which look into one folder alone and cut names at their first space."""
+"""Images in class folders for BasicSR's data sets, which look into one folder alone and cut names at a space."""
 import os
 import re
 from collections import Counter
@@ -31,8 +31,8 @@ def single_paths(opt: Mapping[str, Any], list_key: str, where: str, kind: str,
 def paired_paths(opt: Mapping[str, Any], list_key: str, where: str) -> list[dict[str, str]] | None:
     """Return pairs of ``lq_path`` and ``gt_path``; None: all lie in the folders themselves, and there is no list.
 
-    The degraded image of ``cat/1.png`` is ``cat/1.png`` (by ``filename_tmpl``) below ``dataroot_lq``, or where there are
-    no such folders, ``1.png``. A line of the list may name both: ``cat/1.png, cat/1x4.png``.
+    The degraded image of ``cat/1.png`` is ``cat/1.png`` (by ``filename_tmpl``) below ``dataroot_lq``, or where that is
+    not there, ``1.png``. A line of the list may name both: ``cat/1.png, cat/1x4.png``.
 
     Raises:
         OptionError: An image without its other, or one degraded image for several clean ones.

@@ -1,7 +1,7 @@
 """The order of class names that nobody has listed: it numbers the classes, and libraries differ in it.
 
-torchvision sorts class folders as text (``10`` before ``2``), timm naturally (``2`` before ``10``, and without regard to
-case). A recognizer trained with the other order reads every label wrong, and no check of names can see it.
+torchvision sorts class folders as text (``10`` before ``2``), timm naturally (``2`` before ``10``, and without regard
+to case). A recognizer trained with the other order reads every label wrong, and no check of names can see it.
 """
 import logging
 import re

@@ -75,7 +75,8 @@ def _by_id(record: Mapping) -> tuple[bool, int | str]:
 def _check_annotation(annotation: Mapping, names: Mapping[int, str], with_masks: bool, place: str) -> None:
     what = f'annotation {annotation.get("id")} of image {annotation["image_id"]}'
     if annotation['category_id'] not in names:
-        raise OptionError(f'{place}: expected the id of a category ({", ".join(map(str, list(names)[:20]))}{", ..." if len(names) > 20 else ""}), got '
+        known = ', '.join(map(str, list(names)[:20])) + (', ...' if len(names) > 20 else '')
+        raise OptionError(f'{place}: expected the id of a category ({known}), got '
                           f'{annotation["category_id"]} in {what}. Add the category, or take the annotation out.')
     outline = annotation.get('segmentation') or None  # an empty list is none
     is_runs = isinstance(outline, Mapping) and {'size', 'counts'} <= outline.keys()

@@ -33,8 +33,8 @@ def records(content: Any, key: str, root: str, place: str) -> list[dict]:
             record['file_name'] = _name_in_url(record.get('coco_url'), root)
         missing = [field for field in _REQUIRED[key] if not isinstance(record, dict) or record.get(field) is None]
         if missing:
-            raise OptionError(f"{place}: expected {', '.join(_REQUIRED[key])} in each of '{key}', got no {missing[0]} in "
-                              f'{str(record)[:200]}. Mend that one, or make the file again.')
+            raise OptionError(f"{place}: expected {', '.join(_REQUIRED[key])} in each of '{key}', got no {missing[0]} "
+                              f'in {str(record)[:200]}. Mend that one, or make the file again.')
         for field, (kind, read) in {**_REQUIRED[key], **_OPTIONAL.get(key, {})}.items():
             value = record.get(field)
             if value is None:

@@ -1,7 +1,7 @@
 """Labels of a list: the same label means the same class, however it is written.
 
-CSV has text alone, JSON has text and numbers, and pandas writes ``2.0`` for 2 where a column had a gap. So labels that are
-all whole numbers are class numbers, in whatever form.
+CSV has text alone, JSON has text and numbers, and pandas writes ``2.0`` for 2 where a column had a gap. So labels that
+are all whole numbers are class numbers, in whatever form.
 """
 import re
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ def are_numbers(entries: Sequence[Entry], classes: Sequence[str] | None, where: 
         if _is_fraction(label) and not listed:
             raise OptionError(f"{place}: expected a whole number or a name as label, got {label} for '{path}'.")
         if (whole_number(label) is not None) != first and not listed:
-            raise OptionError(f"{place}: expected {'numbers' if first else 'names'} as labels throughout, got {label!r} "
-                              f"for '{path}'. Use either numbers or names; where a number is a name, list all in "
-                              'classes.')
+            raise OptionError(f"{place}: expected {'numbers' if first else 'names'} as labels throughout, got "
+                              f"{label!r} for '{path}'. Use either numbers or names; where a number is a name, list "
+                              'all in classes.')
     if not first or any(whole_number(label) is None for _, label in entries):
         return False
     _check_spelling(entries, place)

@@ -70,8 +70,8 @@ class LabeledImageDataset(DegradedImageDataset):
     other phases an item depends on nothing but ``seed`` and its index: the same for any number of workers, each time.
 
     Grayscale, palette and CMYK files become RGB as in torchvision's loader, and as there EXIF orientation is not
-    applied, unless ``exif_orientation`` says so. 16-bit grayscale, float images and images with transparent pixels are refused: what they look like in
-    8-bit RGB is for the user to say. (Of 16-bit RGB files PIL reads the upper 8 bits.)
+    applied, unless ``exif_orientation`` says so. 16-bit grayscale, float images and images with transparent pixels are
+    refused: what they look like in 8-bit RGB is for the user to say. (Of 16-bit RGB files PIL reads the upper 8 bits.)
 
     Args:
         opt: The dataset's block of a BasicSR option file; keys as in :class:`LabeledImageOptions`.

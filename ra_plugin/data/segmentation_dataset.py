@@ -106,14 +106,14 @@ class SegmentationDataset(SpatialLabelDataset):
         if (label < 0).any():
             options, value = self.options, mask[label < 0].max()
             first = int(bool(options.reduce_zero_label))
-            ignored = sorted({IGNORED, IGNORED if options.ignore_index is None else options.ignore_index})
+            ignored = IGNORED if options.ignore_index is None else options.ignore_index
             remedy = 'Set ignore_index or label_map for it, or mend the mask.'
             if value == self.num_classes:
                 remedy = ('If 0 in the files means no class, as in ADE20K, set reduce_zero_label: true; if this is the '
                           'value of no class, set ignore_index.')
             raise UnsettledFileError(f'{self.mask_paths[index]}: expected class numbers from {first} to '
-                                     f'{self.num_classes - 1 + first} or {" or ".join(map(str, ignored[:1]))} (ignored), '
-                                     f'got {value}. {remedy}')
+                                     f'{self.num_classes - 1 + first} or {ignored} (ignored), got {value}. '
+                                     f'{remedy}')
         return mask, label.astype(np.uint8)
 
     def collate_labels(self, labels: Sequence[torch.Tensor], height: int, width: int) -> torch.Tensor:
@@ -145,8 +145,8 @@ def _value_table(options: SegmentationOptions, num_classes: int, where: str) -> 
         table[[ignored, IGNORED, *range(first)]] = IGNORED
         return table
     if options.reduce_zero_label:
-        raise OptionError(f'{where}.reduce_zero_label: expected none with label_map, which says the class of each value. '
-                          'Leave it out.')
+        raise OptionError(f'{where}.reduce_zero_label: expected none with label_map, which says the class of each '
+                          'value. Leave it out.')
     if ignored != IGNORED:
         raise OptionError(f'{where}.ignore_index: expected none with label_map, got {ignored}. '
                           'Leave that value out of label_map.')

@@ -71,8 +71,8 @@ def _is_difficult(found: ElementTree.Element, path: str, where: str) -> bool:
     if text in ('true', 'false'):
         return text == 'true'
     if not NUMBER_AS_TEXT.fullmatch(text):
-        raise OptionError(f"{where}.dataroot_gt: expected 0 or 1 as difficult in each object of '{path}', got {text!r}. "
-                          'Mend it, or take it out.')
+        raise OptionError(f"{where}.dataroot_gt: expected 0 or 1 as difficult in each object of '{path}', got {text!r}"
+                          '. Mend it, or take it out.')
     return float(text) != 0
 
 

@@ -100,9 +100,9 @@ def _check_zero_label(dataset: Dataset, recognizer: Recognizer, where: str) -> N
     for member in recognizer.modules():  # an ensemble's members, too
         wanted = member.info.reduce_zero_label if isinstance(member, Recognizer) else None
         if wanted and not shifts and dataset.options.reduce_zero_label is None:
-            raise OptionError(f"{where}: {member} was trained with reduce_zero_label, as its config says: 0 in the masks "
-                              'is no class, and k is class k - 1. Set reduce_zero_label: true for the data set, or '
-                              'false where its masks are without that.')
+            raise OptionError(f"{where}: {member} was trained with reduce_zero_label, as its config says: 0 in the "
+                              'masks is no class, and k is class k - 1. Set reduce_zero_label: true for the data set, '
+                              'or false where its masks are without that.')
         if shifts and wanted is False:
-            raise OptionError(f'{where}: reduce_zero_label: true, but the config of {member} says false: 0 in the masks '
-                              'is a class to it. Leave it out.')
+            raise OptionError(f'{where}: reduce_zero_label: true, but the config of {member} says false: 0 in the '
+                              'masks is a class to it. Leave it out.')
