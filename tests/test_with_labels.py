@@ -256,6 +256,14 @@ def test_class_folders_that_do_not_fit_are_one_line(nested, changes, message):
     assert message.format(root=nested) in str(caught.value) and '\n' not in str(caught.value)
 
 
+def test_list_that_basicsr_reads_is_named_where_it_is_not_utf8(root):
+    (root / 'gbk.txt').write_bytes('\u732b\u72d7/1.png\n'.encode('gbk'))
+    block = {**blocks(root)['flat, file'], 'meta_info_file': f'{root}/gbk.txt', 'name': 't', 'phase': 'val'}
+    del block['labels']
+    with pytest.raises(OptionError, match=r"datasets: t: meta_info_file: expected UTF-8 text in '.*gbk\.txt'"):
+        build_dataset(block)
+
+
 def test_class_order_holds_for_folders_of_basicsrs_sets(root):
     for name in ('2', '10'):
         (root / 'numbers' / name).mkdir(parents=True)

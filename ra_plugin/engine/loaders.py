@@ -12,6 +12,7 @@ from ra_plugin.engine.labeled_hosts import build_with_labels
 from ra_plugin.models.plain_validation import has_plain_validation
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.utils.text_file import read_text
 
 
 def build_val_loaders(opt: Mapping) -> list[DataLoader]:
@@ -36,7 +37,13 @@ def build_dataset(dataset_opt: Mapping) -> Dataset:
     Raises:
         OptionError: One of BasicSR's own is to keep some classes, which it would pass over in silence.
     """
-    dataset = build_with_labels(dataset_opt) if dataset_opt.get('labels') else build_basicsr_dataset(dataset_opt)
+    try:
+        dataset = build_with_labels(dataset_opt) if dataset_opt.get('labels') else build_basicsr_dataset(dataset_opt)
+    except UnicodeDecodeError:  # of a list that BasicSR reads, which the message would not name
+        for key in ('meta_info', 'meta_info_file'):
+            if dataset_opt.get(key):
+                read_text(dataset_opt[key], f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}: {key}')
+        raise
     host = type(dataset.dataset if isinstance(dataset, WithLabels) else dataset)
     if dataset_opt.get('keep_classes') and host.__module__.startswith('basicsr.'):
         raise OptionError(f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}: keep_classes has no '
@@ -103,6 +110,6 @@ def _check_zero_label(dataset: Dataset, recognizer: Recognizer, where: str) -> N
             raise OptionError(f"{where}: {member} was trained with reduce_zero_label, as its config says: 0 in the "
                               'masks is no class, and k is class k - 1. Set reduce_zero_label: true for the data set, '
                               'or false where its masks are without that.')
-        if shifts and wanted is False:
+        if dataset.options.reduce_zero_label and wanted is False:
             raise OptionError(f'{where}: reduce_zero_label: true, but the config of {member} says false: 0 in the '
                               'masks is a class to it. Leave it out.')
