@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import nn
 
-from ra_plugin.data.image_file import MAX_PIXELS, read_image
+from ra_plugin.data.restored_file import read_restored
 from ra_plugin.engine.networks import check_network, trained_network
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.options import OptionError, check_arguments
@@ -201,16 +201,10 @@ class FolderOfImages:
         self.folder = folder
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        arrays = np.stack([self._read(name, batch) for name in batch.names])
+        files = [str(self._file(name)) for name in batch.names]
+        size, scale = batch.gt.shape[:-3:-1], batch.gt.shape[-1] // batch.lq.shape[-1]
+        arrays = np.stack([read_restored(file, tuple(size), scale) for file in files])
         return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(batch.gt) / 255
-
-    def _read(self, name: str, batch: Batch) -> np.ndarray:
-        """The image as the clean one is: its orientation, and cut to sides that the scale divides; uint8 (H, W, 3)."""
-        (height, width), scale = batch.gt.shape[-2:], batch.gt.shape[-1] // batch.lq.shape[-1]
-        image = read_image(str(self._file(name)), max(MAX_PIXELS, height * width), None, (width, height))
-        if 0 <= image.width - width < scale and 0 <= image.height - height < scale:
-            image = image.crop((0, 0, width, height))
-        return np.asarray(image)
 
     def _file(self, name: str) -> Path:
         for place in (self.folder / name, self.folder / Path(name).name):
