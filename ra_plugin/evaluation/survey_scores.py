@@ -37,8 +37,8 @@ def read_key(path: Path) -> dict[str, Any]:
     """
     try:
         key = _read_json(path)
-    except OptionError:  # it is not UTF-8
-        raise
+    except OptionError as error:  # it is not UTF-8
+        raise OptionError(f"{path}: expected the key.json of a survey ('{KEY_SCHEMA}'). {error}") from None
     except ValueError:
         key = None
     if not isinstance(key, dict) or key.get('schema') != KEY_SCHEMA:
