@@ -446,7 +446,8 @@ def test_folder_of_splits_is_not_taken_for_classes(tmp_path):
     ('list.json', [['cat/a.png', -1]], r"expected a label >= 0, got -1 for 'cat/a\.png'"),
     ('list.json', [['cat/a.png', 0], ['dog/b.png', 'dog']], r"expected numbers as labels throughout, got 'dog'"),
     ('list.json', [['cat/a.png', True]], r"expected a path and a label \(number or name\) in .*, got .*True"),
-    ('list.json', [['cat/a.png', 0.0]], r'expected a path and a label'),
+    ('list.json', [['cat/a.png', 0.5]], r'expected a whole number or a name as label, got 0\.5'),
+    ('list.json', [['cat/a.png', '']], r'expected a path and a label'),
     ('list.json', [['cat/a.png']], r'expected a path and a label'),
     ('list.json', [{'path': 'cat/a.png'}], r'expected a path and a label'),
     ('list.json', 'cat/a.png', r'expected a mapping or a list in .*, got str'),
@@ -482,10 +483,20 @@ def test_image_smaller_than_the_crop_is_named(tmp_path):
             build(tmp_path, phase=phase, crop_size=8)[0]
 
 
-def test_image_that_scale_does_not_divide_is_named(tmp_path):
-    save(tmp_path / 'a/odd.png', 8, 9)
-    with pytest.raises(ValueError, match=r'odd\.png: expected a width and height that scale 2 divides, got 9x8'):
-        build(tmp_path, degradation=BICUBIC)[0]
+@pytest.mark.parametrize('phase', ['train', 'val'])
+def test_whole_image_is_cut_at_right_and_bottom_to_a_multiple_of_the_scale(tmp_path, phase):
+    save(tmp_path / 'a/odd.png', 33, 50)
+    item = build(tmp_path, phase, degradation={'type': 'BicubicDownsample', 'scale': 4})[0]
+    assert item['gt'].shape == (3, 32, 48) and item['lq'].shape == (3, 8, 12)
+    whole = np.asarray(Image.open(tmp_path / 'a/odd.png').convert('RGB'))[:32, :48]
+    assert torch.equal((item['gt'] * 255).round().byte(), torch.from_numpy(whole.copy()).permute(2, 0, 1))
+    assert build(tmp_path, phase, resize=35, degradation=BICUBIC)[0]['gt'].shape == (3, 34, 52)
+
+
+def test_image_of_which_scale_leaves_nothing_is_named(tmp_path):
+    save(tmp_path / 'a/thin.png', 3, 50)
+    with pytest.raises(ValueError, match=r'thin\.png: expected at least 4x4 pixels for scale 4, got 50x3\. Leave'):
+        build(tmp_path, degradation={'type': 'BicubicDownsample', 'scale': 4})[0]
 
 
 @pytest.mark.parametrize('suffix', ['png', 'jpg', 'webp', 'bmp'])

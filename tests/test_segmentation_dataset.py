@@ -1,4 +1,6 @@
 """Masks that stay on their pixels, values as the files have them, padding that is ignored, clear errors."""
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,10 @@ from PIL import Image
 import ra_plugin  # noqa: F401 - registers the data set in BasicSR
 from ra_plugin.data import SegmentationDataset
 from ra_plugin.engine.batches import TrainingBatches
-from ra_plugin.engine.loaders import build_val_loaders
+from ra_plugin.engine.loaders import build_val_loaders, check_classes
 from ra_plugin.options import OptionError
+from ra_plugin.recognizers import EnsembleRecognizer, Recognizer, RecognizerInfo
+from ra_plugin.recognizers.openmmlab_model import reduces_zero_label
 
 NOISE = {'type': 'GaussianNoise', 'sigma': 0.1}
 BICUBIC = {'type': 'BicubicDownsample', 'scale': 2}
@@ -307,3 +311,105 @@ def test_mask_that_is_damaged_is_named(root):
     (root / 'masks/a.png').write_bytes((root / 'masks/a.png').read_bytes()[:60])
     with pytest.raises(ValueError, match=r'masks/a\.png: expected an image, got a file that cannot be decoded'):
         build(root)[0]
+
+
+@pytest.mark.parametrize('suffix, options', [
+    ('.jpg', {'quality': 100}), ('.webp', {'lossless': False}), ('.jp2', {}), ('.tif', {'compression': 'jpeg'})])
+def test_mask_in_a_format_that_changes_numbers_is_refused_when_the_set_is_built(root, suffix, options):
+    for file in (root / 'masks').rglob('*.png'):
+        Image.open(file).save(file.with_suffix(suffix), **options)
+    with pytest.raises(ValueError, match=rf'a\{suffix}: expected a mask in a lossless format, got .* 8-bit gray PNG'):
+        build(root, mask_suffix=suffix)
+
+
+@pytest.mark.parametrize('suffix, options', [('.bmp', {}), ('.gif', {}), ('.tif', {'compression': 'tiff_lzw'}),
+                                             ('.pgm', {})])
+def test_masks_in_lossless_formats_are_read(root, suffix, options):
+    for file in (root / 'masks').rglob('*.png'):
+        Image.open(file).save(file.with_suffix(suffix), **options)
+    for one, other in zip(build(root), build(root, mask_suffix=suffix)):
+        assert torch.equal(one['label'], other['label'])
+
+
+# Values that are legal by accident
+
+def set_masks(root, change):
+    for file in (root / 'masks').rglob('*.png'):
+        Image.fromarray(change(np.asarray(Image.open(file))).astype(np.uint8)).save(file)
+
+
+@pytest.mark.parametrize('opt', [{}, {'ignore_index': 254}])
+def test_black_and_white_masks_are_asked_about(root, opt):
+    set_masks(root, lambda mask: 255 * (mask > 1))
+    two = {'classes': None, 'num_classes': 2, 'ignore_index': None}
+    with pytest.raises(OptionError, match=r'dataroot_mask: expected class numbers, got 0 and 255 alone in 3 masks, 255 '
+                                          r'in \d+% .* label_map: \{0: 0, 255: 1\}.* ignore_index: 255') as error:
+        build(root, **{**two, **opt})
+    assert '\n' not in str(error.value)
+    white = np.asarray(Image.open(root / 'masks/a.png')) == 255
+    assert np.array_equal(build(root, **two, label_map={0: 0, 255: 1})[0]['label'], white)
+    assert np.array_equal(build(root, **{**two, 'ignore_index': 255})[0]['label'] == 255, white)
+
+
+def test_zero_that_is_no_class_is_shifted_as_by_mmseg(root):
+    loading = pytest.importorskip('mmseg.datasets.transforms.loading')
+    set_masks(root, lambda mask: np.where(mask == 0, 255, mask) if mask.shape == (33, 25) else mask)
+    dataset = build(root, ignore_index=None, reduce_zero_label=True)
+    assert dataset.shifts_labels and not build(root, ignore_index=None, label_map={1: 1}).shifts_labels
+    for item, file in zip(dataset, dataset.mask_paths):
+        theirs = loading.LoadAnnotations()({'seg_map_path': file, 'reduce_zero_label': True, 'seg_fields': []})
+        np.testing.assert_array_equal(item['label'], theirs['gt_seg_map'])
+    assert torch.equal(build(root, ignore_index=None, label_map={1: 0, 2: 1, 3: 2})[0]['label'], dataset[0]['label'])
+    with pytest.raises(OptionError, match='reduce_zero_label: expected none with label_map'):
+        build(root, ignore_index=None, reduce_zero_label=True, label_map={1: 0})
+
+
+def test_value_of_one_class_too_many_is_found_when_the_set_is_built_and_may_be_ade20ks_zero(root):
+    message = (r'expected class numbers from 0 to 2 or 255 \(ignored\), got 3\. If 0 in the files means no class, .*'
+               'reduce_zero_label: true')
+    for more in ({}, {'on_bad_image': 'skip'}):
+        with pytest.raises(ValueError, match=message):
+            build(root, ignore_index=None, **more)
+
+
+def test_masks_without_a_class_are_refused_and_classes_that_are_missing_are_warned_of(root, monkeypatch):
+    said = []
+    monkeypatch.setattr(logging.getLogger('basicsr'), 'warning', said.append)
+    with pytest.raises(OptionError, match=r'expected pixels with a class, got none in its 3 masks: .* are 0, 1'):
+        build(root, ignore_index=255, label_map={77: 0})
+    assert not said
+    build(root, classes=[*CLASSES, 'bus'], ignore_index=None)
+    build(root, label_map={0: 0, 1: 2}, ignore_index=255)
+    assert len(said) == 1 and '1 of 3 classes do not occur in its 3 masks: 1. Values in the files: 0, 1' in said[0]
+
+
+def test_recognizer_and_masks_agree_on_what_zero_is(root):
+    def recognizer(reduces):
+        info = RecognizerInfo(name='x', task='segmentation', num_classes=3, reduce_zero_label=reduces)
+        return Recognizer(torch.nn.Identity(), info)
+
+    plain, shifted = build(root), build(root, ignore_index=None, reduce_zero_label=True)
+    said = build(root, reduce_zero_label=False)
+    for dataset, reduces in ((plain, None), (plain, False), (shifted, None), (shifted, True), (said, True)):
+        check_classes(dataset, [recognizer(reduces)], 'd')
+    ensemble = EnsembleRecognizer([recognizer(None), recognizer(True)])
+    for wanting in (recognizer(True), ensemble):
+        with pytest.raises(OptionError, match=r'd: Recognizer\(x\) was trained with reduce_zero_label.* Set red'):
+            check_classes(plain, [wanting], 'd')
+    with pytest.raises(OptionError, match='d: reduce_zero_label: true, but the config of .* says false'):
+        check_classes(shifted, [recognizer(False)], 'd')
+
+
+def test_config_of_mmseg_says_what_zero_is():
+    config = pytest.importorskip('mmengine.config').Config
+    pytest.importorskip('mmseg.utils').register_all_modules(init_default_scope=False)
+
+    def reduces(dataset):
+        return reduces_zero_label(config({'test_dataloader': {'dataset': dataset}}), 'mmseg')
+
+    load = {'type': 'LoadAnnotations', 'reduce_zero_label': True}
+    assert reduces({'type': 'ADE20KDataset'}) is True and reduces({'type': 'CityscapesDataset'}) is None
+    assert reduces({'type': 'BaseSegDataset', 'pipeline': [{'type': 'LoadImageFromFile'}, load]}) is True
+    assert reduces({'type': 'ADE20KDataset', 'reduce_zero_label': False}) is False
+    assert reduces({'type': 'RepeatDataset', 'dataset': {'type': 'LoveDADataset'}}) is True
+    assert reduces_zero_label(config({}), 'mmseg') is None

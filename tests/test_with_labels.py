@@ -179,3 +179,97 @@ def test_paths_of_lists_are_found_from_any_folder_and_folders_is_no_path(tmp_pat
     opt = {'train': {'labels': 'labels.csv'}, 'val': {'labels': 'folders'}}
     resolve_paths(opt, tmp_path)
     assert opt == {'train': {'labels': str(tmp_path / 'labels.csv')}, 'val': {'labels': 'folders'}}
+
+
+# Class folders, which BasicSR itself does not look into
+
+@pytest.fixture
+def nested(root):
+    """Clean and degraded images in the same class folders, at two depths, with spaces in names."""
+    for i, (name, number) in enumerate([*CLASSES.items()] * 3):
+        image = Image.new('RGB', (16, 16), (60 * number, ) * 3)
+        for folder, size in (('nested', 16), ('nested_lq', 8)):
+            path = root / folder / name / ('' if i < 6 else 'more of it') / f'no. {i}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.resize((size, size)).save(path)
+    names = sorted(str(path.relative_to(root / 'nested')) for path in (root / 'nested').rglob('*.png'))
+    (root / 'nested.txt').write_text(''.join(f'{name} (16,16,3)\n' for name in names))
+    (root / 'bare.txt').write_text(''.join(f'{name}\n' for name in names))
+    (root / 'pairs.txt').write_text(''.join(f'{name}, {name}\n' for name in names))
+    (root / 'nested.csv').write_text(''.join(f'{name},{name[:3]}\n' for name in names))
+    (root / 'side').mkdir()
+    for path in (root / 'nested_lq').rglob('*.png'):
+        (root / 'side' / path.name).write_bytes(path.read_bytes())
+    return root
+
+
+@pytest.mark.parametrize('kind, changes', [
+    ('PairedImageDataset', {}), ('PairedImageDataset', {'meta_info_file': '{root}/nested.txt'}),
+    ('PairedImageDataset', {'meta_info_file': '{root}/bare.txt', 'labels': '{root}/nested.csv'}),
+    ('PairedImageDataset', {'labels': '{root}/nested.csv'}), ('PairedImageDataset', {'dataroot_lq': '{root}/side'}),
+    ('PairedImageDataset', {'dataroot_lq': '{root}/side', 'meta_info_file': '{root}/nested.txt'}),
+    ('RealESRGANPairedDataset', {}), ('RealESRGANPairedDataset', {'meta_info': '{root}/pairs.txt'}),
+    ('RealESRGANDataset', {}), ('RealESRGANDataset', {'meta_info': '{root}/nested.txt'}),
+    ('SingleImageDataset', {}), ('SingleImageDataset', {'meta_info_file': '{root}/nested.txt'})])
+def test_images_in_class_folders_are_found_with_their_degraded_ones(nested, kind, changes):
+    block = {'type': kind, 'io_backend': {'type': 'disk'}, 'labels': 'folders', 'gt_size': 8, 'use_hflip': True,
+             'use_rot': False, 'dataroot_gt': f'{nested}/nested', 'dataroot_lq': f'{nested}/nested_lq'}
+    if kind == 'RealESRGANDataset':
+        block |= REALESRGAN
+    if kind == 'SingleImageDataset':
+        del block['dataroot_gt']
+    block |= {key: value.format(root=nested) for key, value in changes.items()}
+    loader = train_loader(block)
+    assert loader.dataset.dataset.classes == ('ant', 'bee', 'cat') and len(loader.dataset.dataset) == 9
+    assert loader.dataset.dataset.opt is loader.dataset.dataset.dataset.opt
+    seen = []
+    for batch in loader:
+        key = 'gt' if 'gt' in batch else 'lq'
+        gray = (batch[key].amax((1, 2, 3)) * 255 / 60).round().long()
+        assert torch.equal(batch['label'], gray)
+        if 'lq' in batch and 'gt' in batch:
+            assert torch.equal(batch['lq'].amax((1, 2, 3)), batch['gt'].amax((1, 2, 3)))
+        seen += batch[f'{key}_path']
+    assert len(set(seen)) == 9
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'dataroot_lq': '{root}/lq'}, "(t).dataroot_lq: expected the degraded image of 'ant/more of it/no. 7.png' as 'ant/"
+                                   "more of it/no. 7.png' in '{root}/lq', got none. Use the folders of dataroot_gt"),
+    ({'filename_tmpl': '{{}}x4'}, "as 'ant/more of it/no. 7x4.png' in"),
+    ({'dataroot_lq': '/no/such'}, "(t).dataroot_lq: no folder '/no/such'"),
+    ({'meta_info_file': '{root}/gone.txt'}, "(t).meta_info_file: '{root}/gone.txt' lists 'cat/gone 1.png', which"),
+    ({'meta_info_file': '{root}/gbk.txt'}, "(t).meta_info_file: expected UTF-8 text in '{root}/gbk.txt'"),
+    ({'dataroot_gt': '{root}/twins', 'dataroot_lq': '{root}/side'},
+     "a degraded image for each clean one, got '{root}/side/no. 0.png' for '{root}/twins/ant/no. 0.png' and '"),
+])
+def test_class_folders_that_do_not_fit_are_one_line(nested, changes, message):
+    (nested / 'gone.txt').write_text('cat/gone 1.png (16,16,3)\n')
+    (nested / 'gbk.txt').write_bytes('\u732b\u72d7/1.png\n'.encode('gbk'))
+    for name in ('ant', 'bee'):
+        (nested / 'twins' / name).mkdir(parents=True)
+        (nested / 'twins' / name / 'no. 0.png').write_bytes((nested / 'side/no. 0.png').read_bytes())
+    block = {'type': 'PairedImageDataset', 'io_backend': {'type': 'disk'}, 'labels': 'folders',
+             'dataroot_gt': f'{nested}/nested', 'dataroot_lq': f'{nested}/nested_lq'}
+    with pytest.raises(OptionError) as caught:
+        train_loader({**block, **{key: value.format(root=nested) for key, value in changes.items()}})
+    assert message.format(root=nested) in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_list_that_basicsr_reads_is_named_where_it_is_not_utf8(root):
+    (root / 'gbk.txt').write_bytes('\u732b\u72d7/1.png\n'.encode('gbk'))
+    block = {**blocks(root)['flat, file'], 'meta_info_file': f'{root}/gbk.txt', 'name': 't', 'phase': 'val'}
+    del block['labels']
+    with pytest.raises(OptionError, match=r"datasets: t: meta_info_file: expected UTF-8 text in '.*gbk\.txt'"):
+        build_dataset(block)
+
+
+def test_class_order_holds_for_folders_of_basicsrs_sets(root):
+    for name in ('2', '10'):
+        (root / 'numbers' / name).mkdir(parents=True)
+        (root / 'numbers' / name / '1.png').write_bytes((root / 'flat/0.png').read_bytes())
+    block = {'type': 'SingleImageDataset', 'dataroot_lq': f'{root}/numbers', 'io_backend': {'type': 'disk'},
+             'labels': 'folders', 'name': 't', 'phase': 'val', 'scale': 1}
+    with pytest.raises(OptionError, match=r'SingleImageDataset\(t\)\.class_order: the names of the classes are'):
+        build_dataset(block)
+    assert build_dataset({**block, 'class_order': 'natural'}).classes == ('2', '10')

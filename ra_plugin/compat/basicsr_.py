@@ -9,6 +9,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -26,6 +27,7 @@ from ra_plugin.compat.gan_feat_loss import GANFeatLoss
 from ra_plugin.options import suggestion
 from ra_plugin.state_dicts import fit, unwrapped
 from ra_plugin.utils.atomic import atomic_save
+from ra_plugin.utils.text_file import read_text
 
 
 def apply() -> None:
@@ -278,10 +280,14 @@ def safe_yaml() -> None:
 
     An option file from somewhere else must not run code by being read. The safe loader knows every tag of a plain YAML
     file, ``!!float`` among them; files that BasicSR ships read the same.
+
+    BasicSR opens them in the encoding of the locale; here they are UTF-8 everywhere, or named.
     """
 
     class OrderedSafeLoader(yaml.SafeLoader):
-        pass
+
+        def __init__(self, stream: Any):
+            super().__init__(read_text(stream.name, 'option file') if hasattr(stream, 'name') else stream)
 
     OrderedSafeLoader.add_constructor(
         yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, lambda loader, node: OrderedDict(loader.construct_pairs(node)))

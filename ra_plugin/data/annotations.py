@@ -3,23 +3,24 @@
 Everything here looks at names alone; no image is opened.
 """
 import csv
+import io
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ra_plugin.data.class_order import ClassOrder, order_classes
 from ra_plugin.data.files import IMAGE_SUFFIXES, check_file, files_below, first_missing
+from ra_plugin.data.label_values import Entry, are_numbers, whole_number
 from ra_plugin.options import OptionError, suggestion
-
-Entry = tuple[str, int | str]  # path or lmdb key, relative to dataroot_gt; label as a number or as the class's name
+from ra_plugin.utils.text_file import read_text
 
 
 def list_images(root: str, meta_info: str | None, is_lmdb: bool, where: str) -> list[Entry]:
     """The images in order; the same for class folders and for an lmdb made from them."""
-    keys = _lmdb_keys(root, where) if is_lmdb else None
+    keys = set(lmdb_keys(root, where)) if is_lmdb else None
     if meta_info is not None:
         entries = read_labels(meta_info, f'{where}.meta_info')
         if keys is not None:
@@ -67,16 +68,19 @@ def read_labels(path: str, where: str) -> list[Entry]:
 
 
 def _read_csv(path: str, where: str) -> list[Entry]:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-        rows = [(i, [cell.strip() for cell in row]) for i, row in enumerate(csv.reader(file), 1) if row]
+    try:
+        lines = csv.reader(io.StringIO(read_text(path, where), newline=''))
+        rows = [(i, [cell.strip() for cell in row]) for i, row in enumerate(lines, 1) if row]
+    except csv.Error as error:
+        raise OptionError(f"{where}: expected CSV, got '{path}' with an error ({error}). "
+                          'Write path,label lines.') from None
     if rows and [cell.lower() for cell in rows[0][1]] == ['path', 'label']:
         del rows[0]
     for i, row in rows:
         if len(row) != 2 or not all(row):
             raise OptionError(f"{where}: expected path,label in row {i} of '{path}', got {','.join(row)!r}. "
                               'Quote a path that holds a comma.')
-    numbers = all(re.fullmatch(r'-?[0-9]+', label) for _, (_, label) in rows)
-    return [(name, int(label) if numbers else label) for _, (name, label) in rows]
+    return [(name, label) for _, (name, label) in rows]
 
 
 def _read_json(path: str, where: str) -> list[Entry]:
@@ -88,7 +92,7 @@ def _read_json(path: str, where: str) -> list[Entry]:
     for item in content.items() if isinstance(content, dict) else content:
         pair = (item.get('path'), item.get('label')) if isinstance(item, dict) else item
         fits = isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)
-        if not fits or type(pair[1]) not in (int, str):  # not isinstance: true and false are no labels
+        if not fits or type(pair[1]) not in (int, float, str) or pair[1] == '':  # true and false are no labels
             raise OptionError(f"{where}: expected a path and a label (number or name) in '{path}', got {item!r}. "
                               'Write [path, label] or {"path": ..., "label": ...}.')
         entries.append(tuple(pair))
@@ -96,12 +100,12 @@ def _read_json(path: str, where: str) -> list[Entry]:
 
 
 def load_json(path: str, where: str) -> Any:
-    with open(path, encoding='utf-8') as file:
-        try:
-            return json.load(file)
-        except ValueError as error:
-            raise OptionError(f"{where}: expected JSON, got '{path}' with an error ({error}). "
-                              'Mend it or make it again.') from None
+    text = read_text(path, where)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise OptionError(f"{where}: expected JSON, got '{path}' with an error ({error}). "
+                          'Mend it or make it again.') from None
 
 
 def _check_present(entries: list[Entry], root: str, keys: set[str] | None, where: str) -> None:
@@ -117,7 +121,7 @@ def read_classes(classes: Sequence[str] | str | None, where: str, key: str = 'cl
     if isinstance(classes, str):
         if not os.path.isfile(classes):
             raise OptionError(f"{where}.{key}: no file '{classes}'. Give a text file with a class a line, or a list.")
-        lines = Path(classes).read_text(encoding='utf-8-sig').splitlines()
+        lines = read_text(classes, f'{where}.{key}').splitlines()
         classes = [line.strip() for line in lines if line.strip()]
     if classes is not None and not classes:
         raise OptionError(f'{where}.{key}: expected names of classes, got none. '
@@ -125,23 +129,44 @@ def read_classes(classes: Sequence[str] | str | None, where: str, key: str = 'cl
     return None if classes is None else tuple(classes)
 
 
-def number_labels(entries: list[Entry], classes: tuple[str, ...] | None, where: str,
-                  key: str = 'meta_info') -> tuple[list[int], tuple[str, ...] | None]:
-    """The class number of each entry, and the names of the classes where there are any; ``key`` names the list."""
-    by_name = isinstance(entries[0][1], str)
-    for path, label in entries:
-        if isinstance(label, str) != by_name:
-            raise OptionError(f"{where}.{key}: expected {'names' if by_name else 'numbers'} as labels throughout, "
-                              f"got {label!r} for '{path}'. Use either numbers or names.")
-    if by_name:
-        classes = classes or tuple(sorted({label for _, label in entries}))
+def number_labels(entries: list[Entry], classes: tuple[str, ...] | None, where: str, key: str = 'meta_info', *,
+                  by_folder: bool = False,
+                  class_order: ClassOrder | None = None) -> tuple[list[int], tuple[str, ...] | None]:
+    """The class number of each entry, and the names of the classes where there are any.
+
+    Args:
+        entries: Paths and labels.
+        classes: Names in the order of the numbers. Default: names that occur, ordered by :func:`order_classes`.
+        where: Of the data set, for messages.
+        key: Option that the labels come from.
+        by_folder: Labels are names of folders, and so names whatever they look like.
+        class_order: Order of names that occur.
+    """
+    if class_order is not None and classes is not None:
+        raise OptionError(f'{where}.class_order: expected none with classes, which is an order. Leave it out.')
+    if by_folder or not are_numbers(entries, classes, where, key):
+        entries = [(path, label if isinstance(label, str) else str(whole_number(label))) for path, label in entries]
+        if classes is None:
+            classes = order_classes((name for _, name in entries), class_order, where)
+        elif not by_folder:
+            entries = [(path, _as_listed(name, classes)) for path, name in entries]
         return _number_names(entries, classes, where), classes
-    for path, label in entries:
-        if label < 0 or classes and label >= len(classes):
+    if class_order is not None:
+        raise OptionError(f'{where}.class_order: expected names as labels, got numbers, which have an order. '
+                          'Leave it out.')
+    numbers = [whole_number(label) for _, label in entries]
+    for (path, _), number in zip(entries, numbers):
+        if number < 0 or classes and number >= len(classes):
             bounds = f'from 0 to {len(classes) - 1} ({len(classes)} classes)' if classes else '>= 0'
-            raise OptionError(f"{where}.{key}: expected a label {bounds}, got {label} for '{path}'. "
+            raise OptionError(f"{where}.{key}: expected a label {bounds}, got {number} for '{path}'. "
                               'Labels count from 0.')
-    return [label for _, label in entries], classes
+    return numbers, classes
+
+
+def _as_listed(name: str, classes: tuple[str, ...]) -> str:
+    """``7.0`` is a way to write the name ``7``."""
+    number = whole_number(name)
+    return name if name in classes or number is None else str(number)
 
 
 def _number_names(entries: list[Entry], classes: tuple[str, ...], where: str) -> list[int]:
@@ -182,11 +207,11 @@ def without_suffix(path: str) -> str:
     return stem if suffix.lower() in IMAGE_SUFFIXES else path
 
 
-def _lmdb_keys(root: str, where: str) -> set[str]:
+def lmdb_keys(root: str, where: str) -> list[str]:
     """Keys of an lmdb as BasicSR makes it, from lines ``key.png (h,w,c) compression`` of its meta_info.txt."""
     listing = Path(root) / 'meta_info.txt'
     if not listing.is_file() or not root.endswith('.lmdb'):
         raise OptionError(f"{where}.dataroot_gt: expected a folder *.lmdb with meta_info.txt, got '{root}'. "
                           'Make it with basicsr.utils.lmdb_util, or set io_backend to {type: disk}.')
-    lines = listing.read_text(encoding='utf-8').splitlines()
-    return {line.rpartition(' (')[0].removesuffix('.png') for line in lines if line}
+    lines = read_text(listing, f'{where}.dataroot_gt').splitlines()
+    return [line.rpartition(' (')[0].removesuffix('.png') for line in lines if line]

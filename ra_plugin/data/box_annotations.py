@@ -16,7 +16,9 @@ class AnnotatedImage:
         boxes: ``(K, 4)`` float32, xyxy in pixels of the file; not yet cut at its borders.
         names: Class of each box.
         ignore: ``(K,)`` bool: VOC's difficult, COCO's crowd.
-        size: ``(width, height)`` of the file where the annotations are known to be of that size, else None.
+        size: ``(width, height)`` of the image where the annotations are known to be of that size, else None.
+        stated_size: The same as the annotation file states it, right or wrong; None where it does not. It decides on
+            EXIF orientation alone.
         segmentations: Outline of each box's object in COCO's form, where they are asked for.
     """
     path: str
@@ -26,6 +28,7 @@ class AnnotatedImage:
     names: tuple[str, ...]
     ignore: np.ndarray
     size: tuple[int, int] | None = None
+    stated_size: tuple[int, int] | None = None
     segmentations: tuple[Any, ...] | None = None
 
 

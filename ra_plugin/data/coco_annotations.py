@@ -1,5 +1,6 @@
 """Boxes, and outlines, from a json file in COCO's form."""
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from ra_plugin.data.annotations import load_json
 from ra_plugin.data.box_annotations import AnnotatedImage, as_boxes
+from ra_plugin.data.coco_records import records
+from ra_plugin.data.coco_usage import check_usage, reason_to_drop
 from ra_plugin.data.files import check_file, check_folder, first_missing
 from ra_plugin.options import OptionError
 from ra_plugin.utils.optional import require
@@ -24,18 +27,20 @@ def read_coco(root: str, annotation_file: str, with_masks: bool,
     check_file(annotation_file, place)
     content = load_json(annotation_file, place)
     place = f"{place}: '{annotation_file}'"
-    images = _records(content, 'images', {'id': (int, str), 'file_name': str, 'width': int, 'height': int}, place)
-    annotations = _records(content, 'annotations', {'image_id': (int, str), 'category_id': int, 'bbox': list}, place)
-    categories = _records(content, 'categories', {'id': int, 'name': str}, place)
+    images, annotations, categories = (records(content, key, root, place)
+                                       for key in ('images', 'annotations', 'categories'))
     missing = first_missing((image['file_name'] for image in images), root)
     if missing is not None:
         raise OptionError(f"{place} lists '{missing}', which '{root}' does not have. "
                           'A file_name in it is relative to dataroot_gt.')
-    names = {category['id']: category['name'] for category in sorted(categories, key=lambda c: c['id'])}
+    names = {category['id']: category['name'] for category in sorted(categories, key=_by_id)}
     found: dict[Any, list[Mapping]] = {image['id']: [] for image in images}
-    if len(found) < len(images) or len(names) < len(categories):
-        raise OptionError(f'{place}: expected an id of its own for each image and each category, got one twice. '
-                          'Number them anew.')
+    for kind, listed in (('image', images), ('category', categories)):
+        twice = [number for number, count in Counter(record['id'] for record in listed).items() if count > 1]
+        if twice:
+            raise OptionError(f'{place}: expected an id of its own for each image and each category, got the {kind} '
+                              f'{twice[0]!r} twice. Number them anew.')
+    check_usage(images, annotations, place)
     sizes = {image['id']: (image['width'], image['height']) for image in images}
     for annotation in annotations:
         _check_annotation(annotation, names, with_masks, place)
@@ -62,30 +67,16 @@ def decode_segmentation(segmentation: Any, width: int, height: int) -> np.ndarra
     return mask.decode(runs).astype(bool)
 
 
-def _records(content: Any, key: str, fields: Mapping[str, Any], place: str) -> list[Mapping]:
-    records = content.get(key) if isinstance(content, Mapping) else None
-    if not isinstance(records, list):
-        raise OptionError(f"{place}: expected a list '{key}', got {'none' if records is None else str(records)[:100]}. "
-                          "COCO's instances_*.json have images, annotations and categories.")
-    for record in records:
-        for field, kind in fields.items():
-            if not isinstance(record, Mapping) or not isinstance(record.get(field), kind):
-                raise OptionError(f"{place}: expected {', '.join(fields)} in each of '{key}', got {str(record)[:200]}. "
-                                  'Mend that one, or make the file again.')
-    return records
+def _by_id(record: Mapping) -> tuple[bool, int | str]:
+    """Numbers in their order, then text."""
+    return isinstance(record['id'], str), record['id']
 
 
 def _check_annotation(annotation: Mapping, names: Mapping[int, str], with_masks: bool, place: str) -> None:
     what = f'annotation {annotation.get("id")} of image {annotation["image_id"]}'
-    box = annotation['bbox']
-    if len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
-        raise OptionError(f'{place}: expected a bbox [x, y, width, height], got {box} in {what}. '
-                          'Mend it, or take it out.')
-    if not isinstance(annotation.get('area', 1), (int, float)):
-        raise OptionError(f'{place}: expected a number as area, got {annotation["area"]!r} in {what}. '
-                          'Mend it, or take it out.')
     if annotation['category_id'] not in names:
-        raise OptionError(f'{place}: expected the id of a category ({", ".join(map(str, names))}), got '
+        known = ', '.join(map(str, list(names)[:20])) + (', ...' if len(names) > 20 else '')
+        raise OptionError(f'{place}: expected the id of a category ({known}), got '
                           f'{annotation["category_id"]} in {what}. Add the category, or take the annotation out.')
     outline = annotation.get('segmentation') or None  # an empty list is none
     is_runs = isinstance(outline, Mapping) and {'size', 'counts'} <= outline.keys()
@@ -118,20 +109,15 @@ def _check_outline(annotation: Mapping, size: tuple[int, int], place: str) -> No
 
 def _annotated(image: Mapping, annotations: Sequence[Mapping], names: Mapping[int, str], root: str,
                annotation_file: str, with_masks: bool) -> AnnotatedImage:
-    kept = [annotation for annotation in annotations if _has_area(annotation, image)]
+    kept = [annotation for annotation in annotations if reason_to_drop(annotation, image) is None]
     corners = [(x, y, x + width, y + height) for x, y, width, height in (annotation['bbox'] for annotation in kept)]
     segmentations = tuple(annotation['segmentation'] for annotation in kept) if with_masks else None
-    ignore = [bool(annotation.get('iscrowd')) or with_masks and not _has_outline(annotation) for annotation in kept]
+    ignore = [annotation.get('iscrowd') or with_masks and not _has_outline(annotation) for annotation in kept]
+    size = image['width'], image['height']
     return AnnotatedImage(
         path=os.path.join(root, image['file_name']), image_id=image['id'], source=annotation_file,
         boxes=as_boxes(corners), names=tuple(names[annotation['category_id']] for annotation in kept),
-        ignore=np.array(ignore, bool), size=(image['width'], image['height']), segmentations=segmentations)
-
-
-def _has_area(annotation: Mapping, image: Mapping) -> bool:
-    x, y, width, height = annotation['bbox']
-    inside = (min(x + width, image['width']) > max(x, 0)) and (min(y + height, image['height']) > max(y, 0))
-    return inside and width >= 1 and height >= 1 and annotation.get('area', 1) > 0 and not annotation.get('ignore')
+        ignore=np.array(ignore, bool), size=size, stated_size=size, segmentations=segmentations)
 
 
 def _has_outline(annotation: Mapping) -> bool:

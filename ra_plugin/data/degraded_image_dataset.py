@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from ra_plugin.data.exif import ExifOrientation
 from ra_plugin.degradations import build_degradation
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.registry import DEGRADATION_REGISTRY
@@ -37,10 +38,16 @@ class DegradedImageOptions(LoaderOptions):
         use_hflip: Mirror half of the images, drawn at random, in phase ``train`` only.
         degradation: What makes lq of gt, e.g. ``{type: BicubicDownsample, scale: 4}``. Default: lq is gt.
         seed: Start of the noise in validation, >= 0; training follows torch's seed instead.
+        max_pixels: Read images and masks of up to so many pixels. Default: Pillow's limit, about 179 million.
+        exif_orientation: ``ignore``: pixels as they are stored, as torchvision and timm read them; ``apply``: turned
+            upright, as viewers and OpenCV show them. Default: with class labels ``ignore``; with boxes or masks
+            whichever has the size that these were drawn for, and an error where both have. (Pillow turns TIFF itself.)
     """
     use_hflip: bool = False
     degradation: Mapping | None = None
     seed: int = 0
+    max_pixels: int | None = None
+    exif_orientation: ExifOrientation | None = None
 
 
 class DegradedImageDataset(torch.utils.data.Dataset):
@@ -80,6 +87,7 @@ class DegradedImageDataset(torch.utils.data.Dataset):
         self.options = self.options_type(**opt)
         self.degradation = build_degradation(self.options.degradation, f'{self.where}.degradation')
         check_least(self.options.seed, 0, f'{self.where}.seed')
+        check_least(self.options.max_pixels, 1, f'{self.where}.max_pixels')
         scale = self.options.scale
         if scale is not None and scale != self.degradation.scale:
             raise OptionError(f'{self.where}: expected a degradation that shrinks by scale {scale}, got one by '
@@ -104,6 +112,18 @@ class DegradedImageDataset(torch.utils.data.Dataset):
     def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
         """The clean image, uint8 ``(H, W, 3)``, RGB, with sides that scale divides, and its label."""
         raise NotImplementedError(f'{type(self).__name__} has no load().')
+
+    def check_leaves_pixels(self, size: tuple[int, int], source: tuple[int, int], path: str) -> None:
+        """Check that the scale leaves something of an image of ``size`` ``(width, height)``, in the file ``source``.
+
+        Raises:
+            ValueError: A side is shorter than the scale, so that nothing would be left once what is over is cut off.
+        """
+        scale = self.degradation.scale
+        if min(size) < scale:
+            after = '' if size == source else ' after scaling'
+            raise ValueError(f'{path}: expected at least {scale}x{scale} pixels for scale {scale}, got '
+                             f'{size[0]}x{size[1]}{after}. Leave the image out, or resize to more.')
 
     def __len__(self) -> int:
         return len(self.paths)

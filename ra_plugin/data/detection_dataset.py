@@ -2,6 +2,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,18 @@ import torch
 
 from ra_plugin.data.annotations import read_classes
 from ra_plugin.data.box_annotations import AnnotatedImage
+from ra_plugin.data.class_order import ClassOrder
 from ra_plugin.data.coco_annotations import decode_segmentation, read_coco
+from ra_plugin.data.exif import exif_orientation, is_to_be_turned, turned_size
+from ra_plugin.data.files import UnsettledFileError
 from ra_plugin.data.geometry import Geometry, Size
-from ra_plugin.data.image_file import read_image
+from ra_plugin.data.image_file import open_image, read_image
 from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, pad_to
 from ra_plugin.data.voc_annotations import default_classes, read_voc
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.utils.optional import require
+
+_NEARLY_NONE = 0.05  # share of the boxes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +36,9 @@ class DetectionOptions(SpatialLabelOptions):
         split: VOC: name of the list in ``ImageSets/Main``, e.g. ``trainval``, or one for each folder.
         annotation_file: COCO: the json file, or one for each folder.
         classes: Names of the classes, in the order of their numbers: a list, or a text file with a name a line; classes
-            without boxes are allowed. Default, VOC: its 20 classes if no other name occurs, else those that occur,
-            sorted; COCO: the categories by their ids, whose gaps are closed.
+            without boxes are allowed. Default, VOC: its 20 classes if no other name occurs, else those that occur, in
+            ``class_order``; COCO: the categories by their ids, whose gaps are closed.
+        class_order: VOC: order of names that occur, as of a :class:`LabeledImageDataset`.
         with_masks: COCO: give the masks of the instances, too. Needs pycocotools.
         filter_empty: Leave out images without a box, in phase ``train`` only; ignored boxes do not count.
         min_box_size: A box is dropped where resize and crop leave it less wide or high than this, in pixels of gt; one
@@ -42,6 +49,7 @@ class DetectionOptions(SpatialLabelOptions):
     split: str | Sequence[str] | None = None
     annotation_file: str | Sequence[str] | None = None
     classes: Sequence[str] | str | None = None
+    class_order: ClassOrder | None = None
     with_masks: bool = False
     filter_empty: bool = False
     min_box_size: float = 1
@@ -50,8 +58,9 @@ class DetectionOptions(SpatialLabelOptions):
 class DetectionDataset(SpatialLabelDataset):
     """Clean images with their boxes, and the degraded image of each.
 
-    VOC's coordinates are read as mmdet reads them: less 1. Boxes are cut at the border of gt. EXIF orientation is not
-    applied.
+    VOC's coordinates are read as mmdet reads them: less 1. Boxes are cut at the border of gt. An image is turned as its
+    EXIF orientation says where the annotation has the size of the turned image; where that does not tell, an error asks
+    for ``exif_orientation``.
 
     Args:
         opt: The dataset's block of a BasicSR option file; keys as in :class:`DetectionOptions`.
@@ -94,6 +103,8 @@ class DetectionDataset(SpatialLabelDataset):
         self.images = images
         self.paths = [image.path for image in images]
         self.labels = [np.array([numbers[name] for name in image.names], np.int64) for image in images]
+        _check_boxes(images, where)
+        self.check_sample(self._check_header)
 
     def _read_annotations(self) -> tuple[list[AnnotatedImage], tuple[str, ...]]:
         """All images, and the classes to use where the options name none."""
@@ -101,12 +112,15 @@ class DetectionDataset(SpatialLabelDataset):
         if (options.split is None) == (options.annotation_file is None):
             got = 'neither' if options.split is None else 'both'
             raise OptionError(f"{where}: expected split (VOC's layout) or annotation_file (COCO's json), got {got}.")
+        if options.class_order is not None and (options.split is None or options.classes is not None):
+            raise OptionError(f"{where}.class_order: expected none with {'classes' if options.classes else 'COCO'}, "
+                              'which has an order. Leave it out.')
         if options.split is not None:
             if options.with_masks:
                 raise OptionError(f"{where}.with_masks: expected annotation_file (COCO's json), got split: VOC's boxes "
                                   'have no masks. Leave with_masks out.')
             images = [image for root, split in self._sources('split') for image in read_voc(root, split, where)]
-            return images, default_classes(images)
+            return images, default_classes(images, options.class_order, where)
         if options.with_masks:
             require('pycocotools', f'{where}.with_masks')
         images, names = [], None
@@ -130,8 +144,9 @@ class DetectionDataset(SpatialLabelDataset):
 
     def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
         annotated = self.images[index]
-        image = read_image(annotated.path)
-        _check_size(annotated, image.size)
+        image = read_image(annotated.path, self.options.max_pixels, self.options.exif_orientation,
+                           annotated.stated_size)
+        _check_size(annotated, image.size, self.options.exif_orientation)
         geometry = self.draw(image.size, annotated.path, rng)
         boxes = geometry.boxes(annotated.boxes)
         sides = boxes[:, 2:] - boxes[:, :2]
@@ -146,6 +161,18 @@ class DetectionDataset(SpatialLabelDataset):
         if self.options.with_masks:
             label['masks'] = torch.from_numpy(_masks(annotated, kept, geometry))
         return geometry.image(image), label
+
+    def _check_header(self, index: int) -> None:
+        """Check size and EXIF orientation of an image file without decoding it."""
+        annotated, rule = self.images[index], self.options.exif_orientation
+        header = open_image(Path(annotated.path).read_bytes(), annotated.path, self.options.max_pixels, decode=False)
+        size, orientation = header.size, exif_orientation(header)
+        if header.format == 'TIFF':  # turned by Pillow, as its size is already
+            orientation = 1
+        if rule == 'apply' or rule is None and is_to_be_turned(size, orientation, annotated.stated_size,
+                                                               annotated.path):
+            size = turned_size(size, orientation)
+        _check_size(annotated, size, rule)
 
     def collate_labels(self, labels: Sequence[dict[str, Any]], height: int, width: int) -> list[dict[str, Any]]:
         if not self.options.with_masks:
@@ -163,16 +190,34 @@ def _masks(annotated: AnnotatedImage, kept: np.ndarray, geometry: Geometry) -> n
     return masks
 
 
-def _check_size(annotated: AnnotatedImage, size: Size) -> None:
+def _check_size(annotated: AnnotatedImage, size: Size, rule: str | None) -> None:
     """Boxes drawn on an image of another size would be in the wrong place, and nobody would see it."""
+    stated, got = (f'{side[0]}x{side[1]}' if side else '' for side in (annotated.stated_size, size))
+    if annotated.stated_size != size and annotated.stated_size == size[::-1] and rule is None:
+        raise UnsettledFileError(
+            f"{annotated.path}: expected {stated} pixels as in '{annotated.source}', got {got}, the two sides swapped. "
+            'If it was turned after it was annotated (its EXIF orientation is gone), turn it back; if the annotation '
+            'is of the image as it is, mend its size' +
+            ('.' if annotated.size else ', or set exif_orientation: ignore.'))
     if annotated.size is not None and annotated.size != size:
-        raise ValueError(f"{annotated.path}: expected {annotated.size[0]}x{annotated.size[1]} pixels as in "
-                         f"'{annotated.source}', got {size[0]}x{size[1]}. Use the image that was annotated.")
+        raise ValueError(f"{annotated.path}: expected {stated} pixels as in '{annotated.source}', got {got}. Use the "
+                         'image that was annotated.')
     outside = (annotated.boxes[:, :2] > size).any(1)
     if outside.any():
         box = [int(value) for value in annotated.boxes[outside][0]]
-        raise ValueError(f"{annotated.path}: expected boxes within its {size[0]}x{size[1]} pixels, got {box} (counted "
+        raise ValueError(f"{annotated.path}: expected boxes within its {got} pixels, got {box} (counted "
                          f"from 0) in '{annotated.source}'. Use the image that was annotated, or mend the box.")
+
+
+def _check_boxes(images: list[AnnotatedImage], where: str) -> None:
+    """Boxes that are points are dropped; where next to all are, something else was written."""
+    boxes = np.concatenate([image.boxes for image in images])
+    whole = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    if len(boxes) and whole.mean() <= _NEARLY_NONE:
+        i, number = next((i, k) for i, image in enumerate(images) for k in range(len(image.boxes)))
+        raise OptionError(f"{where}: expected boxes of some width and height, got {whole.sum()} of {len(boxes)}; the "
+                          f"first is {images[i].boxes[number].astype(int).tolist()} (counted from 0) in "
+                          f"'{images[i].source}'. Coordinates are in pixels, no shares of the image.")
 
 
 def _number_classes(classes: tuple[str, ...], images: list[AnnotatedImage], where: str) -> dict[str, int]:

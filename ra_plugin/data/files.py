@@ -5,7 +5,12 @@ from collections.abc import Iterable, Iterator
 from ra_plugin.options import OptionError
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+MOST_SAMPLED = 20  # files that are opened when a data set is built, evenly spaced
 RELATIVE = 'A relative path is looked up in the current folder, then in the one that holds tools/.'
+
+
+class UnsettledFileError(ValueError):
+    """Raised for a file that is not damaged: an option has to say how to read it, so it must not be skipped."""
 
 
 def check_folder(path: str, where: str) -> None:
@@ -51,3 +56,10 @@ def first_missing(paths: Iterable[str], root: str) -> str | None:
         if name not in folders[folder]:
             return path
     return None
+
+
+def evenly_spaced_sample(total: int, most: int = MOST_SAMPLED) -> list[int]:
+    """Return up to ``most`` of the numbers below ``total``, evenly spaced, with the first and the last one."""
+    if total <= most:
+        return list(range(total))
+    return [round(i * (total - 1) / (most - 1)) for i in range(most)]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ra_plugin.data.annotations import keep_only, list_images, number_labels, read_classes
+from ra_plugin.data.class_order import ClassOrder
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset, DegradedImageOptions, check_divides, check_least
 from ra_plugin.data.files import check_folder
 from ra_plugin.data.geometry import Size, draw_geometry, resized
@@ -29,9 +30,13 @@ class LabeledImageOptions(DegradedImageOptions):
             images at any depth; hidden files, and files beside the class folders, are ignored.
         meta_info: List of the images to use, paths relative to ``dataroot_gt``: a JSON file with ``{path: label}``,
             ``[[path, label], ...]`` or ``[{"path": ..., "label": ...}, ...]``, or a CSV file of ``path,label`` with or
-            without that header. A label is a number from 0 or the name of a class.
+            without that header. A label is a number from 0, or the name of a class. Labels that are all whole numbers
+            are numbers, however they are written: ``7``, ``"7"``, ``7.0``.
         classes: Names of the classes, in the order of their numbers: a list, or a text file with a name a line. Classes
-            without images are allowed. Default: the names that occur, sorted.
+            without images are allowed. Default: the names that occur, ordered by ``class_order``.
+        class_order: ``text``, as torchvision sorts class folders (10 before 2), or ``natural``, as timm does (2 before
+            10, without regard to case). Default: as text; where all names are numbers and the orders differ, it is
+            required, and where others differ, there is a warning.
         keep_classes: Names of some of the classes, as a list or such a file: images of others are left out, and labels
             are places in this list. Default: all classes.
         half: ``first`` or ``second`` half of the images of each class, in their order; of an odd number the first half
@@ -40,11 +45,12 @@ class LabeledImageOptions(DegradedImageOptions):
         resize: Length of the shorter side in pixels, with PIL's bilinear filter, as torchvision's ``Resize``. Default:
             as the file is.
         crop_size: Side in pixels of the square cut from gt: at random in phase ``train``, from the center otherwise.
-            Default: the whole image.
+            Default: the whole image, cut at the right and at the bottom to sides that the degradation's scale divides.
     """
     dataroot_gt: str
     meta_info: str | None = None
     classes: Sequence[str] | str | None = None
+    class_order: ClassOrder | None = None
     keep_classes: Sequence[str] | str | None = None
     half: Literal['first', 'second'] | None = None
     io_backend: Mapping | None = None
@@ -64,8 +70,8 @@ class LabeledImageDataset(DegradedImageDataset):
     other phases an item depends on nothing but ``seed`` and its index: the same for any number of workers, each time.
 
     Grayscale, palette and CMYK files become RGB as in torchvision's loader, and as there EXIF orientation is not
-    applied. 16-bit grayscale, float images and images with transparent pixels are refused: what they look like in
-    8-bit RGB is for the user to say. (Of 16-bit RGB files PIL reads the upper 8 bits.)
+    applied, unless ``exif_orientation`` says so. 16-bit grayscale, float images and images with transparent pixels are
+    refused: what they look like in 8-bit RGB is for the user to say. (Of 16-bit RGB files PIL reads the upper 8 bits.)
 
     Args:
         opt: The dataset's block of a BasicSR option file; keys as in :class:`LabeledImageOptions`.
@@ -103,7 +109,9 @@ class LabeledImageDataset(DegradedImageDataset):
         check_folder(root, f'{where}.dataroot_gt')
         entries = list_images(root, options.meta_info, self._lmdb, where)
         paths = [path for path, _ in entries]
-        self.labels, self.classes = number_labels(entries, read_classes(options.classes, where), where)
+        self.labels, self.classes = number_labels(
+            entries, read_classes(options.classes, where), where, by_folder=options.meta_info is None,
+            class_order=options.class_order)
         kept = read_classes(options.keep_classes, where, 'keep_classes')
         if kept:
             paths, self.labels = keep_only(paths, self.labels, self.classes, kept, where)
@@ -125,24 +133,21 @@ class LabeledImageDataset(DegradedImageDataset):
 
     def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
         path, options = self.paths[index], self.options
-        image = decode_image(self._read(path), path)
+        image = decode_image(self._read(path), path, options.max_pixels, options.exif_orientation or 'ignore')
         size = resized(image.size, options.resize) if options.resize else image.size
-        self._check_size(size, path)
+        self._check_size(size, image.size, path)
         crop = (options.crop_size, options.crop_size) if options.crop_size else None
         geometry = draw_geometry(image.size, size, crop, self.degradation.scale, rng if self.train else None,
                                  options.use_hflip)
         return geometry.image(image), self.labels[index]
 
-    def _check_size(self, size: Size, path: str) -> None:
-        crop, scale = self.options.crop_size, self.degradation.scale
-        width, height = size
+    def _check_size(self, size: Size, source: Size, path: str) -> None:
+        crop = self.options.crop_size
         if crop and min(size) < crop:
             after = ' after resize' if self.options.resize else ''
-            raise ValueError(f'{path}: expected at least {crop}x{crop} for crop_size {crop}, got {width}x{height}'
+            raise ValueError(f'{path}: expected at least {crop}x{crop} for crop_size {crop}, got {size[0]}x{size[1]}'
                              f'{after}. Set a smaller crop_size, or resize to {crop} or more.')
-        if not crop and (width % scale or height % scale):
-            raise ValueError(f'{path}: expected a width and height that scale {scale} divides, got {width}x{height}. '
-                             f'Set crop_size to a multiple of {scale}, or crop the files.')
+        self.check_leaves_pixels(size, source, path)
 
     def _read(self, path: str) -> bytes:
         if not self._lmdb:

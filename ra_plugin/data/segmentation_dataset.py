@@ -2,19 +2,20 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from ra_plugin.data.annotations import read_classes
-from ra_plugin.data.files import check_file, check_folder, files_by_stem
+from ra_plugin.data.files import UnsettledFileError, check_file, check_folder, files_by_stem
 from ra_plugin.data.image_file import read_image
 from ra_plugin.data.mask_file import read_mask
+from ra_plugin.data.mask_sample import MaskSample
 from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, pad_to
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.base import IGNORED
+from ra_plugin.utils.text_file import read_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +25,18 @@ class SegmentationOptions(SpatialLabelOptions):
     Attributes:
         dataroot_gt: Folder of the clean images, at any depth; hidden files are ignored.
         dataroot_mask: Folder of the masks. An image's mask has the image's path, but for the suffix. A mask is an 8-bit
-            gray or palette PNG; its values are class numbers.
+            gray or palette image in a lossless format, as PNG is; its values are class numbers.
         meta_info: Text file of the images to use: a line holds the path without the suffix. Default: all.
         image_suffix: End of the images' names, e.g. Cityscapes' ``_leftImg8bit.png``. Default: that of any image.
         mask_suffix: End of the masks' names, e.g. ``_gtFine_labelTrainIds.png``.
         classes: Names of the classes, in the order of their numbers: a list, or a text file with a name a line.
         num_classes: Their number, where nothing names them. One of the two is required.
-        ignore_index: Value in the files of pixels without a class; CamVid's is 11. It becomes 255; 255 stays.
+        ignore_index: Value in the files of pixels without a class; CamVid's is 11. It becomes 255; 255 stays. Default:
+            255, but masks of 0 and 255 alone are refused until it, or label_map, says what 255 means.
         label_map: Class number of each value in the files, e.g. ``{7: 0, 8: 1}``; values that are not in it become 255.
             Default: the values are the class numbers.
+        reduce_zero_label: As mmseg has it, for ADE20K: 0 in the files means no class, and k is class k - 1. Default:
+            false; written out, it is not compared with the recognizer's.
     """
     dataroot_gt: str
     dataroot_mask: str
@@ -41,8 +45,9 @@ class SegmentationOptions(SpatialLabelOptions):
     mask_suffix: str = '.png'
     classes: Sequence[str] | str | None = None
     num_classes: int | None = None
-    ignore_index: int = IGNORED
+    ignore_index: int | None = None
     label_map: Mapping | None = None
+    reduce_zero_label: bool | None = None
 
 
 class SegmentationDataset(SpatialLabelDataset):
@@ -55,6 +60,7 @@ class SegmentationDataset(SpatialLabelDataset):
         paths, mask_paths: Files of each image.
         classes: Names of the classes, or None.
         num_classes: Their number.
+        shifts_labels: Whether 0 in the files means no class, and k is class k - 1.
 
     Shape:
         An item is as in :class:`DegradedImageDataset`; ``label`` is long ``(H, W)``, class numbers from 0, 255 where a
@@ -77,20 +83,38 @@ class SegmentationDataset(SpatialLabelDataset):
         pairs = _list_pairs(options, where)
         self.paths = [os.path.join(options.dataroot_gt, image) for image, _ in pairs]
         self.mask_paths = [os.path.join(options.dataroot_mask, mask) for _, mask in pairs]
+        last = self.num_classes - 1
+        self.shifts_labels = bool(self._table[0] == IGNORED and self._table[1] == 0 and self._table[last + 1] == last)
+        sample = MaskSample(self.num_classes, len(pairs))
+        self.check_sample(lambda index: sample.add(*self._read_mask(index)))
+        sample.check(f'{where}.dataroot_mask', options.ignore_index != IGNORED and not options.label_map)
 
     def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, torch.Tensor]:
         path, mask_path = self.paths[index], self.mask_paths[index]
-        image, mask = read_image(path), read_mask(mask_path)
+        mask, label = self._read_mask(index)
+        image = read_image(path, self.options.max_pixels, self.options.exif_orientation, mask.shape[::-1])
         if mask.shape != image.size[::-1]:
             raise ValueError(f'{mask_path}: expected a mask of {image.width}x{image.height} pixels as {path}, got '
                              f'{mask.shape[1]}x{mask.shape[0]}. Use the image that was labeled.')
+        geometry = self.draw(image.size, path, rng)
+        return geometry.image(image), torch.from_numpy(geometry.mask(label).astype(np.int64))
+
+    def _read_mask(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Values in the file, uint8 ``(H, W)``, and their labels, uint8."""
+        mask = read_mask(self.mask_paths[index], self.options.max_pixels)
         label = self._table[mask]
         if (label < 0).any():
-            raise ValueError(f'{mask_path}: expected class numbers from 0 to {self.num_classes - 1} or '
-                             f'{self.options.ignore_index} (ignored), got {mask[label < 0][0]}. Set ignore_index or '
-                             'label_map for it, or mend the mask.')
-        geometry = self.draw(image.size, path, rng)
-        return geometry.image(image), torch.from_numpy(geometry.mask(label.astype(np.uint8)).astype(np.int64))
+            options, value = self.options, mask[label < 0].max()
+            first = int(bool(options.reduce_zero_label))
+            ignored = IGNORED if options.ignore_index is None else options.ignore_index
+            remedy = 'Set ignore_index or label_map for it, or mend the mask.'
+            if value == self.num_classes:
+                remedy = ('If 0 in the files means no class, as in ADE20K, set reduce_zero_label: true; if this is the '
+                          'value of no class, set ignore_index.')
+            raise UnsettledFileError(f'{self.mask_paths[index]}: expected class numbers from {first} to '
+                                     f'{self.num_classes - 1 + first} or {ignored} (ignored), got {value}. '
+                                     f'{remedy}')
+        return mask, label.astype(np.uint8)
 
     def collate_labels(self, labels: Sequence[torch.Tensor], height: int, width: int) -> torch.Tensor:
         return torch.stack([pad_to(label, height, width, IGNORED) for label in labels])
@@ -111,15 +135,20 @@ def _count_classes(options: SegmentationOptions, classes: tuple[str, ...] | None
 
 def _value_table(options: SegmentationOptions, num_classes: int, where: str) -> np.ndarray:
     """The label of each value that a mask may hold, int16 ``(256,)``; -1: it must not occur."""
-    if not 0 <= options.ignore_index <= 255:
-        raise OptionError(f'{where}.ignore_index: expected a value from 0 to 255, got {options.ignore_index}.')
+    ignored = IGNORED if options.ignore_index is None else options.ignore_index
+    if not 0 <= ignored <= 255:
+        raise OptionError(f'{where}.ignore_index: expected a value from 0 to 255, got {ignored}.')
     if options.label_map is None:
+        first = int(bool(options.reduce_zero_label))
         table = np.full(256, -1, np.int16)
-        table[:num_classes] = np.arange(num_classes)
-        table[[options.ignore_index, IGNORED]] = IGNORED
+        table[first:first + num_classes] = np.arange(num_classes)
+        table[[ignored, IGNORED, *range(first)]] = IGNORED
         return table
-    if options.ignore_index != IGNORED:
-        raise OptionError(f'{where}.ignore_index: expected none with label_map, got {options.ignore_index}. '
+    if options.reduce_zero_label:
+        raise OptionError(f'{where}.reduce_zero_label: expected none with label_map, which says the class of each '
+                          'value. Leave it out.')
+    if ignored != IGNORED:
+        raise OptionError(f'{where}.ignore_index: expected none with label_map, got {ignored}. '
                           'Leave that value out of label_map.')
     table = np.full(256, IGNORED, np.int16)
     for value, number in options.label_map.items():
@@ -150,7 +179,7 @@ def _list_pairs(options: SegmentationOptions, where: str) -> list[tuple[str, str
 
 def _read_stems(path: str, images: Mapping[str, str], where: str) -> list[str]:
     check_file(path, f'{where}.meta_info')
-    lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
+    lines = read_text(path, f'{where}.meta_info').splitlines()
     stems = [os.path.normpath(line.strip()) for line in lines if line.strip()]
     for stem in stems:
         if stem not in images:

@@ -1,5 +1,5 @@
 """What data sets share whose labels have a place in the image: resize, crop and flip, and batches of padded images."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import pad
 
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset, DegradedImageOptions, check_divides, check_least
+from ra_plugin.data.files import UnsettledFileError, evenly_spaced_sample
 from ra_plugin.data.geometry import Geometry, Size, draw_geometry, resized
 from ra_plugin.options import OptionError
 
@@ -48,6 +49,22 @@ class SpatialLabelDataset(DegradedImageDataset):
         crop = self.options.crop_size
         self._crop: Size | None = (crop, crop) if isinstance(crop, int) else tuple(crop[::-1]) if crop else None
 
+    def check_sample(self, check: Callable[[int], None]) -> None:
+        """Check some images when the data set is built, evenly spaced: what is wrong with many is found early.
+
+        Args:
+            check: Raises a ValueError for the image of that number. With ``on_bad_image: skip`` only
+                an :class:`UnsettledFileError` counts.
+        """
+        for index in evenly_spaced_sample(len(self.paths)):
+            try:
+                check(index)
+            except UnsettledFileError:
+                raise
+            except ValueError:
+                if self.options.on_bad_image == 'raise':
+                    raise
+
     def draw(self, source: Size, path: str, rng: np.random.Generator) -> Geometry:
         """The geometry of one item, for a file of ``source`` ``(width, height)`` pixels.
 
@@ -61,10 +78,7 @@ class SpatialLabelDataset(DegradedImageDataset):
         if self.train and scale_range:
             factor = rng.uniform(*scale_range)
             size = tuple(int(side * factor + 0.5) for side in size)
-        if min(size) < scale:
-            after = '' if size == source else ' after scaling'
-            raise ValueError(f'{path}: expected at least {scale}x{scale} pixels for scale {scale}, got '
-                             f'{size[0]}x{size[1]}{after}. Leave the image out, or resize to more.')
+        self.check_leaves_pixels(size, source, path)
         return draw_geometry(source, size, self._crop, scale, rng if self.train else None, self.options.use_hflip)
 
     def collate_fn(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """Boxes in Pascal VOC's layout: ``JPEGImages``, ``Annotations/<name>.xml``, ``ImageSets/Main/<split>.txt``."""
 import os
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 
 import numpy as np
 
 from ra_plugin.data.box_annotations import AnnotatedImage, as_boxes
+from ra_plugin.data.class_order import ClassOrder, order_classes
 from ra_plugin.data.files import check_file, check_folder, files_by_stem
-from ra_plugin.options import OptionError
+from ra_plugin.data.xml_file import read_xml
+from ra_plugin.options import NUMBER_AS_TEXT, OptionError
+from ra_plugin.utils.text_file import read_text
 
 CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog',
            'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
@@ -17,7 +19,8 @@ def read_voc(root: str, split: str, where: str) -> list[AnnotatedImage]:
     """The images of a split in its order, with all their boxes.
 
     Coordinates are read as mmdet's ``XMLDataset`` reads them: truncated to whole numbers, and less 1 each, as VOC
-    counts pixels from 1. The size in an xml is not looked at: programs that write such files often leave it wrong.
+    counts pixels from 1. The size in an xml is not compared with the file's: programs that write such files often leave
+    it wrong. Where it is the file's with width and height swapped, it tells that the boxes are on a turned image.
     """
     check_folder(root, f'{where}.dataroot_gt')
     listing = os.path.join(root, 'ImageSets', 'Main', f'{split}.txt')
@@ -25,7 +28,7 @@ def read_voc(root: str, split: str, where: str) -> list[AnnotatedImage]:
     folder = os.path.join(root, 'JPEGImages')
     check_folder(folder, f'{where}.dataroot_gt')
     images = files_by_stem(folder, None, f'{where}.dataroot_gt')
-    names = [line.strip() for line in Path(listing).read_text(encoding='utf-8-sig').splitlines() if line.strip()]
+    names = [line.strip() for line in read_text(listing, f'{where}.split').splitlines() if line.strip()]
     for name in names:
         if os.path.normpath(name) not in images:
             raise OptionError(f"{where}.split: '{listing}' lists '{name}', of which '{folder}' has no image. "
@@ -33,28 +36,44 @@ def read_voc(root: str, split: str, where: str) -> list[AnnotatedImage]:
     return [_read_image(root, name, os.path.join(folder, images[os.path.normpath(name)]), where) for name in names]
 
 
-def default_classes(images: list[AnnotatedImage]) -> tuple[str, ...]:
-    """VOC's 20 classes in their usual order if there are no others, else those that occur, sorted."""
+def default_classes(images: list[AnnotatedImage], class_order: ClassOrder | None, where: str) -> tuple[str, ...]:
+    """VOC's 20 classes in their usual order if there are no others, else those that occur, by `order_classes`."""
     found = {name for image in images for name in image.names}
-    return CLASSES if found <= set(CLASSES) else tuple(sorted(found))
+    return CLASSES if found <= set(CLASSES) else order_classes(found, class_order, where)
 
 
 def _read_image(root: str, name: str, image_path: str, where: str) -> AnnotatedImage:
     path = os.path.join(root, 'Annotations', f'{name}.xml')
     check_file(path, f'{where}.dataroot_gt')
-    try:
-        objects = ElementTree.parse(path).getroot().findall('object')
-    except ElementTree.ParseError as error:
-        raise OptionError(f"{where}.dataroot_gt: expected XML, got '{path}' with an error ({error}). "
-                          'Mend it or make it again.') from None
+    annotation = read_xml(path, f'{where}.dataroot_gt')
+    objects = annotation.findall('object')
     names = tuple((found.findtext('name') or '').strip() for found in objects)
     if not all(names):
         raise OptionError(f"{where}.dataroot_gt: expected the name of a class in each object of '{path}', got none. "
                           'Name it, or take the object out.')
     return AnnotatedImage(
         path=image_path, image_id=name, source=path, names=names,
-        boxes=as_boxes([_read_box(found, path, where) for found in objects]),
-        ignore=np.array([(found.findtext('difficult') or '0').strip() != '0' for found in objects], bool))
+        boxes=as_boxes([_read_box(found, path, where) for found in objects]), stated_size=_read_size(annotation),
+        ignore=np.array([_is_difficult(found, path, where) for found in objects], bool))
+
+
+def _read_size(annotation: ElementTree.Element) -> tuple[int, int] | None:
+    """Width and height as they are stated; None where they are no positive numbers."""
+    try:
+        width, height = (int(float(annotation.findtext(f'size/{key}'))) for key in ('width', 'height'))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _is_difficult(found: ElementTree.Element, path: str, where: str) -> bool:
+    text = (found.findtext('difficult') or '0').strip().lower() or '0'
+    if text in ('true', 'false'):
+        return text == 'true'
+    if not NUMBER_AS_TEXT.fullmatch(text):
+        raise OptionError(f"{where}.dataroot_gt: expected 0 or 1 as difficult in each object of '{path}', got {text!r}"
+                          '. Mend it, or take it out.')
+    return float(text) != 0
 
 
 def _read_box(found: ElementTree.Element, path: str, where: str) -> list[int]:

@@ -5,8 +5,10 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from ra_plugin.data.annotations import Entry, number_labels, read_classes, read_labels, without_suffix
-from ra_plugin.options import OptionError
+from ra_plugin.data.annotations import number_labels, read_classes, read_labels, without_suffix
+from ra_plugin.data.class_order import ClassOrder
+from ra_plugin.data.label_values import Entry
+from ra_plugin.options import OptionError, check_type
 
 
 class WithLabels(Dataset):
@@ -18,7 +20,7 @@ class WithLabels(Dataset):
         opt: Its block, with ``labels``: ``'folders'`` (the folder below ``dataroot_gt`` is the class), or a JSON or CSV
             file as ``meta_info`` of :class:`LabeledImageDataset`, with paths relative to ``dataroot_gt``. It may list
             more images than there are. ``classes``: names in the order of the class numbers, or a text file of them.
-            Default: the names that occur, sorted.
+            Default: the names that occur, in the order of ``class_order``.
 
     Attributes:
         classes: Names of the classes, or None where labels are numbers and nothing names them.
@@ -40,8 +42,10 @@ class WithLabels(Dataset):
         names = self._names()
         labels = opt['labels']
         entries = [self._in_folder(name) for name in names] if labels == 'folders' else self._read(labels)
+        check_type(opt.get('class_order'), ClassOrder | None, f'{self.where}.class_order')
         numbers, self.classes = number_labels(entries, read_classes(opt.get('classes'), self.where), self.where,
-                                              'labels')
+                                              'labels', by_folder=labels == 'folders',
+                                              class_order=opt.get('class_order'))
         self.num_classes = len(self.classes) if self.classes else max(numbers) + 1
         self._labels = {name: number for (name, _), number in zip(entries, numbers)}
         missing = [name for name in names if name not in self._labels]

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from ra_plugin.options import OptionError
 from ra_plugin.registry import DEGRADATION_REGISTRY
@@ -134,7 +135,8 @@ class JPEGCompression:
         check_image(image, 'JPEGCompression')
         buffer = io.BytesIO()
         Image.fromarray(to_bytes(image)).save(buffer, 'JPEG', quality=self.quality)
-        with Image.open(buffer) as decoded:
+        buffer.seek(0)
+        with JpegImageFile(buffer) as decoded:  # not Image.open, which refuses large images: this one is ours
             return np.array(decoded)
 
 

@@ -22,6 +22,7 @@ import torch
 from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ra_plugin.data.files import UnsettledFileError
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.utils.random_streams import kept_random_streams
 
@@ -73,7 +74,7 @@ class PlacedItems(Dataset):
                 return self.dataset[index]
             except Exception as error:  # a data set can fail in any way; all of them are about this image
                 problem = self._named(index, error)
-                if not self.skips:
+                if not self.skips or isinstance(error, UnsettledFileError):
                     raise ValueError(problem) from error
                 logging.getLogger('basicsr').warning(f'{problem} Skipped; the next image takes its place.')
         raise ValueError(f'{self.where}: {_MOST_SKIPPED} images in a row cannot be read, the last one: {problem}')

@@ -10,6 +10,7 @@ from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.options import OptionError, check_type, suggestion
 from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.utils.text_file import read_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ def read_options(file: Path) -> dict[str, Any]:
         OptionError: It has none.
     """
     try:
-        opt = yaml.safe_load(file.read_text())
+        opt = yaml.safe_load(read_text(file, 'option file'))
     except (yaml.YAMLError, OSError) as error:
         raise OptionError(f'option file: {error}') from None
     if not isinstance(opt, dict):

@@ -9,10 +9,12 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.data.with_labels import WithLabels
+from ra_plugin.engine.labeled_hosts import build_with_labels
 from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.models.plain_validation import has_plain_validation
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.utils.text_file import read_text
 
 _NO_CUT = 1 << 12  # a scale at which the clean image is not cut to a multiple of the degraded one's size
 
@@ -39,11 +41,18 @@ def build_dataset(dataset_opt: Mapping) -> Dataset:
     Raises:
         OptionError: One of BasicSR's own is to keep some classes, which it would pass over in silence.
     """
-    dataset = build_basicsr_dataset(dataset_opt)
-    if dataset_opt.get('keep_classes') and type(dataset).__module__.startswith('basicsr.'):
+    try:
+        dataset = build_with_labels(dataset_opt) if dataset_opt.get('labels') else build_basicsr_dataset(dataset_opt)
+    except UnicodeDecodeError:  # of a list that BasicSR reads, which the message would not name
+        for key in ('meta_info', 'meta_info_file'):
+            if dataset_opt.get(key):
+                read_text(dataset_opt[key], f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}: {key}')
+        raise
+    host = type(dataset.dataset if isinstance(dataset, WithLabels) else dataset)
+    if dataset_opt.get('keep_classes') and host.__module__.startswith('basicsr.'):
         raise OptionError(f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}: keep_classes has no '
-                          f'effect in {type(dataset).__name__}. Use LabeledImageDataset.')
-    return WithLabels(dataset, dataset_opt) if dataset_opt.get('labels') else dataset
+                          f'effect in {host.__name__}. Use LabeledImageDataset.')
+    return dataset
 
 
 def with_scale(block: Mapping, cls: type, where: str) -> dict:
@@ -92,12 +101,13 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
 
     Raises:
         OptionError: Another number of classes, the same names in another order, or of a data set that keeps some of its
-            classes, other names: a half has as many classes as the other.
+            classes, other names: a half has as many classes as the other. Masks whose 0 means something else.
     """
     if getattr(dataset, 'num_classes', None) is None:
         return
     in_part = bool((getattr(dataset, 'opt', None) or {}).get('keep_classes'))
     for recognizer in recognizers:
+        _check_zero_label(dataset, recognizer, where)
         info = recognizer.info
         names = getattr(dataset, 'classes', None)
         # without names the highest label is all that is known of the classes
@@ -113,3 +123,19 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
             missing = next(name for name in names if name not in info.classes)
             raise OptionError(f"{where}: keep_classes has '{missing}', which is no class of {recognizer}. Use a "
                               'recognizer of these classes.')
+
+
+def _check_zero_label(dataset: Dataset, recognizer: Recognizer, where: str) -> None:
+    """In masks 0 is no class to both, or a class to both; an explicit ``reduce_zero_label: false`` says it is one."""
+    shifts = getattr(dataset, 'shifts_labels', None)
+    if shifts is None:
+        return
+    for member in recognizer.modules():  # an ensemble's members, too
+        wanted = member.info.reduce_zero_label if isinstance(member, Recognizer) else None
+        if wanted and not shifts and dataset.options.reduce_zero_label is None:
+            raise OptionError(f"{where}: {member} was trained with reduce_zero_label, as its config says: 0 in the "
+                              'masks is no class, and k is class k - 1. Set reduce_zero_label: true for the data set, '
+                              'or false where its masks are without that.')
+        if dataset.options.reduce_zero_label and wanted is False:
+            raise OptionError(f'{where}: reduce_zero_label: true, but the config of {member} says false: 0 in the '
+                              'masks is a class to it. Leave it out.')

@@ -20,6 +20,7 @@ from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import tiny_nets, training
 from ra_plugin.utils.progress import progress
+from ra_plugin.utils.text_file import read_text
 
 _AT_ONCE = 100  # images
 _SEED = 0  # of the noise in an image, with its number: as in an evaluation
@@ -137,7 +138,8 @@ def _degradation_block(text: str | None) -> Mapping | None:
     if text is None:
         return None
     try:
-        return yaml.safe_load(Path(text).read_text() if Path(text).is_file() else text)
+        return yaml.safe_load(
+            read_text(text, 'train_recognizer: --degradation') if Path(text).is_file() else text)
     except yaml.YAMLError as error:
         raise OptionError(f'train_recognizer: --degradation: expected a block, e.g. "{{type: BicubicDownsample, scale: '
                           f'2}}", or a file of one ({error}).') from None

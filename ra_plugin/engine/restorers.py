@@ -9,12 +9,13 @@ import torch
 import yaml
 from torch import nn
 
-from ra_plugin.data.image_file import read_image
+from ra_plugin.data.restored_file import read_restored
 from ra_plugin.engine.networks import check_color, check_network, trained_network
 from ra_plugin.engine.restorer_network import Network, network_input
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.recognizers.trainable import frozen
+from ra_plugin.utils.text_file import read_text
 
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -123,7 +124,7 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
 
 def _of_run(options: RestorerOptions, root: Path, recognizers: Mapping[str, Mapping], where: str) -> dict[str, Any]:
     """What the option file of a run says of its networks and of the recognizers that it used."""
-    run = yaml.safe_load(Path(options.option_file).read_text())
+    run = yaml.safe_load(read_text(options.option_file, f'{where}.option_file'))
     if not isinstance(run, Mapping) or not run.get('name') or not run.get('network_g'):
         raise OptionError(f"{where}.option_file: expected BasicSR's option file of a run, with name and network_g, got "
                           f'{options.option_file}.')
@@ -173,7 +174,9 @@ class FolderOfImages:
         self.folder = folder
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        arrays = np.stack([np.asarray(read_image(str(self._file(name)))) for name in batch.names])
+        files = [str(self._file(name)) for name in batch.names]
+        size, scale = batch.gt.shape[:-3:-1], batch.gt.shape[-1] // batch.lq.shape[-1]
+        arrays = np.stack([read_restored(file, tuple(size), scale) for file in files])
         return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(batch.gt) / 255
 
     def _file(self, name: str) -> Path:

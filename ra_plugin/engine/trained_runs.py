@@ -9,6 +9,7 @@ import yaml
 
 from ra_plugin.engine.programs import run_program, signals_passed_on
 from ra_plugin.utils.atomic import atomic_write
+from ra_plugin.utils.text_file import read_text
 
 
 def is_trained(root: Path, run: Mapping[str, Any]) -> bool:
@@ -90,4 +91,4 @@ def shown_path(file: Path, root: Path) -> str:
 def _recorded(folder: Path, name: str) -> Any:
     """The options that BasicSR has copied there."""
     file = folder / f'{name}.yml'
-    return yaml.safe_load(file.read_text()) if file.exists() else None
+    return yaml.safe_load(read_text(file, 'options of the run')) if file.exists() else None

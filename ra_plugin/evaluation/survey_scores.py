@@ -18,8 +18,10 @@ import numpy as np
 from scipy import stats
 
 from ra_plugin.evaluation.significance import Estimate
+from ra_plugin.options import OptionError
 from ra_plugin.recognizers.class_names import folded
 from ra_plugin.utils.text import printable
+from ra_plugin.utils.text_file import read_text
 
 KEY_SCHEMA = 'ra_plugin survey key 1'
 CHOICES = {'A': ('A',), 'B': ('B',), 'both': ('A', 'B'), 'neither': ()}  # what fits by each
@@ -35,6 +37,8 @@ def read_key(path: Path) -> dict[str, Any]:
     """
     try:
         key = _read_json(path)
+    except OptionError as error:  # it is not UTF-8
+        raise OptionError(f"{path}: expected the key.json of a survey ('{KEY_SCHEMA}'). {error}") from None
     except ValueError:
         key = None
     if not isinstance(key, dict) or key.get('schema') != KEY_SCHEMA:
@@ -142,9 +146,10 @@ def _crossed_variance(values: np.ndarray) -> tuple[float, float]:
 def _read_json(path: Path) -> Any:
     if path.stat().st_size > _LARGEST:
         raise ValueError(f'expected at most {_LARGEST} bytes, got {path.stat().st_size}.')
+    text = read_text(path, 'survey')
     try:
-        return json.loads(path.read_text('utf-8'))
-    except (ValueError, RecursionError):  # also text that is not UTF-8
+        return json.loads(text)
+    except (ValueError, RecursionError):
         raise ValueError('expected a JSON file.') from None
 
 

@@ -39,6 +39,7 @@ class RecognizerInfo:
     differentiable: bool = True  # False: may judge, but not serve as a loss
     source: str = ''  # what the weights are
     channels: int = 3  # 1: it is given the luma of the images
+    reduce_zero_label: bool | None = None  # segmentation: trained on masks in which 0 is no class; None: not on record
 
 
 class Recognizer(OutOfSight):

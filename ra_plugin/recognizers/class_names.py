@@ -2,6 +2,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ra_plugin.utils.text_file import read_text
+
 
 def read_classes(classes: Sequence[str] | str | int) -> tuple[str, ...] | None:
     """The names in a list, or in a text file with one a line; None for a number of classes.
@@ -17,7 +19,7 @@ def read_classes(classes: Sequence[str] | str | int) -> tuple[str, ...] | None:
         path = Path(classes)
         if not path.is_file():
             raise ValueError(f'classes: no file {path}. Name a text file with one class a line.')
-        classes = path.read_text(encoding='utf-8').strip().splitlines()
+        classes = read_text(path, 'classes').strip().splitlines()
     if not classes or not all(name.strip() for name in classes):
         raise ValueError('classes: expected a name for each, got none, or an empty one.')
     return tuple(name.strip() for name in classes)

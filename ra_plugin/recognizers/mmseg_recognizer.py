@@ -8,6 +8,7 @@ from torch import nn
 
 from ra_plugin.recognizers.base import IGNORED, Outputs, TaskError, widened
 from ra_plugin.recognizers.openmmlab_geometry import Size, fit_masks
+from ra_plugin.recognizers.openmmlab_model import reduces_zero_label
 from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
@@ -54,6 +55,9 @@ class MMSegRecognizer(OpenMMLabRecognizer):
         head = getattr(model, 'decode_head', None)
         head = head[-1] if isinstance(head, nn.ModuleList) else head
         return int(getattr(head, 'num_classes', 0) or 0)
+
+    def reduces_zero_label(self, config: Any) -> bool | None:
+        return reduces_zero_label(config, self.package)
 
     def sample(self, size: Size, index: int) -> Any:
         structures = require('mmseg.structures', str(self))

@@ -1,5 +1,6 @@
 """An mmdetection or mmsegmentation config, by path or by name, as a frozen model without downloads."""
 import contextlib
+import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -215,6 +216,33 @@ def class_names(config: Any, package: str) -> tuple[str, ...] | None:
                 return (names,) if isinstance(names, str) else tuple(names)
     names = (config.get('metainfo') or {}).get('classes')
     return tuple(names) if names else None
+
+
+def reduces_zero_label(config: Any, package: str) -> bool | None:
+    """Tell whether the config's data sets read masks with ``reduce_zero_label``: 0 is no class, and k is class k - 1.
+
+    None: the config does not say so, nor is it the default of their class.
+    """
+    registry = require('mmengine.registry', package).DATASETS
+    for place in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
+        for dataset in _datasets((config.get(place) or {}).get('dataset')):
+            steps = [step for step in dataset.get('pipeline') or () if isinstance(step, Mapping)]
+            for block in (dataset, *steps):
+                if block.get('reduce_zero_label') is not None:
+                    return bool(block['reduce_zero_label'])
+            kind = _registered(registry, dataset.get('type', ''), package)
+            if kind is not None and _default(kind, 'reduce_zero_label') is True:
+                return True
+    return None
+
+
+def _default(kind: type, name: str) -> Any:
+    """Return the default of an argument, of the first class up the line whose constructor names it."""
+    for cls in kind.__mro__:
+        found = inspect.signature(cls.__init__).parameters.get(name) if '__init__' in vars(cls) else None
+        if found is not None:
+            return found.default
+    return None
 
 
 def _datasets(node: Any) -> Iterator[Mapping]:

@@ -86,7 +86,8 @@ class OpenMMLabRecognizer(Recognizer):
         mean, std = _normalization(model.data_preprocessor)
         super().__init__(model, RecognizerInfo(
             name=path.stem, task=self.task, num_classes=count or len(classes or ()), classes=classes,
-            mean=mean, std=std, source=checkpoint or 'random weights'))
+            mean=mean, std=std, source=checkpoint or 'random weights',
+            reduce_zero_label=self.reduces_zero_label(settings)))
         pinned = pinned_layers(model)
         self._unpinned = [module for module in model.modules() if module not in pinned]
         self._counters = counters(self._unpinned)
@@ -129,6 +130,10 @@ class OpenMMLabRecognizer(Recognizer):
     def count_classes(self, model: torch.nn.Module) -> int:
         """Classes that the model tells apart."""
         raise NotImplementedError(f'{type(self).__name__} has no count_classes().')
+
+    def reduces_zero_label(self, config: Any) -> bool | None:
+        """As ``RecognizerInfo.reduce_zero_label``."""
+        return None
 
     def sample(self, size: Size, index: int) -> Any:
         """The library's data sample for an image of this size, without labels."""

@@ -1,0 +1,96 @@
+"""Images in class folders for BasicSR's data sets, which look into one folder alone and cut names at a space."""
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from ra_plugin.data.files import IMAGE_SUFFIXES, check_file, check_folder, files_below
+from ra_plugin.options import OptionError
+from ra_plugin.utils.text_file import read_text
+
+_SIZE = re.compile(r'\s+\(\d+,\s*\d+(,\s*\d+)?\)(\s+\d+)?$')  # of BasicSR's lists: name (h,w,c), or a compression, too
+
+
+def single_paths(opt: Mapping[str, Any], list_key: str, where: str, kind: str,
+                 even_flat: bool = False) -> list[str] | None:
+    """Return the images of ``dataroot_<kind>`` at any depth, or those of the list; None: all lie in the folder itself.
+
+    Args:
+        opt: Block of the data set.
+        list_key: Key of its list.
+        where: Of the data set, for messages.
+        kind: ``'gt'`` or ``'lq'``.
+        even_flat: List them also where all lie in the folder itself.
+    """
+    names = _names(opt, kind, list_key, where, even_flat)
+    root = opt[f'dataroot_{kind}']
+    return None if names is None else [os.path.join(root, name) for name in names]
+
+
+def paired_paths(opt: Mapping[str, Any], list_key: str, where: str) -> list[dict[str, str]] | None:
+    """Return pairs of ``lq_path`` and ``gt_path``; None: all lie in the folders themselves, and there is no list.
+
+    The degraded image of ``cat/1.png`` is ``cat/1.png`` (by ``filename_tmpl``) below ``dataroot_lq``, or where that is
+    not there, ``1.png``. A line of the list may name both: ``cat/1.png, cat/1x4.png``.
+
+    Raises:
+        OptionError: An image without its other, or one degraded image for several clean ones.
+    """
+    check_folder(opt['dataroot_lq'], f'{where}.dataroot_lq')
+    names = _names(opt, 'gt', list_key, where)
+    if names is None:
+        return None
+    template = opt.get('filename_tmpl') or '{}'
+    pairs = [_pair(name, template, opt, where) for name in names]
+    shared = next((path for path, count in Counter(lq for lq, _ in pairs).items() if count > 1), None)
+    if shared is not None:
+        clean = [gt for lq, gt in pairs if lq == shared]
+        raise OptionError(f"{where}.dataroot_lq: expected a degraded image for each clean one, got '{shared}' for "
+                          f"'{clean[0]}' and '{clean[1]}'. Put the degraded images into the same class folders.")
+    return [{'lq_path': lq, 'gt_path': gt} for lq, gt in pairs]
+
+
+def _pair(name: str, template: str, opt: Mapping[str, Any], where: str) -> tuple[str, str]:
+    gt = os.path.join(opt['dataroot_gt'], name)
+    if not os.path.isfile(gt) and ', ' in name:
+        name, _, other = name.partition(', ')
+        places = [other]
+        gt = os.path.join(opt['dataroot_gt'], name)
+    else:
+        folder, file = os.path.split(name)
+        stem, suffix = os.path.splitext(file)
+        file = template.format(stem) + suffix
+        places = [os.path.join(folder, file), file]
+    found = next((path for path in (os.path.join(opt['dataroot_lq'], place) for place in places)
+                  if os.path.isfile(path)), None)
+    if found is None:
+        raise OptionError(f"{where}.dataroot_lq: expected the degraded image of '{name}' as '{places[0]}' in "
+                          f"'{opt['dataroot_lq']}', got none. Use the folders of dataroot_gt there, or set "
+                          'filename_tmpl.')
+    return found, gt
+
+
+def _names(opt: Mapping[str, Any], kind: str, list_key: str, where: str, even_flat: bool = False) -> list[str] | None:
+    """Names below the folder; None: no list, and no image in a subfolder, unless ``even_flat``."""
+    root, listing = opt[f'dataroot_{kind}'], opt.get(list_key)
+    check_folder(root, f'{where}.dataroot_{kind}')
+    if listing is None:
+        names = sorted(files_below(root, IMAGE_SUFFIXES))
+        return names if even_flat or any(os.path.dirname(name) for name in names) else None
+    check_file(listing, f'{where}.{list_key}')
+    lines = [line.strip() for line in read_text(listing, f'{where}.{list_key}').splitlines() if line.strip()]
+    names = [_listed_name(line, root) for line in lines]
+    for name in names:
+        first = name.partition(', ')[0]
+        if not os.path.isfile(os.path.join(root, name)) and not os.path.isfile(os.path.join(root, first)):
+            raise OptionError(f"{where}.{list_key}: '{listing}' lists '{name}', which '{root}' does not have. "
+                              f'Paths in it are relative to dataroot_{kind}.')
+    return names
+
+
+def _listed_name(line: str, root: str) -> str:
+    """The name in a line, which may have spaces in it, and the image's size after it."""
+    name = _SIZE.sub('', line)
+    first = line.split(' ')[0]  # what BasicSR takes, whatever follows
+    return first if not os.path.isfile(os.path.join(root, name)) and os.path.isfile(os.path.join(root, first)) else name

@@ -1,0 +1,57 @@
+"""Values in a sample of masks, against those that options expect: some are legal by accident."""
+import logging
+
+import numpy as np
+
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers.base import IGNORED
+
+
+class MaskSample:
+    """Counts over some masks of a data set.
+
+    Args:
+        num_classes: Number of classes.
+        total: Masks that the data set has.
+    """
+
+    def __init__(self, num_classes: int, total: int):
+        self.num_classes, self.total = num_classes, total
+        self.masks = 0
+        self.values = np.zeros(256, np.int64)  # pixels of each value in the files
+        self.labels = np.zeros(256, np.int64)  # and of each label that they become
+
+    def add(self, mask: np.ndarray, label: np.ndarray) -> None:
+        """Count a mask as it is in its file and its labels, both uint8 ``(H, W)``."""
+        self.masks += 1
+        self.values += np.bincount(mask.ravel(), minlength=256)
+        self.labels += np.bincount(label.ravel(), minlength=256)
+
+    def check(self, where: str, undecided: bool) -> None:
+        """Check that the labels are those of the classes.
+
+        Args:
+            where: Place in the options, for messages.
+            undecided: No option says what 255 means.
+
+        Raises:
+            OptionError: There is nothing but 0 and 255 while ``undecided``, or no pixel has a class.
+        """
+        found = np.flatnonzero(self.values).tolist()
+        if undecided and found == [0, IGNORED]:
+            share = self.values[IGNORED] / self.values.sum()
+            raise OptionError(f'{where}: expected class numbers, got 0 and 255 alone in {self.masks} masks, 255 in '
+                              f'{share:.0%} of the pixels. If 255 is class 1, write label_map: {{0: 0, 255: 1}}; if it '
+                              'means no class, write ignore_index: 255.')
+        missing = np.flatnonzero(self.labels[:self.num_classes] == 0).tolist()
+        # a sample of masks has not all of a hundred classes; half of them is another matter
+        if not self.masks or not missing or self.masks < self.total and 2 * len(missing) < self.num_classes:
+            return
+        counted = f'in its {self.total} masks' if self.masks == self.total else f'in a sample of {self.masks} masks'
+        if len(missing) == self.num_classes and self.masks == self.total:
+            raise OptionError(f'{where}: expected pixels with a class, got none {counted}: their values are '
+                              f'{", ".join(map(str, found[:10]))}. Check label_map and ignore_index.')
+        some = ', '.join(map(str, missing[:10])) + (', ...' if len(missing) > 10 else '')
+        logging.getLogger('basicsr').warning(f'{where}: {len(missing)} of {self.num_classes} classes do not occur '
+                                             f'{counted}: {some}. Values in the files: '
+                                             f'{", ".join(map(str, found[:20]))}{", ..." if len(found) > 20 else ""}.')

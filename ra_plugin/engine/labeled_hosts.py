@@ -1,0 +1,45 @@
+"""BasicSR's own data sets with labels: images in class folders, which it would not find, are listed for it."""
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from basicsr.data import build_dataset
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.data.realesrgan_dataset import RealESRGANDataset
+from basicsr.data.realesrgan_paired_dataset import RealESRGANPairedDataset
+from basicsr.data.single_image_dataset import SingleImageDataset
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch.utils.data import Dataset
+
+from ra_plugin.data.class_folder_paths import paired_paths, single_paths
+from ra_plugin.data.with_labels import WithLabels
+
+# class -> key of its list, and what lists its images
+_HOSTS: dict[type, tuple[str, Callable[..., list | None]]] = {
+    PairedImageDataset: ('meta_info_file', paired_paths),
+    RealESRGANPairedDataset: ('meta_info', paired_paths),
+    RealESRGANDataset: (  # would not begin without a list
+        'meta_info', partial(single_paths, kind='gt', even_flat=True)),
+    SingleImageDataset: ('meta_info_file', partial(single_paths, kind='lq')),
+}
+
+
+def build_with_labels(opt: Mapping[str, Any]) -> WithLabels:
+    """Return the data set of a block with ``labels``; classes derived from BasicSR's are listed as these are.
+
+    Raises:
+        OptionError: Images, lists and labels do not belong together.
+    """
+    cls = DATASET_REGISTRY.get(opt['type'])
+    host = next((host for host in _HOSTS if isinstance(cls, type) and issubclass(cls, host)), None)
+    if host is None or (opt.get('io_backend') or {}).get('type') != 'disk':
+        return WithLabels(build_dataset(opt), opt)
+    list_key, find = _HOSTS[host]
+    where = f'{cls.__name__}({opt.get("name") or opt.get("phase", "")})'
+    paths = find(opt=opt, list_key=list_key, where=where)
+    if paths is None:  # BasicSR finds them, in the order of the disk
+        return WithLabels(build_dataset(opt), opt)
+    dataset: Dataset = build_dataset({**opt, list_key: os.devnull})  # an empty list: it looks for no images itself
+    dataset.paths, dataset.opt = paths, opt
+    return WithLabels(dataset, opt)
