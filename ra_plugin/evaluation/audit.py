@@ -232,4 +232,6 @@ def _percent(estimate: Estimate) -> str:
 
 
 def _points(estimate: Estimate) -> str:
+    if np.isnan(estimate.value):
+        return 'not known'
     return f'{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}] points'
