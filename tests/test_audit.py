@@ -89,7 +89,7 @@ def test_a_gain_of_recognizers_of_which_none_was_used_is_real_where_it_lasts():
 
 
 def judged(**recognizers):
-    """(gains, gains of the clean image) of recognizers: each its share of the gap, the gap, and how uncertain both are."""
+    """(gains, gains of the clean image) of recognizers: each its share of the gap, the gap, and their uncertainty."""
     return ({name: gains(share * gap, spread=spread) for name, (share, gap, spread) in recognizers.items()},
             {name: gains(gap, spread=spread) for name, (_, gap, spread) in recognizers.items()})
 

@@ -225,8 +225,8 @@ def test_headline(used, others, audit, words):
 
 
 @pytest.mark.parametrize('verdict, tone', [
-    ('real', 'good'), ('real or partly real', 'mixed'), ('partly real', 'mixed'), ('partly real or adversarial', 'mixed'),
-    ('adversarial', 'bad'), ('undecided', 'none')])
+    ('real', 'good'), ('real or partly real', 'mixed'), ('partly real', 'mixed'),
+    ('partly real or adversarial', 'mixed'), ('adversarial', 'bad'), ('undecided', 'none')])
 def test_a_verdict_has_one_color_in_card_and_audit(tmp_path, verdict, tone):
     data = page_data.results()
     for condition in data['conditions'].values():

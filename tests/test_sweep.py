@@ -51,7 +51,8 @@ def sweep_of(used=(), **differences):
 
 
 def test_the_best_weight_keeps_to_the_budget_with_its_interval():
-    results = sweep_of(w1=difference(-0.02, 0.05, 0.01), w2=difference(-0.08, 0.1, 0.04), w3=difference(-0.09, 0.3, 0.2))
+    results = sweep_of(w1=difference(-0.02, 0.05, 0.01), w2=difference(-0.08, 0.1, 0.04),
+                       w3=difference(-0.09, 0.3, 0.2))
     best = best_within(results, 0.094)['c']  # -0.08 - 0.01 * 2.394 / 1.96 = -0.0922
     assert best.weight == 2 and (best.gain, best.psnr_drop) == (pytest.approx(0.07), 0.08)
     assert (best.low, best.high) == (pytest.approx(0.07 - 0.01 * 2.394 / 1.96, abs=1e-5),

@@ -18,7 +18,8 @@ def results(used=('0',), budget=0.1, name='x2', psnrs=(-0.02, -0.08, -0.3), gain
     """Made-up results of a sweep over three weights with two recognizers."""
     differences = {f'weight {weight:g}': difference(psnr, 2 * gain, gain)
                    for weight, psnr, gain in zip((1e-4, 1e-3, 1e-2), psnrs, gains)}
-    data = {'name': 'sweep', 'baseline': 'weight 0', 'conditions': {name: {'n': 100, 'differences': differences}},
+    conditions = {name: {'n': 100, 'processings': {}, 'differences': differences}}
+    data = {'name': 'sweep', 'baseline': 'weight 0', 'conditions': conditions,
             'restorers': {name: {'used': list(used), 'seeds': 1} for name in ('weight 0', *differences)},
             'recognizers': {str(i): {'metrics': ['top1']} for i in range(2)}}
     data['restorers']['weight 0']['used'] = []
@@ -66,7 +67,8 @@ def test_points_lie_where_their_numbers_are():
         np.testing.assert_allclose(slopes, slopes[0], rtol=0.03)
         assert slopes[0] < 0 and len(re.findall('class="whisker s0"', drawn)) == 3
     assert 'never used, 1e-4: +5.00 [+3.78, +6.22]' in re.search('aria-label="([^"]+)"', str(gain.svg))[1]
-    assert '>budget</text>' in str(psnr.svg) and '>budget</text>' not in str(sweep_charts(results(budget=None), 'x2')[1].svg)
+    assert '>budget</text>' in str(psnr.svg)
+    assert '>budget</text>' not in str(sweep_charts(results(budget=None), 'x2')[1].svg)
     assert len(sweep_charts(results(psnrs=(None,) * 3), 'x2')) == 1
 
 
@@ -81,7 +83,7 @@ def test_the_answer_is_on_the_first_screen_and_the_plot_fits(tmp_path):
         for width, height in ((1400, 900), (390, 844)):
             resize(driver, width, height, mobile=width == 390)
             driver.get((tmp_path / 'page.html').as_uri())
-            assert driver.execute_script('return document.documentElement.scrollWidth') == width
+            assert driver.execute_script('return document.documentElement.scrollWidth') <= width
             headline, *charts = driver.find_elements(By.CSS_SELECTOR, '#sweep .headline, #sweep .chart > svg')
             assert headline.rect['y'] + headline.rect['height'] < height and len(charts) == 2
             assert all(0 <= chart.rect['x'] and chart.rect['x'] + chart.rect['width'] <= width for chart in charts)

@@ -20,7 +20,8 @@ def main() -> int:
     parser.add_argument('-opt', type=Path, required=True, help='option file of a training with a recognition loss')
     parser.add_argument('--loss-weight', type=float, nargs='+', required=True, help='weights, 0 among them')
     parser.add_argument('--eval', type=Path, required=True, help='option file of an evaluation, see options/eval')
-    parser.add_argument('--max-psnr-drop', type=float, help='name the best weight that surely costs no more dB than that (default: any)')
+    parser.add_argument('--max-psnr-drop', type=float,
+                        help='name the best weight that surely costs no more dB than that (default: any)')
     parser.add_argument('--out', type=Path, help='folder of the results. Default: results/sweep_NAME')
     args = parser.parse_args()
     command = f'python tools/sweep.py {shlex.join(sys.argv[1:])}'

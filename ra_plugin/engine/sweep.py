@@ -86,7 +86,7 @@ def without_recognition(run: Mapping[str, Any]) -> dict[str, Any]:
 def best_within(results: Mapping[str, Any], max_psnr_drop: float | None = None) -> dict[str, Chosen | None]:
     """Return, for each condition, the weight with the largest mean gain that surely gains and keeps to the budget.
 
-    Surely: by intervals that allow for the choice among all weights, see `weigh`. None where no weight above 0 does both.
+    Surely: by intervals that allow for the choice among all weights, see `weigh`. None where no weight does both.
 
     Args:
         results: What ``results.json`` holds.

@@ -125,7 +125,8 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
         return result(NO_GAIN, f'recognition changes by {_points(estimate)}' if estimate.high < 0 else
                       f'the gain of {_points(estimate)} cannot be told from none')
     if images is not None and images < _LEAST_IMAGES:
-        return result(UNDECIDED, f'{images} image{"s" * (images != 1)}, and at least {_LEAST_IMAGES} are needed to tell')
+        return result(UNDECIDED, f'{images} image{"s" * (images != 1)}, and at least {_LEAST_IMAGES} are needed to '
+                      'tell')
     if not of_clean:
         return result(UNDECIDED, 'without clean images nobody knows what there was to gain')
     left_out_words = f'{_listed([f"{name} ({_points(room[name].estimate())})" for name in left_out])} ' \

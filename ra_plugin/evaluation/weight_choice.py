@@ -1,8 +1,8 @@
 """The weight of a sweep that is worth its decibels, by intervals that allow for having chosen it among several.
 
-The largest of several estimates is too large on average, and the more weights are tried, the more often one of them seems
-to gain by luck. So the intervals here are simultaneous: with 95 % probability all of a condition's weights lie in theirs,
-and so does the one that is chosen, by whatever rule.
+The largest of several estimates is too large on average, and the more weights are tried, the more often one of them
+seems to gain by luck. So the intervals here are simultaneous: with 95 % probability all of a condition's weights lie in
+theirs, and so does the one that is chosen, by whatever rule.
 """
 import math
 from collections.abc import Collection, Mapping, Sequence
