@@ -16,7 +16,8 @@ from ra_plugin.utils.atomic import atomic_write
 
 _SIGNS = {'good': '\u25b2', 'mixed': '\u25c6', 'bad': '\u25bc', 'none': '\u25cb'}
 _SECTIONS = {'sweep': 'Sweep', 'summary': 'Summary', 'transfer': 'Transfer', 'trade-off': 'Trade-off',
-             'images': 'Images', 'harm': 'Harm', 'clean-input': 'Clean input', 'audit': 'Audit', 'certainty': 'Certainty', 'reproduce': 'Reproduce'}
+             'images': 'Images', 'harm': 'Harm', 'clean-input': 'Clean input',
+             'audit': 'Audit', 'certainty': 'Certainty', 'reproduce': 'Reproduce'}
 
 
 def write_page(results: Mapping[str, Any], examples: Sequence[Example], path: Path) -> None:
@@ -43,7 +44,8 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
     conditions = [_condition(results, name, scale, cards) for name in results['conditions']]
     shown = {'summary', 'reproduce'} | {section for section, keys in {
         'sweep': ('sweep',), 'transfer': ('differences', 'scores'), 'trade-off': ('trade_off',),
-        'harm': ('harm', 'hurt'), 'clean-input': ('clean_input',), 'audit': ('audits',), 'certainty': ('certainty',)}.items()
+        'harm': ('harm', 'hurt'), 'clean-input': ('clean_input',), 'audit': ('audits',),
+        'certainty': ('certainty',)}.items()
         if any(condition[key] for condition in conditions for key in keys)} | ({'images'} if examples else set())
     single = [name for name, entry in results.get('restorers', {}).items() if entry.get('seeds') == 1]
     options = json.loads(json.dumps(results.get('options') or {}))
