@@ -112,15 +112,15 @@ def test_shares_of_several_are_the_sum_of_gains_over_the_sum_of_gaps():
 def test_who_has_too_little_to_gain_is_left_out_and_named(gap, spread):
     odd = (0.0, gap, spread)
     found = verdict(*judged(used=(0.5, 0.4, 0.001), other=(0.5, 0.4, 0.001), odd=odd), ['used'])
-    assert found['verdict'] == 'real' and found['left_out'] == ['odd'] and 'Odd (' in found['reason'].title()
+    assert found['verdict'] == 'real' and found['left_out'] == ['odd'] and 'too uncertain: odd (' in found['reason']
     assert found['held_out_ratio']['value'] == pytest.approx(1)
     alone = verdict(*judged(used=(0.5, 0.4, 0.001), odd=odd), ['used'])
     assert (alone['verdict'], alone['could_be']) == ('undecided', ['real', 'partly real', 'adversarial'])
-    assert 'no recognizer that was left out of the training can tell; odd (' in alone['reason']
+    assert 'that was left out of the training can tell; left out, with a gap to' in alone['reason']
     used = verdict({'used': gains(0.2), 'other': gains(0.2)},
                    {'used': gains(gap, spread=spread), 'other': gains(0.4)}, ['used'])
     assert (used['verdict'], used['left_out'], used['held_out_ratio']) == ('undecided', ['used'], None)
-    assert used['reason'].startswith('Used (') and 'cannot tell' in used['reason']
+    assert used['reason'].startswith('Left out, with a gap to clean images that is too small or too uncertain: used (')
 
 
 def test_what_cannot_be_told_without_clean_images_or_with_few_is_undecided():

@@ -129,8 +129,8 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
                       'tell')
     if not of_clean:
         return result(UNDECIDED, 'without clean images nobody knows what there was to gain')
-    left_out_words = f'{_listed([f"{name} ({_points(room[name].estimate())})" for name in left_out])} ' \
-        f'cannot tell: clean images are too little, or too uncertainly, above the baseline' if left_out else ''
+    gaps = _listed([f'{name} ({_points(room[name].estimate())})' for name in left_out]) if left_out else ''
+    left_out_words = f'left out, with a gap to clean images that is too small or too uncertain: {gaps}' if gaps else ''
     if not ours:
         return result(UNDECIDED, left_out_words)
 
