@@ -40,7 +40,8 @@ def facts(results: Mapping[str, Any]) -> str:
     return (f'{results["condition"]}, {count(results["n"])} images.{of_seeds} Source recognizer Rs: '
             f'{results["source"]}. From each image of {results["plain"]} that Rs and Rt read as the same wrong class: '
             f'along a random direction, and along the RA direction, towards the image of {results["RA"]}. Distances '
-            'are L2 norms over all values of an image in [0, 1], not clipped; brackets are 95 % intervals over the images.')
+            'are L2 norms over all values of an image in [0, 1], not clipped; brackets are 95 % intervals over the '
+            'images.')
 
 
 def tables(results: Mapping[str, Any]) -> Iterator[tuple[str, Rows]]:
