@@ -13,7 +13,7 @@ test: data browser  ## All tests; one thread, since the networks in them are tin
 
 soak: data  ## Ten times as many kills and damaged inputs as make test, and others in each run; half an hour.
 	RA_PLUGIN_SOAK=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_exact_resume.py tests/test_faults.py \
-		tests/test_fuzz.py tests/test_distributed.py
+		tests/test_fuzz.py tests/test_distributed.py tests/test_audit.py tests/test_sweep.py
 
 setup: $(VENV)/ready
 

@@ -293,6 +293,12 @@ def test_tables_and_claims_are_those_of_the_scores():
     assert 'median' in text and '\u221e' not in text and '\u221e' in boundary_markdown(made_up(RECORDS))
 
 
+def test_the_page_says_that_the_first_of_several_seeds_was_measured():
+    assert 'first alone' not in boundary_markdown(made_up(RECORDS))
+    several = {**made_up(RECORDS), 'seeds': {'plain': 1, 'RA': 3}}
+    assert 'Of the seeds of RA, the first alone.' in boundary_markdown(several)
+
+
 # Pictures
 
 def a_map(labels, truth=1):

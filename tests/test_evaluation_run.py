@@ -23,8 +23,9 @@ from ra_plugin.engine.examples import examples
 from ra_plugin.engine.restorers import FolderOfImages, Network
 from ra_plugin.engine.runs import run as run_program
 from ra_plugin.evaluation import judging, records
-from ra_plugin.evaluation.judging import Batch
+from ra_plugin.evaluation.judging import CLEAN, SPECTRUM, Batch, Judging
 from ra_plugin.evaluation.quality import psnr, to_uint8
+from ra_plugin.evaluation.views import FLOAT, VIEWS, spectrum
 from ra_plugin.options import OptionError
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
@@ -192,6 +193,60 @@ def test_scores_are_those_of_each_image_alone(place, results):
     assert sum(of_class['n'] for of_class in harm['by_class'].values()) == COUNT
     assert results['restorers']['RA'] == {'seeds': 2, 'used': ['vgg'], 'method': 'RA'}
     assert condition['clean_input']['n'] == condition['audit']['n'] == 8
+
+
+def test_audit_and_clean_input_are_means_over_all_seeds(place, tmp_path):
+    """By hand; and the order of the seeds does not matter."""
+    opt = yaml.safe_load((place / 'opt.yml').read_text())
+    found = {}
+    for order in (1, -1):
+        opt['restorers']['RA']['checkpoint'] = [str(place / f'net_g_ra_{i}.pth') for i in range(2)][::order]
+        file = changed(place, tmp_path, audit=COUNT, restorers=opt['restorers'])
+        found[order] = run(place, file, tmp_path / str(order), batch_size=16)['conditions']['images x2']
+    evaluation, view = build(place, file), VIEWS['JPEG 75']
+    vgg, items = evaluation.recognizers['vgg'], list(evaluation.conditions[0].dataset)
+    labels = torch.tensor([item['label'] for item in items])
+    lq, gt = (torch.stack([item[key] for item in items]) for key in ('lq', 'gt'))
+
+    @torch.no_grad()
+    def accuracy(images):
+        return (vgg.logits(images.float() / 255).argmax(1) == labels).float().mean().item()
+
+    with torch.no_grad():
+        scores, clean = {}, []
+        for name in ('plain', 'RA'):
+            networks = [process.network for process in evaluation.restorers[name].processings]
+            scores[name] = [accuracy(view(to_uint8(network(lq)))) for network in networks]
+            made = [torch.nn.functional.interpolate(network(gt), gt.shape[-2:], mode='bicubic', antialias=True)
+                    for network in networks]
+            clean.append([accuracy(to_uint8(images)) - accuracy(to_uint8(gt)) for images in made])
+    assert scores['RA'][0] != scores['RA'][1]
+    for entry in found.values():
+        audited = entry['audit']['restorers']['RA']
+        assert audited['seeds'] == 2 and audited['gains']['vgg']['JPEG 75']['value'] == pytest.approx(
+            np.mean(scores['RA']) - scores['plain'][0])
+        for name, changes in zip(('plain', 'RA'), clean):
+            assert entry['clean_input']['restorers'][name]['scores']['vgg']['top1']['value'] == pytest.approx(
+                np.mean(changes), abs=1e-6)
+    first, second = (entry['audit']['restorers']['RA'] for entry in found.values())
+    assert first['spectrum']['difference'] == pytest.approx(second['spectrum']['difference'], nan_ok=True)
+    assert first['verdict'] == second['verdict']
+
+
+def test_the_spectrum_is_of_the_difference_to_the_baseline_of_the_same_seed():
+    images = {('plain', 0): 10, ('plain', 1): 20, ('RA', 0): 30, ('RA', 1): 30, ('one', 0): 30, (CLEAN, 0): 40}
+    made = {key: torch.full((1, 3, 16, 16), value / 255) for key, value in images.items()}
+    judge = Judging(processings={key: lambda batch, key=key: made[key] for key in images}, recognizers={}, metrics={},
+                    baseline='plain', audited={0})
+    batch = Batch(made['plain', 0], made[CLEAN, 0], torch.zeros(1), [0], ['x.png'])
+    table = judge(batch)
+
+    def power(*differences):  # of a constant image all is in the lowest band
+        return pytest.approx(np.mean([spectrum(torch.full((1, 3, 16, 16), step / 255))[0, 0] for step in differences]))
+
+    found = {key[:2]: column.values[SPECTRUM][0][0] for key, column in table.items() if key[2] == FLOAT}
+    assert found == {('plain', 0): power(0), ('plain', 1): power(0), ('RA', 0): power(20), ('RA', 1): power(10),
+                     ('one', 0): power(20), (CLEAN, 0): power(30, 20)}
 
 
 def test_records_of_other_options_are_refused(place, results, tmp_path):

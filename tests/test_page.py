@@ -17,7 +17,7 @@ from selenium.webdriver.support.ui import Select
 
 from ra_plugin.report import charts, formats, images, page_tables
 from ra_plugin.report.page import write_page
-from ra_plugin.report.verdict import verdicts
+from ra_plugin.report.verdict import AUDIT_TONES, verdicts
 
 SECTIONS = ['summary', 'transfer', 'trade-off', 'images', 'harm', 'clean-input', 'audit', 'certainty', 'reproduce']
 
@@ -199,6 +199,13 @@ def test_the_same_data_give_the_same_bytes_and_not_many(tmp_path):
     (0.2, [0.1, 0.05], 'real', 'Every recognizer gains, those never seen in training too'),
     (0.2, [0.1, 0.05], 'partly real',
      'Every recognizer gains, those never seen in training too; the gain is partly real'),
+    (0.2, [0.1, 0.05], 'real or partly real',
+     'Every recognizer gains, those never seen in training too; the gain is real or partly real'),
+    (0.2, [0.1, 0.05], 'partly real or adversarial',
+     'Every recognizer gains, those never seen in training too; the gain is partly real or adversarial'),
+    (0.2, [0.1, 0.05], 'undecided',
+     'Every recognizer gains, those never seen in training too; the audit of the gain is undecided'),
+    (0.2, [0.1, 0.05], 'no gain', 'Every recognizer gains, those never seen in training too'),
     (0.2, [0.1, 0.05], 'adversarial', 'The gain is an adversarial pattern: it does not survive the audit'),
     (0.2, [0.1, 0.0], None, '1 of 2 recognizers never seen in training gain'),
     (0.2, [0.0, 0.0], None, 'Only the recognizer used in training surely gains'),
@@ -215,6 +222,39 @@ def test_headline(used, others, audit, words):
             'audit': {'restorers': {'RA': {'verdict': audit, 'reason': ''}} if audit else {}}}
     results = {'baseline': 'plain', 'restorers': {'RA': {'used': ['used']}}, 'conditions': {'c': data}}
     assert verdicts(results, 'c')[0].headline == words
+
+
+@pytest.mark.parametrize('verdict, tone', [
+    ('real', 'good'), ('real or partly real', 'mixed'), ('partly real', 'mixed'),
+    ('partly real or adversarial', 'mixed'), ('adversarial', 'bad'), ('undecided', 'none')])
+def test_a_verdict_has_one_color_in_card_and_audit(tmp_path, verdict, tone):
+    data = page_data.results()
+    for condition in data['conditions'].values():
+        condition['audit']['restorers']['RA']['verdict'] = verdict
+    text = write(tmp_path, data)
+    colors = re.findall(r'class="headline (\w+)"><span class="sign" aria-hidden="true">.</span> <strong>'
+                        f'{verdict.capitalize()}</strong>', text)
+    assert colors[0] == tone and AUDIT_TONES[verdict] == tone
+    card = next(one for one in verdicts(data, CONDITIONS[0]) if one.restorer == 'RA')
+    assert card.tone == ('mixed' if verdict == 'undecided' else tone)  # all recognizers do gain
+
+
+def test_the_page_says_which_seeds_take_part(tmp_path):
+    several, one = page_data.results(), page_data.results()
+    for entry in one['restorers'].values():
+        entry['seeds'] = 1
+    shown = ('Of several seeds, all take part', 'Of several seeds: their mean.', 'Of several seeds, the first is shown')
+    for results, known in ((several, True), (one, False)):
+        text = write(tmp_path, results, page_data.examples(1))
+        assert [words in text for words in shown] == [known] * 3
+
+
+def test_without_clean_images_the_spectrum_has_no_error_to_stand_beside(tmp_path):
+    data = page_data.results()
+    for condition in data['conditions'].values():
+        for entry in condition['audit']['restorers'].values():
+            entry['spectrum']['baseline_error'] = None
+    assert 'Spectrum of RA' in write(tmp_path, data)
 
 
 def test_sentences_have_the_figures_and_say_what_cannot_be_said():

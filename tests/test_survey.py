@@ -396,7 +396,7 @@ def test_survey_of_two_restorers_asks_about_what_they_differ_in(place, tmp_path)
     assert 3 <= len(differing) <= 9
     assert {question['image']: {question['A']: question['answers'][0], question['B']: question['answers'][1]}
             for question in key['questions'].values()} == differing
-    assert (key['images'], key['images_that_differ']) == (12, len(differing))
+    assert (key['images'], key['images_that_differ'], key['seeds']) == (12, len(differing), [1, 1])
     assert all(question['label'] == question['image'][0] for question in key['questions'].values())  # its folder
     few, again = (ask(place, tmp_path / out, number=2, num_images=12, seed=1) for out in ('few', 'again'))
     asked = [{question['image'] for question in chosen['questions'].values()} for chosen in (few, again, key)]

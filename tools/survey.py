@@ -36,7 +36,8 @@ def main() -> int:
     def ask(root: Path) -> None:
         key = survey(root, args.opt, args.inputs, args.judge, args.out, args.number, args.num_images, args.seed)
         print(f'Written to {args.out}: survey.html with {len(key["questions"])} questions, and key.json. '
-              f'{key["images_that_differ"]} of {key["images"]} images have different answers.')
+              f'{key["images_that_differ"]} of {key["images"]} images have different answers.'
+              + (' Of several seeds of a restorer, the first is asked about.' if max(key['seeds']) > 1 else ''))
 
     def score(root: Path) -> None:
         key = read_key(args.score)

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from ra_plugin.engine.runs import run
-from ra_plugin.engine.sweep import best_within, sweep
+from ra_plugin.engine.sweep import sweep
 from ra_plugin.report.markdown import to_markdown
+from ra_plugin.report.sweep import sweep_lines
 
 
 def main() -> int:
@@ -19,20 +20,18 @@ def main() -> int:
     parser.add_argument('-opt', type=Path, required=True, help='option file of a training with a recognition loss')
     parser.add_argument('--loss-weight', type=float, nargs='+', required=True, help='weights, 0 among them')
     parser.add_argument('--eval', type=Path, required=True, help='option file of an evaluation, see options/eval')
-    parser.add_argument('--max-psnr-drop', type=float, help='name the best weight that costs no more dB than that')
+    parser.add_argument('--max-psnr-drop', type=float,
+                        help='name the best weight that surely costs no more dB than that (default: any)')
     parser.add_argument('--out', type=Path, help='folder of the results. Default: results/sweep_NAME')
     args = parser.parse_args()
     command = f'python tools/sweep.py {shlex.join(sys.argv[1:])}'
 
     def pipeline(root: Path) -> None:
         out = args.out or root / 'results' / f'sweep_{args.opt.stem}'
-        budget = args.max_psnr_drop is not None
-        results = sweep(root, args.opt, args.loss_weight, args.eval, out, command=command)
+        results = sweep(root, args.opt, args.loss_weight, args.eval, out, command=command,
+                        max_psnr_drop=args.max_psnr_drop)
         print(f'{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html.')
-        for condition, best in best_within(results, args.max_psnr_drop).items() if budget else ():
-            print(f'{condition}: at most {args.max_psnr_drop:g} dB: ' + (
-                f'loss_weight {best.weight:g} ({best.psnr_drop:.2f} dB, mean gain {100 * best.gain:.1f} points).'
-                if best else 'no weight above 0.'))
+        print('\n'.join(sweep_lines(results)))
 
     return run(pipeline, Path(__file__).resolve().parents[1])
 

@@ -152,6 +152,7 @@ class BoundaryStudy:
         return {
             'schema': SCHEMA, 'name': self.evaluation.options.name, 'condition': self.condition.name,
             'plain': options.names[0], 'RA': options.names[1], 'source': self.source, 'seed': options.seed,
+            'seeds': {name: len(self.evaluation.restorers[name].processings) for name in options.names},
             'n': len(self.numbers), 'search': asdict(options.search), 'classes': self._classes(),
             'versions': {'ra_plugin': __version__, 'torch': torch.__version__},
             'targets': {target: pair_scores(records, self.source, target, options.seed) for target in self.targets},

@@ -199,7 +199,7 @@ class Evaluation:
                 'recognizers': [{name: _without_secrets(block), 'file': _identity(block.get('checkpoint'))}
                                 for name, block in self.options.recognizers.items()
                                 if name in condition.recognizers],
-                'baseline': self.options.baseline, 'audit': self.options.audit,
+                'baseline': self.options.baseline, 'audit': {'images': self.options.audit, 'seeds': 'all'},
                 'metrics': dict(self.options.recognition_metrics),
                 'quality_metrics': {name: [block, _identity(block.get('pretrained_model_path')),
                                            self.quality_metrics[name].source]
@@ -219,13 +219,14 @@ class Evaluation:
             found['harm'] = harm(matrix, getattr(condition.dataset, 'classes', None), labels)
         if judging.audited and not all(recognizer.costly for recognizer in condition.recognizers.values()):
             index = np.array(sorted(judging.audited))
-            names = [CLEAN, *([NONE] if baseline == NONE else []), *(r.name for r in condition.restorers)]
-            views = {view: {name: cell(name, 0, view, index) for name in names} for view in (SAVED, FLOAT, *VIEWS)}
+            audited = [(name, number) for name, number, view in judged if view == FLOAT]
+            views = {view: {key: cell(*key, view, index) for key in audited} for view in (SAVED, FLOAT, *VIEWS)}
             used = {restorer.name: restorer.options.used or () for restorer in condition.restorers}
             found['audit'] = audit(views, baseline, used, seed)
             if judging.networks:
-                found['clean_input'] = clean_input({name: cell(name, 0, CLEAN_INPUT) for name in judging.networks},
-                                                   cell(CLEAN, index=index), seed)
+                found['clean_input'] = clean_input(
+                    {key: cell(*key, CLEAN_INPUT) for key in audited if key[0] in judging.networks},
+                    cell(CLEAN, index=index), seed)
         return found
 
 

@@ -66,7 +66,8 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
     differing = disagreements(chain.from_iterable(batches), processings, answer, classes)
     items, count = reservoir(differing, number, rng)
     settings = {'option_file': shown_path(file, root), 'condition': condition.name, 'judge': judge, 'seed': seed,
-                'images': images, 'images_that_differ': count}
+                'images': images, 'images_that_differ': count,
+                'seeds': [len(evaluation.restorers[name].processings) for name in names]}
     return build_survey(items, out, tuple(names), settings)
 
 

@@ -1,36 +1,22 @@
 """A sweep over the weight of the recognition loss: what accuracy costs in PSNR, and what a budget buys."""
 import copy
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ra_plugin.engine.evaluation import Evaluation
+from ra_plugin.engine.evaluation import Evaluation, plain_data
 from ra_plugin.engine.evaluation_options import read_options
-from ra_plugin.engine.evaluation_report import evaluate
+from ra_plugin.engine.evaluation_report import write_results
 from ra_plugin.engine.trained_runs import shown_path, train
+from ra_plugin.evaluation.weight_choice import Chosen, answer, choose, name_of, weigh
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.trainable import is_trainable
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The best weight within a budget.
-
-    Attributes:
-        weight: Of the recognition loss.
-        gain: Mean over the recognizers of the gain over weight 0, a share in ``[-1, 1]``.
-        psnr_drop: dB below weight 0.
-    """
-
-    weight: float
-    gain: float
-    psnr_drop: float
-
-
 def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Path, out: Path,
-          batch_size: int = 64, command: str = '') -> Mapping[str, Any]:
-    """Train a network for each weight, or take the one that is there, and evaluate them side by side.
+          batch_size: int = 64, command: str = '', max_psnr_drop: float | None = None) -> Mapping[str, Any]:
+    """Train a network for each weight, or take the one that is there, evaluate them side by side, and choose one.
 
     Args:
         root: The repository.
@@ -41,9 +27,10 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
         out: Folder of the option files and results.
         batch_size: Of the evaluation.
         command: What the results are said to be made by.
+        max_psnr_drop: Budget in dB below weight 0 for the weight that is named. Default: any.
 
     Returns:
-        What ``results.json`` holds; the restorers are called as `name_of` has it.
+        What ``results.json`` holds, ``sweep`` with the choice among it; the restorers are called as `name_of` has it.
 
     Raises:
         OptionError: Weights or option files that cannot be meant.
@@ -53,20 +40,24 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
     block = (run.get('train') or {}).get('recog_opt')
     if not isinstance(block, Mapping):
         raise OptionError(f'{file}: train.recog_opt: expected one recognition loss, whose weight is to be varied.')
-    if 0 not in weights or len(set(weights)) < 2 or min(weights) < 0:
+    if 0 not in weights or len(set(weights)) < 2 or not all(0 <= weight < math.inf for weight in weights):
         raise OptionError(f'sweep: expected 0 and at least one weight above it, got {", ".join(map(str, weights))}.')
+    if len(set(map(name_of, weights))) < len(set(weights)):
+        raise OptionError('sweep: expected weights that differ in six digits, got '
+                          f'{", ".join(map(str, sorted(set(weights))))}.')
+    if max_psnr_drop is not None and not 0 <= max_psnr_drop < math.inf:
+        raise OptionError(f'sweep: max_psnr_drop: expected a number of dB >= 0, got {max_psnr_drop}.')
     opt = {**read_options(evaluation_file), 'restorers': {}, 'baseline': name_of(0)}
     for weight in sorted(set(weights)):
         weighted = with_weight(run, weight)
         option_file = out / 'options' / f'{weighted["name"]}.yml'
         train(root, option_file, weighted)
         opt['restorers'][name_of(weight)] = {'option_file': shown_path(option_file, root)}
-    return evaluate(Evaluation(root, opt), out, batch_size, command=command)
-
-
-def name_of(weight: float) -> str:
-    """A restorer of the sweep."""
-    return f'weight {weight:g}'
+    evaluation = Evaluation(root, opt)
+    results, matrices = evaluation.run(out, batch_size, command=command)
+    results['sweep'] = plain_data(answer(results, max_psnr_drop))
+    write_results(evaluation, results, matrices, out)
+    return results
 
 
 def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:
@@ -92,18 +83,13 @@ def without_recognition(run: Mapping[str, Any]) -> dict[str, Any]:
     return run
 
 
-def best_within(results: Mapping[str, Any], max_psnr_drop: float) -> dict[str, Chosen | None]:
-    """Of every condition the weight with the largest mean gain whose PSNR is surely no more than that below weight 0.
+def best_within(results: Mapping[str, Any], max_psnr_drop: float | None = None) -> dict[str, Chosen | None]:
+    """Return, for each condition, the weight with the largest mean gain that surely gains and keeps to the budget.
 
-    Surely: the end of the 95 % interval counts. None where no weight above 0 keeps to it with a gain.
+    Surely: by intervals that allow for the choice among all weights, see `weigh`. None where no weight does both.
+
+    Args:
+        results: What ``results.json`` holds.
+        max_psnr_drop: Budget in dB below weight 0. Default: any.
     """
-    found = {}
-    for condition, entry in results['conditions'].items():
-        choices = []
-        for name, difference in entry['differences'].items():
-            gains = [next(iter(metrics.values()))['value'] for metrics in difference['scores'].values()]
-            choice = Chosen(float(name.removeprefix('weight ')), sum(gains) / len(gains), -difference['psnr']['value'])
-            if -difference['psnr']['low'] <= max_psnr_drop and choice.gain > 0:
-                choices.append(choice)
-        found[condition] = max(choices, key=lambda choice: choice.gain, default=None)
-    return found
+    return {condition: choose(weigh(results, condition, max_psnr_drop)) for condition in results['conditions']}

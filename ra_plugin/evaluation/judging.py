@@ -77,7 +77,8 @@ class Judging:
         recognizers: Name -> recognizer; costly ones take no part in the audit.
         metrics: Task -> what to compute, see `build_score`.
         baseline: Name of the restorer that others are compared with.
-        audited: Numbers of the images that are judged under every view, too, and whose clean image is restored.
+        audited: Numbers of the images that are judged under every view, too, and whose clean image is restored; for
+            every seed.
         networks: Names of the restorers that can be given another image, as the clean one.
         quality_metrics: Name -> metric, beside PSNR and SSIM.
     """
@@ -96,7 +97,7 @@ class Judging:
         gt8 = to_uint8(batch.gt)
         table: Table = {}
         places = [place for place, number in enumerate(batch.index) if number in self.audited]
-        audited: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}  # of the audited images: as made, and as saved
+        audited: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}  # audited images: as made, and as saved
         for (name, seed), process in self.processings.items():
             images = process(batch)
             if images.shape != batch.gt.shape:
@@ -106,13 +107,21 @@ class Judging:
             reference = None if name == CLEAN else gt8
             column = table[name, seed, SAVED] = self._column(saved, batch, self.recognizers, reference)
             column.values.update(self._quality(saved, reference))
-            if places and seed == 0 and (name == self.baseline or name != NONE):
-                audited[name] = images[places], saved[places]
+            if places and (name == self.baseline or name != NONE):
+                audited[name, seed] = images[places], saved[places]
         if audited:
             part = batch.of(places)
-            for name, (images, saved) in audited.items():
-                table.update(self._audit(name, images, saved, audited[self.baseline][1], gt8[places], part))
+            for key, (images, saved) in audited.items():
+                table.update(self._audit(key, images, saved, self._compared(key, audited), gt8[places], part))
         return table
+
+    def _compared(self, key: tuple[str, int], audited: Mapping[tuple[str, int], tuple[torch.Tensor, torch.Tensor]]
+                  ) -> list[torch.Tensor]:
+        """Return the baseline's images that others are set against: of the same seed, or else of all its seeds."""
+        same = (self.baseline, key[1])
+        if key[0] != CLEAN and same in audited:
+            return [audited[same][1]]
+        return [saved for (name, _), (_, saved) in audited.items() if name == self.baseline]
 
     def _quality(self, saved: torch.Tensor, reference: torch.Tensor | None) -> dict[str, list[np.ndarray]]:
         """What the further metrics say of uint8 images; without clean ones, those that need none."""
@@ -120,18 +129,18 @@ class Judging:
         return {name: list(metric(images, reference)) for name, metric in self.quality_metrics.items()
                 if reference is not None or not metric.needs_reference}
 
-    def _audit(self, name: str, images: torch.Tensor, saved: torch.Tensor, baseline: torch.Tensor, gt8: torch.Tensor,
-               batch: Batch) -> Table:
+    def _audit(self, key: tuple[str, int], images: torch.Tensor, saved: torch.Tensor,
+               baseline: Sequence[torch.Tensor], gt8: torch.Tensor, batch: Batch) -> Table:
         """What small changes leave of a gain, how images differ from the baseline, what becomes of clean ones."""
         judges = {judge: recognizer for judge, recognizer in self.recognizers.items() if not recognizer.costly}
-        table = {(name, 0, FLOAT): self._column(images, batch, judges)}
-        difference = (saved.float() - baseline.float()) / 255
-        table[name, 0, FLOAT].values[SPECTRUM] = list(spectrum(difference).cpu().numpy())
+        table = {(*key, FLOAT): self._column(images, batch, judges)}
+        spectra = torch.stack([spectrum((saved.float() - other.float()) / 255) for other in baseline])
+        table[(*key, FLOAT)].values[SPECTRUM] = list(spectra.mean(0).cpu().numpy())
         for view, change in VIEWS.items():
-            table[name, 0, view] = self._column(change(saved), batch, judges)
-        if name in self.networks:
-            from_clean = self.processings[name, 0](replace(batch, lq=batch.gt))
-            table[name, 0, CLEAN_INPUT] = self._column(to_uint8(fitted(from_clean, batch.gt)), batch, judges, gt8)
+            table[(*key, view)] = self._column(change(saved), batch, judges)
+        if key[0] in self.networks:
+            from_clean = self.processings[key](replace(batch, lq=batch.gt))
+            table[(*key, CLEAN_INPUT)] = self._column(to_uint8(fitted(from_clean, batch.gt)), batch, judges, gt8)
         return table
 
     def _column(self, images: torch.Tensor, batch: Batch, recognizers: Mapping[str, Recognizer],

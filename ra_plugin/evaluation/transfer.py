@@ -197,18 +197,19 @@ def harm(matrix: Matrix, classes: Iterable[str] | None, labels: np.ndarray) -> d
     return found
 
 
-def clean_input(cells: Mapping[str, Cell], clean: Cell, seed: int = 0) -> dict[str, Any]:
-    """What restorers make of images that are good already: score minus that of the clean image itself.
+def clean_input(cells: Mapping[tuple[str, int], Cell], clean: Cell, seed: int = 0) -> dict[str, Any]:
+    """Compare what restorers make of images that are good already with these: score minus that of the clean image.
 
     Args:
-        cells: Restorer -> what it made of the clean images.
+        cells: (restorer, number of the seed) -> what it made of the clean images; of several seeds the mean counts.
         clean: The same images themselves.
     """
-    matrix = Matrix({(CLEAN, 0): clean, **{(name, 0): cell for name, cell in cells.items()}}, seed)
+    matrix = Matrix({(CLEAN, 0): clean, **cells}, seed)
 
     def entry(name: str) -> dict[str, Any]:
         return _by_recognizer(matrix, lambda *column: vars(
             (matrix.mean(name, *column) - matrix.mean(CLEAN, *column)).estimate()))
 
     return {'n': matrix.n, 'restorers': {
-        name: {'psnr': matrix.mean(name, 'psnr').value, 'scores': entry(name)} for name in cells}}
+        name: {'psnr': matrix.mean(name, 'psnr').value, 'scores': entry(name)}
+        for name in matrix.names if name != CLEAN}}

@@ -35,10 +35,13 @@ def write_boundary_page(results: Mapping[str, Any], maps: Sequence[DecisionMap],
 
 def facts(results: Mapping[str, Any]) -> str:
     """What was looked at."""
-    return (f'{results["condition"]}, {count(results["n"])} images. Source recognizer Rs: {results["source"]}. From '
-            f'each image of {results["plain"]} that Rs and Rt read as the same wrong class: along a random direction, '
-            f'and along the RA direction, towards the image of {results["RA"]}. Distances are L2 norms over all values '
-            'of an image in [0, 1], not clipped; brackets are 95 % intervals over the images.')
+    first = [name for name, seeds in results.get('seeds', {}).items() if seeds > 1]
+    of_seeds = f' Of the seeds of {listed(first)}, the first alone.' if first else ''
+    return (f'{results["condition"]}, {count(results["n"])} images.{of_seeds} Source recognizer Rs: '
+            f'{results["source"]}. From each image of {results["plain"]} that Rs and Rt read as the same wrong class: '
+            f'along a random direction, and along the RA direction, towards the image of {results["RA"]}. Distances '
+            'are L2 norms over all values of an image in [0, 1], not clipped; brackets are 95 % intervals over the '
+            'images.')
 
 
 def tables(results: Mapping[str, Any]) -> Iterator[tuple[str, Rows]]:

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: image quality against score, and the spectrum of what a restorer adds."""
+"""Charts as inline SVG: image quality against score, the spectrum of what a restorer adds, and a sweep's weights."""
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from ra_plugin.report.verdict import main_metrics
 COLORS, SHAPES = 8, 5  # no common divisor: 40 markers that differ in color or shape
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 350, 240, 38, 92, 12, 40  # right: the names of levels
 _MARGIN = 14  # where there are none
+_MOST_NAMES = 7  # along an axis; of more, every second or third is written
 _REFERENCES = ('clean', 'no processing')  # lines: as points, far off in PSNR, they would press the others together
 
 
@@ -91,7 +92,8 @@ def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
 
 def spectrum_chart(spectrum: Mapping[str, Sequence[float]], restorer: str, baseline: str) -> Chart | None:
     """Power by frequency, on a logarithmic scale: what ``restorer`` changes, and the error that ``baseline`` leaves."""
-    lines = {f'{restorer} minus {baseline}': spectrum['difference'], f'error of {baseline}': spectrum['baseline_error']}
+    lines = {f'{restorer} minus {baseline}': spectrum['difference'],
+             f'error of {baseline}': spectrum['baseline_error'] or ()}  # not known without clean images
     known = [math.log10(v) for values in lines.values() for v in values if v is not None and v > 0]
     if not known:
         return None
@@ -105,6 +107,50 @@ def spectrum_chart(spectrum: Mapping[str, Sequence[float]], restorer: str, basel
                           if v is not None and v > 0)
         parts.append(Markup('<polyline class="line s{}" points="{}"/>').format(i, points))
     return Chart(f'Spectrum of {restorer}', '', _svg(parts, f'Mean power by frequency: {" and ".join(lines)}'))
+
+
+def steps_chart(title: str, note: str, names: Sequence[str], series: Mapping[str, Sequence[Mapping[str, Any] | None]],
+                axes: tuple[str, str], factor: float = 1, limit: tuple[str, float] | None = None) -> Chart | None:
+    """Estimates with their intervals at equal steps, joined by a line; zero is dashed.
+
+    Args:
+        names: Of the steps, e.g. weights.
+        series: Name -> the estimate at each step; None where there is none.
+        axes: Names of both axes.
+        factor: On the estimates: 100 for points.
+        limit: Another dashed level and its name.
+
+    Returns:
+        None where nothing is known.
+    """
+    known = {name: [(i, estimate) for i, estimate in enumerate(estimates)
+                    if estimate and estimate.get('value') is not None] for name, estimates in series.items()}
+    values = [factor * estimate[key] for points in known.values() for _, estimate in points
+              for key in ('value', 'low', 'high') if estimate.get(key) is not None]
+    if not values:
+        return None
+    x_axis = _Axis(-0.4, len(names) - 0.6, _LEFT, _WIDTH - _MARGIN)
+    y_axis = _axis([*values, 0, *([limit[1]] if limit else [])], _HEIGHT - _BOTTOM, _TOP + 12)
+    every = math.ceil(len(names) / _MOST_NAMES)
+    parts = [_frame(x_axis, y_axis, *axes, names={i: name for i, name in enumerate(names) if i % every == 0}),
+             _level(y_axis(0))]
+    if limit:
+        parts.append(_level(y_axis(limit[1])) + Markup('<text class="label" x="{}" y="{}" text-anchor="end">{}</text>')
+                     .format(x_axis.end, y_axis(limit[1]) + 13, limit[0]))
+    told = []
+    for index, (name, points) in enumerate(known.items()):
+        line = ' '.join(f'{x_axis(i)},{y_axis(factor * estimate["value"])}' for i, estimate in points)
+        parts.append(Markup('<polyline class="line s{}" points="{}"/>').format(index, line))
+        for i, estimate in points:
+            text = f'{names[i]}: {number(factor * estimate["value"], 2, True)} {interval(estimate, factor, 2, True)}'
+            told.append(f'{name}, {text}')
+            parts.append(_whisker(index, x_axis(i), estimate, y_axis, factor)
+                         + marker(index, x_axis(i), y_axis(factor * estimate['value']), f'{name}, {text}'))
+    return Chart(title, note, _svg(parts, f'{title} {note}. {"; ".join(told)}'))
+
+
+def _level(y: float) -> Markup:
+    return Markup('<line class="reference" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(_LEFT, _WIDTH - _MARGIN, y, y)
 
 
 def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
@@ -123,12 +169,13 @@ def _ticks(axis: _Axis, most: int = 5) -> list[float]:
     return [round(i * step, 9) for i in range(first, math.floor(axis.high / step) + 1)]
 
 
-def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, decades: bool = False) -> Markup:
-    """Ticks, grid and the names of the axes."""
+def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, decades: bool = False,
+           names: Mapping[float, str] | None = None) -> Markup:
+    """Ticks, grid and the names of the axes; ``names`` stand at their places in place of round numbers."""
     bottom, right, parts = y_axis.start, x_axis.end, []
-    for value in _ticks(x_axis):
+    for value, name in (names or {value: number(value, _digits(x_axis)) for value in _ticks(x_axis)}).items():
         parts.append(Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-            x_axis(value), bottom + 16, number(value, _digits(x_axis))))
+            x_axis(value), bottom + 16, name))
     for value in [v for v in _ticks(y_axis) if not decades or v == int(v)]:
         label = (Markup('10<tspan class="power" dy="-4">{}</tspan>').format(number(value, 0)) if decades
                  else number(value, _digits(y_axis)))
@@ -155,13 +202,18 @@ def _reference(name: str, y: float) -> Markup:
 
 
 def _point(index: int, psnr: float, estimate: Mapping, name: str, x_axis: _Axis, y_axis: _Axis) -> Markup:
-    x, whisker = x_axis(psnr), Markup('')
-    if interval(estimate):
-        whisker = Markup('<path class="whisker s{}" d="M{} {}V{}m-4 0h8M{} {}h8"/>').format(
-            index % COLORS, x, y_axis(100 * estimate['low']), y_axis(100 * estimate['high']),
-            x - 4, y_axis(100 * estimate['low']))
+    x = x_axis(psnr)
     title = f'{name}: {percent(estimate["value"])} % {interval(estimate)}, {number(psnr, 2)} dB'
-    return whisker + marker(index, x, y_axis(100 * estimate['value']), title)
+    return _whisker(index, x, estimate, y_axis, 100) + marker(index, x, y_axis(100 * estimate['value']), title)
+
+
+def _whisker(index: int, x: float, estimate: Mapping, y_axis: _Axis, factor: float) -> Markup:
+    """The interval of an estimate, where it is known."""
+    if not interval(estimate):
+        return Markup('')
+    low, high = (y_axis(factor * estimate[key]) for key in ('low', 'high'))
+    return Markup('<path class="whisker s{}" d="M{} {}V{}m-4 0h8M{} {}h8"/>').format(
+        index % COLORS, x, low, high, x - 4, low)
 
 
 def _front(points: Sequence[tuple], x_axis: _Axis, y_axis: _Axis) -> Markup:

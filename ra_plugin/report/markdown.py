@@ -3,6 +3,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ra_plugin.report.formats import arrow, quality_digits
+from ra_plugin.report.sweep import sweep_lines
 from ra_plugin.utils.text import markdown_cell
 
 CLEAN, NONE = 'clean', 'no processing'
@@ -11,7 +12,8 @@ Estimate = Mapping[str, float | None]  # value, low, high
 
 def to_markdown(results: Mapping[str, Any]) -> str:
     """All tables of ``results.json``."""
-    parts = [*_overview(results)]
+    parts = ['\n'.join(f'- {markdown_cell(line)}' for line in sweep_lines(results))] if results.get('sweep') else []
+    parts += _overview(results)
     for name, condition in results['conditions'].items():
         parts += [f'## {markdown_cell(name)}', *_condition(condition, results)]
     return '\n\n'.join(parts) + '\n'

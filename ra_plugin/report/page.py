@@ -10,13 +10,14 @@ from ra_plugin.report import charts, images, page_tables
 from ra_plugin.report.examples import Example
 from ra_plugin.report.formats import count, interval, listed, number
 from ra_plugin.report.html_page import page, render
-from ra_plugin.report.verdict import verdicts
+from ra_plugin.report.sweep import sweep_answer, sweep_charts, sweep_series, sweep_table
+from ra_plugin.report.verdict import AUDIT_TONES, verdicts
 from ra_plugin.utils.atomic import atomic_write
 
 _SIGNS = {'good': '\u25b2', 'mixed': '\u25c6', 'bad': '\u25bc', 'none': '\u25cb'}
-_AUDIT_TONES = {'real': 'good', 'partly real': 'mixed', 'adversarial': 'bad'}
-_SECTIONS = {'summary': 'Summary', 'transfer': 'Transfer', 'trade-off': 'Trade-off', 'images': 'Images', 'harm': 'Harm',
-             'clean-input': 'Clean input', 'audit': 'Audit', 'certainty': 'Certainty', 'reproduce': 'Reproduce'}
+_SECTIONS = {'sweep': 'Sweep', 'summary': 'Summary', 'transfer': 'Transfer', 'trade-off': 'Trade-off',
+             'images': 'Images', 'harm': 'Harm', 'clean-input': 'Clean input',
+             'audit': 'Audit', 'certainty': 'Certainty', 'reproduce': 'Reproduce'}
 
 
 def write_page(results: Mapping[str, Any], examples: Sequence[Example], path: Path) -> None:
@@ -42,8 +43,9 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
     scale, cards = page_tables.color_scale(results), images.ExampleCards(results, examples)
     conditions = [_condition(results, name, scale, cards) for name in results['conditions']]
     shown = {'summary', 'reproduce'} | {section for section, keys in {
-        'transfer': ('differences', 'scores'), 'trade-off': ('trade_off',), 'harm': ('harm', 'hurt'),
-        'clean-input': ('clean_input',), 'audit': ('audits',), 'certainty': ('certainty',)}.items()
+        'sweep': ('sweep',), 'transfer': ('differences', 'scores'), 'trade-off': ('trade_off',),
+        'harm': ('harm', 'hurt'), 'clean-input': ('clean_input',), 'audit': ('audits',),
+        'certainty': ('certainty',)}.items()
         if any(condition[key] for condition in conditions for key in keys)} | ({'images'} if examples else set())
     single = [name for name, entry in results.get('restorers', {}).items() if entry.get('seeds') == 1]
     options = json.loads(json.dumps(results.get('options') or {}))
@@ -52,6 +54,7 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
         'sections': [(key, title) for key, title in _SECTIONS.items() if key in shown], 'shown': shown,
         'conditions': conditions, 'several': len(conditions) > 1,
         'single_seed': listed(single), 'single_seed_count': len(single),
+        'several_seeds': any((entry.get('seeds') or 1) > 1 for entry in results.get('restorers', {}).values()),
         'limit': number(100 * scale.limit, 0), 'levels': range(-page_tables.LEVELS, page_tables.LEVELS + 1),
         'examples': cards.cards(), 'kinds': cards.kinds, 'rule_recognizers': cards.rule_recognizers,
         'processings': cards.processings, 'drawn_by': cards.drawn_by,
@@ -70,6 +73,9 @@ def _condition(results: Mapping[str, Any], name: str, scale: page_tables.Scale, 
     series = charts.trade_off_series(results, name)
     return {
         'title': name, 'verdicts': verdicts(results, name),
+        'sweep': sweep_answer(results, name), 'sweep_charts': sweep_charts(results, name),
+        'sweep_series': [(item, charts.sign(i)) for i, item in enumerate(sweep_series(results, name))],
+        'sweep_table': sweep_table(results, name),
         'differences': page_tables.difference_table(results, name, scale),
         'scores': page_tables.score_table(results, name),
         'other_metrics': page_tables.other_metrics_table(results, name),
@@ -88,7 +94,7 @@ def _audits(results: Mapping[str, Any], condition: str, scale: page_tables.Scale
             else None
         audits.append({
             'restorer': restorer, 'verdict': entry.get('verdict'), 'reason': entry.get('reason'),
-            'tone': _AUDIT_TONES.get(entry.get('verdict'), 'none'),
+            'tone': AUDIT_TONES.get(entry.get('verdict'), 'none'),
             'ratio': _ratio(entry.get('held_out_ratio')),
             'table': page_tables.audit_table(results, condition, restorer, scale), 'spectrum': spectrum,
             'lines': [f'{restorer} minus {results["baseline"]}', f'error of {results["baseline"]}']})

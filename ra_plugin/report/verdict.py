@@ -6,6 +6,10 @@ from typing import Any, Literal
 from ra_plugin.report.formats import decibels, interval, listed, metric_name, percent, points
 
 Tone = Literal['good', 'mixed', 'bad', 'none']
+# verdict of the audit -> its one color
+AUDIT_TONES: Mapping[str | None, Tone] = {
+    'real': 'good', 'real or partly real': 'mixed', 'partly real': 'mixed', 'partly real or adversarial': 'mixed',
+    'adversarial': 'bad', 'undecided': 'none', 'no gain': 'none'}
 _UNCLEAR = 'cannot be told apart from zero'
 
 
@@ -88,9 +92,12 @@ def _headline(used: Mapping, held_out: Mapping, audit: str | None) -> tuple[str,
     never = 'never seen in training ' if seen else ''
     if unseen.count('up') < len(unseen):
         return f'{unseen.count("up")} of {len(unseen)} recognizers {never}gain', 'mixed'
-    partly = audit == 'partly real'
     who = 'Every recognizer gains' + (', those never seen in training too' if seen else '')
-    return who + ('; the gain is partly real' if partly else ''), 'mixed' if partly else 'good'
+    if audit == 'undecided':
+        return f'{who}; the audit of the gain is undecided', 'mixed'
+    if AUDIT_TONES.get(audit) == 'mixed':
+        return f'{who}; the gain is {audit}', 'mixed'
+    return who, 'good'
 
 
 def _used(name: str, metric: str, estimate: Mapping, baseline: str) -> str:
