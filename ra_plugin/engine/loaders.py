@@ -71,7 +71,7 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
     if getattr(dataset, 'num_classes', None) is None:
         return
     in_part = bool((getattr(dataset, 'opt', None) or {}).get('keep_classes'))
-    for recognizer in recognizers:
+    for recognizer in (member for recognizer in recognizers for member in recognizer.members()):
         info = recognizer.info
         names = getattr(dataset, 'classes', None)
         # without names the highest label is all that is known of the classes
