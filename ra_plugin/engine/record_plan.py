@@ -192,7 +192,7 @@ def _without(node: Any, keys: Sequence[str]) -> Any:
 
 def _real(path: str) -> str:
     folder, name = os.path.split(path)
-    return os.path.join(_real_folder(folder), name)
+    return os.path.join(_real_folder(os.path.abspath(folder)), name)
 
 
 @lru_cache(4096)
