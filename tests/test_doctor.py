@@ -493,3 +493,9 @@ def test_names_from_files_do_not_steer_the_terminal():
     table = to_markdown([finding])
     assert '\x1b' not in table and '\n| forged' not in table and r'a\|b' in table
     assert math.isclose(table.splitlines()[2].replace(r'\|', '').count('|'), len(CHECKS) + 2)
+
+
+def test_a_recognizer_whose_default_is_spelled_out_is_checked_once():
+    block = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False}
+    opt = {'train': {'recog_opt': {'recognizer': {**block, 'fit': 'crop'}}}, 'val': {'recognizers': {'x': block}}}
+    assert recognizer_blocks(opt) == {'x': (block, True)}

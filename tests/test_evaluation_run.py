@@ -249,12 +249,12 @@ def test_the_spectrum_is_of_the_difference_to_the_baseline_of_the_same_seed():
                      ('one', 0): power(20), (CLEAN, 0): power(30, 20)}
 
 
-def test_records_of_other_options_are_refused(place, results, tmp_path):
-    file = changed(place, tmp_path, baseline='RA')
+def test_records_of_other_images_are_refused(place, results, tmp_path):
+    file = changed(place, tmp_path, degradations={'x2': {'type': 'BicubicDownsample', 'scale': 2}})
     with pytest.raises(OptionError, match='--restart'):
         run(place, file, place / 'out')
     (tmp_path / 'records').mkdir()
-    assert run(place, file, tmp_path, restart=True)['baseline'] == 'RA'
+    assert run(place, file, tmp_path, restart=True)['baseline'] == 'plain'
 
 
 def test_images_that_something_else_restored_score_as_the_network_that_made_them(place, results, tmp_path):

@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,10 +22,12 @@ from torch import nn
 from torchvision.transforms import InterpolationMode, v2
 
 from ra_plugin import RecogConsistencyLoss, RecogLoss, build_recognizer
+from ra_plugin.engine.loaders import check_classes
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import (ClassificationRecognizer, EnsembleRecognizer, ModuleRecognizer, TimmRecognizer,
                                    TorchvisionRecognizer, tiny_nets)
 from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.class_names import first_difference
 from ra_plugin.recognizers.resizing import judging, resize, shared_resizes
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
@@ -936,6 +939,45 @@ def test_an_ensemble_within_an_ensemble_draws_its_sample(trio, images):
 def test_weights_and_sample_have_to_fit_the_members(kwargs, message, trio):
     with pytest.raises(ValueError, match=f'^EnsembleRecognizer: {message}'):
         EnsembleRecognizer(trio, **kwargs)
+
+
+def test_ensembles_within_ensembles_vote_as_their_members(trio, images):
+    nested = EnsembleRecognizer([EnsembleRecognizer(trio[:2], weights=[1, 3]), trio[2]], weights=[2, 1])
+    expected = sum(w * member.logits(images).softmax(1) for w, member in zip((1 / 6, 1 / 2, 1 / 3), trio))
+    found = nested.predict(images)
+    torch.testing.assert_close(found['scores'], expected.sort(descending=True).values)
+    assert torch.equal(found['labels'], expected.argsort(descending=True)) and nested.members() == list(trio)
+
+
+def named(*classes):
+    return {**TINY, 'module_kwargs': {'num_classes': len(classes)}, 'classes': classes}
+
+
+@pytest.mark.parametrize('wrap', [lambda block: block, lambda block: {
+    'type': 'EnsembleRecognizer', 'recognizers': [{**block, 'classes': None}, block]}], ids=['member', 'deep'])
+@pytest.mark.parametrize('classes', [('bird', 'cat', 'dog'), ('cat', 'bird', 'ship')], ids=['order', 'content'])
+def test_members_that_call_a_class_by_another_name_are_refused(classes, wrap):
+    ours = named('cat', 'bird', 'dog')
+    with pytest.raises(ValueError, match="class [02] is '.*' to ModuleRecognizer.* and '.*' to ModuleRecognizer"):
+        EnsembleRecognizer([wrap(ours), wrap(named(*classes))])
+    ensemble = EnsembleRecognizer([wrap({**ours, 'classes': None}), wrap(named('Cat', 'bird', ' dog'))])
+    assert ensemble.info.classes == ('Cat', 'bird', ' dog')
+
+
+@pytest.mark.parametrize('ours, theirs, difference', [
+    (['crane', 'maillot, tank suit'], ['crane bird', 'maillot tank suit'], None),  # ImageNet in two libraries
+    (['a b', 'c'], ['A_b', 'C'], None), (['0', '1'], ['1', '0'], 0), (['n01440764'], ['tench'], None),
+    (['n01440764', 'n01443537'], ['n01443537', 'n01440764'], 0), (['cat', 'dog'], ['cat', 'ship'], 1)])
+def test_names_of_classes_are_compared_as_people_would(ours, theirs, difference):
+    assert first_difference(ours, theirs) == first_difference(theirs, ours) == difference
+
+
+def test_a_data_set_is_compared_with_every_member():
+    data = SimpleNamespace(classes=('bird', 'cat', 'dog'), num_classes=3, opt={})
+    ensemble = build_recognizer({'type': 'EnsembleRecognizer', 'recognizers': [
+        {**named('cat', 'bird', 'dog'), 'classes': None}, named('cat', 'bird', 'dog')]})
+    with pytest.raises(OptionError, match='in another order, so labels would be mixed up'):
+        check_classes(data, [ensemble], 'datasets: x')
 
 
 def test_an_empty_ensemble_is_refused():

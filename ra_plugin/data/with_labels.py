@@ -23,6 +23,7 @@ class WithLabels(Dataset):
             Default: the names that occur, in the order of ``class_order``.
 
     Attributes:
+        labels: Class number of each image.
         classes: Names of the classes, or None where labels are numbers and nothing names them.
         num_classes: ``len(classes)``, or the largest label + 1.
 
@@ -53,6 +54,7 @@ class WithLabels(Dataset):
             raise OptionError(f"{self.where}.labels: expected a label for each image, got none for '{min(missing)}' "
                               f"({len(missing)} of {len(names)} images) in '{labels}'. Paths in it are relative to "
                               f"'{self._root}'.")
+        self.labels = [self._labels[name] for name in names]
 
     def _names(self) -> list[str]:
         if not self.paths:

@@ -8,6 +8,7 @@ import torch
 import yaml
 from torch.utils.data import Dataset, default_collate
 
+from ra_plugin.engine.identity import canonical
 from ra_plugin.engine.loaders import build_dataset, check_classes, evenly_spaced
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.evaluation.doctor import BUILD, Case, Finding, check_recognizer, failure
@@ -73,10 +74,10 @@ def recognizer_blocks(opt: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
         training += _members(frozen(loss['recognizer']), place)
     judging = [member for name, block in ((opt.get('val') or {}).get('recognizers') or {}).items()
                for member in _members(frozen(block), name)]
-    trained = [block for _, block in training]
-    found = {name: (block, block in trained) for name, block in judging}
+    trained = [canonical(block) for _, block in training]
+    found = {name: (block, canonical(block) in trained) for name, block in judging}
     for place, block in training:
-        if not any(block == other for other, _ in found.values()):
+        if not any(canonical(block) == canonical(other) for other, _ in found.values()):
             found[place] = block, True
     return found
 

@@ -1,6 +1,5 @@
 """An evaluation: restorers x recognizers x data sets x degradations, each image restored once; resumable."""
 import copy
-import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +11,23 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ra_plugin.engine.early_check import check_images
 from ra_plugin.engine.evaluation_options import (EvaluationOptions, by_name, check_conditions, check_names,
                                                  conditions_of, take_conditions)
+from ra_plugin.engine.identity import without_secrets
 from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.engine.loaders import build_dataset, check_classes, evenly_spaced, with_scale
 from ra_plugin.engine.networks import registered
 from ra_plugin.engine.option_file import GAIN_LABELS, has_no_labels, import_own, resolve_paths
-from ra_plugin.engine.restorers import Restorer, build_restorer, restorer_options
+from ra_plugin.engine.record_plan import RecordPlans, image_name, image_names, item_files
+from ra_plugin.engine.restored_folder import FolderOfImages
+from ra_plugin.engine.restorers import Restorer, build_restorer, restorer_options, unmatched_recognizers
 from ra_plugin.evaluation.audit import audit
 from ra_plugin.evaluation.judging import CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing
 from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.evaluation.records import Judged, Records
 from ra_plugin.evaluation.task_scores import build_score
+from ra_plugin.evaluation.reuse import Plan, Reusing, earlier_records, interleaved, shares, superseded
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
 from ra_plugin.options import OptionError, check_arguments, suggestion
@@ -72,6 +76,7 @@ class Evaluation:
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         checked = {name: restorer_options(block, root, options.recognizers, f'restorers.{name}')
                    for name, block in options.restorers.items()}
+        self.unmatched = unmatched_recognizers(options.restorers, root, options.recognizers)
         check_conditions(options, {
             **{f'recognizers.{name}': judged for name, judged in self._judged.items()},
             **{f'restorers.{name}': restorer.conditions for name, restorer in checked.items()}})
@@ -105,6 +110,10 @@ class Evaluation:
                               f"{suggestion(self.options.baseline, restorers)} There are "
                               f"{', '.join((NONE, *restorers))}")
         chosen = evenly_spaced(len(dataset), self.options.images)
+        names = image_names(dataset, block)
+        for process in (process for restorer in restorers.values() for process in restorer.processings):
+            if isinstance(process, FolderOfImages) and names is not None:
+                process.prepare([names[number] for number in chosen], names)
         return Condition(name, block, dataset, chosen, list(restorers.values()), recognizers)
 
     def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
@@ -126,10 +135,14 @@ class Evaluation:
         """
         infos = {name: recognizer.info for name, recognizer in self.recognizers.items()}
         found, matrices = {}, {}
+        plans = RecordPlans(self.options.recognizers, by_name(self.options.quality_metrics),
+                            self.options.custom_imports or ())
+        self._check_images()
         for number, condition in enumerate(self.conditions):
-            records = Records(out / 'records' / str(number), self._plan(condition), restart)
             judging = self.judging(condition)
-            self._judge(condition, judging, records, batch_size, num_workers)
+            plan = self._plan(condition, judging, plans)
+            records = Records(out / 'records' / str(number), plan.plain(), restart, lambda before: shares(before, plan))
+            self._judge(condition, judging, plan, records, batch_size, num_workers)
             judged = records.read()
             records.close()
             matrices[condition.name] = Matrix(
@@ -140,7 +153,7 @@ class Evaluation:
             'schema': SCHEMA, 'name': self.options.name, 'command': command, 'seed': self.options.seed,
             'baseline': self.options.baseline,
             'versions': {'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__},
-            'options': _without_secrets(self.raw),
+            'options': without_secrets(self.raw),
             'recognizers': {name: {
                 'name': info.name, 'task': info.task, 'num_classes': info.num_classes, 'source': info.source,
                 **({'cost': judge.cost} if (judge := self.recognizers[name]).costly else {})}
@@ -149,7 +162,9 @@ class Evaluation:
                                 for name, metric in self.quality_metrics.items()},
             'restorers': {name: {
                 'seeds': len(restorer.processings), 'used': list(restorer.options.used or ()),
-                'method': restorer.options.method or name} for name, restorer in self.restorers.items()},
+                'method': restorer.options.method or name,
+                **({'also_trained_with': self.unmatched[name]} if name in self.unmatched else {})}
+                for name, restorer in self.restorers.items()},
             'conditions': found}), matrices
 
     def judging(self, condition: Condition) -> Judging:
@@ -164,24 +179,44 @@ class Evaluation:
                        networks=[restorer.name for restorer in condition.restorers if restorer.is_network],
                        quality_metrics=self.quality_metrics)
 
-    def _judge(self, condition: Condition, judging: Judging, records: Records, batch_size: int,
+    def _check_images(self) -> None:
+        """Find files that cannot be read before hours of judging, in every data set and folder of restored images."""
+        for condition in self.conditions:
+            names = image_names(condition.dataset, condition.block)
+            restored = [] if names is None else [
+                process.file(names[number]) for restorer in condition.restorers for process in restorer.processings
+                if isinstance(process, FolderOfImages) for number in condition.chosen]
+            check_images(condition.dataset, condition.chosen, item_files, restored)
+
+    def _judge(self, condition: Condition, judging: Judging, plan: Plan, records: Records, batch_size: int,
                num_workers: int) -> None:
         first, total = records.done(), len(condition.chosen)
         if first == total:
             return
+        reusing = Reusing(judging, plan, earlier_records(records.earlier, plan))
+        left = condition.chosen[first:]
+        known = sum(map(reusing.is_known, left)) if reusing.earlier else 0
+        if reusing.earlier:
+            print(f'{condition.name}: goes on with earlier records: {known} of {len(left)} images are known, the '
+                  'others are judged in what has changed.', flush=True)
         with Interruption() as interruption, \
                 progress(desc=condition.name, total=total, unit='image', initial=first) as bar:
+            def load(numbers: Sequence[int]) -> Iterator[list[Batch]]:
+                return self.batches(condition, numbers, batch_size, num_workers) if numbers else iter(())
+
             def shown() -> Iterator[list[Batch]]:
-                for batches in self.batches(condition, condition.chosen[first:], batch_size, num_workers):
+                for batches in interleaved(left, reusing.is_known, load):
                     yield batches
                     bar.update(sum(len(batch.index) for batch in batches))
 
             try:
                 with interruption.at_once():
-                    judge_all(shown(), judging, records, first)
+                    judge_all(shown(), reusing, records, first)
             except Interrupted:
                 raise Interrupted(f'Stopped by {interruption.name} at image {records.done()} of {total} of '
                                   f'{condition.name}; the same command goes on from there.') from None
+        for folder in superseded(records.earlier, plan):
+            records.forget(folder)
 
     def batches(self, condition: Condition, numbers: Sequence[int], batch_size: int = 16,
                 num_workers: int = 0) -> Iterator[list[Batch]]:
@@ -190,20 +225,11 @@ class Evaluation:
                                 collate_fn=list):
             yield same_size_batches(items, condition, self.device)
 
-    def _plan(self, condition: Condition) -> dict[str, Any]:
+    def _plan(self, condition: Condition, judging: Judging, plans: RecordPlans) -> Plan:
         """What the records depend on."""
-        return {'schema': SCHEMA, 'dataset': dict(condition.block),
-                'images': [len(condition.dataset), len(condition.chosen)],
-                'restorers': {restorer.name: [vars(restorer.options), [_identity(file) for file in restorer.files]]
-                              for restorer in condition.restorers},
-                'recognizers': [{name: _without_secrets(block), 'file': _identity(block.get('checkpoint'))}
-                                for name, block in self.options.recognizers.items()
-                                if name in condition.recognizers],
-                'baseline': self.options.baseline, 'audit': {'images': self.options.audit, 'seeds': 'all'},
-                'metrics': dict(self.options.recognition_metrics),
-                'quality_metrics': {name: [block, _identity(block.get('pretrained_model_path')),
-                                           self.quality_metrics[name].source]
-                                    for name, block in by_name(self.options.quality_metrics).items()}}
+        names = image_names(condition.dataset, condition.block)
+        return plans.of(judging, condition.restorers, condition.dataset, condition.block, condition.chosen,
+                        names and [names[number] for number in condition.chosen])
 
     def _results(self, condition: Condition, judging: Judging, judged: Mapping[tuple, Judged], matrix: Matrix,
                  infos: Mapping) -> dict[str, Any]:
@@ -255,32 +281,8 @@ def same_size_batches(items: Sequence[tuple[int, dict]], condition: Condition, d
         batches.append(Batch(lq, gt,
                              label.to(device) if isinstance(label, torch.Tensor) else label,
                              [number for number, _ in group],
-                             [_below(item['gt_path'], condition.block.get('dataroot_gt')) for _, item in group]))
+                             [image_name(item['gt_path'], condition.block, 'gt') for _, item in group]))
     return batches
-
-
-def _below(path: str, root: str | None) -> str:
-    """The path of an image below its data set's folder; its name alone where it is not there."""
-    return os.path.relpath(path, root) if root and Path(path).is_relative_to(root) else os.path.basename(path)
-
-
-def _identity(path: str | None) -> list | None:
-    """What tells a file, or a folder of images, from what was there before."""
-    if not path:
-        return None
-    path = Path(path)
-    files = sorted(path.rglob('*')) if path.is_dir() else [path]
-    return [str(path), len(files), *(sum(getattr(file.stat(), key) for file in files)
-                                     for key in ('st_size', 'st_mtime_ns'))]
-
-
-def _without_secrets(node: Any, key: str = '') -> Any:
-    """Options as they may be shown: of headers, which may hold keys, only the names of environment variables."""
-    if isinstance(node, Mapping):
-        return {name: _without_secrets(value, 'headers' if key == 'headers' else name) for name, value in node.items()}
-    if isinstance(node, list):
-        return [_without_secrets(value, key) for value in node]
-    return '***' if key == 'headers' and '$' not in str(node) else node
 
 
 def plain_data(value: Any) -> Any:

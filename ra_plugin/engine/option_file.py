@@ -16,6 +16,7 @@ from basicsr.utils.options import parse_options as basicsr_parse_options
 
 from ra_plugin.compat.basicsr_ import optimizer_classes
 from ra_plugin.engine.networks import check_network, registered
+from ra_plugin.engine.option_paths import resolve_paths
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.models.calculate_pyiqa import calculate_pyiqa, check_pyiqa
@@ -38,9 +39,6 @@ _LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, Seg
 GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # that BasicSR has
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id'}  # may look like numbers
-# how the keys of files and folders begin
-PATH_KEYS = ('dataroot_', 'meta_info', 'annotation_file', 'checkpoint', 'config', 'pretrain_network_',
-             'pretrained_model_path', 'resume_state', 'classes', 'keep_classes', 'labels', 'option_file', 'folder')
 
 
 def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
@@ -324,26 +322,3 @@ def _leaves(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f'{where}[{i}]')
     else:
         yield where, node
-
-
-def resolve_paths(node: Any, root: Path) -> None:
-    """Relative paths in a block of options, in place: as they are where they exist, else below ``root``."""
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        is_path = isinstance(key, str) and key.startswith(PATH_KEYS)
-        if is_path and isinstance(value, str):
-            node[key] = _resolved(value, root, key)
-        elif is_path and isinstance(value, list) and not key.endswith('classes'):  # a list there holds names
-            node[key] = [_resolved(item, root, key) if isinstance(item, str) else item for item in value]
-        elif isinstance(value, (dict, list)):
-            resolve_paths(value, root)
-
-
-def _resolved(value: str, root: Path, key: str) -> str:
-    path = os.path.expanduser(value)
-    if os.path.isabs(path) or os.path.exists(path):
-        return path
-    if key == 'config' and not (root / path).exists():  # the name of one that its package brings
-        return value
-    if key == 'labels' and value == 'folders':
-        return value
-    return str(root / path)

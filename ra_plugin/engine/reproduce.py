@@ -9,7 +9,7 @@ from ra_plugin.engine.evaluation_options import by_name
 from ra_plugin.engine.exhibits import SHOW, Exhibit
 from ra_plugin.engine.experiment_options import ExperimentOptions, Group, Make
 from ra_plugin.engine.experiments import Experiments, Restorer, Study
-from ra_plugin.engine.option_file import PATH_KEYS
+from ra_plugin.engine.option_paths import is_path_key
 from ra_plugin.engine.trained_runs import is_trained, make, run_all, train
 from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.options import OptionError, suggestion
@@ -202,7 +202,7 @@ def _paths(node: Any) -> list[str]:
     """What options name of data and weights; the name of a class, or of a zoo's config, has no slash."""
     if isinstance(node, Mapping):
         return [path for key, value in node.items() for path in (
-            [value] if isinstance(value, str) and str(key).startswith(PATH_KEYS) and '/' in value else _paths(value))]
+            [value] if isinstance(value, str) and is_path_key(key) and '/' in value else _paths(value))]
     if isinstance(node, list):
         return [path for value in node for path in _paths(value)]
     return []

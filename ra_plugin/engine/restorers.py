@@ -1,23 +1,21 @@
 """Restorers of an evaluation: trained networks, whole or tile by tile, or folders of images that anything has made."""
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from torch import nn
 
-from ra_plugin.data.restored_file import read_restored
 from ra_plugin.engine.networks import check_color, check_network, trained_network
+from ra_plugin.engine.restored_folder import FolderOfImages
 from ra_plugin.engine.restorer_network import Network, network_input
-from ra_plugin.evaluation.judging import Batch, Processing
+from ra_plugin.engine.used_recognizers import not_among, trained_with, used_names
+from ra_plugin.evaluation.judging import Processing
 from ra_plugin.options import OptionError, check_arguments
-from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.utils.text_file import read_text
-
-_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +28,12 @@ class RestorerOptions:
         network_t: The transformer after it, if there is one; its weights are beside ``checkpoint``, as a run leaves
             them: ``net_t_*`` for ``net_g_*``.
         checkpoint: Weights of the network; a list has one for each seed of the training.
-        folder: Images restored by anything, named as the clean ones but for the suffix; a list has a folder for each
-            seed. Below it may be the same folders as below the data set's.
-        used: Recognizers of the evaluation that the training used. Default: of an option file, those whose blocks are
-            the same.
+        folder: Images restored by anything, with the paths of the clean ones below their folder, but for what is after
+            the dot; a list has a folder for each seed. The names alone will do where they differ.
+        suffix: What the names in ``folder`` have before the dot, after the clean image's: ``_out``, ``_x4``. Default:
+            nothing, or what all of them have.
+        used: Recognizers of the evaluation that the training used. Default: of an option file, those with the same
+            network and weights.
         method: Name of the row in tables where one way of training was used with several recognizers. Default: the
             restorer's name.
         conditions: Names of the conditions it is for. Default: all.
@@ -50,6 +50,7 @@ class RestorerOptions:
     network_t: Mapping | None = None
     checkpoint: str | Sequence[str] | None = None
     folder: str | Sequence[str] | None = None
+    suffix: str | None = None
     used: Sequence[str] | None = None
     method: str | None = None
     conditions: Sequence[str] | None = None
@@ -68,13 +69,11 @@ class Restorer:
         name: As in the option file.
         options: Its block, complete.
         processings: One for each seed.
-        files: What the images depend on: weights, or folders.
     """
 
     name: str
     options: RestorerOptions
     processings: tuple[Processing, ...]
-    files: tuple[str, ...]
 
     def is_for(self, condition: str) -> bool:
         return self.options.conditions is None or condition in self.options.conditions
@@ -128,13 +127,40 @@ def _of_run(options: RestorerOptions, root: Path, recognizers: Mapping[str, Mapp
     if not isinstance(run, Mapping) or not run.get('name') or not run.get('network_g'):
         raise OptionError(f"{where}.option_file: expected BasicSR's option file of a run, with name and network_g, got "
                           f'{options.option_file}.')
-    blocks = (run.get('train') or {}).get('recog_opt') or []
-    seen = [frozen(block.get('recognizer')) for block in (blocks if isinstance(blocks, list) else [blocks])]
-    members = [member for block in seen if isinstance(block, Mapping)
-               for member in (block, *(block.get('recognizers') or ()))]
+    folder = _folder_of(run, root)
     return {'network_g': run['network_g'], 'network_t': run.get('network_t'), **network_input(run),
-            'checkpoint': str(root / 'experiments' / str(run['name']) / 'models' / 'net_g_latest.pth'),
-            'used': [name for name, block in recognizers.items() if block in members]}
+            'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
+            'used': used_names(trained_with(run, folder, root), recognizers)}
+
+
+def _folder_of(run: Mapping[str, Any], root: Path) -> Path:
+    return root / 'experiments' / str(run['name'])
+
+
+def unmatched_recognizers(restorers: Mapping[str, Mapping], root: Path,
+                          recognizers: Mapping[str, Mapping]) -> dict[str, list[str]]:
+    """Return, for each restorer that names a run and not ``used``, those of its recognizers that do not judge.
+
+    Where none of them does, nothing tells a recognizer that was used from one that was not: a line says so.
+
+    Args:
+        restorers: Blocks that `restorer_options` has checked, paths resolved.
+        recognizers: Name -> block of those that judge.
+    """
+    found = {}
+    for name, block in restorers.items():
+        if not block.get('option_file') or block.get('used') is not None:
+            continue
+        run = yaml.safe_load(read_text(block['option_file'], f'restorers.{name}.option_file'))
+        used = trained_with(run, _folder_of(run, root), root)
+        others = not_among(used, recognizers)
+        if others:
+            found[name] = others
+        if others and not used_names(used, recognizers):
+            print(f'restorers.{name}: none of the recognizers judging was used in its training, which had '
+                  f'{"; ".join(others)}: all count as held out. If one of them is the same, name it: used.',
+                  file=sys.stderr, flush=True)
+    return found
 
 
 def _listed(value: str | Sequence[str] | None) -> list[str]:
@@ -145,9 +171,10 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
     """Load its networks, or take its folders."""
     if options.folder:
         folders = _listed(options.folder)
-        return Restorer(name, options, tuple(FolderOfImages(Path(folder)) for folder in folders), tuple(folders))
+        return Restorer(name, options, tuple(
+            FolderOfImages(Path(folder), options.suffix, f'restorers.{name}.folder') for folder in folders))
     where, checkpoints = f'restorers.{name}', _listed(options.checkpoint) or [None]
-    processings, files = [], []
+    processings = []
     for checkpoint in checkpoints:
         networks = [trained_network(options.network_g, checkpoint, f'{where}.network_g')]
         check_color(networks[0], f'{where}.network_g', 'Recognizers judge color. Restore with it yourself, and name '
@@ -159,30 +186,7 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
                 raise OptionError(f'{where}.checkpoint: expected a file named net_g_*, with net_t_* beside it for '
                                   f'network_t, got {path.name}.')
             networks.append(trained_network(options.network_t, str(beside), f'{where}.network_t'))
-            files.append(str(beside))
         network = nn.Sequential(*networks).to(device, memory_format=torch.channels_last)  # faster on a CPU
         processings.append(Network(network, options.tile, options.tile_overlap, options.multiple_of, options.mean,
                                    options.std, f'{where}.network_g'))
-        files += [checkpoint] if checkpoint else []
-    return Restorer(name, options, tuple(processings), tuple(files))
-
-
-class FolderOfImages:
-    """Images that something else has restored, found by the name of the clean one below its own folder, or alone."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __call__(self, batch: Batch) -> torch.Tensor:
-        files = [str(self._file(name)) for name in batch.names]
-        size, scale = batch.gt.shape[:-3:-1], batch.gt.shape[-1] // batch.lq.shape[-1]
-        arrays = np.stack([read_restored(file, tuple(size), scale) for file in files])
-        return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(batch.gt) / 255
-
-    def _file(self, name: str) -> Path:
-        for place in (self.folder / name, self.folder / Path(name).name):
-            for suffix in _SUFFIXES:
-                file = place.with_suffix(suffix)
-                if file.is_file():
-                    return file
-        raise FileNotFoundError(f'{self.folder}: no restored image of {name} with any of {", ".join(_SUFFIXES)}.')
+    return Restorer(name, options, tuple(processings))

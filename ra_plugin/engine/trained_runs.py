@@ -1,4 +1,5 @@
 """Trainings that a study needs: those that are finished are taken, those that were stopped go on."""
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -7,15 +8,44 @@ from typing import Any
 
 import yaml
 
+from ra_plugin.engine.identity import contents, digest
+from ra_plugin.engine.option_paths import resolve_paths
 from ra_plugin.engine.programs import run_program, signals_passed_on
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.text_file import read_text
 
 
+_INPUTS = 'inputs.txt'
+
+
 def is_trained(root: Path, run: Mapping[str, Any]) -> bool:
-    """Whether the run of these options is finished."""
+    """Return whether the run of these options is finished, and what it was made of is still the same."""
     folder = root / 'experiments' / run['name']
-    return (folder / 'models' / 'net_g_latest.pth').exists() and _recorded(folder, run['name']) == run
+    return (folder / 'models' / 'net_g_latest.pth').exists() and _recorded(folder, run['name']) == run \
+        and _same_inputs(root, run)
+
+
+def inputs_digest(root: Path, run: Mapping[str, Any]) -> str:
+    """Return a short text that changes with the weights, code and images that a training is made of.
+
+    Weights and lists count by their content, images by their names and sizes.
+    """
+    run = copy.deepcopy(dict(run))
+    resolve_paths(run, root)
+    train = (run.get('datasets') or {}).get('train') or {}
+    weights = {key: value for key, value in (run.get('path') or {}).items() if key.startswith('pretrain_network_')}
+    return digest([contents(part) for part in ((run.get('train') or {}).get('recog_opt'), weights, train)])
+
+
+def keep_inputs(root: Path, run: Mapping[str, Any]) -> None:
+    """Write down what a finished training was made of."""
+    atomic_write(inputs_digest(root, run), root / 'experiments' / run['name'] / _INPUTS)
+
+
+def _same_inputs(root: Path, run: Mapping[str, Any]) -> bool:
+    """True, too, where an older version has not written them down."""
+    file = root / 'experiments' / run['name'] / _INPUTS
+    return not file.exists() or file.read_text() == inputs_digest(root, run)
 
 
 def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | None = None) -> None:
@@ -38,10 +68,12 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
     print(f'== Training: {run["name"]}', flush=True)
     command = [root / 'tools' / 'train.py', '-opt', option_file, '--auto_resume']
     folder = root / 'experiments' / run['name']
-    if _recorded(folder, run['name']) not in (None, run):
-        command.pop()  # another run of that name, which is moved aside
+    if _recorded(folder, run['name']) not in (None, run) or not _same_inputs(root, run):
+        command.pop()  # another run of that name, or of other weights and images, which is moved aside
+        (folder / _INPUTS).unlink(missing_ok=True)
     if run_program(command, threads) or not is_trained(root, run):
         raise ChildProcessError(f'The training of {option_file} ended early; the same command goes on.')
+    keep_inputs(root, run)
 
 
 def make(root: Path, file: str, command: Sequence[str], threads: int | None = None) -> None:

@@ -4,7 +4,8 @@ Every file holds the images from one number to another, so that what is there sa
 """
 import errno
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -16,8 +17,9 @@ import torch
 from ra_plugin.options import OptionError
 from ra_plugin.utils.atomic import atomic_save, atomic_write, is_intact
 
-_PLAN = 'plan.json'
+PLAN = 'plan.json'
 _LOCK = '.lock'
+_EARLIER = 'earlier'
 
 
 @dataclass
@@ -52,6 +54,19 @@ class Column:
 Table = dict[tuple, Column]
 
 
+def record_files(folder: Path) -> list[Path]:
+    """Return the files of a folder of records, in order; each is named by the places of its first and last image."""
+    return sorted(folder.glob('[0-9]*-[0-9]*.pt'))
+
+
+def _plain(text: str) -> Any:
+    """What a plan says; None where a full disk or somebody has cut it off."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
 class OtherRecords(OptionError):
     """What a folder has is of another evaluation."""
 
@@ -61,35 +76,58 @@ class Records:
 
     Args:
         folder: It is made where it is missing.
-        plan: What the records depend on, plain data. Records of another plan are refused.
+        plan: What the records depend on, plain data. Records of another plan are refused, or set aside.
         restart: Remove what is there instead.
+        useful: Of an earlier plan, whether its records tell something under this one. Default: they do not.
+
+    Attributes:
+        earlier: Folders of records that were set aside, the latest first.
 
     Raises:
         OtherRecords: The folder has records of another plan.
         OptionError: Another process writes to it.
     """
 
-    def __init__(self, folder: Path, plan: Mapping[str, Any], restart: bool = False):
+    def __init__(self, folder: Path, plan: Mapping[str, Any], restart: bool = False,
+                 useful: Callable[[Any], bool] = lambda plan: False):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(folder)
         if restart:
-            for path in (folder / _PLAN, *self._files()):
+            for path in (folder / PLAN, *self._files()):
                 path.unlink(missing_ok=True)
+            shutil.rmtree(folder / _EARLIER, ignore_errors=True)
         plan_text = json.dumps(plan, indent=1, sort_keys=True, default=str)
-        path = folder / _PLAN
+        path = folder / PLAN
         if path.exists() and path.read_text() != plan_text:
-            self.close()
-            raise OtherRecords(f'{folder}: its records are of other options, weights or images than the file has now. '
-                               'Start anew with --restart, or give the evaluation another name.')
+            if not useful(_plain(path.read_text())):
+                self.close()
+                raise OtherRecords(f'{folder}: its records are of other options, weights or images than the file has '
+                                   'now, or of another version. Start anew with --restart, or give the evaluation '
+                                   'another name.')
+            self._set_aside()
         atomic_write(plan_text, path)
+        self.earlier = sorted((folder / _EARLIER).glob('[0-9]*'), reverse=True)
 
     def close(self) -> None:
         """Let another process have the folder."""
         self._lock.close()
 
+    def _set_aside(self) -> None:
+        """Move what is there to a folder below, the plan last: a stop in between is made good by the next start."""
+        before = sorted((self.folder / _EARLIER).glob('[0-9]*'))
+        is_half = before and not (before[-1] / PLAN).exists()
+        aside = before[-1] if is_half else self.folder / _EARLIER / f'{int(before[-1].name) + 1 if before else 0:04d}'
+        aside.mkdir(parents=True, exist_ok=True)
+        for path in (*self._files(), self.folder / PLAN):
+            path.replace(aside / path.name)
+
+    def forget(self, folder: Path) -> None:
+        """Remove earlier records, of which these have all."""
+        shutil.rmtree(folder, ignore_errors=True)
+
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob('[0-9]*-[0-9]*.pt'))
+        return record_files(self.folder)
 
     def done(self) -> int:
         """Number of images, from the first on, whose records are whole; damaged files and those after them go."""

@@ -212,6 +212,10 @@ class Recognizer(OutOfSight):
         """The context in which the network is called."""
         return torch.autocast(images.device.type, self.autocast_to, enabled=self.autocast_to is not None)
 
+    def members(self) -> Sequence['Recognizer']:
+        """Return the single recognizers that answer: itself, or those of an ensemble at any depth."""
+        return (self,)
+
     def draw(self) -> Sequence[tuple[float, 'Recognizer']]:
         """The recognizers that judge this training step, with their weights: itself, unless it is an ensemble."""
         return ((1.0, self),)

@@ -1,8 +1,11 @@
 """Class names as options give them."""
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ra_plugin.utils.text_file import read_text
+
+_ID = re.compile(r'[a-z]?[0-9]+')
 
 
 def read_classes(classes: Sequence[str] | str | int) -> tuple[str, ...] | None:
@@ -28,6 +31,24 @@ def read_classes(classes: Sequence[str] | str | int) -> tuple[str, ...] | None:
 def folded(name: str) -> str:
     """A name without its case and spacing, in which other programs differ."""
     return ' '.join(name.casefold().split())
+
+
+def first_difference(ours: Sequence[str], theirs: Sequence[str]) -> int | None:
+    """Return the first class that two lists of as many names call differently; None where there is none.
+
+    Case, punctuation and further words do not count: what one library calls ``crane`` is ``crane bird`` to another.
+    Numbers, as the ids of WordNet, say nothing beside words.
+    """
+    lists = [[_words(name) for name in names] for names in (ours, theirs)]
+    ids = [all(_ID.fullmatch(''.join(words)) for words in names) for names in lists]
+    if ids[0] != ids[1]:
+        return None
+    return next((place for place, (a, b) in enumerate(zip(*lists))
+                 if a[:len(b)] != b[:len(a)] or ids[0] and a != b), None)
+
+
+def _words(name: str) -> list[str]:
+    return re.sub(r'[\W_]+', ' ', name.partition(',')[0].casefold()).split()
 
 
 def class_word(label: int, names: Sequence[str] | None) -> str:

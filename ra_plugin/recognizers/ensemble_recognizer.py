@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
+from ra_plugin.recognizers.class_names import first_difference
 from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.resizing import judging
 from ra_plugin.registry import RECOGNIZER_REGISTRY
@@ -26,7 +27,8 @@ class EnsembleRecognizer(Recognizer):
         seed: Of the draw, which has its own random stream: it disturbs no other.
 
     Raises:
-        ValueError: Members of different tasks or classes, or weights and sample that do not fit them.
+        ValueError: Members of different tasks or classes, or of the same in another order, or weights and sample that
+            do not fit them.
     """
 
     def __init__(self, recognizers: Sequence[Mapping[str, Any] | nn.Module], weights: Sequence[float] | None = None,
@@ -45,10 +47,20 @@ class EnsembleRecognizer(Recognizer):
                 raise ValueError(
                     f'EnsembleRecognizer: {members[0]} has {first.num_classes} classes for {first.task}, {member} has '
                     f'{member.info.num_classes} for {member.info.task}. Members must share them.')
+        single = [part for member in members for part in member.members()]
+        named = [part for part in single if part.info.classes]
+        for member in named[1:]:
+            if (difference := first_difference(named[0].info.classes, member.info.classes)) is not None:
+                ours, theirs = (part.info.classes[difference] for part in (named[0], member))
+                raise ValueError(
+                    f"EnsembleRecognizer: class {difference} is '{ours}' to {named[0]} and '{theirs}' to {member}, so "
+                    'one label would mean two things. Members must have the same classes in the same order.')
         super().__init__(nn.ModuleList(members), RecognizerInfo(
             name='+'.join(member.info.name for member in members), task=first.task, num_classes=first.num_classes,
-            classes=first.classes, differentiable=all(member.info.differentiable for member in members),
+            classes=named[0].info.classes if named else None,
+            differentiable=all(member.info.differentiable for member in members),
             source='; '.join(member.info.source for member in members)))
+        self.costly = any(member.costly for member in members)
         total = sum(weights) if weights else count
         self.weights = [w / total for w in weights] if weights else [1 / count] * count
         self.sample = sample
@@ -65,6 +77,9 @@ class EnsembleRecognizer(Recognizer):
     def dtype(self) -> torch.dtype:
         """A type that holds what any member computes in; each casts the images to its own."""
         return functools.reduce(torch.promote_types, (member.dtype for member in self.model))
+
+    def members(self) -> Sequence[Recognizer]:
+        return [single for member in self.model for single in member.members()]
 
     def fold(self) -> None:
         for member in self.model:
@@ -111,9 +126,15 @@ class EnsembleRecognizer(Recognizer):
         if self.info.task != 'classification':
             raise ValueError(f'{self}: only classifiers vote. Judge the members one by one.')
         with judging():
-            mean = sum(w * member.outputs(images)['logits'].softmax(1) for w, member in zip(self.weights, self.model))
+            mean = self._probabilities(images)
         scores, labels = mean.topk(min(5, self.info.num_classes))
         return {'labels': labels, 'scores': scores}
+
+    def _probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """The weighted mean over the members, ``(N, C)``."""
+        return sum(weight * (member._probabilities(images) if isinstance(member, EnsembleRecognizer)
+                             else member.outputs(images)['logits'].softmax(1))
+                   for weight, member in zip(self.weights, self.model))
 
 
 def _member(recognizer: Mapping[str, Any] | nn.Module, where: str) -> Recognizer:

@@ -16,7 +16,16 @@ def to_markdown(results: Mapping[str, Any]) -> str:
     parts += _overview(results)
     for name, condition in results['conditions'].items():
         parts += [f'## {markdown_cell(name)}', *_condition(condition, results)]
+    parts += [f'{markdown_cell(name)}: trained with {markdown_cell(trained_with(entry))}.'
+              for name, entry in results.get('restorers', {}).items() if entry.get('also_trained_with')]
     return '\n\n'.join(parts) + '\n'
+
+
+def trained_with(restorer: Mapping[str, Any]) -> str:
+    """Return the recognizers of a restorer's training in words; nothing where none are known."""
+    others = ', '.join(restorer.get('also_trained_with', ()))
+    words = ', '.join(restorer.get('used', ())), others and f'{others}, not judging'
+    return '; '.join(part for part in words if part)
 
 
 def _overview(results: Mapping[str, Any]) -> Iterator[str]:

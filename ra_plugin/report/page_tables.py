@@ -5,6 +5,7 @@ from typing import Any
 
 from ra_plugin.report import formats
 from ra_plugin.report.formats import interval, metric_name, number, percent
+from ra_plugin.report.markdown import trained_with
 from ra_plugin.report.verdict import direction, main_metrics, used_by
 
 LEVELS = 6  # strengths of color on each side of zero
@@ -182,7 +183,7 @@ def recognizer_table(results: Mapping[str, Any]) -> Table | None:
 def restorer_table(results: Mapping[str, Any]) -> Table | None:
     """Who restored."""
     rows = [(_row_name(results, name), [Cell(formats.count(entry.get('seeds'))),
-                                        Cell(', '.join(entry.get('used', ())) or 'none')])
+                                        Cell(trained_with(entry) or 'none')])
             for name, entry in results.get('restorers', {}).items()]
     return _table('Restorers', [Cell(head) for head in ('restorer', 'seeds', 'recognizers used in training')], rows)
 

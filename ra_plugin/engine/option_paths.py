@@ -1,0 +1,47 @@
+"""Which values of an option file name files and folders, and where these are looked up."""
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+# the keys of files and folders; a key that begins like one of them, as config_name, is none
+_PATH_KEYS = {'meta_info', 'meta_info_file', 'annotation_file', 'checkpoint', 'config', 'file', 'pretrained_model_path',
+              'resume_state', 'classes', 'keep_classes', 'labels', 'option_file', 'folder', 'cache'}
+_PATH_PREFIXES = ('dataroot_', 'pretrain_network_')
+_PASSED_ON = {'module_kwargs', 'model_kwargs', 'cfg_options', 'headers'}  # blocks whose keys have another's meaning
+_WRITTEN = {'cache'}  # what is not there yet is made in the current folder
+_MAY_BE_NAMES = {'checkpoint': ('.pth', '.pt', '.safetensors', '.bin', '.tar', '.ckpt', '.pkl'),  # else: of a hub
+                 'config': (), 'labels': ('.json', '.csv')}  # of a package's zoo; a way to label
+_ADDRESS = re.compile(r'[A-Za-z][\w+.-]+:')
+
+
+def is_path_key(key: object) -> bool:
+    """Return whether text under this key of an option block names a file or a folder."""
+    return isinstance(key, str) and (key in _PATH_KEYS or key.startswith(_PATH_PREFIXES))
+
+
+def resolve_paths(node: Any, root: Path) -> None:
+    """Relative paths in a block of options, in place: as they are where they exist, else below ``root``.
+
+    A name that is no path, as the address of a hub or the name of a zoo's config, stays as it is.
+    """
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if key in _PASSED_ON:
+            continue
+        if is_path_key(key) and isinstance(value, str):
+            node[key] = _resolved(value, root, key)
+        elif is_path_key(key) and isinstance(value, list) and not key.endswith('classes'):  # a list there holds names
+            node[key] = [_resolved(item, root, key) if isinstance(item, str) else item for item in value]
+        elif isinstance(value, (dict, list)):
+            resolve_paths(value, root)
+
+
+def _resolved(value: str, root: Path, key: str) -> str:
+    path = os.path.expanduser(value)
+    exists = os.path.isfile if key in _MAY_BE_NAMES else os.path.exists
+    if os.path.isabs(path) or exists(path):
+        return path
+    if exists(root / path):
+        return str(root / path)
+    is_name = key in _MAY_BE_NAMES and not path.endswith(_MAY_BE_NAMES[key] or '\0')
+    return value if is_name or key in _WRITTEN or _ADDRESS.match(value) else str(root / path)

@@ -1,0 +1,326 @@
+"""What earlier records of an evaluation still tell: each image is judged anew in those respects alone that changed.
+
+A record's *unit* is one way of processing as one recognizer, or one metric, sees it. It holds for an image as long as
+the digests of both are the same, whatever has become of the other units and images.
+"""
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ra_plugin.evaluation.judging import CLEAN, NONE, Batch, Judging
+from ra_plugin.evaluation.records import PLAN, Column, Table, record_files, unpack
+from ra_plugin.evaluation.views import SAVED
+from ra_plugin.utils.atomic import is_intact
+
+SCHEMA = 'ra_plugin.records/2'
+BASIC = ''  # the unit of what no recognizer and no further metric gives: PSNR, SSIM, the spectrum
+_CHUNK = 256  # images that are known, at a time
+_OPEN = 4  # files of records that are held
+
+Unit = tuple[str, int, str]  # name and seed of a processing; a recognizer, a metric, or `BASIC`
+Pieces = dict[Unit, dict[str, tuple[dict[str, Any], dict[str, Any]]]]  # unit -> view -> values and scores of one image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the records of an evaluation depend on.
+
+    Attributes:
+        units: Unit -> digest of what makes the image and of what judges it.
+        baseline: Of each image the digest of the baseline's, with which it is compared if it is audited; `NONE` where
+            that is the image without restoration.
+        numbers: Of the images, in order.
+        images: Digest of each.
+        audited: Numbers of the images that are audited.
+        restored: (name, seed) of a processing that has a file of its own for each image -> digests of these files.
+    """
+
+    units: Mapping[Unit, str]
+    baseline: Sequence[str]
+    numbers: Sequence[int]
+    images: Sequence[str]
+    audited: frozenset[int]
+    restored: Mapping[tuple[str, int], Sequence[str]]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {'schema': SCHEMA, 'units': [[*unit, value] for unit, value in self.units.items()],
+                'baseline': list(self.baseline), 'numbers': list(self.numbers), 'images': list(self.images),
+                'audited': sorted(self.audited),
+                'restored': [[*key, list(values)] for key, values in self.restored.items()]}
+
+    @classmethod
+    def of_plain(cls, plan: Any) -> 'Plan | None':
+        """Read what `plain` gave; None for what another version has written."""
+        if not isinstance(plan, Mapping) or plan.get('schema') != SCHEMA:
+            return None
+        return cls(units={(name, seed, what): value for name, seed, what, value in plan['units']},
+                   baseline=plan['baseline'], numbers=plan['numbers'], images=plan['images'],
+                   audited=frozenset(plan['audited']),
+                   restored={(name, seed): values for name, seed, values in plan['restored']})
+
+
+class Earlier:
+    """The records of one earlier plan.
+
+    Args:
+        folder: Of its files, which are left as they are.
+        plan: As it was.
+        now: As it is.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, now: Plan):
+        self.plan, self._now = plan, now
+        same: dict[str, list[Unit]] = {}
+        for unit, value in now.units.items():
+            same.setdefault(value, []).append(unit)
+        self._units = [(unit, new) for unit, value in plan.units.items() for new in same.get(value, ())]
+        self._whats = {unit[2] for unit in plan.units}
+        self._places = {number: place for place, number in enumerate(now.numbers)}
+        self._files = {}  # place in its order -> file
+        for path in record_files(folder):
+            first, last = (int(number) for number in path.stem.split('-'))
+            if is_intact(path):
+                self._files.update(dict.fromkeys(range(first, last + 1), path))
+        self._of_image = {plan.images[place]: place for place in self._files if place < len(plan.images)}
+        self._open: OrderedDict[Path, dict] = OrderedDict()
+
+    def known(self, number: int) -> list[tuple[Unit, Unit]]:
+        """Return the units that hold for an image, each as it was called and as it is called."""
+        place = self._places[number]
+        before = self._of_image.get(self._now.images[place])
+        if before is None:
+            return []
+        audited, was = number in self._now.audited, self.plan.numbers[before] in self.plan.audited
+        if audited and not was:
+            return []
+        found = []
+        for old, new in self._units:
+            now, then = self._now.restored.get(new[:2]), self.plan.restored.get(old[:2])
+            if (now is None) != (then is None) or now is not None and now[place] != then[before]:
+                continue
+            then, now = self.plan.baseline[before], self._now.baseline[place]
+            # the spectrum is that of the difference to the baseline, and without restoration only that has views
+            if audited and (new[2] == BASIC and then != now or new[0] == NONE and (then == NONE) != (now == NONE)):
+                continue
+            found.append((old, new))
+        return found
+
+    def pieces(self, number: int) -> Pieces:
+        """Return what is known of an image."""
+        units: dict[tuple, list[tuple[Unit, Unit]]] = {}
+        for old, new in self.known(number):
+            units.setdefault(old[:2], []).append((old, new))
+        found: Pieces = {}
+        if not units:
+            return found
+        before = self._of_image[self._now.images[self._places[number]]]
+        for (*processing, view), (index, values, scores) in self._read(self._files[before]).items():
+            place = index.get(self.plan.numbers[before])
+            if place is None or view != SAVED and number not in self._now.audited:
+                continue
+            for old, new in units.get(tuple(processing), ()):
+                parts = ({_renamed(name, old, new): held[place] for name, held in values.items()
+                          if of_value(name, self._whats) == old[2]},
+                         {_renamed(name, old, new): held[place] for name, held in scores.items()
+                          if of_score(name) == old[2]})
+                if any(parts):
+                    found.setdefault(new, {})[view] = parts
+        return found
+
+    def _read(self, path: Path) -> dict:
+        """Column by column: where each image is, values and scores."""
+        if path not in self._open:
+            self._open[path] = {key: (
+                {number: place for place, number in enumerate(column['index'].tolist())},
+                {name: unpack(held) for name, held in column['values'].items()},
+                {name: unpack(held) for name, held in column['scores'].items()})
+                for key, column in torch.load(path, weights_only=True).items()}
+        self._open.move_to_end(path)
+        while len(self._open) > _OPEN:
+            self._open.popitem(last=False)
+        return self._open[path]
+
+
+def of_score(recognizer: str) -> str:
+    """Return the last part of the unit that a recognizer's scores are of."""
+    return f'score {recognizer}'
+
+
+def of_metric(name: str) -> str:
+    """Return the last part of the unit that a further metric of image quality is of."""
+    return f'metric {name}'
+
+
+def of_value(name: str, known: Collection[str]) -> str:
+    """Return the last part of the unit that a value is of, one of ``known``."""
+    return of_metric(name) if of_metric(name) in known else BASIC
+
+
+def _renamed(name: str, old: Unit, new: Unit) -> str:
+    """The name of a value or a recognizer, which the option file may have changed."""
+    return name if old[2] == BASIC else new[2].partition(' ')[2]
+
+
+@dataclass(frozen=True)
+class KnownImages:
+    """Images of which nothing is to be judged, in the place of a batch: they need not be read."""
+
+    index: list[int]
+
+
+class Reusing:
+    """`Judging` that takes what earlier records tell, and finds the rest.
+
+    Args:
+        judging: How the rest is found.
+        plan: What the records depend on now.
+        earlier: The latest first.
+    """
+
+    def __init__(self, judging: Judging, plan: Plan, earlier: Sequence[Earlier]):
+        self.judging, self.plan, self.earlier = judging, plan, earlier
+        self._whats = {unit[2] for unit in plan.units}
+
+    def missing(self, number: int) -> frozenset[Unit]:
+        """Return the units of an image that are to be judged."""
+        known = {new for records in self.earlier for _, new in records.known(number)}
+        return frozenset(self.plan.units.keys() - known)
+
+    def is_known(self, number: int) -> bool:
+        return not self.missing(number)
+
+    def __call__(self, batch: Batch | KnownImages) -> Table:
+        """Records of the images of one batch, complete."""
+        pieces: dict[int, Pieces] = {}
+        groups: dict[frozenset[Unit], list[int]] = {}
+        for place, number in enumerate(batch.index):
+            pieces[number] = {}
+            for records in reversed(self.earlier):
+                pieces[number].update(records.pieces(number))
+            groups.setdefault(self.missing(number), []).append(place)
+        if len(groups) == 1 and self.plan.units.keys() == next(iter(groups)):
+            return self.judging(batch)
+        for missing, places in groups.items():
+            if missing:
+                for number, found in self._judge(batch.of(places), missing).items():
+                    pieces[number].update(found)
+        return self._table(pieces)
+
+    def _judge(self, batch: Batch, missing: frozenset[Unit]) -> dict[int, Pieces]:
+        """The missing units of some images; what else comes with them is left aside."""
+        wanted: dict[frozenset[str], list[tuple[str, int]]] = {}
+        for processing in self.judging.processings:
+            parts = frozenset(what for *key, what in missing if tuple(key) == processing)
+            if parts:
+                wanted.setdefault(parts, []).append(processing)
+        found: dict[int, Pieces] = {number: {} for number in batch.index}
+        for parts, processings in wanted.items():
+            # answers may be compared with those on the clean images, and images with the baseline's
+            needed = [key for key in self.judging.processings
+                      if key in processings or key[0] in (CLEAN, self.judging.baseline)]
+            table = replace(
+                self.judging, processings={key: self.judging.processings[key] for key in needed},
+                recognizers={name: judge for name, judge in self.judging.recognizers.items()
+                             if of_score(name) in parts},
+                quality_metrics={name: metric for name, metric in self.judging.quality_metrics.items()
+                                 if of_metric(name) in parts})(batch)
+            for (name, seed, view), column in table.items():
+                if (name, seed) in processings:
+                    self._split(column, (name, seed), view, parts, found)
+        return found
+
+    def _split(self, column: Column, processing: tuple[str, int], view: str, parts: frozenset[str],
+               found: dict[int, Pieces]) -> None:
+        """Sort what a column holds by image and unit."""
+        for kind, held in enumerate((column.values, column.scores)):
+            for name, of_images in held.items():
+                what = of_score(name) if kind else of_value(name, self._whats)
+                for number, value in zip(column.index, of_images):
+                    if what in parts:
+                        views = found[number].setdefault((*processing, what), {})
+                        views.setdefault(view, ({}, {}))[kind][name] = value
+
+    def _table(self, pieces: Mapping[int, Pieces]) -> Table:
+        """Columns of what is known of each image, the recognizers and metrics in their order."""
+        order = [BASIC, *map(of_metric, self.judging.quality_metrics), *map(of_score, self.judging.recognizers)]
+        table: Table = {}
+        for number, of_image in pieces.items():
+            columns: dict[tuple, tuple[dict, dict]] = {}
+            for unit in sorted(of_image, key=lambda unit: order.index(unit[2])):
+                for view, parts in of_image[unit].items():
+                    column = columns.setdefault((*unit[:2], view), ({}, {}))
+                    for whole, part in zip(column, parts):
+                        whole.update(part)
+            for key, (values, scores) in columns.items():
+                table.setdefault(key, Column()).add(Column(
+                    [number], {name: [value] for name, value in values.items()},
+                    {name: [value] for name, value in scores.items()}))
+        for key, column in table.items():
+            if any(len(held) != len(column.index) for held in (*column.values.values(), *column.scores.values())):
+                raise RuntimeError(f'{key}: earlier records have not the same of all images. Start anew: --restart.')
+        return table
+
+
+def interleaved(numbers: Sequence[int], is_known: Callable[[int], bool],
+                load: Callable[[Sequence[int]], Iterable[Sequence[Batch]]]) -> Iterator[list[Batch | KnownImages]]:
+    """Yield all images in order, together without a gap, as batches; those that are known are not loaded.
+
+    Args:
+        numbers: Of the images.
+        is_known: Of an image, whether nothing is to be judged.
+        load: Gives batches of images, in order.
+    """
+    waiting = [number for number in numbers if is_known(number)][::-1]
+
+    def up_to(last: float) -> list[int]:
+        found = []
+        while waiting and waiting[-1] < last:
+            found.append(waiting.pop())
+        return found
+
+    known = set(waiting)
+    for batches in load([number for number in numbers if number not in known]):
+        loaded = [number for batch in batches for number in batch.index]
+        yield from _chunks(up_to(min(loaded)))
+        between = up_to(max(loaded))
+        yield [*batches, *([KnownImages(between)] if between else [])]
+    yield from _chunks(up_to(float('inf')))
+
+
+def _chunks(numbers: Sequence[int]) -> Iterator[list[KnownImages]]:
+    for first in range(0, len(numbers), _CHUNK):
+        yield [KnownImages(list(numbers[first:first + _CHUNK]))]
+
+
+def shares(before: Any, now: Plan) -> bool:
+    """Return whether records of one plan, plain data, tell anything under another."""
+    plan = Plan.of_plain(before)
+    return plan is not None and bool(
+        set(plan.units.values()) & set(now.units.values()) and set(plan.images) & set(now.images))
+
+
+def earlier_records(folders: Iterable[Path], now: Plan) -> list[Earlier]:
+    """Return the records in folders that were set aside, in the same order."""
+    plans = [(folder, read_plan(folder)) for folder in folders]
+    return [Earlier(folder, plan, now) for folder, plan in plans if plan is not None]
+
+
+def superseded(folders: Iterable[Path], now: Plan) -> list[Path]:
+    """Return those of the folders whose records are all among the records of this plan, once these are complete."""
+    plans = [(folder, read_plan(folder)) for folder in folders]
+    return [folder for folder, plan in plans if plan is None or set(plan.units.values()) <= set(now.units.values())
+            and set(plan.images) <= set(now.images)]
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """Return the plan of a folder of records; None where there is none that this version understands."""
+    try:
+        return Plan.of_plain(json.loads((folder / PLAN).read_text()))
+    except (OSError, ValueError):
+        return None
