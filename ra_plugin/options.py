@@ -5,6 +5,7 @@ The constructor's signature is the schema: its names are the keys that a block m
 import collections.abc
 import difflib
 import inspect
+import math
 import re
 import types
 import typing
@@ -49,6 +50,60 @@ def suggestion(key: object, known: typing.Iterable[str], cutoff: float = 0.6) ->
     """`` Did you mean 'x'?`` with the closest of ``known``, or an empty string."""
     close = difflib.get_close_matches(str(key), list(known), n=1, cutoff=cutoff)
     return f" Did you mean '{close[0]}'?" if close else ''
+
+
+def nearest(key: object, known: typing.Iterable[str], cutoff: float = 0.8) -> str | None:
+    """The one of ``known`` that a slip may have made ``key`` of; None where they have too little in common.
+
+    A letter too many, too few, another one or two exchanged; in words of six letters or more, two of those; another
+    case; or much of the same letters in the same order.
+    """
+    text, known = str(key), list(known)
+    distances = {name: _distance(text.casefold(), name.casefold()) for name in known}
+    best = min(distances, key=distances.get, default=None)
+    if best is not None and distances[best] <= (1 if len(text) < 6 else 2):
+        return best
+    close = difflib.get_close_matches(text, known, n=1, cutoff=cutoff)
+    return close[0] if close else None
+
+
+def _distance(one: str, other: str) -> int:
+    """Letters to insert, leave out, replace or exchange with their neighbor (optimal string alignment)."""
+    before, last = [], list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        row = [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (a != b)))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                row[j] = min(row[j], before[j - 2] + 1)
+        before, last = last, row
+    return last[-1]
+
+
+def check_number(value: Any, where: str, *, least: float | None = None, most: float | None = None,
+                 above: float | None = None, below: float | None = None, whole: bool = False,
+                 remedy: str = '') -> None:
+    """Check that a value is a number within limits; NaN is in none.
+
+    Args:
+        least, most: Limits that may be reached.
+        above, below: Limits that may not.
+        whole: No fraction. A float such as 1e6, as YAML reads it, is taken.
+
+    Raises:
+        OptionError: With the limits and the value.
+    """
+    check_type(value, float, where)
+    if math.isfinite(value) and (not whole or value == int(value)) and (least is None or value >= least) and (
+            most is None or value <= most) and (above is None or value > above) and (below is None or value < below):
+        return
+    low = '' if least is None else f'>= {least}'
+    low = f'> {above}' if above is not None else low
+    high = '' if most is None else f'<= {most}'
+    high = f'< {below}' if below is not None else high
+    limits = ' and '.join(filter(None, (low, high)))
+    raise OptionError(f'{where}: expected a {"whole " if whole else ""}number{f" {limits}" if limits else ""}, '
+                      f'got {value!r}.{f" {remedy}" if remedy else ""}')
 
 
 def check_type(value: Any, hint: Any, where: str) -> None:

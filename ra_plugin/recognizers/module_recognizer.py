@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from ra_plugin.checkpoint import load_weights, read_record
+from ra_plugin.library_errors import translated
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
@@ -41,7 +42,11 @@ class ModuleRecognizer(ClassificationRecognizer):
         where = f'ModuleRecognizer({name})'
         if module_kwargs and not isinstance(module, str):
             raise ValueError(f'{where}: module_kwargs are for a dotted path; this module is built already.')
-        model = import_name(module, where)(**(module_kwargs or {})) if isinstance(module, str) else module
+        model = module
+        if isinstance(module, str):
+            maker = import_name(module, where)
+            with translated(f'{where}: module_kwargs' if module_kwargs else where):
+                model = maker(**(module_kwargs or {}))
         if not isinstance(model, nn.Module):
             raise TypeError(f'{where}: expected an nn.Module, got {type(model).__name__}.')
         if checkpoint:

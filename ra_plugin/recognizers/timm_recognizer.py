@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from ra_plugin.checkpoint import load_weights
-from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
+from ra_plugin.recognizers.timm_models import create_model, short_name
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
@@ -18,7 +18,8 @@ class TimmRecognizer(ClassificationRecognizer):
     """A timm classifier with timm's own record of mean, std, size and interpolation.
 
     Args:
-        model_name: As in ``timm.list_models()``, with or without a tag: ``resnet18.a1_in1k``.
+        model_name: As in ``timm.list_models()``, with or without a tag: ``resnet18.a1_in1k``; ``hf-hub:OWNER/NAME``, or
+            ``local-dir:FOLDER`` with a ``config.json``, which brings class names, mean and std.
         pretrained: Take timm's weights (downloaded once by timm). ``False`` without a checkpoint: random weights.
         checkpoint: File with the weights, ``.safetensors`` or a torch file of tensors.
         input_size: ``'model'``: the size in timm's record; ``~``: images as they come; a number or ``[height, width]``.
@@ -38,16 +39,13 @@ class TimmRecognizer(ClassificationRecognizer):
             raise ValueError(f'{where}: no weights. Set pretrained: true, or checkpoint: FILE.')
         if pretrained and checkpoint:
             raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
-        if not timm.is_model(model_name):
-            known = timm.list_models()
-            raise ValueError(f'{where}: timm has no such model.{suggestion(model_name.split(".")[0], known)}')
-        model = timm.create_model(model_name, pretrained=bool(pretrained), **(model_kwargs or {}))
+        model = create_model(timm, model_name, bool(pretrained), model_kwargs or {}, where)
         if checkpoint:
             load_weights(model, checkpoint, where)
         config = timm.data.resolve_data_config(model=model)
         mode = config['interpolation'] if config['interpolation'] in ('bilinear', 'bicubic') else 'bilinear'
         super().__init__(model, RecognizerInfo(
-            name=model_name, task='classification',
+            name=short_name(model_name), task='classification',
             classes=None if 'num_classes' in (model_kwargs or {}) else _class_names(timm, model.pretrained_cfg),
             mean=tuple(config['mean']), std=tuple(config['std']),
             input_size=resolve_input_size(input_size, tuple(config['input_size'][1:]), where),

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from ra_plugin.checkpoint import load_weights
+from ra_plugin.library_errors import translated
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
@@ -44,7 +45,8 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         if weights is not None and weights not in enum.__members__:
             raise ValueError(f'{where}: no weights {weights!r}. Known: {", ".join(enum.__members__)}')
         record = enum[weights or 'DEFAULT']  # the transforms hold for the architecture where a checkpoint is given
-        model = models.get_model(model_name, weights=record if weights else None, **(model_kwargs or {}))
+        with translated(where, f'{torch.hub.get_dir()}/checkpoints'):
+            model = models.get_model(model_name, weights=record if weights else None, **(model_kwargs or {}))
         if checkpoint:
             load_weights(model, checkpoint, where)
             if hasattr(model, 'transform_input') and 'transform_input' not in (model_kwargs or {}):
