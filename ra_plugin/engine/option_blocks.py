@@ -4,14 +4,17 @@ A key that nothing reads has no effect. Near one that is read it is a slip, and 
 made for another class, it is told in one line. What a user's own code may read is never refused.
 """
 import functools
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 from ra_plugin.data.degraded_image_dataset import LoaderOptions
+from ra_plugin.engine.built_blocks import check_reader
 from ra_plugin.engine.option_keys import Place, ReadKeys, is_foreign, read_keys, words_of
+from ra_plugin.models.calculate_pyiqa import calculate_pyiqa
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.recog_aware_model import recog_aware
 from ra_plugin.models.training_step import StepOptions
@@ -85,6 +88,8 @@ def unread_keys(opt: Mapping[str, Any]) -> Iterator[Unread]:
         if place == ('path',):
             known |= of_networks
         yield from _unread(block, place, known, read, model, _all_keys(place), opt)
+    for name, block in _mapping(_mapping(opt.get('val')).get('metrics')).items():
+        yield from _unread_in_metric(_mapping(block), f'val.metrics.{name}')
     for phase, block in _mapping(opt.get('datasets')).items():
         yield from unread_in_dataset(_mapping(block), f'datasets.{phase}', opt)
 
@@ -97,6 +102,20 @@ def unread_in_dataset(block: Mapping[str, Any], where: str, opt: Mapping[str, An
                            opt or {}, at=())
 
 
+def _unread_in_metric(block: Mapping[str, Any], where: str) -> Iterator[Unread]:
+    """Metrics take ``**kwargs``, and leave aside what they do not know."""
+    metric = dict(iter(METRIC_REGISTRY)).get(str(block.get('type')))
+    if metric is None or metric is calculate_pyiqa:
+        return
+    known = [name for name, p in inspect.signature(metric).parameters.items()
+             if p.kind is not p.VAR_KEYWORD and name not in ('img', 'img2')] + ['type', 'better']
+    words = set() if metric.__module__.startswith(_PACKAGES) else words_of([metric.__module__])
+    for key in block:
+        if key not in known and key not in words:
+            meant = nearest(key, known)
+            yield Unread(where, str(key), metric.__name__, meant, bool(meant))
+
+
 def check_dataset(block: Mapping[str, Any], where: str) -> None:
     """Check the block of one of BasicSR's data sets, or of a user's own, as its class reads it.
 
@@ -107,6 +126,9 @@ def check_dataset(block: Mapping[str, Any], where: str) -> None:
         if unread.is_slip:
             raise OptionError(str(unread))
     cls = dataset_class(block)
+    if isinstance(block.get('io_backend'), Mapping) and cls is not None and (
+            'FileClient' in read_keys(cls).built.get(('io_backend',), ())):
+        check_reader(block['io_backend'], f'{where}.io_backend')
     if cls is not None and not hasattr(cls, 'check_options'):
         for place in read_keys(cls).missing(block):
             raise _missing(place, where, cls, f' in phase {block["phase"]}' if 'phase' in block else '')
@@ -170,7 +192,9 @@ def _unread(block: Mapping[str, Any], place: Place, known: set[str], read: ReadK
             continue
         meant = nearest(key, known | of_class, cutoff=0.6 if place == ('path',) else 0.8)
         is_slip = bool(meant) and key not in of_others and (read is None or read.is_closed)
-        yield Unread(where, str(key), cls.__name__ if cls else 'no model', meant, is_slip)
+        if key in of_others and meant and not meant.startswith(key) and not key.startswith(meant):
+            meant = None  # two keys that BasicSR has
+        yield Unread(where, str(key), cls.__name__.removeprefix('RecogAware') if cls else 'no model', meant, is_slip)
 
 
 def _is_network(key: object) -> bool:
@@ -179,7 +203,7 @@ def _is_network(key: object) -> bool:
 
 def _missing(place: Place, where: str, cls: type, when: str = '') -> OptionError:
     outer = '.'.join(filter(None, (where, *place[:-1]))) or 'option file'
-    return OptionError(f"{outer}: '{place[-1]}' is missing. {cls.__name__} reads it{when}.")
+    return OptionError(f"{outer}: '{place[-1]}' is missing. {cls.__name__.removeprefix('RecogAware')} reads it{when}.")
 
 
 @functools.cache
