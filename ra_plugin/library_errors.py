@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-import torch
-
 from ra_plugin.options import OptionError, nearest
 
 _OF_NETWORK = ('requests', 'urllib3', 'httpx', 'httpx2', 'httpcore', 'huggingface_hub')  # packages that fetch files
@@ -30,10 +28,10 @@ def translated(where: str, weights_in: str = '') -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
-        if _is_worded(error):
+        if _is_of_memory(error):
+            raise
+        if is_worded(error):
             if where not in str(error) and len(error.args) == 1:
                 error.args = (f'{where}: {error}',)
             raise
@@ -81,7 +79,12 @@ def _is_ours(error: BaseException) -> bool:
     return innermost_module(error).partition('.')[0] == 'ra_plugin'
 
 
-def _is_worded(error: BaseException) -> bool:
+def _is_of_memory(error: BaseException) -> bool:
+    """Whether it is torch's or Python's; torch is not imported for that: it takes seconds."""
+    return type(error).__name__ in ('OutOfMemoryError', 'MemoryError')
+
+
+def is_worded(error: BaseException) -> bool:
     """Whether the message is one of this package's."""
     words = isinstance(error, OptionError) or isinstance(error, (ValueError, ImportError, OSError)) and _is_ours(error)
     return words and type(error).__module__.partition('.')[0] in ('builtins', 'ra_plugin')

@@ -25,8 +25,14 @@ class OptionError(ValueError):
         super().__init__(printable(' '.join(message.splitlines())))  # a key or value of theirs may have several lines
 
 
-def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str) -> None:
+def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str, given: typing.Iterable[str] = ()) -> None:
     """Check option values against the parameters of ``target``.
+
+    Args:
+        target: What is called with the values.
+        arguments: The values by name.
+        where: Their place, for messages.
+        given: Parameters that the caller adds: no options.
 
     Raises:
         OptionError: A key that ``target`` does not take (with the nearest it does), a required one that is missing, or
@@ -34,7 +40,8 @@ def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str) 
     """
     parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    named = {name: p for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    named = {name: p for name, p in parameters.items()
+             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and name not in given}
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key, value in arguments.items():
         if key in named:

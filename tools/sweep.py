@@ -9,10 +9,6 @@ import shlex
 import sys
 from pathlib import Path
 
-from ra_plugin.engine.runs import run
-from ra_plugin.engine.sweep import best_within, sweep
-from ra_plugin.report.markdown import to_markdown
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -22,6 +18,11 @@ def main() -> int:
     parser.add_argument('--max-psnr-drop', type=float, help='name the best weight that costs no more dB than that')
     parser.add_argument('--out', type=Path, help='folder of the results. Default: results/sweep_NAME')
     args = parser.parse_args()
+
+    from ra_plugin.engine.runs import run
+    from ra_plugin.engine.sweep import best_within, sweep
+    from ra_plugin.report.markdown import to_markdown
+
     command = f'python tools/sweep.py {shlex.join(sys.argv[1:])}'
 
     def pipeline(root: Path) -> None:

@@ -3,8 +3,7 @@
 Each is held against a signature; what is cheap to build or to try is built and tried, before anything heavy.
 """
 import importlib.util
-import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from ra_plugin.options import OptionError, check_arguments, check_number, check_
 
 _SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
                'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
+_FROM_DATASET = ('db_paths', 'client_keys')  # of lmdb: the data set adds them
 _TRIED = 192  # pixels a side of the images that a metric is tried on; NIQE takes no less
 _WEIGHTS = ('loss_weight', 'perceptual_weight', 'style_weight')
 _CHOICES = {'reduction': Literal['none', 'mean', 'sum'], 'criterion': Literal['l1', 'l2', 'fro'],
@@ -76,9 +76,9 @@ def _check_values(kind: type, block: Mapping[str, Any], where: str) -> None:
         kind(**{key: value for key, value in block.items() if key != 'type'})
 
 
-def check_signature(target: Any, block: Mapping[str, Any], where: str) -> None:
+def check_signature(target: Any, block: Mapping[str, Any], where: str, given: Sequence[str] = ()) -> None:
     """`check_arguments` for the keys of a block but ``type``."""
-    check_arguments(target, {key: value for key, value in block.items() if key != 'type'}, where)
+    check_arguments(target, {key: value for key, value in block.items() if key != 'type'}, where, given)
 
 
 def check_optimizers(opt: Mapping[str, Any], model: type) -> None:
@@ -108,15 +108,10 @@ def _check_optimizer(block: Any, where: str) -> None:
         meant = next((key for key in block if nearest(key, ['lr'])), None)
         raise OptionError(f"{where}: 'lr' is missing." + (f" Did you mean it by '{meant}'?" if meant else ''))
     check_number(block['lr'], f'{where}.lr', above=0)
-    check_signature(known[kind], {**block, 'params': []}, where)
-    _built_optimizer({key: value for key, value in block.items() if key != 'params'}, where)
-
-
-def _built_optimizer(block: Mapping[str, Any], where: str) -> torch.optim.Optimizer:
-    parameter = torch.zeros(1, requires_grad=True)
+    check_signature(known[kind], block, where, given=('params',))
     with translated(where):
-        return optimizer_classes()[block['type']](
-            [parameter], **{key: value for key, value in block.items() if key != 'type'})
+        known[kind]([torch.zeros(1, 1, requires_grad=True)],
+                    **{key: value for key, value in block.items() if key != 'type'})
 
 
 def _check_scheduler(block: Any, where: str, total_iter: float) -> None:
@@ -125,7 +120,7 @@ def _check_scheduler(block: Any, where: str, total_iter: float) -> None:
     if not isinstance(kind, str) or kind not in _SCHEDULERS:
         raise OptionError(f"{where}.type: no schedule '{kind}'.{suggestion(kind, _SCHEDULERS)} "
                           f"Known: {', '.join(_SCHEDULERS)}")
-    check_signature(_SCHEDULERS[kind], {**block, 'optimizer': None}, where)
+    check_signature(_SCHEDULERS[kind], block, where, given=('optimizer',))
     for key in ('milestones', 'restarts', 'restart_weights', 'periods'):
         if key in block:
             check_type(block[key], list[float], f'{where}.{key}')
@@ -170,8 +165,7 @@ def check_metrics(metrics: Any, where: str) -> None:
             block.setdefault('better', check_pyiqa(block, place))
             continue
         arguments = {key: value for key, value in block.items() if key not in ('type', 'better')}
-        images = {name: None for name in ('img', 'img2') if name in inspect.signature(metric).parameters}
-        check_arguments(metric, {**images, **arguments}, place)
+        check_arguments(metric, arguments, place, given=('img', 'img2'))
         if metric.__module__.startswith('basicsr.'):
             _try_metric(block, place)
 
@@ -204,9 +198,8 @@ def check_reader(block: Any, where: str) -> None:
     if not isinstance(block['type'], str) or block['type'] not in kinds:
         raise OptionError(f"{where}.type: no reader '{block['type']}'.{suggestion(block['type'], kinds)} "
                           f'Known: {", ".join(kinds)}')
-    given = {key: value for key, value in block.items() if key not in ('db_paths', 'client_keys')}
-    own = {'db_paths': ''} if block['type'] == 'lmdb' else {}  # the data set adds it
-    check_signature(kinds[block['type']], {**given, **own}, where)
+    given = {key: value for key, value in block.items() if key not in _FROM_DATASET}
+    check_signature(kinds[block['type']], given, where, given=_FROM_DATASET)
 
 
 def check_logger(opt: Mapping[str, Any]) -> None:

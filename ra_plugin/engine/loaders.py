@@ -8,6 +8,8 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.data.with_labels import WithLabels
+from ra_plugin.engine.option_blocks import check_dataset
+from ra_plugin.library_errors import translated
 from ra_plugin.models.plain_validation import has_plain_validation
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
@@ -33,9 +35,13 @@ def build_dataset(dataset_opt: Mapping) -> Dataset:
     """BasicSR's data set, with labels where the block asks for them.
 
     Raises:
-        OptionError: One of BasicSR's own is to keep some classes, which it would pass over in silence.
+        OptionError: A key that its class does not know, or cannot do without; files that are not as it expects them;
+            or one of BasicSR's own is to keep some classes, which it would pass over in silence.
     """
-    dataset = build_basicsr_dataset(dataset_opt)
+    where = f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}'
+    check_dataset(dataset_opt, where)
+    with translated(where):
+        dataset = build_basicsr_dataset(dataset_opt)
     if dataset_opt.get('keep_classes') and type(dataset).__module__.startswith('basicsr.'):
         raise OptionError(f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}: keep_classes has no '
                           f'effect in {type(dataset).__name__}. Use LabeledImageDataset.')

@@ -20,7 +20,7 @@ from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks
 from ra_plugin.models.training_step import StepOptions
-from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_type, suggestion
+from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_number, check_type, nearest, suggestion
 from ra_plugin.recognizers.trainable import frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.processes import of_first
@@ -53,7 +53,7 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     except (yaml.YAMLError, OSError) as error:
         raise OptionError(f'option file: {error}') from None
     except KeyError as error:
-        raise OptionError(f'option file: the key {error} is missing.') from None
+        raise OptionError(f'option file: the key {error} is missing.{_meant_by(error.args[0])}') from None
     except (TypeError, AttributeError) as error:  # a list, a bare word or nothing where a block of keys belongs
         raise OptionError(f"option file: expected blocks of keys, as in BasicSR's option files ({error}).") from error
     if opt['dist'] and opt['num_gpu'] == 0 and torch.distributed.get_backend() == 'nccl':
@@ -73,13 +73,26 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     return opt, args
 
 
+def _meant_by(key: object) -> str:
+    """A hint at the key of the file that may stand for one that is missing."""
+    file = next((sys.argv[i + 1] for i, flag in enumerate(sys.argv[:-1]) if flag == '-opt'), None)
+    content = yaml.safe_load(Path(file).read_text(encoding='utf-8')) if file else None
+    meant = nearest(key, map(str, content)) if isinstance(content, Mapping) and key not in content else None
+    return f" Did you mean it by '{meant}'?" if meant else ''
+
+
 def import_own(opt: Mapping[str, Any]) -> None:
     """Import the modules of ``custom_imports``: a user's recognizers, losses, architectures register themselves."""
     check_type(opt.get('custom_imports'), Sequence[str] | None, 'custom_imports')
     if opt.get('custom_imports') or any(where.endswith('.module') for where, _ in _leaves(opt)):
         sys.path.append(os.getcwd())  # a colleague's module beside the option file's data is found without PYTHONPATH
     for module in opt.get('custom_imports') or ():
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if not f'{module}.'.startswith(f'{error.name}.'):
+                raise  # it is there; something that it imports is not
+            raise OptionError(f"custom_imports: no module '{error.name}'. Is its folder on PYTHONPATH?") from None
 
 
 def check_options(opt: Mapping[str, Any]) -> None:
@@ -224,6 +237,7 @@ def _check_loss(block: Any, where: str, opt: Mapping) -> None:
     arguments = {key: value for key, value in block.items() if key != 'type'}
     check_arguments(cls, arguments, where)
     cls.check_options(arguments, where)
+    check_number(block.get('loss_weight', 1), f'{where}.loss_weight', least=0)
     if block.get('reduction') == 'none':
         raise OptionError(f"{where}.reduction: training needs one number; 'none' is for use from Python. "
                           'Use mean or sum.')

@@ -80,7 +80,8 @@ class Training:
 
     def _train(self, interruption: Interruption) -> bool:
         """Whether the last iteration was reached."""
-        message = MessageLogger(self.opt, self.iteration, self.tb_logger)
+        message = MessageLogger(self.opt, self.iteration + 1, self.tb_logger)
+        message.max_iters = self.total + 1  # of which it takes one off for the time that is left
         data_timer, iter_timer = AvgTimer(), AvgTimer()
         stream = self.batches.starting_at(self.iteration * self.accum_iter)
         with progress(desc=self.opt['name'], total=self.total, unit='iter', initial=self.iteration,

@@ -47,6 +47,13 @@ def short_name(name: str) -> str:
     return PurePath(rest).name or rest if source == 'local-dir' else rest
 
 
+def weights_of(model: nn.Module, name: str) -> str:
+    """The weights that a model was built with: of a name without a tag, the tag that timm chose."""
+    config = model.pretrained_cfg
+    known = [config.get('architecture'), config.get('tag')]
+    return name if source_of(name)[0] or not all(known) else f'timm {".".join(known)}'
+
+
 def _check_folder(folder: Path, where: str) -> None:
     if not (folder / 'config.json').is_file():
         raise ValueError(f"{where}: expected a folder with config.json and model.safetensors, as timm's save_for_hf "

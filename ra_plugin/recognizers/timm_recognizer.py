@@ -8,7 +8,7 @@ import torch
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
-from ra_plugin.recognizers.timm_models import create_model, short_name
+from ra_plugin.recognizers.timm_models import create_model, short_name, weights_of
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
@@ -49,7 +49,7 @@ class TimmRecognizer(ClassificationRecognizer):
             classes=None if 'num_classes' in (model_kwargs or {}) else _class_names(timm, model.pretrained_cfg),
             mean=tuple(config['mean']), std=tuple(config['std']),
             input_size=resolve_input_size(input_size, tuple(config['input_size'][1:]), where),
-            interpolation=mode, source=checkpoint or ('timm pretrained' if pretrained else 'random weights')), fit)
+            interpolation=mode, source=checkpoint or (weights_of(model, model_name) if pretrained else 'random weights')), fit)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """timm's ``forward_features``: ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, as the model has it."""
