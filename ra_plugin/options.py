@@ -53,6 +53,18 @@ def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str, 
         raise OptionError(f"{where}: '{missing[0]}' is missing. Known: {', '.join(named)}")
 
 
+def type_of(block: Mapping[str, Any], where: str) -> Any:
+    """The ``type`` of a block.
+
+    Raises:
+        OptionError: It has none; with the key that may have been meant to be it.
+    """
+    if 'type' not in block:
+        meant = nearest('type', map(str, block))
+        raise OptionError(f"{where}: 'type' is missing." + (f" Did you mean it by '{meant}'?" if meant else ''))
+    return block['type']
+
+
 def suggestion(key: object, known: typing.Iterable[str], cutoff: float = 0.6) -> str:
     """`` Did you mean 'x'?`` with the closest of ``known``, or an empty string."""
     close = difflib.get_close_matches(str(key), list(known), n=1, cutoff=cutoff)
@@ -63,13 +75,16 @@ def nearest(key: object, known: typing.Iterable[str], cutoff: float = 0.8) -> st
     """The one of ``known`` that a slip may have made ``key`` of; None where they have too little in common.
 
     A letter too many, too few, another one or two exchanged; in words of six letters or more, two of those; another
-    case; or much of the same letters in the same order.
+    case; a beginning of five letters or more; or much of the same letters in the same order.
     """
     text, known = str(key), list(known)
     distances = {name: _distance(text.casefold(), name.casefold()) for name in known}
     best = min(distances, key=distances.get, default=None)
     if best is not None and distances[best] <= (1 if len(text) < 6 else 2):
         return best
+    begun = [name for name in known if len(text) >= 5 and name.startswith(text)]
+    if len(begun) == 1:
+        return begun[0]
     close = difflib.get_close_matches(text, known, n=1, cutoff=cutoff)
     return close[0] if close else None
 

@@ -12,7 +12,6 @@ from basicsr.archs.vgg_arch import NAMES
 from basicsr.losses.basic_loss import PerceptualLoss
 from basicsr.metrics import calculate_metric
 from basicsr.models import lr_scheduler
-from basicsr.models.base_model import BaseModel
 from basicsr.utils import registry
 from basicsr.utils.file_client import FileClient
 
@@ -21,7 +20,7 @@ from ra_plugin.engine.networks import registered
 from ra_plugin.engine.option_keys import read_keys
 from ra_plugin.library_errors import innermost_module, translated
 from ra_plugin.models.calculate_pyiqa import calculate_pyiqa, check_pyiqa
-from ra_plugin.options import OptionError, check_arguments, check_number, check_type, nearest, suggestion
+from ra_plugin.options import OptionError, check_arguments, check_number, check_type, nearest, suggestion, type_of
 
 _SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
                'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
@@ -38,7 +37,7 @@ def check_losses(train_opt: Mapping[str, Any], model: type) -> None:
     Raises:
         OptionError: No such loss, or arguments that it does not take.
     """
-    read, entries = read_keys(model), dict(iter(registry.LOSS_REGISTRY))
+    read = read_keys(model)
     for key, block in train_opt.items():
         builders = read.built.get(('train', key), set())
         if key == 'recog_opt' or not block or not isinstance(block, Mapping) or 'build_loss' not in builders:
@@ -46,9 +45,7 @@ def check_losses(train_opt: Mapping[str, Any], model: type) -> None:
                 check_type(block, Mapping, f'train.{key}')
             continue
         where = f'train.{key}'
-        if 'type' not in block:
-            raise OptionError(f"{where}: 'type' is missing. Registered: {', '.join(sorted(entries))}")
-        kind = registered(registry.LOSS_REGISTRY, block['type'], f'{where}.type', 'loss')
+        kind = registered(registry.LOSS_REGISTRY, type_of(block, where), f'{where}.type', 'loss')
         check_signature(kind, block, where)
         if kind.__module__.startswith('basicsr.'):
             _check_values(kind, block, where)
@@ -101,7 +98,7 @@ def check_optimizers(opt: Mapping[str, Any], model: type) -> None:
 def _check_optimizer(block: Any, where: str) -> None:
     check_type(block, Mapping, where)
     known = optimizer_classes()
-    kind = block.get('type')
+    kind = type_of(block, where)
     if not isinstance(kind, str) or kind not in known:  # what a file gives as a type need not be hashable
         raise OptionError(f"{where}.type: no optimizer '{kind}'.{suggestion(kind, known)}")
     if 'lr' not in block:
@@ -116,7 +113,7 @@ def _check_optimizer(block: Any, where: str) -> None:
 
 def _check_scheduler(block: Any, where: str, total_iter: float) -> None:
     check_type(block, Mapping, where)
-    kind = block.get('type')
+    kind = type_of(block, where)
     if not isinstance(kind, str) or kind not in _SCHEDULERS:
         raise OptionError(f"{where}.type: no schedule '{kind}'.{suggestion(kind, _SCHEDULERS)} "
                           f"Known: {', '.join(_SCHEDULERS)}")
@@ -138,11 +135,8 @@ def _check_scheduler(block: Any, where: str, total_iter: float) -> None:
 
 
 def is_stock(model: type, name: str) -> bool:
-    """Whether a model has BasicSR's own method, or this package's around it."""
-    owner = next(base for base in model.__mro__ if name in vars(base))
-    return owner is BaseModel or owner.__module__.startswith('ra_plugin.') and all(
-        name not in vars(base) or base is BaseModel or base.__module__.startswith('ra_plugin.')
-        for base in model.__mro__)
+    """Whether a method of a model is BasicSR's, or this package's around it, and not a user's own."""
+    return all(base.__module__.startswith(('basicsr.', 'ra_plugin.')) for base in model.__mro__ if name in vars(base))
 
 
 def check_metrics(metrics: Any, where: str) -> None:
@@ -157,7 +151,7 @@ def check_metrics(metrics: Any, where: str) -> None:
     for name, block in (metrics or {}).items():
         place = f'{where}.{name}'
         check_type(block, Mapping, place)
-        metric = registered(registry.METRIC_REGISTRY, block.get('type'), f'{place}.type', 'metric')
+        metric = registered(registry.METRIC_REGISTRY, type_of(block, place), f'{place}.type', 'metric')
         check_type(block.get('better', 'higher'), Literal['higher', 'lower'], f'{place}.better')
         if 'crop_border' in block:
             check_number(block['crop_border'], f'{place}.crop_border', least=0, whole=True)
@@ -191,15 +185,11 @@ def check_reader(block: Any, where: str) -> None:
     """
     check_type(block, Mapping, where)
     kinds = FileClient._backends
-    if 'type' not in block:
-        meant = next((key for key in block if nearest(key, ['type'])), None)
-        raise OptionError(f"{where}: 'type' is missing." + (f" Did you mean it by '{meant}'?" if meant else '')
-                          + f' Known: {", ".join(kinds)}')
-    if not isinstance(block['type'], str) or block['type'] not in kinds:
-        raise OptionError(f"{where}.type: no reader '{block['type']}'.{suggestion(block['type'], kinds)} "
-                          f'Known: {", ".join(kinds)}')
+    kind = type_of(block, where)
+    if not isinstance(kind, str) or kind not in kinds:
+        raise OptionError(f"{where}.type: no reader '{kind}'.{suggestion(kind, kinds)} Known: {', '.join(kinds)}")
     given = {key: value for key, value in block.items() if key not in _FROM_DATASET}
-    check_signature(kinds[block['type']], given, where, given=_FROM_DATASET)
+    check_signature(kinds[kind], given, where, given=_FROM_DATASET)
 
 
 def check_logger(opt: Mapping[str, Any]) -> None:

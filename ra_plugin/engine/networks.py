@@ -7,7 +7,7 @@ from torch import nn
 
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
-from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.options import OptionError, check_arguments, suggestion, type_of
 
 _SUFFIX = '_basicsr'  # what BasicSR adds to its own names where another package has registered the same
 
@@ -34,7 +34,7 @@ def check_network(block: Any, where: str) -> type:
     """
     if not isinstance(block, Mapping):
         raise OptionError(f'{where}: expected a block with a type, got {block!r}.')
-    cls = registered(registry.ARCH_REGISTRY, block.get('type'), f'{where}.type', 'architecture')
+    cls = registered(registry.ARCH_REGISTRY, type_of(block, where), f'{where}.type', 'architecture')
     check_arguments(cls, _arguments(block), where)
     return cls
 

@@ -190,7 +190,8 @@ def _unread(block: Mapping[str, Any], place: Place, known: set[str], read: ReadK
     for key in unread:
         if key in words:
             continue
-        meant = nearest(key, known | of_class, cutoff=0.6 if place == ('path',) else 0.8)
+        cutoff = 0.6 if place == ('path',) else 0.8
+        meant = nearest(key, sorted(known), cutoff) or nearest(key, sorted(of_class), cutoff)
         is_slip = bool(meant) and key not in of_others and (read is None or read.is_closed)
         if key in of_others and meant and not meant.startswith(key) and not key.startswith(meant):
             meant = None  # two keys that BasicSR has

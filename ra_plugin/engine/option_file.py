@@ -20,7 +20,7 @@ from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks
 from ra_plugin.models.training_step import StepOptions
-from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_number, check_type, nearest, suggestion
+from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_number, check_type, nearest, suggestion, type_of
 from ra_plugin.recognizers.trainable import frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.processes import of_first
@@ -142,7 +142,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
             check_network(opt[name], name)
     for phase, dataset in opt['datasets'].items():
         where = f'datasets.{phase}'
-        cls = registered(registry.DATASET_REGISTRY, dataset.get('type'), f'{where}.type', 'data set')
+        cls = registered(registry.DATASET_REGISTRY, type_of(dataset, where), f'{where}.type', 'data set')
         kind = phase.split('_')[0]
         if kind not in ('train', 'val', 'test'):
             raise OptionError(f"{where}: expected train, val, val_<n>, test or test_<n>."
