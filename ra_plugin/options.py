@@ -25,7 +25,8 @@ class OptionError(ValueError):
         super().__init__(printable(' '.join(message.splitlines())))  # a key or value of theirs may have several lines
 
 
-def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str, given: typing.Iterable[str] = ()) -> None:
+def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str,
+                    given: typing.Iterable[str] = ()) -> None:
     """Check option values against the parameters of ``target``.
 
     Args:

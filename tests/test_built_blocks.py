@@ -25,7 +25,8 @@ GAN = MODEL_REGISTRY.get('SRGANModel')
     ('train.optim_g.betas', [9, 0.99], 'train.optim_g: Invalid beta parameter at index 0: 9'),
     ('train.optim_g.lr', 0, 'train.optim_g.lr: expected a number > 0, got 0'),
     ('train.optim_g.lr', -1e-3, 'train.optim_g.lr: expected a number > 0'),
-    ('train.scheduler', {'type': 'MultiStepLR', 'milestone': [5]}, "unknown key 'milestone'. Did you mean 'milestones'"),
+    ('train.scheduler', {'type': 'MultiStepLR', 'milestone': [5]},
+     "unknown key 'milestone'. Did you mean 'milestones'"),
     ('train.scheduler.milestones', 5, 'train.scheduler.milestones: expected a list of a number, got 5'),
     ('train.scheduler', {'type': 'CosineAnnealingRestartLR', 'periods': [5, 5]}, 'should have the same length'),
     ('train.scheduler.gamma', 0, 'train.scheduler.gamma: expected a number > 0'),
@@ -109,7 +110,8 @@ def test_loggers(logger, missing, message, monkeypatch):
 
 
 @pytest.mark.parametrize('key, known, meant', [
-    ('vla', ['val', 'train'], 'val'), ('LR', ['lr'], 'lr'), ('meta_info', ['meta_info_file', 'scale'], 'meta_info_file'),
+    ('vla', ['val', 'train'],
+     'val'), ('LR', ['lr'], 'lr'), ('meta_info', ['meta_info_file', 'scale'], 'meta_info_file'),
     ('psrn', ['psnr', 'ssim'], 'psnr'), ('tile', ['scale', 'val'], None), ('x', [], None)])
 def test_nearest(key, known, meant):
     assert nearest(key, known) == meant

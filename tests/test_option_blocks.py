@@ -43,7 +43,8 @@ def put(opt: dict, place: str, value) -> dict:
 
 
 @pytest.mark.parametrize('place, value, message', [
-    ('path.pretrained_network_g', 'x.pth', "path: unknown key 'pretrained_network_g'. Did you mean 'pretrain_network_g'"),
+    ('path.pretrained_network_g', 'x.pth',
+     "path: unknown key 'pretrained_network_g'. Did you mean 'pretrain_network_g'"),
     ('path.pretrain_networkg', 'x.pth', "'pretrain_networkg'. Did you mean 'pretrain_network_g'"),
     ('path.pretrain_network_G', 'x.pth', "'pretrain_network_G'. Did you mean 'pretrain_network_g'"),
     ('path.pretrain_model_g', 'x.pth', "'pretrain_model_g'. Did you mean 'pretrain_network_g'"),
@@ -58,7 +59,8 @@ def put(opt: dict, place: str, value) -> dict:
     ('datasets.train.use_hflp', True, "datasets.train: unknown key 'use_hflp'. Did you mean 'use_hflip'"),
     ('datasets.val.io_backends', {}, "datasets.val: unknown key 'io_backends'. Did you mean 'io_backend'"),
     ('datasets.train.io_backend.typ', 'disk', "'typ'. Known: |unknown key 'typ'"),
-    ('datasets.train.io_backend', {'typ': 'disk'}, "datasets.train.io_backend: 'type' is missing. Did you mean it by 'typ'"),
+    ('datasets.train.io_backend', {'typ': 'disk'},
+     "datasets.train.io_backend: 'type' is missing. Did you mean it by 'typ'"),
     ('datasets.train.io_backend', {'type': 'dsk'}, "io_backend.type: no reader 'dsk'. Did you mean 'disk'"),
     ('datasets.train.gt_size', None, "datasets.train: 'gt_size' is missing. PairedImageDataset reads it in phase train"),
     ('datasets.train.use_rot', None, "datasets.train: 'use_rot' is missing"),

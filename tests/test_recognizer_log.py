@@ -27,7 +27,7 @@ def test_a_loss_on_enlarged_crops_says_what_that_costs():
     block = {'type': 'RecogLoss', 'loss_weight': 0.01, 'recognizer': TIMM}
     found, = lines([RecogLoss(TIMM, loss_weight=0.01)], options(block, crop_size=64))
     size = build_recognizer(TIMM).info.input_size[0]
-    assert found.startswith('train.recog_opt: RecogLoss of weight 0.01 on TimmRecognizer(test_resnet): random weights; ')
+    assert found.startswith('train.recog_opt: RecogLoss of weight 0.01 on TimmRecognizer(test_resnet): random weights')
     assert f'images resized to {size}x{size} pixels: crops of 64x64 are enlarged' in found
     times = float(re.search(r'costs about (\S+) times', found)[1])
     assert times == pytest.approx(size ** 2 / 64 ** 2, rel=0.05)

@@ -54,5 +54,5 @@ def test_the_mean_is_over_the_images_that_have_a_value(caplog):
 
 def test_images_of_two_sizes_are_told_with_the_file():
     images = {'img': np.zeros((8, 8, 3), np.uint8), 'img2': np.zeros((16, 16, 3), np.uint8)}
-    with pytest.raises(ValueError, match=r'val.metrics.psnr: a.png: the restored image has 8x8 pixels, the clean one 16x16'):
+    with pytest.raises(ValueError, match='^val.metrics.psnr: a.png: the restored image has 8x8 .*clean one 16x16'):
         _value(images, {'type': 'calculate_psnr', 'crop_border': 0}, 'val.metrics.psnr: a.png')

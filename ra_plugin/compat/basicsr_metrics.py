@@ -1,4 +1,4 @@
-"""BasicSR's metrics of image quality on images that are too small for them: no value and a warning, not an exception."""
+"""BasicSR's metrics of image quality of images that are too small for them: no value and a warning, no exception."""
 import inspect
 import warnings
 from typing import Any

@@ -14,8 +14,8 @@ from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGI
 from ra_plugin.data.degraded_image_dataset import LoaderOptions
 from ra_plugin.engine.built_blocks import check_reader
 from ra_plugin.engine.option_keys import Place, ReadKeys, is_foreign, read_keys, words_of
-from ra_plugin.models.calculate_pyiqa import calculate_pyiqa
 from ra_plugin.models.builder import run_ready
+from ra_plugin.models.calculate_pyiqa import calculate_pyiqa
 from ra_plugin.models.recog_aware_model import recog_aware
 from ra_plugin.models.training_step import StepOptions
 from ra_plugin.options import OptionError, nearest
@@ -28,7 +28,7 @@ OURS: dict[Place, set[str]] = {
     ('val',): {'recognizers', 'recognition_metrics'},
     ('logger',): {'console_level'},
 }
-# Those that a run of BasicSR reads or sets, whatever the model; tests/test_option_blocks.py holds them against its code.
+# Those that a run of BasicSR sets or reads, whatever the model; a test holds them against its code.
 SET_BY_RUN: dict[Place, set[str]] = {
     (): {'dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path'},
     ('path',): {'experiments_root', 'models', 'training_states', 'log', 'visualization', 'results_root'},

@@ -20,7 +20,8 @@ from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks
 from ra_plugin.models.training_step import StepOptions
-from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_number, check_type, nearest, suggestion, type_of
+from ra_plugin.options import (NUMBER_AS_TEXT, OptionError, check_arguments, check_number, check_type, nearest,
+                               suggestion, type_of)
 from ra_plugin.recognizers.trainable import frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.processes import of_first
@@ -110,7 +111,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
     train_opt, val_opt, logger_opt = (opt.get(key) or {} for key in ('train', 'val', 'logger'))
     _check_places(opt)
     if opt.get('model_type') is not None:  # which keys are read is for the model to say
-        model = registered(registry.MODEL_REGISTRY, opt.get('base_model_type') or opt['model_type'], 'model_type', 'model')
+        name = opt.get('base_model_type') or opt['model_type']
+        model = registered(registry.MODEL_REGISTRY, name, 'model_type', 'model')
         if not isinstance(model, type):
             raise OptionError("base_model_type: 'RecogAwareModel' is made from another class. Name it, e.g. SRModel.")
     check_keys(opt)

@@ -22,8 +22,8 @@ def recognizer_lines(model: Any, opt: Mapping[str, Any]) -> Iterator[str]:
     for (place, block), loss in zip(blocks, losses):
         for member in members(loss.recognizer):
             learns = ', learns with the restorer' if member.trainable else ''
-            yield (f'{place}: {block["type"]} of weight {loss.loss_weight:g} on {member}{learns}: {weights_of(member)}; '
-                   f'{size_seen(member, crop)}.')
+            yield (f'{place}: {block["type"]} of weight {loss.loss_weight:g} on {member}{learns}: '
+                   f'{weights_of(member)}; {size_seen(member, crop)}.')
     for name, judge in (getattr(model, 'eval_recognizers', None) or {}).items():
         for member in members(judge):
             yield f'val.recognizers.{name}: {member}: {weights_of(member)}; {size_seen(member, None)}.'
@@ -47,6 +47,7 @@ def crop_size(dataset_opt: Mapping[str, Any]) -> Size | None:
 
 
 def weights_of(recognizer: Recognizer) -> str:
+    """Where the weights of a recognizer are from."""
     source = recognizer.info.source
     return source if source == 'random weights' else f'weights: {source or "its own"}'
 

@@ -54,7 +54,8 @@ def check_values(opt: Mapping[str, Any]) -> None:
         check_number(opt['num_gpu'], 'num_gpu', least=0, whole=True)
     if opt.get('manual_seed') is not None:
         check_type(opt['manual_seed'], int, 'manual_seed')
-        check_number(opt['manual_seed'], 'manual_seed', least=0, below=2 ** 32 - 2 ** 16, whole=True)  # each process adds its rank
+        most = 2 ** 32 - 2 ** 16  # numpy's, and each process adds its rank
+        check_number(opt['manual_seed'], 'manual_seed', least=0, most=most, whole=True)
     _check_path(opt)
 
 

@@ -49,7 +49,8 @@ class TimmRecognizer(ClassificationRecognizer):
             classes=None if 'num_classes' in (model_kwargs or {}) else _class_names(timm, model.pretrained_cfg),
             mean=tuple(config['mean']), std=tuple(config['std']),
             input_size=resolve_input_size(input_size, tuple(config['input_size'][1:]), where),
-            interpolation=mode, source=checkpoint or (weights_of(model, model_name) if pretrained else 'random weights')), fit)
+            interpolation=mode,
+            source=checkpoint or (weights_of(model, model_name) if pretrained else 'random weights')), fit)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """timm's ``forward_features``: ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, as the model has it."""
