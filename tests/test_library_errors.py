@@ -89,7 +89,8 @@ def offline(monkeypatch, tmp_path):
 @pytest.mark.parametrize('block, message', [
     ({'type': 'TimmRecognizer', 'model_name': 'resnet18.a1_in22k', 'pretrained': True},
      r"TimmRecognizer\(resnet18.a1_in22k\): timm .* with the tag 'a1_in22k'. Did you mean 'resnet18.a1_in1k'\?"),
-    ({'type': 'TimmRecognizer', 'model_name': 'resnt18', 'pretrained': False}, "no such model. Did you mean 'resnet18'"),
+    ({'type': 'TimmRecognizer', 'model_name': 'resnt18', 'pretrained': False},
+     "no such model. Did you mean 'resnet18'"),
     ({'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': False, 'model_kwargs': {'num_class': 10}},
      "ResNet takes no 'num_class'. Did you mean 'num_classes'"),
     ({'type': 'TimmRecognizer', 'model_name': 'timm/resnet18', 'pretrained': True}, 'hf-hub:timm/resnet18'),

@@ -186,7 +186,7 @@ class Training:
 
 
 def message_logger(opt: Mapping, iteration: int, tb_logger: Any = None) -> MessageLogger:
-    """BasicSR's lines, and the time that is left after ``iteration`` iterations, for which it says -1 day at the end."""
+    """BasicSR's lines, with the time left after ``iteration`` iterations, for which it says -1 day at the end."""
     message = MessageLogger(opt, iteration + 1, tb_logger)
     message.max_iters = int(opt['train']['total_iter']) + 1  # it takes one off
     return message
