@@ -187,6 +187,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
             if train_opt.get(key):
                 raise OptionError(f'train.{key}: there is no network_t to train. Add network_t, or remove it.')
     for phase, dataset in opt['datasets'].items():
+        if phase == 'train' and not opt.get('is_train', True):  # of a file for testing it is not read
+            continue
         scale = {} if opt.get('scale') is None else {'scale': opt['scale']}
         check_dataset({'phase': phase.split('_')[0], **scale, **dataset}, f'datasets.{phase}')
     check_what_model_needs(opt)
