@@ -5,6 +5,7 @@ The constructor's signature is the schema: its names are the keys that a block m
 import collections.abc
 import difflib
 import inspect
+import math
 import re
 import types
 import typing
@@ -24,8 +25,15 @@ class OptionError(ValueError):
         super().__init__(printable(' '.join(message.splitlines())))  # a key or value of theirs may have several lines
 
 
-def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str) -> None:
+def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str,
+                    given: typing.Iterable[str] = ()) -> None:
     """Check option values against the parameters of ``target``.
+
+    Args:
+        target: What is called with the values.
+        arguments: The values by name.
+        where: Their place, for messages.
+        given: Parameters that the caller adds: no options.
 
     Raises:
         OptionError: A key that ``target`` does not take (with the nearest it does), a required one that is missing, or
@@ -33,7 +41,8 @@ def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str) 
     """
     parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    named = {name: p for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    named = {name: p for name, p in parameters.items()
+             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and name not in given}
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key, value in arguments.items():
         if key in named:
@@ -45,10 +54,79 @@ def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str) 
         raise OptionError(f"{where}: '{missing[0]}' is missing. Known: {', '.join(named)}")
 
 
+def type_of(block: Mapping[str, Any], where: str) -> Any:
+    """The ``type`` of a block.
+
+    Raises:
+        OptionError: It has none; with the key that may have been meant to be it.
+    """
+    if 'type' not in block:
+        meant = nearest('type', map(str, block))
+        raise OptionError(f"{where}: 'type' is missing." + (f" Did you mean it by '{meant}'?" if meant else ''))
+    return block['type']
+
+
 def suggestion(key: object, known: typing.Iterable[str], cutoff: float = 0.6) -> str:
     """`` Did you mean 'x'?`` with the closest of ``known``, or an empty string."""
     close = difflib.get_close_matches(str(key), list(known), n=1, cutoff=cutoff)
     return f" Did you mean '{close[0]}'?" if close else ''
+
+
+def nearest(key: object, known: typing.Iterable[str], cutoff: float = 0.8) -> str | None:
+    """The one of ``known`` that a slip may have made ``key`` of; None where they have too little in common.
+
+    A letter too many, too few, another one or two exchanged; in words of six letters or more, two of those; another
+    case; a beginning of five letters or more; or much of the same letters in the same order.
+    """
+    text, known = str(key), list(known)
+    distances = {name: _distance(text.casefold(), name.casefold()) for name in known}
+    best = min(distances, key=distances.get, default=None)
+    if best is not None and distances[best] <= (1 if len(text) < 6 else 2):
+        return best
+    begun = [name for name in known if len(text) >= 5 and name.startswith(text)]
+    if len(begun) == 1:
+        return begun[0]
+    close = difflib.get_close_matches(text, known, n=1, cutoff=cutoff)
+    return close[0] if close else None
+
+
+def _distance(one: str, other: str) -> int:
+    """Letters to insert, leave out, replace or exchange with their neighbor (optimal string alignment)."""
+    before, last = [], list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        row = [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (a != b)))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                row[j] = min(row[j], before[j - 2] + 1)
+        before, last = last, row
+    return last[-1]
+
+
+def check_number(value: Any, where: str, *, least: float | None = None, most: float | None = None,
+                 above: float | None = None, below: float | None = None, whole: bool = False,
+                 remedy: str = '') -> None:
+    """Check that a value is a number within limits; NaN is in none.
+
+    Args:
+        least, most: Limits that may be reached.
+        above, below: Limits that may not.
+        whole: No fraction. A float such as 1e6, as YAML reads it, is taken.
+
+    Raises:
+        OptionError: With the limits and the value.
+    """
+    check_type(value, float, where)
+    if math.isfinite(value) and (not whole or value == int(value)) and (least is None or value >= least) and (
+            most is None or value <= most) and (above is None or value > above) and (below is None or value < below):
+        return
+    low = '' if least is None else f'>= {least}'
+    low = f'> {above}' if above is not None else low
+    high = '' if most is None else f'<= {most}'
+    high = f'< {below}' if below is not None else high
+    limits = ' and '.join(filter(None, (low, high)))
+    raise OptionError(f'{where}: expected a {"whole " if whole else ""}number{f" {limits}" if limits else ""}, '
+                      f'got {value!r}.{f" {remedy}" if remedy else ""}')
 
 
 def check_type(value: Any, hint: Any, where: str) -> None:

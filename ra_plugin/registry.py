@@ -6,6 +6,7 @@ for, and build without BasicSR. Options are checked against the constructor's si
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ra_plugin.library_errors import translated
 from ra_plugin.options import OptionError, check_arguments, suggestion
 from ra_plugin.utils.text import shown
 
@@ -68,9 +69,14 @@ class Registry:
         return cls
 
     def build(self, opt: Mapping, where: str) -> Any:
-        """Check the block and build the object that it describes; ``opt`` is left as it is."""
+        """Check the block and build the object that it describes; ``opt`` is left as it is.
+
+        Raises:
+            OptionError: As `check`, and for what other packages raise as it is built; the place is in each message.
+        """
         cls = self.check(opt, where)
-        return cls(**{key: value for key, value in opt.items() if key != 'type'})
+        with translated(where):
+            return cls(**{key: value for key, value in opt.items() if key != 'type'})
 
 
 RECOGNIZER_REGISTRY = Registry('recognizer')

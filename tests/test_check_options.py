@@ -227,6 +227,11 @@ def test_names_that_basicsr_registers_with_a_suffix_are_known(place, kind, name)
     node[last] = name
     if name == 'SRVGGNetCompact':
         opt['network_g'] = {'type': name}
+    if name == 'RealESRGANDataset':  # the keys that it cannot do without
+        node.update({f'{key}{number}': [1] for key in ('kernel_list', 'kernel_prob', 'blur_sigma', 'betag_range',
+                                                       'betap_range') for number in ('', '2')},
+                    meta_info='list.txt', blur_kernel_size=7, blur_kernel_size2=7, sinc_prob=0.1, sinc_prob2=0.1,
+                    final_sinc_prob=0.1, use_hflip=True, use_rot=True)
     option_file.check_options(opt)
     node = opt['network_g'] if name == 'SRVGGNetCompact' else node
     node[last] = name[:-1]

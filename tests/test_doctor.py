@@ -499,3 +499,29 @@ def test_a_recognizer_whose_default_is_spelled_out_is_checked_once():
     block = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False}
     opt = {'train': {'recog_opt': {'recognizer': {**block, 'fit': 'crop'}}}, 'val': {'recognizers': {'x': block}}}
     assert recognizer_blocks(opt) == {'x': (block, True)}
+
+
+def test_the_commonest_normalization_that_serves_is_proposed(monkeypatch, cifar10):
+    """CLIP's mean and std differ from ImageNet's by less than chance: a network trained with either reads both."""
+    imagenet = doctor._NORMALIZATIONS['ImageNet']
+
+    class Net(tiny_nets.TinyResNet):
+        def forward(self, x):  # takes ImageNet's, and so reads CLIP's as well
+            given, own = (torch.tensor(pair).view(2, 3, 1, 1) for pair in (imagenet, (RECORD['mean'], RECORD['std'])))
+            return super().forward((x * given[1] + given[0] - own[0]) / own[1])
+
+    finding = doctor.mean_std(Case('net', ModuleRecognizer(trained(Net), mean=[0.0] * 3, std=[1.0] * 3, input_size=32),
+                                   *cifar10))
+    assert finding.verdict != OK and finding.expected.endswith('(ImageNet)')
+    found = {name: np.arange(100) % 10 < share for name, share in (('common', 8), ('rare', 9), ('bad', 1))}
+    found['rare'] = found['common'].copy()
+    found['rare'][9::50] = True  # two images more: chance
+    ours = np.arange(100) % 10 < 1
+    assert doctor._commonest_best({name: value.astype(float) for name, value in found.items()},
+                                  ours.astype(float)) == 'common'
+
+
+def test_the_accuracy_is_told_although_it_is_far_above_chance():
+    finding = Finding(OK, 'top-1 56.7% (46.9% to 66.0%) on 100 images', 'far above chance (11.0%)', '', 'net',
+                      'clean accuracy')
+    assert 'net, clean accuracy: ok: top-1 56.7% (46.9% to 66.0%)' in to_markdown([finding])

@@ -160,7 +160,8 @@ def test_what_cannot_be_meant_is_one_line_when_the_set_is_built(root, kind, chan
 def test_option_file_knows_that_the_set_has_gained_labels(root):
     recognizer = {'type': 'ModuleRecognizer', 'module': 'x.Y', 'mean': [0.5] * 3, 'std': [0.2] * 3}
     block = {'name': 't', **blocks(root)['flat, file']}
-    opt = {'name': 'run', 'model_type': 'SRModel', 'is_train': False, 'datasets': {'train': block, 'val': dict(block)},
+    opt = {'name': 'run', 'model_type': 'SRModel', 'is_train': False, 'scale': 1,
+           'datasets': {'train': block, 'val': dict(block)},
            'network_g': {'type': 'SRResNet'}, 'path': {}, 'val': {'recognizers': {'x': recognizer}},
            'train': {'recog_opt': {'type': 'RecogLoss', 'recognizer': recognizer}}}
     check_options(opt)

@@ -12,28 +12,20 @@ import os
 import sys
 from pathlib import Path
 
-import torch
-
-from ra_plugin.benchmarks.data import data_benchmark
-from ra_plugin.benchmarks.evaluation import evaluation_benchmark
-from ra_plugin.benchmarks.own_steps import own_steps_benchmark
-from ra_plugin.benchmarks.steps import NETWORKS, PAIRS, RECOGNIZERS, steps_benchmark
-from ra_plugin.engine.runs import run
-from ra_plugin.utils.allocator import keep_freed_memory
-from ra_plugin.utils.atomic import atomic_write
-from ra_plugin.version import __version__
-
 PARTS = ('steps', 'evaluation', 'data', 'own')
+# by name, as ra_plugin.benchmarks.steps has them: importing that takes seconds, for --help too
+NETWORK_NAMES = ('SRResNet', 'RDN', 'SwinIR')
+RECOGNIZER_NAMES = ('ResNet-18', 'ResNet-50', 'VGG-16', 'Faster R-CNN', 'FCN')
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('parts', nargs='+', choices=PARTS, metavar='PART', help=', '.join(PARTS))
     parser.add_argument('--rounds', type=int, default=3, help='times that each case is timed. Default: 3')
-    parser.add_argument('--networks', nargs='+', choices=NETWORKS, metavar='NETWORK',
-                        help=f'steps: with --recognizers, each pair of these alone: {", ".join(NETWORKS)}')
-    parser.add_argument('--recognizers', nargs='+', choices=RECOGNIZERS, metavar='RECOGNIZER',
-                        help=', '.join(RECOGNIZERS))
+    parser.add_argument('--networks', nargs='+', choices=NETWORK_NAMES, metavar='NETWORK',
+                        help=f'steps: with --recognizers, each pair of these alone: {", ".join(NETWORK_NAMES)}')
+    parser.add_argument('--recognizers', nargs='+', choices=RECOGNIZER_NAMES, metavar='RECOGNIZER',
+                        help=', '.join(RECOGNIZER_NAMES))
     parser.add_argument('--compile', action='store_true',
                         help='steps, own: also with train.compile, which takes minutes')
     parser.add_argument('-opt', type=Path, metavar='FILE',
@@ -41,6 +33,18 @@ def main() -> int:
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='Default: a GPU where there is one')
     parser.add_argument('--out', type=Path, help='Default: results/benchmark')
     args = parser.parse_args()
+
+    import torch
+
+    from ra_plugin.benchmarks.data import data_benchmark
+    from ra_plugin.benchmarks.evaluation import evaluation_benchmark
+    from ra_plugin.benchmarks.own_steps import own_steps_benchmark
+    from ra_plugin.benchmarks.steps import PAIRS, steps_benchmark
+    from ra_plugin.engine.runs import run
+    from ra_plugin.utils.allocator import keep_freed_memory
+    from ra_plugin.utils.atomic import atomic_write
+    from ra_plugin.version import __version__
+
     if bool(args.networks) != bool(args.recognizers):
         parser.error('expected --networks and --recognizers, or neither')
     if bool(args.opt) != ('own' in args.parts):

@@ -9,10 +9,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from ra_plugin.engine.boundary import BoundaryOptions, run_boundary
-from ra_plugin.engine.runs import run
-from ra_plugin.evaluation.boundary import Search
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -23,12 +19,16 @@ def main() -> int:
     parser.add_argument('--out', type=Path, help='folder of the results. Default: results/NAME_boundary')
     parser.add_argument('--num_images', type=int, help='images to restore, evenly spaced. Default: all')
     parser.add_argument('--maps', type=int, default=4, help='images to draw maps of. Default: 4')
-    parser.add_argument('--factor', type=float, default=Search.factor,
+    parser.add_argument('--factor', type=float, default=1.1,
                         help='from each distance that is looked at to the next; smaller is finer. Default: %(default)s')
     parser.add_argument('--seed', type=int, default=0, help='of random directions and drawn images. Default: 0')
     parser.add_argument('--batch_size', type=int, default=256, help='images at a time. Default: 256')
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
     args = parser.parse_args()
+
+    from ra_plugin.engine.boundary import BoundaryOptions, run_boundary
+    from ra_plugin.engine.runs import run
+    from ra_plugin.evaluation.boundary import Search
 
     def pipeline(root: Path) -> None:
         options = BoundaryOptions(names=args.names, source=args.source, targets=args.targets,

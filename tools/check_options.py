@@ -7,8 +7,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from ra_plugin.engine import option_check
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -17,6 +15,9 @@ def main() -> int:
     parser.add_argument('--out', type=Path, help='write the table to this Markdown file')
     parser.add_argument('--source', help='where the files are from, for the table; default: the folder')
     args = parser.parse_args()
+
+    from ra_plugin.engine import option_check
+
     if not option_check.option_files(args.folder):
         print(f'check_options.py: {args.folder}: no *.yml below it.', file=sys.stderr)
         return 2

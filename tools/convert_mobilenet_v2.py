@@ -1,14 +1,14 @@
 """Write torchvision's MobileNetV2 weights under the names of mmdet's and mmseg's MobileNetV2, both in one file."""
+from __future__ import annotations
+
 import argparse
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from ra_plugin.checkpoint import read_weights
-from ra_plugin.utils.atomic import atomic_save
-from ra_plugin.utils.command_line import run
+if TYPE_CHECKING:  # torch takes seconds, for --help too
+    import torch
 
 BLOCKS = (1, 2, 3, 4, 3, 3, 1)  # inverted residual blocks a layer, the same for every width
 BLOCK_NAMES = [f'layer{layer}.{block}' for layer, count in enumerate(BLOCKS, 1) for block in range(count)]
@@ -43,6 +43,10 @@ def main() -> int:
     parser.add_argument('source', type=Path, help="torchvision's file, mobilenet_v2-b0353104.pth")
     parser.add_argument('target', type=Path, nargs='?', default=Path('weights/mobilenet_v2_mm.pth'))
     args = parser.parse_args()
+
+    from ra_plugin.checkpoint import read_weights
+    from ra_plugin.utils.atomic import atomic_save
+    from ra_plugin.utils.command_line import run
 
     def write() -> None:
         converted = convert(read_weights(args.source, 'source'))

@@ -3,9 +3,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from ra_plugin.engine.demo import run_demo
-from ra_plugin.engine.runs import run
-
 
 def main() -> int:
     root = Path(__file__).resolve().parents[1]
@@ -16,6 +13,10 @@ def main() -> int:
     parser.add_argument('--skip-training', action='store_true', help='score the networks of the last run')
     parser.add_argument('--out', type=Path, default=root / 'results' / 'demo')
     args = parser.parse_args()
+
+    from ra_plugin.engine.demo import run_demo
+    from ra_plugin.engine.runs import run
+
     if not (root / 'datasets' / 'cifar10' / 'complete').is_file():
         print('demo: no data. Run: python tools/prepare_data.py cifar10', file=sys.stderr)
         return 2

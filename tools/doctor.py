@@ -9,11 +9,6 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from ra_plugin.engine.doctor import examine, read_options
-from ra_plugin.engine.runs import run
-from ra_plugin.evaluation.doctor import BROKEN
-from ra_plugin.report.doctor import to_markdown
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -24,6 +19,12 @@ def main() -> int:
                         help='score that a recognizer should have on them, e.g. resnet=0.856')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the findings to this file')
     args, others = parser.parse_known_args()
+
+    from ra_plugin.engine.doctor import examine, read_options
+    from ra_plugin.engine.runs import run
+    from ra_plugin.evaluation.doctor import BROKEN
+    from ra_plugin.report.doctor import to_markdown
+
     sys.argv = [sys.argv[0], '-opt', args.opt, *others]
     findings = []
 

@@ -7,9 +7,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from ra_plugin.engine.evaluation_report import run_evaluation
-from ra_plugin.engine.runs import run
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -20,6 +17,9 @@ def main() -> int:
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
     parser.add_argument('--restart', action='store_true', help='begin anew instead of going on')
     args = parser.parse_args()
+
+    from ra_plugin.engine.evaluation_report import run_evaluation
+    from ra_plugin.engine.runs import run
 
     def pipeline(root: Path) -> None:
         print(run_evaluation(root, args.opt, args.out, args.batch_size, args.num_workers, args.device, args.restart))

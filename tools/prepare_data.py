@@ -3,9 +3,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from ra_plugin.data import cifar10, imagenet_sample
-from ra_plugin.utils.progress import progress
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -16,6 +13,10 @@ def main() -> int:
                                          'imagenet_sample: a clone of github.com/EliSchwartz/imagenet-sample-images')
     parser.add_argument('--out', help='default: the folder of that name in datasets')
     args = parser.parse_args()
+
+    from ra_plugin.data import cifar10, imagenet_sample
+    from ra_plugin.utils.progress import progress
+
     out = args.out or ROOT / 'datasets' / args.dataset
     if args.dataset == 'imagenet_sample' and not args.source:
         parser.error('imagenet_sample: --source is missing, a clone of github.com/EliSchwartz/imagenet-sample-images')

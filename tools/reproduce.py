@@ -10,18 +10,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from ra_plugin.engine.experiments import scales
-from ra_plugin.engine.reproduce import Reproduction
-from ra_plugin.engine.runs import run
-
 ROOT = Path(__file__).resolve().parents[1]
+SCALES = sorted(file.stem for file in (ROOT / 'options' / 'experiments').glob('*.yml') if file.stem != 'experiments')
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('tables', nargs='*', metavar='TABLE', help='T1, T2, ... as --all --dry-run lists them')
     parser.add_argument('--all', action='store_true', help='all tables')
-    parser.add_argument('--scale', choices=scales(ROOT), default='small', help='Default: small')
+    parser.add_argument('--scale', choices=SCALES, default='small', help='Default: small')
     parser.add_argument('--data', help='folder in place of datasets')
     parser.add_argument('--seed', type=int, default=0, help='the first seed. Default: 0')
     parser.add_argument('--seeds', type=int, default=1, help='number of seeds. Default: 1')
@@ -30,6 +27,10 @@ def main() -> int:
     parser.add_argument('--out', type=Path, help='Default: results/reproduce/SCALE')
     parser.add_argument('--dry-run', action='store_true', help='show the plan alone')
     args = parser.parse_args()
+
+    from ra_plugin.engine.reproduce import Reproduction
+    from ra_plugin.engine.runs import run
+
     if bool(args.tables) == args.all:
         parser.error('expected names of tables, or --all')
 

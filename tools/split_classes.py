@@ -9,9 +9,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from ra_plugin.data.class_split import split_classes
-from ra_plugin.utils.command_line import run
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -19,6 +16,9 @@ def main() -> int:
     parser.add_argument('--out', type=Path, required=True, help='folder of the two lists')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
+
+    from ra_plugin.data.class_split import split_classes
+    from ra_plugin.utils.command_line import run
 
     def split() -> None:
         names = [path.name for path in args.data.iterdir() if path.is_dir() and not path.name.startswith('.')]

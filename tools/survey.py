@@ -12,11 +12,6 @@ import json
 import sys
 from pathlib import Path
 
-from ra_plugin.engine.runs import run
-from ra_plugin.engine.survey import survey
-from ra_plugin.evaluation.survey_scores import read_answers, read_key, score_survey
-from ra_plugin.report.survey_table import survey_markdown
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -30,6 +25,12 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0, help='of the images that are drawn (default: 0)')
     parser.add_argument('--score', type=Path, metavar='KEY', help='score answers with this key.json')
     args = parser.parse_args()
+
+    from ra_plugin.engine.runs import run
+    from ra_plugin.engine.survey import survey
+    from ra_plugin.evaluation.survey_scores import read_answers, read_key, score_survey
+    from ra_plugin.report.survey_table import survey_markdown
+
     if not args.score and not (args.opt and args.judge and args.out):
         parser.error('expected two restorers, -opt, --judge and --out; or --score KEY and files of answers')
 

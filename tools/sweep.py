@@ -9,11 +9,6 @@ import shlex
 import sys
 from pathlib import Path
 
-from ra_plugin.engine.runs import run
-from ra_plugin.engine.sweep import sweep
-from ra_plugin.report.markdown import to_markdown
-from ra_plugin.report.sweep import sweep_lines
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -24,6 +19,12 @@ def main() -> int:
                         help='name the best weight that surely costs no more dB than that (default: any)')
     parser.add_argument('--out', type=Path, help='folder of the results. Default: results/sweep_NAME')
     args = parser.parse_args()
+
+    from ra_plugin.engine.runs import run
+    from ra_plugin.engine.sweep import sweep
+    from ra_plugin.report.markdown import to_markdown
+    from ra_plugin.report.sweep import sweep_lines
+
     command = f'python tools/sweep.py {shlex.join(sys.argv[1:])}'
 
     def pipeline(root: Path) -> None:

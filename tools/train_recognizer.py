@@ -13,11 +13,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
-from ra_plugin.engine.recognizer_training import RecognizerTraining, train_recognizer
-from ra_plugin.engine.runs import run
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -31,11 +26,18 @@ def main() -> int:
     parser.add_argument('--optimizer', choices=['SGD', 'AdamW'], default='SGD')
     parser.add_argument('--weight-decay', type=float, default=5e-4)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--threads', type=int, help='Default: as torch has it')
     parser.add_argument('--degradation', help="a block as YAML, or a file of one: learn on images so degraded, "
                                               "interpolated to the clean ones' size. Default: the restorer's")
     parser.add_argument('--restorer', type=Path, help='option file of a finished training: learn on what it restores')
     args = parser.parse_args()
+
+    import torch
+
+    from ra_plugin.engine.recognizer_training import RecognizerTraining, train_recognizer
+    from ra_plugin.engine.runs import run
+
+    args.threads = args.threads or torch.get_num_threads()
     return run(lambda root: train_recognizer(RecognizerTraining(**vars(args)), root), Path(__file__).parents[1])
 
 

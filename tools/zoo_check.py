@@ -6,8 +6,6 @@ Example:
 import argparse
 from pathlib import Path
 
-from ra_plugin.evaluation import zoo
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -18,6 +16,8 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=2, help='models at a time, each in a process with one thread')
     parser.add_argument('--out', type=Path, help='write the table to this Markdown file')
     args = parser.parse_args()
+
+    from ra_plugin.evaluation import zoo
 
     command = f'python tools/zoo_check.py {args.library}'
     command += f' --sample {args.sample} --seed {args.seed}' if args.sample else ''

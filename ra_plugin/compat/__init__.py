@@ -29,9 +29,10 @@ def apply() -> bool:
         return False
     from ra_plugin.compat import basicsr_imports
     basicsr_imports.apply()
-    from ra_plugin.compat import basicsr_, basicsr_cpu  # these import basicsr
+    from ra_plugin.compat import basicsr_, basicsr_cpu, basicsr_metrics  # these import basicsr
     basicsr_.apply()
     basicsr_cpu.apply()
+    basicsr_metrics.small_images()
     return True
 
 

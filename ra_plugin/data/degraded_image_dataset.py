@@ -9,7 +9,6 @@ import torch
 from ra_plugin.data.exif import ExifOrientation
 from ra_plugin.degradations import build_degradation
 from ra_plugin.options import OptionError, check_arguments
-from ra_plugin.registry import DEGRADATION_REGISTRY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +102,7 @@ class DegradedImageDataset(torch.utils.data.Dataset):
         """
         check_arguments(cls.options_type, {'phase': 'train', **opt}, where)
         if opt.get('degradation') is not None:
-            DEGRADATION_REGISTRY.check(opt['degradation'], f'{where}.degradation')
+            build_degradation(opt['degradation'], f'{where}.degradation')  # which costs nothing, and checks values
 
     @property
     def train(self) -> bool:

@@ -92,15 +92,16 @@ class GaussianNoise:
     """Add independent Gaussian noise to each value, then clamp to ``[0, 1]``. The result is not rounded to 8 bit.
 
     Args:
-        sigma: Standard deviation on the ``[0, 1]`` scale, >= 0. The paper's is 0.1.
+        sigma: Standard deviation on the ``[0, 1]`` scale, at most 1. The paper's is 0.1.
     """
 
     scale = 1
 
     def __init__(self, sigma: float):
-        if not 0 <= sigma < math.inf:
-            raise OptionError(f'GaussianNoise: expected sigma >= 0, got {sigma}. '
-                              'Give the standard deviation on the [0, 1] scale, e.g. 0.1.')
+        if not 0 <= sigma <= 1:
+            remedy = f': {sigma:g} / 255 = {sigma / 255:.3f}' if 1 < sigma <= 255 else ', e.g. 0.1'
+            raise OptionError(f'GaussianNoise: sigma: expected a number in [0, 1], got {sigma}. '
+                              f'It is the standard deviation on the [0, 1] scale{remedy}.')
         self.sigma = sigma
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -26,8 +26,8 @@ from ra_plugin.evaluation.audit import audit
 from ra_plugin.evaluation.judging import CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing
 from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.evaluation.records import Judged, Records
-from ra_plugin.evaluation.task_scores import build_score
 from ra_plugin.evaluation.reuse import Plan, Reusing, earlier_records, interleaved, shares, superseded
+from ra_plugin.evaluation.task_scores import build_score
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
 from ra_plugin.options import OptionError, check_arguments, suggestion

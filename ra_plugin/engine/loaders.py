@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.data.with_labels import WithLabels
 from ra_plugin.engine.labeled_hosts import build_with_labels
+from ra_plugin.engine.option_blocks import check_dataset
+from ra_plugin.library_errors import translated
 from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.models.plain_validation import has_plain_validation
 from ra_plugin.options import OptionError
@@ -39,14 +41,19 @@ def build_dataset(dataset_opt: Mapping) -> Dataset:
     """BasicSR's data set, with labels where the block asks for them.
 
     Raises:
-        OptionError: One of BasicSR's own is to keep some classes, which it would pass over in silence.
+        OptionError: A key that its class does not know, or cannot do without; files that are not as it expects them;
+            or one of BasicSR's own is to keep some classes, which it would pass over in silence.
     """
+    where = f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}'
+    check_dataset(dataset_opt, where)
     try:
-        dataset = build_with_labels(dataset_opt) if dataset_opt.get('labels') else build_basicsr_dataset(dataset_opt)
+        with translated(where):
+            build = build_with_labels if dataset_opt.get('labels') else build_basicsr_dataset
+            dataset = build(dataset_opt)
     except UnicodeDecodeError:  # of a list that BasicSR reads, which the message would not name
         for key in ('meta_info', 'meta_info_file'):
             if dataset_opt.get(key):
-                read_text(dataset_opt[key], f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}: {key}')
+                read_text(dataset_opt[key], f'{where}: {key}')
         raise
     host = type(dataset.dataset if isinstance(dataset, WithLabels) else dataset)
     if dataset_opt.get('keep_classes') and host.__module__.startswith('basicsr.'):

@@ -6,7 +6,8 @@ from basicsr.utils import registry
 from torch import nn
 
 from ra_plugin.checkpoint import load_weights
-from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.library_errors import translated
+from ra_plugin.options import OptionError, check_arguments, suggestion, type_of
 
 _SUFFIX = '_basicsr'  # what BasicSR adds to its own names where another package has registered the same
 
@@ -33,9 +34,24 @@ def check_network(block: Any, where: str) -> type:
     """
     if not isinstance(block, Mapping):
         raise OptionError(f'{where}: expected a block with a type, got {block!r}.')
-    cls = registered(registry.ARCH_REGISTRY, block.get('type'), f'{where}.type', 'architecture')
+    cls = registered(registry.ARCH_REGISTRY, type_of(block, where), f'{where}.type', 'architecture')
     check_arguments(cls, _arguments(block), where)
     return cls
+
+
+def place_of_block(error: BaseException, opt: Mapping[str, Any]) -> str | None:
+    """The place of the block that BasicSR was building, a network or a loss, as an error was raised; None: neither."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        code, names = traceback.tb_frame.f_code, traceback.tb_frame.f_locals
+        if traceback.tb_frame.f_globals.get('__name__') in ('basicsr.archs', 'basicsr.losses') and code.co_name in (
+                'build_network', 'build_loss'):
+            kind = names.get('network_type') or names.get('loss_type')
+            blocks = [*opt.items(), *((f'train.{key}', block) for key, block in (opt.get('train') or {}).items())]
+            return next((f'{place}: {kind}' for place, block in blocks
+                         if isinstance(block, Mapping) and block.get('type') == kind), f'{kind}')
+        traceback = traceback.tb_next
+    return None
 
 
 def trained_network(block: Mapping, checkpoint: str | None, where: str) -> nn.Module:
@@ -45,7 +61,9 @@ def trained_network(block: Mapping, checkpoint: str | None, where: str) -> nn.Mo
         OptionError: As `check_network`, or weights without a checkpoint.
         ValueError: The checkpoint does not fit.
     """
-    network = check_network(block, where)(**_arguments(block))
+    cls = check_network(block, where)
+    with translated(f'{where}: {block["type"]}'):
+        network = cls(**_arguments(block))
     if checkpoint is not None:
         load_weights(network, checkpoint, f'{where}: checkpoint')
     elif network.state_dict():

@@ -2,10 +2,8 @@
 import importlib
 import math
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,30 +12,23 @@ import yaml
 from basicsr.utils import registry, set_random_seed
 from basicsr.utils.options import parse_options as basicsr_parse_options
 
-from ra_plugin.compat.basicsr_ import optimizer_classes
+from ra_plugin.engine.built_blocks import check_logger, check_metrics
 from ra_plugin.engine.networks import check_network, registered
+from ra_plugin.engine.option_blocks import OURS, check_dataset, check_keys, check_what_model_needs, model_class
 from ra_plugin.engine.option_paths import resolve_paths
+from ra_plugin.engine.run_options import check_run, check_values
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
-from ra_plugin.models.calculate_pyiqa import calculate_pyiqa, check_pyiqa
 from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks
 from ra_plugin.models.training_step import StepOptions
-from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_arguments, check_type, suggestion
+from ra_plugin.options import (NUMBER_AS_TEXT, OptionError, check_arguments, check_number, check_type, nearest,
+                               suggestion, type_of)
 from ra_plugin.recognizers.trainable import frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.processes import of_first
 
-# The keys that this package reads, and where: a slip in one of them would otherwise be silently ignored.
-_OURS = {
-    '': {'network_t', 'custom_imports'},
-    'train': {'recog_opt', 'recog_every', 'log_grad_ratio', 'optim_t', 'scheduler_t', 'optim_r', 'scheduler_r',
-              *(field.name for field in fields(StepOptions))},
-    'val': {'recognizers', 'recognition_metrics'},
-    'logger': {'console_level'},
-}
 _LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
 GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
-_SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # that BasicSR has
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id'}  # may look like numbers
 
 
@@ -61,7 +52,7 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     except (yaml.YAMLError, OSError) as error:
         raise OptionError(f'option file: {error}') from None
     except KeyError as error:
-        raise OptionError(f'option file: the key {error} is missing.') from None
+        raise OptionError(f'option file: the key {error} is missing.{_meant_by(error.args[0])}') from None
     except (TypeError, AttributeError) as error:  # a list, a bare word or nothing where a block of keys belongs
         raise OptionError(f"option file: expected blocks of keys, as in BasicSR's option files ({error}).") from error
     if opt['dist'] and opt['num_gpu'] == 0 and torch.distributed.get_backend() == 'nccl':
@@ -81,13 +72,26 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     return opt, args
 
 
+def _meant_by(key: object) -> str:
+    """A hint at the key of the file that may stand for one that is missing."""
+    file = next((sys.argv[i + 1] for i, flag in enumerate(sys.argv[:-1]) if flag == '-opt'), None)
+    content = yaml.safe_load(Path(file).read_text(encoding='utf-8')) if file else None
+    meant = nearest(key, map(str, content)) if isinstance(content, Mapping) and key not in content else None
+    return f" Did you mean it by '{meant}'?" if meant else ''
+
+
 def import_own(opt: Mapping[str, Any]) -> None:
     """Import the modules of ``custom_imports``: a user's recognizers, losses, architectures register themselves."""
     check_type(opt.get('custom_imports'), Sequence[str] | None, 'custom_imports')
     if opt.get('custom_imports') or any(where.endswith('.module') for where, _ in _leaves(opt)):
         sys.path.append(os.getcwd())  # a colleague's module beside the option file's data is found without PYTHONPATH
     for module in opt.get('custom_imports') or ():
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if not f'{module}.'.startswith(f'{error.name}.'):
+                raise  # it is there; something that it imports is not
+            raise OptionError(f"custom_imports: no module '{error.name}'. Is its folder on PYTHONPATH?") from None
 
 
 def check_options(opt: Mapping[str, Any]) -> None:
@@ -103,15 +107,13 @@ def check_options(opt: Mapping[str, Any]) -> None:
     for key in ('datasets', 'network_g', 'path', 'train', 'val', 'logger'):
         check_type(opt.get(key), Mapping | None, key)
     train_opt, val_opt, logger_opt = (opt.get(key) or {} for key in ('train', 'val', 'logger'))
-    for place, known in _OURS.items():
-        block = opt if not place else opt.get(place) or {}
-        for key in block:
-            if key not in known and suggestion(key, known, cutoff=0.8) and not _is_basicsr_key(key):
-                raise OptionError(f"{place or 'option file'}: unknown key '{key}'.{suggestion(key, known)}")
-            other = [p for p, names in _OURS.items() if key in names and p != place]
-            if other and key not in known:
-                raise OptionError(f"{place or 'option file'}: '{key}' belongs under {other[0] or 'the top level'}.")
-
+    _check_places(opt)
+    if opt.get('model_type') is not None:  # which keys are read is for the model to say
+        name = opt.get('base_model_type') or opt['model_type']
+        model = registered(registry.MODEL_REGISTRY, name, 'model_type', 'model')
+        if not isinstance(model, type):
+            raise OptionError("base_model_type: 'RecogAwareModel' is made from another class. Name it, e.g. SRModel.")
+    check_keys(opt)
     for key in ('name', 'model_type', 'datasets', 'network_g', 'path',
                 *(('train', 'logger') if opt.get('is_train') else ())):
         if opt.get(key) is None:
@@ -123,9 +125,9 @@ def check_options(opt: Mapping[str, Any]) -> None:
         raise OptionError("datasets: 'train' is missing. To score a trained network: python tools/test.py")
     if not opt.get('is_train') and not val_opt:
         raise OptionError("option file: 'val' is missing: it says what to score.")
+    check_values(opt)
     if opt.get('is_train'):
-        _check_run(opt)
-
+        check_run(opt, model_class(opt))
     if opt.get('num_gpu') not in (None, 0, 'auto') and not torch.cuda.is_available():
         raise OptionError(f"num_gpu: {opt['num_gpu']}, but torch finds no GPU. Write num_gpu: 0, or auto.")
     for where, name in (('name', opt['name']), *((f'datasets.{phase}.name', dataset.get('name'))
@@ -133,10 +135,6 @@ def check_options(opt: Mapping[str, Any]) -> None:
         parts = Path(str(name)).parts
         if name is not None and (os.path.isabs(str(name)) or '..' in parts or not parts):
             raise OptionError(f'{where}: expected the name of a folder below experiments or results, got {name!r}.')
-    model_type = opt.get('base_model_type') or opt.get('model_type')
-    model = registered(registry.MODEL_REGISTRY, model_type, 'model_type', 'model')
-    if not isinstance(model, type):
-        raise OptionError("base_model_type: 'RecogAwareModel' is made from another class. Name it, e.g. SRModel.")
     if _is_recognition_aware(opt) or opt['model_type'] == 'RecogAwareModel':
         recog_aware(model)
     for name in opt:
@@ -144,7 +142,11 @@ def check_options(opt: Mapping[str, Any]) -> None:
             check_network(opt[name], name)
     for phase, dataset in opt['datasets'].items():
         where = f'datasets.{phase}'
-        cls = registered(registry.DATASET_REGISTRY, dataset.get('type'), f'{where}.type', 'data set')
+        cls = registered(registry.DATASET_REGISTRY, type_of(dataset, where), f'{where}.type', 'data set')
+        kind = phase.split('_')[0]
+        if kind not in ('train', 'val', 'test'):
+            raise OptionError(f"{where}: expected train, val, val_<n>, test or test_<n>."
+                              f"{suggestion(kind, ('train', 'val', 'test'))}")
         if hasattr(cls, 'check_options'):
             cls.check_options(dataset, where)
         check_type(dataset.get('labels'), str | None, f'{where}.labels')
@@ -174,18 +176,33 @@ def check_options(opt: Mapping[str, Any]) -> None:
             raise OptionError(f"val.recognition_metrics: no task '{task}'.{suggestion(task, TASKS)} "
                               f"Known: {', '.join(TASKS)}")
         check_type(metrics, str | Sequence[str] | None, f'val.recognition_metrics.{task}')
-    check_type(val_opt.get('metrics'), Mapping | None, 'val.metrics')
-    for name, block in (val_opt.get('metrics') or {}).items():
-        check_type(block, Mapping, f'val.metrics.{name}')
-        metric = registered(registry.METRIC_REGISTRY, block.get('type'), f'val.metrics.{name}.type', 'metric')
-        if metric is calculate_pyiqa:
-            block.setdefault('better', check_pyiqa(block, f'val.metrics.{name}'))
+    check_metrics(val_opt.get('metrics'), 'val.metrics')
+    check_logger(opt)
     if opt.get('network_t') and opt.get('is_train') and not recog_blocks(train_opt):
         raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
     if not opt.get('network_t'):
         for key in ('optim_t', 'scheduler_t'):
             if train_opt.get(key):
                 raise OptionError(f'train.{key}: there is no network_t to train. Add network_t, or remove it.')
+    for phase, dataset in opt['datasets'].items():
+        if phase == 'train' and not opt.get('is_train', True):  # of a file for testing it is not read
+            continue
+        scale = {} if opt.get('scale') is None else {'scale': opt['scale']}
+        check_dataset({'phase': phase.split('_')[0], **scale, **dataset}, f'datasets.{phase}')
+    check_what_model_needs(opt)
+
+
+def _check_places(opt: Mapping) -> None:
+    """Keys of this package stand in the block that they are for."""
+    for place, own in OURS.items():
+        block = opt
+        for key in place:
+            block = block.get(key) or {}
+        for key in block:
+            other = [p for p, names in OURS.items() if key in names and p != place]
+            if other and key not in own:
+                raise OptionError(f"{'.'.join(place) or 'option file'}: '{key}' belongs under "
+                                  f"{'.'.join(other[0]) or 'the top level'}.")
 
 
 def _check_recog_every(opt: Mapping, learner: Mapping | None) -> None:
@@ -204,50 +221,9 @@ def _check_recog_every(opt: Mapping, learner: Mapping | None) -> None:
                           f'got {every}: steps of both kinds would fall together.')
 
 
-def _check_run(opt: Mapping) -> None:
-    """What BasicSR reads in the middle of a run, where a missing key would end it."""
-    train_data = opt['datasets']['train']
-    for place, block, keys in (('train', opt['train'], {'total_iter': float, 'optim_g': Mapping, 'scheduler': Mapping}),
-                               ('logger', opt['logger'], {'print_freq': float, 'save_checkpoint_freq': float}),
-                               ('val', opt.get('val'), {'val_freq': float} if opt.get('val') else {}),
-                               ('datasets.train', train_data, {'batch_size_per_gpu': int, 'num_worker_per_gpu': int})):
-        for key, kind in keys.items():
-            if key not in block:
-                raise OptionError(f"{place}: '{key}' is missing.")
-            if key == 'optim_g' and block[key] is None:  # the restorer is to stay as it is
-                continue
-            check_type(block[key], kind, f'{place}.{key}')
-            if key.endswith('_freq') and (block[key] < 1 or block[key] != int(block[key])):
-                raise OptionError(f'{place}.{key}: expected a whole number >= 1, got {block[key]}.')
-    if opt['train'].get('warmup_iter') is None:
-        opt['train']['warmup_iter'] = -1
-    check_type(opt['train']['warmup_iter'], float, 'train.warmup_iter')
-    kind = opt['train']['scheduler'].get('type')
-    if kind not in _SCHEDULERS:
-        raise OptionError(f"train.scheduler.type: no schedule '{kind}'.{suggestion(kind, _SCHEDULERS)} "
-                          f"Known: {', '.join(_SCHEDULERS)}")
-    known = list(optimizer_classes())  # what a file gives as a type need not be hashable
-    for key in ('optim_g', 'optim_t', 'optim_r', 'optim_d'):
-        optimizer = opt['train'].get(key)
-        check_type(optimizer, Mapping | None, f'train.{key}')
-        if optimizer and optimizer.get('type') not in known:
-            raise OptionError(f"train.{key}.type: no optimizer '{optimizer.get('type')}'."
-                              f"{suggestion(optimizer.get('type'), known)}")
-        if optimizer and 'lr' not in optimizer:
-            raise OptionError(f"train.{key}: 'lr' is missing.")
-    mode = train_data.get('prefetch_mode')
-    if mode not in (None, 'cpu') and not (mode == 'cuda' and train_data.get('pin_memory')):
-        raise OptionError(f"datasets.train.prefetch_mode: expected ~, 'cpu', or 'cuda' with pin_memory: true; "
-                          f'got {mode!r}.')
-
-
 def _is_recognition_aware(opt: Mapping) -> bool:
     return bool((opt.get('train') or {}).get('recog_opt') or (opt.get('val') or {}).get('recognizers')
                 or opt.get('network_t'))
-
-
-def _is_basicsr_key(key: str) -> bool:
-    return key == 'scheduler' or re.fullmatch(r'(network|optim|scheduler)_\w+', key) is not None
 
 
 def _check_loss(block: Any, where: str, opt: Mapping) -> None:
@@ -263,6 +239,7 @@ def _check_loss(block: Any, where: str, opt: Mapping) -> None:
     arguments = {key: value for key, value in block.items() if key != 'type'}
     check_arguments(cls, arguments, where)
     cls.check_options(arguments, where)
+    check_number(block.get('loss_weight', 1), f'{where}.loss_weight', least=0)
     if block.get('reduction') == 'none':
         raise OptionError(f"{where}.reduction: training needs one number; 'none' is for use from Python. "
                           'Use mean or sum.')

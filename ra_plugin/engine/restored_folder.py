@@ -135,4 +135,3 @@ class FolderOfImages:
 def _stem(key: str) -> str:
     stem, extension = os.path.splitext(key)
     return stem if extension.lower() in IMAGE_SUFFIXES else key
-

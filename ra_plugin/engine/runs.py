@@ -20,10 +20,13 @@ from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
 from ra_plugin.engine.batches import TrainingBatches
 from ra_plugin.engine.interruption import Interrupted
 from ra_plugin.engine.loaders import build_dataset, build_val_loaders, check_classes
-from ra_plugin.engine.networks import check_color
+from ra_plugin.engine.networks import check_color, place_of_block
+from ra_plugin.engine.option_blocks import own_folders, unread_keys
 from ra_plugin.engine.option_file import parse_options
+from ra_plugin.engine.recognizer_log import crop_size, recognizer_lines
 from ra_plugin.engine.run_log import RunLog
 from ra_plugin.engine.training import Training
+from ra_plugin.library_errors import is_worded, told, translated
 from ra_plugin.models.builder import build_model
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
@@ -55,12 +58,15 @@ def train_pipeline(root: Path) -> None:
     torch.backends.cudnn.benchmark = True
     with RunLog(opt, 'train') as log:
         logger = log.logger
+        _tell_unread_keys(opt, logger)
         resume_state = basicsr_train.load_resume_state(opt)
         _take_seed(opt, resume_state, logger)
         batches = TrainingBatches(build_dataset(opt['datasets']['train']), opt)
         val_loaders = build_val_loaders(opt)
         model = _build_model(opt)
         _check_recognizers(model, [batches.dataset, *(loader.dataset for loader in val_loaders)], logger)
+        for line in recognizer_lines(model, opt):
+            logger.info(line)
 
         if resume_state is None:  # all is well: now make room, which moves an older run of that name aside
             _make_folders(opt)
@@ -69,7 +75,8 @@ def train_pipeline(root: Path) -> None:
         if opt['rank'] == 0:
             copy_opt_file(args.opt, opt['path']['experiments_root'])
         log.open()
-        tb_logger = basicsr_train.init_tb_loggers(opt)
+        with translated('logger'):
+            tb_logger = basicsr_train.init_tb_loggers(opt)
         training = Training(opt, model, batches, val_loaders, logger, tb_logger)
         if resume_state:
             training.resume(resume_state)
@@ -83,9 +90,12 @@ def test_pipeline(root: Path) -> None:
     opt, _ = parse_options(root, is_train=False)
     torch.backends.cudnn.benchmark = True
     with RunLog(opt, 'test') as log:
+        _tell_unread_keys(opt, log.logger)
         loaders = build_val_loaders(opt)
         model = _build_model(opt)
         _check_recognizers(model, [loader.dataset for loader in loaders], log.logger)
+        for line in recognizer_lines(model, opt):
+            log.logger.info(line)
         _make_folders(opt)
         log.open()
         for loader in loaders:
@@ -103,10 +113,23 @@ def _take_seed(opt: dict, resume_state: Mapping | None, logger: logging.Logger) 
         set_random_seed(seed + opt['rank'])
 
 
+def _tell_unread_keys(opt: Mapping, logger: logging.Logger) -> None:
+    for unread in unread_keys(opt):
+        logger.warning(str(unread))
+
+
 def _build_model(opt: dict):
     try:
         return build_model(opt)
-    except KeyError as error:  # BasicSR's way to say that its classes need it
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        place = place_of_block(error, opt)
+        if place and not is_worded(error):
+            raise OptionError(f'{place}: {told(error)}') from error
+        if not isinstance(error, KeyError):
+            raise
+        # BasicSR's way to say that its classes need it
         kind = opt.get('base_model_type') or opt['model_type']
         raise OptionError(f'{kind}: the option {error} is missing.') from error
 
@@ -117,7 +140,8 @@ def _make_folders(opt: dict) -> None:
     try:
         if opt['rank'] == 0:
             _move_aside(Path(root))
-        make_exp_dirs(opt)
+        folders = own_folders(opt)  # BasicSR would make one of each value under path
+        make_exp_dirs({**opt, 'path': {key: path for key, path in opt['path'].items() if key in folders and path}})
     except OSError as error:
         raise OptionError(f'{error.filename}: the folder of the run cannot be made ({error.strerror}). Make room or '
                           'allow writing there, or run a copy of this program from elsewhere.') from error
@@ -150,10 +174,10 @@ def _warn_of_enlarged_crops(model, dataset_opt: Mapping, logger: logging.Logger)
 
     It costs accuracy and time and shows nowhere else; yet it can be meant.
     """
-    crop = dataset_opt.get('crop_size') or dataset_opt.get('gt_size')  # ours or BasicSR's
-    if not crop:
+    crop = crop_size(dataset_opt)
+    if crop is None:
         return
-    height, width = (crop, crop) if isinstance(crop, int) else crop
+    height, width = crop
     for recognizer in getattr(model, 'cri_recog', nn.ModuleList()).modules():  # an ensemble's members, too
         if isinstance(recognizer, OpenMMLabRecognizer) and recognizer.resize == 'model':
             resized = recognizer.geometry.size(height, width).resized

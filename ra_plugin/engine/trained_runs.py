@@ -14,7 +14,6 @@ from ra_plugin.engine.programs import run_program, signals_passed_on
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.text_file import read_text
 
-
 _INPUTS = 'inputs.txt'
 
 

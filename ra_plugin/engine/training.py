@@ -80,7 +80,7 @@ class Training:
 
     def _train(self, interruption: Interruption) -> bool:
         """Whether the last iteration was reached."""
-        message = MessageLogger(self.opt, self.iteration, self.tb_logger)
+        message = message_logger(self.opt, self.iteration, self.tb_logger)
         data_timer, iter_timer = AvgTimer(), AvgTimer()
         stream = self.batches.starting_at(self.iteration * self.accum_iter)
         with progress(desc=self.opt['name'], total=self.total, unit='iter', initial=self.iteration,
@@ -183,6 +183,13 @@ class Training:
         command = shlex.join(['python', *(argument for argument in sys.argv if argument != '--auto_resume')])
         self.logger.warning(f'Stopped by {signal_name or "another process"} at iteration {self.iteration} of '
                             f'{self.total}; everything is saved. To go on, add --auto_resume: {command} --auto_resume')
+
+
+def message_logger(opt: Mapping, iteration: int, tb_logger: Any = None) -> MessageLogger:
+    """BasicSR's lines, with the time left after ``iteration`` iterations, for which it says -1 day at the end."""
+    message = MessageLogger(opt, iteration + 1, tb_logger)
+    message.max_iters = int(opt['train']['total_iter']) + 1  # it takes one off
+    return message
 
 
 def is_of_full_disk(error: Exception) -> bool:

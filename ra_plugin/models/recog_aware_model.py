@@ -18,6 +18,7 @@ from basicsr.models.video_base_model import VideoBaseModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
+from ra_plugin.library_errors import translated
 from ra_plugin.losses.batch_checks import check_clean
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.labeled_pool import LabeledPoolMixin
@@ -53,6 +54,17 @@ def recog_blocks(train_opt: Mapping) -> list[Mapping]:
     """The blocks of ``recog_opt``: none, one or a list of them."""
     blocks = train_opt.get('recog_opt') or []
     return [blocks] if isinstance(blocks, Mapping) else list(blocks)
+
+
+def numbered(blocks: Sequence[Mapping]) -> list[tuple[str, Mapping]]:
+    """Each block of ``recog_opt`` with its place."""
+    places = ['train.recog_opt'] if len(blocks) == 1 else [f'train.recog_opt[{i}]' for i in range(len(blocks))]
+    return list(zip(places, blocks))
+
+
+def _built(block: Mapping, where: str) -> nn.Module:
+    with translated(where):
+        return build_loss(block)
 
 
 def moved(label: Any, device: torch.device) -> Any:
@@ -141,7 +153,7 @@ class RecogAwareMixin(RecogValidationMixin):
         self._build_net_t()
         if self.net_t is not None and not blocks:
             raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
-        self.cri_recog = nn.ModuleList(build_loss(block) for block in blocks).to(self.device)
+        self.cri_recog = nn.ModuleList(_built(block, place) for place, block in numbered(blocks)).to(self.device)
         for cri in self.cri_recog:  # gt has the scale of what the network restores, which may not have learned yet
             cri.check_range = False
         crops = isinstance(self, LabeledPoolMixin) and self.opt.get('high_order_degradation', True)

@@ -4,12 +4,16 @@ With several processes each takes a share of the batches, and rank 0 adds up: th
 to the bit.
 """
 import contextlib
+import functools
+import logging
+import math
+import operator
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from basicsr.metrics import calculate_metric
@@ -46,6 +50,32 @@ def recognizable(images: torch.Tensor, dataset_opt: Mapping) -> torch.Tensor:
     if dataset_opt.get('color') == 'y':
         images = (255 * images - 16) / 219
     return images.repeat(1, 3, 1, 1)
+
+
+def _value(images: Mapping[str, np.ndarray], options: Mapping, where: str) -> float:
+    """A metric of one image.
+
+    Raises:
+        ValueError: What was restored has another size than the clean image.
+    """
+    try:
+        return calculate_metric(images, options)
+    except AssertionError as error:
+        sizes = [f'{image.shape[1]}x{image.shape[0]}' for image in images.values()]
+        if len(set(sizes)) == 1:
+            raise
+        raise ValueError(f'{where}: the restored image has {sizes[0]} pixels, the clean one {sizes[1]}. Make scale, '
+                         'the network and the images of the data set fit.') from error
+
+
+def _mean(name: str, values: Sequence[float], dataset_name: str) -> float:
+    """The mean over the images that have a value; NaN, as of an image too small for the metric, is none."""
+    there = [value for value in values if not math.isnan(value)]
+    if len(there) < len(values):
+        logging.getLogger('basicsr').warning(
+            f'val.metrics.{name}: {len(values) - len(there)} of {len(values)} images of {dataset_name} have no value, '
+            f'e.g. too small for it; {"the mean is over the others" if there else "there is none"}.')
+    return functools.reduce(operator.add, there) / len(there) if there else math.nan  # summed as BasicSR does
 
 
 class RecogValidationMixin:
@@ -97,10 +127,9 @@ class RecogValidationMixin:
 
     def _report(self, values: Sequence[Metrics], scores: dict[str, TaskScore], dataset_name: str, current_iter,
                 tb_logger) -> None:
-        totals, metrics = Counter(), self.opt['val'].get('metrics') or {}
-        for of_image in values:
-            totals.update(of_image)
-        self.metric_results = {name: totals[name] / len(values) for name in metrics}
+        metrics = self.opt['val'].get('metrics') or {}
+        self.metric_results = {name: _mean(name, [of_image[name] for of_image in values], dataset_name)
+                               for name in metrics}
         self.metric_results.update(self.score_results(scores))
         if self.metric_results:
             self._keep_best(dataset_name, metrics, current_iter)
@@ -141,7 +170,8 @@ class RecogValidationMixin:
                 images = {'img': tensor2img([visuals['result'][i, :, :height, :width]])}
                 if 'gt' in visuals:
                     images['img2'] = tensor2img([visuals['gt'][i, :, :height, :width]])
-                values.append({name: calculate_metric(images, options) for name, options in metrics.items()})
+                values.append({name: _value(images, options, f'val.metrics.{name}: {source}')
+                               for name, options in metrics.items()})
                 if save_img:
                     path = self._image_path(dataset, source, current_iter)
                     imwrite(images['img'], f'{path}.png')

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from ra_plugin.checkpoint import load_weights, read_record
+from ra_plugin.library_errors import translated
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo, copy_of
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
@@ -54,7 +55,9 @@ class ModuleRecognizer(ClassificationRecognizer):
         if pretrained and checkpoint:
             raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
         if isinstance(module, str):
-            model = import_name(module, where)(**(module_kwargs or {}))
+            maker = import_name(module, where)
+            with translated(f'{where}: module_kwargs' if module_kwargs else where):
+                model = maker(**(module_kwargs or {}))
         else:
             model = copy_of(module, where) if isinstance(module, nn.Module) else module
         if not isinstance(model, nn.Module):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from ra_plugin.library_errors import translated
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo, widened
 from ra_plugin.recognizers.openmmlab_geometry import Geometry, Size, fit_images, within_image
 from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, download, find_config, load_checkpoint,
@@ -80,7 +81,9 @@ class OpenMMLabRecognizer(Recognizer):
             raise ValueError(f'{where}: {path.name} names {len(classes)} classes, its head has {count}. Set '
                              'num_classes of the head, or metainfo.classes of test_dataloader.dataset.')
         if pretrained:
-            checkpoint = download(published_weights(path, self.package, where))
+            url = published_weights(path, self.package, where)
+            with translated(where, f'{torch.hub.get_dir()}/checkpoints'):
+                checkpoint = download(url)
         if checkpoint:
             load_checkpoint(model, checkpoint, classes, where)
         mean, std = _normalization(model.data_preprocessor)

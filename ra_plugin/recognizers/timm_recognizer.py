@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from ra_plugin.checkpoint import load_weights
-from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo, unwrapped, widened
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
+from ra_plugin.recognizers.timm_models import create_model, short_name, weights_of
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
@@ -27,7 +27,8 @@ class TimmRecognizer(ClassificationRecognizer):
     luma of the images.
 
     Args:
-        model_name: As in ``timm.list_models()``, with or without a tag: ``resnet18.a1_in1k``.
+        model_name: As in ``timm.list_models()``, with or without a tag: ``resnet18.a1_in1k``; ``hf-hub:OWNER/NAME``, or
+            ``local-dir:FOLDER`` with a ``config.json``, which brings class names, mean and std.
         pretrained: Take timm's weights (downloaded once by timm). ``False`` without a checkpoint: random weights.
         checkpoint: File with the weights, ``.safetensors`` or a torch file of tensors.
         input_size: ``'model'``: the size in timm's record; ``~``: images as they come; a number or ``[height, width]``.
@@ -52,10 +53,7 @@ class TimmRecognizer(ClassificationRecognizer):
             raise ValueError(f'{where}: no weights. Set pretrained: true, or checkpoint: FILE.')
         if pretrained and checkpoint:
             raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
-        if not timm.is_model(model_name):
-            known = timm.list_models()
-            raise ValueError(f'{where}: timm has no such model.{suggestion(model_name.split(".")[0], known)}')
-        model = timm.create_model(model_name, pretrained=bool(pretrained), **(model_kwargs or {}))
+        model = create_model(timm, model_name, bool(pretrained), model_kwargs or {}, where)
         if checkpoint:
             load_weights(model, checkpoint, where)
         config = timm.data.resolve_data_config(model=model)
@@ -65,12 +63,12 @@ class TimmRecognizer(ClassificationRecognizer):
         is_embedding = _is_embedding(timm, model)
         other_head = 'num_classes' in (model_kwargs or {}) or is_embedding
         super().__init__(model, RecognizerInfo(
-            name=model_name, task='embedding' if is_embedding else 'classification',
+            name=short_name(model_name), task='embedding' if is_embedding else 'classification',
             classes=None if other_head else _class_names(timm, model.pretrained_cfg),
             mean=tuple(config['mean']), std=tuple(config['std']),
             input_size=resolve_input_size(input_size, tuple(config['input_size'][1:]), where),
             interpolation=config['interpolation'],
-            source=checkpoint or ('timm pretrained' if pretrained else 'random weights')),
+            source=checkpoint or (weights_of(model, model_name) if pretrained else 'random weights')),
             fit or _FITS[config['crop_mode']])
 
     def features(self, images: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ra_plugin.checkpoint import load_weights
+from ra_plugin.library_errors import translated
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
@@ -59,7 +60,8 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         own = _published_as(checkpoint, enum) if checkpoint else None
         # of a checkpoint that is not torchvision's: as the architecture has it
         record = own or enum[weights or 'DEFAULT']
-        model = models.get_model(model_name, weights=record if weights else None, **(model_kwargs or {}))
+        with translated(where, f'{torch.hub.get_dir()}/checkpoints'):
+            model = models.get_model(model_name, weights=record if weights else None, **(model_kwargs or {}))
         if checkpoint:
             load_weights(model, checkpoint, where)
             if hasattr(model, 'transform_input') and 'transform_input' not in (model_kwargs or {}):

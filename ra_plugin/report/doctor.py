@@ -6,7 +6,10 @@ from ra_plugin.utils.text import markdown_cell, printable
 
 
 def to_markdown(findings: Sequence[Finding]) -> str:
-    """A row for each recognizer, a column for each check, and a line for each finding that is not ok."""
+    """A row for each recognizer, a column for each check, and a line for each finding that is not ok.
+
+    What it scores on clean images is told in any case: whether that is good is for the reader to say.
+    """
     names = list(dict.fromkeys(finding.recognizer for finding in findings))
     verdicts = {(finding.recognizer, finding.check): finding.verdict for finding in findings}
     built = {finding.recognizer for finding in findings if finding.check == CHECKS[0].name}
@@ -14,7 +17,7 @@ def to_markdown(findings: Sequence[Finding]) -> str:
     for name in names:
         cells = [verdicts.get((name, check.name), BROKEN if name not in built else '') for check in CHECKS]
         rows.append(f'| {markdown_cell(name)} | ' + ' | '.join(cells) + ' |')
-    lines = [_line(finding) for finding in findings if finding.verdict != OK]
+    lines = [_line(finding) for finding in findings if finding.verdict != OK or finding.check == CHECKS[-1].name]
     return '\n'.join([*rows, *([''] if lines else []), *lines])
 
 

@@ -1,0 +1,87 @@
+"""Models of timm by name, from its hub or from a folder: what cannot be had is one line."""
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from ra_plugin.library_errors import translated
+from ra_plugin.options import nearest
+
+_SOURCES = {'hf-hub': 'hf-hub', 'hf_hub': 'hf-hub', 'local-dir': 'local-dir'}  # prefix -> timm's name of the source
+
+
+def create_model(timm: ModuleType, name: str, pretrained: bool, arguments: Mapping[str, Any], where: str) -> nn.Module:
+    """A model of timm.
+
+    Args:
+        timm: The package.
+        name: ``resnet18``, with a tag ``resnet18.a1_in1k``, of the hub ``hf-hub:OWNER/NAME``, or from a folder
+            ``local-dir:FOLDER``. Nothing that comes with the weights is executed.
+        pretrained: With weights.
+        arguments: Of the model.
+        where: Who asks, for messages.
+
+    Raises:
+        ValueError: No such model, tag or folder, arguments that it does not take, or weights that cannot be fetched.
+    """
+    source, rest = source_of(name)
+    if source == 'local-dir':
+        _check_folder(Path(rest), where)
+    elif not source and not any(mark in name for mark in '/:'):  # of these timm itself says what is meant
+        _check_name(timm, name, where)
+    with translated(where, _cache()):
+        return timm.create_model(f'{source}:{rest}' if source else name, pretrained=pretrained, **arguments)
+
+
+def source_of(name: str) -> tuple[str, str]:
+    """The source of a model, ``'hf-hub'``, ``'local-dir'`` or ``''``, and what comes after it."""
+    prefix, colon, rest = name.partition(':')
+    return (_SOURCES[prefix], rest) if colon and prefix in _SOURCES else ('', name)
+
+
+def short_name(name: str) -> str:
+    """A model's name in tables: of a folder its own name, of the hub that within it."""
+    source, rest = source_of(name)
+    return PurePath(rest).name or rest if source == 'local-dir' else rest
+
+
+def weights_of(model: nn.Module, name: str) -> str:
+    """The weights that a model was built with: of a name without a tag, the tag that timm chose."""
+    config = model.pretrained_cfg
+    known = [config.get('architecture'), config.get('tag')]
+    return name if source_of(name)[0] or not all(known) else f'timm {".".join(known)}'
+
+
+def _check_folder(folder: Path, where: str) -> None:
+    if not (folder / 'config.json').is_file():
+        raise ValueError(f"{where}: expected a folder with config.json and model.safetensors, as timm's save_for_hf "
+                         f"writes, got {'one without config.json' if folder.is_dir() else 'no folder'}: {folder}")
+
+
+def _check_name(timm: ModuleType, name: str, where: str) -> None:
+    architecture, dot, tag = name.partition('.')
+    if not timm.is_model(architecture):
+        meant = nearest(architecture, timm.list_models(), cutoff=0.6)
+        raise ValueError(f'{where}: timm has no such model.{_meant(meant)}')
+    try:
+        timm.models.get_pretrained_cfg(name)
+    except RuntimeError:
+        known = timm.list_pretrained(f'{architecture}.*')
+        meant = nearest(name, known, cutoff=0.6) or (known[0] if len(known) == 1 else None)
+        raise ValueError(f"{where}: timm {timm.__version__} has no pretrained weights with the tag '{tag}'."
+                         f'{_meant(meant)} Known: {", ".join(known) or "none"}') from None
+
+
+def _meant(name: str | None) -> str:
+    return f" Did you mean '{name}'?" if name else ''
+
+
+def _cache() -> str:
+    """The folder in which timm looks for weights."""
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ImportError:
+        return ''
+    return HF_HUB_CACHE
