@@ -201,7 +201,7 @@ class FolderOfImages:
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         arrays = np.stack([np.asarray(read_image(str(self._file(name)))) for name in batch.names])
-        return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(batch.gt) / 255
+        return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(batch.lq) / 255
 
     def _file(self, name: str) -> Path:
         for place in (self.folder / name, self.folder / Path(name).name):

@@ -32,6 +32,7 @@ class RecognizerInfo:
     input_size: tuple[int, int] | None = None  # (height, width) that images are resized to; None: as they come
     interpolation: str = 'bilinear'
     differentiable: bool = True  # False: may judge, but not serve as a loss
+    gives_probabilities: bool = False  # `predict` has those of all classes, as 'log_probabilities'
     source: str = ''  # what the weights are
 
 

@@ -34,7 +34,7 @@ class ClassificationRecognizer(Recognizer):
         if feature_layer is not None and feature_layer not in layers:
             raise ValueError(f'{self}: feature_layer: no layer {feature_layer!r}.{suggestion(feature_layer, layers)}')
         self.feature_layer = feature_layer
-        self.info = replace(info, num_classes=self._count_classes())
+        self.info = replace(info, num_classes=self._count_classes(), gives_probabilities=True)
 
     def _count_classes(self) -> int:
         """One image through the network: a wrong size, head or class list shows now, not in the first iteration."""
@@ -94,9 +94,13 @@ class ClassificationRecognizer(Recognizer):
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``{'labels': (N, k), 'scores': (N, k)}``: the k = 5 (or fewer) likeliest classes, best first."""
-        scores, labels = self.logits(images).softmax(1).topk(min(TOP_K, self.info.num_classes))
-        return {'labels': labels, 'scores': scores}
+        """``{'labels': (N, k), 'scores': (N, k)}``: the k = 5 (or fewer) likeliest classes, best first.
+
+        Beside them ``'log_probabilities': (N, num_classes)``, of all classes in their own order.
+        """
+        logits = self.logits(images)
+        scores, labels = logits.softmax(1).topk(min(TOP_K, self.info.num_classes))
+        return {'labels': labels, 'scores': scores, 'log_probabilities': logits.log_softmax(1)}
 
 
 def captured(model: nn.Module, layer: nn.Module, images: torch.Tensor, where: str,

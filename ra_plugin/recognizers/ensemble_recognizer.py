@@ -8,6 +8,8 @@ from torch import nn
 from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
+_TINY = torch.finfo(torch.float32).tiny
+
 
 @RECOGNIZER_REGISTRY.register
 class EnsembleRecognizer(Recognizer):
@@ -45,6 +47,7 @@ class EnsembleRecognizer(Recognizer):
         super().__init__(nn.ModuleList(members), RecognizerInfo(
             name='+'.join(member.info.name for member in members), task=first.task, num_classes=first.num_classes,
             classes=first.classes, differentiable=all(member.info.differentiable for member in members),
+            gives_probabilities=first.task == 'classification',
             source='; '.join(member.info.source for member in members)))
         total = sum(weights) if weights else count
         self.weights = [w / total for w in weights] if weights else [1 / count] * count
@@ -104,7 +107,7 @@ class EnsembleRecognizer(Recognizer):
             raise ValueError(f'{self}: only classifiers vote. Judge the members one by one.')
         mean = sum(w * member.outputs(images)['logits'].softmax(1) for w, member in zip(self.weights, self.model))
         scores, labels = mean.topk(min(5, self.info.num_classes))
-        return {'labels': labels, 'scores': scores}
+        return {'labels': labels, 'scores': scores, 'log_probabilities': mean.clamp_min(_TINY).log()}
 
 
 def _member(recognizer: Mapping[str, Any] | Recognizer, where: str) -> Recognizer:
