@@ -12,7 +12,7 @@ from ra_plugin.data.box_annotations import AnnotatedImage
 from ra_plugin.data.coco_annotations import decode_segmentation, read_coco
 from ra_plugin.data.geometry import Geometry, Size
 from ra_plugin.data.image_file import read_image
-from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, pad_to
+from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, enlarged_map, pad_to
 from ra_plugin.data.voc_annotations import default_classes, read_voc
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.utils.optional import require
@@ -146,6 +146,12 @@ class DetectionDataset(SpatialLabelDataset):
         if self.options.with_masks:
             label['masks'] = torch.from_numpy(_masks(annotated, kept, geometry))
         return geometry.image(image), label
+
+    def enlarged(self, label: dict[str, Any], scale: int) -> dict[str, Any]:
+        found = {**label, 'boxes': label['boxes'] * scale, 'size': tuple(scale * side for side in label['size'])}
+        if 'masks' in label:
+            found['masks'] = enlarged_map(label['masks'], scale)
+        return found
 
     def collate_labels(self, labels: Sequence[dict[str, Any]], height: int, width: int) -> list[dict[str, Any]]:
         if not self.options.with_masks:

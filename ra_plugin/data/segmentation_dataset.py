@@ -12,7 +12,7 @@ from ra_plugin.data.annotations import read_classes
 from ra_plugin.data.files import check_file, check_folder, files_by_stem
 from ra_plugin.data.image_file import read_image
 from ra_plugin.data.mask_file import read_mask
-from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, pad_to
+from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, enlarged_map, pad_to
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.base import IGNORED
 
@@ -91,6 +91,9 @@ class SegmentationDataset(SpatialLabelDataset):
                              'label_map for it, or mend the mask.')
         geometry = self.draw(image.size, path, rng)
         return geometry.image(image), torch.from_numpy(geometry.mask(label.astype(np.uint8)).astype(np.int64))
+
+    def enlarged(self, label: torch.Tensor, scale: int) -> torch.Tensor:
+        return enlarged_map(label, scale)
 
     def collate_labels(self, labels: Sequence[torch.Tensor], height: int, width: int) -> torch.Tensor:
         return torch.stack([pad_to(label, height, width, IGNORED) for label in labels])

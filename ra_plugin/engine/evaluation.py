@@ -12,9 +12,10 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ra_plugin.data.given import Given, given_by
 from ra_plugin.engine.evaluation_options import (EvaluationOptions, by_name, check_conditions, check_names,
                                                  conditions_of, default_baseline, take_conditions)
-from ra_plugin.engine.given import Given, check_given, given_by
+from ra_plugin.engine.given import check_given
 from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.engine.loaders import build_dataset, check_classes, evenly_spaced
 from ra_plugin.engine.networks import registered

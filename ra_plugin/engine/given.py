@@ -1,45 +1,16 @@
-"""What a data set gives to judge by: labels, clean images, both, or neither."""
-from collections.abc import Mapping
-from dataclasses import dataclass
+"""What data sets give to judge by, and what a validation asks of them: checked before a run begins."""
+import logging
+from collections.abc import Mapping, Sequence
 
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
+from ra_plugin.data.given import given_by, neither
 from ra_plugin.engine.networks import registered
+from ra_plugin.evaluation.task_scores import build_score
+from ra_plugin.models.validation_metrics import needs_clean
 from ra_plugin.options import OptionError
-from ra_plugin.utils.random_streams import kept_random_streams
-
-_LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
-GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
-
-
-@dataclass(frozen=True)
-class Given:
-    """What the items of a data set have.
-
-    Attributes:
-        labels: Recognizers are judged by right and wrong.
-        clean: Images are compared with clean ones, and answers with those on clean ones.
-    """
-
-    labels: bool
-    clean: bool
-
-
-def given_by(dataset: Dataset, where: str) -> Given:
-    """Return what a data set gives, by its first item.
-
-    Raises:
-        OptionError: It is empty, or gives neither labels nor clean images.
-    """
-    if not len(dataset):
-        raise OptionError(f'{where}: expected images, got none. Check its folders and lists.')
-    with kept_random_streams():  # a data set may draw where a training is not to notice
-        item = dataset[0]
-    given = Given('label' in item, 'gt' in item)
-    if not (given.labels or given.clean):
-        raise OptionError(_neither(where, type(dataset).__name__))
-    return given
+from ra_plugin.recognizers import Recognizer
 
 
 def has_no_labels(block: Mapping) -> bool:
@@ -51,9 +22,9 @@ def has_no_labels(block: Mapping) -> bool:
 def has_no_clean(block: Mapping) -> bool:
     """Return whether a data set's block alone tells that it gives no clean images."""
     cls = registered(DATASET_REGISTRY, block['type'], '', 'data set') if block else None
-    only_degraded = bool(block and block.get('dataroot_lq') and not block.get('dataroot_gt'))
-    return cls is not None and cls.__module__.startswith(('basicsr.', 'ra_plugin.')) and only_degraded or (
-        cls is not None and cls.__module__.startswith('basicsr.') and cls.__name__ == 'SingleImageDataset')
+    if cls is None or not cls.__module__.startswith(('basicsr.', 'ra_plugin.')):
+        return False
+    return cls.__name__ == 'SingleImageDataset' or bool(block.get('dataroot_lq') and not block.get('dataroot_gt'))
 
 
 def check_given(block: Mapping, where: str) -> None:
@@ -63,9 +34,37 @@ def check_given(block: Mapping, where: str) -> None:
         OptionError: The data set gives neither labels nor clean images.
     """
     if has_no_labels(block) and has_no_clean(block):
-        raise OptionError(_neither(where, block['type']))
+        raise OptionError(neither(where, block['type']))
 
 
-def _neither(where: str, kind: str) -> str:
-    return (f'{where}: judging needs labels or clean images, and {kind} gives neither. {GAIN_LABELS}; or give it clean '
-            'images: dataroot_gt.')
+def check_metrics(opt: Mapping, logger: logging.Logger | None = None) -> None:
+    """Check that the metrics of ``val.metrics`` that compare with clean images have some.
+
+    Raises:
+        OptionError: No validation set has clean images.
+    """
+    metrics = [name for name, block in ((opt.get('val') or {}).get('metrics') or {}).items() if needs_clean(block)]
+    phases = [phase for phase in opt['datasets'] if phase != 'train']
+    without = [phase for phase in phases if has_no_clean(opt['datasets'][phase])]
+    if not metrics or not without:
+        return
+    if len(without) == len(phases):
+        raise OptionError(f'val.metrics.{metrics[0]}: it compares with clean images, and datasets.{without[0]} '
+                          f'({opt["datasets"][without[0]]["type"]}) gives none. Leave it out; val.recognizers judge '
+                          'labeled images without it.')
+    if logger is not None:
+        logger.warning(f'val.metrics: {", ".join(metrics)} compare with clean images: none of '
+                       f'{", ".join(f"datasets.{phase}" for phase in without)}, which have none.')
+
+
+def check_judges(opt: Mapping, datasets: Sequence[Dataset], judges: Sequence[Recognizer]) -> None:
+    """Check that every recognizer of ``val.recognizers`` has something to be judged by, and its metrics can be had.
+
+    Raises:
+        OptionError: A data set gives neither labels nor clean images, or not what the metrics need.
+    """
+    metrics = (opt.get('val') or {}).get('recognition_metrics') or {}
+    for dataset in datasets if judges else ():
+        given = given_by(dataset, f'val.recognizers: datasets: {dataset.opt["name"]}')
+        for judge in judges:
+            build_score(judge.info, metrics.get(judge.info.task), given.labels, given.clean)

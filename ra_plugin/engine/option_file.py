@@ -15,6 +15,8 @@ from basicsr.utils import registry, set_random_seed
 from basicsr.utils.options import parse_options as basicsr_parse_options
 
 from ra_plugin.compat.basicsr_ import optimizer_classes
+from ra_plugin.data.given import GAIN_LABELS
+from ra_plugin.engine.given import check_given, check_metrics, has_no_labels
 from ra_plugin.engine.networks import check_network, registered
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
@@ -34,8 +36,6 @@ _OURS = {
     'val': {'recognizers', 'recognition_metrics'},
     'logger': {'console_level'},
 }
-_LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
-GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 _SCHEDULERS = ('MultiStepLR', 'MultiStepRestartLR', 'CosineAnnealingRestartLR')  # that BasicSR has
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id'}  # may look like numbers
 # how the keys of files and folders begin
@@ -150,9 +150,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
         if hasattr(cls, 'check_options'):
             cls.check_options(dataset, where)
         check_type(dataset.get('labels'), str | None, f'{where}.labels')
-        if phase != 'train' and val_opt.get('recognizers') and has_no_labels(dataset):
-            raise OptionError(f'val.recognizers: judging needs labels, and {where} ({dataset["type"]}) gives none. '
-                              f'{GAIN_LABELS}.')
+        if phase != 'train' and val_opt.get('recognizers'):
+            check_given(dataset, f'val.recognizers: {where}')
     StepOptions.of(train_opt)
     check_type(train_opt.get('log_grad_ratio'), bool | None, 'train.log_grad_ratio')
     check_type(logger_opt.get('console_level'), Literal['debug', 'info', 'warning', 'error'] | None,
@@ -182,6 +181,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
         metric = registered(registry.METRIC_REGISTRY, block.get('type'), f'val.metrics.{name}.type', 'metric')
         if metric is calculate_pyiqa:
             block.setdefault('better', check_pyiqa(block, f'val.metrics.{name}'))
+    check_metrics(opt)
     if opt.get('network_t') and opt.get('is_train') and not recog_blocks(train_opt):
         raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
     if not opt.get('network_t'):
@@ -272,12 +272,6 @@ def _check_loss(block: Any, where: str, opt: Mapping) -> None:
     if cls.needs == 'label' and has_no_labels(dataset):
         raise OptionError(f'{where}: {block["type"]} needs labels, and {dataset["type"]} gives none. {GAIN_LABELS} '
                           'for datasets.train, or RecogConsistencyLoss, which needs none.')
-
-
-def has_no_labels(dataset: Mapping) -> bool:
-    """Whether this is one of BasicSR's own data sets as it is; of a user's own nobody knows before it is built."""
-    cls = registered(registry.DATASET_REGISTRY, dataset['type'], '', 'data set') if dataset else None
-    return cls is not None and cls.__module__.startswith('basicsr.') and not dataset.get('labels')
 
 
 def _learner(train_opt: Mapping) -> Mapping | None:

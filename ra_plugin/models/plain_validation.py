@@ -1,5 +1,6 @@
 """BasicSR's own validation, in batches, for the models that no recognizer judges."""
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from basicsr.models.sr_model import SRModel
@@ -26,6 +27,9 @@ class PlainValidationMixin(RecogValidationMixin):
 
     def _score(self, *args) -> tuple[list[Metrics], dict[str, TaskScore]]:
         return self._score_batches(*args)  # with is_train as it is
+
+    def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:
+        return sum(values) / len(values)  # as SRModel has it: infinite with one image that is restored exactly
 
     def _image_name(self, dataset, source: str) -> str:
         return os.path.splitext(os.path.basename(source))[0]
