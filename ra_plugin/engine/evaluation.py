@@ -22,10 +22,11 @@ from ra_plugin.engine.networks import registered
 from ra_plugin.engine.option_file import import_own, resolve_paths
 from ra_plugin.engine.restorers import Restorer, build_restorer, restorer_options
 from ra_plugin.evaluation.audit import audit
+from ra_plugin.evaluation.chance import against_chance
 from ra_plugin.evaluation.judging import (CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing)
 from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.evaluation.records import Judged, Records
-from ra_plugin.evaluation.task_scores import build_score
+from ra_plugin.evaluation.task_scores import build_score, gain_metric
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
 from ra_plugin.options import OptionError, check_arguments, suggestion
@@ -219,11 +220,12 @@ class Evaluation:
         def cell(name: str, number: int = 0, view: str = SAVED, index: np.ndarray | None = None):
             return cell_of(judged[name, number, view], infos, metrics, index, **vars(condition.given))
 
-        found = {'given': vars(condition.given), **summary(matrix, baseline)}
+        found = {'given': vars(condition.given), **summary(matrix, baseline), 'chance': against_chance(matrix)}
         labels = matrix.labels()
         if labels is not None:
             found['harm'] = harm(matrix, getattr(condition.dataset, 'classes', None), labels)
-        if judging.audited and not all(recognizer.costly for recognizer in condition.recognizers.values()):
+        if judging.audited and any(gain_metric(matrix.cells[NONE, 0].scores[name]) for name, recognizer in
+                                   condition.recognizers.items() if not recognizer.costly):
             index = np.array(sorted(judging.audited))
             names = [CLEAN, *([NONE] if baseline == NONE else []), *(r.name for r in condition.restorers)]
             views = {view: {name: cell(name, 0, view, index) for name in names} for view in (SAVED, FLOAT, *VIEWS)}

@@ -11,6 +11,7 @@ import numpy as np
 from ra_plugin.evaluation.bootstrap import Sampled, mean
 from ra_plugin.evaluation.judging import CLEAN, NONE, SPECTRUM
 from ra_plugin.evaluation.significance import Estimate
+from ra_plugin.evaluation.task_scores import gain_metric
 from ra_plugin.evaluation.transfer import Cell, Matrix
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS, band_centers
 
@@ -35,7 +36,8 @@ def audit(cells: Mapping[str, Mapping[str, Cell]], baseline: str, used: Mapping[
     matrices = {view: Matrix({(name, 0): cell for name, cell in of_view.items()}, seed)
                 for view, of_view in cells.items()}
     saved = matrices[SAVED]
-    main = {recognizer: score.names[0] for recognizer, score in cells[FLOAT][baseline].scores.items()}
+    main = {recognizer: metric for recognizer, score in cells[FLOAT][baseline].scores.items()
+            if (metric := gain_metric(score))}
 
     def gains(name: str, reference: Mapping[str, Mapping[str, Sampled]]) -> dict[str, dict[str, Sampled]]:
         return {recognizer: {view: matrix.mean(name, recognizer, metric) - reference[recognizer][view]

@@ -70,6 +70,11 @@ class JointScore(TaskScore):
         return {name: values for part in self._parts for name, values in part.resampled(counts).items()}
 
 
+def gain_metric(score: TaskScore) -> str | None:
+    """The first metric of which more is better, by which gains are audited; None where there is none."""
+    return next((name for name, facts in score.facts().items() if facts['better'] == 'higher'), None)
+
+
 def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = True, clean: bool = False) -> TaskScore:
     """The score of a recognizer's task, with nothing counted yet.
 

@@ -10,6 +10,7 @@ from ra_plugin.report import charts, images, page_tables
 from ra_plugin.report.examples import Example
 from ra_plugin.report.formats import count, interval, listed, number
 from ra_plugin.report.html_page import page, render
+from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.verdict import verdicts
 from ra_plugin.utils.atomic import atomic_write
 
@@ -42,7 +43,7 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
     scale, cards = page_tables.color_scale(results), images.ExampleCards(results, examples)
     conditions = [_condition(results, name, scale, cards) for name in results['conditions']]
     shown = {'summary', 'reproduce'} | {section for section, keys in {
-        'transfer': ('differences', 'scores'), 'trade-off': ('trade_off',), 'harm': ('harm', 'hurt'),
+        'transfer': ('differences', 'others', 'scores'), 'trade-off': ('trade_off',), 'harm': ('harm', 'hurt'),
         'clean-input': ('clean_input',), 'audit': ('audits',), 'certainty': ('certainty',)}.items()
         if any(condition[key] for condition in conditions for key in keys)} | ({'images'} if examples else set())
     single = [name for name, entry in results.get('restorers', {}).items() if entry.get('seeds') == 1]
@@ -69,7 +70,8 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
 def _condition(results: Mapping[str, Any], name: str, scale: page_tables.Scale, cards: images.ExampleCards) -> dict:
     series = charts.trade_off_series(results, name)
     return {
-        'title': name, 'verdicts': verdicts(results, name),
+        'title': name, 'warnings': warnings(results, name), 'notes': notes(results, name),
+        'verdicts': verdicts(results, name), 'others': page_tables.others_table(results, name, scale),
         'differences': page_tables.difference_table(results, name, scale),
         'scores': page_tables.score_table(results, name),
         'other_metrics': page_tables.other_metrics_table(results, name),
