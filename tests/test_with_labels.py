@@ -166,7 +166,7 @@ def test_option_file_knows_that_the_set_has_gained_labels(root):
     check_options(opt)
     opt['datasets']['val'].pop('labels')
     check_options(opt)  # judged by what the recognizer answers to clean images
-    for phase, message in (('val', r'val\.recognizers: datasets\.val: judging needs labels or clean images, and Single'),
+    for phase, message in (('val', r'val\.recognizers: datasets\.val: judging needs labels or clean images'),
                            ('train', r'train\.recog_opt: RecogLoss needs labels, and PairedImageDataset gives none')):
         kept = dict(opt['datasets'][phase])
         opt['datasets'][phase].pop('labels', None)

@@ -35,8 +35,8 @@ class DegradedImageOptions(LoaderOptions):
 
     Attributes:
         use_hflip: Mirror half of the images, drawn at random, in phase ``train`` only.
-        dataroot_lq: Instead of ``dataroot_gt``: images that are degraded already, and have no clean version. Then an item
-            has no gt, and ``scale`` is how many times as large the restored image, and with it the label, is.
+        dataroot_lq: Instead of ``dataroot_gt``: images that are degraded already, and have no clean version. Then an
+            item has no gt, and ``scale`` is how many times as large the restored image, and with it the label, is.
         degradation: What makes lq of gt, e.g. ``{type: BicubicDownsample, scale: 4}``. Default: lq is gt.
         seed: Start of the noise in validation, >= 0; training follows torch's seed instead.
     """

@@ -49,6 +49,17 @@ class Condition:
     recognizers: dict[str, Recognizer]
     given: Given
 
+    def check_given(self, where: str, labels: bool = True) -> None:
+        """Check that its data set has clean images, and labels where they are asked for.
+
+        Raises:
+            OptionError: It has not.
+        """
+        missing = [what for what, lacks in (('labels', labels and not self.given.labels),
+                                            ('clean images', not self.given.clean)) if lacks]
+        if missing:
+            raise OptionError(f'{where}: needs {" and ".join(missing)}, and the data set of {self.name} gives none.')
+
 
 class Evaluation:
     """The options of an evaluation, checked and built.

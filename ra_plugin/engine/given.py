@@ -14,9 +14,14 @@ from ra_plugin.recognizers import Recognizer
 
 
 def has_no_labels(block: Mapping) -> bool:
-    """Return whether this is one of BasicSR's own data sets as it is; a user's own is known once it is built."""
+    """Return whether this is one of BasicSR's own data sets as it is, or one of ours that has none.
+
+    A user's own is known once it is built.
+    """
     cls = registered(DATASET_REGISTRY, block['type'], '', 'data set') if block else None
-    return cls is not None and cls.__module__.startswith('basicsr.') and not block.get('labels')
+    if cls is None or not getattr(cls, 'gives_labels', True):
+        return cls is not None
+    return cls.__module__.startswith('basicsr.') and not block.get('labels')
 
 
 def has_no_clean(block: Mapping) -> bool:

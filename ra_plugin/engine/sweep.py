@@ -92,16 +92,31 @@ def without_recognition(run: Mapping[str, Any]) -> dict[str, Any]:
     return run
 
 
+def main_gain(results: Mapping[str, Any], metrics: Mapping[str, Any]) -> float:
+    """The gain by the first metric of which more is better; where there is none, how much less of the first."""
+    lower = [name for name, facts in results.get('recognition_metrics', {}).items() if facts['better'] == 'lower']
+    found = next((metrics[name]['value'] for name in metrics if name not in lower), None)
+    return -next(iter(metrics.values()))['value'] if found is None else found
+
+
 def best_within(results: Mapping[str, Any], max_psnr_drop: float) -> dict[str, Chosen | None]:
     """Of every condition the weight with the largest mean gain whose PSNR is surely no more than that below weight 0.
 
     Surely: the end of the 95 % interval counts. None where no weight above 0 keeps to it with a gain.
+
+    Raises:
+        OptionError: A condition has no clean images, and so no PSNR.
     """
     found = {}
     for condition, entry in results['conditions'].items():
+        if not entry.get('given', {}).get('clean', True):
+            raise OptionError(f'{condition}: without clean images there is no PSNR to keep to. Leave max_psnr_drop '
+                              'out.')
         choices = []
         for name, difference in entry['differences'].items():
-            gains = [next(iter(metrics.values()))['value'] for metrics in difference['scores'].values()]
+            if difference['psnr'] is None:  # no image has one on both sides: all are restored exactly
+                continue
+            gains = [main_gain(results, metrics) for metrics in difference['scores'].values()]
             choice = Chosen(float(name.removeprefix('weight ')), sum(gains) / len(gains), -difference['psnr']['value'])
             if -difference['psnr']['low'] <= max_psnr_drop and choice.gain > 0:
                 choices.append(choice)

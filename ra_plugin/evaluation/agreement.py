@@ -1,7 +1,7 @@
 """Agreement with the recognizer's own answer on the clean image: scores without labels, which are no accuracy.
 
-A recognizer that reads an image wrong before and after the same way agrees with itself: agreement tells how much of what
-it sees in clean images is still there, and nothing about whether that is right.
+A recognizer that reads an image wrong in the same way before and after agrees with itself: agreement tells how much of
+what it sees in clean images is still there, and nothing about whether that is right.
 """
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,8 +20,8 @@ Boxes = Mapping[str, torch.Tensor]  # boxes (K, 4) xyxy, labels (K,), scores (K,
 class ClassificationAgreement(TaskScore):
     """How alike a classifier's answers on restored and on clean images are.
 
-    ``top1_agreement``: share of images whose likeliest class is that of the clean image. ``kl``: mean over the images of
-    KL(clean || restored) of the probabilities, in nats, >= 0; lower is better.
+    ``top1_agreement``: share of images whose likeliest class is that of the clean image. ``kl``: mean over the images
+    of KL(clean || restored) of the probabilities, in nats, >= 0; lower is better.
 
     An answer that is none of the classes, as a black box may give, agrees with nothing.
 
@@ -84,8 +84,8 @@ class DetectionAgreement(TaskScore):
     """How alike the boxes that a detector finds in restored and in clean images are.
 
     ``box_agreement`` is the F1 score of the two sets, ``2 m / (a + b)`` over all images: a and b boxes with a score of
-    0.3 or more in the restored and in the clean images, and m pairs of one class with an IoU of 0.5 or more. A box is in
-    one pair at most; pairs of the largest overlap come first. NaN where there is no box at all.
+    0.3 or more in the restored and in the clean images, and m pairs of one class with an IoU of 0.5 or more. A box is
+    in one pair at most; pairs of the largest overlap come first. NaN where there is no box at all.
 
     Args:
         metrics: ``'box_agreement'``.

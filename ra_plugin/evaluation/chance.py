@@ -17,8 +17,8 @@ _Z = 1.959964  # 97.5 % quantile of the normal distribution
 def against_chance(matrix: Matrix) -> dict[str, dict[str, Any]]:
     """Compare what recognizers make of clean images with chance; without clean images, of those they read best.
 
-    Chance is what the same answers would score if they had nothing to do with the labels: a recognizer of other classes,
-    of classes in another order, or with wrong weights is there, whatever the classes' shares are.
+    Chance is what the same answers would score if they had nothing to do with the labels: a recognizer of other
+    classes, of classes in another order, or with wrong weights is there, whatever the classes' shares are.
 
     Returns:
         Recognizer -> ``{'processing', 'metric', 'score', 'chance', 'at_chance'}``, where there are labels.

@@ -79,9 +79,9 @@ def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = Tr
     """The score of a recognizer's task, with nothing counted yet.
 
     Args:
-        metrics: What to compute: one or more of the task's own, of which those count that the images allow. Default, and
-            where the images allow none of them for want of labels: the task's default against labels, or without these
-            all against the answers on clean images.
+        metrics: What to compute: one or more of the task's own, of which those count that the images allow. Default:
+            the task's default against labels. Without labels, where none of them can be computed or none is named: all
+            against the answers on clean images.
         labels: Whether the images have labels.
         clean: Whether there are clean images.
 

@@ -113,7 +113,7 @@ def summary(matrix: Matrix, baseline: str) -> dict[str, Any]:
     """Scores of every way of processing, and the differences of the restorers to the baseline on the same images.
 
     Args:
-        matrix: Has `NONE` and ``baseline``, and `CLEAN` where there are clean images.
+        matrix: Has ``baseline``, `NONE` to compare with that, too, and `CLEAN` where there are clean images.
 
     Returns:
         ``{'n', 'processings', 'differences', 'differences_from_no_processing', 'pairs'}``, as ``docs/EVALUATION.md``
@@ -121,7 +121,8 @@ def summary(matrix: Matrix, baseline: str) -> dict[str, Any]:
     """
     restorers = [name for name in matrix.names if name not in (CLEAN, NONE)]
     others = [name for name in restorers if name != baseline]
-    against_none = {name: _difference(matrix, name, NONE) for name in restorers} if baseline != NONE else {}
+    has_another = baseline != NONE and NONE in matrix.names
+    against_none = {name: _difference(matrix, name, NONE) for name in restorers} if has_another else {}
     pairs = {second: {first: _difference(matrix, second, first) for first in restorers[:place]}
              for place, second in enumerate(restorers) if place} if baseline == NONE else {}
     return {'n': matrix.n,

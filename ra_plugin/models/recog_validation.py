@@ -55,7 +55,7 @@ class RecogValidationMixin:
         blocks = (self.opt.get('val') or {}).get('recognizers') or {}
         self.eval_recognizers = {name: self.build_judge(block, f'val.recognizers.{name}')
                                  for name, block in blocks.items()}
-        self._new_scores(Given(labels=True, clean=True))  # a metric that does not exist, or lacks its package, shows now
+        self._new_scores(Given(labels=True, clean=True))  # a metric that does not exist, or lacks a package, shows now
 
     def build_judge(self, block: Mapping, where: str) -> Recognizer:
         """The recognizer of a block, on the device and as in an evaluation."""

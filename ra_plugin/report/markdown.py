@@ -33,7 +33,8 @@ def _overview(results: Mapping[str, Any]) -> Iterator[str]:
     for name in names:
         found = {key: condition['processings'].get(name, {'scores': {}})['scores']
                  for key, condition in conditions.items()}
-        rows.append([name, *(_score(found[key][recognizer][metric], metric_of(results, metric)) if recognizer in found[key] else ''
+        rows.append([name, *(_score(found[key][recognizer][metric], metric_of(results, metric))
+                             if recognizer in found[key] else ''
                              for key, shown in columns.items() for recognizer, metric in shown)])
     yield 'Scores in %, with 95 % intervals: each recognizer judges its own conditions (laid out as table 3).'
     yield table(rows)
@@ -52,7 +53,8 @@ def _condition(condition: Mapping[str, Any], results: Mapping[str, Any]) -> Iter
         yield _differences(condition['differences_from_no_processing'], condition, results, f'minus {NONE}')
     for name, entries in condition.get('pairs', {}).items():
         yield f'{markdown_cell(name)} against the others on the same images, in points.'
-        yield _differences({f'{name} - {other}': entry for other, entry in entries.items()}, condition, results, '', name)
+        named = {f'{name} - {other}': entry for other, entry in entries.items()}
+        yield _differences(named, condition, results, '', name)
     for title, table in _transfers(condition, results):
         yield title
         yield table
@@ -96,8 +98,8 @@ def _scores(condition: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     columns, shown = _columns(condition), quality_digits(results, condition['processings'])
     rows = [['processing', *_quality_heads(results, shown), *_heads(columns)]]
     for name, entry in condition['processings'].items():
-        measured = ['' if entry.get(key) is None and not entry.get('exact') else quality(entry, key, digits, condition['n'])
-                    for key, digits in shown.items()]
+        measured = ['' if entry.get(key) is None and not entry.get('exact')
+                    else quality(entry, key, digits, condition['n']) for key, digits in shown.items()]
         seeds = results['restorers'].get(name, {}).get('seeds', 1)
         label = name if seeds == 1 else f'{name} ({seeds} seeds)'
         rows.append([label, *measured, *(_score(entry['scores'][recognizer][metric], metric_of(results, metric))
@@ -142,7 +144,8 @@ def _transfers(condition: Mapping[str, Any], results: Mapping[str, Any]) -> Iter
     if not of_method:
         return
     processings = condition['processings']
-    columns = [(recognizer, next(iter(metrics))) for recognizer, metrics in next(iter(processings.values()))['scores'].items()]
+    first = next(iter(processings.values()))['scores']
+    columns = [(recognizer, next(iter(metrics))) for recognizer, metrics in first.items()]
 
     def score(name: str, column: tuple[str, str]) -> str:
         return f'{100 * processings[name]["scores"][column[0]][column[1]]["value"]:.1f}'

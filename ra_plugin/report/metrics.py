@@ -29,10 +29,14 @@ class Metric:
         return self.against != 'labels'
 
     @property
+    def word(self) -> str:
+        """As in prose."""
+        return _NAMES.get(self.name, self.name.replace('_', ' '))
+
+    @property
     def title(self) -> str:
         """As the head of a column."""
-        name = _NAMES.get(self.name, self.name.replace('_', ' '))
-        return name if self.is_share else f'{name}, {self.unit}, {self.better} is better'
+        return self.word if self.is_share else f'{self.word}, {self.unit}, {self.better} is better'
 
     @property
     def factor(self) -> float:

@@ -19,10 +19,11 @@ def warnings(results: Mapping[str, Any], condition: str) -> list[str]:
     for name in unreadable(results, condition):
         entry = results['conditions'][condition]['chance'][name]
         metric = metric_of(results, entry['metric'])
-        what = 'clean images' if entry['processing'] == _CLEAN else f'no images, not even those of {entry["processing"]},'
+        what = 'clean images' if entry['processing'] == _CLEAN else f'images, even those of {entry["processing"]},'
         found.append(f'{name} reads {what} no better than by chance, or hardly: {metric.value(entry["score"])} % '
-                     f'{metric.title}, and answers in random order would have {metric.value(entry["chance"])} %. Nothing '
-                     'that it says of restorers counts. Check its weights, its classes and their order: tools/doctor.py.')
+                     f'{metric.word}, and answers in random order would have {metric.value(entry["chance"])} %. '
+                     'Nothing that it says of restorers counts. Check its weights, its classes and their order: '
+                     'tools/doctor.py.')
     return found
 
 
@@ -34,8 +35,8 @@ def notes(results: Mapping[str, Any], condition: str) -> list[str]:
 def _notes(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
     given = data.get('given', {'labels': True, 'clean': True})
     if not given['labels']:
-        yield ('These images have no labels: scores say how far recognizers agree with their own answers on clean images, '
-               'and nothing about how often they are right.')
+        yield ('These images have no labels: scores say how far recognizers agree with their own answers on clean '
+               'images, and nothing about how often they are right.')
     if not given['clean']:
         yield ('These images have no clean versions: there is no PSNR, no gap recovered, no agreement with answers on '
                'clean images, and no audit, which measures gains by what clean images gain.')
@@ -47,8 +48,8 @@ def _left_out(data: Mapping[str, Any]) -> Iterator[str]:
     entries = data.get('processings', {})
     exact = [f'{name} {entry["exact"]} of {data.get("n")}' for name, entry in entries.items() if entry.get('exact')]
     if exact:
-        yield (f'Images that are restored exactly have an infinite PSNR, and are left out of its mean: {listed(exact)}. '
-               'Differences are over the images that have one on both sides.')
+        yield (f'Images that are restored exactly have an infinite PSNR, and are left out of its mean: {listed(exact)}'
+               '. Differences are over the images that have one on both sides.')
     for column in dict.fromkeys(column for entry in entries.values() for column in entry.get('undefined', {})):
         counts = [f'{name} {entry["undefined"][column]} of {data.get("n")}' for name, entry in entries.items()
                   if entry.get('undefined', {}).get(column)]

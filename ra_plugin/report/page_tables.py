@@ -115,7 +115,8 @@ def other_metrics_table(results: Mapping[str, Any], condition: str) -> Table | N
                metric_of(results, metric))
         for recognizer, metric in others]) for name, entry in processings.items()] if others else []
     return _table('Scores by the other metrics, in %',
-                  [Cell('processing'), *(Cell(name, metric_of(results, metric).title) for name, metric in others)], rows)
+                  [Cell('processing'), *(Cell(name, metric_of(results, metric).title) for name, metric in others)],
+                  rows)
 
 
 def harm_table(results: Mapping[str, Any], condition: str) -> Table | None:

@@ -64,7 +64,8 @@ def gains(results: Mapping[str, Any], entry: Mapping[str, Any], without: Collect
 def verdicts(results: Mapping[str, Any], condition: str) -> list[Verdict]:
     """One for each restorer that is compared with the baseline under ``condition``."""
     data = results['conditions'][condition]
-    return [_verdict(results, data, restorer, unreadable(results, condition)) for restorer in data.get('differences', {})]
+    blind = unreadable(results, condition)
+    return [_verdict(results, data, restorer, blind) for restorer in data.get('differences', {})]
 
 
 def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str, blind: Sequence[str]) -> Verdict:
@@ -75,12 +76,12 @@ def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str,
     against_none = gains(results, data.get('differences_from_no_processing', {}).get(restorer, {}), blind)
     audit = data.get('audit', {}).get('restorers', {}).get(restorer, {})
     if blind and not found:
-        return Verdict(restorer, 'Nothing can be told: no recognizer reads clean images better than by chance', 'bad', ())
+        return Verdict(restorer, 'Nothing can be told: no recognizer reads images better than by chance', 'bad', ())
     headline, tone = _headline(used, held_out, audit.get('verdict'))
     worse = [name for name, gain in against_none.items() if gain.side == 'down']
     if worse:
         headline += f'; {"and" if tone in ("bad", "none") else "yet"} worse than no processing on {len(worse)} of ' \
-                    f'{len(against_none)}'
+                    f'{len(against_none)} recognizer{"s" * (len(against_none) != 1)}'
         tone = {'good': 'mixed', 'none': 'bad'}.get(tone, tone)
     sentences = [('Used in training', _used(name, gain, results['baseline'])) for name, gain in used.items()]
     if held_out:
@@ -121,8 +122,8 @@ def _headline(used: Mapping[str, _Gain], held_out: Mapping[str, _Gain], audit: s
         return f'Only the recognizer used in training surely {gains_more}', 'mixed'
     if 'unclear' in seen:
         sure = both.count('up')
-        return (f'{sure} of {len(both)} recognizers surely {gains_more if sure < 2 else gain_more}; open on one used in '
-                'training'), 'mixed'
+        return (f'{sure} of {len(both)} recognizers surely {gains_more if sure < 2 else gain_more}; '
+                'open on one used in training'), 'mixed'
     never = 'never seen in training ' if seen else ''
     if unseen.count('up') < len(unseen):
         return f'{unseen.count("up")} of {len(unseen)} recognizers {never}{gain_more}', 'mixed'
@@ -133,7 +134,7 @@ def _headline(used: Mapping[str, _Gain], held_out: Mapping[str, _Gain], audit: s
 
 def _used(name: str, gain: _Gain, baseline: str) -> str:
     estimate, metric = gain.estimate, gain.metric
-    text = f'{name}: {gain} of {metric.title} {"against" if gain.side == "down" else "over"} {baseline}'
+    text = f'{name}: {gain} of {metric.word} {"against" if gain.side == "down" else "over"} {baseline}'
     if gain.side == 'unclear':
         return f'{text}, which {_UNCLEAR}.'
     recovered = estimate.get('gap_recovered')
@@ -150,7 +151,9 @@ def _used(name: str, gain: _Gain, baseline: str) -> str:
     beyond = {'value': gap, 'low': None}
     if (gap < 0) != (metric.better == 'lower'):
         return f'{text}. {baseline} is read no worse than clean images ({metric.difference(beyond)} for these).'
-    return f'{text}. Clean images are {metric.difference(beyond)} above {baseline}: too small a gap to speak of recovery.'
+    above = 'above' if metric.is_share else 'from'
+    return (f'{text}. Clean images are {metric.difference(beyond)} {above} {baseline}: too small a gap to speak of '
+            'recovery.')
 
 
 def _held_out(found: Mapping[str, _Gain], some_used: bool) -> str:
@@ -158,7 +161,9 @@ def _held_out(found: Mapping[str, _Gain], some_used: bool) -> str:
     agrees = all(gain.metric.is_agreement for gain in found.values())
     never = ' never seen in training' if some_used else ''
     one = len(groups['up']) < 2
-    more = f'agree{"s" * one} more with {"its" if one else "their"} answers on clean images' if agrees else f'gain{"s" * one}'
+    more = f'gain{"s" * one}'
+    if agrees:
+        more = f'agree{"s" * one} more with {"its" if one else "their"} answers on clean images'
     parts = [f'{len(groups["up"]) or "None"} of {len(found)}{never} {more}']
     if groups['down']:
         one = len(groups['down']) == 1
