@@ -41,7 +41,8 @@ def test_top1_agreement_and_kl_are_those_of_their_definitions():
     score.update(answers(LOGITS[3:]), answers(CLEAN_LOGITS[3:]))
     p, q = (np.exp(logits.double().numpy()) for logits in (CLEAN_LOGITS, LOGITS))
     p, q = p / p.sum(1, keepdims=True), q / q.sum(1, keepdims=True)
-    assert score.compute() == {'top1_agreement': 0.5, 'kl': pytest.approx(np.mean((p * np.log(p / q)).sum(1)), abs=1e-6)}
+    divergence = np.mean((p * np.log(p / q)).sum(1))
+    assert score.compute() == {'top1_agreement': 0.5, 'kl': pytest.approx(divergence, abs=1e-6)}
     same = ClassificationAgreement()
     same.update(answers(LOGITS), answers(LOGITS))
     assert same.compute() == {'top1_agreement': 1, 'kl': 0}

@@ -182,7 +182,8 @@ def marked(tmp_path):
 
 def spatial(root, task, key, **more):
     if task == 'detection':
-        return DetectionDataset({'phase': 'test', 'name': 'd', key: str(root), 'split': 'val', 'classes': ['car'], **more})
+        return DetectionDataset({'phase': 'test', 'name': 'd', key: str(root), 'split': 'val', 'classes': ['car'],
+                                 **more})
     return SegmentationDataset({'phase': 'test', 'name': 'd', key: str(root / 'JPEGImages'), 'num_classes': 2,
                                 'dataroot_mask': str(root / 'masks'), **more})
 
@@ -198,7 +199,8 @@ def test_labels_with_a_place_lie_on_the_grid_of_the_restored_image(marked, task)
             assert torch.equal(after['label']['boxes'], 3 * whole['label']['boxes'])
             assert after['label']['size'] == tuple(3 * side for side in whole['label']['size'])
         else:
-            assert torch.equal(after['label'][1::3, 1::3], whole['label']) and torch.equal(before['label'], whole['label'])
+            assert torch.equal(after['label'][1::3, 1::3], whole['label'])
+            assert torch.equal(before['label'], whole['label'])
     batch = large.collate_fn(list(large))
     assert batch['size'] == [(48, 60), (72, 36)] and batch['lq'].shape[-2:] == (24, 20) and 'gt' not in batch
     assert given_by(large, 'x') == Given(labels=True, clean=False)
