@@ -470,7 +470,7 @@ def test_images_that_are_restored_exactly_are_left_out_of_psnr(place, tmp_path):
     assert change['value'] == pytest.approx(after - before, rel=1e-6)
     assert change['low'] < change['value'] < change['high']
     same = found['processings']['weight 1']
-    assert same['psnr'] is None and same['exact'] == COUNT and found['differences']['weight 1']['psnr'] is None
+    assert same['psnr'] is None and same['exact'] == COUNT and found['differences']['weight 1']['psnr']['value'] is None
     said = (tmp_path / 'out' / 'tables.md').read_text()
     assert 'left out of its mean: no processing 30 of 30, weight 0 2 of 30, weight 0.1 3 of 30' in said
     assert re.search(r'weight 1 +[|] exact', said) and 'exact' in (tmp_path / 'out' / 'report.html').read_text()

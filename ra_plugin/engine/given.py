@@ -49,7 +49,7 @@ def check_metrics(opt: Mapping, logger: logging.Logger | None = None) -> None:
         OptionError: No validation set has clean images.
     """
     metrics = [name for name, block in ((opt.get('val') or {}).get('metrics') or {}).items() if needs_clean(block)]
-    phases = [phase for phase in opt['datasets'] if phase != 'train']
+    phases = [phase for phase in opt.get('datasets') or {} if phase != 'train']
     without = [phase for phase in phases if has_no_clean(opt['datasets'][phase])]
     if not metrics or not without:
         return

@@ -114,7 +114,7 @@ def best_within(results: Mapping[str, Any], max_psnr_drop: float) -> dict[str, C
                               'out.')
         choices = []
         for name, difference in entry['differences'].items():
-            if difference['psnr'] is None:  # no image has one on both sides: all are restored exactly
+            if difference['psnr']['value'] is None:  # no image has one on both sides: all are restored exactly
                 continue
             gains = [main_gain(results, metrics) for metrics in difference['scores'].values()]
             choice = Chosen(float(name.removeprefix('weight ')), sum(gains) / len(gains), -difference['psnr']['value'])

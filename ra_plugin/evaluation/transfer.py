@@ -209,10 +209,12 @@ def mean_quality(matrix: Matrix, name: str, column: str) -> float | None:
     return None if known is None else known.mean(name, column).value
 
 
-def difference_of_quality(matrix: Matrix, name: str, baseline: str, column: str) -> dict[str, float] | None:
-    """`mean_quality` minus that of the baseline, on the images that have both."""
+def difference_of_quality(matrix: Matrix, name: str, baseline: str, column: str) -> dict[str, float | None]:
+    """`mean_quality` minus that of the baseline, on the images that have both; an estimate of None where none has."""
     known = _known(matrix, [name, baseline], column)
-    return None if known is None else vars((known.mean(name, column) - known.mean(baseline, column)).estimate())
+    if known is None:
+        return {'value': None, 'low': None, 'high': None}
+    return vars((known.mean(name, column) - known.mean(baseline, column)).estimate())
 
 
 def left_out(matrix: Matrix, name: str) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _differences(entries: Mapping[str, Any], condition: Mapping[str, Any], resul
     for name, entry in entries.items():
         cells = [(entry['scores'][recognizer][metric], metric_of(results, metric)) for recognizer, metric in columns]
         bold = [recognizer in results['restorers'][restorer or name]['used'] for recognizer, _ in columns]
-        measured = [interval(entry[key], f'+.{digits}f') if entry[key] else '' for key, digits in shown.items()]
+        measured = [interval(entry[key], f'+.{digits}f') for key, digits in shown.items()]
         rows.append([name, *measured, *(_marked(_value(*cell, '+'), used) for cell, used in zip(cells, bold))])
         if recovered and any(cell['gap'] is not None for cell, _ in cells):
             rows.append([f'{name}: gap recovered', *('' for _ in shown), *(

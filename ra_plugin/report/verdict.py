@@ -89,7 +89,7 @@ def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str,
         sentences.append(('Held out' if known else 'Recognizers', _held_out(held_out, known)))
     if against_none:
         sentences.append(('No processing', _against_none(against_none)))
-    if difference.get('psnr'):
+    if difference.get('psnr') and difference['psnr']['value'] is not None:
         sentences.append(('Image quality', _quality(difference['psnr'])))
     if data.get('harm', {}).get(restorer):
         sentences.append(('Harm', _harm(data['harm'], restorer, results['baseline'])))
