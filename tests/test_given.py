@@ -2,6 +2,7 @@
 import copy
 import json
 import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,6 +81,19 @@ def test_labels_without_clean_images_are_judged_as_they_are_with_them(place, tmp
         best_within(results, 0.1)
     with pytest.raises(OptionError, match='images of a figure: needs clean images, and the data set of d gives none'):
         figure(evaluation, {'d': None}, 1)
+
+
+def test_basicsrs_own_data_set_of_degraded_images_is_judged_once_it_has_labels(place, tmp_path):
+    labels = {f'{label}{i}.png': label for label in 'abcdefghij' for i in range(2)}
+    (tmp_path / 'flat').mkdir()
+    for name, label in labels.items():
+        shutil.copy(place / 'images' / label / name, tmp_path / 'flat' / name)
+    (tmp_path / 'labels.json').write_text(json.dumps(labels))
+    flat = {'type': 'SingleImageDataset', 'dataroot_lq': str(tmp_path / 'flat'), 'io_backend': {'type': 'disk'},
+            'labels': str(tmp_path / 'labels.json')}
+    folders = {'type': 'LabeledImageDataset', 'dataroot_lq': str(place / 'images')}
+    found = evaluated(place, tmp_path, {}, datasets={'flat': flat, 'folders': folders})[1]['conditions']
+    assert found['flat']['processings'] == found['folders']['processings'] and found['flat']['given']['labels']
 
 
 def test_clean_images_without_labels_are_judged_by_the_answers_to_them(place, tmp_path):

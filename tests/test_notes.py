@@ -1,5 +1,4 @@
 """What is said before the numbers, and in the sentences beside them: nothing that they do not bear."""
-import copy
 import re
 
 import page_data
@@ -129,8 +128,7 @@ def test_warnings_and_notes_are_on_the_page_and_in_the_tables_before_the_numbers
     condition = data['conditions'][CONDITIONS[0]]
     condition['chance'] = chance('vgg')
     condition['processings']['plain']['exact'] = 1
-    condition['differences_from_no_processing'] = {
-        'plain': copy.deepcopy(condition['differences']['RA']), 'RA': condition['differences']['RA']}
+    condition['differences_from_no_processing'] = {name: condition['differences']['RA'] for name in ('plain', 'RA')}
     page = Page(write(tmp_path, data, page_data.examples(1)))
     assert page.text.index('vgg reads clean images no better') < page.text.index('Every recognizer')
     assert 'left out of its mean: plain 1 of 10000' in page.text
