@@ -6,14 +6,15 @@ def register_in_basicsr() -> None:
     from basicsr.utils import registry
 
     from ra_plugin import archs, losses
-    from ra_plugin.data import DetectionDataset, LabeledImageDataset, SegmentationDataset
+    from ra_plugin.data import DetectionDataset, LabeledImageDataset, SegmentationDataset, UnlabeledImageDataset
     from ra_plugin.models.calculate_pyiqa import calculate_pyiqa
     from ra_plugin.models.recog_aware_model import RecogAwareModel
     ours = {
         registry.ARCH_REGISTRY: [archs.SRResNet, archs.SRDenseNet, archs.RDN, archs.DBPN, archs.ResnetGenerator,
                                  archs.Interpolation],
         registry.LOSS_REGISTRY: [losses.RecogLoss, losses.RecogConsistencyLoss, losses.RecogFeatureLoss],
-        registry.DATASET_REGISTRY: [LabeledImageDataset, DetectionDataset, SegmentationDataset],
+        registry.DATASET_REGISTRY: [LabeledImageDataset, DetectionDataset, SegmentationDataset,
+                                    UnlabeledImageDataset],
         registry.METRIC_REGISTRY: [calculate_pyiqa],
         registry.MODEL_REGISTRY: [RecogAwareModel],
     }

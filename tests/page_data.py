@@ -77,6 +77,10 @@ def _condition(shift):
         'processings': {'clean': {'psnr': None, 'ssim': None, 'scores': _scores(0.858)},
                         'no processing': {'psnr': 26.06, 'ssim': 0.8574, 'scores': _scores(0.496 + shift)}, **restored},
         'differences': differences,
+        'given': {'labels': True, 'clean': True},
+        'differences_from_no_processing': {'plain': copy.deepcopy(differences['unsupervised RA']), **differences},
+        'chance': {HOSTILE: {'processing': 'clean', 'metric': 'top1', 'score': 0.858, 'chance': 0.1,
+                             'at_chance': False}},
         'harm': {name: {recognizer: {'hurt': estimate(0.0614 - 0.01 * i + 0.005 * j, 0.004),
                                      'helped': estimate(0.18 + 0.03 * i, 0.006),
                                      'by_class': {label: {'n': 1000, 'hurt': 0.051 + 0.002 * k, 'helped': 0.123}

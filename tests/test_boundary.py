@@ -367,7 +367,11 @@ def test_page_shows_hostile_names_as_text_and_asks_for_nothing(tmp_path):
         assert HOSTILE in driver.find_element('id', 'maps').text
         assert driver.find_element('css selector', '.panel .right').value_of_css_property('fill') == 'rgb(68, 187, 153)'
         assert 'hatch' in driver.find_element('css selector', '.panel .hatch').value_of_css_property('fill')
-    assert '<script>alert' not in (tmp_path / 'boundary.html').read_text()
+    page = (tmp_path / 'boundary.html').read_text()
+    assert '<script>alert' not in page
+    for text in (page, boundary_markdown(results)):
+        assert 'BD(R), the boundary distance of a recognizer R: how far from an image' in text
+        assert 'IBD(Rs, Rt), the inter-boundary distance: the absolute difference of BD(Rs) and BD(Rt)' in text
 
 
 # End to end, on images that something else has restored

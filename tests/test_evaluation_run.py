@@ -2,6 +2,7 @@
 import copy
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from ra_plugin.engine.evaluation_report import evaluate, run_evaluation
 from ra_plugin.engine.examples import examples
 from ra_plugin.engine.restorers import FolderOfImages, Network
 from ra_plugin.engine.runs import run as run_program
+from ra_plugin.engine.sweep import best_within
 from ra_plugin.evaluation import judging, records
 from ra_plugin.evaluation.judging import CLEAN, SPECTRUM, Batch, Judging
 from ra_plugin.evaluation.quality import psnr, to_uint8
@@ -312,7 +314,8 @@ def test_tiles_that_see_enough_make_the_whole_image(tile):
     ({'images': 0}, 'images: expected a number of images, 1 or more'),
     ({'recognition_metrics': {'detecton': 'coco'}}, "no task 'detecton'. Did you mean 'detection'"),
     ({'datasets': {'images': {'type': 'LabelledImageDataset'}}}, "no data set 'LabelledImageDataset'"),
-    ({'datasets': {'images': {'type': 'PairedImageDataset'}}, 'degradations': {}}, 'PairedImageDataset gives none'),
+    ({'datasets': {'images': {'type': 'SingleImageDataset', 'dataroot_lq': '.', 'io_backend': {'type': 'disk'}}},
+      'degradations': {}}, 'judging needs labels or clean images, and SingleImageDataset gives neither'),
     ({'recognizers': {'vgg': {**recognizer('TinyVGG'), 'conditions': ['images']}}},
      "recognizers.vgg.conditions: no condition 'images'. Did you mean 'images x2'"),
     ({'recognizers': {'vgg': {**recognizer('TinyVGG'), 'conditions': 'images x2'}}},
@@ -489,6 +492,44 @@ def test_keys_in_headers_are_not_shown(place, tmp_path, monkeypatch):
     results = json.dumps(evaluation.run(tmp_path)[0])
     assert 'sesame' not in results and 'mellon' not in results and 'Key $NAME' in results
     assert 'sesame' not in (tmp_path / 'records' / '0' / 'plan.json').read_text()
+
+
+def test_images_that_are_restored_exactly_are_left_out_of_psnr(place, tmp_path):
+    rng, quality = np.random.default_rng(0), {}
+    names = sorted(path.relative_to(place / 'images') for path in (place / 'images').rglob('*.png'))
+    for restorer, sigma, exact in (('weight 0', 6, (0, 1)), ('weight 0.1', 3, (1, 2, 3)),
+                                   ('weight 1', 0, range(COUNT))):
+        for i, name in enumerate(names):
+            pixels = np.asarray(Image.open(place / 'images' / name)).astype(float)
+            noisy = pixels + rng.normal(0, sigma, pixels.shape) * (i not in exact)
+            saved = noisy.round().clip(0, 255)
+            with np.errstate(divide='ignore'):
+                quality[restorer, i] = 10 * np.log10(255 ** 2 / np.mean((saved - pixels) ** 2))
+            (tmp_path / restorer / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(saved.astype(np.uint8)).save(tmp_path / restorer / name)
+    folders = {restorer: {'folder': str(tmp_path / restorer)} for restorer, _ in quality}
+    file = changed(place, tmp_path, restorers=folders, baseline='weight 0', degradations={}, audit=0)
+    results = evaluate(build(place, file), tmp_path / 'out', 8)
+    assert json.loads((tmp_path / 'out' / 'results.json').read_text(), parse_constant=lambda word: 1 / 0) == results
+    found = results['conditions']['images']
+
+    def mean(*restorers):
+        both = [i for i in range(COUNT) if all(np.isfinite(quality[name, i]) for name in restorers)]
+        return [np.mean([quality[name, i] for i in both]) for name in restorers]
+
+    for restorer, exact in (('weight 0', 2), ('weight 0.1', 3)):
+        entry = found['processings'][restorer]
+        assert entry['psnr'] == pytest.approx(mean(restorer)[0], rel=1e-6) and entry['exact'] == exact
+    before, after = mean('weight 0', 'weight 0.1')
+    change = found['differences']['weight 0.1']['psnr']
+    assert change['value'] == pytest.approx(after - before, rel=1e-6)
+    assert change['low'] < change['value'] < change['high']
+    same = found['processings']['weight 1']
+    assert same['psnr'] is None and same['exact'] == COUNT and found['differences']['weight 1']['psnr']['value'] is None
+    said = (tmp_path / 'out' / 'tables.md').read_text()
+    assert 'left out of its mean: no processing 30 of 30, weight 0 2 of 30, weight 0.1 3 of 30' in said
+    assert re.search(r'weight 1 +[|] exact', said) and 'exact' in (tmp_path / 'out' / 'report.html').read_text()
+    best_within(results, 0.1)  # which reads the differences
 
 
 def test_memory_holds_no_more_than_one_file_of_records(place, tmp_path, monkeypatch):

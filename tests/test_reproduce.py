@@ -385,6 +385,14 @@ def test_transfer_has_a_row_for_each_recognizer_used():
     assert '| minus plain | a | b |' in text and '| a | +20.0 [+10.0, +30.0] | +20.0 [-10.0, +50.0] |' in text
 
 
+def test_a_negative_share_of_what_plain_leaves_is_no_share():
+    worse = judged('a', {'a': 0.3, 'b': 0.3}, {'a': (-0.2, -0.3, -0.1), 'b': (-0.1, -0.2, 0.1)})
+    text = lines(paper_table({'title': 'Same', 'rows': 'method', 'columns': 'judge', 'judge': 'the one used',
+                              'baselines': ['no processing']}, [worse]))
+    assert ('- RA: above plain on 0 of 1, below on 1, open on 0; -20.0 points on average, further from clean than '
+            'plain is, by 50 % of what that leaves.') in text
+
+
 def test_the_papers_numbers_of_other_tasks_have_their_names():
     assert paper_numbers({'paper': PAPER}, 'denoising')[0] == "The paper's, SR:"
     assert paper_numbers({}, 'denoising') == []

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from basicsr.metrics import calculate_metric
 
-from ra_plugin.models.recog_validation import _mean, _value
+from ra_plugin.models.plain_validation import PlainValidationMixin
+from ra_plugin.models.recog_validation import RecogValidationMixin, _value
 
 METRICS = ('calculate_psnr', 'calculate_ssim', 'calculate_niqe')
 
@@ -46,10 +47,11 @@ def test_psnr_is_that_of_its_definition():
 def test_the_mean_is_over_the_images_that_have_a_value(caplog):
     with caplog.at_level(logging.WARNING, 'basicsr'):
         logging.getLogger('basicsr').propagate = True
-        assert _mean('ssim', [1.0, math.nan, 2.0], 'set') == 1.5
-        assert math.isnan(_mean('ssim', [math.nan], 'set'))
+        assert RecogValidationMixin()._mean([1.0, math.nan, 2.0], 'ssim', 'set') == 1.5
+        assert math.isnan(RecogValidationMixin()._mean([math.nan], 'ssim', 'set'))
     assert ['1 of 3 images of set have no value' in record.getMessage() for record in caplog.records] == [True, False]
-    assert _mean('psnr', [math.inf, 1.0], 'set') == math.inf
+    assert RecogValidationMixin()._mean([math.inf, 1.0], 'psnr', 'set') == 1
+    assert PlainValidationMixin()._mean([math.inf, 1.0], 'psnr', 'set') == math.inf
 
 
 def test_images_of_two_sizes_are_told_with_the_file():

@@ -165,13 +165,18 @@ def test_option_file_knows_that_the_set_has_gained_labels(root):
            'network_g': {'type': 'SRResNet'}, 'path': {}, 'val': {'recognizers': {'x': recognizer}},
            'train': {'recog_opt': {'type': 'RecogLoss', 'recognizer': recognizer}}}
     check_options(opt)
-    for phase, message in (('val', r'val\.recognizers: judging needs labels, and datasets\.val'),
+    opt['datasets']['val'].pop('labels')
+    check_options(opt)  # judged by what the recognizer answers to clean images
+    for phase, message in (('val', r'val\.recognizers: datasets\.val: judging needs labels or clean images'),
                            ('train', r'train\.recog_opt: RecogLoss needs labels, and PairedImageDataset gives none')):
-        labels = opt['datasets'][phase].pop('labels')
+        kept = dict(opt['datasets'][phase])
+        opt['datasets'][phase].pop('labels', None)
+        if phase == 'val':
+            opt['datasets'][phase]['type'] = 'SingleImageDataset'
         with pytest.raises(OptionError, match=f'{message}.*Give it labels: folders, or labels: FILE'):
             check_options(opt)
-        opt['datasets'][phase]['labels'] = labels
-    block['labels'] = True
+        opt['datasets'][phase] = kept
+    opt['datasets']['train']['labels'] = True
     with pytest.raises(OptionError, match=r'datasets\.train\.labels: expected text'):
         check_options(opt)
 

@@ -35,6 +35,8 @@ class DegradedImageOptions(LoaderOptions):
 
     Attributes:
         use_hflip: Mirror half of the images, drawn at random, in phase ``train`` only.
+        dataroot_lq: Instead of ``dataroot_gt``: images that are degraded already, and have no clean version. Then an
+            item has no gt, and ``scale`` is how many times as large the restored image, and with it the label, is.
         degradation: What makes lq of gt, e.g. ``{type: BicubicDownsample, scale: 4}``. Default: lq is gt.
         seed: Start of the noise in validation, >= 0; training follows torch's seed instead.
         max_pixels: Read images and masks of up to so many pixels. Default: Pillow's limit, about 179 million.
@@ -43,6 +45,7 @@ class DegradedImageOptions(LoaderOptions):
             whichever has the size that these were drawn for, and an error where both have. (Pillow turns TIFF itself.)
     """
     use_hflip: bool = False
+    dataroot_lq: str | None = None
     degradation: Mapping | None = None
     seed: int = 0
     max_pixels: int | None = None
@@ -63,7 +66,8 @@ class DegradedImageDataset(torch.utils.data.Dataset):
 
     Shape:
         An item: ``gt`` float32 ``(3, H, W)`` and ``lq`` float32 ``(3, H / scale, W / scale)``, RGB, ``[0, 1]``;
-        ``label`` is on the grid of gt; ``lq_path`` and ``gt_path`` are both the clean image's path.
+        ``label`` is on the grid of gt; ``lq_path`` and ``gt_path`` are both the clean image's path. With
+        ``dataroot_lq`` there are no ``gt`` and ``gt_path``, and ``label`` is on the grid of the restored image.
 
     Raises:
         OptionError: When built: an unknown or missing key, a value of the wrong type or out of range, files that are
@@ -83,12 +87,13 @@ class DegradedImageDataset(torch.utils.data.Dataset):
                               'in an option file BasicSR adds it.')
         self.check_options(opt, self.where)
         self.opt = opt  # BasicSR's models read the name of the data set from it
-        self.options = self.options_type(**opt)
+        self.options = self.options_type(**_with_one_root(opt))
+        self.has_clean = self.options.dataroot_lq is None
         self.degradation = build_degradation(self.options.degradation, f'{self.where}.degradation')
         check_least(self.options.seed, 0, f'{self.where}.seed')
         check_least(self.options.max_pixels, 1, f'{self.where}.max_pixels')
         scale = self.options.scale
-        if scale is not None and scale != self.degradation.scale:
+        if self.has_clean and scale is not None and scale != self.degradation.scale:
             raise OptionError(f'{self.where}: expected a degradation that shrinks by scale {scale}, got one by '
                               f'{self.degradation.scale}. '
                               'Make the scale of the option file and of the degradation the same.')
@@ -100,7 +105,14 @@ class DegradedImageDataset(torch.utils.data.Dataset):
         Raises:
             OptionError: An unknown key (with the nearest one that exists), a missing one, a value of the wrong type.
         """
-        check_arguments(cls.options_type, {'phase': 'train', **opt}, where)
+        if opt.get('dataroot_lq') is not None:
+            for key in ('dataroot_gt', 'degradation'):
+                if opt.get(key) is not None:
+                    raise OptionError(f'{where}.{key}: dataroot_lq has images that are degraded already, without clean '
+                                      f'versions. Leave one of the two out; for pairs take PairedImageDataset.')
+            if opt.get('phase') == 'train':
+                raise OptionError(f'{where}.dataroot_lq: training needs clean images to learn from. Use dataroot_gt.')
+        check_arguments(cls.options_type, {'phase': 'train', **_with_one_root(opt)}, where)
         if opt.get('degradation') is not None:
             build_degradation(opt['degradation'], f'{where}.degradation')  # which costs nothing, and checks values
 
@@ -124,6 +136,10 @@ class DegradedImageDataset(torch.utils.data.Dataset):
             raise ValueError(f'{path}: expected at least {scale}x{scale} pixels for scale {scale}, got '
                              f'{size[0]}x{size[1]}{after}. Leave the image out, or resize to more.')
 
+    def enlarged(self, label: Any, scale: int) -> Any:
+        """The label on a grid ``scale`` times as fine; one that has no place in the image stays as it is."""
+        return label
+
     def __len__(self) -> int:
         return len(self.paths)
 
@@ -132,9 +148,16 @@ class DegradedImageDataset(torch.utils.data.Dataset):
         seed = torch.randint(2 ** 63 - 1, ()).item() if self.train else (self.options.seed, index)
         rng = np.random.default_rng(seed)
         gt, label = self.load(index, rng)
-        lq = self.degradation(gt, rng)
         path = self.paths[index]
+        if not self.has_clean:
+            return {'lq': _to_tensor(gt), 'label': self.enlarged(label, self.options.scale or 1), 'lq_path': path}
+        lq = self.degradation(gt, rng)
         return {'lq': _to_tensor(lq), 'gt': _to_tensor(gt), 'label': label, 'lq_path': path, 'gt_path': path}
+
+
+def _with_one_root(opt: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options with the folder of the images as ``dataroot_gt``, also where they have no clean versions."""
+    return opt if opt.get('dataroot_lq') is None else {**opt, 'dataroot_gt': opt['dataroot_lq']}
 
 
 def check_least(value: int | None, least: int, where: str) -> None:

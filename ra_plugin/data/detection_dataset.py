@@ -16,7 +16,7 @@ from ra_plugin.data.exif import exif_orientation, is_to_be_turned, turned_size
 from ra_plugin.data.files import UnsettledFileError
 from ra_plugin.data.geometry import Geometry, Size
 from ra_plugin.data.image_file import open_image, read_image
-from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, pad_to
+from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, enlarged_map, pad_to
 from ra_plugin.data.voc_annotations import default_classes, read_voc
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.utils.optional import require
@@ -173,6 +173,12 @@ class DetectionDataset(SpatialLabelDataset):
                                                                annotated.path):
             size = turned_size(size, orientation)
         _check_size(annotated, size, rule)
+
+    def enlarged(self, label: dict[str, Any], scale: int) -> dict[str, Any]:
+        found = {**label, 'boxes': label['boxes'] * scale, 'size': tuple(scale * side for side in label['size'])}
+        if 'masks' in label:
+            found['masks'] = enlarged_map(label['masks'], scale)
+        return found
 
     def collate_labels(self, labels: Sequence[dict[str, Any]], height: int, width: int) -> list[dict[str, Any]]:
         if not self.options.with_masks:

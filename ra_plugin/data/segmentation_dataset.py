@@ -12,7 +12,7 @@ from ra_plugin.data.files import UnsettledFileError, check_file, check_folder, f
 from ra_plugin.data.image_file import read_image
 from ra_plugin.data.mask_file import read_mask
 from ra_plugin.data.mask_sample import MaskSample
-from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, pad_to
+from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, enlarged_map, pad_to
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.base import IGNORED
 from ra_plugin.utils.text_file import read_text
@@ -115,6 +115,9 @@ class SegmentationDataset(SpatialLabelDataset):
                                      f'{self.num_classes - 1 + first} or {ignored} (ignored), got {value}. '
                                      f'{remedy}')
         return mask, label.astype(np.uint8)
+
+    def enlarged(self, label: torch.Tensor, scale: int) -> torch.Tensor:
+        return enlarged_map(label, scale)
 
     def collate_labels(self, labels: Sequence[torch.Tensor], height: int, width: int) -> torch.Tensor:
         return torch.stack([pad_to(label, height, width, IGNORED) for label in labels])

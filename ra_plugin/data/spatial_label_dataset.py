@@ -88,19 +88,21 @@ class SpatialLabelDataset(DegradedImageDataset):
 
         Shape:
             ``gt`` ``(N, 3, H, W)``, ``lq`` ``(N, 3, H / scale, W / scale)``; paths are lists; ``label`` is what
-            :meth:`collate_labels` makes of them; ``size`` has height and width of each gt without the padding.
+            :meth:`collate_labels` makes of them; ``size`` has height and width of each gt without the padding. Without
+            clean images there is no gt, and the others are as if there were.
         """
         width, height = self._crop if self._crop and self.train else (0, 0)
-        height = max(height, *(item['gt'].shape[1] for item in items))
-        width = max(width, *(item['gt'].shape[2] for item in items))
-        scale = self.degradation.scale
+        scale = self.degradation.scale if self.has_clean else self.options.scale or 1
+        sizes = [tuple(scale * side for side in item['lq'].shape[1:]) for item in items]
+        height, width = max(height, *(size[0] for size in sizes)), max(width, *(size[1] for size in sizes))
+        clean = {'gt': torch.stack([pad_to(item['gt'], height, width) for item in items]),
+                 'gt_path': [item['gt_path'] for item in items]} if self.has_clean else {}
         return {
             'lq': torch.stack([pad_to(item['lq'], height // scale, width // scale) for item in items]),
-            'gt': torch.stack([pad_to(item['gt'], height, width) for item in items]),
             'label': self.collate_labels([item['label'] for item in items], height, width),
-            'size': [tuple(item['gt'].shape[1:]) for item in items],
+            'size': sizes,
             'lq_path': [item['lq_path'] for item in items],
-            'gt_path': [item['gt_path'] for item in items],
+            **clean,
         }
 
     def collate_labels(self, labels: Sequence[Any], height: int, width: int) -> Any:
@@ -111,6 +113,11 @@ class SpatialLabelDataset(DegradedImageDataset):
 def pad_to(image: torch.Tensor, height: int, width: int, value: float = 0) -> torch.Tensor:
     """``(..., H, W)`` to ``(..., height, width)``, filled up at the right and at the bottom."""
     return pad(image, (0, width - image.shape[-1], 0, height - image.shape[-2]), value=value)
+
+
+def enlarged_map(label: torch.Tensor, scale: int) -> torch.Tensor:
+    """``(..., H, W)`` to ``(..., scale * H, scale * W)``: each pixel becomes a square."""
+    return label.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
 
 
 def _check_ranges(options: SpatialLabelOptions, scale: int, where: str) -> None:

@@ -214,6 +214,7 @@ def _check(evaluation: Evaluation, options: BoundaryOptions) -> None:
         raise OptionError(f'boundary: expected two restorers, plain and RA, got {" and ".join(options.names)}.')
     for key, least in (('num_images', 1), ('maps', 0), ('batch_size', 1)):
         check_least(getattr(options, key), least, f'boundary: {key}')
+    evaluation.conditions[0].check_given('boundary')
     sources, judges = [options.source] if options.source else [], evaluation.conditions[0].recognizers
     for kind, known, wanted in (('recognizer', judges, (*sources, *(options.targets or ()))),
                                 ('restorer', evaluation.restorers, options.names)):

@@ -39,6 +39,7 @@ def changed_images(evaluation: Evaluation, matrix: Matrix, condition: Condition,
         OptionError: No restorer was trained with a classifier that judges the condition; or no image is asked for.
     """
     check_least(number, 1, 'images of a figure')
+    condition.check_given('images of a figure')
     baseline, seed = evaluation.options.baseline, evaluation.options.seed
     others = [restorer for restorer in condition.restorers if restorer.name != baseline]
     cells = {name: matrix.cells[name, 0] for name in (baseline, *(restorer.name for restorer in others))}

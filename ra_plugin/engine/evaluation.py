@@ -11,23 +11,26 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ra_plugin.data.given import Given, given_by
 from ra_plugin.engine.early_check import check_images
 from ra_plugin.engine.evaluation_options import (EvaluationOptions, by_name, check_conditions, check_names,
-                                                 conditions_of, take_conditions)
+                                                 conditions_of, default_baseline, take_conditions)
+from ra_plugin.engine.given import check_given
 from ra_plugin.engine.identity import without_secrets
 from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.engine.loaders import build_dataset, check_classes, evenly_spaced, with_scale
 from ra_plugin.engine.networks import registered
-from ra_plugin.engine.option_file import GAIN_LABELS, has_no_labels, import_own, resolve_paths
+from ra_plugin.engine.option_file import import_own, resolve_paths
 from ra_plugin.engine.record_plan import RecordPlans, image_name, image_names, item_files
 from ra_plugin.engine.restored_folder import FolderOfImages
 from ra_plugin.engine.restorers import Restorer, build_restorer, restorer_options, unmatched_recognizers
 from ra_plugin.evaluation.audit import audit
+from ra_plugin.evaluation.chance import against_chance
 from ra_plugin.evaluation.judging import CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing
 from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.evaluation.records import Judged, Records
 from ra_plugin.evaluation.reuse import Plan, Reusing, earlier_records, interleaved, shares, superseded
-from ra_plugin.evaluation.task_scores import build_score
+from ra_plugin.evaluation.task_scores import build_score, gain_metric
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
 from ra_plugin.options import OptionError, check_arguments, suggestion
@@ -49,6 +52,18 @@ class Condition:
     chosen: list[int]  # numbers of its images
     restorers: list[Restorer]
     recognizers: dict[str, Recognizer]
+    given: Given
+
+    def check_given(self, where: str, labels: bool = True) -> None:
+        """Check that its data set has clean images, and labels where they are asked for.
+
+        Raises:
+            OptionError: It has not.
+        """
+        missing = [what for what, lacks in (('labels', labels and not self.given.labels),
+                                            ('clean images', not self.given.clean)) if lacks]
+        if missing:
+            raise OptionError(f'{where}: needs {" and ".join(missing)}, and the data set of {self.name} gives none.')
 
 
 class Evaluation:
@@ -70,6 +85,8 @@ class Evaluation:
         resolved = copy.deepcopy(dict(opt))
         resolve_paths(resolved, root)
         self._judged = take_conditions(resolved['recognizers'])
+        if resolved.get('baseline') is None:
+            resolved['baseline'] = default_baseline(resolved['restorers'])
         self.options = options = EvaluationOptions(**resolved)
         import_own(resolved)
         check_names(options)
@@ -95,10 +112,10 @@ class Evaluation:
         cls = registered(DATASET_REGISTRY, block.get('type'), f'datasets: {name}.type', 'data set')
         if hasattr(cls, 'check_options'):
             cls.check_options(block, f'datasets: {name}')
-        if has_no_labels(block):
-            raise OptionError(f'datasets: {name}: judging needs labels, and {block["type"]} gives none. {GAIN_LABELS}.')
+        check_given(block, f'datasets: {name}')
         block = with_scale(block, cls, f'datasets: {name}')
         dataset = build_dataset(block)
+        given = given_by(dataset, f'datasets: {name}')
         recognizers = {judge: recognizer for judge, recognizer in self.recognizers.items()
                        if self._judged[judge] is None or name in self._judged[judge]}
         if not recognizers:
@@ -110,11 +127,14 @@ class Evaluation:
                               f"{suggestion(self.options.baseline, restorers)} There are "
                               f"{', '.join((NONE, *restorers))}")
         chosen = evenly_spaced(len(dataset), self.options.images)
+        for recognizer in recognizers.values():  # a metric that cannot be computed shows now
+            build_score(recognizer.info, self.options.recognition_metrics.get(recognizer.info.task), given.labels,
+                        given.clean)
         names = image_names(dataset, block)
         for process in (process for restorer in restorers.values() for process in restorer.processings):
             if isinstance(process, FolderOfImages) and names is not None:
                 process.prepare([names[number] for number in chosen], names)
-        return Condition(name, block, dataset, chosen, list(restorers.values()), recognizers)
+        return Condition(name, block, dataset, chosen, list(restorers.values()), recognizers, given)
 
     def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
             command: str = '') -> tuple[dict[str, Any], dict[str, Matrix]]:
@@ -146,7 +166,7 @@ class Evaluation:
             judged = records.read()
             records.close()
             matrices[condition.name] = Matrix(
-                {key: cell_of(judged[(*key, SAVED)], infos, self.options.recognition_metrics)
+                {key: cell_of(judged[(*key, SAVED)], infos, self.options.recognition_metrics, **vars(condition.given))
                  for key in judging.processings}, self.options.seed)
             found[condition.name] = self._results(condition, judging, judged, matrices[condition.name], infos)
         return plain_data({
@@ -160,6 +180,8 @@ class Evaluation:
                 for name, info in infos.items()},
             'quality_metrics': {name: {'better': metric.better, 'source': metric.source}
                                 for name, metric in self.quality_metrics.items()},
+            'recognition_metrics': {metric: facts for matrix in matrices.values() for metric, facts in
+                                    matrix.facts().items()},
             'restorers': {name: {
                 'seeds': len(restorer.processings), 'used': list(restorer.options.used or ()),
                 'method': restorer.options.method or name,
@@ -169,10 +191,11 @@ class Evaluation:
 
     def judging(self, condition: Condition) -> Judging:
         """How the images of a condition are processed, and by whom judged."""
-        processings = {(CLEAN, 0): clean, (NONE, 0): no_processing}
+        processings = {**({(CLEAN, 0): clean} if condition.given.clean else {}), (NONE, 0): no_processing}
         for restorer in condition.restorers:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
-        audited = [condition.chosen[place] for place in evenly_spaced(len(condition.chosen), self.options.audit)]
+        count = self.options.audit if condition.given.clean else 0  # without clean images no share of their gain
+        audited = [condition.chosen[place] for place in evenly_spaced(len(condition.chosen), count)]
         return Judging(processings=processings, recognizers=condition.recognizers,
                        metrics=self.options.recognition_metrics, baseline=self.options.baseline,
                        audited=frozenset(audited),
@@ -236,14 +259,14 @@ class Evaluation:
         metrics, seed, baseline = self.options.recognition_metrics, self.options.seed, self.options.baseline
 
         def cell(name: str, number: int = 0, view: str = SAVED, index: np.ndarray | None = None):
-            return cell_of(judged[name, number, view], infos, metrics, index)
+            return cell_of(judged[name, number, view], infos, metrics, index, **vars(condition.given))
 
-        found = summary(matrix, baseline)
-        classifiers = [name for name in condition.recognizers if infos[name].task == 'classification']
-        if classifiers:
-            labels = matrix.cells[CLEAN, 0].scores[classifiers[0]].labels()
+        found = {'given': vars(condition.given), **summary(matrix, baseline), 'chance': against_chance(matrix)}
+        labels = matrix.labels()
+        if labels is not None:
             found['harm'] = harm(matrix, getattr(condition.dataset, 'classes', None), labels)
-        if judging.audited and not all(recognizer.costly for recognizer in condition.recognizers.values()):
+        if judging.audited and any(gain_metric(matrix.cells[NONE, 0].scores[name]) for name, recognizer in
+                                   condition.recognizers.items() if not recognizer.costly):
             index = np.array(sorted(judging.audited))
             audited = [(name, number) for name, number, view in judged if view == FLOAT]
             views = {view: {key: cell(*key, view, index) for key in audited} for view in (SAVED, FLOAT, *VIEWS)}
@@ -270,18 +293,19 @@ def same_size_batches(items: Sequence[tuple[int, dict]], condition: Condition, d
     """Numbered items as batches of images of one size each: what a batch holds changes no image."""
     groups: dict[tuple, list[tuple[int, dict]]] = {}
     for number, item in items:
-        groups.setdefault((item['lq'].shape, item['gt'].shape), []).append((number, item))
+        groups.setdefault((item['lq'].shape, item['gt'].shape if 'gt' in item else None), []).append((number, item))
     collate = getattr(condition.dataset, 'collate_fn', default_collate)
     batches = []
     for group in groups.values():
         batch = collate([item for _, item in group])
-        label = batch['label']
-        lq, gt = (denormalized(batch[key].to(device), condition.block.get('mean'), condition.block.get('std'))
-                  for key in ('lq', 'gt'))
+        label, gt, kind = batch.get('label'), batch.get('gt'), 'gt' if 'gt_path' in batch else 'lq'
+        lq, gt = (None if images is None else denormalized(images.to(device), condition.block.get('mean'),
+                                                           condition.block.get('std')) for images in (batch['lq'], gt))
         batches.append(Batch(lq, gt,
                              label.to(device) if isinstance(label, torch.Tensor) else label,
                              [number for number, _ in group],
-                             [image_name(item['gt_path'], condition.block, 'gt') for _, item in group]))
+                             [image_name(item[f'{kind}_path'], condition.block, kind) for _, item in group],
+                             condition.block.get('scale') or 1))
     return batches
 
 

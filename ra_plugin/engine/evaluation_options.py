@@ -24,8 +24,8 @@ class EvaluationOptions:
         restorers: Name -> block, see :class:`RestorerOptions`.
         recognizers: Name -> block; beside a recognizer's own keys it may have ``conditions``, those that it judges.
             Default: all.
-        baseline: The restorer that others are compared with, or ``'no processing'``.
-        recognition_metrics: Task -> metric or metrics.
+        baseline: The restorer that others are compared with, or ``'no processing'``. Default: see `default_baseline`.
+        recognition_metrics: Task -> metric or metrics, of which each data set has those that it allows.
         quality_metrics: Names of pyiqa's metrics, or name -> options, beside PSNR and SSIM.
         images: Number of images, evenly spaced over each data set. Default: all.
         audit: Images, evenly spaced over the data set, on which the gain is audited and clean images are restored;
@@ -38,7 +38,7 @@ class EvaluationOptions:
     degradations: Mapping = field(default_factory=dict)
     restorers: Mapping
     recognizers: Mapping
-    baseline: str = 'plain'
+    baseline: str | None = None
     recognition_metrics: Mapping = field(default_factory=dict)
     quality_metrics: Mapping | Sequence[str] = ()
     images: int | None = None
@@ -116,6 +116,11 @@ def check_names(options: EvaluationOptions) -> None:
         if name in ('psnr', 'ssim'):
             raise OptionError(f'quality_metrics.{name}: this is always there. Leave it out.')
         check_type(block, Mapping, f'quality_metrics.{name}')
+
+
+def default_baseline(restorers: Any) -> str:
+    """Return the restorer that others are compared with where the file names none: plain, if it is there."""
+    return 'plain' if isinstance(restorers, Mapping) and 'plain' in restorers else NONE
 
 
 def by_name(metrics: Mapping | Sequence[str]) -> dict[str, Any]:

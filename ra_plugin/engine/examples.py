@@ -42,7 +42,7 @@ def examples(evaluation: Evaluation, matrices: Mapping[str, Matrix]) -> list[Exa
 def choose(evaluation: Evaluation, condition: Condition, matrix: Matrix) -> list[Choice]:
     """Images drawn at random, by the seed of the evaluation, among those that each rule fits; none twice."""
     rng, baseline = np.random.default_rng(evaluation.options.seed), evaluation.options.baseline
-    index = matrix.cells[CLEAN, 0].index
+    index = matrix.cells[NONE, 0].index
     taken: set[int] = set()
 
     def draw(fits: np.ndarray, count: int, *about: str) -> Iterator[Choice]:
@@ -58,6 +58,13 @@ def choose(evaluation: Evaluation, condition: Condition, matrix: Matrix) -> list
         name = restorer.name
         judge = next((used for used in restorer.options.used or () if used in classifiers), classifiers[0])
         before, after, plain = (matrix.cells[who, 0].right(judge) for who in (NONE, name, baseline))
+        if after is None:  # no labels
+            after, plain = (matrix.cells[who, 0].scores[judge].per_image().get('top1_agreement')
+                            for who in (name, baseline))
+            if after is not None:
+                chosen += draw(~plain & after, _HELPED, f'{baseline} another answer than {CLEAN}, {name} the same',
+                               'helped', name, judge)
+            continue
         chosen += draw(~plain & after, _HELPED, f'{baseline} wrong, {name} right', 'helped', name, judge)
         chosen += draw(before & ~after, _HURT, f'{NONE} right, {name} wrong', 'hurt', name, judge)
     chosen += draw(np.ones(len(index), bool), _ANY, 'any image', 'any', '', '')
@@ -75,8 +82,9 @@ def _example(evaluation: Evaluation, condition: Condition, choice: Choice, batch
                       for recognizer_name, recognizer in condition.recognizers.items()}
                for name, image in images.items()}
     task = next(iter(condition.recognizers.values())).info.task
-    return Example(condition.name, number, rule, kind, restorer, judge, _truth(task, batch.label, names),
-                   {name: pixels(image) for name, image in images.items()}, answers)
+    truth = batch.names[0] if batch.label is None else _truth(task, batch.label, names)
+    return Example(condition.name, number, rule, kind, restorer, judge, truth,
+                   {name: pixels(image) for name, image in images.items()}, answers, batch.names[0])
 
 
 def _answer(recognizer: Recognizer, image: torch.Tensor, label: Any, names: Sequence[str] | None) -> Answer:
@@ -91,7 +99,7 @@ def _answer(recognizer: Recognizer, image: torch.Tensor, label: Any, names: Sequ
         mask = predicted['masks'][0].cpu().numpy()
         return Answer(_shares(mask, names), None, draw_mask(pixels(image), mask, info.num_classes))
     answer = int(predicted['labels'][0, 0])
-    return Answer(class_word(answer, names), answer == int(label[0]))
+    return Answer(class_word(answer, names), None if label is None else answer == int(label[0]))
 
 
 def _truth(task: str, label: Any, names: Sequence[str] | None) -> str:

@@ -12,7 +12,9 @@ import yaml
 from basicsr.utils import registry, set_random_seed
 from basicsr.utils.options import parse_options as basicsr_parse_options
 
+from ra_plugin.data.given import GAIN_LABELS
 from ra_plugin.engine.built_blocks import check_logger, check_metrics
+from ra_plugin.engine.given import check_given, check_metrics_given, has_no_labels
 from ra_plugin.engine.networks import check_network, registered
 from ra_plugin.engine.option_blocks import OURS, check_dataset, check_keys, check_what_model_needs, model_class
 from ra_plugin.engine.option_paths import resolve_paths
@@ -27,8 +29,6 @@ from ra_plugin.recognizers.trainable import frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.processes import of_first
 
-_LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
-GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id'}  # may look like numbers
 
 
@@ -150,9 +150,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
         if hasattr(cls, 'check_options'):
             cls.check_options(dataset, where)
         check_type(dataset.get('labels'), str | None, f'{where}.labels')
-        if phase != 'train' and val_opt.get('recognizers') and has_no_labels(dataset):
-            raise OptionError(f'val.recognizers: judging needs labels, and {where} ({dataset["type"]}) gives none. '
-                              f'{GAIN_LABELS}.')
+        if phase != 'train' and val_opt.get('recognizers'):
+            check_given(dataset, f'val.recognizers: {where}')
     StepOptions.of(train_opt)
     check_type(train_opt.get('log_grad_ratio'), bool | None, 'train.log_grad_ratio')
     check_type(logger_opt.get('console_level'), Literal['debug', 'info', 'warning', 'error'] | None,
@@ -177,6 +176,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
                               f"Known: {', '.join(TASKS)}")
         check_type(metrics, str | Sequence[str] | None, f'val.recognition_metrics.{task}')
     check_metrics(val_opt.get('metrics'), 'val.metrics')
+    check_metrics_given(opt)
     check_logger(opt)
     if opt.get('network_t') and opt.get('is_train') and not recog_blocks(train_opt):
         raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
@@ -247,12 +247,6 @@ def _check_loss(block: Any, where: str, opt: Mapping) -> None:
     if cls.needs == 'label' and has_no_labels(dataset):
         raise OptionError(f'{where}: {block["type"]} needs labels, and {dataset["type"]} gives none. {GAIN_LABELS} '
                           'for datasets.train, or RecogConsistencyLoss, which needs none.')
-
-
-def has_no_labels(dataset: Mapping) -> bool:
-    """Whether this is one of BasicSR's own data sets as it is; of a user's own nobody knows before it is built."""
-    cls = registered(registry.DATASET_REGISTRY, dataset['type'], '', 'data set') if dataset else None
-    return cls is not None and cls.__module__.startswith('basicsr.') and not dataset.get('labels')
 
 
 def _learner(train_opt: Mapping) -> Mapping | None:

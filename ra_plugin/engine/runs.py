@@ -18,6 +18,7 @@ from torch import nn
 from ra_plugin.checkpoint import OWN_KEY
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
 from ra_plugin.engine.batches import TrainingBatches
+from ra_plugin.engine.given import check_judges, check_metrics_given
 from ra_plugin.engine.interruption import Interrupted
 from ra_plugin.engine.loaders import build_dataset, build_val_loaders, check_classes
 from ra_plugin.engine.networks import check_color, place_of_block
@@ -156,6 +157,7 @@ def _move_aside(folder: Path) -> None:
 
 
 def _check_recognizers(model, datasets: list, logger: logging.Logger) -> None:
+    check_metrics_given(model.opt, logger)
     used = model.labeled_recognizers() if hasattr(model, 'labeled_recognizers') else []
     judges = list(getattr(model, 'eval_recognizers', {}).values())
     for dataset in datasets:
@@ -167,6 +169,7 @@ def _check_recognizers(model, datasets: list, logger: logging.Logger) -> None:
         check_classes(dataset, used if training else judges, f'datasets: {dataset.opt["name"]}')
         if training:
             _warn_of_enlarged_crops(model, dataset.opt, logger)
+    check_judges(model.opt, [dataset for dataset in datasets if dataset.opt['phase'] != 'train'], judges)
 
 
 def _warn_of_enlarged_crops(model, dataset_opt: Mapping, logger: logging.Logger) -> None:

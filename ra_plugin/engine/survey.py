@@ -51,6 +51,7 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
     check_free(out)  # before the judge is asked, which may cost hours or money
     evaluation = Evaluation(root, read_options(file))
     condition = evaluation.conditions[0]
+    condition.check_given('survey', labels=False)
     for kind, known, wanted in (('recognizer', condition.recognizers, (judge,)),
                                 ('restorer', evaluation.restorers, names)):
         for name in wanted:
@@ -85,7 +86,8 @@ def disagreements(batches: Iterable[Batch], processings: Sequence[Processing], a
     for batch in batches:
         answers = [answer(to_uint8(process(batch)).to(batch.gt.dtype) / 255) for process in processings]
         targets = to_uint8(batch.gt).permute(0, 2, 3, 1).cpu().numpy()
-        labels = [classes[label] for label in batch.label.tolist()] if classes else [None] * len(targets)
+        labels = [classes[label] for label in batch.label.tolist()] if classes and batch.label is not None else (
+            [None] * len(targets))
         for name, target, label, first, second in zip(batch.names, targets, labels, *answers):
             if first != second:
                 yield SurveyItem(name, target.copy(), (first, second), label)  # a view would keep the whole batch

@@ -13,6 +13,7 @@ import numpy as np
 from ra_plugin.evaluation.bootstrap import Sampled, mean
 from ra_plugin.evaluation.judging import CLEAN, NONE, SPECTRUM
 from ra_plugin.evaluation.significance import Estimate
+from ra_plugin.evaluation.task_scores import gain_metric
 from ra_plugin.evaluation.transfer import Cell, Matrix
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS, band_centers
 
@@ -46,7 +47,8 @@ def audit(cells: Mapping[str, Mapping[tuple[str, int], Cell]], baseline: str, us
     """
     matrices = {view: Matrix(of_view, seed) for view, of_view in cells.items()}
     saved = matrices[SAVED]
-    main = {recognizer: score.names[0] for recognizer, score in cells[FLOAT][baseline, 0].scores.items()}
+    main = {recognizer: metric for recognizer, score in cells[FLOAT][baseline, 0].scores.items()
+            if (metric := gain_metric(score))}
 
     def gains(name: str, reference: Gains) -> dict[str, dict[str, Sampled]]:
         return {recognizer: {view: matrix.mean(name, recognizer, metric) - reference[recognizer][view]

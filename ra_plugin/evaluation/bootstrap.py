@@ -60,7 +60,8 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
     """Draw the resamples and take every score on each.
 
     Args:
-        columns: Key -> ``(N,)``, a number for each image; the score is their mean.
+        columns: Key -> ``(N,)``, a number for each image; the score is their mean, over the images that have a finite
+            one.
         scores: Key -> a score that is no such mean. Its metrics get the keys ``(*key, metric)``.
         images: N.
         seed: Of the resamples.
@@ -73,15 +74,22 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
         raise ValueError('bootstrap: expected at least one image, got none.')
     keys = list(columns)
     matrix = np.stack([columns[key] for key in keys], 1).astype(float) if keys else np.empty((images, 0))
+    finite = np.isfinite(matrix)
+    full, matrix = finite.all(), np.where(finite, matrix, 0)
+
+    def means(counts: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid='ignore'):
+            return counts @ matrix / (images if full else counts @ finite)
+
     draws: dict[Any, list[np.ndarray]] = {}
     for counts in _counts(images, resamples, np.random.default_rng(seed)):
-        for key, values in zip(keys, (counts @ matrix / images).T):
+        for key, values in zip(keys, means(counts).T):
             draws.setdefault(key, []).append(values)
         times = counts.astype(int) if scores else counts
         for key, score in scores.items():
             for metric, values in score.resampled(times).items():
                 draws.setdefault((*key, metric), []).append(values)
-    values = dict(zip(keys, matrix.mean(0)))
+    values = dict(zip(keys, matrix.mean(0) if full else means(np.ones((1, images)))[0]))
     for key, score in scores.items():
         values.update({(*key, metric): value for metric, value in score.compute().items()})
     return {key: Sampled(float(values[key]), np.concatenate(parts)) for key, parts in draws.items()}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.evaluation.quality import psnr, ssim, to_uint8
 from ra_plugin.evaluation.records import Column, Records, Table
-from ra_plugin.evaluation.score_base import Metrics
+from ra_plugin.evaluation.score_base import Metrics, TaskScore
 from ra_plugin.evaluation.task_scores import build_score
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS, spectrum
 from ra_plugin.recognizers import Recognizer
@@ -29,23 +29,33 @@ class Batch:
 
     Attributes:
         lq: ``(N, 3, h, w)`` in ``[0, 1]``.
-        gt: ``(N, 3, H, W)`` in ``[0, 1]``.
-        label: As the recognizers' task has it.
+        gt: ``(N, 3, H, W)`` in ``[0, 1]``; None where the data set has no clean images.
+        label: As the recognizers' task has it; None where the data set has no labels.
         index: Number of each image in the data set.
-        names: Path of each clean image below its data set's folder.
+        names: Path of each clean image, or without these of each degraded one, below its data set's folder.
+        scale: How many times as large as lq restored images are, where no clean ones say so.
     """
 
     lq: torch.Tensor
-    gt: torch.Tensor
+    gt: torch.Tensor | None
     label: Any
     index: list[int]
     names: list[str]
+    scale: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images to judge."""
+        return tuple(self.gt.shape[-2:]) if self.gt is not None else tuple(
+            side * self.scale for side in self.lq.shape[-2:])
 
     def of(self, places: Sequence[int]) -> 'Batch':
         """Those of its images."""
-        label = self.label[places] if isinstance(self.label, torch.Tensor) else [self.label[i] for i in places]
-        return Batch(self.lq[places], self.gt[places], label, [self.index[i] for i in places],
-                     [self.names[i] for i in places])
+        label = self.label
+        if label is not None:
+            label = label[places] if isinstance(label, torch.Tensor) else [label[i] for i in places]
+        return Batch(self.lq[places], None if self.gt is None else self.gt[places], label,
+                     [self.index[i] for i in places], [self.names[i] for i in places], self.scale)
 
 
 # what makes of a batch the images to judge, (N, 3, H, W) in [0, 1]; networks look at lq alone
@@ -59,13 +69,13 @@ def clean(batch: Batch) -> torch.Tensor:
 
 def no_processing(batch: Batch) -> torch.Tensor:
     """The degraded image itself, by bicubic interpolation where it is smaller than the clean one."""
-    return fitted(batch.lq, batch.gt)
+    return fitted(batch.lq, batch.size)
 
 
-def fitted(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """``images`` in the size of ``reference``, bicubic where they have another."""
-    size = reference.shape[-2:]
-    return images if images.shape[-2:] == size else F.interpolate(images, size, mode='bicubic', antialias=True)
+def fitted(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """``images`` in a size, ``(height, width)``; bicubic where they have another."""
+    return images if tuple(images.shape[-2:]) == tuple(size) else F.interpolate(images, size, mode='bicubic',
+                                                                                antialias=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,25 +104,29 @@ class Judging:
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Table:
         """Records of the images of one batch."""
-        gt8 = to_uint8(batch.gt)
+        gt8 = None if batch.gt is None else to_uint8(batch.gt)
+        on_clean: dict[str, Any] = {}  # what recognizers answer to the clean images, asked once
         table: Table = {}
         places = [place for place, number in enumerate(batch.index) if number in self.audited]
         audited: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}  # audited images: as made, and as saved
-        for (name, seed), process in self.processings.items():
+        for (name, seed), process in sorted(self.processings.items(), key=lambda item: item[0][0] != CLEAN):
             images = process(batch)
-            if images.shape != batch.gt.shape:
-                raise ValueError(f'{name}: expected restored images of the clean ones\' size, {tuple(batch.gt.shape)}, '
-                                 f'got {tuple(images.shape)}. Is it a network of another scale?')
+            if tuple(images.shape) != (len(batch.index), 3, *batch.size):
+                sized = 'the clean ones\' size' if batch.gt is not None else f'{batch.scale} times the size of theirs'
+                raise ValueError(f'{name}: expected restored images of {sized}, {(len(batch.index), 3, *batch.size)}, '
+                                 f'got {tuple(images.shape)}. Is it a network of another scale?'
+                                 + (' Give the data set the network\'s: scale.' if batch.gt is None else ''))
             saved = to_uint8(images)
             reference = None if name == CLEAN else gt8
-            column = table[name, seed, SAVED] = self._column(saved, batch, self.recognizers, reference)
+            column = table[name, seed, SAVED] = self._column(saved, batch, self.recognizers, on_clean, reference)
             column.values.update(self._quality(saved, reference))
             if places and (name == self.baseline or name != NONE):
                 audited[name, seed] = images[places], saved[places]
         if audited:
             part = batch.of(places)
+            answers = {judge: _chosen(answer, places) for judge, answer in on_clean.items()}
             for key, (images, saved) in audited.items():
-                table.update(self._audit(key, images, saved, self._compared(key, audited), gt8[places], part))
+                table.update(self._audit(key, images, saved, self._compared(key, audited), gt8[places], part, answers))
         return table
 
     def _compared(self, key: tuple[str, int], audited: Mapping[tuple[str, int], tuple[torch.Tensor, torch.Tensor]]
@@ -130,35 +144,54 @@ class Judging:
                 if reference is not None or not metric.needs_reference}
 
     def _audit(self, key: tuple[str, int], images: torch.Tensor, saved: torch.Tensor,
-               baseline: Sequence[torch.Tensor], gt8: torch.Tensor, batch: Batch) -> Table:
+               baseline: Sequence[torch.Tensor], gt8: torch.Tensor, batch: Batch, on_clean: dict[str, Any]) -> Table:
         """What small changes leave of a gain, how images differ from the baseline, what becomes of clean ones."""
         judges = {judge: recognizer for judge, recognizer in self.recognizers.items() if not recognizer.costly}
-        table = {(*key, FLOAT): self._column(images, batch, judges)}
+        table = {(*key, FLOAT): self._column(images, batch, judges, on_clean)}
         spectra = torch.stack([spectrum((saved.float() - other.float()) / 255) for other in baseline])
         table[(*key, FLOAT)].values[SPECTRUM] = list(spectra.mean(0).cpu().numpy())
         for view, change in VIEWS.items():
-            table[(*key, view)] = self._column(change(saved), batch, judges)
+            table[(*key, view)] = self._column(change(saved), batch, judges, on_clean)
         if key[0] in self.networks:
             from_clean = self.processings[key](replace(batch, lq=batch.gt))
-            table[(*key, CLEAN_INPUT)] = self._column(to_uint8(fitted(from_clean, batch.gt)), batch, judges, gt8)
+            table[(*key, CLEAN_INPUT)] = self._column(to_uint8(fitted(from_clean, batch.size)), batch, judges,
+                                                      on_clean, gt8)
         return table
 
+    def score(self, recognizer: Recognizer, batch: Batch) -> TaskScore:
+        """A recognizer's score of the images of a batch, with nothing counted yet."""
+        info = recognizer.info
+        return build_score(info, self.metrics.get(info.task), batch.label is not None, batch.gt is not None)
+
     def _column(self, images: torch.Tensor, batch: Batch, recognizers: Mapping[str, Recognizer],
-                gt8: torch.Tensor | None = None) -> Column:
-        """Records of images, uint8 or float in ``[0, 1]``, with PSNR and SSIM where the clean ones are given."""
+                on_clean: dict[str, Any], gt8: torch.Tensor | None = None) -> Column:
+        """Records of images, uint8 or float in ``[0, 1]``, with PSNR and SSIM where the clean ones are given.
+
+        ``on_clean`` has the answers to the clean images, which are judged first.
+        """
         values = {}
         if gt8 is not None:
             values['psnr'] = list(psnr(images, gt8).cpu().numpy())
             can_be_had = min(images.shape[-2:]) >= _SSIM_WINDOW
             values['ssim'] = list(ssim(images, gt8).cpu().numpy() if can_be_had else np.full(len(images), np.nan))
-        shown = images.to(batch.gt.dtype) / 255 if images.dtype == torch.uint8 else images
+        shown = images.to(batch.lq.dtype) / 255 if images.dtype == torch.uint8 else images
         scores = {}
         with shared_resizes():
             for name, recognizer in recognizers.items():
-                score = build_score(recognizer.info, self.metrics.get(recognizer.info.task))
-                score.update(recognizer.predict(shown), batch.label)
+                score = self.score(recognizer, batch)
+                answers = recognizer.predict(shown)
+                if score.needs_clean:
+                    on_clean.setdefault(name, answers)
+                score.add(answers, batch.label, on_clean.get(name))
                 scores[name] = list(score.records())
         return Column(list(batch.index), values, scores)
+
+
+def _chosen(answers: Any, places: Sequence[int]) -> Any:
+    """Of a recognizer's answers to a batch those to some of its images."""
+    if isinstance(answers, Mapping):
+        return {key: values[places] for key, values in answers.items()}
+    return [answers[place] for place in places]
 
 
 def judge_all(loaded: Iterable[Sequence[Batch]], judging: Judging, records: Records, first: int) -> None:

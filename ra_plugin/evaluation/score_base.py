@@ -1,5 +1,6 @@
 """What the scores of all tasks share: batches in, shares in [0, 1] out, over all images or over resamples of them."""
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -7,15 +8,21 @@ import numpy as np
 from ra_plugin.options import OptionError, suggestion
 
 Metrics = str | Sequence[str] | None  # one name, several, or the default
+LABELS, CLEAN_ANSWERS = 'labels', 'clean answers'  # what predictions are held against
 
 
 class TaskScore:
-    """Scores of one recognizer; higher is better. One that the images leave open, as no class is in them, is NaN.
+    """Scores of one recognizer. One that the images leave open, as no class is in them, is NaN.
 
     Args:
         metrics: What to compute, of ``known``. Default: ``default``.
         num_classes: C.
         classes: Their names, for `per_class`. Default: their numbers.
+
+    Attributes:
+        against: What predictions are held against: `LABELS`, or `CLEAN_ANSWERS`, those on the clean images.
+        lower_is_better: Metrics of which less is better; of all others more is.
+        units: Metric -> its unit, where it is no share in [0, 1].
 
     Raises:
         OptionError: An unknown metric, or none.
@@ -23,6 +30,9 @@ class TaskScore:
 
     known: Sequence[str] = ()
     default: Sequence[str] = ()
+    against = LABELS
+    lower_is_better: Sequence[str] = ()
+    units: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, metrics: Metrics = None, num_classes: int = 0, classes: Sequence[str] | None = None):
         where = type(self).__name__
@@ -45,9 +55,34 @@ class TaskScore:
         """Number of images so far."""
         raise NotImplementedError(f'{type(self).__name__} has no __len__().')
 
+    @property
+    def parts(self) -> Sequence['TaskScore']:
+        """The scores that it is made of: itself, unless it joins several."""
+        return [self]
+
+    @property
+    def needs_clean(self) -> bool:
+        """Whether the recognizer has to be asked about the clean images, too."""
+        return any(part.against == CLEAN_ANSWERS for part in self.parts)
+
+    def add(self, predictions: Any, labels: Any = None, clean: Any = None) -> None:
+        """Add a batch: what ``predict`` gave of the restored images, the labels, and what it gave of the clean ones."""
+        for part in self.parts:
+            part.update(predictions, clean if part.against == CLEAN_ANSWERS else labels)
+
     def update(self, predictions: Any, labels: Any) -> None:
-        """Add a batch: what the recognizer's ``predict`` gave, and the labels."""
+        """Add a batch: what the recognizer's ``predict`` gave, and what it is held against."""
         raise NotImplementedError(f'{type(self).__name__} has no update().')
+
+    def facts(self) -> dict[str, dict[str, str]]:
+        """Metric -> ``better`` (``'higher'`` or ``'lower'``), ``unit`` (``'share'`` or another), ``against``."""
+        return {name: {'better': 'lower' if name in part.lower_is_better else 'higher',
+                       'unit': part.units.get(name, 'share'), 'against': part.against}
+                for part in self.parts for name in part.names}
+
+    def per_image(self) -> dict[str, np.ndarray]:
+        """Metric -> ``(N,)``, for those that are the mean of a value of each image."""
+        return {}
 
     def records(self) -> list:
         """What is known of each image, in order: plain data, which another process may add to a score of its own."""

@@ -1,5 +1,5 @@
 """The transfer matrix: what every recognizer makes of every way of processing, and how certain the differences are."""
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from ra_plugin.evaluation.task_scores import build_score
 from ra_plugin.recognizers.base import RecognizerInfo
 
 LEAST_GAP = 0.05  # clean minus baseline; a smaller one is too uncertain to divide by
+_FIRST_ANSWER = 'top1', 'top1_agreement'  # right or wrong, the same or another: what McNemar's test compares
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,20 @@ class Cell:
     scores: Mapping[str, TaskScore]
 
     def right(self, recognizer: str) -> np.ndarray | None:
-        """``(N,)`` bool: whether a classifier's first answer is right; None for recognizers of other tasks."""
-        score = self.scores[recognizer]
-        per_image = score.per_image() if isinstance(score, ClassificationScore) else {}
-        return per_image.get('top1')
+        """``(N,)`` bool: whether a classifier's first answer is right; None for other recognizers, without labels."""
+        return self.scores[recognizer].per_image().get('top1')
 
 
 def cell_of(judged: Judged, infos: Mapping[str, RecognizerInfo], metrics: Mapping[str, Metrics],
-            index: np.ndarray | None = None) -> Cell:
-    """The scores of what was judged; with ``index``, of the images of these numbers alone."""
+            index: np.ndarray | None = None, labels: bool = True, clean: bool = False) -> Cell:
+    """The scores of what was judged; with ``index``, of the images of these numbers alone.
+
+    ``labels``, ``clean``: what the data set gives, as in `build_score`.
+    """
     places = np.arange(len(judged.index)) if index is None else np.flatnonzero(np.isin(judged.index, index))
     scores = {}
     for name, records in judged.scores.items():
-        scores[name] = build_score(infos[name], metrics.get(infos[name].task))
+        scores[name] = build_score(infos[name], metrics.get(infos[name].task), labels, clean)
         scores[name].add_records(records[place] for place in places)
     return Cell(judged.index[places], {key: values[places] for key, values in judged.values.items()}, scores)
 
@@ -62,9 +64,9 @@ class Matrix:
                 raise ValueError(f'{key[0]}: judged on other images than {self.names[0]}.')
             columns.update({(*key, name): values for name, values in cell.values.items() if values.ndim == 1})
             for recognizer, score in cell.scores.items():
-                if isinstance(score, ClassificationScore):
-                    columns.update({(*key, recognizer, name): right for name, right in score.per_image().items()})
-                else:
+                per_image = score.per_image()
+                columns.update({(*key, recognizer, name): values for name, values in per_image.items()})
+                if not per_image:
                     scores[(*key, recognizer)] = score
         self.sampled = sample(columns, scores, self.n, seed)
 
@@ -91,31 +93,48 @@ class Matrix:
         return list(dict.fromkeys(name for cell in self.cells.values() for name, values in cell.values.items()
                                   if values.ndim == 1))
 
-    def right(self, name: str, recognizer: str) -> list[np.ndarray] | None:
-        """``(N,)`` bool of each seed, see `Cell.right`."""
-        found = [self.cells[name, seed].right(recognizer) for seed in self.seeds(name)]
+    def right(self, name: str, recognizer: str, metric: str = 'top1') -> list[np.ndarray] | None:
+        """``(N,)`` bool of each seed, see `Cell.right`; or whether answers are the same, for ``'top1_agreement'``."""
+        found = [self.cells[name, seed].scores[recognizer].per_image().get(metric) for seed in self.seeds(name)]
         return None if found[0] is None else found
+
+    def facts(self) -> dict[str, dict[str, str]]:
+        """Metric -> what it is, see `TaskScore.facts`."""
+        first = next(iter(self.cells.values()))
+        return {metric: facts for score in first.scores.values() for metric, facts in score.facts().items()}
+
+    def labels(self) -> np.ndarray | None:
+        """``(N,)`` class of each image, where a classifier is held against labels."""
+        parts = (part for score in next(iter(self.cells.values())).scores.values() for part in score.parts)
+        return next((part.labels() for part in parts if isinstance(part, ClassificationScore)), None)
 
 
 def summary(matrix: Matrix, baseline: str) -> dict[str, Any]:
     """Scores of every way of processing, and the differences of the restorers to the baseline on the same images.
 
     Args:
-        matrix: Has `CLEAN`, `NONE` and ``baseline``.
+        matrix: Has ``baseline``, `NONE` to compare with that, too, and `CLEAN` where there are clean images.
 
     Returns:
-        ``{'n', 'processings', 'differences'}``, as ``docs/EVALUATION.md`` describes them.
+        ``{'n', 'processings', 'differences', 'differences_from_no_processing', 'pairs'}``, as ``docs/EVALUATION.md``
+        describes them.
     """
-    restorers = [name for name in matrix.names if name not in (CLEAN, NONE, baseline)]
+    restorers = [name for name in matrix.names if name not in (CLEAN, NONE)]
+    others = [name for name in restorers if name != baseline]
+    has_another = baseline != NONE and NONE in matrix.names
+    against_none = {name: _difference(matrix, name, NONE) for name in restorers} if has_another else {}
+    pairs = {second: {first: _difference(matrix, second, first) for first in restorers[:place]}
+             for place, second in enumerate(restorers) if place} if baseline == NONE else {}
     return {'n': matrix.n,
             'processings': {name: _entry(matrix, name) for name in matrix.names},
-            'differences': {name: _difference(matrix, name, baseline) for name in restorers}}
+            'differences': {name: _difference(matrix, name, baseline) for name in others},
+            'differences_from_no_processing': against_none, 'pairs': pairs}
 
 
 def _entry(matrix: Matrix, name: str) -> dict[str, Any]:
-    measured = matrix.cells[name, matrix.seeds(name)[0]].values
-    quality = {column: matrix.mean(name, column).value if column in measured else None for column in matrix.quality()}
-    return {**quality, 'scores': _by_recognizer(matrix, lambda *column: _score(matrix, name, *column))}
+    return {**{column: mean_quality(matrix, name, column) for column in matrix.quality()},
+            **left_out(matrix, name),
+            'scores': _by_recognizer(matrix, lambda *column: _score(matrix, name, *column))}
 
 
 def _by_recognizer(matrix: Matrix, make) -> dict[str, dict[str, Any]]:
@@ -127,11 +146,11 @@ def _by_recognizer(matrix: Matrix, make) -> dict[str, dict[str, Any]]:
 
 def _score(matrix: Matrix, name: str, recognizer: str, metric: str) -> dict[str, Any]:
     parts = matrix.of_seeds(name, recognizer, metric)
-    score = matrix.cells[name, matrix.seeds(name)[0]].scores[recognizer]
-    if not isinstance(score, ClassificationScore):
+    per_image = matrix.cells[name, matrix.seeds(name)[0]].scores[recognizer].per_image().get(metric)
+    if per_image is None:
         estimate = mean(parts).reflected()
-    elif len(parts) == 1:
-        estimate = proportion(score.per_image()[metric])
+    elif len(parts) == 1 and per_image.dtype == bool:
+        estimate = proportion(per_image)
     else:
         estimate = mean(parts).estimate()
     return {**vars(estimate), 'seeds': _spread([part.value for part in parts])}
@@ -150,18 +169,63 @@ def _difference(matrix: Matrix, name: str, baseline: str) -> dict[str, Any]:
 
     def entry(recognizer: str, metric: str) -> dict[str, Any]:
         difference = of_column(recognizer, metric)
-        gap = matrix.mean(CLEAN, recognizer, metric) - matrix.mean(baseline, recognizer, metric)
-        ours, theirs = (matrix.right(who, recognizer) if metric == 'top1' else None for who in (name, baseline))
+        gap, sign = None, -1 if matrix.facts()[metric]['better'] == 'lower' else 1
+        if CLEAN in matrix.names:
+            gap = matrix.mean(CLEAN, recognizer, metric) - matrix.mean(baseline, recognizer, metric)
+        ours, theirs = (matrix.right(who, recognizer, metric) if metric in _FIRST_ANSWER else None
+                        for who in (name, baseline))
         pairs = ours is not None and len(ours) == len(theirs)
+        wide = gap is not None and sign * gap.value >= LEAST_GAP
         return {**vars(difference.estimate()),
-                'gap': gap.value,
-                'gap_recovered': vars(difference.over(gap).estimate()) if gap.value >= LEAST_GAP else None,
+                'gap': None if gap is None else gap.value,
+                'gap_recovered': vars(difference.over(gap).estimate()) if wide else None,
                 'mcnemar_p': [mcnemar(a, b) for a, b in zip(ours, theirs)] if pairs else None,
                 'images_for_one_point': None if ours is None else images_to_tell(
                     np.mean(ours, 0) - np.mean(theirs, 0))}
 
-    return {**{column: vars(of_column(column).estimate()) for column in matrix.quality()},
+    return {**{column: difference_of_quality(matrix, name, baseline, column) for column in matrix.quality()},
             'scores': _by_recognizer(matrix, entry)}
+
+
+def _known(matrix: Matrix, names: Collection[str], column: str) -> Matrix | None:
+    """The images of which a measure of quality is a number after each of these ways, and that measure alone.
+
+    An image that is restored exactly has an infinite PSNR, and some measures are not defined for small images: a mean
+    over all would be no number, so it is one over the others.
+    """
+    cells = {key: cell for key, cell in matrix.cells.items() if key[0] in names}
+    if any(column not in cell.values for cell in cells.values()):
+        return None
+    kept = np.all([np.isfinite(cell.values[column]) for cell in cells.values()], 0)
+    if kept.all():
+        return matrix
+    return Matrix({key: Cell(cell.index[kept], {column: cell.values[column][kept]}, {}) for key, cell in cells.items()},
+                  matrix.seed) if kept.any() else None
+
+
+def mean_quality(matrix: Matrix, name: str, column: str) -> float | None:
+    """The mean of a measure of quality, over the seeds and the images that have it; None where none has."""
+    known = _known(matrix, [name], column)
+    return None if known is None else known.mean(name, column).value
+
+
+def difference_of_quality(matrix: Matrix, name: str, baseline: str, column: str) -> dict[str, float | None]:
+    """`mean_quality` minus that of the baseline, on the images that have both; an estimate of None where none has."""
+    known = _known(matrix, [name, baseline], column)
+    if known is None:
+        return {'value': None, 'low': None, 'high': None}
+    return vars((known.mean(name, column) - known.mean(baseline, column)).estimate())
+
+
+def left_out(matrix: Matrix, name: str) -> dict[str, Any]:
+    """How many images the means of quality are without, where they are: restored exactly, and not defined for."""
+    cells = [matrix.cells[name, seed] for seed in matrix.seeds(name)]
+    if 'psnr' not in cells[0].values:
+        return {}
+    exact = int(np.any([np.isposinf(cell.values['psnr']) for cell in cells], 0).sum())
+    missing = {column: int(np.any([~np.isfinite(cell.values[column]) for cell in cells], 0).sum())
+               for column in matrix.quality() if column != 'psnr' and column in cells[0].values}
+    return {'exact': exact, 'undefined': {column: count for column, count in missing.items() if count}}
 
 
 def harm(matrix: Matrix, classes: Iterable[str] | None, labels: np.ndarray) -> dict[str, Any]:
@@ -211,5 +275,5 @@ def clean_input(cells: Mapping[tuple[str, int], Cell], clean: Cell, seed: int = 
             (matrix.mean(name, *column) - matrix.mean(CLEAN, *column)).estimate()))
 
     return {'n': matrix.n, 'restorers': {
-        name: {'psnr': matrix.mean(name, 'psnr').value, 'scores': entry(name)}
+        name: {'psnr': mean_quality(matrix, name, 'psnr'), **left_out(matrix, name), 'scores': entry(name)}
         for name in matrix.names if name != CLEAN}}

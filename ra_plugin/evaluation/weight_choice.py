@@ -91,7 +91,7 @@ def weigh(results: Mapping[str, Any], condition: str, max_psnr_drop: float | Non
     factor = NormalDist().inv_cdf(1 - 0.025 / max(1, len(differences))) / _SINGLE
     found = []
     for restorer, difference in differences.items():
-        scores = {name: next(iter(metrics.values())) for name, metrics in difference['scores'].items()}
+        scores = {name: _main_gain(results, metrics) for name, metrics in difference['scores'].items()}
         used = [name for name in _restorer(results, restorer).get('used', ()) if name in scores and name not in names]
         psnr = _widened([difference.get('psnr')], factor)
         known = not math.isnan(psnr.value)
@@ -127,6 +127,20 @@ def _reason(weighed: Sequence[Weighed], best: Chosen | None, max_psnr_drop: floa
     if not gaining:
         return 'No weight has a mean gain that is surely above zero.'
     return f'No weight that surely gains surely costs no more than {max_psnr_drop:g} dB.'
+
+
+def _main_gain(results: Mapping[str, Any], metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the gain by the first metric of which more is better; where there is none, how much less of the first."""
+    facts = results.get('recognition_metrics', {})
+    for name, estimate in metrics.items():
+        if facts.get(name, {}).get('better') != 'lower':
+            return estimate
+    less = next(iter(metrics.values()))
+    return {'value': _negative(less['value']), 'low': _negative(less['high']), 'high': _negative(less['low'])}
+
+
+def _negative(value: float | None) -> float | None:
+    return None if value is None else -value
 
 
 def _restorer(results: Mapping[str, Any], name: str) -> Mapping[str, Any]:

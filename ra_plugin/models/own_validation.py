@@ -72,7 +72,8 @@ class OwnValidationMixin:
                                   'tools/evaluate.py.')
 
     def validation(self, dataloader, current_iter, tb_logger, save_img: bool = False) -> None:
-        watched = self._watched = _Watched(dataloader.dataset, current_iter, self._new_scores())
+        watched = self._watched = _Watched(dataloader.dataset, current_iter,
+                                           self._scores_of(dataloader.dataset))
         for name in self._score_names:  # the class divides, and compares with the best, all results that it finds
             self.metric_results.pop(name, None)
         try:
@@ -125,7 +126,7 @@ class OwnValidationMixin:
         watched.reported = True
         own, of_judges = dict(getattr(self, 'metric_results', None) or {}), self.score_results(watched.scores)
         self.metric_results, self._score_names = of_judges, tuple(of_judges)
-        self._keep_best(watched.dataset.opt['name'], {}, watched.current_iter)
+        self._keep_best(watched.dataset.opt['name'], self.score_facts(watched.scores), watched.current_iter)
         self.metric_results = {**own, **of_judges}
         best = self.best_metric_results[watched.dataset.opt['name']]
         for name in own:  # where the class keeps no record of its own metrics, its log would stumble over them

@@ -1,11 +1,14 @@
 """BasicSR's own validation, in batches, for the models that no recognizer judges."""
+import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from basicsr.models.sr_model import SRModel
 
 from ra_plugin.evaluation.task_scores import TaskScore
 from ra_plugin.models.recog_validation import Metrics, RecogValidationMixin
+from ra_plugin.models.validation_metrics import added
 
 _ENTRIES = 'validation', 'nondist_validation', 'dist_validation'
 
@@ -26,6 +29,12 @@ class PlainValidationMixin(RecogValidationMixin):
 
     def _score(self, *args) -> tuple[list[Metrics], dict[str, TaskScore]]:
         return self._score_batches(*args)  # with is_train as it is
+
+    def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:
+        """As SRModel has it: infinite with one image that is restored exactly."""
+        if any(map(math.isnan, values)):
+            return super()._mean(values, name, dataset_name)
+        return added(values) / len(values)
 
     def _image_name(self, dataset, source: str) -> str:
         return os.path.splitext(os.path.basename(source))[0]

@@ -4,10 +4,7 @@ With several processes each takes a share of the batches, and rank 0 adds up: th
 to the bit.
 """
 import contextlib
-import functools
-import logging
 import math
-import operator
 import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -18,14 +15,15 @@ import torch
 import torch.distributed as dist
 from basicsr.metrics import calculate_metric
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import imwrite, tensor2img
+from basicsr.utils import get_root_logger, imwrite, tensor2img
 from torch.utils.data import DataLoader
 
+from ra_plugin.data.given import Given, given_by
 from ra_plugin.evaluation.padded import judge
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.evaluation.task_scores import TaskScore, build_score
 from ra_plugin.models.networks import network_buffers
-from ra_plugin.options import OptionError
+from ra_plugin.models.validation_metrics import mean_of_known, needs_clean
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.resizing import shared_resizes
 from ra_plugin.recognizers.trainable import frozen
@@ -68,16 +66,6 @@ def _value(images: Mapping[str, np.ndarray], options: Mapping, where: str) -> fl
                          'the network and the images of the data set fit.') from error
 
 
-def _mean(name: str, values: Sequence[float], dataset_name: str) -> float:
-    """The mean over the images that have a value; NaN, as of an image too small for the metric, is none."""
-    there = [value for value in values if not math.isnan(value)]
-    if len(there) < len(values):
-        logging.getLogger('basicsr').warning(
-            f'val.metrics.{name}: {len(values) - len(there)} of {len(values)} images of {dataset_name} have no value, '
-            f'e.g. too small for it; {"the mean is over the others" if there else "there is none"}.')
-    return functools.reduce(operator.add, there) / len(there) if there else math.nan  # summed as BasicSR does
-
-
 class RecogValidationMixin:
     """``val.recognizers`` judge what a user would have: the restored image, rounded to 8 bit."""
 
@@ -88,16 +76,20 @@ class RecogValidationMixin:
         blocks = (self.opt.get('val') or {}).get('recognizers') or {}
         self.eval_recognizers = {name: self.build_judge(block, f'val.recognizers.{name}')
                                  for name, block in blocks.items()}
-        self._new_scores()  # a metric that does not exist, or whose package is missing, shows now
+        self._new_scores(Given(labels=True, clean=True))  # a metric that does not exist, or lacks a package, shows now
 
     def build_judge(self, block: Mapping, where: str) -> Recognizer:
         """The recognizer of a block, on the device and as in an evaluation."""
         return build_recognizer(frozen(block), where).to(self.device, memory_format=torch.channels_last)
 
-    def _new_scores(self) -> dict[str, TaskScore]:
+    def _new_scores(self, given: Given) -> dict[str, TaskScore]:
         metrics = self.opt['val'].get('recognition_metrics') or {} if self.eval_recognizers else {}
-        return {name: build_score(recognizer.info, metrics.get(recognizer.info.task))
+        return {name: build_score(recognizer.info, metrics.get(recognizer.info.task), given.labels, given.clean)
                 for name, recognizer in self.eval_recognizers.items()}
+
+    def _scores_of(self, dataset) -> dict[str, TaskScore]:
+        """New scores, as the data set has labels, clean images or both."""
+        return self._new_scores(given_by(dataset, 'val.recognizers')) if self.eval_recognizers else {}
 
     def validation(self, dataloader, current_iter, tb_logger, save_img: bool = False) -> None:
         BaseModel.validation(self, dataloader, current_iter, tb_logger, save_img)  # HiFaceGANModel's passes ours by
@@ -120,7 +112,7 @@ class RecogValidationMixin:
         if shares is None:
             return
         _, values, *records = zip(*sorted(chain.from_iterable(shares), key=itemgetter(0)))  # the data set's order
-        scores = self._new_scores()
+        scores = self._scores_of(dataloader.dataset)
         for score, of_images in zip(scores.values(), records):
             score.add_records(of_images)
         self._report(values, scores, dataloader.dataset.opt['name'], current_iter, tb_logger)
@@ -128,17 +120,35 @@ class RecogValidationMixin:
     def _report(self, values: Sequence[Metrics], scores: dict[str, TaskScore], dataset_name: str, current_iter,
                 tb_logger) -> None:
         metrics = self.opt['val'].get('metrics') or {}
-        self.metric_results = {name: _mean(name, [of_image[name] for of_image in values], dataset_name)
-                               for name in metrics}
+        self.metric_results = {name: self._mean([of_image[name] for of_image in values], name, dataset_name)
+                               for name in metrics if not values or name in values[0]}
         self.metric_results.update(self.score_results(scores))
         if self.metric_results:
-            self._keep_best(dataset_name, metrics, current_iter)
+            self._keep_best(dataset_name, {**self.score_facts(scores), **metrics}, current_iter)
             self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
+
+    def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:
+        """The mean over the images that have a value; how many have none is logged."""
+        undefined = sum(math.isnan(value) for value in values)
+        exact = sum(math.isinf(value) for value in values)
+        if undefined:
+            get_root_logger().warning(
+                f'val.metrics.{name}: {undefined} of {len(values)} images of {dataset_name} have no value, e.g. too '
+                f'small for it; {"the mean is over the others" if undefined < len(values) else "there is none"}.')
+        if exact:
+            get_root_logger().info(f'{dataset_name}: {name} is the mean of {len(values) - exact - undefined} of '
+                                   f'{len(values)} images; {exact} are restored exactly.')
+        return mean_of_known(values)
 
     @staticmethod
     def score_results(scores: Mapping[str, TaskScore]) -> dict[str, float]:
         """Return the scores of all recognizers by ``METRIC_RECOGNIZER``."""
         return {f'{key}_{name}': value for name, score in scores.items() for key, value in score.compute().items()}
+
+    @staticmethod
+    def score_facts(scores: Mapping[str, TaskScore]) -> dict[str, dict[str, str]]:
+        """Return what `TaskScore.facts` has of them, among it which way is better, by ``METRIC_RECOGNIZER``."""
+        return {f'{key}_{name}': of_score for name, score in scores.items() for key, of_score in score.facts().items()}
 
     def judging(self) -> contextlib.AbstractContextManager:
         """Return what has to hold while recognizers judge."""
@@ -156,7 +166,7 @@ class RecogValidationMixin:
     def _score_batches(self, dataloader, current_iter, save_img: bool) -> tuple[list[Metrics], dict[str, TaskScore]]:
         dataset, metrics = dataloader.dataset, self.opt['val'].get('metrics') or {}
         bar = self.opt['val'].get('pbar') and self.opt['rank'] == 0
-        values, scores = [], self._new_scores()
+        values, scores = [], self._scores_of(dataset)
         for data in progress(dataloader, f'Validation {dataset.opt["name"]}') if bar else dataloader:
             if 'gt' not in data and hasattr(self, 'gt'):
                 del self.gt  # of another data set
@@ -171,7 +181,7 @@ class RecogValidationMixin:
                 if 'gt' in visuals:
                     images['img2'] = tensor2img([visuals['gt'][i, :, :height, :width]])
                 values.append({name: _value(images, options, f'val.metrics.{name}: {source}')
-                               for name, options in metrics.items()})
+                               for name, options in metrics.items() if 'img2' in images or not needs_clean(options)})
                 if save_img:
                     path = self._image_path(dataset, source, current_iter)
                     imwrite(images['img'], f'{path}.png')
@@ -183,14 +193,17 @@ class RecogValidationMixin:
         """Add every recognizer's predictions on the batch to its score."""
         if not self.eval_recognizers:
             return
-        if 'label' not in data:
-            raise OptionError('val.recognizers: judging needs labels, and the data set gives none. Give it labels, or '
-                              'use LabeledImageDataset, DetectionDataset or SegmentationDataset for validation.')
-        seen_by_machines = recognizable(self.output if self.net_t is None else self.output_t, dataset_opt)
-        images = to_uint8(seen_by_machines).to(seen_by_machines.dtype) / 255
+        images = self._as_saved(self.output if self.net_t is None else self.output_t, dataset_opt)
+        clean = self._as_saved(self.gt, dataset_opt) if 'gt' in data else None
+        label = self.label if 'label' in data else None
         with shared_resizes():
             for name, recognizer in self.eval_recognizers.items():
-                judge(recognizer, images, self.label, data.get('size'), scores[name])
+                judge(recognizer, images, label, data.get('size'), scores[name], clean)
+
+    def _as_saved(self, images: torch.Tensor, dataset_opt: Mapping) -> torch.Tensor:
+        """Images as recognizers take them, rounded to 8 bit."""
+        images = recognizable(images, dataset_opt)
+        return to_uint8(images).to(images.dtype) / 255
 
     def _image_path(self, dataset, source: str, current_iter) -> str:
         """Where to write a restored image, without suffix: BasicSR's layout."""
@@ -202,7 +215,7 @@ class RecogValidationMixin:
 
     def _image_name(self, dataset, source: str) -> str:
         """A name for an image, with its class folder if there is one."""
-        root = dataset.opt.get('dataroot_gt')
+        root = dataset.opt.get('dataroot_gt') or dataset.opt.get('dataroot_lq')
         below = root and os.path.abspath(source).startswith(os.path.abspath(root) + os.sep)
         name = os.path.relpath(source, root) if below else os.path.normpath(source)  # or the key of an lmdb
         if os.path.isabs(name) or name.startswith(os.pardir):

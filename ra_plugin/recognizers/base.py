@@ -37,6 +37,7 @@ class RecognizerInfo:
     input_size: tuple[int, int] | None = None  # (height, width) that images are resized to; None: as they come
     interpolation: str = 'bilinear'
     differentiable: bool = True  # False: may judge, but not serve as a loss
+    gives_probabilities: bool = False  # `predict` has those of all classes, as 'log_probabilities'
     source: str = ''  # what the weights are
     channels: int = 3  # 1: it is given the luma of the images
     reduce_zero_label: bool | None = None  # segmentation: trained on masks in which 0 is no class; None: not on record

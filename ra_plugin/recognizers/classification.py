@@ -52,7 +52,7 @@ class ClassificationRecognizer(Recognizer):
             raise ValueError(f'{self}: feature_layer: no layer {feature_layer!r}.{suggestion(feature_layer, layers)}')
         self.feature_layer = feature_layer
         count = self._count_classes()
-        self.info = replace(self.info, num_classes=count)
+        self.info = replace(self.info, num_classes=count, gives_probabilities=self.info.task == 'classification')
         if feature_layer is None and self.info.task != 'embedding' and not self._has_own_features:
             self._head = classifying_layer(self.model, self._ask_once, self.info.num_classes)
 
@@ -137,12 +137,15 @@ class ClassificationRecognizer(Recognizer):
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``{'labels': (N, k), 'scores': (N, k)}``: the k = 5 (or fewer) likeliest classes, best first."""
+        """``{'labels': (N, k), 'scores': (N, k)}``: the k = 5 (or fewer) likeliest classes, best first.
+
+        Beside them ``'log_probabilities': (N, num_classes)``, of all classes in their own order.
+        """
         self._check_head()
         with judging():
             logits = self.logits(images)
         scores, labels = logits.softmax(1).topk(min(TOP_K, self.info.num_classes))
-        return {'labels': labels, 'scores': scores}
+        return {'labels': labels, 'scores': scores, 'log_probabilities': logits.log_softmax(1)}
 
 
 def _remedy(model: nn.Module) -> str:

@@ -12,6 +12,8 @@ from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.resizing import judging
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
+_TINY = torch.finfo(torch.float32).tiny
+
 
 @RECOGNIZER_REGISTRY.register
 class EnsembleRecognizer(Recognizer):
@@ -59,6 +61,7 @@ class EnsembleRecognizer(Recognizer):
             name='+'.join(member.info.name for member in members), task=first.task, num_classes=first.num_classes,
             classes=named[0].info.classes if named else None,
             differentiable=all(member.info.differentiable for member in members),
+            gives_probabilities=first.task == 'classification',
             source='; '.join(member.info.source for member in members)))
         self.costly = any(member.costly for member in members)
         total = sum(weights) if weights else count
@@ -128,7 +131,7 @@ class EnsembleRecognizer(Recognizer):
         with judging():
             mean = self._probabilities(images)
         scores, labels = mean.topk(min(5, self.info.num_classes))
-        return {'labels': labels, 'scores': scores}
+        return {'labels': labels, 'scores': scores, 'log_probabilities': mean.clamp_min(_TINY).log()}
 
     def _probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """The weighted mean over the members, ``(N, C)``."""

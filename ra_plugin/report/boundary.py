@@ -13,11 +13,16 @@ from ra_plugin.utils.text import markdown_cell
 
 _ROWS = {'source': 'BD(Rs)', 'target': 'BD(Rt)', 'ibd': 'IBD(Rs, Rt)', 'chance': 'IBD by chance'}
 Rows = list[list[str]]
+DEFINITIONS = ('BD(R), the boundary distance of a recognizer R: how far from an image, along a direction, R first '
+               'answers another class. IBD(Rs, Rt), the inter-boundary distance: the absolute difference of BD(Rs) and '
+               'BD(Rt) from the same image along the same direction; where it is small, what changes the answer of one '
+               'changes that of the other.')
 
 
 def boundary_markdown(results: Mapping[str, Any]) -> str:
     """All that is known of the distances, as Markdown; ``results`` is what ``boundary.json`` holds."""
     parts = [f'## {markdown_cell(results["name"])}: decision boundaries', markdown_cell(facts(results))]
+    parts += [markdown_cell(DEFINITIONS)]
     parts += ['\n'.join(f'- {markdown_cell(claim)}' for claim in claims(results))]
     for title, rows in tables(results):
         parts += [markdown_cell(title), table(rows)]
@@ -28,7 +33,8 @@ def write_boundary_page(results: Mapping[str, Any], maps: Sequence[DecisionMap],
     """Write the same as one HTML file, with the maps."""
     title = f'{results["name"]}: decision boundaries'
     body = render(
-        'boundary', title=title, facts=facts(results), claims=claims(results), tables=list(tables(results)),
+        'boundary', title=title, facts=facts(results), definitions=DEFINITIONS, claims=claims(results),
+        tables=list(tables(results)),
         cards=map_cards(results, maps), plain=results['plain'], ra=results['RA'], command=results['command'])
     atomic_write(page('boundary', title, body), path)
 

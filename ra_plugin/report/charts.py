@@ -6,7 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ra_plugin.report.formats import interval, metric_name, number, percent
+from ra_plugin.report.formats import interval, number, percent
+from ra_plugin.report.metrics import metric_of
 from ra_plugin.report.verdict import main_metrics
 
 COLORS, SHAPES = 8, 5  # no common divisor: 40 markers that differ in color or shape
@@ -68,7 +69,8 @@ def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
     series = trade_off_series(results, condition)
     if not series:
         return []
-    metrics = main_metrics(results, processings[series[0]].get('scores', {}))
+    metrics = {name: metric for name, metric in main_metrics(results, processings[series[0]].get('scores', {})).items()
+               if metric_of(results, metric).is_share}
     values = {(name, recognizer): processings[name]['scores'].get(recognizer, {}).get(metric)
               for name in processings for recognizer, metric in metrics.items()}
     x_axis = _axis([processings[name]['psnr'] for name in series], _LEFT, _WIDTH - _RIGHT)
@@ -81,12 +83,12 @@ def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
                   if values[name, recognizer] and values[name, recognizer]['value'] is not None]
         lines = [(name, values[name, recognizer]['value']) for name in _REFERENCES
                  if values.get((name, recognizer)) and values[name, recognizer]['value'] is not None]
-        parts = [_frame(x_axis, y_axis, 'PSNR (dB)', f'{metric_name(metric)} (%)'),
+        title = metric_of(results, metric).title
+        parts = [_frame(x_axis, y_axis, 'PSNR (dB)', f'{title} (%)'),
                  *(_reference(name, y_axis(100 * value)) for name, value in lines), _front(points, x_axis, y_axis),
                  *(_point(*point, x_axis, y_axis) for point in points)]
-        charts.append(Chart(recognizer, metric_name(metric),
-                            _svg(parts, f'{metric_name(metric)} of {recognizer} against PSNR; the table of scores '
-                                 'has the numbers')))
+        charts.append(Chart(recognizer, title, _svg(parts, f'{title} of {recognizer} against PSNR; the table of scores '
+                                                    'has the numbers')))
     return charts
 
 

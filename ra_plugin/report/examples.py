@@ -28,3 +28,4 @@ class Example:
     truth: str  # the label in words
     images: Mapping[str, np.ndarray]  # processing -> (H, W, 3) uint8
     answers: Mapping[str, Mapping[str, Answer]]  # processing -> recognizer -> answer
+    name: str = ''  # of the file, below the data set's folder

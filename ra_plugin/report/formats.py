@@ -51,9 +51,17 @@ def listed(items: Sequence[str]) -> str:
     return ' and '.join(filter(None, [', '.join(items[:-1]), *items[-1:]]))
 
 
-def quality_digits(results: Mapping) -> dict[str, int]:
-    """The measures of image quality in ``results.json``, with the digits after the point that tables show."""
-    return {'psnr': 2, 'ssim': 4, **dict.fromkeys(results.get('quality_metrics', ()), 4)}
+def quality_digits(results: Mapping, entries: Mapping[str, Mapping]) -> dict[str, int]:
+    """The measures of image quality that any of the entries has, with the digits after the point that tables show."""
+    digits = {'psnr': 2, 'ssim': 4, **dict.fromkeys(results.get('quality_metrics', ()), 4)}
+    return {key: value for key, value in digits.items() if any(key in entry for entry in entries.values())}
+
+
+def quality(entry: Mapping, key: str, digits: int, n: int | None = None) -> str:
+    """The mean of a measure of image quality; ``exact`` where all images are restored exactly."""
+    if key == 'psnr' and entry.get(key) is None and entry.get('exact') and entry['exact'] == n:
+        return 'exact'
+    return number(entry.get(key), digits)
 
 
 def arrow(better: str) -> str:
@@ -61,6 +69,8 @@ def arrow(better: str) -> str:
     return {'lower': '\u2193', 'higher': '\u2191'}.get(better, '')
 
 
-def metric_name(metric: str) -> str:
-    """``top1`` as it is written in prose."""
-    return {'top1': 'top-1', 'top5': 'top-5'}.get(metric, metric.replace('_', ' '))
+def side(estimate: Mapping) -> str:
+    """``'up'`` or ``'down'``, the side of zero on which the whole interval lies, or ``'unclear'``."""
+    if estimate.get('low') is not None and estimate['low'] > 0:
+        return 'up'
+    return 'down' if estimate.get('high') is not None and estimate['high'] < 0 else 'unclear'

@@ -78,7 +78,7 @@ class ExampleCards:
             'kind': example.kind, 'index': example.index, 'truth': example.truth,
             'recognizer': f'r{self.rule_recognizers.index(about)}' if about else '',
             'rule': ' \u00b7 '.join(filter(None, [example.rule, about])),
-            'origin': f'{example.condition}, image {example.index}',
+            'origin': f'{example.condition}, image {example.index}' + (f': {example.name}' if example.name else ''),
             'left': self._key(left), 'right': self._key(right), 'pictures': self._pictures(example),
             'columns': [(self._key(name), name) for name in example.images if name in example.answers],
             'rows': self._rows(example),

@@ -2,11 +2,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ra_plugin.report.formats import arrow, quality_digits
+from ra_plugin.report.formats import arrow, quality, quality_digits
+from ra_plugin.report.metrics import Metric, metric_of
+from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_lines
 from ra_plugin.utils.text import markdown_cell
 
 CLEAN, NONE = 'clean', 'no processing'
+_METRICS = {'kl': 'KL in nats \u2193'}
 Estimate = Mapping[str, float | None]  # value, low, high
 
 
@@ -15,7 +18,8 @@ def to_markdown(results: Mapping[str, Any]) -> str:
     parts = ['\n'.join(f'- {markdown_cell(line)}' for line in sweep_lines(results))] if results.get('sweep') else []
     parts += _overview(results)
     for name, condition in results['conditions'].items():
-        parts += [f'## {markdown_cell(name)}', *_condition(condition, results)]
+        parts += [f'## {markdown_cell(name)}', *(f'**{markdown_cell(text)}**' for text in warnings(results, name)),
+                  *map(markdown_cell, notes(results, name)), *_condition(condition, results)]
     parts += [f'{markdown_cell(name)}: trained with {markdown_cell(trained_with(entry))}.'
               for name, entry in results.get('restorers', {}).items() if entry.get('also_trained_with')]
     return '\n\n'.join(parts) + '\n'
@@ -31,7 +35,7 @@ def trained_with(restorer: Mapping[str, Any]) -> str:
 def _overview(results: Mapping[str, Any]) -> Iterator[str]:
     """Where recognizers do not judge every condition: the conditions side by side."""
     conditions = results['conditions']
-    columns = {name: shown_columns(condition['processings'][CLEAN]['scores']) for name, condition in conditions.items()}
+    columns = {name: _columns(condition) for name, condition in conditions.items()}
     if all(shown == next(iter(columns.values())) for shown in columns.values()):
         return
     heads = [f'{name}: {head}' for name, shown in columns.items() for head in _heads(shown)]
@@ -40,7 +44,8 @@ def _overview(results: Mapping[str, Any]) -> Iterator[str]:
     for name in names:
         found = {key: condition['processings'].get(name, {'scores': {}})['scores']
                  for key, condition in conditions.items()}
-        rows.append([name, *(_score(found[key][recognizer][metric]) if recognizer in found[key] else ''
+        rows.append([name, *(_score(found[key][recognizer][metric], metric_of(results, metric))
+                             if recognizer in found[key] else ''
                              for key, shown in columns.items() for recognizer, metric in shown)])
     yield 'Scores in %, with 95 % intervals: each recognizer judges its own conditions (laid out as table 3).'
     yield table(rows)
@@ -50,9 +55,17 @@ def _condition(condition: Mapping[str, Any], results: Mapping[str, Any]) -> Iter
     baseline = results['baseline']
     yield f'Scores in %, with 95 % intervals, on {condition["n"]} images (saved as 8 bit).'
     yield _scores(condition, results)
-    yield (f'Differences to {markdown_cell(baseline)} on the same images, in points; gap recovered: % of the way from '
-           'there to clean, where that is 5 points or more. Bold: the recognizer was used in training.')
-    yield _differences(condition, results)
+    yield (f'Differences to {markdown_cell(baseline)} on the same images, in points'
+           + ('; gap recovered: % of the way from there to clean, where that is 5 points or more'
+              if CLEAN in condition['processings'] else '') + '. Bold: the recognizer was used in training.')
+    yield _differences(condition['differences'], condition, results, 'minus ' + baseline, recovered=True)
+    if condition.get('differences_from_no_processing'):
+        yield f'Differences to {NONE} on the same images, in points.'
+        yield _differences(condition['differences_from_no_processing'], condition, results, f'minus {NONE}')
+    for name, entries in condition.get('pairs', {}).items():
+        yield f'{markdown_cell(name)} against the others on the same images, in points.'
+        named = {f'{name} - {other}': entry for other, entry in entries.items()}
+        yield _differences(named, condition, results, '', name)
     for title, table in _transfers(condition, results):
         yield title
         yield table
@@ -63,7 +76,7 @@ def _condition(condition: Mapping[str, Any], results: Mapping[str, Any]) -> Iter
     if condition.get('clean_input'):
         yield (f'Clean input: the restorer is given the clean image ({condition["clean_input"]["n"]} images); score '
                'minus that of the clean image itself, in points.')
-        yield _clean_input(condition['clean_input'])
+        yield _clean_input(condition['clean_input'], results)
     if condition.get('audit'):
         yield (f'Audit: gain over {markdown_cell(baseline)} in points when the image is changed a little '
                f'({condition["audit"]["n"]} images). Bold: the recognizer was used in training.')
@@ -77,42 +90,58 @@ def shown_columns(scores: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, st
     return [(recognizer, metric) for recognizer, metrics in scores.items() for metric in metrics if metric != 'top5']
 
 
+def _columns(condition: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Of a condition; all processings have the same."""
+    return shown_columns(next(iter(condition['processings'].values()))['scores'])
+
+
 def _heads(columns: Sequence[tuple[str, str]]) -> list[str]:
-    return [recognizer if metric == 'top1' else f'{recognizer} {metric}' for recognizer, metric in columns]
+    return [recognizer if metric == 'top1' else f'{recognizer} {_METRICS.get(metric, metric)}'
+            for recognizer, metric in columns]
 
 
-def _quality_heads(results: Mapping[str, Any]) -> list[str]:
-    return [f'{name} {arrow(entry["better"])}' for name, entry in results.get('quality_metrics', {}).items()]
+def _quality_heads(results: Mapping[str, Any], shown: Mapping[str, int]) -> list[str]:
+    further = results.get('quality_metrics', {})
+    return [f'{name} {arrow(further[name]["better"])}' if name in further else name.upper() for name in shown]
 
 
 def _scores(condition: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    columns = shown_columns(condition['processings'][CLEAN]['scores'])
-    rows = [['processing', 'PSNR', 'SSIM', *_quality_heads(results), *_heads(columns)]]
+    columns, shown = _columns(condition), quality_digits(results, condition['processings'])
+    rows = [['processing', *_quality_heads(results, shown), *_heads(columns)]]
     for name, entry in condition['processings'].items():
-        quality = [_number(entry[key], f'.{digits}f') for key, digits in quality_digits(results).items()]
+        measured = ['' if entry.get(key) is None and not entry.get('exact')
+                    else quality(entry, key, digits, condition['n']) for key, digits in shown.items()]
         seeds = results['restorers'].get(name, {}).get('seeds', 1)
         label = name if seeds == 1 else f'{name} ({seeds} seeds)'
-        rows.append([label, *quality, *(_score(entry['scores'][recognizer][metric]) for recognizer, metric in columns)])
+        rows.append([label, *measured, *(_score(entry['scores'][recognizer][metric], metric_of(results, metric))
+                                         for recognizer, metric in columns)])
     return table(rows)
 
 
-def _score(entry: Mapping[str, Any]) -> str:
-    spread = f', std {100 * entry["seeds"]["std"]:.1f}' if entry['seeds'] else ''
-    return percent(entry) + spread
+def _score(entry: Mapping[str, Any], metric: Metric) -> str:
+    spread = f', std {metric.factor * entry["seeds"]["std"]:.{metric.digits}f}' if entry['seeds'] else ''
+    return _value(entry, metric) + spread
 
 
-def _differences(condition: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    columns = shown_columns(condition['processings'][CLEAN]['scores'])
-    further = results.get('quality_metrics', {})
-    rows = [['minus ' + results['baseline'], 'PSNR', *_quality_heads(results), *_heads(columns)]]
-    for name, entry in condition['differences'].items():
-        cells = [entry['scores'][recognizer][metric] for recognizer, metric in columns]
-        bold = [recognizer in results['restorers'][name]['used'] for recognizer, _ in columns]
-        rows.append([name, interval(entry['psnr'], '+.2f'), *(interval(entry[key], '+.4f') for key in further),
-                     *(_marked(percent(cell, '+'), used) for cell, used in zip(cells, bold))])
-        rows.append([f'{name}: gap recovered', '', *('' for _ in further), *(
-            'none to speak of' if cell['gap_recovered'] is None else percent(cell['gap_recovered'], '', '.0f')
-            for cell in cells)])
+def _value(estimate: Estimate, metric: Metric, sign: str = '') -> str:
+    return percent(estimate, sign) if metric.is_share else interval(estimate, f'{sign}.{metric.digits}f')
+
+
+def _differences(entries: Mapping[str, Any], condition: Mapping[str, Any], results: Mapping[str, Any], head: str,
+                 restorer: str | None = None, recovered: bool = False) -> str:
+    """A row for each entry, of the restorer that is its name, or of ``restorer``."""
+    columns = _columns(condition)
+    shown = {key: digits for key, digits in quality_digits(results, entries).items() if key != 'ssim'}
+    rows = [[head, *_quality_heads(results, shown), *_heads(columns)]]
+    for name, entry in entries.items():
+        cells = [(entry['scores'][recognizer][metric], metric_of(results, metric)) for recognizer, metric in columns]
+        bold = [recognizer in results['restorers'][restorer or name]['used'] for recognizer, _ in columns]
+        measured = [interval(entry[key], f'+.{digits}f') for key, digits in shown.items()]
+        rows.append([name, *measured, *(_marked(_value(*cell, '+'), used) for cell, used in zip(cells, bold))])
+        if recovered and any(cell['gap'] is not None for cell, _ in cells):
+            rows.append([f'{name}: gap recovered', *('' for _ in shown), *(
+                'none to speak of' if cell['gap_recovered'] is None else percent(cell['gap_recovered'], '', '.0f')
+                for cell, _ in cells)])
     return table(rows)
 
 
@@ -126,7 +155,8 @@ def _transfers(condition: Mapping[str, Any], results: Mapping[str, Any]) -> Iter
     if not of_method:
         return
     processings = condition['processings']
-    columns = [(recognizer, next(iter(metrics))) for recognizer, metrics in processings[CLEAN]['scores'].items()]
+    first = next(iter(processings.values()))['scores']
+    columns = [(recognizer, next(iter(metrics))) for recognizer, metrics in first.items()]
 
     def score(name: str, column: tuple[str, str]) -> str:
         return f'{100 * processings[name]["scores"][column[0]][column[1]]["value"]:.1f}'
@@ -151,12 +181,13 @@ def _harm(harm: Mapping[str, Any]) -> str:
     return table(rows)
 
 
-def _clean_input(entries: Mapping[str, Any]) -> str:
+def _clean_input(entries: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     first = next(iter(entries['restorers'].values()))
     columns = shown_columns(first['scores'])
     rows = [['restorer', 'PSNR', *_heads(columns)]]
-    rows += [[name, _number(entry['psnr'], '.2f'),
-              *(percent(entry['scores'][recognizer][metric], '+') for recognizer, metric in columns)]
+    rows += [[name, quality(entry, 'psnr', 2, entries['n']),
+              *(_value(entry['scores'][recognizer][metric], metric_of(results, metric), '+')
+                for recognizer, metric in columns)]
              for name, entry in entries['restorers'].items()]
     return table(rows)
 

@@ -10,6 +10,7 @@ from ra_plugin.report import charts, images, page_tables
 from ra_plugin.report.examples import Example
 from ra_plugin.report.formats import count, interval, listed, number
 from ra_plugin.report.html_page import page, render
+from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_answer, sweep_charts, sweep_series, sweep_table
 from ra_plugin.report.verdict import AUDIT_TONES, verdicts
 from ra_plugin.utils.atomic import atomic_write
@@ -43,7 +44,7 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
     scale, cards = page_tables.color_scale(results), images.ExampleCards(results, examples)
     conditions = [_condition(results, name, scale, cards) for name in results['conditions']]
     shown = {'summary', 'reproduce'} | {section for section, keys in {
-        'sweep': ('sweep',), 'transfer': ('differences', 'scores'), 'trade-off': ('trade_off',),
+        'sweep': ('sweep',), 'transfer': ('differences', 'others', 'scores'), 'trade-off': ('trade_off',),
         'harm': ('harm', 'hurt'), 'clean-input': ('clean_input',), 'audit': ('audits',),
         'certainty': ('certainty',)}.items()
         if any(condition[key] for condition in conditions for key in keys)} | ({'images'} if examples else set())
@@ -72,7 +73,8 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
 def _condition(results: Mapping[str, Any], name: str, scale: page_tables.Scale, cards: images.ExampleCards) -> dict:
     series = charts.trade_off_series(results, name)
     return {
-        'title': name, 'verdicts': verdicts(results, name),
+        'title': name, 'warnings': warnings(results, name), 'notes': notes(results, name),
+        'verdicts': verdicts(results, name), 'others': page_tables.others_table(results, name, scale),
         'sweep': sweep_answer(results, name), 'sweep_charts': sweep_charts(results, name),
         'sweep_series': [(item, charts.sign(i)) for i, item in enumerate(sweep_series(results, name))],
         'sweep_table': sweep_table(results, name),

@@ -243,7 +243,11 @@ def _verdict(name: str, pairs: Sequence[tuple[Judged, str]], merged: bool = True
     sides = [1 if estimate['low'] > 0 else -1 if estimate['high'] < 0 else 0 for estimate in estimates]
     gain = _mean([estimate['value'] for estimate in estimates])
     gap = _mean([_mean([_gap(*pair) for pair in those]) for those in found.values()])
-    share = f', {100 * gain / gap:.0f} % of what plain leaves to clean' if gap >= LEAST_GAP else ''
+    share = ''
+    if gap >= LEAST_GAP:
+        percents = round(100 * gain / gap)
+        share = (f', {percents} % of what plain leaves to clean' if percents >= 0 else
+                 f', further from clean than plain is, by {-percents} % of what that leaves')
     return [f'- {name}: above plain on {sides.count(1)} of {len(sides)}, below on {sides.count(-1)}, open on '
             f'{sides.count(0)}; {100 * gain:+.1f} points on average{share}.']
 

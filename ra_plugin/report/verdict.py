@@ -1,9 +1,11 @@
 """The results in plain sentences: who gains, at what cost, how sure, and as clearly when there is nothing to tell."""
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ra_plugin.report.formats import decibels, interval, listed, metric_name, percent, points
+from ra_plugin.report.formats import decibels, interval, listed, percent, side
+from ra_plugin.report.metrics import Metric, metric_of
+from ra_plugin.report.notes import unreadable
 
 Tone = Literal['good', 'mixed', 'bad', 'none']
 # verdict of the audit -> its one color
@@ -28,7 +30,12 @@ def main_metrics(results: Mapping[str, Any], scores: Mapping[str, Mapping]) -> d
     known = results.get('recognizers', {})
     names = [name for name in known if name in scores] + [name for name in scores if name not in known]
     return {name: next((metric for metric in known.get(name, {}).get('metrics', ()) if metric in scores[name]),
-                       next(iter(scores[name]))) for name in names if scores[name]}
+                       _first(results, scores[name])) for name in names if scores[name]}
+
+
+def _first(results: Mapping[str, Any], metrics: Mapping) -> str:
+    """The first of which more is better, which the audit looks at, too; else the first."""
+    return next((name for name in metrics if metric_of(results, name).better == 'higher'), next(iter(metrics)))
 
 
 def used_by(results: Mapping[str, Any], restorer: str) -> list[str]:
@@ -36,63 +43,95 @@ def used_by(results: Mapping[str, Any], restorer: str) -> list[str]:
     return list(results.get('restorers', {}).get(restorer, {}).get('used', ()))
 
 
-def direction(estimate: Mapping) -> Literal['up', 'down', 'unclear']:
-    """On which side of zero the whole interval lies."""
-    if estimate.get('low') is not None and estimate['low'] > 0:
-        return 'up'
-    return 'down' if estimate.get('high') is not None and estimate['high'] < 0 else 'unclear'
+@dataclass(frozen=True)
+class _Gain:
+    """A difference that a recognizer sees, and which way it is."""
+
+    estimate: Mapping[str, Any]
+    metric: Metric
+
+    @property
+    def side(self) -> str:
+        return self.metric.direction(self.estimate)
+
+    def __str__(self) -> str:
+        return self.metric.difference(self.estimate)
+
+
+def gains(results: Mapping[str, Any], entry: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, _Gain]:
+    """Recognizer -> the difference by its main metric, of an entry that compares two ways of processing."""
+    scores = entry.get('scores', {})
+    return {name: _Gain(scores[name][metric], metric_of(results, metric))
+            for name, metric in main_metrics(results, scores).items() if name not in without}
 
 
 def verdicts(results: Mapping[str, Any], condition: str) -> list[Verdict]:
     """One for each restorer that is compared with the baseline under ``condition``."""
     data = results['conditions'][condition]
-    return [_verdict(results, data, restorer) for restorer in data.get('differences', {})]
+    blind = unreadable(results, condition)
+    return [_verdict(results, data, restorer, blind) for restorer in data.get('differences', {})]
 
 
-def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str) -> Verdict:
+def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str, blind: Sequence[str]) -> Verdict:
     difference = data['differences'][restorer]
-    scores = difference.get('scores', {})
-    estimates = {name: scores[name][metric] for name, metric in main_metrics(results, scores).items()}
-    used = {name: estimates[name] for name in used_by(results, restorer) if name in estimates}
-    held_out = {name: estimate for name, estimate in estimates.items() if name not in used}
+    found = gains(results, difference, blind)
+    used = {name: found[name] for name in used_by(results, restorer) if name in found}
+    held_out = {name: gain for name, gain in found.items() if name not in used}
+    against_none = gains(results, data.get('differences_from_no_processing', {}).get(restorer, {}), blind)
     audit = data.get('audit', {}).get('restorers', {}).get(restorer, {})
+    if blind and not found:
+        return Verdict(restorer, 'Nothing can be told: no recognizer reads images better than by chance', 'bad', ())
     headline, tone = _headline(used, held_out, audit.get('verdict'))
-    sentences = [('Used in training', _used(name, metric_name(main_metrics(results, scores)[name]), estimate,
-                                            results['baseline'])) for name, estimate in used.items()]
+    worse = [name for name, gain in against_none.items() if gain.side == 'down']
+    if worse:
+        headline += f'; {"and" if tone in ("bad", "none") else "yet"} worse than no processing on {len(worse)} of ' \
+                    f'{len(against_none)} recognizer{"s" * (len(against_none) != 1)}'
+        tone = {'good': 'mixed', 'none': 'bad'}.get(tone, tone)
+    sentences = [('Used in training', _used(name, gain, results['baseline'])) for name, gain in used.items()]
     if held_out:
         known = bool(used_by(results, restorer))  # also where those that were used judge other conditions alone
         sentences.append(('Held out' if known else 'Recognizers', _held_out(held_out, known)))
-    if difference.get('psnr'):
+    if against_none:
+        sentences.append(('No processing', _against_none(against_none)))
+    if difference.get('psnr') and difference['psnr']['value'] is not None:
         sentences.append(('Image quality', _quality(difference['psnr'])))
     if data.get('harm', {}).get(restorer):
         sentences.append(('Harm', _harm(data['harm'], restorer, results['baseline'])))
     if audit:
         sentences.append(('Audit', f'{audit["verdict"].capitalize()}: {audit.get("reason", "")}'))
+    if blind:
+        sentences.append(('Not counted', f'{listed(blind)}, which hardly read{"s" * (len(blind) == 1)} clean images.'))
     return Verdict(restorer, headline, tone, tuple(sentences))
 
 
-def _headline(used: Mapping, held_out: Mapping, audit: str | None) -> tuple[str, Tone]:
-    seen, unseen = ([direction(estimate) for estimate in group.values()] for group in (used, held_out))
+def _headline(used: Mapping[str, _Gain], held_out: Mapping[str, _Gain], audit: str | None) -> tuple[str, Tone]:
+    seen, unseen = ([gain.side for gain in group.values()] for group in (used, held_out))
     both = seen + unseen
     if not both:
         return 'Not judged by any recognizer', 'none'
+    agrees = all(gain.metric.is_agreement for gain in (*used.values(), *held_out.values()))
+    gains_more, gain_more = ('agrees more with its answers on clean images', 'agree more with their answers on clean '
+                             'images') if agrees else ('gains', 'gain')
     if 'up' not in both:
-        return ('Recognition gets worse', 'bad') if 'down' in both else (f'Open: the change {_UNCLEAR}', 'none')
+        got_worse = 'Recognizers agree less with their answers on clean images' if agrees else 'Recognition gets worse'
+        return (got_worse, 'bad') if 'down' in both else (f'Open: the change {_UNCLEAR}', 'none')
     if audit == 'adversarial':
         return 'The gain is an adversarial pattern: it does not survive the audit', 'bad'
     if 'down' in both:
-        return f'Mixed: {both.count("up")} of {len(both)} recognizers gain, {both.count("down")} lose', 'mixed'
+        lose = 'less' if agrees else 'lose'
+        return f'Mixed: {both.count("up")} of {len(both)} recognizers {gain_more}, {both.count("down")} {lose}', 'mixed'
     if not unseen:
-        return 'The recognizer used in training gains; none was held out', 'mixed'
+        return f'The recognizer used in training {gains_more}; none was held out', 'mixed'
     if 'up' not in unseen:
-        return 'Only the recognizer used in training surely gains', 'mixed'
+        return f'Only the recognizer used in training surely {gains_more}', 'mixed'
     if 'unclear' in seen:
         sure = both.count('up')
-        return f'{sure} of {len(both)} recognizers surely gain{"s" * (sure < 2)}; open on one used in training', 'mixed'
+        return (f'{sure} of {len(both)} recognizers surely {gains_more if sure < 2 else gain_more}; '
+                'open on one used in training'), 'mixed'
     never = 'never seen in training ' if seen else ''
     if unseen.count('up') < len(unseen):
-        return f'{unseen.count("up")} of {len(unseen)} recognizers {never}gain', 'mixed'
-    who = 'Every recognizer gains' + (', those never seen in training too' if seen else '')
+        return f'{unseen.count("up")} of {len(unseen)} recognizers {never}{gain_more}', 'mixed'
+    who = f'Every recognizer {gains_more}' + (', those never seen in training too' if seen else '')
     if audit == 'undecided':
         return f'{who}; the audit of the gain is undecided', 'mixed'
     if AUDIT_TONES.get(audit) == 'mixed':
@@ -100,40 +139,65 @@ def _headline(used: Mapping, held_out: Mapping, audit: str | None) -> tuple[str,
     return who, 'good'
 
 
-def _used(name: str, metric: str, estimate: Mapping, baseline: str) -> str:
-    text = f'{name}: {points(estimate)} of {metric} over {baseline}'
-    if direction(estimate) == 'unclear':
+def _used(name: str, gain: _Gain, baseline: str) -> str:
+    estimate, metric = gain.estimate, gain.metric
+    text = f'{name}: {gain} of {metric.word} {"against" if gain.side == "down" else "over"} {baseline}'
+    if gain.side == 'unclear':
         return f'{text}, which {_UNCLEAR}.'
     recovered = estimate.get('gap_recovered')
     if recovered:
-        return f'{text}: {100 * recovered["value"]:.0f} % of the way from {baseline} to clean images.'
-    if estimate.get('gap') is None:
+        share = 100 * recovered['value']
+        if share < 0:
+            return f'{text}: further away from clean images than {baseline} is, by {-share:.0f} % of the way to them.'
+        if share > 100:
+            return f'{text}: more than all of the way from {baseline} to clean images ({share:.0f} %).'
+        return f'{text}: {share:.0f} % of the way from {baseline} to clean images.'
+    gap = estimate.get('gap')
+    if gap is None:
         return f'{text}.'
-    return (f'{text}. Clean images are {percent(estimate["gap"], sign=True)} points above {baseline}: '
-            'too small a gap to speak of recovery.')
+    beyond = {'value': gap, 'low': None}
+    if (gap < 0) != (metric.better == 'lower'):
+        return f'{text}. {baseline} is read no worse than clean images ({metric.difference(beyond)} for these).'
+    above = 'above' if metric.is_share else 'from'
+    return (f'{text}. Clean images are {metric.difference(beyond)} {above} {baseline}: too small a gap to speak of '
+            'recovery.')
 
 
-def _held_out(estimates: Mapping[str, Mapping], some_used: bool) -> str:
-    groups = {side: [name for name, estimate in estimates.items() if direction(estimate) == side]
-              for side in ('up', 'down', 'unclear')}
+def _held_out(found: Mapping[str, _Gain], some_used: bool) -> str:
+    groups = {side: [name for name, gain in found.items() if gain.side == side] for side in ('up', 'down', 'unclear')}
+    agrees = all(gain.metric.is_agreement for gain in found.values())
     never = ' never seen in training' if some_used else ''
-    parts = [f'{len(groups["up"]) or "None"} of {len(estimates)}{never} gain{"s" * (len(groups["up"]) < 2)}']
+    one = len(groups['up']) < 2
+    more = f'gain{"s" * one}'
+    if agrees:
+        more = f'agree{"s" * one} more with {"its" if one else "their"} answers on clean images'
+    parts = [f'{len(groups["up"]) or "None"} of {len(found)}{never} {more}']
     if groups['down']:
-        parts.append(f'{listed(groups["down"])} lose{"s" * (len(groups["down"]) == 1)}')
+        one = len(groups['down']) == 1
+        parts.append(f'{listed(groups["down"])} {f"agree{chr(115) * one} less" if agrees else f"lose{chr(115) * one}"}')
     if groups['unclear']:
         parts.append(f'the change on {listed(groups["unclear"])} {_UNCLEAR}')
-    known = sorted((name for name in estimates if estimates[name]['value'] is not None),
-                   key=lambda name: estimates[name]['value'])
+    known = sorted((name for name, gain in found.items() if gain.estimate['value'] is not None),
+                   key=lambda name: found[name].estimate['value'])
     text = '; '.join(parts)
-    if len(known) > 1:
-        text += ': from ' + ' to '.join(f'{points(estimates[name])} ({name})' for name in (known[0], known[-1]))
+    if len(known) > 1 and len({gain.metric.unit for gain in found.values()}) == 1:
+        text += ': from ' + ' to '.join(f'{found[name]} ({name})' for name in (known[0], known[-1]))
     elif known:
-        text += f': {points(estimates[known[0]])} ({known[0]})'
+        text += ': ' + '; '.join(f'{found[name]} ({name})' for name in known)
+    return text + '.'
+
+
+def _against_none(found: Mapping[str, _Gain]) -> str:
+    """How the images fare against those that nobody processed."""
+    better, worse = ([(name, gain) for name, gain in found.items() if gain.side == side] for side in ('up', 'down'))
+    text = f'Surely better than no processing on {len(better) or "none"} of {len(found)} recognizers'
+    if worse:
+        text += '; surely worse on ' + listed([f'{name} ({gain})' for name, gain in worse])
     return text + '.'
 
 
 def _quality(psnr: Mapping) -> str:
-    word = {'up': 'PSNR rises', 'down': 'PSNR falls', 'unclear': f'The change in PSNR {_UNCLEAR}'}[direction(psnr)]
+    word = {'up': 'PSNR rises', 'down': 'PSNR falls', 'unclear': f'The change in PSNR {_UNCLEAR}'}[side(psnr)]
     return f'{word}: {decibels(psnr)}.'
 
 

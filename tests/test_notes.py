@@ -1,0 +1,152 @@
+"""What is said before the numbers, and in the sentences beside them: nothing that they do not bear."""
+import re
+
+import page_data
+import pytest
+from page_data import CONDITIONS, estimate
+from test_page import Page, write
+
+from ra_plugin.report import page_tables
+from ra_plugin.report.markdown import to_markdown
+from ra_plugin.report.metrics import metric_of
+from ra_plugin.report.notes import notes, warnings
+from ra_plugin.report.verdict import verdicts
+
+KL = {'kl': {'better': 'lower', 'unit': 'nats', 'against': 'clean answers'},
+      'top1_agreement': {'better': 'higher', 'unit': 'share', 'against': 'clean answers'}}
+
+
+def results(scores, against_none=None, metric='top1', used=('used',), **data):
+    """Differences by recognizer, and those from no processing; keys of ``data`` go to the condition."""
+    def of(values):
+        return {'scores': {name: {metric: {**estimate(value), **more}} for name, (value, more) in values.items()}}
+
+    plain = {name: value if isinstance(value, tuple) else (value, {}) for name, value in scores.items()}
+    condition = {'n': 100, 'differences': {'RA': of(plain)}, **data}
+    if against_none:
+        condition['differences_from_no_processing'] = {
+            restorer: of({name: (value, {}) for name, value in values.items()})
+            for restorer, values in against_none.items()}
+    return {'baseline': 'plain', 'restorers': {'RA': {'used': list(used)}}, 'conditions': {'c': condition},
+            'recognition_metrics': KL}
+
+
+def chance(*names, processing='clean'):
+    return {name: {'processing': processing, 'metric': 'top1', 'score': 0.01, 'chance': 0.1, 'at_chance': True}
+            for name in names}
+
+
+def test_who_reads_clean_images_by_chance_is_warned_of_first_and_not_counted():
+    data = results({'used': 0.2, 'blind': 0.0, 'other': 0.1}, chance=chance('blind'))
+    said = warnings(data, 'c')
+    assert len(said) == 1 and said[0].startswith('blind reads clean images no better than by chance, or hardly: 1.0 % '
+                                                 'top-1, and answers in random order would have 10.0 %.')
+    verdict = verdicts(data, 'c')[0]
+    assert verdict.headline == 'Every recognizer gains, those never seen in training too'
+    assert dict(verdict.sentences)['Held out'].startswith('1 of 1 never seen')
+    assert dict(verdict.sentences)['Not counted'] == 'blind, which hardly reads clean images.'
+    data = results({'used': 0.0, 'blind': 0.0}, chance=chance('used', 'blind'))
+    assert verdicts(data, 'c')[0].headline == 'Nothing can be told: no recognizer reads images better than by chance'
+    assert 'even those of RA' in warnings(results({'x': 0.1}, chance=chance('x', processing='RA')), 'c')[0]
+
+
+@pytest.mark.parametrize('differences, against_none, headline, tone', [
+    ({'used': 0.2, 'a': 0.1}, {'used': 0.1, 'a': -0.05},
+     'Every recognizer gains, those never seen in training too; yet worse than no processing on 1 of 2 recognizers',
+     'mixed'),
+    ({'used': 0.2, 'a': 0.1}, {'used': 0.1, 'a': 0.0},
+     'Every recognizer gains, those never seen in training too', 'good'),
+    ({'used': -0.2, 'a': -0.1}, {'used': -0.3, 'a': -0.2},
+     'Recognition gets worse; and worse than no processing on 2 of 2 recognizers', 'bad'),
+    ({'used': 0.0, 'a': 0.0}, {'used': -0.3, 'a': 0.0},
+     'Open: the change cannot be told apart from zero; and worse than no processing on 1 of 2 recognizers', 'bad')])
+def test_what_is_worse_than_no_processing_is_on_the_first_screen(differences, against_none, headline, tone):
+    verdict = verdicts(results(differences, {'RA': against_none}), 'c')[0]
+    assert (verdict.headline, verdict.tone) == (headline, tone)
+    worse = [name for name, value in against_none.items() if value < -0.02]
+    said = dict(verdict.sentences)['No processing']
+    assert all(f'{name} (\u2212' in said for name in worse) and ('surely worse' in said) == bool(worse)
+
+
+def test_a_baseline_that_is_worse_than_no_processing_is_noted():
+    data = results({'used': 0.2}, {'plain': {'used': -0.1}, 'RA': {'used': 0.1}})
+    assert notes(data, 'c') == [
+        'plain, which the others are compared with, is itself surely worse than no processing for used (\u221210.0 '
+        'points [\u221211.2, \u22128.8]): a gain over it need not be one over the images as they were.']
+    assert not notes(results({'used': 0.2}, {'plain': {'used': 0.0}}), 'c')
+
+
+@pytest.mark.parametrize('share, words', [
+    (-0.67, r'against plain: further away from clean images than plain is, by 67 % of the way to them\.'),
+    (0.67, r'over plain: 67 % of the way from plain to clean images\.'),
+    (1.2, r'over plain: more than all of the way from plain to clean images \(120 %\)\.')])
+def test_shares_of_the_gap_are_said_as_what_they_are(share, words):
+    data = results({'used': (0.3 * share, {'gap': 0.3, 'gap_recovered': estimate(share)})})
+    assert re.search(words, dict(verdicts(data, 'c')[0].sentences)['Used in training'])
+
+
+def test_where_the_baseline_is_read_no_worse_than_clean_images_there_is_no_gap_to_be_too_small():
+    data = results({'used': (0.2, {'gap': -0.02, 'gap_recovered': None})})
+    assert 'plain is read no worse than clean images' in dict(verdicts(data, 'c')[0].sentences)['Used in training']
+
+
+@pytest.mark.parametrize('metric, good', [('top1_agreement', 0.2), ('kl', -0.2)])
+def test_agreement_is_never_called_recognition(metric, good):
+    better = verdicts(results({'used': good, 'a': good}, metric=metric), 'c')[0]
+    worse = verdicts(results({'used': -good, 'a': -good}, metric=metric), 'c')[0]
+    assert better.headline == ('Every recognizer agrees more with its answers on clean images, those never seen in '
+                               'training too')
+    assert worse.headline == 'Recognizers agree less with their answers on clean images'
+    told = ' '.join(sentence for verdict in (better, worse) for _, sentence in verdict.sentences)
+    assert '1 of 1 never seen in training agrees more with its answers on clean images' in told
+    assert 'a agrees less' in told and 'ecogni' not in told and ('nats' in told) == (metric == 'kl')
+    mixed = verdicts(results({'used': good, 'a': -good}, metric=metric), 'c')[0]
+    assert mixed.headline == 'Mixed: 1 of 2 recognizers agree more with their answers on clean images, 1 less'
+
+
+def test_less_divergence_is_a_gain_and_has_no_color():
+    metric = metric_of({'recognition_metrics': KL}, 'kl')
+    assert [metric.direction(estimate(value)) for value in (-0.1, 0.1, 0.001)] == ['up', 'down', 'unclear']
+    data = results({'used': -0.2}, metric='kl')
+    table = page_tables.difference_table(data, 'c', page_tables.color_scale(data))
+    cell = table.rows[0][1][0]
+    assert (cell.text, cell.note, cell.level) == ('\u22120.200', '[\u22120.212, \u22120.188]', None)
+    assert table.heads[1].note == 'KL, nats, lower is better'
+
+
+def test_open_cells_are_not_colored(tmp_path):
+    data = page_data.results()
+    wide = data['conditions'][CONDITIONS[0]]['differences']['RA']['scores']['vgg']['top1']
+    wide.update(value=0.2, low=-0.1, high=0.5)
+    row = Page(write(tmp_path, data)).found('Gain over the baseline')[0][1]
+    assert '+20.0' in row[2]['text'] and row[2]['class'].strip() == 'heat'
+    assert re.fullmatch('heat p[1-6]', row[1]['class'])
+
+
+def test_warnings_and_notes_are_on_the_page_and_in_the_tables_before_the_numbers(tmp_path):
+    data = page_data.results()
+    condition = data['conditions'][CONDITIONS[0]]
+    condition['chance'] = chance('vgg')
+    condition['processings']['plain']['exact'] = 1
+    condition['differences_from_no_processing'] = {name: condition['differences']['RA'] for name in ('plain', 'RA')}
+    page = Page(write(tmp_path, data, page_data.examples(1)))
+    assert page.text.index('vgg reads clean images no better') < page.text.index('Every recognizer')
+    assert 'left out of its mean: plain 1 of 10000' in page.text
+    rows = page.found('Restorers against no processing')[0]
+    assert [row[0]['text'] for row in rows[1:]] == ['plain minus no processing', 'RA minus no processing']
+    scores = {row[0]['text']: row for row in page.found('Scores of each processing')[0]}
+    assert scores['plain baseline'][-2]['text'] == '26.46 1 exact left out'
+
+
+def test_images_that_are_all_restored_exactly_are_exact():
+    entry = {'psnr': None, 'ssim': 1.0, 'exact': 5, 'undefined': {}, 'scores': {}}
+    data = {'baseline': 'no processing', 'restorers': {}, 'conditions': {'c': {
+        'n': 5, 'differences': {},
+        'processings': {'clean': {'psnr': None, 'ssim': None, 'scores': {}}, 'same': entry}}}}
+    assert '| same       | exact | 1.0000 |' in to_markdown(data)
+
+
+def test_pictures_have_the_names_of_their_files(tmp_path):
+    shown = page_data.examples(1)
+    named = [type(example)(**{**vars(example), 'name': f'dog/{i}.png'}) for i, example in enumerate(shown)]
+    assert ': dog/0.png' in Page(write(tmp_path, examples=named)).text
