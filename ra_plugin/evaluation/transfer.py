@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ra_plugin.evaluation.bootstrap import Sampled, mean, sample
+from ra_plugin.evaluation.bootstrap import Sampled, of_trainings, sample, share
 from ra_plugin.evaluation.classification_score import ClassificationScore
+from ra_plugin.evaluation.families import family
 from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.evaluation.records import Judged
 from ra_plugin.evaluation.score_base import Metrics, TaskScore
-from ra_plugin.evaluation.significance import images_to_tell, mcnemar, proportion
+from ra_plugin.evaluation.significance import Estimate, images_to_tell, mcnemar, proportion
 from ra_plugin.evaluation.task_scores import build_score
 from ra_plugin.recognizers.base import RecognizerInfo
 
@@ -77,8 +78,8 @@ class Matrix:
         return [self.sampled[(name, seed, *column)] for seed in self.seeds(name)]
 
     def mean(self, name: str, *column: str) -> Sampled:
-        """The mean over the seeds."""
-        return mean(self.of_seeds(name, *column))
+        """The mean over the seeds, with what other seeds would change; the same way of training in every column."""
+        return of_trainings(name, self.of_seeds(name, *column))
 
     def columns(self) -> list[tuple[str, str]]:
         """The recognizers that have judged all cells, with their metrics."""
@@ -128,12 +129,10 @@ def _by_recognizer(matrix: Matrix, make) -> dict[str, dict[str, Any]]:
 def _score(matrix: Matrix, name: str, recognizer: str, metric: str) -> dict[str, Any]:
     parts = matrix.of_seeds(name, recognizer, metric)
     score = matrix.cells[name, matrix.seeds(name)[0]].scores[recognizer]
-    if not isinstance(score, ClassificationScore):
-        estimate = mean(parts).reflected()
-    elif len(parts) == 1:
+    if isinstance(score, ClassificationScore) and len(parts) == 1:
         estimate = proportion(score.per_image()[metric])
     else:
-        estimate = mean(parts).estimate()
+        estimate = matrix.mean(name, recognizer, metric).of_share()
     return {**vars(estimate), 'seeds': _spread([part.value for part in parts])}
 
 
@@ -153,15 +152,18 @@ def _difference(matrix: Matrix, name: str, baseline: str) -> dict[str, Any]:
         gap = matrix.mean(CLEAN, recognizer, metric) - matrix.mean(baseline, recognizer, metric)
         ours, theirs = (matrix.right(who, recognizer) if metric == 'top1' else None for who in (name, baseline))
         pairs = ours is not None and len(ours) == len(theirs)
+        recovered = share(difference, gap, LEAST_GAP)
         return {**vars(difference.estimate()),
                 'gap': gap.value,
-                'gap_recovered': vars(difference.over(gap).estimate()) if gap.value >= LEAST_GAP else None,
+                'gap_recovered': vars(recovered) if recovered else None,
                 'mcnemar_p': [mcnemar(a, b) for a, b in zip(ours, theirs)] if pairs else None,
                 'images_for_one_point': None if ours is None else images_to_tell(
                     np.mean(ours, 0) - np.mean(theirs, 0))}
 
+    main = {recognizer: metric for recognizer, metric in reversed(matrix.columns())}  # the first metric of each
     return {**{column: vars(of_column(column).estimate()) for column in matrix.quality()},
-            'scores': _by_recognizer(matrix, entry)}
+            'scores': _by_recognizer(matrix, entry),
+            'family': family({recognizer: of_column(recognizer, metric) for recognizer, metric in main.items()})}
 
 
 def harm(matrix: Matrix, classes: Iterable[str] | None, labels: np.ndarray) -> dict[str, Any]:
@@ -183,18 +185,24 @@ def harm(matrix: Matrix, classes: Iterable[str] | None, labels: np.ndarray) -> d
             before, after = matrix.right(NONE, recognizer), matrix.right(name, recognizer)
             if before is None:
                 continue
-            hurt = np.mean([before[0] & ~right for right in after], 0)
-            helped = np.mean([right & ~before[0] for right in after], 0)
-            drawn = sample({'hurt': hurt, 'helped': helped}, {}, matrix.n, matrix.seed) if len(after) > 1 else {}
+            hurt = [before[0] & ~right for right in after]
+            helped = [right & ~before[0] for right in after]
             shares = {'hurt': hurt, 'helped': helped}
             found.setdefault(name, {})[recognizer] = {
-                **{kind: vars(drawn[kind].estimate() if drawn else proportion(share))
-                   for kind, share in shares.items()},
+                **{kind: vars(_share_of_images(matrix, name, of_seeds)) for kind, of_seeds in shares.items()},
                 'by_class': {names[label]: {'n': int(np.sum(labels == label)),
-                                            **{kind: float(share[labels == label].mean())
-                                               for kind, share in shares.items()}}
+                                            **{kind: float(np.mean(of_seeds, 0)[labels == label].mean())
+                                               for kind, of_seeds in shares.items()}}
                              for label in np.unique(labels)}}
     return found
+
+
+def _share_of_images(matrix: Matrix, name: str, of_seeds: Sequence[np.ndarray]) -> Estimate:
+    """The share of True, its mean where there are several seeds."""
+    if len(of_seeds) == 1:
+        return proportion(of_seeds[0])
+    drawn = sample(dict(enumerate(of_seeds)), {}, matrix.n, matrix.seed)
+    return of_trainings(name, drawn.values()).of_share()
 
 
 def clean_input(cells: Mapping[str, Cell], clean: Cell, seed: int = 0) -> dict[str, Any]:
