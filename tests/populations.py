@@ -62,8 +62,10 @@ def detections(objects, qualities, n, rng, coco=False):
             matches.append(ClassMatches(scores[order], right[:, order], ~right[:, order],
                                         np.concatenate([image[found], wrong])[order], positives[:, len(matches)]))
         formula = _at_101_recalls if coco else area
-        return Population(lambda counts: np.stack([one.average_precision(counts, formula).mean(1) for one in matches], 1),
-                          positives > 0)
+
+        def by_class(counts):
+            return np.stack([one.average_precision(counts, formula).mean(1) for one in matches], 1)
+        return Population(by_class, positives > 0)
 
     return [detector(quality) for quality in qualities]
 

@@ -60,8 +60,8 @@ class Classes:
         """Degrees of freedom of the variance of the mean, and the variance that it has over that of the draws.
 
         By Satterthwaite's formula over the classes, each of which has one degree less than images. A resample of n
-        images has (n - 1) / n of their variance; and that of a class in few images can be small by chance, so it is drawn
-        towards that of an image of the other classes, as by `_PRIOR` images more.
+        images has (n - 1) / n of their variance; and that of a class in few images can be small by chance, so it is
+        drawn up to that of an image of the other classes, as by `_PRIOR` images more.
         """
         counted = self.counted()
         images, draws = self.images[counted], self.draws[:, counted]

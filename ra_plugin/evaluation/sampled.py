@@ -1,4 +1,4 @@
-"""A score with what it would be on other images and after other trainings: differences, means and shares inherit both."""
+"""A score, and what it would be on other images and after other trainings; differences, means and shares have both."""
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,8 +10,6 @@ from ra_plugin.evaluation import intervals
 from ra_plugin.evaluation.intervals import Classes, quantile
 from ra_plugin.evaluation.significance import Estimate
 
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
-
 
 @dataclass(frozen=True)
 class Sampled:
@@ -21,9 +19,9 @@ class Sampled:
         value: Of all images.
         draws: ``(R,)``.
         images: N; 0 where it is unknown, and the percentiles of the draws are all that there is.
-        unit: The least change that one image makes, where the score is a share of images: 1 / N times that; else 0.
+        unit: N times the least change that one image makes, where the score is a share of images; else 0.
         classes: Where the score is a mean over classes.
-        trainings: Way of training -> ``(k, 1 + R)``: its k trainings minus their mean; of the value and of each resample.
+        trainings: Way of training -> ``(k, 1 + R)``: its k trainings minus their mean; of the value and each resample.
     """
 
     value: float
@@ -99,7 +97,7 @@ class Sampled:
         freedom, inflation = max(self.images - 1, 1), self.images / max(self.images - 1, 1)
         if self.classes is None:
             return freedom, inflation
-        if self.classes.too_few().any():
+        if self.classes.too_few().any() and self.deviation():  # the same on all resamples: of the same answers
             return 0.0, 1.0
         of_classes, inflation = self.classes.spread()
         return min(freedom, of_classes), inflation
@@ -129,7 +127,8 @@ class Sampled:
         if not reach:
             return center - below, center + above
         once = math.sqrt(max(1 - twice / self.deviation() ** 2, 0.0)) if self.deviation() else 0.0
-        return (center - max(below, math.hypot(once * below, reach)), center + max(above, math.hypot(once * above, reach)))
+        return (center - max(below, math.hypot(once * below, reach)),
+                center + max(above, math.hypot(once * above, reach)))
 
 
 def mean(parts: Iterable[Sampled]) -> Sampled:
@@ -173,9 +172,8 @@ def share(part: Sampled, whole: Sampled, least: float) -> Estimate | None:
     spread = quantile(freedom) ** 2 * inflation * np.cov(draws)
     reach, _ = intervals.trainings_half_width(linear.trainings.values())
     if reach:
-        of_trainings_ = _training_covariance(part, whole)
-        unscaled = np.array([1, -ratio]) @ of_trainings_ @ np.array([1, -ratio])
-        spread = spread + (reach ** 2 / unscaled if unscaled else 0.0) * of_trainings_
+        by_training, direction = _training_covariance(part, whole), np.array([1, -ratio])
+        spread = spread + reach ** 2 / (direction @ by_training @ direction) * by_training
     ends = intervals.fieller(part.value, whole.value, spread)
     return None if ends is None else Estimate(ratio, *ends)
 

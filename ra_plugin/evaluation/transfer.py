@@ -87,6 +87,17 @@ class Matrix:
         return [(recognizer, metric) for recognizer, score in first.scores.items() for metric in score.names
                 if all(recognizer in cell.scores for cell in others)]
 
+    def too_few(self) -> dict[str, dict[str, int]]:
+        """Recognizer -> class -> images that hold it, where too few do for an interval of the mean over the classes."""
+        found = {}
+        for recognizer, metric in self.columns():
+            name, seed = next(iter(self.cells))
+            classes = self.sampled[name, seed, recognizer, metric].classes
+            if classes is not None and (few := classes.too_few()).any():
+                names = self.cells[name, seed].scores[recognizer].classes
+                found[recognizer] = {names[label]: int(classes.images[label]) for label in np.flatnonzero(few)}
+        return found
+
     def quality(self) -> list[str]:
         """``'psnr'``, ``'ssim'``, and what else measures image quality."""
         return list(dict.fromkeys(name for cell in self.cells.values() for name, values in cell.values.items()
@@ -105,10 +116,10 @@ def summary(matrix: Matrix, baseline: str) -> dict[str, Any]:
         matrix: Has `CLEAN`, `NONE` and ``baseline``.
 
     Returns:
-        ``{'n', 'processings', 'differences'}``, as ``docs/EVALUATION.md`` describes them.
+        ``{'n', 'too_few_images', 'processings', 'differences'}``, as ``docs/EVALUATION.md`` describes them.
     """
     restorers = [name for name in matrix.names if name not in (CLEAN, NONE, baseline)]
-    return {'n': matrix.n,
+    return {'n': matrix.n, 'too_few_images': matrix.too_few(),
             'processings': {name: _entry(matrix, name) for name in matrix.names},
             'differences': {name: _difference(matrix, name, baseline) for name in restorers}}
 

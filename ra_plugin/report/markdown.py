@@ -2,10 +2,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ra_plugin.report.formats import arrow, quality_digits
+from ra_plugin.report.formats import alone, arrow, comparisons, coverage, no_share, quality_digits, too_few_images
 from ra_plugin.utils.text import markdown_cell
 
 CLEAN, NONE = 'clean', 'no processing'
+_NO_SHARE = {'small': 'none to speak of', 'uncertain': 'gap too uncertain'}
 Estimate = Mapping[str, float | None]  # value, low, high
 
 
@@ -39,9 +40,13 @@ def _condition(condition: Mapping[str, Any], results: Mapping[str, Any]) -> Iter
     baseline = results['baseline']
     yield f'Scores in %, with 95 % intervals, on {condition["n"]} images (saved as 8 bit).'
     yield _scores(condition, results)
+    yield markdown_cell(' '.join([coverage(results), *too_few_images(condition)]))
     yield (f'Differences to {markdown_cell(baseline)} on the same images, in points; gap recovered: % of the way from '
-           'there to clean, where that is 5 points or more. Bold: the recognizer was used in training.')
+           'there to clean, where that is surely there, and 5 points or more. Bold: the recognizer was used in '
+           'training.')
     yield _differences(condition, results)
+    if (many := comparisons(condition)) > 1:
+        yield alone(many)
     for title, table in _transfers(condition, results):
         yield title
         yield table
@@ -100,7 +105,7 @@ def _differences(condition: Mapping[str, Any], results: Mapping[str, Any]) -> st
         rows.append([name, interval(entry['psnr'], '+.2f'), *(interval(entry[key], '+.4f') for key in further),
                      *(_marked(percent(cell, '+'), used) for cell, used in zip(cells, bold))])
         rows.append([f'{name}: gap recovered', '', *('' for _ in further), *(
-            'none to speak of' if cell['gap_recovered'] is None else percent(cell['gap_recovered'], '', '.0f')
+            _NO_SHARE[no_share(cell['gap'])] if cell['gap_recovered'] is None else percent(cell['gap_recovered'], '', '.0f')
             for cell in cells)])
     return table(rows)
 

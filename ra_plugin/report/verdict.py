@@ -3,7 +3,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ra_plugin.report.formats import decibels, interval, listed, metric_name, percent, points
+from ra_plugin.report.formats import decibels, interval, listed, metric_name, no_share, percent, points
 
 Tone = Literal['good', 'mixed', 'bad', 'none']
 _UNCLEAR = 'cannot be told apart from zero'
@@ -39,6 +39,14 @@ def direction(estimate: Mapping) -> Literal['up', 'down', 'unclear']:
     return 'down' if estimate.get('high') is not None and estimate['high'] < 0 else 'unclear'
 
 
+def sure_direction(difference: Mapping, recognizer: str, estimate: Mapping) -> Literal['up', 'down', 'unclear']:
+    """`direction`, corrected for the number of recognizers where the results have that; for counts of recognizers."""
+    family = difference.get('family')
+    if family is None:  # results of before there were families
+        return direction(estimate)
+    return next((side for side in ('up', 'down') if recognizer in family[side]), 'unclear')
+
+
 def verdicts(results: Mapping[str, Any], condition: str) -> list[Verdict]:
     """One for each restorer that is compared with the baseline under ``condition``."""
     data = results['conditions'][condition]
@@ -52,12 +60,16 @@ def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str)
     used = {name: estimates[name] for name in used_by(results, restorer) if name in estimates}
     held_out = {name: estimate for name, estimate in estimates.items() if name not in used}
     audit = data.get('audit', {}).get('restorers', {}).get(restorer, {})
-    headline, tone = _headline(used, held_out, audit.get('verdict'))
+    sides = {name: sure_direction(difference, name, estimate) for name, estimate in estimates.items()}
+    headline, tone = _headline(*([sides[name] for name in group] for group in (used, held_out)), audit.get('verdict'))
     sentences = [('Used in training', _used(name, metric_name(main_metrics(results, scores)[name]), estimate,
                                             results['baseline'])) for name, estimate in used.items()]
     if held_out:
         known = bool(used_by(results, restorer))  # also where those that were used judge other conditions alone
-        sentences.append(('Held out' if known else 'Recognizers', _held_out(held_out, known)))
+        sentences.append(('Held out' if known else 'Recognizers', _held_out(held_out, known, sides)))
+    if difference.get('family', {}).get('comparisons', 0) > 1:
+        sentences.append(('Counted', f'{difference["family"]["comparisons"]} recognizers are compared at once: who gains '
+                          'or loses is corrected for that (Holm, 5 %); each interval stands for itself.'))
     if difference.get('psnr'):
         sentences.append(('Image quality', _quality(difference['psnr'])))
     if data.get('harm', {}).get(restorer):
@@ -67,8 +79,8 @@ def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str)
     return Verdict(restorer, headline, tone, tuple(sentences))
 
 
-def _headline(used: Mapping, held_out: Mapping, audit: str | None) -> tuple[str, Tone]:
-    seen, unseen = ([direction(estimate) for estimate in group.values()] for group in (used, held_out))
+def _headline(seen: list[str], unseen: list[str], audit: str | None) -> tuple[str, Tone]:
+    """Of the directions on recognizers used in training, and on the others."""
     both = seen + unseen
     if not both:
         return 'Not judged by any recognizer', 'none'
@@ -103,12 +115,11 @@ def _used(name: str, metric: str, estimate: Mapping, baseline: str) -> str:
     if estimate.get('gap') is None:
         return f'{text}.'
     return (f'{text}. Clean images are {percent(estimate["gap"], sign=True)} points above {baseline}: '
-            'too small a gap to speak of recovery.')
+            f'too {no_share(estimate["gap"])} a gap to speak of recovery.')
 
 
-def _held_out(estimates: Mapping[str, Mapping], some_used: bool) -> str:
-    groups = {side: [name for name, estimate in estimates.items() if direction(estimate) == side]
-              for side in ('up', 'down', 'unclear')}
+def _held_out(estimates: Mapping[str, Mapping], some_used: bool, sides: Mapping[str, str]) -> str:
+    groups = {side: [name for name in estimates if sides[name] == side] for side in ('up', 'down', 'unclear')}
     never = ' never seen in training' if some_used else ''
     parts = [f'{len(groups["up"]) or "None"} of {len(estimates)}{never} gain{"s" * (len(groups["up"]) < 2)}']
     if groups['down']:
