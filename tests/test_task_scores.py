@@ -323,6 +323,17 @@ def test_a_resample_that_misses_every_class_does_not_count():
     assert all(map(math.isnan, vars(sample({}, {(): nothing}, 1)['voc12_mAP',].of_share()).values()))
 
 
+def test_images_that_hold_each_class_are_counted_by_their_labels():
+    box = [[0, 0, 20, 20]]
+    boxes = scored([objects(box, [1], scores=[0.5])] * 3,
+                   [objects(box * 2, [0, 0]), objects(box, [1]), objects(box, [0], ignore=[True])], num_classes=3)
+    assert boxes.images_of_classes().tolist() == [1, 1, 0]
+    masks = SegmentationScore(3)
+    masks.update({'masks': torch.ones(3, 2, 2, dtype=torch.long)},
+                 torch.tensor([[[0, 0], [0, 1]], [[0, 255], [255, 0]], [[255, 255], [255, 255]]]))
+    assert masks.images_of_classes().tolist() == [2, 1, 0]
+
+
 # ------------------------------------------------------------------------------------------------------- errors
 
 def test_pycocotools_and_mmdet_print_nothing(capfd):

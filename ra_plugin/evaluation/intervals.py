@@ -2,6 +2,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -10,6 +11,7 @@ _PRIOR = 4  # images that what is known of the other classes is worth, for the s
 _Z = 1.959964  # 97.5 % quantile of the normal distribution
 
 
+@lru_cache(4096)
 def quantile(freedom: float = math.inf, comparisons: int = 1) -> float:
     """Two-sided 95 % quantile of Student's t; of so many comparisons all hold at once (Bonferroni)."""
     return float(stats.t.ppf(1 - 0.025 / comparisons, max(freedom, 1)))
@@ -45,7 +47,7 @@ class Classes:
         return held if held.mean() < 0.5 else np.ones(len(held), bool)
 
     def too_few(self) -> np.ndarray:
-        """``(C,)`` bool: the classes in fewer than ``sqrt(3 C)`` images, where these make up most of the uncertainty.
+        """``(C,)`` bool: the classes in fewer than ``sqrt(5 C)`` images, where these make up most of the uncertainty.
 
         Each counts with 1 / its images. The error of a mean falls with the number of classes C, what few images bias
         each of them by does not. This goes by the numbers of images alone: by the spread that was seen, just those
@@ -53,7 +55,7 @@ class Classes:
         """
         counted = self.counted()
         parts = counted / np.maximum(self.images, 0.5)
-        few = counted & (self.images < math.sqrt(3 * counted.sum()))
+        few = counted & (self.images < math.sqrt(5 * counted.sum()))
         return few if parts[few].sum() > parts.sum() / 2 else np.zeros(len(few), bool)
 
     def spread(self) -> tuple[float, float]:
