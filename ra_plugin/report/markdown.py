@@ -105,7 +105,7 @@ def _differences(condition: Mapping[str, Any], results: Mapping[str, Any]) -> st
         rows.append([name, interval(entry['psnr'], '+.2f'), *(interval(entry[key], '+.4f') for key in further),
                      *(_marked(percent(cell, '+'), used) for cell, used in zip(cells, bold))])
         rows.append([f'{name}: gap recovered', '', *('' for _ in further), *(
-            _NO_SHARE[no_share(cell['gap'])] if cell['gap_recovered'] is None else percent(cell['gap_recovered'], '', '.0f')
+            percent(cell['gap_recovered'], '', '.0f') if cell['gap_recovered'] else _NO_SHARE[no_share(cell['gap'])]
             for cell in cells)])
     return table(rows)
 

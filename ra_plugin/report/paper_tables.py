@@ -101,7 +101,8 @@ def _facts(chosen: Sequence[Judged]) -> str:
     images = ' or '.join(dict.fromkeys(f'{one.condition["n"]:,}' for one in chosen))
     runs = ' or '.join(str(seeds) for seeds in sorted({one.seeds for one in chosen}))
     over = ', and over trainings where there are several' if any(one.seeds > 1 for one in chosen) else ''
-    return f'Judged on {images} images; trainings of each: {runs}. Scores in %, with 95 % intervals over the images{over}.'
+    return (f'Judged on {images} images; trainings of each: {runs}. Scores in %, with 95 % intervals over the images'
+            f'{over}.')
 
 
 def _groups(spec: Mapping[str, Any], judged: Sequence[Judged]) -> dict[str, list[str]]:
@@ -230,8 +231,8 @@ def _holds(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str]:
         lines += _verdict('all, on recognizers never used', [(one, judge) for one in trained for judge in one.judges
                                                              if judge not in one.used], merged=False)
     if lines:
-        yield ('By their intervals, each of which stands for itself (not corrected for their number; by chance about one '
-               'in twenty would leave out a true zero):\n\n') + '\n'.join(lines)
+        yield ('By their intervals, each of which stands for itself (not corrected for their number; by chance one in '
+               'twenty would leave out a true zero):\n\n') + '\n'.join(lines)
 
 
 def _verdict(name: str, pairs: Sequence[tuple[Judged, str]], merged: bool = True) -> list[str]:

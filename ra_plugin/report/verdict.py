@@ -68,8 +68,9 @@ def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str)
         known = bool(used_by(results, restorer))  # also where those that were used judge other conditions alone
         sentences.append(('Held out' if known else 'Recognizers', _held_out(held_out, known, sides)))
     if difference.get('family', {}).get('comparisons', 0) > 1:
-        sentences.append(('Counted', f'{difference["family"]["comparisons"]} recognizers are compared at once: who gains '
-                          'or loses is corrected for that (Holm, 5 %); each interval stands for itself.'))
+        many = difference['family']['comparisons']
+        sentences.append(('Counted', f'{many} recognizers are compared at once: who gains or loses is corrected for '
+                          'that (Holm, 5 %); each interval stands for itself.'))
     if difference.get('psnr'):
         sentences.append(('Image quality', _quality(difference['psnr'])))
     if data.get('harm', {}).get(restorer):
