@@ -263,8 +263,8 @@ def test_a_gap_that_does_not_bound_a_share_is_called_uncertain():
 def test_what_the_intervals_are_over():
     made = page_data.results()
     assert formats.coverage(made) == (
-        'The intervals are over the images, and for RA over trainings from other seeds, too. What training from another '
-        f'seed changes is not in them: plain, unsupervised RA and {HOSTILE_ATTRIBUTE} have one seed.')
+        'The intervals are over the images, and for RA over trainings from other seeds, too. What training from '
+        f'another seed changes is not in them: plain, unsupervised RA and {HOSTILE_ATTRIBUTE} have one seed.')
     for restorer in made['restorers'].values():
         restorer['seeds'] = 3
     assert 'one seed' not in formats.coverage(made) and 'RA' in formats.coverage(made)
