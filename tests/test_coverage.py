@@ -181,6 +181,16 @@ def test_trainings_of_both_sides_add_up_and_other_recognizers_share_them():
     assert mean([ours, ours]).estimate().high == pytest.approx(ours.estimate().high)
 
 
+def test_products_and_ratios_keep_the_trainings():
+    draws = np.zeros(10)
+    ours = of_trainings('RA', [Sampled(value, draws + value, 100) for value in (0.5, 0.7)])
+    constant = Sampled(2.0, draws + 2)
+    reach = 12.7062 * 0.1
+    for found, factor in ((ours.times(constant), 2), (ours.over(constant), 0.5), (constant.over(ours), 2 / 0.36),
+                          (ours.scaled(3), 3), (ours.lesser(constant), 1), (ours.at_most(1), 1), (ours.at_most(0.1), 0)):
+        assert found.estimate().high - found.value == pytest.approx(factor * reach, rel=1e-4)
+
+
 # ------------------------------------------------------------------------------------------------------------- shares
 
 @pytest.mark.parametrize('n, levels', [(100, (0.5, 0.2, 1.0)), (200, (0.5, 0.2, 1.0)), (1000, (0.25, 0.2, 0.5))])

@@ -55,6 +55,16 @@ class Sampled:
         draws = np.where(np.isnan(draws) & ~unknown, either, draws)
         return Sampled(ratio, draws, linear.images, 0.0, None, linear.trainings)
 
+    def times(self, other: 'Sampled') -> 'Sampled':
+        """The product of the two, with what other trainings change to first order."""
+        linear = _combined([self, other], [other.value, self.value])
+        return Sampled(self.value * other.value, self.draws * other.draws, linear.images, 0.0, None, linear.trainings)
+
+    def lesser(self, other: 'Sampled') -> 'Sampled':
+        """The lesser of the two."""
+        least = self if self.value <= other.value else other
+        return replace(least, draws=np.minimum(self.draws, other.draws), classes=None)
+
     def at_most(self, limit: float) -> 'Sampled':
         """No more than ``limit``."""
         return replace(self, value=min(self.value, limit), draws=np.minimum(self.draws, limit),
