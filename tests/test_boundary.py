@@ -256,7 +256,9 @@ def test_scores_of_a_pair_by_hand():
         {'source': 2.5, 'target': 2.75, 'ibd': 0.75, 'chance': (2.5 + 2) / 2})
     assert {name: entry['value'] for name, entry in ra['ibd_minus'].items()} == pytest.approx(
         {'source': -1.75, 'target': -2.0, 'chance': -1.5})
-    assert (ra['ibd_minus']['source']['low'], ra['ibd_minus']['source']['high']) == (-3.5, 0)  # of 0 and -3.5
+    half = 1.75 * 2 ** 0.5 * 12.7062 / 1.96  # of 0 and -3.5; two images tell hardly anything: Student's t
+    assert (ra['ibd_minus']['source']['low'], ra['ibd_minus']['source']['high']) == pytest.approx(
+        (-1.75 - half, -1.75 + half), rel=1e-3)
     assert ra['found']['source']['value'] == 0.75 and ra['found']['target']['value'] == 0.5
     assert ra['right']['source']['value'] == 0.5 and random['right']['target']['value'] == 0
     assert ra['median']['source']['value'] == 3 and ra['median']['ibd']['value'] == math.inf

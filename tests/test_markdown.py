@@ -55,3 +55,29 @@ def test_table_3_of_the_paper():
         ['RA', '60.0 [59.0, 61.0]', '70.0 [69.0, 71.0]']]
     results['conditions']['half B'] = copy.deepcopy(results['conditions']['half A'])
     assert 'its own' not in to_markdown(results)
+
+
+def test_what_the_intervals_are_over_how_many_there_are_and_which_cannot_be_told():
+    def difference(*values):
+        scores = entry(*values)['scores']
+        for metrics in scores.values():
+            metrics['top1'].update(gap=0.06, gap_recovered=None)
+        return {'psnr': {'value': 0, 'low': 0, 'high': 0}, 'scores': scores}
+
+    processings = {'clean': {**entry(0.8, 0.7), 'psnr': None, 'ssim': None}, 'plain': entry(0.5, 0.4),
+                   'RA': entry(0.6, 0.5)}
+    differences = {'RA': difference(0.1, 0.1)}
+    differences['RA']['scores']['v|16']['top1'].update(low=None, high=None)
+    results = {'baseline': 'plain', 'restorers': {'plain': {'seeds': 3, 'used': [], 'method': 'plain'},
+                                                  'RA': {'seeds': 1, 'used': [], 'method': 'RA'}},
+               'conditions': {'set': {'n': 9, 'processings': processings, 'differences': differences,
+                                      'too_few_images': {'v|16': {'cat': 1, 'dog': 2}}}}}
+    text = to_markdown(results)
+    assert ('The intervals are over the images, and for plain over trainings from other seeds, too. What training from '
+            'another seed changes is not in them: RA has one seed.') in text
+    assert 'cannot be told, so no gain or loss is sure: too few images hold cat (1 image) and dog (2 images).' in text
+    assert 'would leave out zero by chance' not in text  # there is one interval
+    assert rows(text, 'Differences to plain')[1] == ['RA', '+0.00 [+0.00, +0.00]', '+10.0 [+9.0, +11.0]', '+10.0']
+    assert rows(text, 'Differences to plain')[2][2:] == ['gap too uncertain', 'gap too uncertain']
+    differences['RA']['scores']['v|16']['top1'].update(low=0.0, high=0.1)
+    assert 'about 1 of 2 would leave out zero by chance' in to_markdown(results)

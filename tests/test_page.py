@@ -9,7 +9,7 @@ import numpy as np
 import page_data
 import pytest
 from browser import chromium, console, requested, resize
-from page_data import CLASSIFIERS, CONDITIONS, GAINS, HOSTILE, RECOGNIZERS, VIEWS, estimate
+from page_data import CLASSIFIERS, CONDITIONS, DETECTOR, GAINS, HOSTILE, HOSTILE_ATTRIBUTE, RECOGNIZERS, VIEWS, estimate
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -275,6 +275,53 @@ def test_sentences_have_the_figures_and_say_what_cannot_be_said():
         gap=0.031, gap_recovered=None)
     assert dict(verdicts(small, CONDITIONS[0])[0].sentences)['Used in training'].endswith(
         'Clean images are +3.1 points above plain: too small a gap to speak of recovery.')
+
+
+def test_the_headline_counts_what_stands_corrected_for_the_number_of_recognizers():
+    made = page_data.results()
+    difference = made['conditions'][CONDITIONS[0]]['differences']['RA']
+    assert all(metrics[next(iter(metrics))]['low'] > 0 for metrics in difference['scores'].values())
+    difference['family'] = {'comparisons': 5, 'up': ['resnet', 'vgg'], 'down': []}
+    ra = verdicts(made, CONDITIONS[0])[0]
+    assert ra.headline == '1 of 4 recognizers never seen in training gain'
+    told = dict(ra.sentences)
+    assert told['Held out'].startswith('1 of 4 never seen in training gains; the change on ')
+    assert told['Counted'].startswith('5 recognizers are compared at once') and 'Holm' in told['Counted']
+    del difference['family']
+    assert 'Counted' not in dict(verdicts(made, CONDITIONS[0])[0].sentences)
+
+
+def test_a_gap_that_does_not_bound_a_share_is_called_uncertain():
+    made = page_data.results()
+    made['conditions'][CONDITIONS[0]]['differences']['RA']['scores']['resnet']['top1'].update(
+        gap=0.06, gap_recovered=None)
+    assert dict(verdicts(made, CONDITIONS[0])[0].sentences)['Used in training'].endswith(
+        'Clean images are +6.0 points above plain: too uncertain a gap to speak of recovery.')
+
+
+def test_what_the_intervals_are_over():
+    made = page_data.results()
+    assert formats.coverage(made) == (
+        'The intervals are over the images, and for RA over trainings from other seeds, too. What training from '
+        f'another seed changes is not in them: plain, unsupervised RA and {HOSTILE_ATTRIBUTE} have one seed.')
+    for restorer in made['restorers'].values():
+        restorer['seeds'] = 3
+    assert 'one seed' not in formats.coverage(made) and 'RA' in formats.coverage(made)
+
+
+def test_how_many_intervals_there_are_and_which_cannot_be_told(tmp_path):
+    made = page_data.results()
+    condition = made['conditions'][CONDITIONS[0]]
+    for difference in condition['differences'].values():
+        difference['scores'][DETECTOR]['voc12_mAP'].update(low=None, high=None)
+    condition['too_few_images'] = {DETECTOR: {HOSTILE: 1, 'cell': 2}}
+    many = sum(len(metrics) for difference in condition['differences'].values()
+               for name, metrics in difference['scores'].items() if name != DETECTOR)
+    assert formats.comparisons(condition) == many == 12
+    write_page(made, [], tmp_path / 'page.html')
+    text = (tmp_path / 'page.html').read_text()
+    assert 'about 1 of 12 would leave out zero by chance' in text and HOSTILE not in text
+    assert '(1 image) and cell (2 images).' in text
 
 
 @pytest.mark.parametrize('text, expected', [

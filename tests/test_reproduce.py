@@ -374,7 +374,8 @@ def lines(text):
 def test_transfer_has_a_row_for_each_recognizer_used():
     text = lines(paper_table({'title': 'Transfer', 'rows': 'recognizer', 'columns': 'judge', 'of': {'method': 'RA'},
                               'baselines': ['plain'], 'paper': PAPER}, [FIRST, SECOND]))
-    assert 'Judged on 2,000 images; trainings of each: 3. Scores in %, with 95 % intervals over the images.' in text
+    assert ('Judged on 2,000 images; trainings of each: 3. Scores in %, with 95 % intervals over the images, and over '
+            'trainings where there are several.') in text
     assert '| plain | 50.0 [49.0, 51.0] | 40.0 [39.0, 41.0] |' in text
     assert '| b | 65.0 [64.0, 66.0] | 75.0 [74.0, 76.0] |' in text
     assert '- a: above plain on 1 of 2, below on 0, open on 1; +20.0 points on average, 50 %' + LEFT in text

@@ -316,11 +316,22 @@ def answers_that_are_right(right):
 def test_a_resample_that_misses_every_class_does_not_count():
     box = [[0, 0, 20, 20]]
     score = scored([objects(box, scores=[0.5]), objects(box, scores=[0.9])], [objects(box), objects()], 'voc12')
-    estimate = sample({}, {(): score}, 2, resamples=100)['voc12_mAP',].reflected()
-    # one draw in four is the second image twice, with nothing to find; one the first, 1; two are both, 1/2; reflected
-    assert (estimate.value, estimate.low, estimate.high) == (0.5, 0, 0.5)
+    found = sample({}, {(): score}, 2, resamples=100)['voc12_mAP',]
+    # one draw in four is the second image twice, with nothing to find; one the first, 1; two are both, 1/2
+    assert found.value == 0.5 and set(found.draws[~np.isnan(found.draws)]) == {0.5, 1} and np.isnan(found.draws).any()
     nothing = scored([objects(box, scores=[0.5])], [objects()], 'voc12')
-    assert all(map(math.isnan, vars(sample({}, {(): nothing}, 1)['voc12_mAP',].reflected()).values()))
+    assert all(map(math.isnan, vars(sample({}, {(): nothing}, 1)['voc12_mAP',].of_share()).values()))
+
+
+def test_images_that_hold_each_class_are_counted_by_their_labels():
+    box = [[0, 0, 20, 20]]
+    boxes = scored([objects(box, [1], scores=[0.5])] * 3,
+                   [objects(box * 2, [0, 0]), objects(box, [1]), objects(box, [0], ignore=[True])], num_classes=3)
+    assert boxes.images_of_classes().tolist() == [1, 1, 0]
+    masks = SegmentationScore(3)
+    masks.update({'masks': torch.ones(3, 2, 2, dtype=torch.long)},
+                 torch.tensor([[[0, 0], [0, 1]], [[0, 255], [255, 0]], [[255, 255], [255, 255]]]))
+    assert masks.images_of_classes().tolist() == [2, 1, 0]
 
 
 # ------------------------------------------------------------------------------------------------------- errors

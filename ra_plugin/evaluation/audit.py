@@ -26,6 +26,7 @@ _LEAST_ROOM = 0.01  # clean minus baseline
 _NO_CHANGE = 0.1  # a change that leaves less of the clean image's gain tells nothing
 _LEAST_IMAGES = 30  # with fewer, the bootstrap takes luck for certainty
 _FAR = 3.3  # standard errors (one-sided 99.95 %) between adversarial and the least that is real, and the reverse
+_HALF_WIDTH = 1.96  # standard errors from the value to an end of its interval
 
 Gains = Mapping[str, Mapping[str, Sampled]]  # recognizer -> view -> gain
 
@@ -143,7 +144,7 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
     elif held_out:
         part, whole = ((_mean(gains, group), _mean(of_clean, group)) for group in (held_out, ours))
         ratio = part[0].over(part[1]).over(whole[0].over(whole[1])).estimate()
-        ranges.append(_range(_times(part[0], whole[1]), _times(whole[0], part[1]), _TRANSFER))
+        ranges.append(_range(part[0].times(whole[1]), whole[0].times(part[1]), _TRANSFER))
         shares = [_percent(gain.over(gap).estimate()) for gain, gap in (part, whole)]
         transfers = (f'recognizers never used recover {shares[0]} of their gap to clean images, those used {shares[1]} '
                      f'of theirs: a ratio of {_percent(ratio)}')
@@ -174,11 +175,11 @@ def _kept(gains: Gains, of_clean: Gains, ours: Collection[str]) -> tuple[dict[st
     kept, ranges = {}, []
     for view in VIEWS:
         part, of_real = _mean(gains, ours, view), _mean(of_clean, ours, view)
-        if _minus(of_real, whole, _NO_CHANGE).estimate().high < 0:
+        if (of_real - whole.scaled(_NO_CHANGE)).estimate().high < 0:
             continue
         # no change leaves more than all of a gain
-        of_real = Sampled(min(of_real.value, whole.value), np.minimum(of_real.draws, whole.draws))
-        ranges.append(_range(_times(part, whole), _times(total, of_real), _KEPT))
+        of_real = of_real.lesser(whole)
+        ranges.append(_range(part.times(whole), total.times(of_real), _KEPT))
         if of_real.value > 0:
             kept[view] = part.over(total).over(of_real.over(whole)).estimate()
     return kept, ranges or [(0, len(WORDS) - 1)]
@@ -189,12 +190,11 @@ def _range(part: Sampled, whole: Sampled, limits: tuple[float, float]) -> tuple[
 
     The differences to the limits are looked at in place of the share: no division by what may be near zero.
     """
-    to_least, to_most = (_minus(part, whole, limit) for limit in limits)
-    ends = [limit.estimate() for limit in (to_least, to_most)]
+    ends = to_least, to_most = [(part - whole.scaled(limit)).estimate() for limit in limits]
     low, high = sum(end.low >= 0 for end in ends), sum(not end.high < 0 for end in ends)
-    if low == 2 and not to_least.value > _FAR * np.nanstd(to_least.draws):
+    if low == 2 and not to_least.value > _FAR * _error(to_least):
         low = 0
-    if low == 0 and high < 2 and not -to_most.value > _FAR * np.nanstd(to_most.draws):
+    if low == 0 and high < 2 and not -to_most.value > _FAR * _error(to_most):
         high = 2
     return low, high
 
@@ -203,12 +203,9 @@ def _mean(gains: Gains, recognizers: Collection[str], view: str = SAVED) -> Samp
     return mean(gains[recognizer][view] for recognizer in recognizers)
 
 
-def _times(one: Sampled, other: Sampled) -> Sampled:
-    return Sampled(one.value * other.value, one.draws * other.draws)
-
-
-def _minus(one: Sampled, other: Sampled, factor: float) -> Sampled:
-    return Sampled(one.value - factor * other.value, one.draws - factor * other.draws)
+def _error(estimate: Estimate) -> float:
+    """Return the standard error that a 95 % interval stands for, over images and trainings."""
+    return (estimate.high - estimate.low) / (2 * _HALF_WIDTH)
 
 
 @dataclass(frozen=True)

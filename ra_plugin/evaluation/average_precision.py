@@ -66,6 +66,10 @@ class Matches:
         """The arguments that `add` was given for each image."""
         return [(*image, positives) for image, positives in zip(self._images, self._positives)]
 
+    def images_of_classes(self) -> np.ndarray:
+        """Return ``(C,)``, the number of images that have a box to find of each class."""
+        return (np.array(self._positives, int).reshape(len(self), self.num_classes) > 0).sum(0)
+
     def classes(self) -> Iterator[ClassMatches]:
         """Every class in order."""
         nothing = np.empty((self.num_thresholds, 0), bool)

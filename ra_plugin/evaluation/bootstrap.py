@@ -1,58 +1,18 @@
 """The paired bootstrap: every score on the same resamples of the images, so that any two of them can be compared."""
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from ra_plugin.evaluation.score_base import TaskScore
-from ra_plugin.evaluation.significance import Estimate
+from ra_plugin.evaluation.intervals import Classes
+from ra_plugin.evaluation.sampled import Sampled, mean, of_trainings, share
+from ra_plugin.evaluation.score_base import TaskScore, mean_over_classes
+
+__all__ = ['RESAMPLES', 'Sampled', 'mean', 'of_trainings', 'sample', 'share']
 
 RESAMPLES = 2000
+_OF_CLASSES = 500  # resamples of each class: its variance is all that is asked of them
 _CELLS = 4_000_000  # of one block of counts: 32 MB
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """A score of the images, and ``(R,)`` of R resamples of them; those of different scores are paired."""
-
-    value: float
-    draws: np.ndarray
-
-    def __sub__(self, other: 'Sampled') -> 'Sampled':
-        return Sampled(self.value - other.value, self.draws - other.draws)
-
-    def over(self, other: 'Sampled') -> 'Sampled':
-        """The ratio of the two."""
-        with np.errstate(divide='ignore', invalid='ignore'):
-            return Sampled(self.value / other.value if other.value else math.nan, self.draws / other.draws)
-
-    def at_most(self, limit: float) -> 'Sampled':
-        """No more than ``limit``."""
-        return Sampled(min(self.value, limit), np.minimum(self.draws, limit))
-
-    def estimate(self) -> Estimate:
-        """With the percentile interval: for differences, and for means over the images."""
-        return Estimate(self.value, *self._percentiles())
-
-    def reflected(self) -> Estimate:
-        """With the basic interval, within ``[0, 1]``: for a single score that few images bias, as mAP."""
-        low, high = self._percentiles()
-        return Estimate(self.value, *(min(max(2 * self.value - bound, 0.0), 1.0) for bound in (high, low)))
-
-    def _percentiles(self) -> tuple[float, float]:
-        known = self.draws[~np.isnan(self.draws)]  # a resample may miss every class
-        if not len(known):
-            return math.nan, math.nan
-        low, high = np.quantile(known, [0.025, 0.975])
-        return float(low), float(high)
-
-
-def mean(parts: Iterable[Sampled]) -> Sampled:
-    """The mean of several scores, e.g. of the seeds of one way of training."""
-    parts = list(parts)
-    return Sampled(float(np.mean([part.value for part in parts])), np.mean([part.draws for part in parts], axis=0))
 
 
 def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], images: int, seed: int = 0,
@@ -61,7 +21,7 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
 
     Args:
         columns: Key -> ``(N,)``, a number for each image; the score is their mean, over the images that have a finite
-            one.
+            one: a share of the images for bool.
         scores: Key -> a score that is no such mean. Its metrics get the keys ``(*key, metric)``.
         images: N.
         seed: Of the resamples.
@@ -81,18 +41,29 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
         with np.errstate(invalid='ignore'):
             return counts @ matrix / (images if full else counts @ finite)
 
+    units = {key: float(np.asarray(values).dtype == bool) for key, values in columns.items()}
+    parts = [(key, part) for key, score in scores.items() for part in score.parts]
     draws: dict[Any, list[np.ndarray]] = {}
+    by_class: dict[Any, list[np.ndarray]] = {}
     for counts in _counts(images, resamples, np.random.default_rng(seed)):
         for key, values in zip(keys, means(counts).T):
             draws.setdefault(key, []).append(values)
         times = counts.astype(int) if scores else counts
-        for key, score in scores.items():
-            for metric, values in score.resampled(times).items():
+        for key, score in parts:
+            for metric, values in score.by_class_resampled(times).items():
+                if values.ndim == 2:
+                    by_class.setdefault((*key, metric), []).append(values[:_OF_CLASSES])
+                    values = mean_over_classes(values)
                 draws.setdefault((*key, metric), []).append(values)
     values = dict(zip(keys, matrix.mean(0) if full else means(np.ones((1, images)))[0]))
-    for key, score in scores.items():
+    classes = {}
+    for key, score in parts:
         values.update({(*key, metric): value for metric, value in score.compute().items()})
-    return {key: Sampled(float(values[key]), np.concatenate(parts)) for key, parts in draws.items()}
+        classes.update({(*key, metric): Classes(np.concatenate(by_class[*key, metric])[:_OF_CLASSES],
+                                                score.images_of_classes())
+                        for metric in score.names if (*key, metric) in by_class})
+    return {key: Sampled(float(values[key]), np.concatenate(drawn), images, units.get(key, 0.0), classes.get(key))
+            for key, drawn in draws.items()}
 
 
 def _counts(images: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

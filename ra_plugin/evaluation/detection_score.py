@@ -87,8 +87,13 @@ class DetectionScore(TaskScore):
         return {name: self.by_class(values) for part in self._parts for name, values in part.per_class().items()}
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: mean_over_classes(values) for part in self._parts
-                for name, values in part.resampled(counts).items()}
+        return {name: mean_over_classes(values) for name, values in self.by_class_resampled(counts).items()}
+
+    def by_class_resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: values for part in self._parts for name, values in part.resampled(counts).items()}
+
+    def images_of_classes(self) -> np.ndarray:
+        return self._parts[0].matches.images_of_classes()
 
 
 def _arrays(objects: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:

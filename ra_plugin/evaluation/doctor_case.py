@@ -2,7 +2,7 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,14 +94,17 @@ def image_scores(case: Case, change: Change = lambda images: images) -> np.ndarr
 
 
 def task_score(case: Case) -> tuple[str, Estimate]:
-    """The first metric of the task, with its interval; Wilson's for a classifier."""
+    """The first metric of the task, with its interval; Wilson's for a classifier.
+
+    Classes that few images hold count as any others here: the question is if weights and labels belong together.
+    """
     if case.recognizer.info.task == 'classification':
         return 'top-1', proportion(image_scores(case))
     score = build_score(case.recognizer.info)
     for image, label in zip(case.images, case.labels):
         score.update(case.recognizer.predict(image), label)
     (metric,), sampled = next(iter(sample({}, {(): score}, len(score)).items()))
-    return metric, sampled.reflected()
+    return metric, replace(sampled, classes=None).of_share()
 
 
 def chance_score(case: Case) -> float:

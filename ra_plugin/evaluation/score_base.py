@@ -100,6 +100,14 @@ class TaskScore:
         """The scores ``(R,)`` over R resamples; ``counts (R, N)`` says how often each has each of the N images."""
         raise NotImplementedError(f'{type(self).__name__} has no resampled().')
 
+    def by_class_resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """As `resampled`; scores that are a mean over the classes as ``(R, C)``, NaN where a class has no image."""
+        return self.resampled(counts)
+
+    def images_of_classes(self) -> np.ndarray:
+        """Return ``(C,)``, the number of images whose label holds each class, for scores that are a mean over them."""
+        raise NotImplementedError
+
     def check_labels(self, labels: np.ndarray) -> None:
         """Raise ValueError where a label is no class."""
         if labels.size and not 0 <= labels.min() <= labels.max() < self.num_classes:

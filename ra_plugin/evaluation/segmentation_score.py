@@ -61,9 +61,15 @@ class SegmentationScore(TaskScore):
         return {name: self.by_class(values[_NAMES[name]]) for name in self.metrics if name != 'aAcc'}
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: mean_over_classes(values) if values.ndim == 2 else values
+                for name, values in self.by_class_resampled(counts).items()}
+
+    def by_class_resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         values = list(self._values(counts))
-        return {name: np.array([mean_over_classes(np.atleast_1d(v[_NAMES[name]])) for v in values])
-                for name in self.metrics}
+        return {name: np.array([np.asarray(v[_NAMES[name]]) for v in values]) for name in self.metrics}
+
+    def images_of_classes(self) -> np.ndarray:
+        return (np.reshape(self._areas, (len(self), 4, self.num_classes))[:, 3] > 0).sum(0)
 
     def _values(self, counts: np.ndarray) -> Iterator[Mapping[str, np.ndarray]]:
         """IoU ``(C,)``, Acc ``(C,)`` and aAcc of each resample."""

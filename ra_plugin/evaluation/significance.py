@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+from ra_plugin.evaluation.intervals import wilson
+
 _Z = 1.959964  # 97.5 % quantile of the normal distribution
 _Z_POWER = 0.841621  # 80 %
 
@@ -20,10 +22,8 @@ class Estimate:
 
 def proportion(right: np.ndarray) -> Estimate:
     """Share of True in ``(N,)``, with Wilson's interval (1927)."""
-    n, share = len(right), float(np.mean(right))
-    center = (share + _Z ** 2 / (2 * n)) / (1 + _Z ** 2 / n)
-    half = _Z * math.sqrt(share * (1 - share) / n + _Z ** 2 / (4 * n * n)) / (1 + _Z ** 2 / n)
-    return Estimate(share, center - half, center + half)
+    share = float(np.mean(right))
+    return Estimate(share, *wilson(share, len(right)))
 
 
 def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:

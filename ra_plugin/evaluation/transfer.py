@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ra_plugin.evaluation.bootstrap import Sampled, mean, sample
+from ra_plugin.evaluation.bootstrap import Sampled, of_trainings, sample, share
 from ra_plugin.evaluation.classification_score import ClassificationScore
+from ra_plugin.evaluation.families import family
 from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.evaluation.records import Judged
 from ra_plugin.evaluation.score_base import Metrics, TaskScore
-from ra_plugin.evaluation.significance import images_to_tell, mcnemar, proportion
+from ra_plugin.evaluation.significance import Estimate, images_to_tell, mcnemar, proportion
 from ra_plugin.evaluation.task_scores import build_score
 from ra_plugin.recognizers.base import RecognizerInfo
 
@@ -79,14 +80,25 @@ class Matrix:
         return [self.sampled[(name, seed, *column)] for seed in self.seeds(name)]
 
     def mean(self, name: str, *column: str) -> Sampled:
-        """The mean over the seeds."""
-        return mean(self.of_seeds(name, *column))
+        """The mean over the seeds, with what other seeds would change; the same way of training in every column."""
+        return of_trainings(name, self.of_seeds(name, *column))
 
     def columns(self) -> list[tuple[str, str]]:
         """The recognizers that have judged all cells, with their metrics."""
         first, *others = self.cells.values()
         return [(recognizer, metric) for recognizer, score in first.scores.items() for metric in score.names
                 if all(recognizer in cell.scores for cell in others)]
+
+    def too_few(self) -> dict[str, dict[str, int]]:
+        """Recognizer -> class -> images that hold it, where too few do for an interval of the mean over the classes."""
+        found = {}
+        for recognizer, metric in self.columns():
+            name, seed = next(iter(self.cells))
+            classes = self.sampled[name, seed, recognizer, metric].classes
+            if classes is not None and (few := classes.too_few()).any():
+                names = self.cells[name, seed].scores[recognizer].parts[0].classes
+                found[recognizer] = {names[label]: int(classes.images[label]) for label in np.flatnonzero(few)}
+        return found
 
     def quality(self) -> list[str]:
         """``'psnr'``, ``'ssim'``, and what else measures image quality."""
@@ -116,8 +128,8 @@ def summary(matrix: Matrix, baseline: str) -> dict[str, Any]:
         matrix: Has ``baseline``, `NONE` to compare with that, too, and `CLEAN` where there are clean images.
 
     Returns:
-        ``{'n', 'processings', 'differences', 'differences_from_no_processing', 'pairs'}``, as ``docs/EVALUATION.md``
-        describes them.
+        ``{'n', 'too_few_images', 'processings', 'differences', 'differences_from_no_processing', 'pairs'}``, as
+        ``docs/EVALUATION.md`` describes them.
     """
     restorers = [name for name in matrix.names if name not in (CLEAN, NONE)]
     others = [name for name in restorers if name != baseline]
@@ -125,7 +137,7 @@ def summary(matrix: Matrix, baseline: str) -> dict[str, Any]:
     against_none = {name: _difference(matrix, name, NONE) for name in restorers} if has_another else {}
     pairs = {second: {first: _difference(matrix, second, first) for first in restorers[:place]}
              for place, second in enumerate(restorers) if place} if baseline == NONE else {}
-    return {'n': matrix.n,
+    return {'n': matrix.n, 'too_few_images': matrix.too_few(),
             'processings': {name: _entry(matrix, name) for name in matrix.names},
             'differences': {name: _difference(matrix, name, baseline) for name in others},
             'differences_from_no_processing': against_none, 'pairs': pairs}
@@ -147,12 +159,12 @@ def _by_recognizer(matrix: Matrix, make) -> dict[str, dict[str, Any]]:
 def _score(matrix: Matrix, name: str, recognizer: str, metric: str) -> dict[str, Any]:
     parts = matrix.of_seeds(name, recognizer, metric)
     per_image = matrix.cells[name, matrix.seeds(name)[0]].scores[recognizer].per_image().get(metric)
-    if per_image is None:
-        estimate = mean(parts).reflected()
-    elif len(parts) == 1 and per_image.dtype == bool:
+    if per_image is not None and per_image.dtype == bool and len(parts) == 1:
         estimate = proportion(per_image)
+    elif matrix.facts()[metric]['unit'] == 'share':
+        estimate = matrix.mean(name, recognizer, metric).of_share()
     else:
-        estimate = mean(parts).estimate()
+        estimate = matrix.mean(name, recognizer, metric).of_share()
     return {**vars(estimate), 'seeds': _spread([part.value for part in parts])}
 
 
@@ -175,16 +187,21 @@ def _difference(matrix: Matrix, name: str, baseline: str) -> dict[str, Any]:
         ours, theirs = (matrix.right(who, recognizer, metric) if metric in _FIRST_ANSWER else None
                         for who in (name, baseline))
         pairs = ours is not None and len(ours) == len(theirs)
-        wide = gap is not None and sign * gap.value >= LEAST_GAP
+        recovered = gap and share(difference.scaled(sign), gap.scaled(sign), LEAST_GAP)
         return {**vars(difference.estimate()),
                 'gap': None if gap is None else gap.value,
-                'gap_recovered': vars(difference.over(gap).estimate()) if wide else None,
+                'gap_recovered': vars(recovered) if recovered else None,
                 'mcnemar_p': [mcnemar(a, b) for a, b in zip(ours, theirs)] if pairs else None,
                 'images_for_one_point': None if ours is None else images_to_tell(
                     np.mean(ours, 0) - np.mean(theirs, 0))}
 
+    def gain(recognizer: str, metric: str) -> Sampled:
+        return of_column(recognizer, metric).scaled(-1 if matrix.facts()[metric]['better'] == 'lower' else 1)
+
+    main = {recognizer: metric for recognizer, metric in reversed(matrix.columns())}  # the first metric of each
     return {**{column: difference_of_quality(matrix, name, baseline, column) for column in matrix.quality()},
-            'scores': _by_recognizer(matrix, entry)}
+            'scores': _by_recognizer(matrix, entry),
+            'family': family({recognizer: gain(recognizer, metric) for recognizer, metric in main.items()})}
 
 
 def _known(matrix: Matrix, names: Collection[str], column: str) -> Matrix | None:
@@ -247,18 +264,24 @@ def harm(matrix: Matrix, classes: Iterable[str] | None, labels: np.ndarray) -> d
             before, after = matrix.right(NONE, recognizer), matrix.right(name, recognizer)
             if before is None:
                 continue
-            hurt = np.mean([before[0] & ~right for right in after], 0)
-            helped = np.mean([right & ~before[0] for right in after], 0)
-            drawn = sample({'hurt': hurt, 'helped': helped}, {}, matrix.n, matrix.seed) if len(after) > 1 else {}
+            hurt = [before[0] & ~right for right in after]
+            helped = [right & ~before[0] for right in after]
             shares = {'hurt': hurt, 'helped': helped}
             found.setdefault(name, {})[recognizer] = {
-                **{kind: vars(drawn[kind].estimate() if drawn else proportion(share))
-                   for kind, share in shares.items()},
+                **{kind: vars(_share_of_images(matrix, name, of_seeds)) for kind, of_seeds in shares.items()},
                 'by_class': {names[label]: {'n': int(np.sum(labels == label)),
-                                            **{kind: float(share[labels == label].mean())
-                                               for kind, share in shares.items()}}
+                                            **{kind: float(np.mean(of_seeds, 0)[labels == label].mean())
+                                               for kind, of_seeds in shares.items()}}
                              for label in np.unique(labels)}}
     return found
+
+
+def _share_of_images(matrix: Matrix, name: str, of_seeds: Sequence[np.ndarray]) -> Estimate:
+    """The share of True, its mean where there are several seeds."""
+    if len(of_seeds) == 1:
+        return proportion(of_seeds[0])
+    drawn = sample(dict(enumerate(of_seeds)), {}, matrix.n, matrix.seed)
+    return of_trainings(name, drawn.values()).of_share()
 
 
 def clean_input(cells: Mapping[tuple[str, int], Cell], clean: Cell, seed: int = 0) -> dict[str, Any]:

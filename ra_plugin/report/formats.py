@@ -3,6 +3,7 @@ from collections.abc import Mapping, Sequence
 
 NONE = '\u2013'
 _MINUS, _NARROW_SPACE = '\u2212', '\u202f'
+_LEAST_GAP = 0.05  # of an evaluation, too
 
 
 def number(value: float | None, digits: int = 1, sign: bool = False) -> str:
@@ -74,3 +75,44 @@ def side(estimate: Mapping) -> str:
     if estimate.get('low') is not None and estimate['low'] > 0:
         return 'up'
     return 'down' if estimate.get('high') is not None and estimate['high'] < 0 else 'unclear'
+
+
+def no_share(gap: float) -> str:
+    """Why there is no share of a gap: ``'small'``, or ``'uncertain'`` where its interval does not bound a ratio."""
+    return 'small' if gap < _LEAST_GAP else 'uncertain'
+
+
+def too_few_images(condition: Mapping) -> list[str]:
+    """A sentence for each recognizer whose scores have no interval, as classes are in too few images."""
+    lines = []
+    for recognizer, classes in condition.get('too_few_images', {}).items():
+        shown = [f'{label} ({images} image{"s" * (images != 1)})' for label, images in classes.items()][:5]
+        more = [f'{len(classes) - 5} more'] * (len(classes) > 5)
+        lines.append(f'{recognizer}: the intervals of means over the classes cannot be told, so no gain or loss is '
+                     f'sure: too few images hold {listed([*shown, *more])}.')
+    return lines
+
+
+def comparisons(condition: Mapping) -> int:
+    """Number of differences of scores that a condition has intervals of."""
+    return sum(entry['low'] is not None for difference in condition.get('differences', {}).values()
+               for metrics in difference.get('scores', {}).values() for entry in metrics.values())
+
+
+def alone(number_of_intervals: int) -> str:
+    """What one has to know of many intervals side by side."""
+    return (f'Each interval stands for itself: were there no true difference at all, about '
+            f'{max(round(number_of_intervals / 20), 1)} of {number_of_intervals} would leave out zero by chance.')
+
+
+def coverage(results: Mapping) -> str:
+    """What the intervals are over: the images, and other trainings where a restorer has several."""
+    seeds = {name: entry.get('seeds', 1) for name, entry in results.get('restorers', {}).items()}
+    several, single = ([name for name in seeds if (seeds[name] > 1) == more] for more in (True, False))
+    over = 'The intervals are over the images'
+    if several:
+        over += f', and for {listed(several)} over trainings from other seeds, too'
+    if single:
+        over += (f'. What training from another seed changes is not in them: {listed(single)} '
+                 f'{"has" if len(single) == 1 else "have"} one seed')
+    return over + '.'

@@ -2,7 +2,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ra_plugin.report.formats import arrow, quality, quality_digits
+from ra_plugin.report.formats import (alone, arrow, comparisons, coverage, no_share, quality, quality_digits,
+                                      too_few_images)
 from ra_plugin.report.metrics import Metric, metric_of
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_lines
@@ -10,6 +11,7 @@ from ra_plugin.utils.text import markdown_cell
 
 CLEAN, NONE = 'clean', 'no processing'
 _METRICS = {'kl': 'KL in nats \u2193'}
+_NO_SHARE = {'small': 'none to speak of', 'uncertain': 'gap too uncertain'}
 Estimate = Mapping[str, float | None]  # value, low, high
 
 
@@ -55,10 +57,13 @@ def _condition(condition: Mapping[str, Any], results: Mapping[str, Any]) -> Iter
     baseline = results['baseline']
     yield f'Scores in %, with 95 % intervals, on {condition["n"]} images (saved as 8 bit).'
     yield _scores(condition, results)
+    yield markdown_cell(' '.join([coverage(results), *too_few_images(condition)]))
     yield (f'Differences to {markdown_cell(baseline)} on the same images, in points'
-           + ('; gap recovered: % of the way from there to clean, where that is 5 points or more'
+           + ('; gap recovered: % of the way from there to clean, where that is surely there, and 5 points or more'
               if CLEAN in condition['processings'] else '') + '. Bold: the recognizer was used in training.')
     yield _differences(condition['differences'], condition, results, 'minus ' + baseline, recovered=True)
+    if (many := comparisons(condition)) > 1:
+        yield alone(many)
     if condition.get('differences_from_no_processing'):
         yield f'Differences to {NONE} on the same images, in points.'
         yield _differences(condition['differences_from_no_processing'], condition, results, f'minus {NONE}')
@@ -140,8 +145,9 @@ def _differences(entries: Mapping[str, Any], condition: Mapping[str, Any], resul
         rows.append([name, *measured, *(_marked(_value(*cell, '+'), used) for cell, used in zip(cells, bold))])
         if recovered and any(cell['gap'] is not None for cell, _ in cells):
             rows.append([f'{name}: gap recovered', *('' for _ in shown), *(
-                'none to speak of' if cell['gap_recovered'] is None else percent(cell['gap_recovered'], '', '.0f')
-                for cell, _ in cells)])
+                percent(cell['gap_recovered'], '', '.0f') if cell['gap_recovered'] else
+                _NO_SHARE[no_share(cell['gap'] * (-1 if metric.better == 'lower' else 1))]
+                for cell, metric in cells)])
     return table(rows)
 
 

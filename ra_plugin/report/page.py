@@ -8,7 +8,7 @@ import yaml
 
 from ra_plugin.report import charts, images, page_tables
 from ra_plugin.report.examples import Example
-from ra_plugin.report.formats import count, interval, listed, number
+from ra_plugin.report.formats import alone, comparisons, count, coverage, interval, listed, number, too_few_images
 from ra_plugin.report.html_page import page, render
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_answer, sweep_charts, sweep_series, sweep_table
@@ -48,14 +48,13 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
         'harm': ('harm', 'hurt'), 'clean-input': ('clean_input',), 'audit': ('audits',),
         'certainty': ('certainty',)}.items()
         if any(condition[key] for condition in conditions for key in keys)} | ({'images'} if examples else set())
-    single = [name for name, entry in results.get('restorers', {}).items() if entry.get('seeds') == 1]
     options = json.loads(json.dumps(results.get('options') or {}))
     return {
         'name': results.get('name') or 'results', 'facts': _facts(results), 'baseline': results['baseline'],
         'sections': [(key, title) for key, title in _SECTIONS.items() if key in shown], 'shown': shown,
         'conditions': conditions, 'several': len(conditions) > 1,
-        'single_seed': listed(single), 'single_seed_count': len(single),
         'several_seeds': any((entry.get('seeds') or 1) > 1 for entry in results.get('restorers', {}).values()),
+        'coverage': coverage(results),
         'limit': number(100 * scale.limit, 0), 'levels': range(-page_tables.LEVELS, page_tables.LEVELS + 1),
         'examples': cards.cards(), 'kinds': cards.kinds, 'rule_recognizers': cards.rule_recognizers,
         'processings': cards.processings, 'drawn_by': cards.drawn_by,
@@ -71,7 +70,7 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
 
 
 def _condition(results: Mapping[str, Any], name: str, scale: page_tables.Scale, cards: images.ExampleCards) -> dict:
-    series = charts.trade_off_series(results, name)
+    series, many = charts.trade_off_series(results, name), comparisons(results['conditions'][name])
     return {
         'title': name, 'warnings': warnings(results, name), 'notes': notes(results, name),
         'verdicts': verdicts(results, name), 'others': page_tables.others_table(results, name, scale),
@@ -80,6 +79,7 @@ def _condition(results: Mapping[str, Any], name: str, scale: page_tables.Scale, 
         'sweep_table': sweep_table(results, name),
         'differences': page_tables.difference_table(results, name, scale),
         'scores': page_tables.score_table(results, name),
+        'too_few': too_few_images(results['conditions'][name]), 'alone': alone(many) if many > 1 else '',
         'other_metrics': page_tables.other_metrics_table(results, name),
         'trade_off': charts.trade_off_charts(results, name),
         'series': [(item, charts.sign(i)) for i, item in enumerate(series)],

@@ -288,7 +288,7 @@ def _recovered(estimate: Mapping) -> Cell:
     recovered = estimate.get('gap_recovered')
     if recovered:
         return Cell(number(100 * recovered['value'], 0), interval(recovered, 100, 0))
-    return Cell(formats.NONE, 'gap too small' if estimate.get('gap') is not None else '')
+    return Cell(formats.NONE, f'gap too {formats.no_share(estimate["gap"])}' if estimate.get('gap') is not None else '')
 
 
 def _seeds(seeds: Mapping | None, metric: Metric) -> Cell:

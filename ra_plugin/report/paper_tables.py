@@ -100,7 +100,9 @@ def paper_numbers(spec: Mapping[str, Any], group: str | None = None) -> list[str
 def _facts(chosen: Sequence[Judged]) -> str:
     images = ' or '.join(dict.fromkeys(f'{one.condition["n"]:,}' for one in chosen))
     runs = ' or '.join(str(seeds) for seeds in sorted({one.seeds for one in chosen}))
-    return f'Judged on {images} images; trainings of each: {runs}. Scores in %, with 95 % intervals over the images.'
+    over = ', and over trainings where there are several' if any(one.seeds > 1 for one in chosen) else ''
+    return (f'Judged on {images} images; trainings of each: {runs}. Scores in %, with 95 % intervals over the images'
+            f'{over}.')
 
 
 def _groups(spec: Mapping[str, Any], judged: Sequence[Judged]) -> dict[str, list[str]]:
@@ -187,7 +189,8 @@ def _judge(one: Judged, column: str) -> str:
 
 def _mean_estimate(estimates: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Its interval is the mean of theirs, as wide as if they were all of one restorer: wider, if anything."""
-    return {key: _mean([estimate[key] for estimate in estimates]) for key in ('value', 'low', 'high')}
+    ends = {key: [estimate[key] for estimate in estimates] for key in ('value', 'low', 'high')}
+    return {key: None if None in values else _mean(values) for key, values in ends.items()}
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -228,7 +231,8 @@ def _holds(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str]:
         lines += _verdict('all, on recognizers never used', [(one, judge) for one in trained for judge in one.judges
                                                              if judge not in one.used], merged=False)
     if lines:
-        yield 'By their intervals:\n\n' + '\n'.join(lines)
+        yield ('By their intervals, each of which stands for itself (not corrected for their number; by chance one in '
+               'twenty would leave out a true zero):\n\n') + '\n'.join(lines)
 
 
 def _verdict(name: str, pairs: Sequence[tuple[Judged, str]], merged: bool = True) -> list[str]:
@@ -240,7 +244,8 @@ def _verdict(name: str, pairs: Sequence[tuple[Judged, str]], merged: bool = True
     if not found:
         return []
     estimates = [_mean_estimate([_difference(*pair) for pair in those]) for those in found.values()]
-    sides = [1 if estimate['low'] > 0 else -1 if estimate['high'] < 0 else 0 for estimate in estimates]
+    sides = [0 if estimate['low'] is None else 1 if estimate['low'] > 0 else -1 if estimate['high'] < 0 else 0
+             for estimate in estimates]
     gain = _mean([estimate['value'] for estimate in estimates])
     gap = _mean([_mean([_gap(*pair) for pair in those]) for those in found.values()])
     share = ''

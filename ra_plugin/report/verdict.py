@@ -3,7 +3,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ra_plugin.report.formats import decibels, interval, listed, percent, side
+from ra_plugin.report.formats import decibels, interval, listed, no_share, percent, side
 from ra_plugin.report.metrics import Metric, metric_of
 from ra_plugin.report.notes import unreadable
 
@@ -65,6 +65,14 @@ def gains(results: Mapping[str, Any], entry: Mapping[str, Any], without: Collect
             for name, metric in main_metrics(results, scores).items() if name not in without}
 
 
+def sure_direction(difference: Mapping, recognizer: str, gain: _Gain) -> str:
+    """Return `_Gain.side`, corrected for the number of recognizers where the results have that; to count them."""
+    family = difference.get('family')
+    if family is None:  # results of before there were families
+        return gain.side
+    return next((side for side in ('up', 'down') if recognizer in family[side]), 'unclear')
+
+
 def verdicts(results: Mapping[str, Any], condition: str) -> list[Verdict]:
     """One for each restorer that is compared with the baseline under ``condition``."""
     data = results['conditions'][condition]
@@ -81,7 +89,10 @@ def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str,
     audit = data.get('audit', {}).get('restorers', {}).get(restorer, {})
     if blind and not found:
         return Verdict(restorer, 'Nothing can be told: no recognizer reads images better than by chance', 'bad', ())
-    headline, tone = _headline(used, held_out, audit.get('verdict'))
+    sides = {name: sure_direction(difference, name, gain) for name, gain in found.items()}
+    agrees = all(gain.metric.is_agreement for gain in found.values())
+    headline, tone = _headline(*([sides[name] for name in group] for group in (used, held_out)), agrees,
+                               audit.get('verdict'))
     worse = [name for name, gain in against_none.items() if gain.side == 'down']
     if worse:
         headline += f'; {"and" if tone in ("bad", "none") else "yet"} worse than no processing on {len(worse)} of ' \
@@ -90,7 +101,11 @@ def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str,
     sentences = [('Used in training', _used(name, gain, results['baseline'])) for name, gain in used.items()]
     if held_out:
         known = bool(used_by(results, restorer))  # also where those that were used judge other conditions alone
-        sentences.append(('Held out' if known else 'Recognizers', _held_out(held_out, known)))
+        sentences.append(('Held out' if known else 'Recognizers', _held_out(held_out, known, sides)))
+    if difference.get('family', {}).get('comparisons', 0) > 1:
+        many = difference['family']['comparisons']
+        sentences.append(('Counted', f'{many} recognizers are compared at once: who gains or loses is corrected for '
+                          'that (Holm, 5 %); each interval stands for itself.'))
     if against_none:
         sentences.append(('No processing', _against_none(against_none)))
     if difference.get('psnr') and difference['psnr']['value'] is not None:
@@ -104,12 +119,11 @@ def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str,
     return Verdict(restorer, headline, tone, tuple(sentences))
 
 
-def _headline(used: Mapping[str, _Gain], held_out: Mapping[str, _Gain], audit: str | None) -> tuple[str, Tone]:
-    seen, unseen = ([gain.side for gain in group.values()] for group in (used, held_out))
+def _headline(seen: list[str], unseen: list[str], agrees: bool, audit: str | None) -> tuple[str, Tone]:
+    """Of the directions on recognizers used in training, and on the others; ``agrees``: with their own answers."""
     both = seen + unseen
     if not both:
         return 'Not judged by any recognizer', 'none'
-    agrees = all(gain.metric.is_agreement for gain in (*used.values(), *held_out.values()))
     gains_more, gain_more = ('agrees more with its answers on clean images', 'agree more with their answers on clean '
                              'images') if agrees else ('gains', 'gain')
     if 'up' not in both:
@@ -159,12 +173,12 @@ def _used(name: str, gain: _Gain, baseline: str) -> str:
     if (gap < 0) != (metric.better == 'lower'):
         return f'{text}. {baseline} is read no worse than clean images ({metric.difference(beyond)} for these).'
     above = 'above' if metric.is_share else 'from'
-    return (f'{text}. Clean images are {metric.difference(beyond)} {above} {baseline}: too small a gap to speak of '
-            'recovery.')
+    return (f'{text}. Clean images are {metric.difference(beyond)} {above} {baseline}: '
+            f'too {no_share(abs(gap))} a gap to speak of recovery.')
 
 
-def _held_out(found: Mapping[str, _Gain], some_used: bool) -> str:
-    groups = {side: [name for name, gain in found.items() if gain.side == side] for side in ('up', 'down', 'unclear')}
+def _held_out(found: Mapping[str, _Gain], some_used: bool, sides: Mapping[str, str]) -> str:
+    groups = {side: [name for name in found if sides[name] == side] for side in ('up', 'down', 'unclear')}
     agrees = all(gain.metric.is_agreement for gain in found.values())
     never = ' never seen in training' if some_used else ''
     one = len(groups['up']) < 2
