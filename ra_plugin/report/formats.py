@@ -116,3 +116,10 @@ def coverage(results: Mapping) -> str:
         over += (f'. What training from another seed changes is not in them: {listed(single)} '
                  f'{"has" if len(single) == 1 else "have"} one seed')
     return over + '.'
+
+
+def trained_with(restorer: Mapping) -> str:
+    """Return the recognizers of a restorer's training in words; nothing where none are known."""
+    others = ', '.join(restorer.get('also_trained_with', ()))
+    words = ', '.join(restorer.get('used', ())), others and f'{others}, not judging'
+    return '; '.join(part for part in words if part)

@@ -3,7 +3,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ra_plugin.report.formats import (alone, arrow, comparisons, coverage, no_share, quality, quality_digits,
-                                      too_few_images)
+                                      too_few_images, trained_with)
 from ra_plugin.report.metrics import Metric, metric_of
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_lines
@@ -25,13 +25,6 @@ def to_markdown(results: Mapping[str, Any]) -> str:
     parts += [f'{markdown_cell(name)}: trained with {markdown_cell(trained_with(entry))}.'
               for name, entry in results.get('restorers', {}).items() if entry.get('also_trained_with')]
     return '\n\n'.join(parts) + '\n'
-
-
-def trained_with(restorer: Mapping[str, Any]) -> str:
-    """Return the recognizers of a restorer's training in words; nothing where none are known."""
-    others = ', '.join(restorer.get('also_trained_with', ()))
-    words = ', '.join(restorer.get('used', ())), others and f'{others}, not judging'
-    return '; '.join(part for part in words if part)
 
 
 def _overview(results: Mapping[str, Any]) -> Iterator[str]:

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ra_plugin.report import formats
-from ra_plugin.report.formats import interval, number, percent, side
-from ra_plugin.report.markdown import trained_with
+from ra_plugin.report.formats import interval, number, percent, side, trained_with
 from ra_plugin.report.metrics import Metric, metric_of
 from ra_plugin.report.verdict import main_metrics, used_by
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ra_plugin.report.charts import Chart, steps_chart
-from ra_plugin.report.formats import NONE, decibels, interval, listed, number, percent, points
+from ra_plugin.report.formats import NONE, decibels, interval, listed, number, percent, points, side
 from ra_plugin.report.page_tables import Cell, Table
-from ra_plugin.report.verdict import Tone, direction
+from ra_plugin.report.verdict import Tone
 
 _INTERVALS = ('Brackets hold simultaneous 95 % intervals: all {} weights lie in theirs with that probability, so that '
               'choosing one of them is allowed for.')
@@ -98,7 +98,7 @@ def sweep_series(results: Mapping[str, Any], condition: str) -> list[str]:
 def _gain(estimate: Mapping[str, Any] | None) -> Cell:
     if not estimate or estimate['value'] is None:
         return Cell(NONE)
-    tags = ('\u2248 0',) if direction(estimate) == 'unclear' else ()
+    tags = ('\u2248 0',) if side(estimate) == 'unclear' else ()
     return Cell(percent(estimate['value'], sign=True), interval(estimate, sign=True), tags=tags)
 
 
