@@ -118,10 +118,11 @@ def load_file(path: Path, where: str) -> Any:
 
 def _is_torchscript(path: Path) -> bool:
     """Return whether the file is what ``torch.jit.save`` writes; `torch.load` would hand it to ``torch.jit.load``."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith('/constants.pkl') for name in file.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):  # an older or a damaged file: torch will tell
         return False
-    with zipfile.ZipFile(path) as file:
-        return any(name.endswith('/constants.pkl') for name in file.namelist())
 
 
 @functools.cache

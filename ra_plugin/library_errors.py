@@ -32,12 +32,20 @@ def translated(where: str, weights_in: str = '') -> Iterator[None]:
         if _is_of_memory(error):
             raise
         if is_worded(error):
-            if where not in str(error) and len(error.args) == 1:
-                error.args = (f'{where}: {error}',)
+            _place(error, where)
+            raise
+        if isinstance(error, ImportError):  # of a user's own module, which knows what it misses
+            _place(error, where)
             raise
         if _is_fault(error):
             raise
         raise OptionError(f'{where}: {told(error, weights_in)}') from error
+
+
+def _place(error: Exception, where: str) -> None:
+    """Put the place in an option file before the message; from Python there is none."""
+    if '.' in where and where not in str(error) and len(error.args) == 1:
+        error.args = (f'{where}: {error}',)
 
 
 def told(error: Exception, weights_in: str = '') -> str:

@@ -497,7 +497,8 @@ def test_names_from_files_do_not_steer_the_terminal():
 
 def test_a_recognizer_whose_default_is_spelled_out_is_checked_once():
     block = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False}
-    opt = {'train': {'recog_opt': {'recognizer': {**block, 'fit': 'crop'}}}, 'val': {'recognizers': {'x': block}}}
+    spelled_out = {**block, 'input_size': 'model'}
+    opt = {'train': {'recog_opt': {'recognizer': spelled_out}}, 'val': {'recognizers': {'x': block}}}
     assert recognizer_blocks(opt) == {'x': (block, True)}
 
 

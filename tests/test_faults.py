@@ -135,6 +135,7 @@ def test_bad_images_can_be_skipped_and_are_named_all_the_same(workers, tmp_path)
 def test_a_folder_of_bad_images_does_not_skip_for_ever(tmp_path):
     opt = runs.options(tmp_path)
     opt['datasets']['train']['on_bad_image'] = 'skip'
+    opt['datasets']['val']['dataroot_gt'] = str(runs.make_images(tmp_path / 'other images'))
     for path in (tmp_path / 'images').rglob('*.png'):
         path.write_bytes(b'')
     assert runs.train(tmp_path, opt) == 2

@@ -131,7 +131,9 @@ def test_equals_the_compiled_operator(name):
     assert len(given) == len(case['outputs'])
     for index, (value, expected) in enumerate(zip(given, case['outputs'])):
         gradient = index > 0 and 'grad_output' in case
-        atol = 2e-6 * max(expected.abs().max().item(), 1) if gradient or 'gaussian' in name else 0
+        # a convolution is a matrix product, which processors sum up in their own order
+        rounded = gradient or 'gaussian' in name or 'conv2d' in name
+        atol = 2e-6 * max(expected.abs().max().item(), 1) if rounded else 0
         torch.testing.assert_close(value, expected, rtol=0, atol=atol)
 
 

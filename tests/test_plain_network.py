@@ -1,4 +1,5 @@
 """Networks that are given as they are: a classifier with mean and std becomes a loss, all else one short line."""
+import logging
 import re
 
 import pytest
@@ -133,7 +134,8 @@ BLOCK = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.
          'mean': MEAN, 'std': STD}
 
 
-def test_random_weights_that_nobody_asked_for_are_warned_of():
+def test_random_weights_that_nobody_asked_for_are_warned_of(monkeypatch):
+    monkeypatch.setattr(logging.getLogger('basicsr'), 'handlers', [])  # no run has a log
     with pytest.warns(UserWarning, match=r'^ModuleRecognizer\(TinyVGG\): no checkpoint, so random weights unless .*'
                                          r'checkpoint: FILE.*pretrained: true.*false') as warned:
         recognizer = build_recognizer(BLOCK)

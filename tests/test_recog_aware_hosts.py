@@ -306,7 +306,8 @@ class Items(torch.utils.data.Dataset):
 
 
 KINDS = {  # channels, options of the data set, what a person's image is to the network, and back
-    'luma': (1, {'color': 'y'}, lambda image: image.mean(1, keepdim=True), lambda own: own.expand(-1, 3, -1, -1)),
+    'luma': (1, {'color': 'y'}, lambda image: (219 * image.mean(1, keepdim=True) + 16) / 255,
+             lambda own: ((255 * own - 16) / 219).expand(-1, 3, -1, -1)),
     'normalized': (3, {'mean': [0.5, 0.4, 0.3], 'std': [0.5, 0.6, 0.7]}, lambda image: (image - MEAN) / STD,
                    lambda own: own * STD + MEAN),
 }

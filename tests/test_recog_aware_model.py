@@ -4,12 +4,13 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from basicsr.archs import build_network
-from basicsr.models import build_model
-from basicsr.train import load_resume_state
 from torch import nn
 
-import ra_plugin  # noqa: F401  (registers)
+import ra_plugin  # noqa: F401  # isort: skip  (registers, and mends BasicSR, which cannot be imported before)
+from basicsr.archs import build_network  # isort: skip
+from basicsr.models import build_model  # isort: skip
+from basicsr.train import load_resume_state  # isort: skip
+
 from ra_plugin.models.recog_aware_model import recog_aware
 from ra_plugin.models.recog_validation import recognizable
 from ra_plugin.options import OptionError

@@ -354,8 +354,8 @@ def test_the_task_picks_the_score(task, names):
 
 
 def test_errors_are_one_line_each():
-    with pytest.raises(ValueError, match="r: no score for the task 'embedding'. Known: classification, detection"):
-        build_score(RecognizerInfo('r', 'embedding'))
+    with pytest.raises(ValueError, match="r: no score for the task 'pose'. Known: classification, detection"):
+        build_score(RecognizerInfo('r', 'pose'))
     box = [[0, 0, 9, 9]]
     for call, message in (
             (lambda: scored([], [objects(box)]), 'got 0 predictions and 1 labels'),

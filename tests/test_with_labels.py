@@ -255,8 +255,9 @@ def test_class_folders_that_do_not_fit_are_one_line(nested, changes, message):
     for name in ('ant', 'bee'):
         (nested / 'twins' / name).mkdir(parents=True)
         (nested / 'twins' / name / 'no. 0.png').write_bytes((nested / 'side/no. 0.png').read_bytes())
-    block = {'type': 'PairedImageDataset', 'io_backend': {'type': 'disk'}, 'labels': 'folders',
-             'dataroot_gt': f'{nested}/nested', 'dataroot_lq': f'{nested}/nested_lq'}
+    block = {'type': 'PairedImageDataset', 'io_backend': {'type': 'disk'}, 'labels': 'folders', 'gt_size': 8,
+             'use_hflip': True, 'use_rot': False, 'dataroot_gt': f'{nested}/nested',
+             'dataroot_lq': f'{nested}/nested_lq'}
     with pytest.raises(OptionError) as caught:
         train_loader({**block, **{key: value.format(root=nested) for key, value in changes.items()}})
     assert message.format(root=nested) in str(caught.value) and '\n' not in str(caught.value)
@@ -264,7 +265,8 @@ def test_class_folders_that_do_not_fit_are_one_line(nested, changes, message):
 
 def test_list_that_basicsr_reads_is_named_where_it_is_not_utf8(root):
     (root / 'gbk.txt').write_bytes('\u732b\u72d7/1.png\n'.encode('gbk'))
-    block = {**blocks(root)['flat, file'], 'meta_info_file': f'{root}/gbk.txt', 'name': 't', 'phase': 'val'}
+    block = {**blocks(root)['flat, file'], 'meta_info_file': f'{root}/gbk.txt', 'name': 't', 'phase': 'val',
+             'scale': 2}
     del block['labels']
     with pytest.raises(OptionError, match=r"datasets: t: meta_info_file: expected UTF-8 text in '.*gbk\.txt'"):
         build_dataset(block)

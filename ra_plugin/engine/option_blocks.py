@@ -42,7 +42,8 @@ OF_RUN: dict[Place, set[str]] = {
     ('logger',): {'print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'},
     ('logger', 'wandb'): {'project', 'resume_id'},
 }
-_OF_DATASET = {*(field.name for field in fields(LoaderOptions)), 'labels', 'classes', 'keep_classes'}
+_OF_DATASET = {*(field.name for field in fields(LoaderOptions)), 'labels', 'classes', 'class_order', 'keep_classes'}
+_LISTS = 'meta_info', 'meta_info_file'  # which a data set with labels need not have: its images are found by folder
 _PACKAGES = ('basicsr', 'ra_plugin')
 
 
@@ -131,6 +132,8 @@ def check_dataset(block: Mapping[str, Any], where: str) -> None:
         check_reader(block['io_backend'], f'{where}.io_backend')
     if cls is not None and not hasattr(cls, 'check_options'):
         for place in read_keys(cls).missing(block):
+            if block.get('labels') and place[-1] in _LISTS:
+                continue
             raise _missing(place, where, cls, f' in phase {block["phase"]}' if 'phase' in block else '')
 
 

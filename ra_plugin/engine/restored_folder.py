@@ -36,9 +36,10 @@ class FolderOfImages:
         self._by_stem: dict[str, list[str]] | None = None
 
     def __call__(self, batch: Batch) -> torch.Tensor:
+        files = [self.file(name) for name in batch.names]
         size = None if batch.gt is None else (batch.gt.shape[-1], batch.gt.shape[-2])
         scale = 1 if batch.gt is None else batch.gt.shape[-1] // batch.lq.shape[-1]
-        arrays = np.stack([read_restored(self.file(name), size, scale) for name in batch.names])
+        arrays = np.stack([read_restored(file, size, scale) for file in files])
         return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(batch.lq) / 255
 
     def file(self, name: str) -> str:

@@ -8,10 +8,13 @@ from typing import Any
 from ra_plugin.engine.evaluation import Evaluation, plain_data
 from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.evaluation_report import write_results
+from ra_plugin.engine.given import has_no_clean
 from ra_plugin.engine.trained_runs import shown_path, train
 from ra_plugin.evaluation.weight_choice import Chosen, answer, choose, name_of, weigh
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.trainable import is_trainable
+
+_NO_PSNR = 'without clean images there is no PSNR to keep to. Leave max_psnr_drop out.'
 
 
 def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Path, out: Path,
@@ -48,6 +51,9 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
     if max_psnr_drop is not None and not 0 <= max_psnr_drop < math.inf:
         raise OptionError(f'sweep: max_psnr_drop: expected a number of dB >= 0, got {max_psnr_drop}.')
     opt = {**read_options(evaluation_file), 'restorers': {}, 'baseline': name_of(0)}
+    for name, data in (opt.get('datasets') or {}).items():
+        if max_psnr_drop is not None and isinstance(data, Mapping) and has_no_clean(data):
+            raise OptionError(f'{evaluation_file}: datasets.{name}: {_NO_PSNR}')
     for weight in sorted(set(weights)):
         weighted = with_weight(run, weight)
         option_file = out / 'options' / f'{weighted["name"]}.yml'
@@ -92,4 +98,7 @@ def best_within(results: Mapping[str, Any], max_psnr_drop: float | None = None) 
         results: What ``results.json`` holds.
         max_psnr_drop: Budget in dB below weight 0. Default: any.
     """
+    for condition, entry in results['conditions'].items():
+        if max_psnr_drop is not None and not entry.get('given', {}).get('clean', True):
+            raise OptionError(f'{condition}: {_NO_PSNR}')
     return {condition: choose(weigh(results, condition, max_psnr_drop)) for condition in results['conditions']}
