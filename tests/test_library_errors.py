@@ -33,8 +33,11 @@ def test_an_error_of_another_package_is_one_line_with_its_place():
 
 
 def test_own_words_get_the_place_once_and_keep_their_class():
-    with pytest.raises(OptionError, match='^outer: inner: expected a number'):
-        with translated('outer'), translated('inner'), translated('inner'):
+    with pytest.raises(OptionError, match=r'^an\.outer: an\.inner: expected a number'):
+        with translated('an.outer'), translated('an.inner'), translated('an.inner'):
+            check_type('a', float, 'an.inner')
+    with pytest.raises(OptionError, match='^inner: expected a number'):  # from Python: no place in an option file
+        with translated('outer'):
             check_type('a', float, 'inner')
 
 
