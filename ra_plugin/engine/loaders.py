@@ -46,15 +46,15 @@ def build_dataset(dataset_opt: Mapping) -> Dataset:
     """
     where = f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}'
     check_dataset(dataset_opt, where)
-    try:
-        with translated(where):
+    with translated(where):
+        try:
             build = build_with_labels if dataset_opt.get('labels') else build_basicsr_dataset
             dataset = build(dataset_opt)
-    except UnicodeDecodeError:  # of a list that BasicSR reads, which the message would not name
-        for key in ('meta_info', 'meta_info_file'):
-            if dataset_opt.get(key):
-                read_text(dataset_opt[key], f'{where}: {key}')
-        raise
+        except UnicodeDecodeError:  # of a list that BasicSR reads, which the message would not name
+            for key in ('meta_info', 'meta_info_file'):
+                if dataset_opt.get(key):
+                    read_text(dataset_opt[key], f'{where}: {key}')
+            raise
     host = type(dataset.dataset if isinstance(dataset, WithLabels) else dataset)
     if dataset_opt.get('keep_classes') and host.__module__.startswith('basicsr.'):
         raise OptionError(f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}: keep_classes has no '

@@ -103,7 +103,8 @@ class RecordPlans:
     def _metric(self, name: str, metric: QualityMetric) -> str:
         network = getattr(metric, 'metric', None)
         block = self._metric_blocks.get(name)
-        return digest(canonical(block), metric.source, named_files(block),
+        # the name, too: many metrics have neither options nor weights
+        return digest(name, canonical(block), metric.source, named_files(block),
                       self._network(network) if isinstance(network, nn.Module) else '')
 
     def _network(self, network: nn.Module) -> str:
