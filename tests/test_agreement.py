@@ -10,6 +10,7 @@ import ra_plugin  # noqa: F401  (makes mmseg importable)
 from ra_plugin.evaluation.agreement import ClassificationAgreement, DetectionAgreement, SegmentationAgreement, overlap
 from ra_plugin.evaluation.records import pack, unpack
 from ra_plugin.evaluation.task_scores import build_score
+from ra_plugin.evaluation.transfer import CLEAN, NONE, Cell, Matrix, summary
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import EnsembleRecognizer, RecognizerInfo
 
@@ -47,6 +48,27 @@ def test_top1_agreement_and_kl_are_those_of_their_definitions():
     same.update(answers(LOGITS), answers(LOGITS))
     assert same.compute() == {'top1_agreement': 1, 'kl': 0}
     assert score.facts()['kl'] == {'better': 'lower', 'unit': 'nats', 'against': 'clean answers'}
+
+
+def test_the_interval_of_kl_is_that_of_a_mean_which_may_be_above_one():
+    rng = np.random.default_rng(0)
+    clean = torch.tensor(4 * rng.normal(size=(200, 5)))
+    cells, each = {}, {}
+    for name, noise in ((CLEAN, [0]), (NONE, [4]), ('near', [0.1]), ('seeds', [1, 6])):
+        for seed, strength in enumerate(noise):
+            score = ClassificationAgreement()
+            score.update(answers(clean + strength * torch.tensor(rng.normal(size=clean.shape))), answers(clean))
+            cells[name, seed] = Cell(np.arange(200), {}, {'net': score})
+            each[name] = score.per_image()['kl']
+    entries = summary(Matrix(cells, 0), NONE)['processings']
+    found = {name: entry['scores']['net']['kl'] for name, entry in entries.items()}
+    assert (found[CLEAN]['value'], found[CLEAN]['low'], found[CLEAN]['high']) == (0, 0, 0)
+    for name in (NONE, 'near'):
+        half = 1.97 * each[name].std(ddof=1) / math.sqrt(200)
+        assert found[name]['low'] == pytest.approx(each[name].mean() - half, abs=0.2 * half)
+        assert found[name]['high'] == pytest.approx(each[name].mean() + half, abs=0.2 * half)
+    assert found[NONE]['low'] > 1
+    assert found['seeds']['low'] == 0 and found['seeds']['high'] > found['seeds']['value']  # two that differ much
 
 
 def test_an_answer_that_is_no_class_agrees_with_nothing():

@@ -1,6 +1,6 @@
 """The transfer matrix: what every recognizer makes of every way of processing, and how certain the differences are."""
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -163,8 +163,9 @@ def _score(matrix: Matrix, name: str, recognizer: str, metric: str) -> dict[str,
         estimate = proportion(per_image)
     elif matrix.facts()[metric]['unit'] == 'share':
         estimate = matrix.mean(name, recognizer, metric).of_share()
-    else:
-        estimate = matrix.mean(name, recognizer, metric).of_share()
+    else:  # nats: no share, but never below 0
+        estimate = matrix.mean(name, recognizer, metric).estimate()
+        estimate = replace(estimate, low=max(estimate.low, 0.0))
     return {**vars(estimate), 'seeds': _spread([part.value for part in parts])}
 
 
