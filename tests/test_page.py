@@ -267,7 +267,7 @@ def test_sentences_have_the_figures_and_say_what_cannot_be_said():
     assert ra['Image quality'] == 'PSNR falls: \u22120.23 dB [\u22120.24, \u22120.22].'
     assert ra['Harm'] == ('Most on transformer: 6.6 % [6.2, 7.0] of all images were right without processing and are '
                           'wrong after it (plain: 7.6 %); 21.0 % the other way round (plain: 18.0 %).')
-    assert ra['Audit'].startswith('Real: real, as made up')
+    assert ra['Audit'].startswith('Real (on 1000 of the 10000 images): real, as made up')
     assert 'cannot be told apart from zero' in told['unsupervised RA']['Held out']
     assert told['unsupervised RA']['Held out'].startswith('None of 4 never seen in training gains; the change on vgg, ')
     small = page_data.results()
@@ -287,8 +287,34 @@ def test_the_headline_counts_what_stands_corrected_for_the_number_of_recognizers
     told = dict(ra.sentences)
     assert told['Held out'].startswith('1 of 4 never seen in training gains; the change on ')
     assert told['Counted'].startswith('5 recognizers are compared at once') and 'Holm' in told['Counted']
+    assert told['Held out'].split(':')[0].endswith('cannot be told apart from zero once corrected for how many there '
+                                                   'are')
+    difference['scores']['vgg'] = {'top1': estimate(0.0)}
+    difference['family']['up'] = ['resnet', 'densenet']
+    apart = dict(verdicts(made, CONDITIONS[0])[0].sentences)['Held out']
+    assert 'the change on vgg cannot be told apart from zero; the change on ' in apart
     del difference['family']
     assert 'Counted' not in dict(verdicts(made, CONDITIONS[0])[0].sentences)
+
+
+def test_a_verdict_on_some_of_the_images_says_on_how_many():
+    made = page_data.results()
+    data = made['conditions'][CONDITIONS[0]]
+    data['n'], data['audit']['n'] = 100, 40
+    assert dict(verdicts(made, CONDITIONS[0])[0].sentences)['Audit'].startswith('Real (on 40 of the 100 images): ')
+    data['audit']['n'] = 100
+    assert dict(verdicts(made, CONDITIONS[0])[0].sentences)['Audit'].startswith('Real: ')
+
+
+@pytest.mark.parametrize('clean, none', [(0.8, 0.8), (0.8, 0.799), (0.9, 0.3)])
+def test_names_of_levels_do_not_lie_upon_each_other(clean, none):
+    results = page_data.results()
+    for metrics, value in ((results['conditions'][CONDITIONS[0]]['processings'][name]['scores']['resnet'], value)
+                           for name, value in (('clean', clean), ('no processing', none))):
+        metrics['top1'].update(estimate(value))
+    drawn = str(charts.trade_off_charts(results, CONDITIONS[0])[0].svg)
+    first, second = (float(re.search(rf'y="([\d.]+)">{name}</text>', drawn)[1]) for name in ('clean', 'no processing'))
+    assert second - first >= 14
 
 
 def test_a_gap_that_does_not_bound_a_share_is_called_uncertain():

@@ -14,6 +14,7 @@ COLORS, SHAPES = 8, 5  # no common divisor: 40 markers that differ in color or s
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 350, 240, 38, 92, 12, 40  # right: the names of levels
 _MARGIN = 14  # where there are none
 _MOST_NAMES = 7  # along an axis; of more, every second or third is written
+_NAME_HEIGHT = 14
 _REFERENCES = ('clean', 'no processing')  # lines: as points, far off in PSNR, they would press the others together
 
 
@@ -85,7 +86,7 @@ def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
                  if values.get((name, recognizer)) and values[name, recognizer]['value'] is not None]
         title = metric_of(results, metric).title
         parts = [_frame(x_axis, y_axis, 'PSNR (dB)', f'{title} (%)'),
-                 *(_reference(name, y_axis(100 * value)) for name, value in lines), _front(points, x_axis, y_axis),
+                 *_references([(name, y_axis(100 * value)) for name, value in lines]), _front(points, x_axis, y_axis),
                  *(_point(*point, x_axis, y_axis) for point in points)]
         charts.append(Chart(recognizer, title, _svg(parts, f'{title} of {recognizer} against PSNR; the table of scores '
                                                     'has the numbers')))
@@ -197,10 +198,16 @@ def _digits(axis: _Axis) -> int:
     return max(0, -math.floor(math.log10(step) + 1e-9))
 
 
-def _reference(name: str, y: float) -> Markup:
-    return Markup('<line class="reference" x1="{}" x2="{}" y1="{}" y2="{}"/>'
-                  '<text class="label" x="{}" y="{}">{}</text>').format(
-        _LEFT, _WIDTH - _RIGHT, y, y, _WIDTH - _RIGHT + 5, y + 4, name)
+def _references(levels: Sequence[tuple[str, float]]) -> list[Markup]:
+    """Lines with their names, which keep a line's distance where the levels are closer."""
+    parts: list[Markup] = []
+    beside = -math.inf
+    for name, y in sorted(levels, key=lambda level: level[1]):
+        beside = max(y + 4, beside + _NAME_HEIGHT)
+        parts.append(Markup('<line class="reference" x1="{}" x2="{}" y1="{}" y2="{}"/>'
+                            '<text class="label" x="{}" y="{}">{}</text>').format(
+            _LEFT, _WIDTH - _RIGHT, y, y, _WIDTH - _RIGHT + 5, beside, name))
+    return parts
 
 
 def _point(index: int, psnr: float, estimate: Mapping, name: str, x_axis: _Axis, y_axis: _Axis) -> Markup:

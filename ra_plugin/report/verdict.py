@@ -113,7 +113,9 @@ def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str,
     if data.get('harm', {}).get(restorer):
         sentences.append(('Harm', _harm(data['harm'], restorer, results['baseline'])))
     if audit:
-        sentences.append(('Audit', f'{audit["verdict"].capitalize()}: {audit.get("reason", "")}'))
+        seen = data['audit'].get('n')
+        some = f' (on {seen} of the {data["n"]} images)' if seen and seen != data.get('n') else ''
+        sentences.append(('Audit', f'{audit["verdict"].capitalize()}{some}: {audit.get("reason", "")}'))
     if blind:
         sentences.append(('Not counted', f'{listed(blind)}, which hardly read{"s" * (len(blind) == 1)} clean images.'))
     return Verdict(restorer, headline, tone, tuple(sentences))
@@ -189,8 +191,10 @@ def _held_out(found: Mapping[str, _Gain], some_used: bool, sides: Mapping[str, s
     if groups['down']:
         one = len(groups['down']) == 1
         parts.append(f'{listed(groups["down"])} {f"agree{chr(115) * one} less" if agrees else f"lose{chr(115) * one}"}')
-    if groups['unclear']:
-        parts.append(f'the change on {listed(groups["unclear"])} {_UNCLEAR}')
+    alone = [name for name in groups['unclear'] if found[name].side != 'unclear']  # its own interval leaves out zero
+    for names, words in ((set(groups['unclear']) - set(alone), ''), (alone, ' once corrected for how many there are')):
+        if names:
+            parts.append(f'the change on {listed([name for name in found if name in names])} {_UNCLEAR}{words}')
     known = sorted((name for name, gain in found.items() if gain.estimate['value'] is not None),
                    key=lambda name: found[name].estimate['value'])
     text = '; '.join(parts)
