@@ -284,7 +284,7 @@ def test_a_network_is_loaded_under_its_own_names(opt, tmp_path, prefix, strict):
 def test_weights_that_are_not_there_are_named_by_their_key(opt, tmp_path):
     model = sr_model(opt)
     model.opt['path']['pretrain_network_g'] = str(tmp_path / 'none.pth')
-    with pytest.raises(ValueError, match=r'path\.pretrain_network_g: no checkpoint .*none\.pth'):
+    with pytest.raises(FileNotFoundError, match=r'path\.pretrain_network_g: no checkpoint .*none\.pth'):
         model.load_network(model.net_g, str(tmp_path / 'none.pth'))
 
 

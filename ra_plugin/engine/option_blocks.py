@@ -149,9 +149,10 @@ def check_what_model_needs(opt: Mapping[str, Any]) -> None:
     for place in read_keys(model).missing(opt) if model else ():
         if place not in set_by_run:
             raise _missing(place, '', model)
-    is_gan = model is not None and issubclass(model, SRGANModel) and model.optimize_parameters.__module__.startswith(
-        'basicsr.')
-    if is_gan and opt.get('is_train') and not opt['train'].get('gan_opt'):  # they ask for it only where they build it
+    steps = next((cls for cls in getattr(model, '__mro__', ()) if 'optimize_parameters' in vars(cls)
+                  and not cls.__module__.startswith('ra_plugin.')), object)  # a user's own may need no loss of a GAN
+    if issubclass(steps, SRGANModel) and steps.__module__.startswith('basicsr.') and (
+            opt.get('is_train') and not opt['train'].get('gan_opt')):
         raise _missing(('train', 'gan_opt'), '', model)
 
 
