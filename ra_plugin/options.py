@@ -180,6 +180,9 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, kind)
 
 
+_PLURALS = {'a number': 'numbers', 'a whole number': 'whole numbers', 'a block': 'blocks'}
+
+
 def _name(hint: Any) -> str:
     origin = typing.get_origin(hint)
     if hint is type(None):
@@ -190,6 +193,6 @@ def _name(hint: Any) -> str:
         return ' | '.join(repr(option) for option in typing.get_args(hint))
     if (origin or hint) in (collections.abc.Sequence, list, tuple):
         inner = [_name(v) for v in typing.get_args(hint) if v is not Ellipsis]
-        return f'a list of {inner[0]}' if inner else 'a list'
+        return f'a list of {_PLURALS.get(inner[0], inner[0])}' if inner else 'a list'
     names = {float: 'a number', int: 'a whole number', str: 'text', bool: 'true or false', dict: 'a block'}
     return names.get(origin or hint, 'a block' if (origin or hint) is Mapping else getattr(hint, '__name__', str(hint)))

@@ -108,7 +108,14 @@ def test_images_on_two_devices_are_one_line(tiny_recognizer, images):
         RecogConsistencyLoss(tiny_recognizer())(images, images.to('meta'))
 
 
-@pytest.mark.parametrize('label', [LABEL[:1], LABEL.repeat(2), LABEL.double(), LABEL[:, None], [1, 3], None])
+@pytest.mark.parametrize('dtype', [torch.int32, torch.int16, torch.uint8])
+def test_labels_of_any_whole_type_are_taken(tiny_recognizer, images, dtype):
+    loss = RecogLoss(tiny_recognizer())
+    torch.testing.assert_close(loss(images, LABEL.to(dtype)), loss(images, LABEL), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('label', [LABEL[:1], LABEL.repeat(2), LABEL.double(), LABEL.bool(), LABEL[:, None], [1, 3],
+                                   None])
 def test_labels_of_another_length_or_type_are_refused(tiny_recognizer, images, label):
     with pytest.raises(ValueError, match=r'expected whole numbers \(2,\), one for each image'):
         RecogLoss(tiny_recognizer())(images, label)

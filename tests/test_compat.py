@@ -281,6 +281,13 @@ def test_a_network_is_loaded_under_its_own_names(opt, tmp_path, prefix, strict):
         assert torch.equal(value, weights[name])
 
 
+def test_weights_that_are_not_there_are_named_by_their_key(opt, tmp_path):
+    model = sr_model(opt)
+    model.opt['path']['pretrain_network_g'] = str(tmp_path / 'none.pth')
+    with pytest.raises(FileNotFoundError, match=r'path\.pretrain_network_g: no checkpoint .*none\.pth'):
+        model.load_network(model.net_g, str(tmp_path / 'none.pth'))
+
+
 class LmdbDataset(torch.utils.data.Dataset):
     """Opens its file client with the first sample, as BasicSR's datasets do."""
 
@@ -375,6 +382,13 @@ def test_nothing_to_resume(opt):
     assert basicsr.train.load_resume_state(opt) is None
     opt['auto_resume'] = True
     assert basicsr.train.load_resume_state(opt) is None
+
+
+def test_a_state_that_is_not_there_is_named(opt, tmp_path):
+    import basicsr.train
+    opt['path']['resume_state'] = str(tmp_path / '3.state')
+    with pytest.raises(ValueError, match=r'path\.resume_state: no file .*3\.state'):
+        basicsr.train.load_resume_state(opt)
 
 
 @pytest.mark.parametrize('kind', ['RealESRNet', 'RealESRGAN'])

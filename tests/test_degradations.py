@@ -204,7 +204,7 @@ def test_no_options_mean_no_degradation():
      r"d\.steps\[1\]: unknown key 'level'"),
     ({'type': 'Compose', 'steps': [{'type': 'Compose', 'steps': [{'scale': 2}]}]},
      r"d\.steps\[0\]\.steps\[0\]: no 'type'"),
-    ({'type': 'Compose', 'steps': ['GaussianNoise']}, r'd\.steps: expected a list of a block'),
+    ({'type': 'Compose', 'steps': ['GaussianNoise']}, r'd\.steps: expected a list of blocks'),
 ])
 def test_bad_options_are_refused_when_built(opt, message):
     with pytest.raises(OptionError, match=message):

@@ -292,3 +292,12 @@ def test_bad_steps_with_good_ones_between_go_on(tmp_path):
 
 def test_the_models_of_basicsr_are_left_as_they_were():
     assert MODEL_REGISTRY.get('SRModel').save_network.__qualname__.startswith('BaseModel')
+
+
+def test_a_network_of_another_factor_than_the_data_is_one_line(tmp_path):
+    opt = runs.options(tmp_path)
+    opt['network_g']['upscale'] = 2
+    del opt['network_t'], opt['train']['optim_t'], opt['train']['recog_opt']
+    assert runs.train(tmp_path, opt) == 2
+    line = runs.output(tmp_path).strip().splitlines()[-1]
+    assert 'network_g: its images are (8, 3, 32, 32), the clean ones (8, 3, 16, 16). Check scale (1)' in line

@@ -119,6 +119,16 @@ def test_what_another_class_of_basicsr_reads_is_told_and_runs(caplog):
         "Did you mean 'meta_info_file'?"]
 
 
+def test_a_gan_without_its_loss_is_refused():
+    opt = paired()
+    opt.update(model_type='ESRGANModel', network_d={'type': 'UNetDiscriminatorSN', 'num_in_ch': 3})
+    opt['train'].update(optim_d={'type': 'Adam', 'lr': 1e-4}, gan_opt={'type': 'GANLoss', 'gan_type': 'vanilla'})
+    option_file.check_options(opt)
+    del opt['train']['gan_opt']
+    with pytest.raises(OptionError, match=r"train: 'gan_opt' is missing\. ESRGANModel reads it"):
+        option_file.check_options(opt)
+
+
 def test_shipped_option_files_have_no_key_that_is_read_by_nothing():
     for file in sorted((ROOT / 'options').rglob('*.yml')):
         opt = yaml.safe_load(file.read_text())

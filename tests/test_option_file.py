@@ -124,6 +124,9 @@ def test_recog_every_and_a_generator_that_rests_must_not_fall_together(every, re
     ('model_type', 'SRModl', r"model_type: no model 'SRModl'\. Did you mean 'SRModel'\?"),
     ('model_type', 'StyleGAN2Model', r'StyleGAN2Model cannot host a recognition loss'),
     ('train.optim_t', {'type': 'Adam', 'lr': 0.1}, r'train\.optim_t: there is no network_t'),
+    ('path.pretrain_network_t', 't.pth', r'path\.pretrain_network_t: there is no network_t'),
+    ('train.total_iter', '2', r"train\.total_iter: '2' is text.*Write 2 without quotes"),
+    ('name', 'a/b', 'name: expected the name of a folder'),
     ('val.metrics.psnr.type', 'calculate_psrn', r"no metric 'calculate_psrn'\. Did you mean 'calculate_psnr'\?"),
     ('val.recognizers.vgg.type', 'Timm', r"val\.recognizers\.vgg\.type: no recognizer 'Timm'"),
     ('train.log_grad_ratio', 'yes', r'train\.log_grad_ratio: expected true or false'),
@@ -151,6 +154,23 @@ def test_what_only_looks_wrong_passes():
     opt = changed('datasets.train.classes', ['0', '1', '1e5'])  # digits as the names of classes
     opt['network_e'] = dict(opt['network_g'])  # of somebody's own model class
     option_file.check_options(opt)
+
+
+@pytest.mark.parametrize('key, value, message', [
+    ('name', 3, 'name: expected text, got 3'),
+    ('manual_seed', 'a', "manual_seed: expected a whole number, got 'a'"),
+    ('manual_seed', 1.0, r'manual_seed: expected a whole number, got 1\.0'),
+    ('manual_seed', 2 ** 40, 'manual_seed: expected a whole number >= 0 and <= '),
+    ('path', 'x', r"path: expected a block or nothing \(~\), got 'x'"),
+    ('datasets', ['x'], r"datasets: expected a block or nothing \(~\), got \['x'\]"),
+])
+def test_what_basicsr_uses_while_it_reads_the_file_is_named(key, value, message, tmp_path, monkeypatch):
+    opt = base()
+    opt.pop('is_train')
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump({**opt, 'num_gpu': 0, key: value}))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(tmp_path / 'run.yml')])
+    with pytest.raises(OptionError, match=message):
+        option_file.parse_options(tmp_path, is_train=True)
 
 
 def test_a_launcher_without_torchrun_says_how_to_start(tmp_path, monkeypatch):
@@ -192,7 +212,8 @@ def test_a_seed_given_on_the_command_line_counts(tmp_path, monkeypatch):
 def test_a_file_that_is_no_option_file_is_one_line(tmp_path, monkeypatch, text):
     (tmp_path / 'run.yml').write_text(text)
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(tmp_path / 'run.yml')])
-    with pytest.raises(OptionError, match='option file: expected blocks of keys'):
+    expected = 'datasets: expected a block' if 'datasets' in text else 'option file: expected blocks of keys'
+    with pytest.raises(OptionError, match=expected):
         option_file.parse_options(tmp_path, is_train=True)
 
 

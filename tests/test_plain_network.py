@@ -165,3 +165,15 @@ def test_the_keys_pass_the_check_of_options():
     RECOGNIZER_REGISTRY.check({**BLOCK, 'pretrained': False}, 'r')
     with pytest.raises(OptionError, match=re.escape("r.pretrained: expected true or false or nothing (~), got 'no'")):
         RECOGNIZER_REGISTRY.check({**BLOCK, 'pretrained': 'no'}, 'r')
+
+
+@pytest.mark.parametrize('mean, std', [([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]), ([0, 0, 0], [255] * 3)])
+def test_mean_and_std_of_the_255_scale_are_refused(mean, std, network):
+    with pytest.raises(ValueError, match=r'mean and std: expected them on the \[0, 1\] scale, got .* by 255'):
+        RecogLoss(network, mean=mean, std=std)
+
+
+def test_a_torchscript_program_is_one_line(network):
+    program = torch.jit.trace(network, torch.rand(1, 3, 32, 32))
+    with pytest.raises(ValueError, match='got a TorchScript program. Build the network'):
+        RecogLoss(program, mean=MEAN, std=STD)

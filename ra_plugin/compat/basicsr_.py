@@ -164,7 +164,9 @@ def safe_checkpoints() -> None:
     @replace(BaseModel, 'load_network')
     def load_network(original, self, net, load_path, strict=True, param_key='params'):
         net = self.get_bare_model(net)
-        name, own, place = type(net).__name__, net.state_dict(), 'path.pretrain_network'
+        name, own = type(net).__name__, net.state_dict()
+        place = next((f'path.{key}' for key, path in self.opt['path'].items()
+                      if key.startswith('pretrain_network') and str(path) == str(load_path)), 'path.pretrain_network')
         weights, param_key = _part(load_file(Path(load_path), place), load_path, param_key, f'{place}: {load_path}')
         weights = fit(weights, own, load_path, place, f'{name} with param_key {param_key}') if strict else \
             unwrapped(weights, own)

@@ -54,6 +54,8 @@ def load_resume_state(opt: dict) -> dict | None:
         states.sort(key=lambda path: int(path.stem), reverse=True)
     else:
         states = [Path(opt['path']['resume_state'])] if opt['path'].get('resume_state') else []
+    if not opt['auto_resume'] and states and not states[0].is_file():
+        raise ValueError(f'path.resume_state: no file {states[0]}.')
     for path in states:
         state = _read_state(path)
         damaged = path if state is None else _damaged_network(state, opt)

@@ -154,6 +154,7 @@ def check_metrics(metrics: Any, where: str) -> None:
         metric = registered(registry.METRIC_REGISTRY, type_of(block, place), f'{place}.type', 'metric')
         check_type(block.get('better', 'higher'), Literal['higher', 'lower'], f'{place}.better')
         if 'crop_border' in block:
+            check_type(block['crop_border'], int, f'{place}.crop_border')  # a slice takes no 4.0
             check_number(block['crop_border'], f'{place}.crop_border', least=0, whole=True)
         if metric is calculate_pyiqa:
             block.setdefault('better', check_pyiqa(block, place))

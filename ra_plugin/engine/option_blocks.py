@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from basicsr.models.srgan_model import SRGANModel
 from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
 from ra_plugin.data.degraded_image_dataset import LoaderOptions
@@ -148,6 +149,11 @@ def check_what_model_needs(opt: Mapping[str, Any]) -> None:
     for place in read_keys(model).missing(opt) if model else ():
         if place not in set_by_run:
             raise _missing(place, '', model)
+    steps = next((cls for cls in getattr(model, '__mro__', ()) if 'optimize_parameters' in vars(cls)
+                  and not cls.__module__.startswith('ra_plugin.')), object)  # a user's own may need no loss of a GAN
+    if issubclass(steps, SRGANModel) and steps.__module__.startswith('basicsr.') and (
+            opt.get('is_train') and not opt['train'].get('gan_opt')):
+        raise _missing(('train', 'gan_opt'), '', model)
 
 
 def own_folders(opt: Mapping[str, Any]) -> set[str]:

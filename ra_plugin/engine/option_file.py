@@ -18,7 +18,7 @@ from ra_plugin.engine.given import check_given, check_metrics_given, has_no_labe
 from ra_plugin.engine.networks import check_network, registered
 from ra_plugin.engine.option_blocks import OURS, check_dataset, check_keys, check_what_model_needs, model_class
 from ra_plugin.engine.option_paths import resolve_paths
-from ra_plugin.engine.run_options import check_run, check_values
+from ra_plugin.engine.run_options import check_run, check_seed, check_values
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.models.recog_aware_model import recog_aware, recog_blocks
@@ -53,7 +53,11 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
         raise OptionError(f'option file: {error}') from None
     except KeyError as error:
         raise OptionError(f'option file: the key {error} is missing.{_meant_by(error.args[0])}') from None
+    except ValueError:  # a seed that numpy refuses
+        _check_first_keys(_content())
+        raise
     except (TypeError, AttributeError) as error:  # a list, a bare word or nothing where a block of keys belongs
+        _check_first_keys(_content())
         raise OptionError(f"option file: expected blocks of keys, as in BasicSR's option files ({error}).") from error
     if opt['dist'] and opt['num_gpu'] == 0 and torch.distributed.get_backend() == 'nccl':
         raise OptionError('num_gpu: 0 with --launcher on a machine with GPUs: its processes talk through these. Set '
@@ -74,10 +78,26 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
 
 def _meant_by(key: object) -> str:
     """A hint at the key of the file that may stand for one that is missing."""
-    file = next((sys.argv[i + 1] for i, flag in enumerate(sys.argv[:-1]) if flag == '-opt'), None)
-    content = yaml.safe_load(Path(file).read_text(encoding='utf-8')) if file else None
+    content = _content()
     meant = nearest(key, map(str, content)) if isinstance(content, Mapping) and key not in content else None
     return f" Did you mean it by '{meant}'?" if meant else ''
+
+
+def _check_first_keys(content: object) -> None:
+    """Check what BasicSR uses while it reads the file, so that its own error need not be shown."""
+    if not isinstance(content, Mapping):
+        return
+    check_type(content.get('name', ''), str, 'name')
+    if content.get('manual_seed') is not None:
+        check_seed(content['manual_seed'])
+    for key in ('datasets', 'network_g', 'path', 'train', 'val', 'logger'):
+        check_type(content.get(key, {}), Mapping | None, key)
+
+
+def _content() -> object:
+    """Return what the option file of the command line holds, before BasicSR has read it."""
+    file = next((sys.argv[i + 1] for i, flag in enumerate(sys.argv[:-1]) if flag == '-opt'), None)
+    return yaml.safe_load(Path(file).read_text(encoding='utf-8')) if file else None
 
 
 def import_own(opt: Mapping[str, Any]) -> None:
@@ -103,7 +123,9 @@ def check_options(opt: Mapping[str, Any]) -> None:
     for where, value in _leaves(opt):
         key = where.rpartition('.')[2].partition('[')[0]
         if key not in _TEXT_KEYS and isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
-            raise OptionError(f"{where}: '{value}' is text, not a number, to YAML. Write !!float {value}.")
+            quoted = isinstance(yaml.safe_load(value), (int, float))
+            raise OptionError(f"{where}: '{value}' is text, not a number, to YAML. Write "
+                              + (f'{value} without quotes.' if quoted else f'!!float {value}.'))
     for key in ('datasets', 'network_g', 'path', 'train', 'val', 'logger'):
         check_type(opt.get(key), Mapping | None, key)
     train_opt, val_opt, logger_opt = (opt.get(key) or {} for key in ('train', 'val', 'logger'))
@@ -133,7 +155,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
     for where, name in (('name', opt['name']), *((f'datasets.{phase}.name', dataset.get('name'))
                                                  for phase, dataset in opt['datasets'].items())):
         parts = Path(str(name)).parts
-        if name is not None and (os.path.isabs(str(name)) or '..' in parts or not parts):
+        is_nested = where == 'name' and len(parts) > 1  # BasicSR writes the name into that of the log, too
+        if name is not None and (os.path.isabs(str(name)) or '..' in parts or not parts or is_nested):
             raise OptionError(f'{where}: expected the name of a folder below experiments or results, got {name!r}.')
     if _is_recognition_aware(opt) or opt['model_type'] == 'RecogAwareModel':
         recog_aware(model)
@@ -184,6 +207,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
         for key in ('optim_t', 'scheduler_t'):
             if train_opt.get(key):
                 raise OptionError(f'train.{key}: there is no network_t to train. Add network_t, or remove it.')
+        if (opt.get('path') or {}).get('pretrain_network_t'):
+            raise OptionError('path.pretrain_network_t: there is no network_t to load. Add network_t, or remove it.')
     for phase, dataset in opt['datasets'].items():
         if phase == 'train' and not opt.get('is_train', True):  # of a file for testing it is not read
             continue

@@ -53,10 +53,19 @@ def check_values(opt: Mapping[str, Any]) -> None:
         check_type(opt['num_gpu'], int | Literal['auto'], 'num_gpu')
         check_number(opt['num_gpu'], 'num_gpu', least=0, whole=True)
     if opt.get('manual_seed') is not None:
-        check_type(opt['manual_seed'], int, 'manual_seed')
-        most = 2 ** 32 - 2 ** 16  # numpy's, and each process adds its rank
-        check_number(opt['manual_seed'], 'manual_seed', least=0, most=most, whole=True)
+        check_seed(opt['manual_seed'])
     _check_path(opt)
+
+
+def check_seed(seed: Any) -> None:
+    """Check ``manual_seed``.
+
+    Raises:
+        OptionError: It is no whole number, or out of the range of numpy's seeds.
+    """
+    check_type(seed, int, 'manual_seed')
+    most = 2 ** 32 - 2 ** 16  # numpy's, and each process adds its rank
+    check_number(seed, 'manual_seed', least=0, most=most, whole=True)
 
 
 def _check_path(opt: Mapping[str, Any]) -> None:

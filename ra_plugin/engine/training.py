@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from basicsr.utils import AvgTimer, MessageLogger
 
 from ra_plugin.engine.batches import TrainingBatches
 from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.models.resumable import SaveError
 from ra_plugin.models.training_step import NotFinite
+from ra_plugin.options import OptionError
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.random_streams import kept_random_streams
 
@@ -127,6 +129,13 @@ class Training:
             self.model.abandon_step()
             if not self.opt['dist']:  # the other processes are well, and would not take part
                 self._save_or_warn()
+            raise
+        except RuntimeError as error:  # a loss of images of unequal size
+            restored, clean = (getattr(self.model, name, None) for name in ('output', 'gt'))
+            if isinstance(restored, torch.Tensor) and isinstance(clean, torch.Tensor) and restored.shape != clean.shape:
+                raise OptionError(f'network_g: its images are {tuple(restored.shape)}, the clean ones '
+                                  f"{tuple(clean.shape)}. Check scale ({self.opt.get('scale')}) against the network's "
+                                  'own factor and the data set.') from error
             raise
         self.iteration += 1
 

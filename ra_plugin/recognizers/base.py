@@ -77,6 +77,13 @@ class Recognizer(OutOfSight):
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
         super().__init__()
+        if max(*info.mean, *info.std) > 1:
+            raise ValueError(f'{type(self).__name__}({info.name}): mean and std: expected them on the [0, 1] scale, '
+                             f'got {list(info.mean)} and {list(info.std)}. Divide those of the 0..255 scale by 255.')
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ValueError(f'{type(self).__name__}({info.name}): expected a network of Python code, got a '
+                             'TorchScript program. Build the network that it was made of, and load its weights: '
+                             'network.load_state_dict(program.state_dict()).')
         if type(self).__init__ is Recognizer.__init__:
             model = copy_of(model, f'{type(self).__name__}({info.name})')
         self.model = model.requires_grad_(False).eval()

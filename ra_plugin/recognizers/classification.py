@@ -19,6 +19,7 @@ from ra_plugin.utils.text import first_line
 InputSize = Literal['model'] | int | Sequence[int] | None
 Fit = Literal['crop', 'stretch', 'border']
 TOP_K = 5
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 NO_HEAD = ('it has no head, so no classes: its features are all that can be compared. Use RecogFeatureLoss, or a '
            'network with a head.')
 
@@ -87,8 +88,8 @@ class ClassificationRecognizer(Recognizer):
         return logits.shape[1]
 
     def check_label(self, label: Any, count: int, where: str) -> None:
-        if not isinstance(label, torch.Tensor) or label.shape != (count,) or label.is_floating_point():
-            got = tuple(label.shape) if isinstance(label, torch.Tensor) else type(label).__name__
+        if not isinstance(label, torch.Tensor) or label.shape != (count,) or label.dtype not in _WHOLE:
+            got = f'{label.dtype} {tuple(label.shape)}' if isinstance(label, torch.Tensor) else type(label).__name__
             raise ValueError(f'{where}: expected whole numbers ({count},), one for each image, got {got}.')
         if label.device.type == 'cpu' and label.numel() and not (
                 0 <= int(label.min()) <= int(label.max()) < self.info.num_classes):
@@ -114,7 +115,8 @@ class ClassificationRecognizer(Recognizer):
         if not self._is_checked and not self.trainable:
             check_logits(logits, str(self))
             self._is_checked = True  # once: a GPU waits for it
-        return {'cross_entropy': F.cross_entropy(logits, label, reduction='none', label_smoothing=label_smoothing)}
+        values = F.cross_entropy(logits, label.long(), reduction='none', label_smoothing=label_smoothing)
+        return {'cross_entropy': values}
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         self._check_head()
