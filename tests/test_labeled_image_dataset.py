@@ -159,6 +159,14 @@ def test_each_form_of_meta_info_gives_the_same_numbers(root, tmp_path, name, con
     assert dataset[0]['label'] == 3
 
 
+@pytest.mark.parametrize('name', ['labels.csv', 'labels.json'])
+def test_an_image_has_one_label(root, tmp_path, name):
+    with pytest.raises(OptionError, match="lists 'cat/a.png' with two labels, 1 and 0. Leave one"):
+        build(root, meta_info=write_meta_info(tmp_path / name, [['cat/a.png', 1], ['dog/b.png', 1], ['cat/a.png', 0]]))
+    twice = write_meta_info(tmp_path / name, [['cat/a.png', 1], ['cat/a.png', 1]])
+    assert build(root, meta_info=twice).labels == [1, 1]
+
+
 @pytest.mark.parametrize('name', ['list.json', 'list.csv'])
 def test_class_names_in_meta_info_become_numbers(root, tmp_path, name):
     meta_info = write_meta_info(tmp_path / name, [['dog/b.png', 'hot dog'], ['cat/a.png', 'Cat']])

@@ -79,5 +79,7 @@ def test_what_the_intervals_are_over_how_many_there_are_and_which_cannot_be_told
     assert 'would leave out zero by chance' not in text  # there is one interval
     assert rows(text, 'Differences to plain')[1] == ['RA', '+0.00 [+0.00, +0.00]', '+10.0 [+9.0, +11.0]', '+10.0']
     assert rows(text, 'Differences to plain')[2][2:] == ['gap too uncertain', 'gap too uncertain']
+    differences['RA']['scores']['v|16']['top1']['gap'] = None  # of a score that is not defined, as mAP without boxes
+    assert rows(to_markdown(results), 'Differences to plain')[2][2:] == ['gap too uncertain', '']
     differences['RA']['scores']['v|16']['top1'].update(low=0.0, high=0.1)
     assert 'about 1 of 2 would leave out zero by chance' in to_markdown(results)

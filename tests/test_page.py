@@ -384,6 +384,19 @@ def test_trade_off_points_lie_where_their_numbers_are():
     assert len(front) == 4
 
 
+def test_a_score_that_is_defined_of_none_has_a_dash_and_no_chart(tmp_path):
+    results, unknown = page_data.results(), {'value': None, 'low': None, 'high': None}
+    for condition in results['conditions'].values():
+        for entry in condition['processings'].values():
+            entry['scores'][DETECTOR]['voc12_mAP'].update(unknown, seeds=None)
+        for entry in condition['differences'].values():
+            entry['scores'][DETECTOR]['voc12_mAP'].update(unknown, gap=None, gap_recovered=None)
+    page = Page(write(tmp_path, results, page_data.examples(1)))
+    assert [chart.title for chart in charts.trade_off_charts(results, CONDITIONS[0])] == list(CLASSIFIERS)
+    column = 1 + RECOGNIZERS.index(DETECTOR)
+    assert {row[column]['text'] for row in page.found('Scores of each processing')[0][1:]} == {'\u2013'}
+
+
 def test_the_front_leaves_out_what_is_beaten():
     results = page_data.results()
     results['conditions'][CONDITIONS[0]]['processings']['plain']['psnr'] = 26.0  # below RA, and worse

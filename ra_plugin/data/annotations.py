@@ -64,7 +64,13 @@ def read_labels(path: str, where: str) -> list[Entry]:
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in ('.json', '.csv'):
         raise OptionError(f"{where}: expected a .json or .csv file, got '{path}'. Write path,label lines to a .csv.")
-    return _read_csv(path, where) if suffix == '.csv' else _read_json(path, where)
+    entries = _read_csv(path, where) if suffix == '.csv' else _read_json(path, where)
+    labels: dict[str, str | int | float] = {}
+    for name, label in entries:
+        if label not in (labels.setdefault(name, label),):  # nan is not equal to itself, and is refused elsewhere
+            raise OptionError(f"{where}: '{path}' lists '{name}' with two labels, {labels[name]} and {label}. "
+                              'Leave one of the two out.')
+    return entries
 
 
 def _read_csv(path: str, where: str) -> list[Entry]:

@@ -79,6 +79,8 @@ def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
     for recognizer, metric in metrics.items():
         shared = [estimate[key] for (_, other), estimate in values.items() if estimate and metrics[other] == metric
                   for key in ('value', 'low', 'high') if estimate.get(key) is not None]
+        if not shared:  # a score that is defined of none, as mAP where there are no boxes
+            continue
         y_axis = _axis([100 * value for value in shared], _HEIGHT - _BOTTOM, _TOP)
         points = [(i, processings[name]['psnr'], values[name, recognizer], name) for i, name in enumerate(series)
                   if values[name, recognizer] and values[name, recognizer]['value'] is not None]

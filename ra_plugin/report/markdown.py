@@ -137,11 +137,16 @@ def _differences(entries: Mapping[str, Any], condition: Mapping[str, Any], resul
         measured = [interval(entry[key], f'+.{digits}f') for key, digits in shown.items()]
         rows.append([name, *measured, *(_marked(_value(*cell, '+'), used) for cell, used in zip(cells, bold))])
         if recovered and any(cell['gap'] is not None for cell, _ in cells):
-            rows.append([f'{name}: gap recovered', *('' for _ in shown), *(
-                percent(cell['gap_recovered'], '', '.0f') if cell['gap_recovered'] else
-                _NO_SHARE[no_share(cell['gap'] * (-1 if metric.better == 'lower' else 1))]
-                for cell, metric in cells)])
+            rows.append([f'{name}: gap recovered', *('' for _ in shown), *(_share(*cell) for cell in cells)])
     return table(rows)
+
+
+def _share(cell: Mapping[str, Any], metric: Metric) -> str:
+    if cell['gap_recovered']:
+        return percent(cell['gap_recovered'], '', '.0f')
+    if cell['gap'] is None:
+        return ''
+    return _NO_SHARE[no_share(cell['gap'] * (-1 if metric.better == 'lower' else 1))]
 
 
 def _transfers(condition: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -158,7 +163,8 @@ def _transfers(condition: Mapping[str, Any], results: Mapping[str, Any]) -> Iter
     columns = [(recognizer, next(iter(metrics))) for recognizer, metrics in first.items()]
 
     def score(name: str, column: tuple[str, str]) -> str:
-        return f'{100 * processings[name]["scores"][column[0]][column[1]]["value"]:.1f}'
+        value = processings[name]['scores'][column[0]][column[1]]['value']
+        return '' if value is None else f'{100 * value:.1f}'
 
     rows = [['processing', *_heads(columns)]]
     rows += [[name, *(score(name, column) for column in columns)] for name in (NONE, results['baseline'])]
