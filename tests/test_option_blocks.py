@@ -201,6 +201,18 @@ def test_a_data_set_of_an_evaluation_is_checked_as_well():
         build_dataset({**PAIRED, 'phase': 'test'})
 
 
+@pytest.mark.parametrize('block, key', [
+    ({'mean': [0.5] * 3}, 'std'), ({'std': [0.5] * 3}, 'mean'),
+    ({'mean': [123.7, 116.3, 103.5], 'std': [1] * 3}, 'mean'),
+    ({'mean': [0.5] * 3, 'std': [58.4] * 3}, 'std'), ({'mean': [0.5] * 3, 'std': [0.5, 0, 0.5]}, 'std'),
+    ({'mean': 0.5, 'std': 0.5}, 'mean'), ({'mean': [0.5] * 2, 'std': [0.5] * 2}, 'mean')])
+def test_a_normalization_that_is_none_is_named(block, key):
+    block_of_pairs = {**paired()['datasets']['train'], 'phase': 'train', 'scale': 1}
+    with pytest.raises(OptionError, match=rf'^here\.{key}: expected a number for each channel on the \[0, 1\] scale'):
+        option_blocks.check_dataset({**block_of_pairs, **block}, 'here')
+    option_blocks.check_dataset({**block_of_pairs, 'mean': [0, 0.5, 1], 'std': [1, 0.2, 0.3]}, 'here')
+
+
 def test_what_a_data_set_asserts_is_one_line(tmp_path):
     for kind, names in (('gt', 'ab'), ('lq', 'a')):
         (tmp_path / kind).mkdir()

@@ -5,7 +5,7 @@ made for another class, it is told in one line. What a user's own code may read 
 """
 import functools
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -128,6 +128,8 @@ def check_dataset(block: Mapping[str, Any], where: str) -> None:
         if unread.is_slip:
             raise OptionError(str(unread))
     cls = dataset_class(block)
+    if cls is not None and cls.__module__.startswith('basicsr.'):
+        _check_normalization(block, where)
     if isinstance(block.get('io_backend'), Mapping) and cls is not None and (
             'FileClient' in read_keys(cls).built.get(('io_backend',), ())):
         check_reader(block['io_backend'], f'{where}.io_backend')
@@ -136,6 +138,20 @@ def check_dataset(block: Mapping[str, Any], where: str) -> None:
             if block.get('labels') and place[-1] in _LISTS:
                 continue
             raise _missing(place, where, cls, f' in phase {block["phase"]}' if 'phase' in block else '')
+
+
+def _check_normalization(block: Mapping[str, Any], where: str) -> None:
+    """Check the ``mean`` and ``std`` with which BasicSR's data sets normalize images in [0, 1]."""
+    mean, std = block.get('mean'), block.get('std')
+    if mean is None and std is None:
+        return
+    for key, values in (('mean', mean), ('std', std)):
+        fits = isinstance(values, Sequence) and not isinstance(values, str) and len(values) in (1, 3) and all(
+            isinstance(value, (int, float)) and (value > 0 or key == 'mean') and abs(value) <= 1 for value in values)
+        if not fits:
+            raise OptionError(f'{where}.{key}: expected a number for each channel on the [0, 1] scale'
+                              f'{", above 0" * (key == "std")}, got {values!r}. Give both mean and std, or neither; '
+                              'divide those of 8-bit values by 255.')
 
 
 def check_what_model_needs(opt: Mapping[str, Any]) -> None:
