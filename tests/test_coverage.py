@@ -106,6 +106,16 @@ def test_means_over_classes(name, n):
             assert name in ('mIoU, a class in 5 %', 'mIoU of 20 classes', 'voc12 mAP, a rare class') and n == 30
 
 
+def test_no_interval_of_a_difference_of_shares_reaches_beyond_what_shares_can_differ_by():
+    drawn = sample({'ours': np.array([True, True]), 'theirs': np.array([False, True])}, {}, 2, resamples=50)
+    gain = (drawn['ours'] - drawn['theirs']).estimate()
+    assert -1 <= gain.low < gain.value < gain.high <= 1
+    several = of_trainings('way', [drawn['ours'], drawn['theirs']]) - drawn['theirs']  # t of one degree: 12.7
+    assert several.estimate().low >= -1 and several.estimate().high == 1
+    decibels = sample({'psnr': np.array([20.0, 40.0])}, {}, 2, resamples=50)['psnr'].estimate()
+    assert decibels.high > 40
+
+
 def test_a_mean_over_classes_in_few_images_has_no_interval():
     draws = np.random.default_rng(0).random((100, 3))
     enough, few = (Sampled(0.5, draws.mean(1), 30, classes=Classes(draws, np.array([30, 20, rare]))) for rare in (4, 3))

@@ -129,6 +129,16 @@ def test_clean_images_without_labels_are_judged_by_the_answers_to_them(place, tm
     said = (tmp_path / 'out' / 'tables.md').read_text()
     assert 'have no labels: scores say how far recognizers agree with their own answers' in said
     assert 'accuracy' not in said and 'read right' not in said
+    page = (tmp_path / 'out' / 'report.html').read_text()
+    assert 'read wrong.' not in page.replace('\n', ' ')
+
+
+def test_a_metric_that_the_images_do_not_allow_is_told(place, tmp_path, capsys):
+    block = {'type': 'UnlabeledImageDataset', 'dataroot_gt': str(place / 'images'), 'degradation': NOISE}
+    metrics = {'classification': ['top1', 'top1_agreement']}
+    _, results = evaluated(place, tmp_path, block, recognition_metrics=metrics, audit=0)
+    assert 'datasets: d: top1 of vgg cannot be computed without labels; top1_agreement can.' in capsys.readouterr().err
+    assert list(results['conditions']['d']['processings']['a']['scores']['vgg']) == ['top1_agreement']
 
 
 def test_agreement_stands_beside_accuracy_where_it_is_asked_for(place, tmp_path):

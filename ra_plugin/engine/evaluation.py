@@ -1,6 +1,7 @@
 """An evaluation: restorers x recognizers x data sets x degradations, each image restored once; resumable."""
 import copy
 import platform
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from ra_plugin.evaluation.judging import CLEAN, CLEAN_INPUT, NONE, Batch, Judgin
 from ra_plugin.evaluation.pyiqa_metrics import QualityMetric
 from ra_plugin.evaluation.records import Judged, Records
 from ra_plugin.evaluation.reuse import Plan, Reusing, earlier_records, interleaved, shares, superseded
-from ra_plugin.evaluation.task_scores import build_score, gain_metric
+from ra_plugin.evaluation.task_scores import build_score, gain_metric, left_out
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
 from ra_plugin.options import OptionError, check_arguments, suggestion
@@ -127,9 +128,13 @@ class Evaluation:
                               f"{suggestion(self.options.baseline, restorers)} There are "
                               f"{', '.join((NONE, *restorers))}")
         chosen = evenly_spaced(len(dataset), self.options.images)
-        for recognizer in recognizers.values():  # a metric that cannot be computed shows now
-            build_score(recognizer.info, self.options.recognition_metrics.get(recognizer.info.task), given.labels,
-                        given.clean)
+        for judge, recognizer in recognizers.items():  # a metric that cannot be computed shows now
+            asked = self.options.recognition_metrics.get(recognizer.info.task)
+            score = build_score(recognizer.info, asked, given.labels, given.clean)
+            if missing := left_out(score, asked):
+                needed = 'labels' if given.clean else 'clean images'
+                print(f'datasets: {name}: {", ".join(missing)} of {judge} cannot be computed without {needed}; '
+                      f'{", ".join(score.names)} can.', file=sys.stderr, flush=True)
         names = image_names(dataset, block)
         for process in (process for restorer in restorers.values() for process in restorer.processings):
             if isinstance(process, FolderOfImages) and names is not None:

@@ -77,7 +77,10 @@ class Sampled:
             comparisons: All intervals of so many hold at once in 95 % (Bonferroni).
         """
         center, below, above = self._over_images(comparisons)
-        return Estimate(self.value, *self._ends(center, below, above, comparisons))
+        low, high = self._ends(center, below, above, comparisons)
+        if self.unit or self.classes:  # shares, of which no two differ by more than one
+            low, high = max(low, -1.0), min(high, 1.0)
+        return Estimate(self.value, low, high)
 
     def of_share(self) -> Estimate:
         """With the interval of a single score in ``[0, 1]``, within that: symmetric on the logit scale.

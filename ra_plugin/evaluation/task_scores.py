@@ -76,6 +76,13 @@ def gain_metric(score: TaskScore) -> str | None:
     return next((name for name, facts in score.facts().items() if facts['better'] == 'higher'), None)
 
 
+def left_out(score: TaskScore, metrics: Metrics) -> list[str]:
+    """Return the metrics that were asked for and that the images do not allow, without labels or clean versions."""
+    asked = [metrics] if isinstance(metrics, str) else metrics or ()
+    computed = {name for part in score.parts for name in part.metrics}
+    return [name for name in asked if name not in computed]
+
+
 def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = True, clean: bool = False) -> TaskScore:
     """The score of a recognizer's task, with nothing counted yet.
 

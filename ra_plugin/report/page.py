@@ -55,6 +55,7 @@ def _content(results: Mapping[str, Any], examples: Sequence[Example]) -> dict[st
         'conditions': conditions, 'several': len(conditions) > 1,
         'several_seeds': any((entry.get('seeds') or 1) > 1 for entry in results.get('restorers', {}).values()),
         'coverage': coverage(results),
+        'has_labels': any(data.get('given', {}).get('labels', True) for data in results['conditions'].values()),
         'limit': number(100 * scale.limit, 0), 'levels': range(-page_tables.LEVELS, page_tables.LEVELS + 1),
         'examples': cards.cards(), 'kinds': cards.kinds, 'rule_recognizers': cards.rule_recognizers,
         'processings': cards.processings, 'drawn_by': cards.drawn_by,
