@@ -1,5 +1,6 @@
 """tools/doctor.py: sound recognizers are ok; of those with one thing wrong, the check of that thing says so alone."""
 import copy
+import dataclasses
 import json
 import math
 import subprocess
@@ -117,8 +118,15 @@ def test_another_normalization_than_the_record_s_that_does_no_harm_is_only_suspi
 
 @pytest.mark.parametrize('keys', [('mean', 'std'), ('mean',), ('std',)])
 def test_normalization_on_the_scale_of_255(keys, cifar10):
+    """It is refused where a recognizer is built; one that gets it later is found by its value range."""
     scaled = {key: [255 * value for value in RECORD[key]] for key in keys}
-    findings = findings_of(build_recognizer(block(**scaled)), cifar10)
+    with pytest.raises(ValueError, match=r'mean and std: expected them on the \[0, 1\] scale, .* by 255'):
+        build_recognizer(block(**scaled))
+    recognizer = build_recognizer(block())
+    recognizer.info = dataclasses.replace(recognizer.info, **{key: tuple(value) for key, value in scaled.items()})
+    for key, values in scaled.items():
+        setattr(recognizer, key, torch.tensor(values).view(3, 1, 1).to(getattr(recognizer, key)))
+    findings = findings_of(recognizer, cifar10)
     assert wrong(findings) == {'value range'} and findings['value range'].verdict == BROKEN
     assert 'Write mean: [0.4915, 0.4821, 0.4464], std: [0.2472, 0.2437, 0.2617]' in findings['value range'].fix
 
@@ -418,7 +426,7 @@ def test_what_is_broken_ends_with_status_1_and_leaves_the_others(option_file, tm
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert '| vgg | broken | broken |' in done.stdout and '| resnet | ok |' in done.stdout
     assert 'vgg, build: broken' in done.stdout and 'no checkpoint' in done.stdout
-    assert 'scaled, value range: broken' in done.stdout
+    assert 'scaled, build: broken' in done.stdout and 'Divide those of the 0..255 scale by 255' in done.stdout
 
 
 @pytest.mark.parametrize('spoil, said', [
