@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from test_option_file import base
@@ -76,6 +76,7 @@ def test_option_files(count, place, how, value, key):
 
 @fuzzed(100)
 @given(text=st.text(max_size=80) | JSON.map(lambda value: yaml.safe_dump(value, allow_unicode=True)))
+@example(text='\x00')
 def test_option_files_that_are_none(count, tmp_path_factory, text):
     path = tmp_path_factory.mktemp('option') / 'x.yml'
     path.write_text(text, encoding='utf-8', errors='replace')

@@ -53,6 +53,8 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
         raise OptionError(f'option file: {error}') from None
     except KeyError as error:
         raise OptionError(f'option file: the key {error} is missing.{_meant_by(error.args[0])}') from None
+    except OptionError:  # one of ours, already in words
+        raise
     except ValueError:  # a seed that numpy refuses
         _check_first_keys(_content())
         raise
