@@ -171,7 +171,8 @@ def test_two_trainings_that_differ_are_not_a_sure_gain():
         return Cell(np.arange(n), {}, {'judge': answers_that_are_right(hard < share)})
 
     for gain in (0.36, 0.06):
-        shares = {('clean', 0): 0.95, ('no processing', 0): 0.3, ('plain', 0): 0.5, ('RA', 0): 0.5 + gain, ('RA', 1): 0.5}
+        shares = {('clean', 0): 0.95, ('no processing', 0): 0.3, ('plain', 0): 0.5, ('RA', 0): 0.5 + gain,
+                  ('RA', 1): 0.5}
         found = summary(Matrix({key: cell(share) for key, share in shares.items()}), 'plain')['differences']['RA']
         entry = found['scores']['judge']['top1']
         assert entry['value'] == pytest.approx(gain / 2) and entry['low'] < 0 < entry['high']
