@@ -106,7 +106,7 @@ class TaskScore:
 
     def images_of_classes(self) -> np.ndarray:
         """Return ``(C,)``, the number of images whose label holds each class, for scores that are a mean over them."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} has no images_of_classes().')
 
     def check_labels(self, labels: np.ndarray) -> None:
         """Raise ValueError where a label is no class."""
