@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from small_evaluation import CODE, COUNT, Counted, make, recognizer, rounded, save_weights
 
@@ -178,6 +179,33 @@ def test_what_an_ensemble_within_an_ensemble_is_made_of_counts(opt, run, tmp_pat
     monkeypatch.setattr(sys, 'dont_write_bytecode', True)
     run.same_as_anew(opt)
     assert {judge for *_, judge in run.asked} == {'one', 'two'}
+
+
+def onnx_file(path, favorite):
+    """A judge in onnxruntime that answers a class: no network of torch has its weights."""
+    bias = numpy_helper.from_array(np.eye(3, dtype=np.float32)[favorite], 'bias')
+    nodes = [helper.make_node('GlobalAveragePool', ['images'], ['pooled']),
+             helper.make_node('Flatten', ['pooled'], ['colors']),
+             helper.make_node('Add', ['colors', 'bias'], ['logits'])]
+    ends = [helper.make_tensor_value_info('images', TensorProto.FLOAT, ['N', 3, 12, 12]),
+            helper.make_tensor_value_info('logits', TensorProto.FLOAT, ['N', 3])]
+    path.write_bytes(helper.make_model(
+        helper.make_graph(nodes, 'g', ends[:1], ends[1:], [bias]),
+        opset_imports=[helper.make_opsetid('', 13)], ir_version=8).SerializeToString())
+    return {'type': 'OnnxRecognizer', 'file': str(path), 'mean': [0.5] * 3, 'std': [0.25] * 3, 'differentiable': False}
+
+
+@pytest.mark.parametrize('nested', [False, True])
+def test_a_model_file_that_is_replaced_counts(opt, run, tmp_path, nested):
+    path = tmp_path / 'net.onnx'
+    block = onnx_file(path, 0)
+    opt['recognizers']['two'] = {'type': 'EnsembleRecognizer', 'recognizers': [block]} if nested else block
+    run(opt)
+    size = path.stat().st_size
+    onnx_file(path, 1)
+    assert path.stat().st_size == size
+    run.same_as_anew(opt)
+    assert {judge for *_, judge in run.asked} == {'two'}
 
 
 def test_labels_that_changed_count(opt, run, tmp_path):
