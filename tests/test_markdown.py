@@ -1,6 +1,9 @@
 """The tables of an evaluation as the paper has them: 1 and 2 for one way of training with several recognizers, 3."""
 import copy
 
+import pytest
+
+from ra_plugin.report.formats import alone
 from ra_plugin.report.markdown import to_markdown
 
 
@@ -82,4 +85,11 @@ def test_what_the_intervals_are_over_how_many_there_are_and_which_cannot_be_told
     differences['RA']['scores']['v|16']['top1']['gap'] = None  # of a score that is not defined, as mAP without boxes
     assert rows(to_markdown(results), 'Differences to plain')[2][2:] == ['gap too uncertain', '']
     differences['RA']['scores']['v|16']['top1'].update(low=0.0, high=0.1)
-    assert 'about 1 of 2 would leave out zero by chance' in to_markdown(results)
+    assert 'each of the 2 would leave out zero by chance one time in 20' in to_markdown(results)
+
+
+@pytest.mark.parametrize('number, words', [
+    (2, 'each of the 2 would leave out zero by chance one time in 20'), (12, 'about 1 of 12 would leave'),
+    (60, 'about 3 of 60 would leave')])
+def test_false_gains_among_several_intervals_are_one_in_twenty(number, words):
+    assert words in alone(number)

@@ -100,9 +100,11 @@ def comparisons(condition: Mapping) -> int:
 
 
 def alone(number_of_intervals: int) -> str:
-    """What one has to know of many intervals side by side."""
-    return (f'Each interval stands for itself: were there no true difference at all, about '
-            f'{max(round(number_of_intervals / 20), 1)} of {number_of_intervals} would leave out zero by chance.')
+    """What one has to know of several intervals side by side."""
+    expected = round(number_of_intervals / 20)
+    by_chance = (f'about {expected} of {number_of_intervals} would leave out zero by chance' if expected else
+                 f'each of the {number_of_intervals} would leave out zero by chance one time in 20')
+    return f'Each interval stands for itself: were there no true difference at all, {by_chance}.'
 
 
 def coverage(results: Mapping) -> str:
