@@ -406,3 +406,8 @@ def test_processes_that_talk_through_gpus_cannot_train_on_the_cpu(tmp_path, monk
     monkeypatch.setattr(torch.distributed, 'get_backend', lambda: 'nccl')
     with pytest.raises(OptionError, match='num_gpu: 0 .*CUDA_VISIBLE_DEVICES='):
         option_file.parse_options(tmp_path, is_train=True)
+
+
+def test_a_number_of_gpus_that_is_left_empty_is_named():
+    with pytest.raises(OptionError, match="num_gpu: expected a whole number or 'auto', got None"):
+        option_file.check_options({**base(), 'num_gpu': None})

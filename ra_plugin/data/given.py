@@ -34,7 +34,7 @@ def given_by(dataset: Dataset, where: str) -> Given:
     if not len(dataset):
         raise OptionError(f'{where}: expected images, got none. Check its folders and lists.')
     with kept_random_streams():  # a data set may draw where a training is not to notice
-        item = _untouched(dataset)[0]
+        item = untouched(dataset)[0]
     given = Given('label' in item, 'gt' in item)
     if not (given.labels or given.clean):
         raise OptionError(neither(where, type(dataset).__name__))
@@ -47,11 +47,11 @@ def neither(where: str, kind: str) -> str:
             'images: dataroot_gt.')
 
 
-def _untouched(dataset: Dataset) -> Dataset:
+def untouched(dataset: Dataset) -> Dataset:
     """A copy to read from: BasicSR's data sets open files on the first read, which workers are to do themselves."""
     probe = copy.copy(dataset)
     if isinstance(probe, WithLabels):
-        probe.dataset = _untouched(probe.dataset)
+        probe.dataset = untouched(probe.dataset)
     if hasattr(probe, 'io_backend_opt'):  # they take its type out
         probe.io_backend_opt = dict(probe.io_backend_opt)
     return probe

@@ -32,7 +32,7 @@ def build_val_loaders(opt: Mapping) -> list[DataLoader]:
         dataset = build_dataset(dataset_opt)
         loaders.append(DataLoader(
             dataset, batch_size=_val_batch_size(opt, dataset_opt), shuffle=False,
-            num_workers=dataset_opt.get('num_worker_per_gpu', 0), collate_fn=getattr(dataset, 'collate_fn', _collate),
+            num_workers=dataset_opt.get('num_worker_per_gpu') or 0, collate_fn=getattr(dataset, 'collate_fn', _collate),
             pin_memory=bool(dataset_opt.get('pin_memory')) and torch.cuda.is_available()))
     return loaders
 
@@ -92,7 +92,7 @@ def _val_batch_size(opt: Mapping, dataset_opt: Mapping) -> int:
         ours = not has_own_validation(MODEL_REGISTRY.get(opt.get('base_model_type', 'SRModel')))
     else:
         ours = has_plain_validation(MODEL_REGISTRY.get(opt['model_type']))
-    return dataset_opt.get('batch_size_per_gpu', 1) if ours else 1
+    return dataset_opt.get('batch_size_per_gpu') or 1 if ours else 1
 
 
 def _collate(items: list[dict]) -> dict:

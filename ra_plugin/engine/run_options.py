@@ -49,7 +49,7 @@ def check_values(opt: Mapping[str, Any]) -> None:
                 check_number(value, where, **_LIMITS[key])
             elif key in _BOOLEAN:
                 check_type(value, bool | None, where)
-    if opt.get('num_gpu') not in (None, 'auto'):
+    if opt.get('num_gpu', 'auto') != 'auto':
         check_type(opt['num_gpu'], int | Literal['auto'], 'num_gpu')
         check_number(opt['num_gpu'], 'num_gpu', least=0, whole=True)
     if opt.get('manual_seed') is not None:

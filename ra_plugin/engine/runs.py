@@ -21,6 +21,7 @@ from ra_plugin.engine.batches import TrainingBatches
 from ra_plugin.engine.given import check_judges, check_metrics_given
 from ra_plugin.engine.interruption import Interrupted
 from ra_plugin.engine.loaders import build_dataset, build_val_loaders, check_classes
+from ra_plugin.engine.network_sizes import check_validation_sizes, sizes_told
 from ra_plugin.engine.networks import check_color, place_of_block
 from ra_plugin.engine.option_blocks import own_folders, unread_keys
 from ra_plugin.engine.option_file import parse_options
@@ -66,6 +67,7 @@ def train_pipeline(root: Path) -> None:
         val_loaders = build_val_loaders(opt)
         model = _build_model(opt)
         _check_recognizers(model, [batches.dataset, *(loader.dataset for loader in val_loaders)], logger)
+        check_validation_sizes(model, val_loaders if opt.get('val') else ())
         for line in recognizer_lines(model, opt):
             logger.info(line)
 
@@ -101,8 +103,9 @@ def test_pipeline(root: Path) -> None:
         log.open()
         for loader in loaders:
             log.logger.info(f'Testing {loader.dataset.opt["name"]}: {len(loader.dataset)} images.')
-            model.validation(loader, current_iter=opt['name'], tb_logger=None,
-                             save_img=opt['val'].get('save_img', False))
+            with sizes_told(model, loader.dataset.opt):
+                model.validation(loader, current_iter=opt['name'], tb_logger=None,
+                                 save_img=opt['val'].get('save_img', False))
 
 
 def _take_seed(opt: dict, resume_state: Mapping | None, logger: logging.Logger) -> None:

@@ -14,6 +14,7 @@ from basicsr.utils import AvgTimer, MessageLogger
 
 from ra_plugin.engine.batches import TrainingBatches
 from ra_plugin.engine.interruption import Interrupted, Interruption
+from ra_plugin.engine.network_sizes import sizes_told
 from ra_plugin.models.resumable import SaveError
 from ra_plugin.models.training_step import NotFinite
 from ra_plugin.options import OptionError
@@ -120,7 +121,8 @@ class Training:
         try:
             for batch in batches:
                 self.model.feed_data(batch)
-                self.model.optimize_parameters(self.iteration + 1)
+                with sizes_told(self.model, self.opt['datasets']['train']):
+                    self.model.optimize_parameters(self.iteration + 1)
         except NotFinite:  # the step is over, although it changed nothing
             self.iteration += 1
             self._save_or_warn()
@@ -149,8 +151,9 @@ class Training:
         try:
             with kept_random_streams(), interruption.at_once():
                 for loader in self.val_loaders:
-                    self.model.validation(loader, self.iteration, self.tb_logger,
-                                          self.opt['val'].get('save_img', False))
+                    with sizes_told(self.model, loader.dataset.opt):
+                        self.model.validation(loader, self.iteration, self.tb_logger,
+                                              self.opt['val'].get('save_img', False))
         except Exception as error:  # the validation is lost, not what was learned
             if not self.opt['dist']:
                 self._save_or_warn()
