@@ -408,6 +408,16 @@ def test_processes_that_talk_through_gpus_cannot_train_on_the_cpu(tmp_path, monk
         option_file.parse_options(tmp_path, is_train=True)
 
 
-def test_a_number_of_gpus_that_is_left_empty_is_named():
-    with pytest.raises(OptionError, match="num_gpu: expected a whole number or 'auto', got None"):
-        option_file.check_options({**base(), 'num_gpu': None})
+@pytest.mark.parametrize('place, message', [
+    ('num_gpu', "num_gpu: expected a whole number or 'auto', got None"),
+    ('train.ema_decay', r'train\.ema_decay: expected a number, got ~\. Leave the key out'),
+    ('datasets.train.dataset_enlarge_ratio', r'datasets\.train\.dataset_enlarge_ratio: expected a number, got ~')])
+def test_what_basicsr_does_not_take_empty_is_named(place, message):
+    opt = base()
+    *outer, key = place.split('.')
+    node = opt
+    for part in outer:
+        node = node[part]
+    node[key] = None
+    with pytest.raises(OptionError, match=message):
+        option_file.check_options(opt)

@@ -25,6 +25,7 @@ _LIMITS: dict[str, Limits] = {
     **dict.fromkeys(('sinc_prob', 'sinc_prob2', 'final_sinc_prob', 'second_blur_prob', 'gaussian_noise_prob',
                      'gaussian_noise_prob2', 'gray_noise_prob', 'gray_noise_prob2'), _PROBABILITY),
 }
+_NEVER_EMPTY = ('ema_decay', 'dataset_enlarge_ratio')  # read as a number wherever they stand
 _SIZES = ('batch_size_per_gpu', 'num_worker_per_gpu', 'gt_size', 'scale', 'queue_size', 'num_frame',
           'num_prefetch_queue')  # whole numbers that may not be written as 1e6
 _BOOLEAN = ('use_hflip', 'use_rot', 'use_shuffle', 'pin_memory', 'persistent_workers', 'save_img', 'pbar',
@@ -45,6 +46,8 @@ def check_values(opt: Mapping[str, Any]) -> None:
             where = f'{place}.{key}' if place else str(key)
             if key in _SIZES and value is not None:
                 check_type(value, int, where)
+            if key in _NEVER_EMPTY and value is None:
+                raise OptionError(f'{where}: expected a number, got ~. Leave the key out for its default.')
             if key in _LIMITS and value is not None:
                 check_number(value, where, **_LIMITS[key])
             elif key in _BOOLEAN:
