@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -568,3 +569,11 @@ def test_more_than_8_bits_are_refused(dtype):
     image = Image.fromarray(np.zeros((4, 4), dtype))
     with pytest.raises(ValueError, match=rf'depth\.tif: expected an image of 8 bits a channel, got mode {image.mode}'):
         decode_image(encode(image, format='TIFF'), 'depth.tif')
+
+
+def test_other_colors_are_not_said_to_be_of_too_many_bits():
+    with pytest.raises(ValueError, match=r'lab\.tif: expected an image in RGB, CMYK or gray, got mode LAB\. Save it'):
+        decode_image(encode(Image.new('LAB', (4, 4)), format='TIFF'), 'lab.tif')
+    deep = cv2.imencode('.tif', np.zeros((4, 4, 3), np.float32))[1].tobytes()
+    with pytest.raises(ValueError, match=r'deep\.tif: .*truncated, or of more than 8 bits a value: replace it'):
+        decode_image(deep, 'deep.tif')

@@ -41,6 +41,8 @@ def decode_image(data: bytes, path: str, max_pixels: int | None = None,
     image = open_image(data, path, max_pixels)
     image = oriented(image, path, exif_orientation, drawn_on)
     if image.mode not in _MODES:
+        if image.mode[0] not in 'IF':  # of 8 bits, but of other colors, as LAB
+            raise ValueError(f'{path}: expected an image in RGB, CMYK or gray, got mode {image.mode}. Save it as RGB.')
         raise ValueError(f'{path}: expected an image of 8 bits a channel, got mode {image.mode}. '
                          'Scale its values to 0..255 and save it as 8-bit RGB.')
     if image.has_transparency_data:
@@ -80,5 +82,6 @@ def open_image(data: bytes, path: str, max_pixels: int | None = None, decode: bo
 
 def _damaged(path: str, error: Exception) -> ValueError:
     reason = 'no image format that PIL knows' if isinstance(error, UnidentifiedImageError) else error
-    return ValueError(f'{path}: expected an image, got a file that cannot be decoded ({reason}). '
-                      'It may be truncated: replace it, or leave it out.')
+    return ValueError(f'{path}: expected an image, got a file that cannot be decoded ({reason}). It may be truncated'
+                      f'{", or of more than 8 bits a value" if path.lower().endswith((".tif", ".tiff")) else ""}: '
+                      'replace it, or leave it out.')
