@@ -55,7 +55,8 @@ def load_fitting(model: nn.Module, content: Any, path: str, where: str) -> None:
 
     Raises:
         ValueError: No weights in it; or with the names that are missing, that are not the model's, and whose shape
-            differs; or two sets that fit and none of which has a usual key.
+            differs; or two sets that fit and none of which has a usual key; or NaN in them, with which all answers
+            would be one.
     """
     own = model.state_dict()
     found = list(candidates(content))
@@ -69,7 +70,12 @@ def load_fitting(model: nn.Module, content: Any, path: str, where: str) -> None:
                          f'{", ".join(key for key, _ in fitting)}. Save the one that is meant alone: '
                          'torch.save(CONTENT[KEY], NEW_FILE).')
     weights = next((weights for _, weights in (*usual, *fitting, *found)), {})
-    model.load_state_dict(fit(weights, own, path, where))
+    fitting_ones = fit(weights, own, path, where)
+    broken = [name for name, _ in model.named_parameters() if name in fitting_ones and fitting_ones[name].isnan().any()]
+    if broken:
+        raise ValueError(f'{where}: {path} holds NaN: {listed("with it", broken)}. Its training broke down: take an '
+                         'earlier checkpoint.')
+    model.load_state_dict(fitting_ones)
 
 
 def fit(weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], path: str, where: str,

@@ -271,6 +271,21 @@ def test_weights_that_leave_a_doubt_are_refused(content, message, tmp_path):
         load_weights(Net(), tmp_path / 'net.pth', 'Test')
 
 
+def test_weights_of_a_training_that_broke_down_are_refused_and_masks_of_infinity_are_not(tmp_path):
+    class Masked(Net):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer('mask', torch.tensor([0.0, -torch.inf]))
+
+    weights = Masked().state_dict()
+    torch.save(weights, tmp_path / 'net.pth')
+    load_weights(Masked(), tmp_path / 'net.pth', 'Test')
+    name, value = next(Masked().named_parameters())
+    torch.save({**weights, name: value.detach() * torch.nan}, tmp_path / 'net.pth')
+    with pytest.raises(ValueError, match=f'net.pth holds NaN: 1 keys with it: {name}. Its training broke down'):
+        load_weights(Masked(), tmp_path / 'net.pth', 'Test')
+
+
 def test_of_two_prefixes_the_one_whose_shapes_fit_is_meant(tmp_path):
     other = {f'other.{name}': torch.ones(9, *value.shape) for name, value in Net().state_dict().items()}
     with pytest.warns(UserWarning, match='left aside'):

@@ -62,6 +62,8 @@ def put(opt: dict, place: str, value) -> dict:
     ('datasets.train.io_backend', {'typ': 'disk'},
      "datasets.train.io_backend: 'type' is missing. Did you mean it by 'typ'"),
     ('datasets.train.io_backend', {'type': 'dsk'}, "io_backend.type: no reader 'dsk'. Did you mean 'disk'"),
+    ('datasets.train.io_backend', 'disk', "datasets.train.io_backend: expected a block"),
+    ('datasets.val.filename_tmpl', ['{}x4'], "datasets.val.filename_tmpl: expected text"),
     ('datasets.train.gt_size', None, "datasets.train: 'gt_size' is missing. PairedImageDataset reads it in"),
     ('datasets.train.use_rot', None, "datasets.train: 'use_rot' is missing"),
     ('datasets.val.io_backend', None, "datasets.val: 'io_backend' is missing. PairedImageDataset reads it in"),

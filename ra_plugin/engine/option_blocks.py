@@ -19,7 +19,7 @@ from ra_plugin.models.builder import run_ready
 from ra_plugin.models.calculate_pyiqa import calculate_pyiqa
 from ra_plugin.models.recog_aware_model import recog_aware
 from ra_plugin.models.training_step import StepOptions
-from ra_plugin.options import OptionError, nearest
+from ra_plugin.options import OptionError, check_type, nearest
 
 # The keys of this package by block.
 OURS: dict[Place, set[str]] = {
@@ -130,9 +130,10 @@ def check_dataset(block: Mapping[str, Any], where: str) -> None:
     cls = dataset_class(block)
     if cls is not None and cls.__module__.startswith('basicsr.'):
         _check_normalization(block, where)
-    if isinstance(block.get('io_backend'), Mapping) and cls is not None and (
+    if block.get('io_backend') is not None and cls is not None and (
             'FileClient' in read_keys(cls).built.get(('io_backend',), ())):
         check_reader(block['io_backend'], f'{where}.io_backend')
+    check_type(block.get('filename_tmpl'), str | None, f'{where}.filename_tmpl')
     if cls is not None and not hasattr(cls, 'check_options'):
         for place in read_keys(cls).missing(block):
             if block.get('labels') and place[-1] in _LISTS:
