@@ -128,3 +128,13 @@ def test_check_number(value, limits, fits):
     else:
         with pytest.raises(OptionError, match='^x: expected a (whole )?number'):
             check_number(value, 'x', **limits)
+
+
+@pytest.mark.parametrize('eps', [None, [], 'small'])
+def test_a_value_that_a_loss_only_meets_in_a_step_is_named_before(eps):
+    opt = base()
+    opt['train']['pixel_opt'] = {'type': 'CharbonnierLoss', 'eps': 1e-6}
+    option_file.check_options(opt)
+    opt['train']['pixel_opt']['eps'] = eps
+    with pytest.raises(OptionError, match='train.pixel_opt'):
+        option_file.check_options(opt)

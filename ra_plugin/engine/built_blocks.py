@@ -3,6 +3,7 @@
 Each is held against a signature; what is cheap to build or to try is built and tried, before anything heavy.
 """
 import importlib.util
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -54,7 +55,8 @@ def check_losses(train_opt: Mapping[str, Any], model: type) -> None:
 
 
 def _check_values(kind: type, block: Mapping[str, Any], where: str) -> None:
-    """The values of BasicSR's losses; all but the perceptual loss, which loads a network, are built for that."""
+    """The values of BasicSR's losses: all but the perceptual one, which loads a network, are built, pixel losses tried.
+    """
     for key, value in block.items():
         if key in _WEIGHTS:
             check_number(value, f'{where}.{key}', least=0)
@@ -70,7 +72,9 @@ def _check_values(kind: type, block: Mapping[str, Any], where: str) -> None:
             check_number(weight, f'{where}.layer_weights.{layer}', least=0)
         return
     with translated(where):
-        kind(**{key: value for key, value in block.items() if key != 'type'})
+        loss = kind(**{key: value for key, value in block.items() if key != 'type'})
+        if list(inspect.signature(loss.forward).parameters)[:2] == ['pred', 'target']:  # what it takes is met here
+            loss(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8))
 
 
 def check_signature(target: Any, block: Mapping[str, Any], where: str, given: Sequence[str] = ()) -> None:
