@@ -80,12 +80,13 @@ POPULATIONS = {
     'coco mAP': (lambda n, rng: detections([2, 1, 0.6], (1, 0.8), n, rng, coco=True), 4000),
     'mIoU': (lambda n, rng: segmentations([1, 0.9, 0.8, 0.6], (1, 0.8), n, rng), 60000),
     'mIoU, a class in 5 %': (lambda n, rng: segmentations([1, 0.6, 0.3, 0.05], (1, 0.8), n, rng), 60000),
+    'voc12 mAP of 20 classes': (lambda n, rng: detections([2, 1, 0.5] + 17 * [0.12], (1, 0.8), n, rng), 40000),
     'mIoU of 20 classes': (lambda n, rng: segmentations(np.geomspace(0.6, 0.03, 20), (1, 0.8), n, rng), 60000)}
 
 
 @pytest.mark.parametrize('name, n', [
     ('voc12 mAP', 30), ('voc12 mAP', 100), ('voc12 mAP, a rare class', 30), ('voc12 mAP, a rare class', 64),
-    ('coco mAP', 30), ('mIoU', 30), ('mIoU', 200), ('mIoU, a class in 5 %', 30), ('mIoU, a class in 5 %', 100),
+    ('voc12 mAP of 20 classes', 30), ('voc12 mAP of 20 classes', 100), ('coco mAP', 30), ('mIoU', 30), ('mIoU', 200), ('mIoU, a class in 5 %', 30), ('mIoU, a class in 5 %', 100),
     ('mIoU, a class in 5 %', 200), ('mIoU of 20 classes', 30), ('mIoU of 20 classes', 200)])
 def test_means_over_classes(name, n):
     """Alone and paired; where it is mostly not told, nothing is asked of the rest."""
