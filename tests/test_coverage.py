@@ -86,8 +86,9 @@ POPULATIONS = {
 
 @pytest.mark.parametrize('name, n', [
     ('voc12 mAP', 30), ('voc12 mAP', 100), ('voc12 mAP, a rare class', 30), ('voc12 mAP, a rare class', 64),
-    ('voc12 mAP of 20 classes', 30), ('voc12 mAP of 20 classes', 100), ('coco mAP', 30), ('mIoU', 30), ('mIoU', 200), ('mIoU, a class in 5 %', 30), ('mIoU, a class in 5 %', 100),
-    ('mIoU, a class in 5 %', 200), ('mIoU of 20 classes', 30), ('mIoU of 20 classes', 200)])
+    ('voc12 mAP of 20 classes', 30), ('voc12 mAP of 20 classes', 100), ('coco mAP', 30), ('mIoU', 30),
+    ('mIoU', 200), ('mIoU, a class in 5 %', 30), ('mIoU, a class in 5 %', 100), ('mIoU, a class in 5 %', 200),
+    ('mIoU of 20 classes', 30), ('mIoU of 20 classes', 200)])
 def test_means_over_classes(name, n):
     """Alone and paired; where it is mostly not told, nothing is asked of the rest."""
     make, images = POPULATIONS[name]

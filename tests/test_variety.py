@@ -1,14 +1,19 @@
 """Who answers the same to nearly all clean images agrees with itself whatever restoration does: that is told."""
 import numpy as np
 import pytest
+import small_evaluation
 import torch
+from safetensors.torch import load_file, save_file
 from test_agreement import answers, boxes
 
+from ra_plugin.engine.evaluation import Evaluation
 from ra_plugin.evaluation.records import pack, unpack
 from ra_plugin.evaluation.task_scores import build_score
 from ra_plugin.evaluation.transfer import CLEAN, NONE, Cell, Matrix
 from ra_plugin.evaluation.variety import NO_CLASS, of_clean_answers, variety
+from ra_plugin.options import OptionError
 from ra_plugin.recognizers import RecognizerInfo
+from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.notes import notes
 
 CLASSES = ('cat', 'dog', 'fox', 'owl')
@@ -107,5 +112,24 @@ def test_detectors_that_find_nothing():
     assert text == ['net finds nothing on 100.0 % of the clean images: box agreement tells nothing. Check its weights '
                     'and classes.']
     text, _ = said('detection', {NONE: [some] + [nothing] * 39}, [some] + [nothing] * 39)
-    assert text[0].startswith('net finds nothing on 97.5 % of the clean images: box agreement is that of the few others')
+    assert text[0].startswith('net finds nothing on 97.5 % of the clean images: box agreement is that of the few ')
     assert not said('detection', {NONE: [some] * 20 + [nothing] * 20}, [some] * 20 + [nothing] * 20)[0]
+
+
+def test_an_evaluation_says_so_and_does_not_take_records_that_lack_the_answers(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    opt = small_evaluation.make(tmp_path)
+    opt['datasets']['d'] = {'type': 'UnlabeledImageDataset', 'dataroot_gt': str(tmp_path / 'images'),
+                            'degradation': {'type': 'GaussianNoise', 'sigma': 0.01}}
+    weights = load_file(tmp_path / 'two.safetensors')
+    save_file({**weights, 'head.bias': torch.tensor([0.0, 100.0, 0.0])}, tmp_path / 'two.safetensors')
+    results, _ = Evaluation(tmp_path, opt).run(tmp_path / 'out')
+    found = results['conditions']['d']['variety']
+    assert (found['two']['answer'], found['two']['share'], found['two']['little']) == ('1', 1, True)
+    assert not found['one']['little'] and found['one']['share'] < 0.9
+    text = to_markdown(results)
+    assert 'two answers 1 on 100.0 % of the clean images.' in text and 'one answers' not in text
+    plan = tmp_path / 'out' / 'records' / '0' / 'plan.json'
+    plan.write_text(plan.read_text().replace('ra_plugin.records/3', 'ra_plugin.records/2'))
+    with pytest.raises(OptionError, match='or of another version. Start anew with --restart'):
+        Evaluation(tmp_path, opt).run(tmp_path / 'out')

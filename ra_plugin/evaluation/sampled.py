@@ -112,7 +112,7 @@ class Sampled:
         return float(known.std()) if len(known) else math.nan
 
     def _drift(self) -> float:
-        """How much a resample adds, on average, to a mean over classes; 0 for other scores, which it leaves unbiased."""
+        """How much a resample adds, on average, to a mean over classes; 0 for other scores, which have no bias."""
         known = self.draws[np.isfinite(self.draws)]
         return float(known.mean()) - self.value if self.classes and len(known) else 0.0
 
