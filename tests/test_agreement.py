@@ -125,6 +125,24 @@ def test_miou_agreement_is_that_of_the_confusion_matrix():
     assert score.compute()['miou_agreement'] == pytest.approx(np.mean(right / union))
 
 
+@pytest.mark.parametrize('rare', [3, 30])
+def test_miou_agreement_has_no_interval_where_few_clean_answers_hold_a_class(rare):
+    generator = torch.Generator().manual_seed(0)
+    theirs = torch.randint(0, 2, (40, 8, 8), generator=generator)
+    theirs[:rare, :3] = 2
+    ours = torch.where(torch.rand(theirs.shape, generator=generator) < 0.2, 0, theirs)
+    score = SegmentationAgreement(3, classes=['sky', 'road', 'tree'])
+    score.update({'masks': ours}, {'masks': theirs})
+    matrix = Matrix({(NONE, 0): Cell(np.arange(40), {}, {'net': score})})
+    classes = matrix.sampled[NONE, 0, 'net', 'miou_agreement'].classes
+    assert classes.images.tolist() == [40, 40, rare] and classes.draws.shape == (500, 3)
+    found = summary(matrix, NONE)['processings'][NONE]['scores']['net']['miou_agreement']
+    if rare == 3:
+        assert matrix.too_few() == {'net': {'tree': 3}} and math.isnan(found['low'])
+    else:
+        assert not matrix.too_few() and found['low'] < found['value'] < found['high']
+
+
 def judged(task, images, metrics=None, labels=False):
     """A score of random answers to so many images, and the list of what it was given of each."""
     generator = torch.Generator().manual_seed(1)

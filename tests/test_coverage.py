@@ -80,13 +80,15 @@ POPULATIONS = {
     'coco mAP': (lambda n, rng: detections([2, 1, 0.6], (1, 0.8), n, rng, coco=True), 4000),
     'mIoU': (lambda n, rng: segmentations([1, 0.9, 0.8, 0.6], (1, 0.8), n, rng), 60000),
     'mIoU, a class in 5 %': (lambda n, rng: segmentations([1, 0.6, 0.3, 0.05], (1, 0.8), n, rng), 60000),
+    'voc12 mAP of 20 classes': (lambda n, rng: detections([2, 1, 0.5] + 17 * [0.12], (1, 0.8), n, rng), 40000),
     'mIoU of 20 classes': (lambda n, rng: segmentations(np.geomspace(0.6, 0.03, 20), (1, 0.8), n, rng), 60000)}
 
 
 @pytest.mark.parametrize('name, n', [
     ('voc12 mAP', 30), ('voc12 mAP', 100), ('voc12 mAP, a rare class', 30), ('voc12 mAP, a rare class', 64),
-    ('coco mAP', 30), ('mIoU', 30), ('mIoU', 200), ('mIoU, a class in 5 %', 30), ('mIoU, a class in 5 %', 100),
-    ('mIoU, a class in 5 %', 200), ('mIoU of 20 classes', 30), ('mIoU of 20 classes', 200)])
+    ('voc12 mAP of 20 classes', 30), ('voc12 mAP of 20 classes', 100), ('coco mAP', 30), ('mIoU', 30),
+    ('mIoU', 200), ('mIoU, a class in 5 %', 30), ('mIoU, a class in 5 %', 100), ('mIoU, a class in 5 %', 200),
+    ('mIoU of 20 classes', 30), ('mIoU of 20 classes', 200)])
 def test_means_over_classes(name, n):
     """Alone and paired; where it is mostly not told, nothing is asked of the rest."""
     make, images = POPULATIONS[name]
@@ -103,7 +105,27 @@ def test_means_over_classes(name, n):
         if len(told) > trials / 2:
             assert np.mean([estimate.low <= value <= estimate.high for estimate in told]) >= least
         else:
-            assert name in ('mIoU, a class in 5 %', 'mIoU of 20 classes', 'voc12 mAP, a rare class') and n == 30
+            assert name in ('mIoU, a class in 5 %', 'mIoU of 20 classes', 'voc12 mAP, a rare class',
+                            'voc12 mAP of 20 classes') and n == 30
+
+
+@pytest.mark.parametrize('drift', [0.01, -0.01])
+def test_what_resampling_adds_to_a_mean_over_classes_widens_its_interval_on_that_side(drift):
+    """It is taken off the center, and thrice of it, upwards, off the lower end; a difference reaches thrice further."""
+    spread = np.random.default_rng(0).normal(0, 0.02, 2000)
+    spread -= spread.mean()
+    classes = Classes(spread[:500, None] * np.ones(3), np.array([50, 50, 50]))
+    unbiased, biased = (Sampled(0.5, 0.5 + spread + add, 100, classes=classes) for add in (0, drift))
+    moved = [[(end - 0.5 + drift) / 0.25 for end in (one.low, one.high)] for one in (biased.of_share(),)][0]
+    half = [(end - 0.5) / 0.25 for end in (unbiased.of_share().low, unbiased.of_share().high)]
+    assert moved[0] == pytest.approx(half[0] - 12 * max(drift, 0), abs=0.02)
+    assert moved[1] == pytest.approx(half[1], abs=0.02)
+    ends, plain = biased.estimate(), unbiased.estimate()
+    factor = (plain.high - 0.5) / np.quantile(spread, 0.975)
+    assert ends.low == pytest.approx(plain.low + factor * drift - 3 * max(drift, 0))
+    assert ends.high == pytest.approx(plain.high + factor * drift + 3 * max(-drift, 0))
+    assert Sampled(0.5, 0.5 + spread + drift, 100).estimate().high == pytest.approx(  # a mean of images has no bias
+        0.5 + (np.quantile(spread, 0.975) + drift) * factor, rel=0.01)
 
 
 def test_no_interval_of_a_difference_of_shares_reaches_beyond_what_shares_can_differ_by():

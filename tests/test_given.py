@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from basicsr.models import build_model
+from basicsr.utils import get_root_logger
 from PIL import Image
 from runs import make_images
 from test_evaluation_run import build, recognizer
@@ -329,6 +330,26 @@ def test_validation_without_labels_compares_with_the_answers_to_clean_images(tmp
     assert best['kl_small']['better'] == 'lower' and best['kl_small']['val'] == found['kl_small']
     both = validated(tmp_path, items(), recognition_metrics={'classification': ['top1', 'kl']}).metric_results
     assert set(both) == {'psnr', 'top1_small', 'kl_small'} and both['kl_small'] == pytest.approx(found['kl_small'])
+
+
+def test_validation_warns_once_of_who_answers_the_same_to_all_clean_images(tmp_path, monkeypatch):
+    model, warned = validated(tmp_path, items('label')), []
+    monkeypatch.setattr(get_root_logger(), 'warning', warned.append)
+    model.validation(torch.utils.data.DataLoader(items('label'), 4), 5, None, save_img=False)
+    assert not warned
+    judge = model.eval_recognizers['small']
+    usual = judge.predict
+
+    def constant(images):
+        found = usual(images)
+        return {**found, 'labels': torch.zeros_like(found['labels'])}
+
+    monkeypatch.setattr(judge, 'predict', constant)
+    for iteration in (6, 7):
+        model.validation(torch.utils.data.DataLoader(items('label'), 4), iteration, None, save_img=False)
+    assert model.metric_results['top1_agreement_small'] == 1
+    assert len(warned) == 1 and re.match(r'items: small answers \w+ on 100\.0 % of the clean images: agreement with it '
+                                         'tells little', warned[0])
 
 
 def test_psnr_of_a_validation_is_over_the_images_that_have_one(tmp_path, caplog):

@@ -47,11 +47,18 @@ def sigmoid(z):
 
 
 def dense_answers(recognizer, images):
-    """For each level of each image: probabilities (C, A * places), numbers of boxes (4, A * places) and others."""
+    """For each level of each image: probabilities (C, A * places), numbers of boxes (4, A * places) and others.
+
+    Places are cells of the maps that begin within the image; the others are padding.
+    """
     model, found = recognizer.model, []
     with torch.no_grad():
-        maps = model.bbox_head(model.extract_feat(recognizer.prepare(images)))
-    maps = [[level.double().numpy() for level in kind] for kind in maps]
+        inputs = recognizer.prepare(images)
+        maps = model.bbox_head(model.extract_feat(inputs))
+    height, width = images.shape[-2:]
+    maps = [[level[:, :, np.arange(0, inputs.shape[2], inputs.shape[2] // level.shape[2]) < height][
+        ..., np.arange(0, inputs.shape[3], inputs.shape[3] // level.shape[3]) < width].double().numpy()
+        for level in kind] for kind in maps]
     for i in range(len(images)):
         levels = []
         for parts in zip(*maps):
@@ -90,6 +97,25 @@ def test_divergence_of_sigmoid_heads_is_its_definition(detector, pair, name, tem
     expected = [dense_definition(ours, theirs, temperature) for ours, theirs in zip(restored, clean)]
     loss = RecogConsistencyLoss(recognizer, temperature=temperature, reduction='none')
     np.testing.assert_allclose(loss(*pair).numpy(), expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize('name', ['retinanet', 'fcos', 'yolox'])
+def test_divergence_of_images_of_unequal_sizes_is_that_of_each_alone(detector, pair, name):
+    """In float64: padding of the batch, which holds noise here, is no part of an image, and padding to 32 no place."""
+    recognizer, sizes = detector(name).double(), [(64, 96), (40, 72)]
+    # mmdet's preprocessor gives float32 where a model has no mean and std
+    recognizer.model.backbone.register_forward_pre_hook(lambda module, inputs: (inputs[0].double(),))
+    images = [image.double() for image in pair]
+    expected = []
+    for i, (height, width) in enumerate(sizes):
+        alone = [image[i:i + 1, :, :height, :width] for image in images]
+        (ours,), (theirs,) = (dense_answers(recognizer, image) for image in alone)
+        expected.append(dense_definition(ours, theirs, 2.0))
+    value = RecogConsistencyLoss(recognizer, reduction='none')(*images, sizes=sizes)
+    np.testing.assert_allclose(value.numpy(), expected, rtol=1e-5)
+    total = RecogConsistencyLoss(recognizer, reduction='sum')(*images, sizes=sizes)
+    assert total.item() == pytest.approx(sum(expected), rel=1e-5)
+    assert abs(RecogConsistencyLoss(recognizer, reduction='none')(*images)[1].item() / expected[1] - 1) > 1e-3
 
 
 @pytest.mark.parametrize('temperature', [1.0, 2.0])

@@ -33,6 +33,7 @@ from ra_plugin.evaluation.records import Judged, Records
 from ra_plugin.evaluation.reuse import Plan, Reusing, earlier_records, interleaved, shares, superseded
 from ra_plugin.evaluation.task_scores import build_score, gain_metric, left_out
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
+from ra_plugin.evaluation.variety import variety
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
 from ra_plugin.options import OptionError, check_arguments, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
@@ -266,7 +267,8 @@ class Evaluation:
         def cell(name: str, number: int = 0, view: str = SAVED, index: np.ndarray | None = None):
             return cell_of(judged[name, number, view], infos, metrics, index, **vars(condition.given))
 
-        found = {'given': vars(condition.given), **summary(matrix, baseline), 'chance': against_chance(matrix)}
+        found = {'given': vars(condition.given), **summary(matrix, baseline), 'chance': against_chance(matrix),
+                 'variety': variety(matrix, infos)}
         labels = matrix.labels()
         if labels is not None:
             found['harm'] = harm(matrix, getattr(condition.dataset, 'classes', None), labels)

@@ -36,7 +36,7 @@ class ClassificationAgreement(TaskScore):
 
     def __init__(self, metrics: Metrics = None):
         super().__init__(metrics)
-        self._images: list[np.ndarray] = []  # (n, 2): whether the answer is the same, and the divergence
+        self._images: list[np.ndarray] = []  # (n, 3): whether the answer is the same, divergence, the clean answer
 
     def __len__(self) -> int:
         return sum(map(len, self._images))
@@ -58,20 +58,24 @@ class ClassificationAgreement(TaskScore):
                                  'gives none. Use top1_agreement.')
             p, q = (answers['log_probabilities'].double().cpu() for answers in (clean, predictions))
             divergence = (p.exp() * (p - q)).sum(1).clamp_min(0)  # rounding may leave -1e-17
-        self._images.append(torch.stack([same, divergence], 1).numpy())
+        self._images.append(torch.stack([same, divergence, theirs.double().cpu()], 1).numpy())
 
     def records(self) -> np.ndarray:
-        """``(N, 2)``"""
-        return np.concatenate(self._images) if self._images else np.empty((0, 2))
+        """``(N, 3)``"""
+        return np.concatenate(self._images) if self._images else np.empty((0, 3))
 
     def add_records(self, records: Iterable[np.ndarray]) -> None:
         rows = list(records)
         if rows:
             self._images.append(np.stack(rows))
 
+    def clean_answers(self) -> np.ndarray:
+        """``(N,)`` likeliest class of each clean image; negative where the answer is none of the classes."""
+        return self.records()[:, 2].astype(int)
+
     def per_image(self) -> dict[str, np.ndarray]:
         """Metric -> ``(N,)``: bool for ``top1_agreement``, float for ``kl``."""
-        same, divergence = self.records().T
+        same, divergence, _ = self.records().T
         values = {'top1_agreement': same > 0, 'kl': divergence}
         return {name: values[name] for name in self.metrics}
 
@@ -112,6 +116,10 @@ class DetectionAgreement(TaskScore):
 
     def add_records(self, records: Iterable[np.ndarray]) -> None:
         self._counts.extend(records)
+
+    def clean_boxes(self) -> np.ndarray:
+        """``(N,)`` number of boxes in each clean image."""
+        return np.reshape(self._counts, (len(self), 3))[:, 2]
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         pairs, ours, theirs = (counts @ np.reshape(self._counts, (len(self), 3))).T
@@ -155,13 +163,14 @@ class SegmentationAgreement(TaskScore):
     Args:
         num_classes: C.
         metrics: ``'miou_agreement'``.
+        classes: Their names.
     """
 
     known = default = ('miou_agreement',)
     against = CLEAN_ANSWERS
 
-    def __init__(self, num_classes: int, metrics: Metrics = None):
-        super().__init__(metrics, num_classes)
+    def __init__(self, num_classes: int, metrics: Metrics = None, classes: Sequence[str] | None = None):
+        super().__init__(metrics, num_classes, classes)
         self._score = SegmentationScore(num_classes, 'mIoU')
 
     def __len__(self) -> int:
@@ -177,5 +186,15 @@ class SegmentationAgreement(TaskScore):
     def add_records(self, records: Iterable[np.ndarray]) -> None:
         self._score.add_records(records)
 
+    def clean_pixels(self) -> np.ndarray:
+        """``(C,)`` pixels of each class in all clean images."""
+        return np.reshape(self.records(), (len(self), 4, self.num_classes))[:, 3].sum(0)
+
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         return {'miou_agreement': self._score.resampled(counts)['mIoU']}
+
+    def by_class_resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        return {'miou_agreement': self._score.by_class_resampled(counts)['mIoU']}
+
+    def images_of_classes(self) -> np.ndarray:
+        return self._score.images_of_classes()

@@ -158,6 +158,5 @@ def _at_101_recalls(tp: np.ndarray, fp: np.ndarray, positives: np.ndarray) -> np
     recall = tp / np.maximum(positives[:, None], 1)
     precision = tp / (tp + fp + np.spacing(1))
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    best = np.pad(best, ((0, 0), (0, 1)))  # a recall that is never reached has precision 0
-    places = np.stack([np.searchsorted(row, np.linspace(0, 1, 101)) for row in recall])
-    return np.take_along_axis(best, places, axis=1).mean(1)
+    reached = np.searchsorted(np.linspace(0, 1, 101), recall, side='right')  # recalls up to each point of the curve
+    return (np.diff(reached, axis=1, prepend=0) * best).sum(1) / 101

@@ -17,7 +17,7 @@ from ra_plugin.evaluation.records import PLAN, Column, Table, record_files, unpa
 from ra_plugin.evaluation.views import SAVED
 from ra_plugin.utils.atomic import is_intact
 
-SCHEMA = 'ra_plugin.records/2'
+SCHEMA = 'ra_plugin.records/3'
 BASIC = ''  # the unit of what no recognizer and no further metric gives: PSNR, SSIM, the spectrum
 _CHUNK = 256  # images that are known, at a time
 _OPEN = 4  # files of records that are held

@@ -27,7 +27,7 @@ _SCORES: dict[str, tuple[tuple[type[TaskScore], Build], tuple[type[TaskScore], B
         (DetectionAgreement, lambda info, metrics: DetectionAgreement(metrics))),
     'segmentation': (
         (SegmentationScore, lambda info, metrics: SegmentationScore(info.num_classes, metrics, info.classes)),
-        (SegmentationAgreement, lambda info, metrics: SegmentationAgreement(info.num_classes, metrics))),
+        (SegmentationAgreement, lambda info, metrics: SegmentationAgreement(info.num_classes, metrics, info.classes))),
 }
 
 TASKS = tuple(_SCORES)

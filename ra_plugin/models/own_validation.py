@@ -125,6 +125,7 @@ class OwnValidationMixin:
     def _add_scores(self, watched: _Watched) -> None:
         watched.reported = True
         own, of_judges = dict(getattr(self, 'metric_results', None) or {}), self.score_results(watched.scores)
+        self._tell_little_variety(watched.scores, watched.dataset.opt['name'])
         self.metric_results, self._score_names = of_judges, tuple(of_judges)
         self._keep_best(watched.dataset.opt['name'], self.score_facts(watched.scores), watched.current_iter)
         self.metric_results = {**own, **of_judges}

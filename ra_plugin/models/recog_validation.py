@@ -22,6 +22,7 @@ from ra_plugin.data.given import Given, given_by
 from ra_plugin.evaluation.padded import judge
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.evaluation.task_scores import TaskScore, build_score
+from ra_plugin.evaluation.variety import is_little, of_clean_answers, said
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.models.validation_metrics import mean_of_known, needs_clean
 from ra_plugin.recognizers import Recognizer, build_recognizer
@@ -76,6 +77,7 @@ class RecogValidationMixin:
         blocks = (self.opt.get('val') or {}).get('recognizers') or {}
         self.eval_recognizers = {name: self.build_judge(block, f'val.recognizers.{name}')
                                  for name, block in blocks.items()}
+        self._warned_of: set[tuple[str, str]] = set()  # data sets and recognizers
         self._new_scores(Given(labels=True, clean=True))  # a metric that does not exist, or lacks a package, shows now
 
     def build_judge(self, block: Mapping, where: str) -> Recognizer:
@@ -123,9 +125,19 @@ class RecogValidationMixin:
         self.metric_results = {name: self._mean([of_image[name] for of_image in values], name, dataset_name)
                                for name in metrics if not values or name in values[0]}
         self.metric_results.update(self.score_results(scores))
+        self._tell_little_variety(scores, dataset_name)
         if self.metric_results:
             self._keep_best(dataset_name, {**self.score_facts(scores), **metrics}, current_iter)
             self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
+
+    def _tell_little_variety(self, scores: Mapping[str, TaskScore], dataset_name: str) -> None:
+        """Warn, once, of recognizers that agree with themselves whatever restoration does."""
+        for name, score in scores.items():
+            entry = of_clean_answers(score, self.eval_recognizers[name].info.classes)
+            if entry and is_little(entry['share']) and (dataset_name, name) not in self._warned_of:
+                self._warned_of.add((dataset_name, name))
+                get_root_logger().warning(f'{dataset_name}: {said(name, entry)}: agreement with it tells little. '
+                                          'Check its weights and classes.')
 
     def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:
         """The mean over the images that have a value; how many have none is logged."""

@@ -2,6 +2,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ra_plugin.evaluation.variety import said
 from ra_plugin.report.formats import listed
 from ra_plugin.report.metrics import metric_of
 
@@ -28,7 +29,7 @@ def warnings(results: Mapping[str, Any], condition: str) -> list[str]:
 
 
 def notes(results: Mapping[str, Any], condition: str) -> list[str]:
-    """Return what the data set lacks, which images are left out, and whether the baseline is worse than nothing."""
+    """Return what the data set lacks, whose answers hardly differ, which images are left out, and a poor baseline."""
     return list(_notes(results, results['conditions'][condition]))
 
 
@@ -40,8 +41,24 @@ def _notes(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]
     if not given['clean']:
         yield ('These images have no clean versions: there is no PSNR, no gap recovered, no agreement with answers on '
                'clean images, and no audit, which measures gains by what clean images gain.')
+    yield from _little_variety(results, data)
     yield from _left_out(data)
     yield from _worse_than_nothing(results, data)
+
+
+def _little_variety(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+    for name, entry in data.get('variety', {}).items():
+        if not entry['little']:
+            continue
+        metric = metric_of(results, entry['metric'])
+        if entry['constant'] is None:
+            left = 'is that of the few others, and tells little of restorers' if entry['share'] < 1 else 'tells nothing'
+            yield f'{said(name, entry)}: {metric.word} {left}. Check its weights and classes.'
+        else:
+            yield (f'{said(name, entry)}. One answer for all images would have {metric.value(entry["constant"])} % '
+                   f'{metric.word}, and {entry["processing"]}, with which it agrees most, has '
+                   f'{metric.value(entry["score"])} %: agreement with it tells little of restorers. Check its weights '
+                   'and classes.')
 
 
 def _left_out(data: Mapping[str, Any]) -> Iterator[str]:
