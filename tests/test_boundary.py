@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shlex
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -498,6 +499,17 @@ def test_tool_writes_json_tables_and_page(tool, place, tmp_path, capsys, records
     assert tool(*again, '--device', 'cpu', '--out', tmp_path / 'b') == 0
     for name in OUTPUTS:
         assert (tmp_path / 'a' / name).read_bytes() == (tmp_path / 'b' / name).read_bytes()
+
+
+def test_a_signal_ends_the_tool_with_a_line_and_keeps_an_earlier_result(tool, place, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'boundary.json').write_text('earlier')
+    monkeypatch.setattr('ra_plugin.engine.boundary.find_boundaries', lambda *args: signal.raise_signal(signal.SIGTERM))
+    assert tool('plain', 'RA', '-opt', place / 'opt.yml', '--device', 'cpu', '--out', tmp_path) == 128 + signal.SIGTERM
+    said = capsys.readouterr().err.splitlines()
+    assert 'loading' in said[0] and f'searching boundaries around {COUNT} images' in said[1]
+    assert said[-1].startswith('boundary.py: Stopped by SIGTERM; nothing is written before the end')
+    assert [path.name for path in tmp_path.iterdir()] == ['boundary.json']
+    assert (tmp_path / 'boundary.json').read_text() == 'earlier'
 
 
 def test_command_does_not_name_the_folders_of_one_machine(place, tmp_path):

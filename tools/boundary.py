@@ -9,6 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -26,9 +28,10 @@ def main() -> int:
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
     args = parser.parse_args()
 
-    from ra_plugin.engine.boundary import BoundaryOptions, run_boundary
-    from ra_plugin.engine.runs import run
-    from ra_plugin.evaluation.boundary import Search
+    with loading():
+        from ra_plugin.engine.boundary import BoundaryOptions, run_boundary
+        from ra_plugin.engine.runs import run
+        from ra_plugin.evaluation.boundary import Search
 
     def pipeline(root: Path) -> None:
         options = BoundaryOptions(names=args.names, source=args.source, targets=args.targets,
@@ -36,7 +39,8 @@ def main() -> int:
                                   search=Search(factor=args.factor), batch_size=args.batch_size)
         print(run_boundary(root, args.opt, args.out, options, args.device))
 
-    return run(pipeline, Path(__file__).resolve().parents[1])
+    return run(pipeline, Path(__file__).resolve().parents[1],
+               'nothing is written before the end, and an earlier result stays; the same command begins anew')
 
 
 if __name__ == '__main__':

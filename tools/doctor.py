@@ -9,6 +9,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -20,10 +22,11 @@ def main() -> int:
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the findings to this file')
     args, others = parser.parse_known_args()
 
-    from ra_plugin.engine.doctor import examine, read_options
-    from ra_plugin.engine.runs import run
-    from ra_plugin.evaluation.doctor import BROKEN
-    from ra_plugin.report.doctor import to_markdown
+    with loading():
+        from ra_plugin.engine.doctor import examine, read_options
+        from ra_plugin.engine.runs import run
+        from ra_plugin.evaluation.doctor import BROKEN
+        from ra_plugin.report.doctor import to_markdown
 
     sys.argv = [sys.argv[0], '-opt', args.opt, *others]
     findings = []
@@ -34,7 +37,7 @@ def main() -> int:
         if args.json:
             args.json.write_text(json.dumps([asdict(finding) for finding in findings], indent=1))
 
-    status = run(pipeline, Path(__file__).resolve().parents[1])
+    status = run(pipeline, Path(__file__).resolve().parents[1], 'nothing is written; the same command begins anew')
     return status or int(any(finding.verdict == BROKEN for finding in findings))
 
 

@@ -12,6 +12,8 @@ import json
 import sys
 from pathlib import Path
 
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -25,14 +27,14 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0, help='of the images that are drawn (default: 0)')
     parser.add_argument('--score', type=Path, metavar='KEY', help='score answers with this key.json')
     args = parser.parse_args()
-
-    from ra_plugin.engine.runs import run
-    from ra_plugin.engine.survey import survey
-    from ra_plugin.evaluation.survey_scores import read_answers, read_key, score_survey
-    from ra_plugin.report.survey_table import survey_markdown
-
     if not args.score and not (args.opt and args.judge and args.out):
         parser.error('expected two restorers, -opt, --judge and --out; or --score KEY and files of answers')
+
+    with loading():
+        from ra_plugin.engine.runs import run
+        from ra_plugin.engine.survey import survey
+        from ra_plugin.evaluation.survey_scores import read_answers, read_key, score_survey
+        from ra_plugin.report.survey_table import survey_markdown
 
     def ask(root: Path) -> None:
         key = survey(root, args.opt, args.inputs, args.judge, args.out, args.number, args.num_images, args.seed)
@@ -51,7 +53,8 @@ def main() -> int:
             args.out.mkdir(parents=True, exist_ok=True)
             (args.out / 'scores.json').write_text(json.dumps(scores, indent=1))
 
-    return run(score if args.score else ask, Path(__file__).resolve().parents[1])
+    return run(score if args.score else ask, Path(__file__).resolve().parents[1],
+               'nothing is written before the end; the same command begins anew')
 
 
 if __name__ == '__main__':

@@ -9,6 +9,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -20,10 +22,11 @@ def main() -> int:
     parser.add_argument('--out', type=Path, help='folder of the results. Default: results/sweep_NAME')
     args = parser.parse_args()
 
-    from ra_plugin.engine.runs import run
-    from ra_plugin.engine.sweep import sweep
-    from ra_plugin.report.markdown import to_markdown
-    from ra_plugin.report.sweep import sweep_lines
+    with loading():
+        from ra_plugin.engine.runs import run
+        from ra_plugin.engine.sweep import sweep
+        from ra_plugin.report.markdown import to_markdown
+        from ra_plugin.report.sweep import sweep_lines
 
     command = f'python tools/sweep.py {shlex.join(sys.argv[1:])}'
 
@@ -34,7 +37,8 @@ def main() -> int:
         print(f'{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html.')
         print('\n'.join(sweep_lines(results)))
 
-    return run(pipeline, Path(__file__).resolve().parents[1])
+    return run(pipeline, Path(__file__).resolve().parents[1],
+               'what is trained and judged is kept; the same command goes on from there')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,8 @@
 """Decision boundaries of an evaluation's recognizers around its restored images: the paper's table 6 and figure 4."""
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -109,12 +110,14 @@ class BoundaryStudy:
     def records(self) -> list[Record]:
         """Of the images that plain restoration makes the source and a target read as the same wrong label."""
         batches = self.evaluation.batches(self.condition, self.numbers, self.options.batch_size)
-        total = -(-len(self.numbers) // self.options.batch_size)
-        shown = progress(batches, 'Searching boundaries', total, 'batch')
-        return [record for batch in chain.from_iterable(shown) for record in self._of_batch(batch)]
+        print(f'{self.condition.name}: searching boundaries around {len(self.numbers)} images for '
+              f'{len(self.predict)} recognizers.', file=sys.stderr, flush=True)
+        with progress(desc='Searching boundaries', total=len(self.numbers) * len(self.predict), unit='search') as bar:
+            return [record for batch in chain.from_iterable(batches) for record in self._of_batch(batch, bar.update)]
 
     @torch.no_grad()
-    def _of_batch(self, batch: Batch) -> Iterator[Record]:
+    def _of_batch(self, batch: Batch, done: Callable[[int], Any]) -> Iterator[Record]:
+        """``done`` is told of each number of images that a recognizer has been searched around."""
         plain, restored = self._restored(batch)
         answers = {name: predict(plain) for name, predict in self.predict.items()}
         same = {name: (answers[self.source] != batch.label) & (answer == answers[self.source])
@@ -134,6 +137,7 @@ class BoundaryStudy:
                        found.distance.tolist(), found.label.tolist())
             for direction, place, length, label in ends:
                 distance[place][direction][name], after[place][direction][name] = length, label
+            done(len(batch.index))
         for place in distance:
             yield Record(batch.index[place], batch.names[place], int(batch.label[place]),
                          int(answers[self.source][place]), steps[place], distance[place], after[place])

@@ -241,8 +241,8 @@ class Evaluation:
                 with interruption.at_once():
                     judge_all(shown(), reusing, records, first)
             except Interrupted:
-                raise Interrupted(f'Stopped by {interruption.name} at image {records.done()} of {total} of '
-                                  f'{condition.name}; the same command goes on from there.') from None
+                raise Interrupted(interruption.number,
+                                  f' at image {records.done()} of {total} of {condition.name}') from None
         for folder in superseded(records.earlier, plan):
             records.forget(folder)
 

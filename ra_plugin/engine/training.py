@@ -56,8 +56,11 @@ class Training:
         self.iteration = self._saved = state['iter']
         self.logger.info(f'Resuming from epoch {state["epoch"]}, iteration {self.iteration}.')
 
-    def run(self) -> None:
-        """Train to the end, or until Ctrl-C or SIGTERM, which save the run and return.
+    def run(self) -> int:
+        """Train to the end, or until Ctrl-C or SIGTERM, which save the run.
+
+        Returns:
+            The number of the signal that stopped it, where it came to this process; else 0.
 
         Raises:
             ValueError: An image or label that cannot be used, or a loss that stays NaN. The run is saved.
@@ -72,13 +75,16 @@ class Training:
                 if self.iteration and self._is_due('val', 'val_freq'):  # a kill may have kept it from ending
                     self._validate(interruption)
                 if not self._train(interruption):
-                    return self._stop(interruption.name)
+                    self._stop(interruption.name)
+                    return interruption.number
                 self.logger.info(f'End of training after {datetime.timedelta(seconds=int(time.time() - started))}.')
                 self.model.save(epoch=-1, current_iter=-1)  # -1 stands for the latest
                 if self.opt.get('val') and not self._is_due('val', 'val_freq'):
                     self._validate(interruption)
             except Interrupted:
                 self._stop(interruption.name)
+                return interruption.number
+        return 0
 
     def _train(self, interruption: Interruption) -> bool:
         """Whether the last iteration was reached."""
