@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from cli.basicsr_flags import add_force_yml
 from cli.start import loading
 
 
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0, help='of random directions and drawn images. Default: 0')
     parser.add_argument('--batch_size', type=int, default=256, help='images at a time. Default: 256')
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
+    add_force_yml(parser)
     args = parser.parse_args()
 
     with loading():
@@ -36,7 +38,8 @@ def main() -> int:
     def pipeline(root: Path) -> None:
         options = BoundaryOptions(names=args.names, source=args.source, targets=args.targets,
                                   num_images=args.num_images, maps=args.maps, seed=args.seed,
-                                  search=Search(factor=args.factor), batch_size=args.batch_size)
+                                  search=Search(factor=args.factor), batch_size=args.batch_size,
+                                  force_yml=args.force_yml)
         print(run_boundary(root, args.opt, args.out, options, args.device))
 
     return run(pipeline, Path(__file__).resolve().parents[1],

@@ -7,6 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from cli.basicsr_flags import add_force_yml
 from cli.start import loading
 
 
@@ -18,6 +19,7 @@ def main() -> int:
     parser.add_argument('--num_workers', type=int, default=0, help='processes that read images. Default: 0')
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
     parser.add_argument('--restart', action='store_true', help='begin anew instead of going on')
+    add_force_yml(parser)
     args = parser.parse_args()
 
     with loading():
@@ -25,7 +27,8 @@ def main() -> int:
         from ra_plugin.engine.runs import run
 
     def pipeline(root: Path) -> None:
-        print(run_evaluation(root, args.opt, args.out, args.batch_size, args.num_workers, args.device, args.restart))
+        print(run_evaluation(root, args.opt, args.out, args.batch_size, args.num_workers, args.device, args.restart,
+                             args.force_yml))
 
     again = 'the same command without --restart' if args.restart else 'the same command'
     return run(pipeline, Path(__file__).resolve().parents[1],

@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+from cli.basicsr_flags import add_force_yml
 from cli.start import loading
 
 
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument('--num-images', type=int, help='images to judge, drawn at random (default: all)')
     parser.add_argument('--seed', type=int, default=0, help='of the images that are drawn (default: 0)')
     parser.add_argument('--score', type=Path, metavar='KEY', help='score answers with this key.json')
+    add_force_yml(parser)
     args = parser.parse_args()
     if not args.score and not (args.opt and args.judge and args.out):
         parser.error('expected two restorers, -opt, --judge and --out; or --score KEY and files of answers')
@@ -37,7 +39,8 @@ def main() -> int:
         from ra_plugin.report.survey_table import survey_markdown
 
     def ask(root: Path) -> None:
-        key = survey(root, args.opt, args.inputs, args.judge, args.out, args.number, args.num_images, args.seed)
+        key = survey(root, args.opt, args.inputs, args.judge, args.out, args.number, args.num_images, args.seed,
+                     args.force_yml)
         print(f'Written to {args.out}: survey.html with {len(key["questions"])} questions, and key.json. '
               f'{key["images_that_differ"]} of {key["images"]} images have different answers.'
               + (' Of several seeds of a restorer, the first is asked about.' if max(key['seeds']) > 1 else ''))

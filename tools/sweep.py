@@ -9,6 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from cli.basicsr_flags import add_force_yml
 from cli.start import loading
 
 
@@ -20,6 +21,7 @@ def main() -> int:
     parser.add_argument('--max-psnr-drop', type=float,
                         help='name the best weight that surely costs no more dB than that (default: any)')
     parser.add_argument('--out', type=Path, help='folder of the results. Default: results/sweep_NAME')
+    add_force_yml(parser, 'of the training')
     args = parser.parse_args()
 
     with loading():
@@ -33,7 +35,7 @@ def main() -> int:
     def pipeline(root: Path) -> None:
         out = args.out or root / 'results' / f'sweep_{args.opt.stem}'
         results = sweep(root, args.opt, args.loss_weight, args.eval, out, command=command,
-                        max_psnr_drop=args.max_psnr_drop)
+                        max_psnr_drop=args.max_psnr_drop, force_yml=args.force_yml)
         print(f'{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html.')
         print('\n'.join(sweep_lines(results)))
 

@@ -14,6 +14,7 @@ import torch
 from ra_plugin.data.degraded_image_dataset import check_least
 from ra_plugin.engine.evaluation import Condition, Evaluation, plain_data
 from ra_plugin.engine.evaluation_options import read_options
+from ra_plugin.engine.forced_options import as_arguments
 from ra_plugin.engine.loaders import evenly_spaced
 from ra_plugin.engine.trained_runs import shown_path
 from ra_plugin.evaluation.boundary import (Predict, Search, decision_map, find_boundaries, orthogonal,
@@ -47,6 +48,7 @@ class BoundaryOptions:
         seed: Of the random directions, the images with maps, and the bootstrap.
         search: How the boundaries are found.
         batch_size: Images at a time.
+        force_yml: Changes of the evaluation's options, see `forced`.
     """
 
     names: Sequence[str]
@@ -57,6 +59,7 @@ class BoundaryOptions:
     seed: int = 0
     search: Search = Search()
     batch_size: int = 256
+    force_yml: Sequence[str] | None = None
 
 
 def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None) -> str:
@@ -70,7 +73,7 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
     Raises:
         OptionError: Not two restorers, no such recognizer, or one that is no classifier or costs money.
     """
-    evaluation = Evaluation(root, read_options(file), device)
+    evaluation = Evaluation(root, read_options(file, options.force_yml), device)
     study = BoundaryStudy(evaluation, options)
     records = study.records()
     results = {'command': _command(shown_path(file, root), options), **study.results(records)}
@@ -203,7 +206,8 @@ def _command(file: str, options: BoundaryOptions) -> str:
                         ('seed', options.seed), ('factor', options.search.factor)):
         if value not in (None, getattr(BoundaryOptions, name, Search.factor)):
             words += [f'--{name}', str(value)]
-    return shlex.join([*words, *(['--targets', *options.targets] if options.targets else ())])
+    return shlex.join([*words, *(['--targets', *options.targets] if options.targets else ()),
+                       *as_arguments(options.force_yml)])
 
 
 def _predict(recognizer: Recognizer, name: str) -> Predict:

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from ra_plugin.engine.forced_options import forced
 from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.options import OptionError, check_type, suggestion
@@ -47,11 +48,11 @@ class EvaluationOptions:
     custom_imports: Sequence[str] | None = None
 
 
-def read_options(file: Path) -> dict[str, Any]:
-    """The options in a file.
+def read_options(file: Path, force_yml: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the options in a file, with the changes of a command line, see `forced`.
 
     Raises:
-        OptionError: It has none.
+        OptionError: It has none, or they cannot be changed like that.
     """
     try:
         opt = yaml.safe_load(read_text(file, 'option file'))
@@ -59,7 +60,7 @@ def read_options(file: Path) -> dict[str, Any]:
         raise OptionError(f'option file: {error}') from None
     if not isinstance(opt, dict):
         raise OptionError(f'{file}: expected the keys of an evaluation, got {type(opt).__name__}.')
-    return opt
+    return forced(opt, force_yml)
 
 
 def conditions_of(options: EvaluationOptions) -> Iterator[tuple[str, dict]]:

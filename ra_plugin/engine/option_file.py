@@ -14,6 +14,7 @@ from basicsr.utils.options import parse_options as basicsr_parse_options
 
 from ra_plugin.data.given import GAIN_LABELS
 from ra_plugin.engine.built_blocks import check_logger, check_metrics
+from ra_plugin.engine.forced_options import check_forced
 from ra_plugin.engine.given import check_given, check_metrics_given, has_no_labels
 from ra_plugin.engine.networks import check_network, registered
 from ra_plugin.engine.option_blocks import OURS, check_dataset, check_keys, check_what_model_needs, model_class
@@ -47,6 +48,7 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     if 'pytorch' in sys.argv and 'RANK' not in os.environ:
         raise OptionError('--launcher pytorch: start it with torchrun, e.g. torchrun --nproc_per_node 4 tools/train.py '
                           '-opt FILE --launcher pytorch')
+    check_forced(sys.argv[1:])
     try:
         opt, args = basicsr_parse_options(str(root), is_train=is_train)
     except (yaml.YAMLError, OSError) as error:

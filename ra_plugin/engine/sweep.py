@@ -18,7 +18,8 @@ _NO_PSNR = 'without clean images there is no PSNR to keep to. Leave max_psnr_dro
 
 
 def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Path, out: Path,
-          batch_size: int = 64, command: str = '', max_psnr_drop: float | None = None) -> Mapping[str, Any]:
+          batch_size: int = 64, command: str = '', max_psnr_drop: float | None = None,
+          force_yml: Sequence[str] | None = None) -> Mapping[str, Any]:
     """Train a network for each weight, or take the one that is there, evaluate them side by side, and choose one.
 
     Args:
@@ -31,6 +32,7 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
         batch_size: Of the evaluation.
         command: What the results are said to be made by.
         max_psnr_drop: Budget in dB below weight 0 for the weight that is named. Default: any.
+        force_yml: Changes of the training's options, see `forced`.
 
     Returns:
         What ``results.json`` holds, ``sweep`` with the choice among it; the restorers are called as `name_of` has it.
@@ -39,7 +41,7 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
         OptionError: Weights or option files that cannot be meant.
         ChildProcessError: A training failed.
     """
-    run = read_options(file)
+    run = read_options(file, force_yml)
     block = (run.get('train') or {}).get('recog_opt')
     if not isinstance(block, Mapping):
         raise OptionError(f'{file}: train.recog_opt: expected one recognition loss, whose weight is to be varied.')

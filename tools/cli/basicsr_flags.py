@@ -14,7 +14,7 @@ def add_basicsr_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParse
     return parser
 
 
-def add_force_yml(parser: argparse.ArgumentParser) -> None:
-    """Add the flag that changes options of the file."""
+def add_force_yml(parser: argparse.ArgumentParser, of: str = 'of the file') -> None:
+    """Add the flag that changes options."""
     parser.add_argument('--force_yml', nargs='+', metavar='KEY:KEY=VALUE',
-                        help='change options of the file, e.g. train:total_iter=1000')
+                        help=f'change options {of}, e.g. train:total_iter=1000')
