@@ -538,7 +538,7 @@ def test_answered_by_keyboard_kept_saved_and_scored(driver, folder, tool, capsys
     (tmp_path / 'damaged.json').write_text('{')
     assert tool('--score', folder / 'key.json', file, tmp_path / 'damaged.json', '--out', tmp_path / 'scores') == 0
     printed = capsys.readouterr()
-    assert printed.err == f'{tmp_path}/damaged.json: expected a JSON file. Refused.\n'
+    assert printed.err.partition('\n')[2] == f'{tmp_path}/damaged.json: expected a JSON file. Refused.\n'
     q1, q4 = key['questions']['q1'], key['questions']['q4']
     scores = json.loads((tmp_path / 'scores/scores.json').read_text())
     assert {name: entry['value'] for name, entry in scores['satisfied'].items()} == {

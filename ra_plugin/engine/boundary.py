@@ -37,7 +37,7 @@ _POINTS = 51  # of a map along either direction; odd, so that the image itself i
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryOptions:
-    """What is asked about the first condition of an evaluation.
+    """Questions about the first condition of an evaluation.
 
     Attributes:
         names: The plain and the RA restorer, of which the first seeds count.
@@ -111,7 +111,7 @@ class BoundaryStudy:
         self.numbers = [chosen[place] for place in evenly_spaced(len(chosen), options.num_images)]
 
     def records(self) -> list[Record]:
-        """Of the images that plain restoration makes the source and a target read as the same wrong label."""
+        """Return the images that the source and a target read as the same wrong label after plain restoration."""
         batches = self.evaluation.batches(self.condition, self.numbers, self.options.batch_size)
         print(f'{self.condition.name}: searching boundaries around {len(self.numbers)} images for '
               f'{len(self.predict)} recognizers.', file=sys.stderr, flush=True)
@@ -154,7 +154,7 @@ class BoundaryStudy:
         return images
 
     def results(self, records: Sequence[Record]) -> dict[str, Any]:
-        """What ``boundary.json`` holds but for the command, as ``docs/BOUNDARY.md`` describes it."""
+        """Return the content of ``boundary.json`` but for the command, as ``docs/BOUNDARY.md`` describes it."""
         options = self.options
         return {
             'schema': SCHEMA, 'name': self.evaluation.options.name, 'condition': self.condition.name,
@@ -171,7 +171,7 @@ class BoundaryStudy:
         return None if names is None else list(names)
 
     def maps(self, records: Sequence[Record]) -> list[DecisionMap]:
-        """Of images drawn at random, by the seed, among those that all recognizers read as the same wrong label."""
+        """Return maps of images drawn by the seed from those that all recognizers read as the same wrong label."""
         common = [record for record in records if len(record.distance[RA]) == len(self.predict) and record.step]
         drawn = np.random.default_rng(self.options.seed).permutation(len(common))[:self.options.maps]
         chosen = [common[place] for place in sorted(drawn.tolist())]

@@ -12,6 +12,7 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.given import Given, given_by
 from ra_plugin.engine.early_check import check_images
 from ra_plugin.engine.evaluation_options import (EvaluationOptions, by_name, check_conditions, check_names,
@@ -51,6 +52,7 @@ class Condition:
     block: Mapping
     dataset: Dataset
     chosen: list[int]  # numbers of its images
+    names: list[str] | None  # of these images, below their folder; None where the data set does not list them
     restorers: list[Restorer]
     recognizers: dict[str, Recognizer]
     given: Given
@@ -76,7 +78,7 @@ class Evaluation:
         device: Default: a GPU where there is one.
 
     Raises:
-        OptionError: The options cannot be meant; nothing has been written then.
+        OptionError: The options are invalid; nothing has been written then.
         FileNotFoundError: Weights or a folder of images are missing.
     """
 
@@ -128,6 +130,8 @@ class Evaluation:
                               f"{suggestion(self.options.baseline, restorers)} There are "
                               f"{', '.join((NONE, *restorers))}")
         chosen = evenly_spaced(len(dataset), self.options.images)
+        if isinstance(dataset, DetectionDataset):
+            dataset.check_boxes_count(chosen, f'datasets: {name}')
         for judge, recognizer in recognizers.items():  # a metric that cannot be computed shows now
             asked = self.options.recognition_metrics.get(recognizer.info.task)
             score = build_score(recognizer.info, asked, given.labels, given.clean)
@@ -135,11 +139,12 @@ class Evaluation:
                 needed = 'labels' if given.clean else 'clean images'
                 print(f'datasets: {name}: {", ".join(missing)} of {judge} cannot be computed without {needed}; '
                       f'{", ".join(score.names)} can.', file=sys.stderr, flush=True)
-        names = image_names(dataset, block)
+        all_names = image_names(dataset, block)
+        names = all_names and [all_names[number] for number in chosen]
         for process in (process for restorer in restorers.values() for process in restorer.processings):
             if isinstance(process, FolderOfImages) and names is not None:
-                process.prepare([names[number] for number in chosen], names)
-        return Condition(name, block, dataset, chosen, list(restorers.values()), recognizers, given)
+                process.prepare(names, all_names)
+        return Condition(name, block, dataset, chosen, names, list(restorers.values()), recognizers, given)
 
     def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
             command: str = '') -> tuple[dict[str, Any], dict[str, Matrix]]:
@@ -195,7 +200,7 @@ class Evaluation:
             'conditions': found}), matrices
 
     def judging(self, condition: Condition) -> Judging:
-        """How the images of a condition are processed, and by whom judged."""
+        """Return how the images of a condition are processed, and by whom judged."""
         processings = {**({(CLEAN, 0): clean} if condition.given.clean else {}), (NONE, 0): no_processing}
         for restorer in condition.restorers:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
@@ -210,10 +215,8 @@ class Evaluation:
     def _check_images(self) -> None:
         """Find files that cannot be read before hours of judging, in every data set and folder of restored images."""
         for condition in self.conditions:
-            names = image_names(condition.dataset, condition.block)
-            restored = [] if names is None else [
-                process.file(names[number]) for restorer in condition.restorers for process in restorer.processings
-                if isinstance(process, FolderOfImages) for number in condition.chosen]
+            restored = [process.file(name) for restorer in condition.restorers for process in restorer.processings
+                        if isinstance(process, FolderOfImages) for name in condition.names or ()]
             check_images(condition.dataset, condition.chosen, item_files, restored)
 
     def _judge(self, condition: Condition, judging: Judging, plan: Plan, records: Records, batch_size: int,
@@ -255,9 +258,8 @@ class Evaluation:
 
     def _plan(self, condition: Condition, judging: Judging, plans: RecordPlans) -> Plan:
         """What the records depend on."""
-        names = image_names(condition.dataset, condition.block)
         return plans.of(judging, condition.restorers, condition.dataset, condition.block, condition.chosen,
-                        names and [names[number] for number in condition.chosen])
+                        condition.names)
 
     def _results(self, condition: Condition, judging: Judging, judged: Mapping[tuple, Judged], matrix: Matrix,
                  infos: Mapping) -> dict[str, Any]:

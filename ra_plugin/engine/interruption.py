@@ -60,5 +60,5 @@ class Interruption:
             self._at_once = False
 
     def requested(self, has_problem: bool = False) -> bool:
-        """Whether a signal or a problem has come, to this process or another of the run: all of them have to ask."""
+        """Return whether a signal or a problem has come, to any process of the run: all of them have to ask."""
         return anywhere(bool(self.number) or has_problem)

@@ -39,7 +39,7 @@ _SECONDS = 600  # for one file
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one option file."""
+    """Result of the check of one option file."""
 
     file: str
     outcome: str  # PASS, FAIL, or OTHER: a model that restores no single images, and was refused in one line

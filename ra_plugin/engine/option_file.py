@@ -1,4 +1,4 @@
-"""Read a BasicSR option file, and refuse what cannot be meant before any folder is made or network built."""
+"""Read a BasicSR option file, and check it before any folder is made or network built."""
 import importlib
 import math
 import os

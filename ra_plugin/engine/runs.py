@@ -49,7 +49,7 @@ def train_pipeline(root: Path) -> None:
     """Train as the option file on the command line says.
 
     Raises:
-        OptionError: The options cannot be meant, or do not fit the data; no existing run has been touched then.
+        OptionError: The options are invalid, or do not fit the data; no existing run has been touched then.
     """
     opt, args = parse_options(root, is_train=True)
     torch.backends.cudnn.benchmark = True

@@ -38,7 +38,7 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
         What ``results.json`` holds, ``sweep`` with the choice among it; the restorers are called as `name_of` has it.
 
     Raises:
-        OptionError: Weights or option files that cannot be meant.
+        OptionError: Weights or option files that are invalid.
         ChildProcessError: A training failed.
     """
     run = read_options(file, force_yml)

@@ -114,7 +114,7 @@ class Training:
         return True
 
     def _fetch(self, stream: Iterator[dict]) -> list[dict]:
-        """The batches of one iteration; where one cannot be had, the reason is kept: all processes end together."""
+        """The batches of one iteration; where one is missing, the reason is kept: all processes end together."""
         try:
             return [next(stream) for _ in range(self.accum_iter)]
         except ValueError as error:
@@ -131,7 +131,7 @@ class Training:
             self.iteration += 1
             self._save_or_warn()
             raise
-        except ValueError:  # a label that cannot be meant
+        except ValueError:  # an invalid label
             self.model.abandon_step()
             if not self.opt['dist']:  # the other processes are well, and would not take part
                 self._save_or_warn()
@@ -208,7 +208,7 @@ def message_logger(opt: Mapping, iteration: int, tb_logger: Any = None) -> Messa
 
 
 def is_of_full_disk(error: Exception) -> bool:
-    """Whether there was no room for a file; BasicSR has no number for an image that could not be written."""
+    """Return whether there was no room for a file; BasicSR has no number for an image that could not be written."""
     return isinstance(error, OSError) and (error.errno in (errno.ENOSPC, errno.EDQUOT)
                                            or 'Failed in writing images' in str(error))
 

@@ -27,7 +27,7 @@ SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512)}  # the larger ones for m
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one model."""
+    """Result of the check of one model."""
 
     name: str
     outcome: str  # PASS, FAIL, or OTHER: the model is not of the recognizer's task

@@ -100,13 +100,13 @@ def comparisons(condition: Mapping) -> int:
 
 
 def alone(number_of_intervals: int) -> str:
-    """What one has to know of many intervals side by side."""
+    """Return what one has to know of many intervals side by side."""
     return (f'Each interval stands for itself: were there no true difference at all, about '
             f'{max(round(number_of_intervals / 20), 1)} of {number_of_intervals} would leave out zero by chance.')
 
 
 def coverage(results: Mapping) -> str:
-    """What the intervals are over: the images, and other trainings where a restorer has several."""
+    """Return what the intervals are over: the images, and other trainings where a restorer has several."""
     seeds = {name: entry.get('seeds', 1) for name, entry in results.get('restorers', {}).items()}
     several, single = ([name for name in seeds if (seeds[name] > 1) == more] for more in (True, False))
     over = 'The intervals are over the images'
