@@ -27,6 +27,7 @@ from ra_plugin.recognizers import Recognizer
 from ra_plugin.report.boundary import boundary_markdown, write_boundary_page
 from ra_plugin.report.decision_maps import DecisionMap
 from ra_plugin.utils.atomic import atomic_write
+from ra_plugin.utils.out_folder import check_out_folder
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import pixels
 from ra_plugin.version import __version__
@@ -73,7 +74,9 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
     Raises:
         OptionError: Not two restorers, no such recognizer, or one that is no classifier or costs money.
     """
-    evaluation = Evaluation(root, read_options(file, options.force_yml), device)
+    opt = read_options(file, options.force_yml)
+    check_out_folder(out or root / 'results')
+    evaluation = Evaluation(root, opt, device)
     study = BoundaryStudy(evaluation, options)
     records = study.records()
     results = {'command': _command(shown_path(file, root), options), **study.results(records)}
@@ -220,7 +223,7 @@ def _predict(recognizer: Recognizer, name: str) -> Predict:
 def _check(evaluation: Evaluation, options: BoundaryOptions) -> None:
     if len(set(options.names)) != 2:
         raise OptionError(f'boundary: expected two restorers, plain and RA, got {" and ".join(options.names)}.')
-    for key, least in (('num_images', 1), ('maps', 0), ('batch_size', 1)):
+    for key, least in (('num_images', 1), ('maps', 0), ('batch_size', 1), ('seed', 0)):
         check_least(getattr(options, key), least, f'boundary: {key}')
     evaluation.conditions[0].check_given('boundary')
     sources, judges = [options.source] if options.source else [], evaluation.conditions[0].recognizers

@@ -35,7 +35,7 @@ from ra_plugin.evaluation.reuse import Plan, Reusing, earlier_records, interleav
 from ra_plugin.evaluation.task_scores import build_score, gain_metric, left_out
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
-from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.options import OptionError, check_arguments, check_number, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import denormalized
@@ -84,6 +84,7 @@ class Evaluation:
 
     def __init__(self, root: Path, opt: Mapping[str, Any], device: str | None = None):
         self.raw = opt
+        self.device = device_of(device)
         check_arguments(EvaluationOptions, opt, 'evaluation')
         resolved = copy.deepcopy(dict(opt))
         resolve_paths(resolved, root)
@@ -93,7 +94,6 @@ class Evaluation:
         self.options = options = EvaluationOptions(**resolved)
         import_own(resolved)
         check_names(options)
-        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         checked = {name: restorer_options(block, root, options.recognizers, f'restorers.{name}')
                    for name, block in options.restorers.items()}
         self.unmatched = unmatched_recognizers(options.restorers, root, options.recognizers)
@@ -162,7 +162,9 @@ class Evaluation:
 
         Raises:
             Interrupted: By Ctrl-C or SIGTERM; what was judged is kept.
+            OptionError: See `check_loading`.
         """
+        check_loading(batch_size, num_workers)
         infos = {name: recognizer.info for name, recognizer in self.recognizers.items()}
         found, matrices = {}, {}
         plans = RecordPlans(self.options.recognizers, by_name(self.options.quality_metrics),
@@ -284,6 +286,31 @@ class Evaluation:
                     {key: cell(*key, CLEAN_INPUT) for key in audited if key[0] in judging.networks},
                     cell(CLEAN, index=index), seed)
         return found
+
+
+def device_of(name: str | None) -> torch.device:
+    """Return the device of that name, or a GPU where there is one.
+
+    Raises:
+        OptionError: torch has no such device, or cannot use it here.
+    """
+    try:
+        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise OptionError(f"--device: expected a device that torch can use here, e.g. cpu, got '{name}' "
+                          f'({str(error).splitlines()[0][:120]}).') from None
+    return device
+
+
+def check_loading(batch_size: int, num_workers: int = 0) -> None:
+    """Check how images are loaded.
+
+    Raises:
+        OptionError: No image at a time, or less than no process.
+    """
+    check_number(batch_size, '--batch_size', least=1, whole=True)
+    check_number(num_workers, '--num_workers', least=0, whole=True)
 
 
 class _Numbered(Dataset):

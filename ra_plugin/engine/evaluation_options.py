@@ -7,9 +7,10 @@ from typing import Any
 import yaml
 
 from ra_plugin.engine.forced_options import forced
+from ra_plugin.engine.option_paths import check_folder_name
 from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.evaluation.task_scores import TASKS
-from ra_plugin.options import OptionError, check_type, suggestion
+from ra_plugin.options import OptionError, check_number, check_type, suggestion
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.text_file import read_text
 
@@ -97,9 +98,14 @@ def check_conditions(options: EvaluationOptions, asked: Mapping[str, Sequence[st
 
 def check_names(options: EvaluationOptions) -> None:
     """Names, numbers of images and metrics; what needs a data set or a network is checked with that."""
+    check_folder_name(options.name, 'name', 'results')
     for key in ('datasets', 'restorers', 'recognizers'):
         if not getattr(options, key):
             raise OptionError(f'{key}: expected at least one, got none.')
+    for key in ('datasets', 'degradations', 'restorers', 'recognizers', 'recognition_metrics'):
+        for name in getattr(options, key):
+            check_type(name, str, f'{key}: name {name}')
+    check_number(options.seed, 'seed', least=0, most=2 ** 63 - 1, whole=True)
     for name in (CLEAN, NONE):
         if name in options.restorers:
             raise OptionError(f"restorers.{name}: this is always there. Choose another name.")

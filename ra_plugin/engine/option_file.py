@@ -18,7 +18,7 @@ from ra_plugin.engine.forced_options import check_forced
 from ra_plugin.engine.given import check_given, check_metrics_given, has_no_labels
 from ra_plugin.engine.networks import check_network, registered
 from ra_plugin.engine.option_blocks import OURS, check_dataset, check_keys, check_what_model_needs, model_class
-from ra_plugin.engine.option_paths import resolve_paths
+from ra_plugin.engine.option_paths import check_folder_name, resolve_paths
 from ra_plugin.engine.run_options import check_run, check_seed, check_values
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
@@ -158,10 +158,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
         raise OptionError(f"num_gpu: {opt['num_gpu']}, but torch finds no GPU. Write num_gpu: 0, or auto.")
     for where, name in (('name', opt['name']), *((f'datasets.{phase}.name', dataset.get('name'))
                                                  for phase, dataset in opt['datasets'].items())):
-        parts = Path(str(name)).parts
-        is_nested = where == 'name' and len(parts) > 1  # BasicSR writes the name into that of the log, too
-        if name is not None and (os.path.isabs(str(name)) or '..' in parts or not parts or is_nested):
-            raise OptionError(f'{where}: expected the name of a folder below experiments or results, got {name!r}.')
+        if name is not None:  # that of the run may not be nested: BasicSR writes it into that of the log, too
+            check_folder_name(str(name), where, 'experiments or results', is_nested_allowed=where != 'name')
     if _is_recognition_aware(opt) or opt['model_type'] == 'RecogAwareModel':
         recog_aware(model)
     for name in opt:

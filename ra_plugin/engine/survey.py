@@ -16,6 +16,7 @@ from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.recognizers import BlackBoxRecognizer, Recognizer
 from ra_plugin.report.survey import SurveyItem, build_survey, check_free
+from ra_plugin.utils.out_folder import check_out_folder
 from ra_plugin.utils.progress import progress
 
 T = TypeVar('T')
@@ -47,8 +48,9 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
     """
     if len(names) != 2:
         raise OptionError(f'survey: expected two restorers, got {len(names)}.')
-    for option, value in (('number', number), ('num_images', num_images)):
-        check_least(value, 1, f'survey: {option}')
+    for option, value, least in (('number', number, 1), ('num_images', num_images, 1), ('seed', seed, 0)):
+        check_least(value, least, f'survey: {option}')
+    check_out_folder(out)
     check_free(out)  # before the judge is asked, which may cost hours or money
     evaluation = Evaluation(root, read_options(file, force_yml))
     condition = evaluation.conditions[0]

@@ -9,10 +9,12 @@ from ra_plugin.engine.evaluation import Evaluation, plain_data
 from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.evaluation_report import write_results
 from ra_plugin.engine.given import has_no_clean
+from ra_plugin.engine.option_paths import check_folder_name
 from ra_plugin.engine.trained_runs import shown_path, train
 from ra_plugin.evaluation.weight_choice import Chosen, answer, choose, name_of, weigh
-from ra_plugin.options import OptionError
+from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers.trainable import is_trainable
+from ra_plugin.utils.out_folder import check_out_folder
 
 _NO_PSNR = 'without clean images there is no PSNR to keep to. Leave max_psnr_drop out.'
 
@@ -42,6 +44,9 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
         ChildProcessError: A training failed.
     """
     run = read_options(file, force_yml)
+    check_out_folder(out)
+    check_type(run.get('name'), str, f'{file}: name')  # with a weight after it, anything would be text
+    check_folder_name(run['name'], f'{file}: name', 'experiments')
     block = (run.get('train') or {}).get('recog_opt')
     if not isinstance(block, Mapping):
         raise OptionError(f'{file}: train.recog_opt: expected one recognition loss, whose weight is to be varied.')

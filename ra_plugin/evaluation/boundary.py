@@ -37,7 +37,7 @@ class Search:
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not self.factor > 1:
+        if not 1 < self.factor < math.inf:
             raise ValueError(f'boundary: factor: expected a number > 1, got {self.factor}.')
 
     def distances(self) -> np.ndarray:
