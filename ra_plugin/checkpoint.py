@@ -144,7 +144,7 @@ def _harmless() -> list:
 
 
 def read_record(path: str | Path) -> dict:
-    """What a safetensors file says of its weights (mean, std, classes, ...); empty for other files."""
+    """Return what a safetensors file says of its weights (mean, std, classes, ...); empty for other files."""
     if Path(path).suffix != '.safetensors':
         return {}
     with require('safetensors', 'read_record').safe_open(path, 'pt') as file:

@@ -49,7 +49,7 @@ def _place(error: Exception, where: str) -> None:
 
 
 def told(error: Exception, weights_in: str = '') -> str:
-    """What an exception of another package says, in one short line; for the commonest, with a remedy."""
+    """Return what an exception of another package says, in one short line; for the commonest, with a remedy."""
     if is_of_network(error):
         place = f', and are not in {weights_in}' if weights_in else ''
         return (f'its weights cannot be fetched{place} ({_short(error)}). Fetch them where there is a network, or set '
@@ -66,7 +66,7 @@ def told(error: Exception, weights_in: str = '') -> str:
 
 
 def is_of_network(error: BaseException | None) -> bool:
-    """Whether something could not be fetched."""
+    """Return whether something could not be fetched."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -93,7 +93,7 @@ def _is_of_memory(error: BaseException) -> bool:
 
 
 def is_worded(error: BaseException) -> bool:
-    """Whether the message is one of this package's."""
+    """Return whether the message is one of this package's."""
     words = isinstance(error, OptionError) or isinstance(error, (ValueError, ImportError, OSError)) and _is_ours(error)
     return words and type(error).__module__.partition('.')[0] in ('builtins', 'ra_plugin')
 

@@ -3,6 +3,7 @@
 The constructor's signature is the schema: its names are the keys that a block may hold, its annotations their types.
 """
 import collections.abc
+import datetime
 import difflib
 import inspect
 import math
@@ -19,7 +20,7 @@ NUMBER_AS_TEXT = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
 
 
 class OptionError(ValueError):
-    """An option that cannot be meant as it is written; the message is one line for the user."""
+    """Raised for an invalid option; the message is a single line for the user."""
 
     def __init__(self, message: str):
         super().__init__(printable(' '.join(message.splitlines())))  # a key or value of theirs may have several lines
@@ -143,7 +144,28 @@ def check_type(value: Any, hint: Any, where: str) -> None:
             remedy = f" YAML reads {value} as text: write '!!float {value}'."
         elif float(value).is_integer() and _fits(int(float(value)), hint):
             remedy = f' YAML reads {value} as text: write {int(float(value))}.'
+    remedy = remedy or _quotes(value, hint)
     raise OptionError(f'{where}: expected {_name(hint)}, got {shown(value)}.{remedy}')
+
+
+def _quotes(value: Any, hint: Any) -> str:
+    """The remedy where text was written that YAML reads as something else: 1, 1.0, yes, off, ~, 2024-01-31, 12:30."""
+    items = value if isinstance(value, list) else [value]
+    read = next((item for item in items if not isinstance(item, str)), None)
+    if not all(isinstance(item, (str, *_SCALARS)) for item in items) or not _fits(
+            [str(item) for item in items] if isinstance(value, list) else str(value), hint):
+        return ''
+    if read is None and not isinstance(value, list):  # a key without a value
+        return ''
+    return next(told for kind, told in _SCALARS.items() if isinstance(read, kind)).format(read)
+
+
+_SCALARS = {  # bool before int, which it is; a time is a date
+    bool: " YAML reads yes, no, on, off, true and false as true or false: put text in quotes, e.g. 'yes'.",
+    int: " YAML reads this as a number: put text in quotes, e.g. '{}'.",
+    float: " YAML reads this as a number: put text in quotes, e.g. '{}'.",
+    datetime.date: " YAML reads this as a date: put text in quotes, e.g. '{}'.",
+    type(None): " YAML reads ~ and null as nothing: put text in quotes, e.g. 'null'."}
 
 
 def _literals(hint: Any) -> list:

@@ -9,4 +9,5 @@ TOOLS = Path(__file__).parents[1] / 'tools'
 def run_tool(monkeypatch, name, *arguments):
     """The exit status of ``tools/NAME.py``."""
     monkeypatch.setattr(sys, 'argv', [f'{name}.py', *map(str, arguments)])
+    monkeypatch.syspath_prepend(TOOLS)  # as Python does for a program
     return runpy.run_path(str(TOOLS / f'{name}.py'))['main']()

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shlex
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -500,6 +501,17 @@ def test_tool_writes_json_tables_and_page(tool, place, tmp_path, capsys, records
         assert (tmp_path / 'a' / name).read_bytes() == (tmp_path / 'b' / name).read_bytes()
 
 
+def test_a_signal_ends_the_tool_with_a_line_and_keeps_an_earlier_result(tool, place, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'boundary.json').write_text('earlier')
+    monkeypatch.setattr('ra_plugin.engine.boundary.find_boundaries', lambda *args: signal.raise_signal(signal.SIGTERM))
+    assert tool('plain', 'RA', '-opt', place / 'opt.yml', '--device', 'cpu', '--out', tmp_path) == 128 + signal.SIGTERM
+    said = capsys.readouterr().err.splitlines()
+    assert 'loading' in said[0] and f'searching boundaries around {COUNT} images' in said[1]
+    assert said[-1].startswith('boundary.py: Stopped by SIGTERM; nothing is written before the end')
+    assert [path.name for path in tmp_path.iterdir()] == ['boundary.json']
+    assert (tmp_path / 'boundary.json').read_text() == 'earlier'
+
+
 def test_command_does_not_name_the_folders_of_one_machine(place, tmp_path):
     run_boundary(place, place / 'opt.yml', tmp_path, BoundaryOptions(names=('plain', 'RA'), maps=0), 'cpu')
     results = json.loads((tmp_path / 'boundary.json').read_text())
@@ -527,7 +539,7 @@ def test_command_says_all_that_changes_the_results(tool, place, tmp_path):
 ])
 def test_what_cannot_be_meant_is_one_line(tool, place, tmp_path, capsys, arguments, message):
     assert tool(*arguments, '-opt', place / 'opt.yml', '--out', tmp_path / 'out') == 2
-    error = capsys.readouterr().err
+    error = capsys.readouterr().err.partition('\n')[2]  # the first says that it loads
     assert message in error and error.count('\n') == 1 and not (tmp_path / 'out').exists()
 
 

@@ -53,6 +53,7 @@ def test_a_recognizer_of_some_classes_records_them(tmp_path, monkeypatch):
     out = tmp_path / 'half.safetensors'
     monkeypatch.setattr(sys, 'argv', ['train_recognizer.py', 'TinyVGG', '--data', str(tmp_path), '--epochs', '1',
                                       '--classes', 'cow', 'ape', '--out', str(out)])
+    monkeypatch.syspath_prepend(ROOT / 'tools')
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / 'tools' / 'train_recognizer.py'), run_name='__main__')
     assert not ended.value.code

@@ -2,15 +2,18 @@
 import importlib
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from basicsr.data import build_dataset
 from PIL import Image
 
 import ra_plugin  # noqa: F401 - registers the data set in BasicSR
 from ra_plugin.data import DetectionDataset
+from ra_plugin.data.annotations import read_classes
 from ra_plugin.engine.batches import TrainingBatches
 from ra_plugin.engine.loaders import build_val_loaders
 from ra_plugin.options import OptionError
@@ -534,6 +537,67 @@ def test_xml_without_size_or_with_a_wrong_one_is_read(voc):
         assert torch.equal(voc_build(voc)[3]['label']['boxes'], expected)
 
 
+def states(voc, width, height):
+    (voc / 'Annotations/d.xml').write_text(to_xml(SCENES['d']).replace(
+        '<width>28</width><height>26</height>', f'<width>{width}</width><height>{height}</height>'))
+
+
+def test_a_size_that_is_neither_the_images_nor_swapped_is_told_once(voc, monkeypatch):
+    expected = voc_build(voc)[3]['label']['boxes']
+    states(voc, 500, 375)
+    told = []
+    monkeypatch.setattr('ra_plugin.data.detection_dataset.warn', told.append)
+    dataset = voc_build(voc)
+    assert torch.equal(dataset[3]['label']['boxes'], expected) and len(dataset[3]['label']['boxes']) == 1
+    said, = told
+    assert re.search(r"d\.png has 28x26 pixels, and '.*d\.xml' says 500x375\. If the image was resized", said)
+
+
+def test_a_box_that_reaches_out_of_an_image_of_another_size_is_refused(voc):
+    box = to_xml((28, 26, {'red': (5, 5, 30, 9)}))  # of an image that was 56 pixels wide
+    (voc / 'Annotations/d.xml').write_text(box)
+    assert voc_build(voc)[3]['label']['boxes'][0].tolist() == [5, 5, 28, 9]  # drawn a little too far: cut
+    (voc / 'Annotations/d.xml').write_text(box.replace('<width>28</width><height>26', '<width>56</width><height>52'))
+    with pytest.raises(ValueError, match=r'd\.png: expected boxes within its 28x26 pixels, got \[5, 5, 30, 9\]'):
+        voc_build(voc)
+
+
+@pytest.mark.parametrize('phase', ['train', 'val'])
+@pytest.mark.parametrize('scenes', [{'c': SCENES['c']}, {name: SCENES[name] for name in 'cd'}], ids=['none', 'ignored'])
+def test_sets_without_a_box_that_counts_are_refused(phase, scenes, tmp_path):
+    write_voc(tmp_path / 'VOC', scenes, difficult=('red',))
+    write_coco(tmp_path / 'coco', coco_content({'c': SCENES['c']}), scenes)
+    got = 'none for 1' if len(scenes) == 1 else '1 that are all to be ignored for 2'
+    with pytest.raises(OptionError, match=rf'expected boxes in .*, got {got} images\. Take the file with the annot'):
+        voc_build(tmp_path / 'VOC', phase)
+    with pytest.raises(OptionError, match=r"'.*instances\.json', got none for 1 images.*UnlabeledImageDataset"):
+        build(tmp_path / 'coco', phase)
+
+
+def test_some_images_without_a_box_that_counts(voc):
+    dataset = voc_build(voc)
+    dataset.check_boxes_count([1, 2], 'x')
+    with pytest.raises(OptionError, match='x: expected boxes in .*, got none for 1 images'):
+        dataset.check_boxes_count([2], 'x')
+
+
+@pytest.mark.parametrize('classes, kind', [
+    ('[0, 1]', "a number: put text in quotes, e.g. '0'"), ('[red, 1.0]', "a number: put text in quotes, e.g. '1.0'"),
+    ('[yes, no]', 'YAML reads yes, no, on, off'), ('[2024-01-31]', "a date: put text in quotes, e.g. '2024-01-31'"),
+    ('[red, ~]', 'YAML reads ~ and null as nothing'), ('5', "a number: put text in quotes, e.g. '5'")])
+def test_names_that_yaml_reads_as_something_else(classes, kind, voc):
+    for read in (lambda: build(voc, classes=yaml.safe_load(classes)),
+                 lambda: read_classes(yaml.safe_load(classes), 'x')):
+        with pytest.raises(OptionError, match=re.escape(kind)):
+            read()
+
+
+def test_a_value_that_quotes_would_not_mend_is_not_told_of_quotes(voc):
+    for classes in ([['red']], {'red': 1}):
+        with pytest.raises(OptionError, match=r'expected a list of text or text or nothing \(~\), got [^.]*\.$'):
+            build(voc, classes=classes)
+
+
 @pytest.mark.parametrize('file, message', [
     ('JPEGImages/b.png', r"split: '.*trainval\.txt' lists 'b', of which '.*JPEGImages' has no image"),
     ('Annotations/b.xml', r"dataroot_gt: no file '.*b\.xml'"),
@@ -643,7 +707,7 @@ def test_outlines_that_cannot_be_are_named(coco, segmentation, message):
 
 
 def test_image_of_which_scale_leaves_nothing_is_named(tmp_path):
-    write_voc(tmp_path / 'VOC', {'a': (9, 3, {})})
+    write_voc(tmp_path / 'VOC', {'a': (9, 3, {'red': (1, 1, 4, 3)})})
     with pytest.raises(ValueError, match=r'a\.png: expected at least 4x4 pixels for scale 4, got 9x3\. Leave'):
         voc_build(tmp_path / 'VOC', degradation={'type': 'BicubicDownsample', 'scale': 4})[0]
     with pytest.raises(ValueError, match=r'got 6x2 after scaling'):

@@ -135,9 +135,10 @@ def interrupt_in_step(number, kind):
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_the_run_and_says_how_to_go_on(number, whole, tmp_path):
     opt = runs.options(tmp_path)
-    assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(5, number)) == 0
+    assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(5, number)) == 128 + number
     said = runs.output(tmp_path)
     assert f'Stopped by {signal.Signals(number).name} at iteration 5 of 9' in said and '--auto_resume' in said
+    assert said.count('Stopped by') == 1
     assert (runs.folder(tmp_path) / 'training_states' / '5.state').is_file()
     assert runs.train(tmp_path, opt, '--auto_resume') == 0
     assert_ended_as(tmp_path, whole)
@@ -153,7 +154,7 @@ def test_a_signal_during_validation_ends_it_and_it_is_made_up_for(whole, tmp_pat
         RecogValidationMixin._judge = interrupted
 
     opt = runs.options(tmp_path)
-    assert runs.train(tmp_path, opt, before=in_validation) == 0
+    assert runs.train(tmp_path, opt, before=in_validation) == 128 + signal.SIGTERM
     assert 'at iteration 4 of 9' in runs.output(tmp_path)
     assert runs.train(tmp_path, opt, '--auto_resume') == 0
     assert_ended_as(tmp_path, whole)
@@ -187,7 +188,7 @@ def test_a_damaged_file_is_noticed_and_the_one_before_is_taken(file, damage, who
 def test_without_a_seed_the_run_keeps_the_one_that_it_drew(tmp_path):
     opt = runs.options(tmp_path, total_iter=6)
     del opt['manual_seed']
-    assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(3, signal.SIGTERM)) == 0
+    assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(3, signal.SIGTERM)) == 128 + signal.SIGTERM
     assert runs.train(tmp_path, opt, '--auto_resume') == 0, runs.output(tmp_path)
     seed = runs.result(tmp_path, 6)['state.ra_plugin.manual_seed']
     other = tmp_path / 'other'
@@ -198,7 +199,7 @@ def test_without_a_seed_the_run_keeps_the_one_that_it_drew(tmp_path):
 
 def test_a_network_that_the_class_has_no_use_for_does_not_keep_a_run_from_resuming(whole, tmp_path):
     opt = {**runs.options(tmp_path), 'network_d': {'type': 'SRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 1}}
-    assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(3, signal.SIGTERM)) == 0
+    assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(3, signal.SIGTERM)) == 128 + signal.SIGTERM
     assert runs.train(tmp_path, opt, '--auto_resume') == 0, runs.output(tmp_path)
     runs.assert_same(runs.result(tmp_path), runs.result(whole))
 

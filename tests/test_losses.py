@@ -283,7 +283,7 @@ def test_label_smoothing_is_refused_for_a_task_that_is_no_classification(tiny_re
 def test_none_is_refused_where_the_task_has_no_loss_for_each_image(tiny_recognizer, images):
     recognizer = tiny_recognizer()
     recognizer.loss = lambda images, label: {'box': images.sum()}
-    with pytest.raises(ValueError, match="has no loss for each image; reduction: 'none' cannot be had"):
+    with pytest.raises(ValueError, match="has no loss for each image; reduction: none is not supported"):
         RecogLoss(recognizer, reduction='none')(images, None)
 
 

@@ -182,7 +182,7 @@ def test_records_of_other_metrics_are_kept_in_what_has_not_changed(place, metric
 
 def test_a_metric_that_needs_larger_images_is_nan_and_says_so(place, tmp_path):
     opt = {**yaml.safe_load((place / 'opt.yml').read_text()), 'quality_metrics': ['ms_ssim']}
-    with pytest.warns(UserWarning, match=f'ms_ssim cannot be had of images of {SIDE}x{SIDE} pixels, and is NaN there'):
+    with pytest.warns(UserWarning, match=f'ms_ssim is not defined for images of {SIDE}x{SIDE} pixels, and is NaN'):
         found = Evaluation(place, opt).run(tmp_path)[0]
     condition = found['conditions']['images']
     assert condition['processings']['tool']['ms_ssim'] is None

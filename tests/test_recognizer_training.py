@@ -152,6 +152,7 @@ def test_the_tool_says_in_one_line_that_the_restorer_is_not_trained(data, tmp_pa
     file.write_text(json.dumps({'name': 'never_trained', 'network_g': {'type': 'SRResNet'}}))
     monkeypatch.setattr(sys, 'argv', ['train_recognizer.py', 'TinyVGG', '--data', str(data), '--restorer', str(file),
                                       '--out', str(tmp_path / 'x.safetensors')])
+    monkeypatch.syspath_prepend(ROOT / 'tools')
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / 'tools/train_recognizer.py'), run_name='__main__')
     assert ended.value.code == 2

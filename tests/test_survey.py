@@ -22,6 +22,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from ra_plugin.archs import SRResNet
+from ra_plugin.engine.loaders import evenly_spaced
 from ra_plugin.engine.survey import disagreements, reservoir, survey
 from ra_plugin.evaluation.judging import Batch
 from ra_plugin.evaluation.survey_scores import crossed_mean, label_choices, read_answers, read_key, score_survey
@@ -404,6 +405,16 @@ def test_survey_of_two_restorers_asks_about_what_they_differ_in(place, tmp_path)
     assert ask(place, tmp_path / 'part', num_images=11)['images'] == 11
 
 
+def test_survey_asks_about_the_images_of_the_options_alone(place, tmp_path):
+    key = ask(place, tmp_path / 'some', force_yml=['images=6'])
+    assert key['images'] == 6 and key['force_yml'] == ['images=6']
+    paths = sorted(str(path.relative_to(place / 'images')) for path in (place / 'images').rglob('*.png'))
+    all_of_them = {question['image'] for question in ask(place, tmp_path / 'all')['questions'].values()}
+    evenly = {paths[number] for number in evenly_spaced(12, 6)}
+    assert {question['image'] for question in key['questions'].values()} == all_of_them & evenly
+    assert ask(place, tmp_path / 'few', force_yml=['images=6'], num_images=5)['images'] == 5
+
+
 @pytest.mark.parametrize('arguments, message', [
     ({'judge': 'tan'}, "survey: no recognizer 'tan'. Did you mean 'tanh'"),
     ({'names': (NAMES[0], 'recognition')}, "survey: no restorer 'recognition'. Did you mean 'recognition-aware'"),
@@ -527,7 +538,7 @@ def test_answered_by_keyboard_kept_saved_and_scored(driver, folder, tool, capsys
     (tmp_path / 'damaged.json').write_text('{')
     assert tool('--score', folder / 'key.json', file, tmp_path / 'damaged.json', '--out', tmp_path / 'scores') == 0
     printed = capsys.readouterr()
-    assert printed.err == f'{tmp_path}/damaged.json: expected a JSON file. Refused.\n'
+    assert printed.err.partition('\n')[2] == f'{tmp_path}/damaged.json: expected a JSON file. Refused.\n'
     q1, q4 = key['questions']['q1'], key['questions']['q4']
     scores = json.loads((tmp_path / 'scores/scores.json').read_text())
     assert {name: entry['value'] for name, entry in scores['satisfied'].items()} == {

@@ -14,6 +14,7 @@ from ra_plugin.evaluation.boundary import Search
 NAMES = sorted(path.stem for path in TOOLS.glob('*.py'))
 CODE = '''import runpy, sys
 name, sys.argv = sys.argv[1], [sys.argv[1], '--help']
+sys.path[0] = name.rpartition('/')[0]
 try:
     runpy.run_path(name, run_name='__main__')
 except SystemExit as end:
@@ -28,6 +29,11 @@ def test_help_imports_nothing_heavy(name):
                           timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith('usage:')
+
+
+@pytest.fixture(autouse=True)
+def beside_programs(monkeypatch):
+    monkeypatch.syspath_prepend(TOOLS)
 
 
 def program(name: str) -> dict:

@@ -12,6 +12,8 @@ import os
 import sys
 from pathlib import Path
 
+from cli.start import loading
+
 PARTS = ('steps', 'evaluation', 'data', 'own')
 # by name, as ra_plugin.benchmarks.steps has them: importing that takes seconds, for --help too
 NETWORK_NAMES = ('SRResNet', 'RDN', 'SwinIR')
@@ -33,22 +35,22 @@ def main() -> int:
     parser.add_argument('--device', choices=['cpu', 'cuda'], help='Default: a GPU where there is one')
     parser.add_argument('--out', type=Path, help='Default: results/benchmark')
     args = parser.parse_args()
-
-    import torch
-
-    from ra_plugin.benchmarks.data import data_benchmark
-    from ra_plugin.benchmarks.evaluation import evaluation_benchmark
-    from ra_plugin.benchmarks.own_steps import own_steps_benchmark
-    from ra_plugin.benchmarks.steps import PAIRS, steps_benchmark
-    from ra_plugin.engine.runs import run
-    from ra_plugin.utils.allocator import keep_freed_memory
-    from ra_plugin.utils.atomic import atomic_write
-    from ra_plugin.version import __version__
-
     if bool(args.networks) != bool(args.recognizers):
         parser.error('expected --networks and --recognizers, or neither')
     if bool(args.opt) != ('own' in args.parts):
         parser.error('expected -opt with the part own, and with it alone')
+
+    with loading():
+        import torch
+
+        from ra_plugin.benchmarks.data import data_benchmark
+        from ra_plugin.benchmarks.evaluation import evaluation_benchmark
+        from ra_plugin.benchmarks.own_steps import own_steps_benchmark
+        from ra_plugin.benchmarks.steps import PAIRS, steps_benchmark
+        from ra_plugin.engine.runs import run
+        from ra_plugin.utils.allocator import keep_freed_memory
+        from ra_plugin.utils.atomic import atomic_write
+        from ra_plugin.version import __version__
 
     def pipeline(root: Path) -> None:
         device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
@@ -73,7 +75,7 @@ def main() -> int:
         where = '' if args.parts == ['own'] else f'{machine}, {torch.get_num_threads()} threads. '
         print('\n'.join([*tables, f'{where}Written to {out}.']))
 
-    return run(pipeline, Path(__file__).resolve().parents[1])
+    return run(pipeline, Path(__file__).resolve().parents[1], 'nothing is written; the same command begins anew')
 
 
 if __name__ == '__main__':

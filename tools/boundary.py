@@ -9,6 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from cli.basicsr_flags import add_force_yml
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -24,19 +27,23 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0, help='of random directions and drawn images. Default: 0')
     parser.add_argument('--batch_size', type=int, default=256, help='images at a time. Default: 256')
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
+    add_force_yml(parser)
     args = parser.parse_args()
 
-    from ra_plugin.engine.boundary import BoundaryOptions, run_boundary
-    from ra_plugin.engine.runs import run
-    from ra_plugin.evaluation.boundary import Search
+    with loading():
+        from ra_plugin.engine.boundary import BoundaryOptions, run_boundary
+        from ra_plugin.engine.runs import run
+        from ra_plugin.evaluation.boundary import Search
 
     def pipeline(root: Path) -> None:
         options = BoundaryOptions(names=args.names, source=args.source, targets=args.targets,
                                   num_images=args.num_images, maps=args.maps, seed=args.seed,
-                                  search=Search(factor=args.factor), batch_size=args.batch_size)
+                                  search=Search(factor=args.factor), batch_size=args.batch_size,
+                                  force_yml=args.force_yml)
         print(run_boundary(root, args.opt, args.out, options, args.device))
 
-    return run(pipeline, Path(__file__).resolve().parents[1])
+    return run(pipeline, Path(__file__).resolve().parents[1],
+               'nothing is written before the end, and an earlier result stays; the same command begins anew')
 
 
 if __name__ == '__main__':

@@ -7,6 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -16,21 +18,27 @@ def main() -> int:
     parser.add_argument('--source', help='where the files are from, for the table; default: the folder')
     args = parser.parse_args()
 
-    from ra_plugin.engine import option_check
+    with loading():
+        from ra_plugin.engine import option_check
+        from ra_plugin.utils.command_line import run
 
     if not option_check.option_files(args.folder):
         print(f'check_options.py: {args.folder}: no *.yml below it.', file=sys.stderr)
         return 2
 
     findings = []
-    for finding in option_check.check_files(args.folder, args.workers):
-        findings.append(finding)
-        print(f'{finding.file}: {finding.outcome} {finding.reason} ({finding.seconds} s)', flush=True)
-    print(option_check.summary(findings))
-    if args.out:
-        command = f'python tools/check_options.py {args.folder}'
-        args.out.write_text(option_check.to_markdown(command, args.source or str(args.folder), findings))
-    return int(any(finding.outcome == option_check.FAIL for finding in findings))
+
+    def check() -> None:
+        for finding in option_check.check_files(args.folder, args.workers):
+            findings.append(finding)
+            print(f'{finding.file}: {finding.outcome} {finding.reason} ({finding.seconds} s)', flush=True)
+        print(option_check.summary(findings))
+        if args.out:
+            command = f'python tools/check_options.py {args.folder}'
+            args.out.write_text(option_check.to_markdown(command, args.source or str(args.folder), findings))
+
+    status = run(check, 'check_options', 'nothing is written; the same command begins anew')
+    return status or int(any(finding.outcome == option_check.FAIL for finding in findings))
 
 
 if __name__ == '__main__':

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.start import loading
+
 if TYPE_CHECKING:  # torch takes seconds, for --help too
     import torch
 
@@ -49,8 +51,9 @@ def main() -> int:
     parser.add_argument('target', type=Path, nargs='?', default=Path('weights/efficientnet_lite0.pth'))
     args = parser.parse_args()
 
-    from ra_plugin.utils.atomic import atomic_save
-    from ra_plugin.utils.command_line import run
+    with loading():
+        from ra_plugin.utils.atomic import atomic_save
+        from ra_plugin.utils.command_line import run
 
     def write() -> None:
         converted = convert(args.source)

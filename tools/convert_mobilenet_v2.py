@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.start import loading
+
 if TYPE_CHECKING:  # torch takes seconds, for --help too
     import torch
 
@@ -44,9 +46,10 @@ def main() -> int:
     parser.add_argument('target', type=Path, nargs='?', default=Path('weights/mobilenet_v2_mm.pth'))
     args = parser.parse_args()
 
-    from ra_plugin.checkpoint import read_weights
-    from ra_plugin.utils.atomic import atomic_save
-    from ra_plugin.utils.command_line import run
+    with loading():
+        from ra_plugin.checkpoint import read_weights
+        from ra_plugin.utils.atomic import atomic_save
+        from ra_plugin.utils.command_line import run
 
     def write() -> None:
         converted = convert(read_weights(args.source, 'source'))

@@ -3,6 +3,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cli.start import loading
+
 
 def main() -> int:
     root = Path(__file__).resolve().parents[1]
@@ -14,14 +16,16 @@ def main() -> int:
     parser.add_argument('--out', type=Path, default=root / 'results' / 'demo')
     args = parser.parse_args()
 
-    from ra_plugin.engine.demo import run_demo
-    from ra_plugin.engine.runs import run
+    with loading():
+        from ra_plugin.engine.demo import run_demo
+        from ra_plugin.engine.runs import run
 
     if not (root / 'datasets' / 'cifar10' / 'complete').is_file():
         print('demo: no data. Run: python tools/prepare_data.py cifar10', file=sys.stderr)
         return 2
     return run(lambda root: run_demo(root, args.out, args.seed, args.num_images, args.split,
-                                     train=not args.skip_training), root)
+                                     train=not args.skip_training), root,
+               'what is trained is kept; the same command begins anew, with --skip-training after the last training')
 
 
 if __name__ == '__main__':

@@ -9,6 +9,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -20,27 +22,36 @@ def main() -> int:
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the findings to this file')
     args, others = parser.parse_known_args()
 
-    from ra_plugin.engine.doctor import examine, read_options
-    from ra_plugin.engine.runs import run
-    from ra_plugin.evaluation.doctor import BROKEN
-    from ra_plugin.report.doctor import to_markdown
+    with loading():
+        from ra_plugin.engine.doctor import examine, read_options
+        from ra_plugin.engine.runs import run
+        from ra_plugin.evaluation.doctor import BROKEN
+        from ra_plugin.report.doctor import to_markdown
+        from ra_plugin.utils.out_folder import check_out_folder
 
     sys.argv = [sys.argv[0], '-opt', args.opt, *others]
     findings = []
 
     def pipeline(root: Path) -> None:
+        if args.json:
+            check_out_folder(args.json.parent, '--json')
         findings.extend(examine(read_options(root, args.opt), args.k, dict(args.expect)))
         print(to_markdown(findings))
         if args.json:
+            args.json.parent.mkdir(parents=True, exist_ok=True)
             args.json.write_text(json.dumps([asdict(finding) for finding in findings], indent=1))
 
-    status = run(pipeline, Path(__file__).resolve().parents[1])
+    status = run(pipeline, Path(__file__).resolve().parents[1], 'nothing is written; the same command begins anew')
     return status or int(any(finding.verdict == BROKEN for finding in findings))
 
 
 def _named_share(text: str) -> tuple[str, float]:
     name, _, share = text.rpartition('=')
-    if not name or not 0 <= float(share) <= 1:
+    try:
+        is_share = 0 <= float(share) <= 1
+    except ValueError:
+        is_share = False
+    if not name or not is_share:
         raise argparse.ArgumentTypeError(f'expected NAME=SHARE with a share from 0 to 1, got {text!r}')
     return name, float(share)
 

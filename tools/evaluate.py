@@ -7,6 +7,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from cli.basicsr_flags import add_force_yml
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -16,15 +19,20 @@ def main() -> int:
     parser.add_argument('--num_workers', type=int, default=0, help='processes that read images. Default: 0')
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
     parser.add_argument('--restart', action='store_true', help='begin anew instead of going on')
+    add_force_yml(parser)
     args = parser.parse_args()
 
-    from ra_plugin.engine.evaluation_report import run_evaluation
-    from ra_plugin.engine.runs import run
+    with loading():
+        from ra_plugin.engine.evaluation_report import run_evaluation
+        from ra_plugin.engine.runs import run
 
     def pipeline(root: Path) -> None:
-        print(run_evaluation(root, args.opt, args.out, args.batch_size, args.num_workers, args.device, args.restart))
+        print(run_evaluation(root, args.opt, args.out, args.batch_size, args.num_workers, args.device, args.restart,
+                             args.force_yml))
 
-    return run(pipeline, Path(__file__).resolve().parents[1])
+    again = 'the same command without --restart' if args.restart else 'the same command'
+    return run(pipeline, Path(__file__).resolve().parents[1],
+               f'what is judged is kept; {again} goes on from there')
 
 
 if __name__ == '__main__':

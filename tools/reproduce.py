@@ -10,6 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cli.start import loading
+
 ROOT = Path(__file__).resolve().parents[1]
 SCALES = sorted(file.stem for file in (ROOT / 'options' / 'experiments').glob('*.yml') if file.stem != 'experiments')
 
@@ -27,12 +29,12 @@ def main() -> int:
     parser.add_argument('--out', type=Path, help='Default: results/reproduce/SCALE')
     parser.add_argument('--dry-run', action='store_true', help='show the plan alone')
     args = parser.parse_args()
-
-    from ra_plugin.engine.reproduce import Reproduction
-    from ra_plugin.engine.runs import run
-
     if bool(args.tables) == args.all:
         parser.error('expected names of tables, or --all')
+
+    with loading():
+        from ra_plugin.engine.reproduce import Reproduction
+        from ra_plugin.engine.runs import run
 
     def pipeline(root: Path) -> None:
         reproduction = Reproduction(root, args.scale, args.data, args.seed, args.seeds, args.out)
@@ -41,7 +43,7 @@ def main() -> int:
         if not args.dry_run:
             print(reproduction.run(plan, args.jobs, args.device))
 
-    return run(pipeline, ROOT)
+    return run(pipeline, ROOT, 'what is trained and judged is kept; the same command goes on from there')
 
 
 if __name__ == '__main__':

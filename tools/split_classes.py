@@ -9,6 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -17,8 +19,9 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
 
-    from ra_plugin.data.class_split import split_classes
-    from ra_plugin.utils.command_line import run
+    with loading():
+        from ra_plugin.data.class_split import split_classes
+        from ra_plugin.utils.command_line import run
 
     def split() -> None:
         names = [path.name for path in args.data.iterdir() if path.is_dir() and not path.name.startswith('.')]

@@ -12,6 +12,9 @@ import json
 import sys
 from pathlib import Path
 
+from cli.basicsr_flags import add_force_yml
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -24,18 +27,20 @@ def main() -> int:
     parser.add_argument('--num-images', type=int, help='images to judge, drawn at random (default: all)')
     parser.add_argument('--seed', type=int, default=0, help='of the images that are drawn (default: 0)')
     parser.add_argument('--score', type=Path, metavar='KEY', help='score answers with this key.json')
+    add_force_yml(parser)
     args = parser.parse_args()
-
-    from ra_plugin.engine.runs import run
-    from ra_plugin.engine.survey import survey
-    from ra_plugin.evaluation.survey_scores import read_answers, read_key, score_survey
-    from ra_plugin.report.survey_table import survey_markdown
-
     if not args.score and not (args.opt and args.judge and args.out):
         parser.error('expected two restorers, -opt, --judge and --out; or --score KEY and files of answers')
 
+    with loading():
+        from ra_plugin.engine.runs import run
+        from ra_plugin.engine.survey import survey
+        from ra_plugin.evaluation.survey_scores import read_answers, read_key, score_survey
+        from ra_plugin.report.survey_table import survey_markdown
+
     def ask(root: Path) -> None:
-        key = survey(root, args.opt, args.inputs, args.judge, args.out, args.number, args.num_images, args.seed)
+        key = survey(root, args.opt, args.inputs, args.judge, args.out, args.number, args.num_images, args.seed,
+                     args.force_yml)
         print(f'Written to {args.out}: survey.html with {len(key["questions"])} questions, and key.json. '
               f'{key["images_that_differ"]} of {key["images"]} images have different answers.'
               + (' Of several seeds of a restorer, the first is asked about.' if max(key['seeds']) > 1 else ''))
@@ -51,7 +56,8 @@ def main() -> int:
             args.out.mkdir(parents=True, exist_ok=True)
             (args.out / 'scores.json').write_text(json.dumps(scores, indent=1))
 
-    return run(score if args.score else ask, Path(__file__).resolve().parents[1])
+    return run(score if args.score else ask, Path(__file__).resolve().parents[1],
+               'nothing is written before the end; the same command begins anew')
 
 
 if __name__ == '__main__':

@@ -9,6 +9,9 @@ import shlex
 import sys
 from pathlib import Path
 
+from cli.basicsr_flags import add_force_yml
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -18,23 +21,26 @@ def main() -> int:
     parser.add_argument('--max-psnr-drop', type=float,
                         help='name the best weight that surely costs no more dB than that (default: any)')
     parser.add_argument('--out', type=Path, help='folder of the results. Default: results/sweep_NAME')
+    add_force_yml(parser, 'of the training')
     args = parser.parse_args()
 
-    from ra_plugin.engine.runs import run
-    from ra_plugin.engine.sweep import sweep
-    from ra_plugin.report.markdown import to_markdown
-    from ra_plugin.report.sweep import sweep_lines
+    with loading():
+        from ra_plugin.engine.runs import run
+        from ra_plugin.engine.sweep import sweep
+        from ra_plugin.report.markdown import to_markdown
+        from ra_plugin.report.sweep import sweep_lines
 
     command = f'python tools/sweep.py {shlex.join(sys.argv[1:])}'
 
     def pipeline(root: Path) -> None:
         out = args.out or root / 'results' / f'sweep_{args.opt.stem}'
         results = sweep(root, args.opt, args.loss_weight, args.eval, out, command=command,
-                        max_psnr_drop=args.max_psnr_drop)
+                        max_psnr_drop=args.max_psnr_drop, force_yml=args.force_yml)
         print(f'{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html.')
         print('\n'.join(sweep_lines(results)))
 
-    return run(pipeline, Path(__file__).resolve().parents[1])
+    return run(pipeline, Path(__file__).resolve().parents[1],
+               'what is trained and judged is kept; the same command goes on from there')
 
 
 if __name__ == '__main__':

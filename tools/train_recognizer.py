@@ -13,6 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from cli.start import loading
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,13 +34,15 @@ def main() -> int:
     parser.add_argument('--restorer', type=Path, help='option file of a finished training: learn on what it restores')
     args = parser.parse_args()
 
-    import torch
+    with loading():
+        import torch
 
-    from ra_plugin.engine.recognizer_training import RecognizerTraining, train_recognizer
-    from ra_plugin.engine.runs import run
+        from ra_plugin.engine.recognizer_training import RecognizerTraining, train_recognizer
+        from ra_plugin.engine.runs import run
 
     args.threads = args.threads or torch.get_num_threads()
-    return run(lambda root: train_recognizer(RecognizerTraining(**vars(args)), root), Path(__file__).parents[1])
+    return run(lambda root: train_recognizer(RecognizerTraining(**vars(args)), root), Path(__file__).parents[1],
+               'nothing is written before the end; the same command begins anew')
 
 
 if __name__ == '__main__':

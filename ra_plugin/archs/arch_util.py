@@ -11,7 +11,7 @@ def start_as_he(network: nn.Module) -> None:
 
 
 def num_doublings(upscale: int, name: str) -> int:
-    """How often an image is doubled to be ``upscale`` times as large; ``name`` is the network's, for the message.
+    """Return how often an image is doubled to be ``upscale`` times as large; ``name`` is the network's.
 
     Raises:
         ValueError: ``upscale`` is no power of two.

@@ -37,7 +37,7 @@ def own_steps_benchmark(root: Path, file: Path, rounds: int = 3, compiled: bool 
         The figures, and a table of them.
 
     Raises:
-        OptionError: The options cannot be meant.
+        OptionError: The options are invalid.
     """
     sys.argv[1:] = ['-opt', str(file)]  # where BasicSR reads it
     opt, _ = parse_options(root, is_train=True)

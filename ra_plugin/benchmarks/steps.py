@@ -107,7 +107,7 @@ class Cases:
             torch.cuda.synchronize(self._device)
 
     def number(self, case: str) -> int:
-        """Of steps that are taken."""
+        """Number of steps that are taken."""
         return self._steps[case].number
 
     def measured(self, case: str) -> dict[str, float]:

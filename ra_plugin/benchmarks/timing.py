@@ -41,7 +41,7 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float
 
 
 def spread(ratio: tuple[float, float, float]) -> str:
-    """What `ratios` gives, for a table."""
+    """Return what `ratios` gives, for a table."""
     median, low, high = ratio
     return f'{median:.2f} ({low:.2f} to {high:.2f})'
 
@@ -62,7 +62,7 @@ class Elsewhere:
         theirs.close()
 
     def call(self, method: str, *args) -> Any:
-        """What the method returns there; raises RuntimeError with what went wrong there."""
+        """Return what the method returns there; raises RuntimeError with what went wrong there."""
         try:
             self._connection.send((method, args))
             value, error = self._connection.recv()

@@ -37,7 +37,7 @@ def apply() -> bool:
 
 
 def installed(name: str) -> bool:
-    """Whether a module called ``name`` can be found; it is not imported, the packages that hold it are.
+    """Return whether a module called ``name`` can be found; it is not imported, the packages that hold it are.
 
     Raises:
         ImportError: A package that should hold the module is missing or broken.

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ra_plugin.data.class_order import ClassOrder, order_classes
-from ra_plugin.data.files import IMAGE_SUFFIXES, check_file, files_below, first_missing
+from ra_plugin.data.files import IMAGE_SUFFIXES, check_file, files_below
 from ra_plugin.data.label_values import Entry, are_numbers, whole_number
-from ra_plugin.options import OptionError, suggestion
+from ra_plugin.data.spellings import FilesOnDisk, Spellings
+from ra_plugin.options import OptionError, check_type, suggestion
 from ra_plugin.utils.text_file import read_text
 
 
@@ -25,7 +26,7 @@ def list_images(root: str, meta_info: str | None, is_lmdb: bool, where: str) -> 
         entries = read_labels(meta_info, f'{where}.meta_info')
         if keys is not None:
             entries = [(without_suffix(path), label) for path, label in entries]
-        _check_present(entries, root, keys, f"{where}.meta_info: '{meta_info}'")
+        entries = _as_present(entries, root, keys, f"{where}.meta_info: '{meta_info}'")
     elif keys is not None:
         entries = [(key, key.partition('/')[0]) for key in sorted(keys)]
         bare = [key for key, name in entries if key == name]
@@ -114,16 +115,23 @@ def load_json(path: str, where: str) -> Any:
                           'Mend it or make it again.') from None
 
 
-def _check_present(entries: list[Entry], root: str, keys: set[str] | None, where: str) -> None:
-    """Name the first image that is listed and does not exist."""
-    paths = (path for path, _ in entries)
-    missing = first_missing(paths, root) if keys is None else next((path for path in paths if path not in keys), None)
-    if missing is not None:
-        raise OptionError(f"{where} lists '{missing}', which '{root}' does not have. "
-                          'Paths in it are relative to dataroot_gt.')
+def _as_present(entries: list[Entry], root: str, keys: set[str] | None, where: str) -> list[Entry]:
+    """Return the entries with paths as the disk, or the lmdb, has them.
+
+    Raises:
+        OptionError: An image is listed and does not exist.
+    """
+    there = FilesOnDisk(root, where) if keys is None else Spellings(keys, where)
+    found = [(there.find(path), label) for path, label in entries]
+    for (path, _), (present, _) in zip(entries, found):
+        if present is None:
+            raise OptionError(f"{where} lists '{path}', which '{root}' does not have. "
+                              'Paths in it are relative to dataroot_gt.')
+    return found
 
 
 def read_classes(classes: Sequence[str] | str | None, where: str, key: str = 'classes') -> tuple[str, ...] | None:
+    check_type(classes, Sequence[str] | str | None, f'{where}.{key}')
     if isinstance(classes, str):
         if not os.path.isfile(classes):
             raise OptionError(f"{where}.{key}: no file '{classes}'. Give a text file with a class a line, or a list.")
@@ -178,6 +186,8 @@ def _as_listed(name: str, classes: tuple[str, ...]) -> str:
 def _number_names(entries: list[Entry], classes: tuple[str, ...], where: str) -> list[int]:
     numbers = {name: i for i, name in enumerate(classes)}
     count = Counter(classes)  # ImageNet has two cranes: a name that occurs twice is wrong only where it is looked up
+    known = Spellings(numbers, f'{where}.classes')
+    entries = [(path, known.find(name) or name) for path, name in entries]
     for path, name in entries:
         if count[name] != 1:
             got = f"'{name}' more than once" if count[name] else f"no '{name}'"

@@ -18,7 +18,7 @@ class AnnotatedImage:
         ignore: ``(K,)`` bool: VOC's difficult, COCO's crowd.
         size: ``(width, height)`` of the image where the annotations are known to be of that size, else None.
         stated_size: The same as the annotation file states it, right or wrong; None where it does not. It decides on
-            EXIF orientation alone.
+            EXIF orientation, and how strictly boxes are held to the image.
         segmentations: Outline of each box's object in COCO's form, where they are asked for.
     """
     path: str

@@ -31,7 +31,7 @@ Split = tuple[np.ndarray, np.ndarray]  # images (N, 32, 32, 3) uint8 RGB, labels
 
 
 class DataError(RuntimeError):
-    """The data set cannot be had, or is not what it claims to be."""
+    """Raised where the data set cannot be fetched, or is not what it claims to be."""
 
 
 def prepare(out: str | Path, source: str | Path | None = None, progress: Callable = iter) -> Path:

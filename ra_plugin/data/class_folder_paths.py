@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ra_plugin.data.files import IMAGE_SUFFIXES, check_file, check_folder, files_below
+from ra_plugin.data.spellings import FilesOnDisk
 from ra_plugin.options import OptionError
 from ra_plugin.utils.text_file import read_text
 
@@ -42,7 +43,8 @@ def paired_paths(opt: Mapping[str, Any], list_key: str, where: str) -> list[dict
     if names is None:
         return None
     template = opt.get('filename_tmpl') or '{}'
-    pairs = [_pair(name, template, opt, where) for name in names]
+    there = FilesOnDisk(opt['dataroot_lq'], f'{where}.dataroot_lq')
+    pairs = [_pair(name, template, opt, there, where) for name in names]
     shared = next((path for path, count in Counter(lq for lq, _ in pairs).items() if count > 1), None)
     if shared is not None:
         clean = [gt for lq, gt in pairs if lq == shared]
@@ -51,7 +53,7 @@ def paired_paths(opt: Mapping[str, Any], list_key: str, where: str) -> list[dict
     return [{'lq_path': lq, 'gt_path': gt} for lq, gt in pairs]
 
 
-def _pair(name: str, template: str, opt: Mapping[str, Any], where: str) -> tuple[str, str]:
+def _pair(name: str, template: str, opt: Mapping[str, Any], there: FilesOnDisk, where: str) -> tuple[str, str]:
     gt = os.path.join(opt['dataroot_gt'], name)
     if not os.path.isfile(gt) and ', ' in name:
         name, _, other = name.partition(', ')
@@ -62,7 +64,7 @@ def _pair(name: str, template: str, opt: Mapping[str, Any], where: str) -> tuple
         stem, suffix = os.path.splitext(file)
         file = template.format(stem) + suffix
         places = [os.path.join(folder, file), file]
-    found = next((path for path in (os.path.join(opt['dataroot_lq'], place) for place in places)
+    found = next((path for path in (os.path.join(opt['dataroot_lq'], there.find(place) or place) for place in places)
                   if os.path.isfile(path)), None)
     if found is None:
         raise OptionError(f"{where}.dataroot_lq: expected the degraded image of '{name}' as '{places[0]}' in "
@@ -80,7 +82,8 @@ def _names(opt: Mapping[str, Any], kind: str, list_key: str, where: str, even_fl
         return names if even_flat or any(os.path.dirname(name) for name in names) else None
     check_file(listing, f'{where}.{list_key}')
     lines = [line.strip() for line in read_text(listing, f'{where}.{list_key}').splitlines() if line.strip()]
-    names = [_listed_name(line, root) for line in lines]
+    there = FilesOnDisk(root, f'{where}.{list_key}')
+    names = [_listed_name(line, there) for line in lines]
     for name in names:
         first = name.partition(', ')[0]
         if not os.path.isfile(os.path.join(root, name)) and not os.path.isfile(os.path.join(root, first)):
@@ -89,8 +92,12 @@ def _names(opt: Mapping[str, Any], kind: str, list_key: str, where: str, even_fl
     return names
 
 
-def _listed_name(line: str, root: str) -> str:
-    """The name in a line, which may have spaces in it, and the image's size after it."""
+def _listed_name(line: str, there: FilesOnDisk) -> str:
+    """Return the name in a line, which may have spaces in it, and the image's size after it; as the disk has it."""
     name = _SIZE.sub('', line)
-    first = line.split(' ')[0]  # what BasicSR takes, whatever follows
-    return first if not os.path.isfile(os.path.join(root, name)) and os.path.isfile(os.path.join(root, first)) else name
+    first, comma, other = name.partition(', ')
+    if found := there.find(name):
+        return found
+    if comma and (found := there.find(first)):
+        return f'{found}, {other}'
+    return there.find(line.split(' ')[0]) or name  # what BasicSR takes, whatever follows

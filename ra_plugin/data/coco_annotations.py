@@ -10,7 +10,8 @@ from ra_plugin.data.annotations import load_json
 from ra_plugin.data.box_annotations import AnnotatedImage, as_boxes
 from ra_plugin.data.coco_records import records
 from ra_plugin.data.coco_usage import check_usage, reason_to_drop
-from ra_plugin.data.files import check_file, check_folder, first_missing
+from ra_plugin.data.files import check_file, check_folder
+from ra_plugin.data.spellings import FilesOnDisk
 from ra_plugin.options import OptionError
 from ra_plugin.utils.optional import require
 
@@ -29,10 +30,12 @@ def read_coco(root: str, annotation_file: str, with_masks: bool,
     place = f"{place}: '{annotation_file}'"
     images, annotations, categories = (records(content, key, root, place)
                                        for key in ('images', 'annotations', 'categories'))
-    missing = first_missing((image['file_name'] for image in images), root)
-    if missing is not None:
-        raise OptionError(f"{place} lists '{missing}', which '{root}' does not have. "
-                          'A file_name in it is relative to dataroot_gt.')
+    files = FilesOnDisk(root, place)
+    for image in images:
+        name, image['file_name'] = image['file_name'], files.find(image['file_name'])
+        if image['file_name'] is None:
+            raise OptionError(f"{place} lists '{name}', which '{root}' does not have. "
+                              'A file_name in it is relative to dataroot_gt.')
     names = {category['id']: category['name'] for category in sorted(categories, key=_by_id)}
     found: dict[Any, list[Mapping]] = {image['id']: [] for image in images}
     for kind, listed in (('image', images), ('category', categories)):

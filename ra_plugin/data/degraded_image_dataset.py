@@ -13,7 +13,7 @@ from ra_plugin.options import OptionError, check_arguments
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """What the loaders read from a dataset's block, or BasicSR adds to it (``phase`` and ``scale``)."""
+    """Keys that the loaders read from a dataset's block, or BasicSR adds to it (``phase`` and ``scale``)."""
     type: str = ''
     name: str = ''
     phase: Literal['train', 'val', 'test']

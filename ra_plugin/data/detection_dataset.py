@@ -1,6 +1,6 @@
 """Images with boxes, degraded on the fly: Pascal VOC's layout or COCO's json, one folder or several."""
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLab
 from ra_plugin.data.voc_annotations import default_classes, read_voc
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.warn import warn
 
 _NEARLY_NONE = 0.05  # share of the boxes
 
@@ -104,6 +105,8 @@ class DetectionDataset(SpatialLabelDataset):
         self.paths = [image.path for image in images]
         self.labels = [np.array([numbers[name] for name in image.names], np.int64) for image in images]
         _check_boxes(images, where)
+        self.check_boxes_count(range(len(images)), where)
+        self._has_warned = False
         self.check_sample(self._check_header)
 
     def _read_annotations(self) -> tuple[list[AnnotatedImage], tuple[str, ...]]:
@@ -146,7 +149,7 @@ class DetectionDataset(SpatialLabelDataset):
         annotated = self.images[index]
         image = read_image(annotated.path, self.options.max_pixels, self.options.exif_orientation,
                            annotated.stated_size)
-        _check_size(annotated, image.size, self.options.exif_orientation)
+        self._check_size(annotated, image.size)
         geometry = self.draw(image.size, annotated.path, rng)
         boxes = geometry.boxes(annotated.boxes)
         sides = boxes[:, 2:] - boxes[:, :2]
@@ -172,7 +175,30 @@ class DetectionDataset(SpatialLabelDataset):
         if rule == 'apply' or rule is None and is_to_be_turned(size, orientation, annotated.stated_size,
                                                                annotated.path):
             size = turned_size(size, orientation)
-        _check_size(annotated, size, rule)
+        self._check_size(annotated, size)
+
+    def _check_size(self, annotated: AnnotatedImage, size: Size) -> None:
+        _check_size(annotated, size, self.options.exif_orientation)
+        if annotated.size is None and annotated.stated_size not in (None, size) and not self._has_warned:
+            self._has_warned = True
+            warn(f"{self.where}: {annotated.path} has {size[0]}x{size[1]} pixels, and '{annotated.source}' says "
+                 f'{annotated.stated_size[0]}x{annotated.stated_size[1]}. If the image was resized after it was '
+                 'annotated, its boxes are in the wrong place: take the image that was annotated. Else mend the size. '
+                 'Others are not named.')
+
+    def check_boxes_count(self, numbers: Iterable[int], where: str) -> None:
+        """Check that some box of these images counts: without one there is nothing to learn from, and no score.
+
+        Raises:
+            OptionError: None does.
+        """
+        images = [self.images[number] for number in numbers]
+        if all(image.ignore.all() for image in images):
+            boxes = sum(len(image.boxes) for image in images)
+            got = f'{boxes} that are all to be ignored' if boxes else 'none'
+            raise OptionError(f"{where}: expected boxes in '{images[0].source}', got {got} for {len(images)} images. "
+                              "Take the file with the annotations (COCO's image_info_*.json have none), or "
+                              'UnlabeledImageDataset for images without labels.')
 
     def enlarged(self, label: dict[str, Any], scale: int) -> dict[str, Any]:
         found = {**label, 'boxes': label['boxes'] * scale, 'size': tuple(scale * side for side in label['size'])}
@@ -209,6 +235,8 @@ def _check_size(annotated: AnnotatedImage, size: Size, rule: str | None) -> None
         raise ValueError(f"{annotated.path}: expected {stated} pixels as in '{annotated.source}', got {got}. Use the "
                          'image that was annotated.')
     outside = (annotated.boxes[:, :2] > size).any(1)
+    if not outside.any() and annotated.stated_size not in (None, size):  # as of an image that was larger
+        outside = (annotated.boxes[:, 2:] > size).any(1)
     if outside.any():
         box = [int(value) for value in annotated.boxes[outside][0]]
         raise ValueError(f"{annotated.path}: expected boxes within its {got} pixels, got {box} (counted "

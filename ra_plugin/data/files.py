@@ -1,6 +1,6 @@
 """Which files there are: checks and listings by name; no file is opened."""
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from ra_plugin.options import OptionError
 
@@ -44,18 +44,6 @@ def files_by_stem(root: str, suffix: str | None, where: str) -> dict[str, str]:
             raise OptionError(f"{where}: expected one file for '{stem}' in '{root}', got {first} and {file}. "
                               'Remove one of them, or keep the two kinds in folders of their own.')
     return found
-
-
-def first_missing(paths: Iterable[str], root: str) -> str | None:
-    """The first of ``paths`` that is no file below ``root``; reads each folder once instead of asking file by file."""
-    folders: dict[str, set[str]] = {}
-    for path in paths:
-        folder, name = os.path.split(os.path.join(root, path))
-        if folder not in folders:
-            folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-        if name not in folders[folder]:
-            return path
-    return None
 
 
 def evenly_spaced_sample(total: int, most: int = MOST_SAMPLED) -> list[int]:

@@ -14,7 +14,7 @@ GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
 
 @dataclass(frozen=True)
 class Given:
-    """What the items of a data set have.
+    """Parts that the items of a data set have.
 
     Attributes:
         labels: Recognizers are judged by right and wrong.
@@ -42,7 +42,7 @@ def given_by(dataset: Dataset, where: str) -> Given:
 
 
 def neither(where: str, kind: str) -> str:
-    """What to say of a data set of that kind."""
+    """Return what to say of a data set of that kind."""
     return (f'{where}: judging needs labels or clean images, and {kind} gives neither. {GAIN_LABELS}; or give it clean '
             'images: dataroot_gt.')
 

@@ -13,6 +13,7 @@ from ra_plugin.data.image_file import read_image
 from ra_plugin.data.mask_file import read_mask
 from ra_plugin.data.mask_sample import MaskSample
 from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, enlarged_map, pad_to
+from ra_plugin.data.spellings import Spellings
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.base import IGNORED
 from ra_plugin.utils.text_file import read_text
@@ -172,20 +173,24 @@ def _list_pairs(options: SegmentationOptions, where: str) -> list[tuple[str, str
     if not stems:
         raise OptionError(f"{where}: expected images, got none from '{options.meta_info or options.dataroot_gt}'. "
                           'Check the folder and image_suffix.')
-    for stem in stems:
-        if stem not in masks:
+    known = Spellings(masks, f'{where}.dataroot_mask')
+    found = {stem: known.find(stem) for stem in stems}
+    for stem, there in found.items():
+        if there is None:
             mask = os.path.join(options.dataroot_mask, stem + options.mask_suffix)
             raise OptionError(f"{where}.dataroot_mask: expected the mask '{mask}' of '{images[stem]}', got none. "
                               'Check mask_suffix and image_suffix, or leave the image out.')
-    return [(images[stem], masks[stem]) for stem in stems]
+    return [(images[stem], masks[found[stem]]) for stem in stems]
 
 
 def _read_stems(path: str, images: Mapping[str, str], where: str) -> list[str]:
     check_file(path, f'{where}.meta_info')
     lines = read_text(path, f'{where}.meta_info').splitlines()
     stems = [os.path.normpath(line.strip()) for line in lines if line.strip()]
-    for stem in stems:
-        if stem not in images:
+    known = Spellings(images, f'{where}.meta_info')
+    found = [known.find(stem) for stem in stems]
+    for stem, there in zip(stems, found):
+        if there is None:
             raise OptionError(f"{where}.meta_info: '{path}' lists '{stem}', of which dataroot_gt has no image. "
                               'Expected a path a line, relative to it and without the suffix.')
-    return stems
+    return found

@@ -15,7 +15,7 @@ from ra_plugin.options import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class SpatialLabelOptions(DegradedImageOptions):
-    """What becomes of an image and its label, in this order: resize, scale, crop, flip; then gt is degraded.
+    """Changes of an image and its label, in this order: resize, scale, crop, flip; then gt is degraded.
 
     Width and height of gt are multiples of the degradation's scale: what is over is cut off, from whole images at the
     right and at the bottom.

@@ -7,6 +7,7 @@ import numpy as np
 from ra_plugin.data.box_annotations import AnnotatedImage, as_boxes
 from ra_plugin.data.class_order import ClassOrder, order_classes
 from ra_plugin.data.files import check_file, check_folder, files_by_stem
+from ra_plugin.data.spellings import FilesOnDisk, Spellings
 from ra_plugin.data.xml_file import read_xml
 from ra_plugin.options import NUMBER_AS_TEXT, OptionError
 from ra_plugin.utils.text_file import read_text
@@ -19,8 +20,9 @@ def read_voc(root: str, split: str, where: str) -> list[AnnotatedImage]:
     """The images of a split in its order, with all their boxes.
 
     Coordinates are read as mmdet's ``XMLDataset`` reads them: truncated to whole numbers, and less 1 each, as VOC
-    counts pixels from 1. The size in an xml is not compared with the file's: programs that write such files often leave
-    it wrong. Where it is the file's with width and height swapped, it tells that the boxes are on a turned image.
+    counts pixels from 1. The size in an xml need not be the file's, since programs that write such files often leave it
+    wrong: there is a warning, and a box that reaches out of the image is refused then. Where it is the file's with
+    width and height swapped, it tells that the boxes are on a turned image.
     """
     check_folder(root, f'{where}.dataroot_gt')
     listing = os.path.join(root, 'ImageSets', 'Main', f'{split}.txt')
@@ -29,11 +31,13 @@ def read_voc(root: str, split: str, where: str) -> list[AnnotatedImage]:
     check_folder(folder, f'{where}.dataroot_gt')
     images = files_by_stem(folder, None, f'{where}.dataroot_gt')
     names = [line.strip() for line in read_text(listing, f'{where}.split').splitlines() if line.strip()]
-    for name in names:
-        if os.path.normpath(name) not in images:
+    known, annotations = Spellings(images, f'{where}.split'), FilesOnDisk(root, f'{where}.dataroot_gt')
+    found = {name: known.find(os.path.normpath(name)) for name in names}
+    for name, there in found.items():
+        if there is None:
             raise OptionError(f"{where}.split: '{listing}' lists '{name}', of which '{folder}' has no image. "
                               'Expected a name a line, without suffix.')
-    return [_read_image(root, name, os.path.join(folder, images[os.path.normpath(name)]), where) for name in names]
+    return [_read_image(root, name, os.path.join(folder, images[found[name]]), annotations, where) for name in names]
 
 
 def default_classes(images: list[AnnotatedImage], class_order: ClassOrder | None, where: str) -> tuple[str, ...]:
@@ -42,8 +46,9 @@ def default_classes(images: list[AnnotatedImage], class_order: ClassOrder | None
     return CLASSES if found <= set(CLASSES) else order_classes(found, class_order, where)
 
 
-def _read_image(root: str, name: str, image_path: str, where: str) -> AnnotatedImage:
-    path = os.path.join(root, 'Annotations', f'{name}.xml')
+def _read_image(root: str, name: str, image_path: str, annotations: FilesOnDisk, where: str) -> AnnotatedImage:
+    path = os.path.join('Annotations', f'{name}.xml')
+    path = os.path.join(root, annotations.find(path) or path)
     check_file(path, f'{where}.dataroot_gt')
     annotation = read_xml(path, f'{where}.dataroot_gt')
     objects = annotation.findall('object')

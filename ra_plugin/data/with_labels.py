@@ -1,6 +1,6 @@
 """Labels for data sets that give none: each image's class, from its folder or from a list of paths and labels."""
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 from ra_plugin.data.annotations import number_labels, read_classes, read_labels, without_suffix
 from ra_plugin.data.class_order import ClassOrder
 from ra_plugin.data.label_values import Entry
+from ra_plugin.data.spellings import Spellings
 from ra_plugin.options import OptionError, check_type
 
 
@@ -42,7 +43,7 @@ class WithLabels(Dataset):
             self.collate_fn = dataset.collate_fn
         names = self._names()
         labels = opt['labels']
-        entries = [self._in_folder(name) for name in names] if labels == 'folders' else self._read(labels)
+        entries = [self._in_folder(name) for name in names] if labels == 'folders' else self._read(labels, names)
         check_type(opt.get('class_order'), ClassOrder | None, f'{self.where}.class_order')
         numbers, self.classes = number_labels(entries, read_classes(opt.get('classes'), self.where), self.where,
                                               'labels', by_folder=labels == 'folders',
@@ -73,12 +74,14 @@ class WithLabels(Dataset):
                               f"'{name}'. Name a .json or .csv file of paths and labels instead.")
         return name, folder
 
-    def _read(self, labels: str) -> list[Entry]:
+    def _read(self, labels: str, names: Sequence[str]) -> list[Entry]:
         entries = read_labels(labels, f'{self.where}.labels')
         if not entries:
             raise OptionError(f"{self.where}.labels: expected paths and labels in '{labels}', got none.")
         entries = [(os.path.normpath(name), label) for name, label in entries]
-        return [(without_suffix(name), label) for name, label in entries] if self._lmdb else entries
+        entries = [(without_suffix(name), label) for name, label in entries] if self._lmdb else entries
+        known = Spellings(names, f'{self.where}.labels')
+        return [(known.find(name) or name, label) for name, label in entries]
 
     def __len__(self) -> int:
         return len(self.dataset)

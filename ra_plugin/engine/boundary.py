@@ -1,7 +1,8 @@
 """Decision boundaries of an evaluation's recognizers around its restored images: the paper's table 6 and figure 4."""
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from ra_plugin.data.degraded_image_dataset import check_least
 from ra_plugin.engine.evaluation import Condition, Evaluation, plain_data
 from ra_plugin.engine.evaluation_options import read_options
+from ra_plugin.engine.forced_options import as_arguments
 from ra_plugin.engine.loaders import evenly_spaced
 from ra_plugin.engine.trained_runs import shown_path
 from ra_plugin.evaluation.boundary import (Predict, Search, decision_map, find_boundaries, orthogonal,
@@ -25,6 +27,7 @@ from ra_plugin.recognizers import Recognizer
 from ra_plugin.report.boundary import boundary_markdown, write_boundary_page
 from ra_plugin.report.decision_maps import DecisionMap
 from ra_plugin.utils.atomic import atomic_write
+from ra_plugin.utils.out_folder import check_out_folder
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import pixels
 from ra_plugin.version import __version__
@@ -35,7 +38,7 @@ _POINTS = 51  # of a map along either direction; odd, so that the image itself i
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryOptions:
-    """What is asked about the first condition of an evaluation.
+    """Questions about the first condition of an evaluation.
 
     Attributes:
         names: The plain and the RA restorer, of which the first seeds count.
@@ -46,6 +49,7 @@ class BoundaryOptions:
         seed: Of the random directions, the images with maps, and the bootstrap.
         search: How the boundaries are found.
         batch_size: Images at a time.
+        force_yml: Changes of the evaluation's options, see `forced`.
     """
 
     names: Sequence[str]
@@ -56,6 +60,7 @@ class BoundaryOptions:
     seed: int = 0
     search: Search = Search()
     batch_size: int = 256
+    force_yml: Sequence[str] | None = None
 
 
 def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None) -> str:
@@ -69,7 +74,9 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
     Raises:
         OptionError: Not two restorers, no such recognizer, or one that is no classifier or costs money.
     """
-    evaluation = Evaluation(root, read_options(file), device)
+    opt = read_options(file, options.force_yml)
+    check_out_folder(out or root / 'results')
+    evaluation = Evaluation(root, opt, device)
     study = BoundaryStudy(evaluation, options)
     records = study.records()
     results = {'command': _command(shown_path(file, root), options), **study.results(records)}
@@ -107,14 +114,16 @@ class BoundaryStudy:
         self.numbers = [chosen[place] for place in evenly_spaced(len(chosen), options.num_images)]
 
     def records(self) -> list[Record]:
-        """Of the images that plain restoration makes the source and a target read as the same wrong label."""
+        """Return the images that the source and a target read as the same wrong label after plain restoration."""
         batches = self.evaluation.batches(self.condition, self.numbers, self.options.batch_size)
-        total = -(-len(self.numbers) // self.options.batch_size)
-        shown = progress(batches, 'Searching boundaries', total, 'batch')
-        return [record for batch in chain.from_iterable(shown) for record in self._of_batch(batch)]
+        print(f'{self.condition.name}: searching boundaries around {len(self.numbers)} images for '
+              f'{len(self.predict)} recognizers.', file=sys.stderr, flush=True)
+        with progress(desc='Searching boundaries', total=len(self.numbers) * len(self.predict), unit='search') as bar:
+            return [record for batch in chain.from_iterable(batches) for record in self._of_batch(batch, bar.update)]
 
     @torch.no_grad()
-    def _of_batch(self, batch: Batch) -> Iterator[Record]:
+    def _of_batch(self, batch: Batch, done: Callable[[int], Any]) -> Iterator[Record]:
+        """``done`` is told of each number of images that a recognizer has been searched around."""
         plain, restored = self._restored(batch)
         answers = {name: predict(plain) for name, predict in self.predict.items()}
         same = {name: (answers[self.source] != batch.label) & (answer == answers[self.source])
@@ -134,6 +143,7 @@ class BoundaryStudy:
                        found.distance.tolist(), found.label.tolist())
             for direction, place, length, label in ends:
                 distance[place][direction][name], after[place][direction][name] = length, label
+            done(len(batch.index))
         for place in distance:
             yield Record(batch.index[place], batch.names[place], int(batch.label[place]),
                          int(answers[self.source][place]), steps[place], distance[place], after[place])
@@ -147,7 +157,7 @@ class BoundaryStudy:
         return images
 
     def results(self, records: Sequence[Record]) -> dict[str, Any]:
-        """What ``boundary.json`` holds but for the command, as ``docs/BOUNDARY.md`` describes it."""
+        """Return the content of ``boundary.json`` but for the command, as ``docs/BOUNDARY.md`` describes it."""
         options = self.options
         return {
             'schema': SCHEMA, 'name': self.evaluation.options.name, 'condition': self.condition.name,
@@ -164,7 +174,7 @@ class BoundaryStudy:
         return None if names is None else list(names)
 
     def maps(self, records: Sequence[Record]) -> list[DecisionMap]:
-        """Of images drawn at random, by the seed, among those that all recognizers read as the same wrong label."""
+        """Return maps of images drawn by the seed from those that all recognizers read as the same wrong label."""
         common = [record for record in records if len(record.distance[RA]) == len(self.predict) and record.step]
         drawn = np.random.default_rng(self.options.seed).permutation(len(common))[:self.options.maps]
         chosen = [common[place] for place in sorted(drawn.tolist())]
@@ -199,7 +209,8 @@ def _command(file: str, options: BoundaryOptions) -> str:
                         ('seed', options.seed), ('factor', options.search.factor)):
         if value not in (None, getattr(BoundaryOptions, name, Search.factor)):
             words += [f'--{name}', str(value)]
-    return shlex.join([*words, *(['--targets', *options.targets] if options.targets else ())])
+    return shlex.join([*words, *(['--targets', *options.targets] if options.targets else ()),
+                       *as_arguments(options.force_yml)])
 
 
 def _predict(recognizer: Recognizer, name: str) -> Predict:
@@ -212,7 +223,7 @@ def _predict(recognizer: Recognizer, name: str) -> Predict:
 def _check(evaluation: Evaluation, options: BoundaryOptions) -> None:
     if len(set(options.names)) != 2:
         raise OptionError(f'boundary: expected two restorers, plain and RA, got {" and ".join(options.names)}.')
-    for key, least in (('num_images', 1), ('maps', 0), ('batch_size', 1)):
+    for key, least in (('num_images', 1), ('maps', 0), ('batch_size', 1), ('seed', 0)):
         check_least(getattr(options, key), least, f'boundary: {key}')
     evaluation.conditions[0].check_given('boundary')
     sources, judges = [options.source] if options.source else [], evaluation.conditions[0].recognizers

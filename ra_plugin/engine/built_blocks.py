@@ -139,7 +139,7 @@ def _check_scheduler(block: Any, where: str, total_iter: float) -> None:
 
 
 def is_stock(model: type, name: str) -> bool:
-    """Whether a method of a model is BasicSR's, or this package's around it, and not a user's own."""
+    """Return whether a method of a model is BasicSR's, or this package's around it, and not a user's own."""
     return all(base.__module__.startswith(('basicsr.', 'ra_plugin.')) for base in model.__mro__ if name in vars(base))
 
 

@@ -12,6 +12,7 @@ from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.evaluation_report import evaluate
 from ra_plugin.engine.programs import run_program
 from ra_plugin.report.markdown import to_markdown
+from ra_plugin.utils.out_folder import check_out_folder
 
 _AUDITED = 400  # images; more would take longer than the training
 
@@ -35,6 +36,7 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
         ChildProcessError: A training failed.
     """
     started = time.time()
+    check_out_folder(out)
     opt = read_options(root / 'options' / 'eval' / 'cifar10.yml')
     files = {name: root / block['option_file'] for name, block in opt['restorers'].items()}
     for name, path in files.items() if train else ():

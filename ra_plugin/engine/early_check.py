@@ -24,7 +24,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Head:
-    """What the first bytes of a file say: its size, and if it may be unusable as it is."""
+    """First bytes of a file: its size, and if it may be unusable as it is."""
 
     size: tuple[int, int] = (0, 0)
     is_doubtful: bool = True

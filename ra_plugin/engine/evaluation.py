@@ -12,6 +12,7 @@ import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.given import Given, given_by
 from ra_plugin.engine.early_check import check_images
 from ra_plugin.engine.evaluation_options import (EvaluationOptions, by_name, check_conditions, check_names,
@@ -35,7 +36,7 @@ from ra_plugin.evaluation.task_scores import build_score, gain_metric, left_out
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
 from ra_plugin.evaluation.variety import variety
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
-from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.options import OptionError, check_arguments, check_number, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import denormalized
@@ -52,6 +53,7 @@ class Condition:
     block: Mapping
     dataset: Dataset
     chosen: list[int]  # numbers of its images
+    names: list[str] | None  # of these images, below their folder; None where the data set does not list them
     restorers: list[Restorer]
     recognizers: dict[str, Recognizer]
     given: Given
@@ -77,12 +79,13 @@ class Evaluation:
         device: Default: a GPU where there is one.
 
     Raises:
-        OptionError: The options cannot be meant; nothing has been written then.
+        OptionError: The options are invalid; nothing has been written then.
         FileNotFoundError: Weights or a folder of images are missing.
     """
 
     def __init__(self, root: Path, opt: Mapping[str, Any], device: str | None = None):
         self.raw = opt
+        self.device = device_of(device)
         check_arguments(EvaluationOptions, opt, 'evaluation')
         resolved = copy.deepcopy(dict(opt))
         resolve_paths(resolved, root)
@@ -92,7 +95,6 @@ class Evaluation:
         self.options = options = EvaluationOptions(**resolved)
         import_own(resolved)
         check_names(options)
-        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         checked = {name: restorer_options(block, root, options.recognizers, f'restorers.{name}')
                    for name, block in options.restorers.items()}
         self.unmatched = unmatched_recognizers(options.restorers, root, options.recognizers)
@@ -129,6 +131,8 @@ class Evaluation:
                               f"{suggestion(self.options.baseline, restorers)} There are "
                               f"{', '.join((NONE, *restorers))}")
         chosen = evenly_spaced(len(dataset), self.options.images)
+        if isinstance(dataset, DetectionDataset):
+            dataset.check_boxes_count(chosen, f'datasets: {name}')
         for judge, recognizer in recognizers.items():  # a metric that cannot be computed shows now
             asked = self.options.recognition_metrics.get(recognizer.info.task)
             score = build_score(recognizer.info, asked, given.labels, given.clean)
@@ -136,11 +140,12 @@ class Evaluation:
                 needed = 'labels' if given.clean else 'clean images'
                 print(f'datasets: {name}: {", ".join(missing)} of {judge} cannot be computed without {needed}; '
                       f'{", ".join(score.names)} can.', file=sys.stderr, flush=True)
-        names = image_names(dataset, block)
+        all_names = image_names(dataset, block)
+        names = all_names and [all_names[number] for number in chosen]
         for process in (process for restorer in restorers.values() for process in restorer.processings):
             if isinstance(process, FolderOfImages) and names is not None:
-                process.prepare([names[number] for number in chosen], names)
-        return Condition(name, block, dataset, chosen, list(restorers.values()), recognizers, given)
+                process.prepare(names, all_names)
+        return Condition(name, block, dataset, chosen, names, list(restorers.values()), recognizers, given)
 
     def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
             command: str = '') -> tuple[dict[str, Any], dict[str, Matrix]]:
@@ -158,7 +163,9 @@ class Evaluation:
 
         Raises:
             Interrupted: By Ctrl-C or SIGTERM; what was judged is kept.
+            OptionError: See `check_loading`.
         """
+        check_loading(batch_size, num_workers)
         infos = {name: recognizer.info for name, recognizer in self.recognizers.items()}
         found, matrices = {}, {}
         plans = RecordPlans(self.options.recognizers, by_name(self.options.quality_metrics),
@@ -196,7 +203,7 @@ class Evaluation:
             'conditions': found}), matrices
 
     def judging(self, condition: Condition) -> Judging:
-        """How the images of a condition are processed, and by whom judged."""
+        """Return how the images of a condition are processed, and by whom judged."""
         processings = {**({(CLEAN, 0): clean} if condition.given.clean else {}), (NONE, 0): no_processing}
         for restorer in condition.restorers:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
@@ -211,10 +218,8 @@ class Evaluation:
     def _check_images(self) -> None:
         """Find files that cannot be read before hours of judging, in every data set and folder of restored images."""
         for condition in self.conditions:
-            names = image_names(condition.dataset, condition.block)
-            restored = [] if names is None else [
-                process.file(names[number]) for restorer in condition.restorers for process in restorer.processings
-                if isinstance(process, FolderOfImages) for number in condition.chosen]
+            restored = [process.file(name) for restorer in condition.restorers for process in restorer.processings
+                        if isinstance(process, FolderOfImages) for name in condition.names or ()]
             check_images(condition.dataset, condition.chosen, item_files, restored)
 
     def _judge(self, condition: Condition, judging: Judging, plan: Plan, records: Records, batch_size: int,
@@ -242,8 +247,8 @@ class Evaluation:
                 with interruption.at_once():
                     judge_all(shown(), reusing, records, first)
             except Interrupted:
-                raise Interrupted(f'Stopped by {interruption.name} at image {records.done()} of {total} of '
-                                  f'{condition.name}; the same command goes on from there.') from None
+                raise Interrupted(interruption.number,
+                                  f' at image {records.done()} of {total} of {condition.name}') from None
         for folder in superseded(records.earlier, plan):
             records.forget(folder)
 
@@ -256,9 +261,8 @@ class Evaluation:
 
     def _plan(self, condition: Condition, judging: Judging, plans: RecordPlans) -> Plan:
         """What the records depend on."""
-        names = image_names(condition.dataset, condition.block)
         return plans.of(judging, condition.restorers, condition.dataset, condition.block, condition.chosen,
-                        names and [names[number] for number in condition.chosen])
+                        condition.names)
 
     def _results(self, condition: Condition, judging: Judging, judged: Mapping[tuple, Judged], matrix: Matrix,
                  infos: Mapping) -> dict[str, Any]:
@@ -284,6 +288,31 @@ class Evaluation:
                     {key: cell(*key, CLEAN_INPUT) for key in audited if key[0] in judging.networks},
                     cell(CLEAN, index=index), seed)
         return found
+
+
+def device_of(name: str | None) -> torch.device:
+    """Return the device of that name, or a GPU where there is one.
+
+    Raises:
+        OptionError: torch has no such device, or cannot use it here.
+    """
+    try:
+        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise OptionError(f"--device: expected a device that torch can use here, e.g. cpu, got '{name}' "
+                          f'({str(error).splitlines()[0][:120]}).') from None
+    return device
+
+
+def check_loading(batch_size: int, num_workers: int = 0) -> None:
+    """Check how images are loaded.
+
+    Raises:
+        OptionError: No image at a time, or less than no process.
+    """
+    check_number(batch_size, '--batch_size', least=1, whole=True)
+    check_number(num_workers, '--num_workers', least=0, whole=True)
 
 
 class _Numbered(Dataset):

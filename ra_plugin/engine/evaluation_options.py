@@ -6,9 +6,11 @@ from typing import Any
 
 import yaml
 
+from ra_plugin.engine.forced_options import forced
+from ra_plugin.engine.option_paths import check_folder_name
 from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.evaluation.task_scores import TASKS
-from ra_plugin.options import OptionError, check_type, suggestion
+from ra_plugin.options import OptionError, check_number, check_type, suggestion
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.text_file import read_text
 
@@ -47,11 +49,11 @@ class EvaluationOptions:
     custom_imports: Sequence[str] | None = None
 
 
-def read_options(file: Path) -> dict[str, Any]:
-    """The options in a file.
+def read_options(file: Path, force_yml: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the options in a file, with the changes of a command line, see `forced`.
 
     Raises:
-        OptionError: It has none.
+        OptionError: It has none, or they cannot be changed like that.
     """
     try:
         opt = yaml.safe_load(read_text(file, 'option file'))
@@ -59,7 +61,7 @@ def read_options(file: Path) -> dict[str, Any]:
         raise OptionError(f'option file: {error}') from None
     if not isinstance(opt, dict):
         raise OptionError(f'{file}: expected the keys of an evaluation, got {type(opt).__name__}.')
-    return opt
+    return forced(opt, force_yml)
 
 
 def conditions_of(options: EvaluationOptions) -> Iterator[tuple[str, dict]]:
@@ -96,9 +98,14 @@ def check_conditions(options: EvaluationOptions, asked: Mapping[str, Sequence[st
 
 def check_names(options: EvaluationOptions) -> None:
     """Names, numbers of images and metrics; what needs a data set or a network is checked with that."""
+    check_folder_name(options.name, 'name', 'results')
     for key in ('datasets', 'restorers', 'recognizers'):
         if not getattr(options, key):
             raise OptionError(f'{key}: expected at least one, got none.')
+    for key in ('datasets', 'degradations', 'restorers', 'recognizers', 'recognition_metrics'):
+        for name in getattr(options, key):
+            check_type(name, str, f'{key}: name {name}')
+    check_number(options.seed, 'seed', least=0, most=2 ** 63 - 1, whole=True)
     for name in (CLEAN, NONE):
         if name in options.restorers:
             raise OptionError(f"restorers.{name}: this is always there. Choose another name.")

@@ -28,7 +28,7 @@ from ra_plugin.utils.atomic import atomic_write
 
 @dataclass(frozen=True)
 class Exhibit:
-    """Where and how evaluations are run; each is run once, whatever shows it.
+    """Place and settings of evaluations; each is run once, whatever shows it.
 
     Attributes:
         root: The repository.
@@ -44,7 +44,7 @@ class Exhibit:
     _judged: dict[str, tuple[Mapping[str, Any], Mapping[str, Matrix]]] = field(default_factory=dict)
 
     def folder(self, group: Group) -> Path:
-        """Of an evaluation's results."""
+        """Return the folder of an evaluation's results."""
         return self.out / 'evaluations' / group.options['name']
 
     def judged(self, group: Group) -> tuple[Mapping[str, Any], Mapping[str, Matrix]]:
@@ -63,7 +63,7 @@ class Exhibit:
         return self._judged[name]
 
     def option_file(self, group: Group) -> Path:
-        """Of an evaluation, for the programs that take one."""
+        """Return the option file of an evaluation, for the programs that take one."""
         file = self.out / 'options' / f'evaluation_{group.options["name"]}.yml'
         atomic_write(yaml.safe_dump(dict(group.options), sort_keys=False), file)
         return file

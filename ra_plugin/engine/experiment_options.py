@@ -15,7 +15,7 @@ from ra_plugin.report.paper_tables import PLAIN
 
 @dataclass(frozen=True)
 class Make:
-    """How a file is made: program and arguments, and the trainings and files that have to be there."""
+    """Way to make a file: program and arguments, and the trainings and files that have to be there."""
 
     command: Sequence[str]
     after: Sequence[Restorer]
@@ -37,7 +37,7 @@ class Group:
 
 
 class ExperimentOptions:
-    """What `Experiments` are as option files.
+    """`Experiments` as option files.
 
     Args:
         experiments: Which.
@@ -60,7 +60,7 @@ class ExperimentOptions:
         return options
 
     def run_name(self, restorer: Restorer, seed: int) -> str:
-        """Of the training's folder in ``experiments``: the same one for a default and for its value given."""
+        """Return the training's folder in ``experiments``: the same for a default and for its value given."""
         for key in ('network', 'loss_weight'):
             default = replace(restorer, **{key: None})
             if restorer != default and self._trained(restorer) == self._trained(default):
@@ -92,7 +92,7 @@ class ExperimentOptions:
         return self._with_data(options)
 
     def minutes(self, restorer: Restorer) -> float:
-        """That its training takes, by the images that it sees and what each of them costs."""
+        """Return the estimated minutes of one training, by the images that it sees and the cost of each."""
         domain = self.experiments.domains[restorer.domain]
         times = domain.task(restorer.task).get('times', 1)
         times *= domain.networks.get(restorer.network, {}).get('times', 1)
@@ -143,11 +143,11 @@ class ExperimentOptions:
         return [restorer.recognizer] if restorer.recognizer else []
 
     def network_file(self, restorer: Restorer, seed: int, kind: str = 'g') -> Path:
-        """Where a training leaves its network, or the recognizer that it trained: ``'r'``."""
+        """Return where a training leaves its network, or the recognizer that it trained: ``'r'``."""
         return self.root / 'experiments' / self.run_name(restorer, seed) / 'models' / f'net_{kind}_latest.pth'
 
     def option_file(self, restorer: Restorer, seed: int) -> Path:
-        """Of a training."""
+        """Return the path of the option file of one training."""
         return self.folder / f'{self.run_name(restorer, seed)}.yml'
 
     def makes(self, study: Study, seed: int) -> dict[str, Make]:

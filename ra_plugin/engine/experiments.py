@@ -72,7 +72,7 @@ class Domain:
 
 @dataclass(frozen=True, kw_only=True)
 class Restorer:
-    """What one or more seeds train: the coordinates of a row or column of a table."""
+    """Coordinates of a row or column of a table, which one or more seeds train."""
 
     domain: str
     task: str
@@ -134,7 +134,7 @@ class Experiments:
         scale: One of `scales`.
 
     Raises:
-        OptionError: The files cannot be meant.
+        OptionError: The files are invalid.
     """
 
     def __init__(self, root: Path, scale: str):
@@ -156,7 +156,7 @@ class Experiments:
                 if all(domain and (task in domain.tasks or domain.corruption(task)) for domain in domains)]
 
     def seeds(self, study: Study, first: int, number: int) -> range:
-        """Of each training of a study."""
+        """Return the seeds of each training of a study."""
         return range(first, first + max(number, study.seeds))
 
     def restorers(self, study: Study) -> list[Restorer]:
@@ -210,7 +210,7 @@ class Experiments:
         return replace(restorer, **{'recognizer': None, 'loss_weight': None, **start}) if start else None
 
     def method(self, restorer: Restorer) -> Mapping:
-        """What it changes in the plain training."""
+        """Return the changes that it makes in the plain training."""
         methods = self.domains[restorer.domain].methods
         return {} if restorer.method == PLAIN else known(methods, restorer.method, 'method')
 

@@ -1,48 +1,46 @@
 """Ctrl-C, SIGTERM or a lost terminal end a run between two steps, when it can be saved; asked twice, at once."""
 import contextlib
+import os
 import signal
-import threading
 from collections.abc import Iterator
 
 import torch
 
 from ra_plugin.utils.processes import anywhere
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Interrupted(BaseException):  # no error of what it interrupts, which handles Exception
-    """The run is to end now; nothing is under way that must be finished first."""
+from ra_plugin.utils.signals import Interrupted, handled
 
 
 class Interruption:
     """Notes a signal instead of dying of it, as long as it is entered; in other threads than the main one it is inert.
 
     Attributes:
-        name: Of the signal that came, as ``'SIGTERM'``; empty where none did.
+        number: Of the signal that came; 0 where none did.
     """
 
     def __init__(self):
-        self.name = ''
+        self.number = 0
         self._at_once = False
-        self._previous = {}
+        self._process = os.getpid()
+        self._handled = handled(self._note)
 
     def __enter__(self) -> 'Interruption':
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS
-                              if signal.getsignal(number) != signal.SIG_IGN}  # as nohup has it
+        self._handled.__enter__()
         return self
 
     def __exit__(self, *error) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self._handled.__exit__(*error)
+
+    @property
+    def name(self) -> str:
+        """The signal that came, as ``'SIGTERM'``; empty where none did."""
+        return signal.Signals(self.number).name if self.number else ''
 
     def _note(self, number: int, frame) -> None:
-        if self.name:  # the second one
+        if self.number:  # the second one
             raise KeyboardInterrupt
-        self.name = signal.Signals(number).name
-        if self._at_once:
-            raise Interrupted
+        self.number = number
+        if self._at_once and os.getpid() == self._process:  # a data worker, which has a copy, is ended by the run
+            raise Interrupted(number)
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
@@ -55,12 +53,12 @@ class Interruption:
             return
         self._at_once = True
         try:
-            if self.name:
-                raise Interrupted
+            if self.number:
+                raise Interrupted(self.number)
             yield
         finally:
             self._at_once = False
 
     def requested(self, has_problem: bool = False) -> bool:
-        """Whether a signal or a problem has come, to this process or another of the run: all of them have to ask."""
-        return anywhere(bool(self.name) or has_problem)
+        """Return whether a signal or a problem has come, to any process of the run: all of them have to ask."""
+        return anywhere(bool(self.number) or has_problem)

@@ -8,6 +8,7 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ra_plugin.data.spellings import normal_forms
 from ra_plugin.data.with_labels import WithLabels
 from ra_plugin.engine.labeled_hosts import build_with_labels
 from ra_plugin.engine.option_blocks import check_dataset
@@ -122,12 +123,13 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
             raise OptionError(f'{where}: {dataset.num_classes} classes, but {recognizer} tells {info.num_classes} '
                               'apart. Use a recognizer of these classes, or give the data set the '
                               "recognizer's list: classes.")
-        if names and info.classes and set(names) == set(info.classes) and tuple(names) != tuple(info.classes):
+        if names and info.classes and set(normal_forms(names)) == set(normal_forms(info.classes)) and (
+                normal_forms(names) != normal_forms(info.classes)):
             raise OptionError(f'{where}: the class names are those of {recognizer} in another order, so labels would '
                               'be mixed up. Give the data set the order of the recognizer: '
                               f'{"keep_classes" if in_part else "classes"}.')
-        if in_part and info.classes and set(names) != set(info.classes):
-            missing = next(name for name in names if name not in info.classes)
+        if in_part and info.classes and set(normal_forms(names)) != set(normal_forms(info.classes)):
+            missing = next(name for name in normal_forms(names) if name not in normal_forms(info.classes))
             raise OptionError(f"{where}: keep_classes has '{missing}', which is no class of {recognizer}. Use a "
                               'recognizer of these classes.')
 

@@ -13,7 +13,7 @@ _SUFFIX = '_basicsr'  # what BasicSR adds to its own names where another package
 
 
 def registered(target: registry.Registry, name: Any, where: str, kind: str) -> Any:
-    """What a registry of BasicSR's has under a name.
+    """Return what a registry of BasicSR's has under a name.
 
     Raises:
         OptionError: Nothing; with the nearest name.

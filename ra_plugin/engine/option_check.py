@@ -28,6 +28,7 @@ from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.engine.runs import train_pipeline
 from ra_plugin.engine.tiny_options import tiny_options
 from ra_plugin.options import OptionError
+from ra_plugin.utils import children
 from ra_plugin.utils.text_file import read_text
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'not an image model'
@@ -38,7 +39,7 @@ _SECONDS = 600  # for one file
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one option file."""
+    """Result of the check of one option file."""
 
     file: str
     outcome: str  # PASS, FAIL, or OTHER: a model that restores no single images, and was refused in one line
@@ -55,15 +56,15 @@ def option_files(folder: Path) -> list[Path]:
 
 def check_files(folder: Path, workers: int) -> Iterator[Finding]:
     """Check each option file below the folder in a process of its own, ``workers`` at a time, in order."""
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, children.children_end():
         yield from pool.map(lambda path: _in_a_process(path, str(path.relative_to(folder))), option_files(folder))
 
 
 def _in_a_process(path: Path, name: str) -> Finding:
     with tempfile.TemporaryDirectory(prefix='option_check_') as root:
-        command = [sys.executable, '-W', 'ignore', '-m', 'ra_plugin.engine.option_check', str(path), name, root]
+        command = ['-W', 'ignore', '-m', 'ra_plugin.engine.option_check', str(path), name, root]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+            done = children.output(command, _SECONDS)
         except subprocess.TimeoutExpired:
             return Finding(name, FAIL, f'more than {_SECONDS} seconds')
     if done.returncode:  # killed, most often for its memory

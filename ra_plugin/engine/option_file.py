@@ -1,4 +1,4 @@
-"""Read a BasicSR option file, and refuse what cannot be meant before any folder is made or network built."""
+"""Read a BasicSR option file, and check it before any folder is made or network built."""
 import importlib
 import math
 import os
@@ -14,10 +14,11 @@ from basicsr.utils.options import parse_options as basicsr_parse_options
 
 from ra_plugin.data.given import GAIN_LABELS
 from ra_plugin.engine.built_blocks import check_logger, check_metrics
+from ra_plugin.engine.forced_options import check_forced
 from ra_plugin.engine.given import check_given, check_metrics_given, has_no_labels
 from ra_plugin.engine.networks import check_network, registered
 from ra_plugin.engine.option_blocks import OURS, check_dataset, check_keys, check_what_model_needs, model_class
-from ra_plugin.engine.option_paths import resolve_paths
+from ra_plugin.engine.option_paths import check_folder_name, resolve_paths
 from ra_plugin.engine.run_options import check_run, check_seed, check_values
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
@@ -47,6 +48,7 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     if 'pytorch' in sys.argv and 'RANK' not in os.environ:
         raise OptionError('--launcher pytorch: start it with torchrun, e.g. torchrun --nproc_per_node 4 tools/train.py '
                           '-opt FILE --launcher pytorch')
+    check_forced(sys.argv[1:])
     try:
         opt, args = basicsr_parse_options(str(root), is_train=is_train)
     except (yaml.YAMLError, OSError) as error:
@@ -156,10 +158,8 @@ def check_options(opt: Mapping[str, Any]) -> None:
         raise OptionError(f"num_gpu: {opt['num_gpu']}, but torch finds no GPU. Write num_gpu: 0, or auto.")
     for where, name in (('name', opt['name']), *((f'datasets.{phase}.name', dataset.get('name'))
                                                  for phase, dataset in opt['datasets'].items())):
-        parts = Path(str(name)).parts
-        is_nested = where == 'name' and len(parts) > 1  # BasicSR writes the name into that of the log, too
-        if name is not None and (os.path.isabs(str(name)) or '..' in parts or not parts or is_nested):
-            raise OptionError(f'{where}: expected the name of a folder below experiments or results, got {name!r}.')
+        if name is not None:  # that of the run may not be nested: BasicSR writes it into that of the log, too
+            check_folder_name(str(name), where, 'experiments or results', is_nested_allowed=where != 'name')
     if _is_recognition_aware(opt) or opt['model_type'] == 'RecogAwareModel':
         recog_aware(model)
     for name in opt:

@@ -23,7 +23,7 @@ _OF_TRAINING = ('optimize_parameters', 'save')
 
 
 class ReadKeys:
-    """What a class reads.
+    """Keys that a class reads.
 
     Args:
         cls: A data set or a model; it is built with one dict of options, which it keeps as ``self.opt``.
@@ -142,7 +142,7 @@ def _words(file: str) -> frozenset[str]:
 
 
 def is_foreign(cls: type) -> bool:
-    """Whether a class comes from where no options of ours are read: Python itself, torch."""
+    """Return whether a class comes from where no options of ours are read: Python itself, torch."""
     return cls.__module__.partition('.')[0] in _OTHER_CODE
 
 

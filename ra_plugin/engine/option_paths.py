@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ra_plugin.options import OptionError
+
 # the keys of files and folders; a key that begins like one of them, as config_name, is none
 _PATH_KEYS = {'meta_info', 'meta_info_file', 'annotation_file', 'checkpoint', 'config', 'file', 'pretrained_model_path',
               'resume_state', 'classes', 'keep_classes', 'labels', 'option_file', 'folder', 'cache'}
@@ -45,3 +47,20 @@ def _resolved(value: str, root: Path, key: str) -> str:
         return str(root / path)
     is_name = key in _MAY_BE_NAMES and not path.endswith(_MAY_BE_NAMES[key] or '\0')
     return value if is_name or key in _WRITTEN or _ADDRESS.match(value) else str(root / path)
+
+
+def check_folder_name(name: str, where: str, parents: str, is_nested_allowed: bool = False) -> None:
+    """Check a name that becomes a folder's.
+
+    Args:
+        name: As an option file has it.
+        where: Its place, for messages.
+        parents: Folders that the folder is made in, for messages.
+        is_nested_allowed: It may be a path of several parts.
+
+    Raises:
+        OptionError: The folder would be elsewhere.
+    """
+    parts = Path(name).parts
+    if os.path.isabs(name) or '..' in parts or not parts or len(parts) > 1 and not is_nested_allowed:
+        raise OptionError(f'{where}: expected the name of a folder below {parents}, got {name!r}.')

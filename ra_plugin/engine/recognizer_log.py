@@ -47,7 +47,7 @@ def crop_size(dataset_opt: Mapping[str, Any]) -> Size | None:
 
 
 def weights_of(recognizer: Recognizer) -> str:
-    """Where the weights of a recognizer are from."""
+    """Return where the weights of a recognizer are from."""
     source = recognizer.info.source
     return source if source == 'random weights' else f'weights: {source or "its own"}'
 

@@ -28,7 +28,7 @@ _SEED = 0  # of the noise in an image, with its number: as in an evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class RecognizerTraining:
-    """What `train_recognizer` is to do.
+    """Settings of `train_recognizer`.
 
     Attributes:
         arch: A class of `ra_plugin.recognizers.tiny_nets`.
@@ -68,7 +68,7 @@ def train_recognizer(options: RecognizerTraining, root: Path) -> None:
         root: The repository, which has the restorer's run.
 
     Raises:
-        OptionError: No such network, or a degradation or restorer that cannot be meant.
+        OptionError: No such network, or a degradation or restorer that is invalid.
         FileNotFoundError: The restorer is not trained.
     """
     torch.set_num_threads(options.threads)
@@ -147,7 +147,7 @@ def _degradation_block(text: str | None) -> Mapping | None:
 
 @torch.no_grad()
 def processed(images: torch.Tensor, degrade: Callable, process: Processing) -> torch.Tensor:
-    """What ``process`` makes of degraded images, rounded to 8 bit.
+    """Return what ``process`` makes of degraded images, rounded to 8 bit.
 
     Args:
         images: Clean ones, ``(N, 3, H, W)`` uint8.

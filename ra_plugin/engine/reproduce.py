@@ -20,7 +20,7 @@ from ra_plugin.utils.atomic import atomic_write
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done for some tables.
+    """Work that is to be done for some tables.
 
     Attributes:
         tables: Their names.
@@ -59,11 +59,11 @@ class Reproduction:
 
     @property
     def names(self) -> dict[str, str]:
-        """Of all tables and figures -> the table that shows them."""
+        """Return the names of all tables and figures -> the table that shows them."""
         return {name: key for key, spec in self.experiments.tables.items() for name in (key, *spec.get('also', ()))}
 
     def plan(self, names: Sequence[str]) -> Plan:
-        """What tables and figures need.
+        """Return what tables and figures need.
 
         Raises:
             OptionError: There is no such one.

@@ -10,6 +10,7 @@ import torch
 
 from ra_plugin.data.files import IMAGE_SUFFIXES, files_below
 from ra_plugin.data.restored_file import read_restored
+from ra_plugin.data.spellings import Spellings, normal_forms
 from ra_plugin.evaluation.judging import Batch
 from ra_plugin.options import OptionError
 
@@ -34,6 +35,7 @@ class FolderOfImages:
         self._where = f'{where}: {folder}' if where else f'{folder}'
         self._files: dict[str, str] = {}  # name of an image -> file below the folder
         self._by_stem: dict[str, list[str]] | None = None
+        self._stems = Spellings((), self._where)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         files = [self.file(name) for name in batch.names]
@@ -63,6 +65,7 @@ class FolderOfImages:
             self._by_stem = {}
             for file in sorted(files_below(str(self.folder), IMAGE_SUFFIXES)):
                 self._by_stem.setdefault(os.path.splitext(file)[0], []).append(file)
+            self._stems = Spellings(self._by_stem, self._where)
         paths = {name: os.path.normpath(name) for name in dict.fromkeys((*names, *all_names))}
         flat = {name: os.path.basename(path) for name, path in paths.items()}
         for keys in (paths, flat):
@@ -83,11 +86,12 @@ class FolderOfImages:
         stem, extension = os.path.splitext(key)
         if extension.lower() not in IMAGE_SUFFIXES:
             stem, extension = key, ''  # the key of an lmdb
-        files = self._by_stem.get(stem + suffix, [])
-        if len(files) > 1 and f'{stem}{suffix}{extension}' not in files:
+        stem = self._stems.find(stem + suffix) or stem + suffix
+        files = self._by_stem.get(stem, [])
+        if len(files) > 1 and f'{stem}{extension}' not in files:
             raise OptionError(f"{self._where}: expected one restored image of '{key}', got {' and '.join(files[:2])}. "
                               'Remove one of them.')
-        return f'{stem}{suffix}{extension}' if len(files) > 1 else files[0] if files else None
+        return f'{stem}{extension}' if len(files) > 1 else files[0] if files else None
 
     def _found_suffix(self, keys: Sequence[str]) -> str:
         """What all files have after the name of their image, where that is one thing; else nothing.
@@ -108,12 +112,14 @@ class FolderOfImages:
         """What files have after the names of images -> of how many images."""
         by_folder: dict[str, list[str]] = {}
         for stem in self._by_stem:
+            stem, = normal_forms([stem])
             by_folder.setdefault(os.path.dirname(stem), []).append(os.path.basename(stem))
-        first = _stem(keys[0])
+        first, = normal_forms([_stem(keys[0])])
         start = os.path.basename(first)
         candidates = [stem[len(start):] for stem in by_folder.get(os.path.dirname(first), ())
                       if stem.startswith(start) and _LOOKS_LIKE_SUFFIX.match(stem[len(start):])]
-        return Counter({suffix: sum(_stem(key) + suffix in self._by_stem for key in keys) for suffix in candidates})
+        return Counter({suffix: sum(self._stems.find(_stem(key) + suffix) is not None for key in keys)
+                        for suffix in candidates})
 
     def _missing(self, missing: Sequence[str], total: int, paths: Mapping[str, str]) -> str:
         names = ', '.join(missing[:_SHOWN]) + (', ...' if len(missing) > _SHOWN else '')

@@ -87,7 +87,7 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
     """Check a restorer's block, without loading anything, and complete it from its run's option file.
 
     Raises:
-        OptionError: The block cannot be meant.
+        OptionError: The block is invalid.
         FileNotFoundError: The run's option file, weights or folder are missing.
     """
     if not isinstance(block, Mapping):

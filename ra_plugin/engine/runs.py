@@ -19,7 +19,6 @@ from ra_plugin.checkpoint import OWN_KEY
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
 from ra_plugin.engine.batches import TrainingBatches
 from ra_plugin.engine.given import check_judges, check_metrics_given
-from ra_plugin.engine.interruption import Interrupted
 from ra_plugin.engine.loaders import build_dataset, build_val_loaders, check_classes
 from ra_plugin.engine.network_sizes import check_validation_sizes, sizes_told
 from ra_plugin.engine.networks import check_color, place_of_block
@@ -33,19 +32,16 @@ from ra_plugin.models.builder import build_model
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.openmmlab_recognizer import OpenMMLabRecognizer
 from ra_plugin.utils import command_line, processes
+from ra_plugin.utils.signals import Interrupted
 
 
-def run(pipeline: Callable[[Path], None], root: Path) -> int:
+def run(pipeline: Callable[[Path], None], root: Path, kept: str = 'the same command goes on from there') -> int:
     """Run a pipeline for a command line: what the user can mend is one line on standard error, and exit status 2.
 
-    The traceback is in the log of the run, where it had one by then. An evaluation that was interrupted ends with 130.
+    The traceback is in the log of the run, where it had one by then. For ``kept`` see `command_line.run`.
     """
-    program = Path(sys.argv[0]).name
     try:
-        return command_line.run(lambda: pipeline(root), program)
-    except Interrupted as error:
-        print(f'{program}: {error}', file=sys.stderr)
-        return 130
+        return command_line.run(lambda: pipeline(root), Path(sys.argv[0]).name, kept)
     finally:
         processes.leave()
 
@@ -54,7 +50,7 @@ def train_pipeline(root: Path) -> None:
     """Train as the option file on the command line says.
 
     Raises:
-        OptionError: The options cannot be meant, or do not fit the data; no existing run has been touched then.
+        OptionError: The options are invalid, or do not fit the data; no existing run has been touched then.
     """
     opt, args = parse_options(root, is_train=True)
     torch.backends.cudnn.benchmark = True
@@ -83,9 +79,11 @@ def train_pipeline(root: Path) -> None:
         training = Training(opt, model, batches, val_loaders, logger, tb_logger)
         if resume_state:
             training.resume(resume_state)
-        training.run()
+        number = training.run()
         if tb_logger:
             tb_logger.close()
+    if number and not opt['dist']:  # of several processes the launcher says how they ended
+        raise Interrupted(number, is_told=True)  # by the log
 
 
 def test_pipeline(root: Path) -> None:

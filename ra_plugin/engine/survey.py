@@ -16,6 +16,7 @@ from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.recognizers import BlackBoxRecognizer, Recognizer
 from ra_plugin.report.survey import SurveyItem, build_survey, check_free
+from ra_plugin.utils.out_folder import check_out_folder
 from ra_plugin.utils.progress import progress
 
 T = TypeVar('T')
@@ -23,7 +24,7 @@ Answer = Callable[[torch.Tensor], Sequence[str]]  # images (N, 3, H, W) in [0, 1
 
 
 def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, number: int = 100,
-           num_images: int | None = None, seed: int = 0) -> dict[str, Any]:
+           num_images: int | None = None, seed: int = 0, force_yml: Sequence[str] | None = None) -> dict[str, Any]:
     """Write a survey of images on which the judge answers differently after two restorers of an evaluation.
 
     Args:
@@ -33,8 +34,9 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
         judge: The one of its recognizers whose answers are asked about, e.g. a black box.
         out: Folder for ``survey.html`` and ``key.json``.
         number: Questions; fewer where there are fewer such images.
-        num_images: How many images, drawn at random, the judge is asked about. Default: all of the data set.
+        num_images: How many of the evaluation's images, drawn at random, the judge is asked about. Default: all.
         seed: Of what is drawn here; what is A and what is B does not follow from it.
+        force_yml: Changes of the evaluation's options, see `forced`.
 
     Returns:
         What ``key.json`` holds.
@@ -46,10 +48,11 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
     """
     if len(names) != 2:
         raise OptionError(f'survey: expected two restorers, got {len(names)}.')
-    for option, value in (('number', number), ('num_images', num_images)):
-        check_least(value, 1, f'survey: {option}')
+    for option, value, least in (('number', number, 1), ('num_images', num_images, 1), ('seed', seed, 0)):
+        check_least(value, least, f'survey: {option}')
+    check_out_folder(out)
     check_free(out)  # before the judge is asked, which may cost hours or money
-    evaluation = Evaluation(root, read_options(file))
+    evaluation = Evaluation(root, read_options(file, force_yml))
     condition = evaluation.conditions[0]
     condition.check_given('survey', labels=False)
     for kind, known, wanted in (('recognizer', condition.recognizers, (judge,)),
@@ -61,12 +64,13 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
     processings = [evaluation.restorers[name].processings[0] for name in names]
 
     rng = np.random.default_rng(seed)
-    images = len(condition.dataset) if num_images is None else min(num_images, len(condition.dataset))
-    chosen = sorted(rng.choice(len(condition.dataset), images, replace=False).tolist())
+    images = len(condition.chosen) if num_images is None else min(num_images, len(condition.chosen))
+    chosen = [condition.chosen[place] for place in sorted(rng.choice(len(condition.chosen), images, replace=False))]
     batches = progress(evaluation.batches(condition, chosen), 'Restoring and judging', unit='batch')
     differing = disagreements(chain.from_iterable(batches), processings, answer, classes)
     items, count = reservoir(differing, number, rng)
-    settings = {'option_file': shown_path(file, root), 'condition': condition.name, 'judge': judge, 'seed': seed,
+    settings = {'option_file': shown_path(file, root), **({'force_yml': list(force_yml)} if force_yml else {}),
+                'condition': condition.name, 'judge': judge, 'seed': seed,
                 'images': images, 'images_that_differ': count,
                 'seeds': [len(evaluation.restorers[name].processings) for name in names]}
     return build_survey(items, out, tuple(names), settings)

@@ -9,16 +9,19 @@ from ra_plugin.engine.evaluation import Evaluation, plain_data
 from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.evaluation_report import write_results
 from ra_plugin.engine.given import has_no_clean
+from ra_plugin.engine.option_paths import check_folder_name
 from ra_plugin.engine.trained_runs import shown_path, train
 from ra_plugin.evaluation.weight_choice import Chosen, answer, choose, name_of, weigh
-from ra_plugin.options import OptionError
+from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers.trainable import is_trainable
+from ra_plugin.utils.out_folder import check_out_folder
 
 _NO_PSNR = 'without clean images there is no PSNR to keep to. Leave max_psnr_drop out.'
 
 
 def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Path, out: Path,
-          batch_size: int = 64, command: str = '', max_psnr_drop: float | None = None) -> Mapping[str, Any]:
+          batch_size: int = 64, command: str = '', max_psnr_drop: float | None = None,
+          force_yml: Sequence[str] | None = None) -> Mapping[str, Any]:
     """Train a network for each weight, or take the one that is there, evaluate them side by side, and choose one.
 
     Args:
@@ -31,15 +34,19 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
         batch_size: Of the evaluation.
         command: What the results are said to be made by.
         max_psnr_drop: Budget in dB below weight 0 for the weight that is named. Default: any.
+        force_yml: Changes of the training's options, see `forced`.
 
     Returns:
         What ``results.json`` holds, ``sweep`` with the choice among it; the restorers are called as `name_of` has it.
 
     Raises:
-        OptionError: Weights or option files that cannot be meant.
+        OptionError: Weights or option files that are invalid.
         ChildProcessError: A training failed.
     """
-    run = read_options(file)
+    run = read_options(file, force_yml)
+    check_out_folder(out)
+    check_type(run.get('name'), str, f'{file}: name')  # with a weight after it, anything would be text
+    check_folder_name(run['name'], f'{file}: name', 'experiments')
     block = (run.get('train') or {}).get('recog_opt')
     if not isinstance(block, Mapping):
         raise OptionError(f'{file}: train.recog_opt: expected one recognition loss, whose weight is to be varied.')

@@ -57,8 +57,11 @@ class Training:
         self.iteration = self._saved = state['iter']
         self.logger.info(f'Resuming from epoch {state["epoch"]}, iteration {self.iteration}.')
 
-    def run(self) -> None:
-        """Train to the end, or until Ctrl-C or SIGTERM, which save the run and return.
+    def run(self) -> int:
+        """Train to the end, or until Ctrl-C or SIGTERM, which save the run.
+
+        Returns:
+            The number of the signal that stopped it, where it came to this process; else 0.
 
         Raises:
             ValueError: An image or label that cannot be used, or a loss that stays NaN. The run is saved.
@@ -73,13 +76,16 @@ class Training:
                 if self.iteration and self._is_due('val', 'val_freq'):  # a kill may have kept it from ending
                     self._validate(interruption)
                 if not self._train(interruption):
-                    return self._stop(interruption.name)
+                    self._stop(interruption.name)
+                    return interruption.number
                 self.logger.info(f'End of training after {datetime.timedelta(seconds=int(time.time() - started))}.')
                 self.model.save(epoch=-1, current_iter=-1)  # -1 stands for the latest
                 if self.opt.get('val') and not self._is_due('val', 'val_freq'):
                     self._validate(interruption)
             except Interrupted:
                 self._stop(interruption.name)
+                return interruption.number
+        return 0
 
     def _train(self, interruption: Interruption) -> bool:
         """Whether the last iteration was reached."""
@@ -109,7 +115,7 @@ class Training:
         return True
 
     def _fetch(self, stream: Iterator[dict]) -> list[dict]:
-        """The batches of one iteration; where one cannot be had, the reason is kept: all processes end together."""
+        """The batches of one iteration; where one is missing, the reason is kept: all processes end together."""
         try:
             return [next(stream) for _ in range(self.accum_iter)]
         except ValueError as error:
@@ -127,7 +133,7 @@ class Training:
             self.iteration += 1
             self._save_or_warn()
             raise
-        except ValueError:  # a label that cannot be meant
+        except ValueError:  # an invalid label
             self.model.abandon_step()
             if not self.opt['dist']:  # the other processes are well, and would not take part
                 self._save_or_warn()
@@ -205,7 +211,7 @@ def message_logger(opt: Mapping, iteration: int, tb_logger: Any = None) -> Messa
 
 
 def is_of_full_disk(error: Exception) -> bool:
-    """Whether there was no room for a file; BasicSR has no number for an image that could not be written."""
+    """Return whether there was no room for a file; BasicSR has no number for an image that could not be written."""
     return isinstance(error, OSError) and (error.errno in (errno.ENOSPC, errno.EDQUOT)
                                            or 'Failed in writing images' in str(error))
 

@@ -18,7 +18,7 @@ Boxes = Mapping[str, torch.Tensor]  # boxes (K, 4) xyxy, labels (K,), scores (K,
 
 
 class ClassificationAgreement(TaskScore):
-    """How alike a classifier's answers on restored and on clean images are.
+    """Agreement of a classifier's answers on restored and on clean images.
 
     ``top1_agreement``: share of images whose likeliest class is that of the clean image. ``kl``: mean over the images
     of KL(clean || restored) of the probabilities, in nats, >= 0; lower is better.
@@ -85,7 +85,7 @@ class ClassificationAgreement(TaskScore):
 
 
 class DetectionAgreement(TaskScore):
-    """How alike the boxes that a detector finds in restored and in clean images are.
+    """Agreement of the boxes that a detector finds in restored and in clean images.
 
     ``box_agreement`` is the F1 score of the two sets, ``2 m / (a + b)`` over all images: a and b boxes with a score of
     0.3 or more in the restored and in the clean images, and m pairs of one class with an IoU of 0.5 or more. A box is

@@ -35,7 +35,7 @@ class ClassMatches:
 
 
 class Matches:
-    """Which detections are right at each of T overlap thresholds, image by image: all that average precision needs.
+    """Detections that are right at each of T overlap thresholds, image by image: all that average precision needs.
 
     Args:
         num_classes: C.

@@ -18,7 +18,7 @@ Predict = Callable[[torch.Tensor], torch.Tensor]  # images (N, 3, H, W) -> (N,) 
 
 @dataclass(frozen=True)
 class Search:
-    """Where the first change of the label is looked for: at distances that grow by a factor, then by bisection.
+    """Distances at which the first change of the label is looked for: they grow by a factor, then by bisection.
 
     Another label that begins and ends between two of these distances is missed. The distances are the root mean square
     of the change over the image's values, so that they suit images of every size.
@@ -37,7 +37,7 @@ class Search:
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not self.factor > 1:
+        if not 1 < self.factor < math.inf:
             raise ValueError(f'boundary: factor: expected a number > 1, got {self.factor}.')
 
     def distances(self) -> np.ndarray:
@@ -45,13 +45,13 @@ class Search:
         return np.geomspace(self.first, self.last, 1 + math.ceil(math.log(self.last / self.first, self.factor)))
 
     def halvings(self) -> int:
-        """How often the bracket around a boundary is halved."""
+        """Return how often the bracket around a boundary is halved."""
         return max(0, math.ceil(math.log2((self.factor - 1) / self.tolerance)))
 
 
 @dataclass(frozen=True)
 class Boundaries:
-    """What was found along N rays.
+    """Boundaries that were found along N rays.
 
     Attributes:
         distance: ``(N,)`` L2; infinite where the label never changes.
@@ -134,7 +134,7 @@ def random_directions(index: Sequence[int], images: torch.Tensor, seed: int) -> 
 
 
 def orthogonal(directions: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """What ``directions`` have that ``others``, of length 1, have not; of length 1."""
+    """Return what ``directions`` have that ``others``, of length 1, have not; of length 1."""
     along = (directions * others).flatten(1).sum(1).view(-1, 1, 1, 1)
     return unit(directions - along * others)
 
@@ -142,7 +142,7 @@ def orthogonal(directions: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def decision_map(predict: Predict, image: torch.Tensor, horizontal: torch.Tensor, vertical: torch.Tensor,
                  places: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """What is predicted in the plane of two directions around an image.
+    """Return what is predicted in the plane of two directions around an image.
 
     Args:
         image, horizontal, vertical: ``(1, 3, H, W)``; the last two of length 1 and orthogonal.

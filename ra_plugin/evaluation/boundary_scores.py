@@ -96,7 +96,7 @@ def _paired(ours: np.ndarray, theirs: np.ndarray, seed: int) -> dict[str, Any] |
 
 
 def chance(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """What IBD would be if the two boundaries had nothing to do with each other.
+    """Return what IBD would be if the two boundaries had nothing to do with each other.
 
     The mean of ``|source[i] - target[j]|`` over different images i and j, as each image's share in it: the mean of the
     shares is that mean, and resampling them gives its interval, to first order (Hajek's projection).

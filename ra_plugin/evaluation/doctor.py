@@ -37,7 +37,7 @@ _NORMALIZATIONS = {  # the commonest first
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one check; `check_recognizer` fills in whose it is."""
+    """Result of one check; `check_recognizer` fills in whose it is."""
 
     verdict: str  # OK, SUSPICIOUS, BROKEN or NOT_APPLICABLE
     measured: str
@@ -211,7 +211,7 @@ def channel_order(case: Case) -> Finding:
 
 
 def resize_parity(case: Case) -> Finding:
-    """What reaches the network is what the package's own preprocessing makes of the same pictures."""
+    """Compare the network's input with that of the package's own preprocessing of the same pictures."""
     recognizer, own = case.recognizer, own_preprocessing(case.recognizer)
     if own.transform is None:
         return Finding(NOT_APPLICABLE, 'images as they come, or no preprocessing on record')

@@ -64,7 +64,7 @@ def features_of(recognizer: Recognizer, images: torch.Tensor) -> list[torch.Tens
 
 
 def close(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:
-    """Whether all tensors are equal but for a thousandth of the largest number in each."""
+    """Return whether all tensors are equal but for a thousandth of the largest number in each."""
     return all(a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=0, equal_nan=True,
                                                      atol=1e-3 * max(1e-6, a.double().abs().max().item()))
                for a, b in zip(some, others) if a.numel())
@@ -84,7 +84,7 @@ def class_answers(case: Case, change: Change = lambda images: images) -> np.ndar
 
 
 def image_scores(case: Case, change: Change = lambda images: images) -> np.ndarray:
-    """How well each image is read, ``(N,)``: right or wrong for a classifier, else minus the logarithm of the loss."""
+    """Return how well each image is read, ``(N,)``: right or wrong for a classifier, else minus the log of the loss."""
     if case.recognizer.info.task == 'classification':
         return (class_answers(case, change) == torch.cat(list(case.labels)).cpu().numpy()).astype(float)
     with torch.no_grad():
@@ -108,7 +108,7 @@ def task_score(case: Case) -> tuple[str, Estimate]:
 
 
 def chance_score(case: Case) -> float:
-    """What an answer without looking scores: the commonest label, one class everywhere, boxes anywhere."""
+    """Return what an answer without looking scores: the commonest label, one class everywhere, boxes anywhere."""
     task = case.recognizer.info.task
     if task == 'classification':
         return float(np.bincount(torch.cat(list(case.labels)).cpu().numpy()).max() / len(case.images))
@@ -160,7 +160,7 @@ def loss_of(recognizer: Recognizer, images: torch.Tensor, label: Any) -> torch.T
 
 
 def gradient_of(recognizer: Recognizer, images: torch.Tensor, label: Any) -> torch.Tensor:
-    """Of the loss with respect to the images; zeros where no graph leads there."""
+    """Return the gradient of the loss with respect to the images; zeros where no graph leads there."""
     images = images.clone().requires_grad_()
     loss = loss_of(recognizer, images, label)
     found = torch.autograd.grad(loss, images, allow_unused=True)[0] if loss.requires_grad else None

@@ -6,7 +6,7 @@ from ra_plugin.evaluation.sampled import Sampled
 
 
 def family(differences: Mapping[str, Sampled]) -> dict[str, Any]:
-    """Which differences are surely above or below zero, so that one or more is wrongly so in 5 % at most (Holm, 1979).
+    """Tell which differences are surely above or below zero: one or more wrongly so in 5 % at most (Holm, 1979).
 
     Args:
         differences: Name -> difference.

@@ -83,7 +83,7 @@ class Classes:
 
 
 def trainings_half_width(deviations: Iterable[np.ndarray], comparisons: int = 1) -> tuple[float, float]:
-    """How far the interval reaches for the trainings alone, and the variance over the images that it has in it already.
+    """Return how far the interval reaches for the trainings alone, and the variance over images that is in it.
 
     Each way of training has a variance of its own, estimated from its few seeds; their sum has Welch's degrees of
     freedom. Seeds also differ because each misreads other images, which resamples of the images show, too.

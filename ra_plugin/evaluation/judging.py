@@ -80,7 +80,7 @@ def fitted(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Judging:
-    """How the images of a data set are processed, and by whom judged.
+    """Processings of the images of a data set, and the recognizers that judge them.
 
     Attributes:
         processings: (name, number of the seed) -> what makes the images.

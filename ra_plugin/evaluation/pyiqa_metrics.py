@@ -12,7 +12,7 @@ import torch
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.utils.optional import require
 
-_TRIED = 192  # pixels a side of the images that each metric is tried on; some cannot be had of smaller ones
+_TRIED = 192  # pixels a side of the images that each metric is tried on; some are not defined for smaller ones
 _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 
 
@@ -86,7 +86,7 @@ class QualityMetric:
             height, width = images.shape[-2:]
             if min(height, width) >= _TRIED:
                 raise
-            warnings.warn(f'{self.name} cannot be had of images of {width}x{height} pixels, and is NaN there '
+            warnings.warn(f'{self.name} is not defined for images of {width}x{height} pixels, and is NaN there '
                           f'({_one_line(error)}).')
             return np.full(len(images), np.nan)
 

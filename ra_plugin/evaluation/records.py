@@ -68,7 +68,7 @@ def _plain(text: str) -> Any:
 
 
 class OtherRecords(OptionError):
-    """What a folder has is of another evaluation."""
+    """Raised where the records in a folder are of another evaluation."""
 
 
 class Records:
@@ -188,7 +188,7 @@ def pack(values: Sequence[Any]) -> Any:
 
 
 def unpack(packed: Any) -> Sequence[Any]:
-    """What `pack` was given; arrays of one size as one array, the images first."""
+    """Return what `pack` was given; arrays of one size as one array, the images first."""
     if isinstance(packed, tuple):
         return list(zip(*(unpack(part) for part in packed)))
     joined, lengths = packed['joined'].numpy(), packed['lengths'].tolist()

@@ -28,7 +28,7 @@ Pieces = dict[Unit, dict[str, tuple[dict[str, Any], dict[str, Any]]]]  # unit ->
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the records of an evaluation depend on.
+    """All that the records of an evaluation depend on.
 
     Attributes:
         units: Unit -> digest of what makes the image and of what judges it.

@@ -62,7 +62,7 @@ class TaskScore:
 
     @property
     def needs_clean(self) -> bool:
-        """Whether the recognizer has to be asked about the clean images, too."""
+        """Return whether the recognizer has to be asked about the clean images, too."""
         return any(part.against == CLEAN_ANSWERS for part in self.parts)
 
     def add(self, predictions: Any, labels: Any = None, clean: Any = None) -> None:
@@ -85,7 +85,7 @@ class TaskScore:
         return {}
 
     def records(self) -> list:
-        """What is known of each image, in order: plain data, which another process may add to a score of its own."""
+        """Return what is known of each image, in order: plain data, which another process may add to its own."""
         raise NotImplementedError(f'{type(self).__name__} has no records().')
 
     def add_records(self, records: Iterable) -> None:

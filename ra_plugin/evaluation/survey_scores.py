@@ -68,7 +68,7 @@ def read_answers(key: Mapping[str, Any], paths: Iterable[Path]) -> tuple[dict[st
 
 
 def label_choices(key: Mapping[str, Any]) -> list[str] | None:
-    """What the labels of the data set choose, which are there before anybody has answered; None without labels.
+    """Return what the labels of the data set choose, which are there before anybody has answered; None without labels.
 
     Args:
         key: As `read_key` gives it.

@@ -236,7 +236,7 @@ def difference_of_quality(matrix: Matrix, name: str, baseline: str, column: str)
 
 
 def left_out(matrix: Matrix, name: str) -> dict[str, Any]:
-    """How many images the means of quality are without, where they are: restored exactly, and not defined for."""
+    """Return how many images the means of quality leave out: restored exactly, and not defined for."""
     cells = [matrix.cells[name, seed] for seed in matrix.seeds(name)]
     if 'psnr' not in cells[0].values:
         return {}

@@ -18,7 +18,7 @@ _SINGLE = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True)
 class Weighed:
-    """What one weight gives over weight 0.
+    """Gain of one weight over weight 0.
 
     Attributes:
         weight: Of the recognition loss.

@@ -16,6 +16,7 @@ from ra_plugin.losses import RecogConsistencyLoss
 from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer, Recognizer, TimmRecognizer
 from ra_plugin.recognizers.base import IGNORED, TaskError
 from ra_plugin.recognizers.openmmlab_model import zoo_configs
+from ra_plugin.utils import children
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.text import markdown_cell
 
@@ -26,7 +27,7 @@ SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512)}  # the larger ones for m
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one model."""
+    """Result of the check of one model."""
 
     name: str
     outcome: str  # PASS, FAIL, or OTHER: the model is not of the recognizer's task
@@ -58,7 +59,7 @@ def check_zoo(library: str, names: Sequence[str], sample: int | None, seed: int,
     if sample is not None:
         random.Random(seed).shuffle(order)
     counted = 0
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, children.children_end():
         while order and (sample is None or counted < sample):
             count = len(order) if sample is None else min(len(order), sample - counted)
             for finding in pool.map(lambda name: _in_a_process(library, name), order[:count]):
@@ -68,9 +69,9 @@ def check_zoo(library: str, names: Sequence[str], sample: int | None, seed: int,
 
 
 def _in_a_process(library: str, name: str) -> Finding:
-    command = [sys.executable, '-W', 'ignore', '-m', 'ra_plugin.evaluation.zoo', library, name]
+    command = ['-W', 'ignore', '-m', 'ra_plugin.evaluation.zoo', library, name]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+        done = children.output(command, _SECONDS)
     except subprocess.TimeoutExpired:
         return Finding(name, FAIL, f'more than {_SECONDS} seconds')
     if done.returncode:

@@ -51,5 +51,5 @@ class RecogLoss(RecognizerLoss):
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
         terms = recognizer.loss(output, target, **self.smoothing)
         if self.reduction == 'none' and any(term.dim() == 0 for term in terms.values()):
-            raise ValueError(f"RecogLoss: {recognizer} has no loss for each image; reduction: 'none' cannot be had.")
+            raise ValueError(f"RecogLoss: {recognizer} has no loss for each image; reduction: none is not supported.")
         return sum(terms.values())

@@ -47,7 +47,7 @@ class RestoreImage:
         of the clean image that ``DegradeImage`` saw.
 
     Raises:
-        OptionError: An argument cannot be meant, or there is no such architecture.
+        OptionError: An argument is invalid, or there is no such architecture.
         ValueError: The checkpoint does not fit, or, once an image comes, the scale does not.
     """
 

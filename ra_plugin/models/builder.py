@@ -11,7 +11,7 @@ from ra_plugin.models.training_step import TrainingStepMixin
 
 
 def build_model(opt: dict) -> Any:
-    """What ``basicsr.models.build_model`` gives, of a class that is `run_ready`."""
+    """Return what ``basicsr.models.build_model`` gives, of a class that is `run_ready`."""
     opt = copy.deepcopy(opt)
     kind = MODEL_REGISTRY.get(opt['model_type'])
     model = (run_ready(kind) if isinstance(kind, type) else kind)(opt)

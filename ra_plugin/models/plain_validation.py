@@ -14,7 +14,7 @@ _ENTRIES = 'validation', 'nondist_validation', 'dist_validation'
 
 
 def has_plain_validation(model: Any) -> bool:
-    """Whether it is a class that is validated as SRModel is: not a video model, and with no way of its own."""
+    """Return whether it is a class that is validated as SRModel is: not a video model, and with no way of its own."""
     return isinstance(model, type) and issubclass(model, SRModel) and all(
         getattr(model, name) is getattr(SRModel, name) for name in _ENTRIES)
 

@@ -136,7 +136,7 @@ def packed(value: Any) -> Any:
 
 
 def unpacked(value: Any, device: torch.device) -> Any:
-    """What `packed` was given, on ``device``."""
+    """Return what `packed` was given, on ``device``."""
     if not isinstance(value, torch.Tensor):
         return value
     return (value.float() / 255 if value.dtype == torch.uint8 else value).to(device)

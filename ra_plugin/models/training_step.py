@@ -47,7 +47,7 @@ class StepOptions:
     max_bad_steps: int = 10
 
     def of_recognizers_channels_last(self, device_type: str) -> bool:
-        """Whether the recognizers have that layout on such a device."""
+        """Return whether the recognizers have that layout on such a device."""
         by_default = device_type == 'cpu' or DTYPES[self.precision] is not None
         return by_default if self.channels_last is None else self.channels_last
 
@@ -123,7 +123,7 @@ class TrainingStepMixin:
 
     # ---------------------------------------------------------------- training
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
-        """What begins a step; `abandon_step` comes back to before it."""
+        """Begin a step; `abandon_step` comes back to before it."""
         self._before = (copy.deepcopy([scheduler.state_dict() for scheduler in self.schedulers]),
                         [[group['lr'] for group in optimizer.param_groups] for optimizer in self.optimizers],
                         random_streams(), [generator.get_state() for generator in private_generators(self)])

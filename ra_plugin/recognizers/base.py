@@ -240,7 +240,7 @@ class Recognizer(OutOfSight):
         """
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
-        """What unsupervised RA compares between restored and clean image.
+        """Return what unsupervised RA compares between restored and clean image.
 
         ``logits`` has classes in dimension 1; tensors of other names hold numbers. What the clean image's outputs have
         and the restored one's have not is not compared; of those, ``NAME_weights`` are what a weighted sum over the

@@ -39,7 +39,7 @@ class BlackBoxClient:
         self._next_request = -math.inf  # when it may be made, by the monotonic clock
 
     def answer(self, image: np.ndarray) -> Any:
-        """What the source says of an ``(H, W, 3)`` uint8 RGB image: its JSON, read but not checked further.
+        """Return what the source says of an ``(H, W, 3)`` uint8 RGB image: its JSON, read but not checked further.
 
         Raises:
             ValueError: It cannot be reached, refuses, answers something else than JSON, or may not be asked any more.

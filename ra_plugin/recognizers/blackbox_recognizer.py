@@ -81,11 +81,11 @@ class BlackBoxRecognizer(Recognizer):
 
     @property
     def cost(self) -> float:
-        """Of the requests of all runs with this cache."""
+        """Return the cost of the requests of all runs with this cache."""
         return self.client.ledger.requests * self.price_per_request
 
     def answers(self, images: torch.Tensor) -> list[Answer]:
-        """What the black box says of each image: ``(label, score)``, best first, the score None where it tells none.
+        """Return the answers to each image: ``(label, score)``, best first, the score None where there is none.
 
         Raises:
             ValueError: It cannot be reached, refuses, answers something else than labels, or may not be asked any more.
@@ -116,7 +116,7 @@ class BlackBoxRecognizer(Recognizer):
         return {'labels': labels.to(images.device), 'scores': scores.to(images.device)}
 
     def class_id(self, label: str | int) -> int:
-        """Of a label in an answer; -1 where it is none of the classes."""
+        """Return the class of a label in an answer; -1 where it is none of the classes."""
         if isinstance(label, str) and self.info.classes is None:
             label = int(label) if label.strip().isdecimal() else -1
         if isinstance(label, int):

@@ -125,7 +125,7 @@ class MMDetRecognizer(OpenMMLabRecognizer):
             sample.gt_instances.masks = bitmaps(fitted.cpu().numpy().astype('uint8'), *size.padded)
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
-        """What the detector answers at each of its places before it picks boxes: see `mmdet_outputs`."""
+        """Return what the detector answers at each of its places before it picks boxes: see `mmdet_outputs`."""
         if self._one_by_one and len(images) > 1:
             raise ValueError(f'{self}: its guided anchors take one image at a time. Set batch_size_per_gpu: 1, or use '
                              'RecogFeatureLoss, which compares features.')

@@ -12,7 +12,7 @@ from ra_plugin.utils.optional import require
 
 @dataclass(frozen=True)
 class Size:
-    """How images of one size reach the model."""
+    """Way of images of one size to the model."""
 
     original: tuple[int, int]  # (height, width), here and below
     resized: tuple[int, int]
@@ -49,7 +49,7 @@ class Geometry:
             return cls([registry.TRANSFORMS.build(step) for step in chosen])
 
     def size(self, height: int, width: int) -> Size:
-        """What becomes of an image; the library's own transforms say it, once for each size that occurs."""
+        """Return the size of an image in the model; the library's own transforms say it, once for each size."""
         key = (height, width)
         if key not in self._known:
             self._known[key] = self._measure(key)

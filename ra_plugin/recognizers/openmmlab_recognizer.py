@@ -227,7 +227,7 @@ class OpenMMLabRecognizer(Recognizer):
 
 
 def counters(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, str]]:
-    """What layers in training mode count up from call to call, as (layer, attribute): a frozen one must not.
+    """Return what layers in training mode count up from call to call, as (layer, attribute): a frozen one must not.
 
     Running means of a loss or an attention are buffers; DDOD's head counts its positive samples
     in lists, that of Dynamic R-CNN keeps the course of its training.

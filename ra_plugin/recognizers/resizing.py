@@ -29,7 +29,7 @@ def judging() -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared_resizes() -> Iterator[None]:
-    """What is resized within, to one size, is resized once, and what is made of it shares its gradient.
+    """Resize once, within, what is resized to one size; what is made of it shares its gradient.
 
     One within another shares what that knows, until the outer one ends. The images must not be changed in place
     meanwhile.

@@ -1,4 +1,4 @@
-"""Models of timm by name, from its hub or from a folder: what cannot be had is one line."""
+"""Models of timm by name, from its hub or from a folder: what is missing is one line."""
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from types import ModuleType

@@ -6,7 +6,7 @@ from ra_plugin.options import OptionError
 
 
 def is_trainable(block: Any) -> bool:
-    """Whether the block of a recognizer says that it is to learn."""
+    """Return whether the block of a recognizer says that it is to learn."""
     return isinstance(block, Mapping) and bool(block.get('trainable'))
 
 

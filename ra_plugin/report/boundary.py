@@ -40,7 +40,7 @@ def write_boundary_page(results: Mapping[str, Any], maps: Sequence[DecisionMap],
 
 
 def facts(results: Mapping[str, Any]) -> str:
-    """What was looked at."""
+    """Return what was looked at."""
     first = [name for name, seeds in results.get('seeds', {}).items() if seeds > 1]
     of_seeds = f' Of the seeds of {listed(first)}, the first alone.' if first else ''
     return (f'{results["condition"]}, {count(results["n"])} images.{of_seeds} Source recognizer Rs: '

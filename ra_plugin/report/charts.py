@@ -15,6 +15,7 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 350, 240, 38, 92, 12, 40  # righ
 _MARGIN = 14  # where there are none
 _MOST_NAMES = 7  # along an axis; of more, every second or third is written
 _NAME_HEIGHT = 14
+_DIGIT_WIDTH = 7
 _REFERENCES = ('clean', 'no processing')  # lines: as points, far off in PSNR, they would press the others together
 
 
@@ -91,7 +92,7 @@ def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
                  *_references([(name, y_axis(100 * value)) for name, value in lines]), _front(points, x_axis, y_axis),
                  *(_point(*point, x_axis, y_axis) for point in points)]
         charts.append(Chart(recognizer, title, _svg(parts, f'{title} of {recognizer} against PSNR; the table of scores '
-                                                    'has the numbers')))
+                                                    'has the numbers', y_axis)))
     return charts
 
 
@@ -151,7 +152,7 @@ def steps_chart(title: str, note: str, names: Sequence[str], series: Mapping[str
             told.append(f'{name}, {text}')
             parts.append(_whisker(index, x_axis(i), estimate, y_axis, factor)
                          + marker(index, x_axis(i), y_axis(factor * estimate['value']), f'{name}, {text}'))
-    return Chart(title, note, _svg(parts, f'{title} {note}. {"; ".join(told)}'))
+    return Chart(title, note, _svg(parts, f'{title} {note}. {"; ".join(told)}', y_axis))
 
 
 def _level(y: float) -> Markup:
@@ -161,7 +162,8 @@ def _level(y: float) -> Markup:
 def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
     """From below the least to above the largest of the values."""
     low, high = min(values), max(values)
-    room = 0.08 * (high - low) or 0.5
+    is_point = high - low < 1e-6 * max(1, abs(low), abs(high))  # differences of rounding have no round numbers
+    room = 0.5 if is_point else 0.08 * (high - low)
     return _Axis(low - room, high + room, start, end)
 
 
@@ -178,7 +180,7 @@ def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, decades: bo
            names: Mapping[float, str] | None = None) -> Markup:
     """Ticks, grid and the names of the axes; ``names`` stand at their places in place of round numbers."""
     bottom, right, parts = y_axis.start, x_axis.end, []
-    for value, name in (names or {value: number(value, _digits(x_axis)) for value in _ticks(x_axis)}).items():
+    for value, name in (names or _numbers_apart(x_axis)).items():
         parts.append(Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
             x_axis(value), bottom + 16, name))
     for value in [v for v in _ticks(y_axis) if not decades or v == int(v)]:
@@ -194,8 +196,19 @@ def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, decades: bo
     return Markup('').join(parts)
 
 
-def _digits(axis: _Axis) -> int:
-    ticks = _ticks(axis)
+def _numbers_apart(axis: _Axis) -> dict[float, str]:
+    """Return as many round numbers below an axis as do not run into one another."""
+    for most in (5, 3, 2, 1):
+        numbers = {value: number(value, _digits(axis, most)) for value in _ticks(axis, most)}
+        places = [axis(value) for value in numbers]
+        widest = max(map(len, numbers.values()), default=0) * _DIGIT_WIDTH
+        if all(after - before > widest for before, after in zip(places, places[1:])):
+            break
+    return numbers
+
+
+def _digits(axis: _Axis, most: int = 5) -> int:
+    ticks = _ticks(axis, most)
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1
     return max(0, -math.floor(math.log10(step) + 1e-9))
 
@@ -235,6 +248,9 @@ def _front(points: Sequence[tuple], x_axis: _Axis, y_axis: _Axis) -> Markup:
     return Markup('<polyline class="front" points="{}"/>').format(coordinates)
 
 
-def _svg(parts: Sequence[Markup], label: str) -> Markup:
-    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        _WIDTH, _HEIGHT, label, Markup('').join(parts))
+def _svg(parts: Sequence[Markup], label: str, y_axis: _Axis | None = None) -> Markup:
+    """The drawing, with room at the left for the numbers beside ``y_axis``, however long they are."""
+    widest = max((len(number(value, _digits(y_axis))) for value in _ticks(y_axis)), default=0) if y_axis else 0
+    beyond = max(0, widest * _DIGIT_WIDTH - (_LEFT - 6))
+    return Markup('<svg viewBox="{} 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        -beyond, _WIDTH + beyond, _HEIGHT, label, Markup('').join(parts))

@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Answer:
-    """What a recognizer reads in one image."""
+    """Answer of a recognizer to one image."""
 
     text: str  # 'cat', '3 cars, 1 bus'
     right: bool | None  # None where a prediction is not simply right or wrong

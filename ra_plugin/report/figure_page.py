@@ -19,7 +19,7 @@ _MARKS = {True: '\u2713', False: '\u2717'}
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restorer makes of an image: ``(H, W, 3)`` uint8, PSNR in dB, SSIM, and the class that is read in it."""
+    """Restored image: ``(H, W, 3)`` uint8, PSNR in dB, SSIM, and the class that is read in it."""
 
     image: np.ndarray
     psnr: float

@@ -100,7 +100,7 @@ def comparisons(condition: Mapping) -> int:
 
 
 def alone(number_of_intervals: int) -> str:
-    """What one has to know of several intervals side by side."""
+    """Return what one has to know of several intervals side by side."""
     expected = round(number_of_intervals / 20)
     by_chance = (f'about {expected} of {number_of_intervals} would leave out zero by chance' if expected else
                  f'each of the {number_of_intervals} would leave out zero by chance one time in 20')
@@ -108,7 +108,7 @@ def alone(number_of_intervals: int) -> str:
 
 
 def coverage(results: Mapping) -> str:
-    """What the intervals are over: the images, and other trainings where a restorer has several."""
+    """Return what the intervals are over: the images, and other trainings where a restorer has several."""
     seeds = {name: entry.get('seeds', 1) for name, entry in results.get('restorers', {}).items()}
     several, single = ([name for name in seeds if (seeds[name] > 1) == more] for more in (True, False))
     over = 'The intervals are over the images'

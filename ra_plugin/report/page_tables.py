@@ -152,7 +152,7 @@ def class_tables(results: Mapping[str, Any], condition: str) -> list[tuple[str, 
 
 
 def clean_input_table(results: Mapping[str, Any], condition: str, scale: Scale) -> Table | None:
-    """What a restorer does to images that need none."""
+    """Return what a restorer does to images that need none."""
     data = results['conditions'][condition].get('clean_input', {})
     entries = data.get('restorers', {})
     metrics = _metrics(results, entries.values())
@@ -180,7 +180,7 @@ def audit_table(results: Mapping[str, Any], condition: str, restorer: str, scale
 
 
 def certainty_table(results: Mapping[str, Any], condition: str) -> Table | None:
-    """How sure each difference is."""
+    """Return how sure each difference is."""
     data = results['conditions'][condition]
     rows = []
     for restorer, entry in data.get('differences', {}).items():

@@ -76,7 +76,7 @@ def paper_table(spec: Mapping[str, Any], judged: Sequence[Judged]) -> str:
 
 
 def is_shown(spec: Mapping[str, Any], coordinates: Mapping[str, Any]) -> bool:
-    """Whether a table shows restorers with these coordinates; plain ones are what others are compared with."""
+    """Return whether a table shows restorers with these coordinates; plain ones are what others are compared with."""
     groups = spec.get('groups')
     return (not groups or any(coordinates['task'] in tasks for tasks in groups.values())) and (
         coordinates['method'] == PLAIN
@@ -84,7 +84,7 @@ def is_shown(spec: Mapping[str, Any], coordinates: Mapping[str, Any]) -> bool:
 
 
 def paper_numbers(spec: Mapping[str, Any], group: str | None = None) -> list[str]:
-    """What the paper has of one group, or of all; where it has none of that group, the others with their names."""
+    """Return what the paper has of one group, or of all; where it has none of that group, the others by name."""
     paper = spec.get('paper', {})
     printed = {name: rows for name, rows in paper.items() if name not in ('columns', CLEAN)}
     of_all = {CLEAN: paper[CLEAN]} if CLEAN in paper else {}

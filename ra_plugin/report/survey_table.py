@@ -6,7 +6,7 @@ from ra_plugin.report.markdown import percent, table
 
 
 def label_markdown(scores: Mapping[str, Any]) -> str:
-    """How often the answers are the label; ``scores`` is of `score_survey` with `label_choices` alone."""
+    """Return how often the answers are the label; ``scores`` is of `score_survey` with `label_choices` alone."""
     rows = _rates(scores, 'the label')
     return (f'Answers that are the label, in %; questions: {scores["questions"]}. 95 % intervals over the questions.'
             f'\n\n{table(rows)}\n')

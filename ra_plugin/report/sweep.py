@@ -15,7 +15,7 @@ _BIASED = 'The best of {} estimates is rather too large: report its gain on imag
 
 @dataclass(frozen=True)
 class SweepAnswer:
-    """What a sweep says of one condition."""
+    """Answer of a sweep under one condition."""
 
     headline: str
     tone: Tone

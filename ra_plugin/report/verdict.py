@@ -17,7 +17,7 @@ _UNCLEAR = 'cannot be told apart from zero'
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be said of one restorer under one condition."""
+    """Verdict on one restorer under one condition."""
 
     restorer: str
     headline: str

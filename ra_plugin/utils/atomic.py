@@ -48,7 +48,7 @@ def atomic_save(obj: object, path: str | os.PathLike, **kwargs) -> None:
 
 
 def is_intact(path: str | os.PathLike) -> bool:
-    """Whether a file of ``torch.save`` is all there, by its checksums, which ``torch.load`` does not look at."""
+    """Return whether a file of ``torch.save`` is all there, by its checksums, which ``torch.load`` does not look at."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

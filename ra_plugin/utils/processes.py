@@ -9,7 +9,7 @@ from torch import distributed as dist
 
 
 def anywhere(holds: bool) -> bool:
-    """Whether it holds in any process: all of them have to ask."""
+    """Return whether it holds in any process: all of them have to ask."""
     if not dist.is_initialized():
         return holds
     count = torch.tensor(int(holds), device=_device())

@@ -44,7 +44,7 @@ def pixels(images: torch.Tensor) -> np.ndarray:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether a device has instructions for it; without them bfloat16 is many times slower than float32."""
+    """Return whether a device has instructions for it; without them bfloat16 is many times slower than float32."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported(including_emulation=False)
     supported = (getattr(torch.cpu, name, None) for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported'))

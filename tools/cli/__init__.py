@@ -1,0 +1,1 @@
+"""What the programs share before they import ``ra_plugin``, which takes seconds."""
