@@ -31,7 +31,7 @@ class RecogConsistencyLoss(ReferenceLoss):
       units of their root mean square over objects. Without objects in the clean image the first is the mean over the
       places that look most like one, and the second vanishes.
 
-    The other distances are means over all places. A sigmoid's logit z counts as the two logits (z, 0).
+    The other distances are means over all places of the image. A sigmoid's logit z counts as the two logits (z, 0).
 
     Args:
         recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``.
@@ -87,8 +87,11 @@ class RecogConsistencyLoss(ReferenceLoss):
 
     def _between(self, name: str, answer: torch.Tensor, reference: Outputs) -> torch.Tensor:
         of_scores, of_numbers = _DISTANCES[self.distance]
+        if self.distance == 'cosine':
+            return cosine_distance(answer, reference[name])
         if self.distance != 'kl':
-            return (of_scores if name == 'logits' else of_numbers)(answer, reference[name])
+            return (of_scores if name == 'logits' else of_numbers)(answer, reference[name],
+                                                                   reference.get(f'{name}_shares'))
         weights = reference.get(f'{name}_weights')
         if name == 'logits':
             return of_scores(answer, reference[name], self.temperature, weights)

@@ -174,8 +174,8 @@ class ReferenceLoss(RecognizerLoss):
                  std: Sequence[float] | None = None):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
         if cache_reference and self.recognizer.info.task == 'detection':
-            raise ValueError(f'{type(self).__name__}: cache_reference: what {self.recognizer} answers on an image '
-                             'depends on the others in its batch. Leave it out.')
+            raise ValueError(f'{type(self).__name__}: cache_reference: the answers of a detector are too many to be kept, '
+                             f'got {self.recognizer}. Leave it out.')
         self._cache = ReferenceCache() if cache_reference else None
 
     def reference(self, recognizer: Recognizer, clean: torch.Tensor, ask: Callable[[torch.Tensor], Outputs]) -> Outputs:

@@ -244,7 +244,8 @@ class Recognizer(OutOfSight):
 
         ``logits`` has classes in dimension 1; tensors of other names hold numbers. What the clean image's outputs have
         and the restored one's have not is not compared; of those, ``NAME_weights`` are what a weighted sum over the
-        tensor NAME takes in place of its mean.
+        tensor NAME takes in place of its mean, and ``NAME_shares`` the weights of that mean where images of the batch
+        have fewer numbers than others.
 
         Args:
             reference: The outputs on the clean images, for recognizers that answer questions taken from there, as the
