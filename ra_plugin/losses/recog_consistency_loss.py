@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ra_plugin.losses.distances import cosine_distance, kl_distance, l1_distance, l2_distance, probability_distance
-from ra_plugin.losses.recognizer_loss import Reduction, ReferenceLoss, check_classifies
+from ra_plugin.losses.recognizer_loss import Reduction, ReferenceLoss
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.base import Outputs
 from ra_plugin.recognizers.logits_check import check_logits
@@ -69,7 +69,6 @@ class RecogConsistencyLoss(ReferenceLoss):
         if temperature is not None and (temperature <= 0 or distance != 'kl'):
             raise ValueError(f"RecogConsistencyLoss: temperature: expected a positive number, with distance: kl; got "
                              f'{temperature} with {distance}.')
-        check_classifies(self.recognizer, 'RecogConsistencyLoss')
         self._asked: set[Recognizer] = set()  # an ensemble draws some members later
         self.distance, self.temperature = distance, 2.0 if temperature is None else temperature
 

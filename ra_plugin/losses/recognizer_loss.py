@@ -53,8 +53,8 @@ class RecognizerLoss(nn.Module):
             self.recognizer.unfreeze()
         if self.recognizer.trainable:
             check_trainable(type(self.recognizer), type(self), where)
-        if self.recognizer.info.task == 'embedding' and not self.compares_features:
-            raise ValueError(f'{where}: {self.recognizer}: {NO_HEAD}')
+        if not self.compares_features:
+            check_classifies(self.recognizer, where)
         if not self.recognizer.info.differentiable:
             raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable, so it can judge '
                              '(val.recognizers) but not serve as a loss.')
@@ -141,8 +141,7 @@ def check_classifies(recognizer: Recognizer, where: str) -> None:
     """Raise ValueError where a recognizer has no classes, as an embedding or a network without its head."""
     info = recognizer.info  # the members of an ensemble share both
     if info.task == 'embedding' or info.task == 'classification' and not info.num_classes:
-        raise ValueError(f'{where}: expected a recognizer that tells classes apart, got {recognizer} without any '
-                         f'(task: {info.task}). Give it a head, or use RecogFeatureLoss, which compares features.')
+        raise ValueError(f'{where}: {recognizer}: {NO_HEAD}')
 
 
 def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction, count: int) -> torch.Tensor:
@@ -174,8 +173,8 @@ class ReferenceLoss(RecognizerLoss):
                  std: Sequence[float] | None = None):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
         if cache_reference and self.recognizer.info.task == 'detection':
-            raise ValueError(f'{type(self).__name__}: cache_reference: the answers of a detector are too many to be kept, '
-                             f'got {self.recognizer}. Leave it out.')
+            raise ValueError(f'{type(self).__name__}: cache_reference: the answers of a detector are too many to be '
+                             f'kept, got {self.recognizer}. Leave it out.')
         self._cache = ReferenceCache() if cache_reference else None
 
     def reference(self, recognizer: Recognizer, clean: torch.Tensor, ask: Callable[[torch.Tensor], Outputs]) -> Outputs:
