@@ -48,8 +48,9 @@ class RecognizerLoss(nn.Module):
         if reduction not in ('mean', 'sum', 'none'):
             raise ValueError(f"{type(self).__name__}: reduction: expected 'mean', 'sum' or 'none', got {reduction!r}.")
         where = f'{type(self).__name__}.recognizer'
-        self.recognizer = build_recognizer(frozen(recognizer), where, not is_trainable(recognizer), mean, std)
-        if is_trainable(recognizer):
+        learns = is_trainable(recognizer)
+        self.recognizer = build_recognizer(frozen(recognizer), where, not learns, mean, std, learns)
+        if learns:
             self.recognizer.unfreeze()
         if self.recognizer.trainable:
             check_trainable(type(self.recognizer), type(self), where)

@@ -9,6 +9,7 @@ from torch import nn
 from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
 from ra_plugin.recognizers.class_names import first_difference
 from ra_plugin.recognizers.plain_network import as_recognizer
+from ra_plugin.recognizers.random_weights import build_frozen
 from ra_plugin.recognizers.resizing import judging
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
@@ -145,4 +146,4 @@ def _member(recognizer: Mapping[str, Any] | nn.Module, where: str) -> Recognizer
         return recognizer
     if isinstance(recognizer, nn.Module):
         return as_recognizer(recognizer, where, None, None)
-    return RECOGNIZER_REGISTRY.build(recognizer, where)
+    return build_frozen(recognizer, where)

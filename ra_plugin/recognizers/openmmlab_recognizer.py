@@ -1,12 +1,10 @@
 """What detectors of mmdetection and segmenters of mmsegmentation share as frozen losses."""
 import contextlib
 import copy
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from ra_plugin.library_errors import translated
@@ -16,7 +14,7 @@ from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, dow
                                                    missing_operators, model_class, pinned_layers, published_weights,
                                                    read_config, test_pipeline)
 from ra_plugin.utils.optional import require
-from ra_plugin.utils.random_streams import kept_random_streams
+from ra_plugin.utils.random_streams import seeded
 from ra_plugin.utils.text import first_line
 
 # 'model': as the config's test pipeline does; a number: factor on height and width; ~: images as they come.
@@ -250,20 +248,6 @@ def _after_warm_up() -> Iterator[None]:
     finally:
         for name, value in kept.items():
             hub.update_info(name, value)
-
-
-@contextlib.contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random streams that start from ``seed`` within, and outside go on as if nothing had happened."""
-    devices = [device] if device.type == 'cuda' else []
-    with kept_random_streams(), torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the other GPUs, too
-        if devices:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
-        yield
 
 
 def last_tensor(features: Any, where: str) -> torch.Tensor:
