@@ -116,7 +116,8 @@ def check_number(value: Any, where: str, *, least: float | None = None, most: fl
     Raises:
         OptionError: With the limits and the value.
     """
-    check_type(value, float, where)
+    if value == value:  # NaN is out of the limits
+        check_type(value, float, where)
     if math.isfinite(value) and (not whole or value == int(value)) and (least is None or value >= least) and (
             most is None or value <= most) and (above is None or value > above) and (below is None or value < below):
         return
@@ -135,13 +136,13 @@ def check_type(value: Any, hint: Any, where: str) -> None:
     Raises:
         OptionError: With the place, what was expected and what came.
     """
-    if _fits(value, hint):
+    if fits(value, hint):
         return
     remedy = suggestion(value, [str(v) for v in _literals(hint)])
     if isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
-        if _fits(0.5, hint):
+        if fits(0.5, hint):
             remedy = f" YAML reads {value} as text: write '!!float {value}'."
-        elif float(value).is_integer() and _fits(int(float(value)), hint):
+        elif float(value).is_integer() and fits(int(float(value)), hint):
             remedy = f' YAML reads {value} as text: write {int(float(value))}.'
     raise OptionError(f'{where}: expected {_name(hint)}, got {shown(value)}.{remedy}')
 
@@ -157,26 +158,27 @@ def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
+    """Tell whether `check_type` takes a value."""
     origin = typing.get_origin(hint)
     if hint is Any or isinstance(hint, typing.TypeVar):
         return True
     if hint is None or hint is type(None):
         return value is None
     if _is_union(hint):
-        return any(_fits(value, option) for option in typing.get_args(hint))
+        return any(fits(value, option) for option in typing.get_args(hint))
     if origin is typing.Literal:
         return any(value == option and type(value) is type(option) for option in typing.get_args(hint))
     kind = origin or hint
     if not isinstance(kind, type):
         return True
     if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # no NaN
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind is collections.abc.Sequence or kind in (list, tuple):
         item = (typing.get_args(hint) or (Any,))[0]
-        return isinstance(value, (list, tuple)) and all(_fits(v, item) for v in value)
+        return isinstance(value, (list, tuple)) and all(fits(v, item) for v in value)
     return isinstance(value, kind)
 
 

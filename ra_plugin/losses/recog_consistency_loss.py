@@ -1,4 +1,5 @@
 """Unsupervised recognition loss: Eq. 4 of Liu et al., arXiv:1910.09185, with the distance that serves best."""
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -66,7 +67,7 @@ class RecogConsistencyLoss(ReferenceLoss):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference, mean, std)
         if distance not in _DISTANCES:
             raise ValueError(f'RecogConsistencyLoss: distance: expected {" | ".join(_DISTANCES)}, got {distance!r}.')
-        if temperature is not None and (temperature <= 0 or distance != 'kl'):
+        if temperature is not None and (not 0 < temperature < math.inf or distance != 'kl'):
             raise ValueError(f"RecogConsistencyLoss: temperature: expected a positive number, with distance: kl; got "
                              f'{temperature} with {distance}.')
         self._asked: set[Recognizer] = set()  # an ensemble draws some members later

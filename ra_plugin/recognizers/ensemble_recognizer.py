@@ -1,5 +1,6 @@
 """Several recognizers as one: all of them in every step, or a few drawn anew at the cost of those few."""
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ class EnsembleRecognizer(Recognizer):
         count = len(recognizers)
         if not count:
             raise ValueError('EnsembleRecognizer: recognizers is empty. List at least one.')
-        if weights is not None and (len(weights) != count or min(weights) <= 0):
+        if weights is not None and (len(weights) != count or not all(0 < weight < math.inf for weight in weights)):
             raise ValueError(f'EnsembleRecognizer: weights: expected {count} positive numbers, got {list(weights)}.')
         if sample is not None and not 1 <= sample <= count:
             raise ValueError(f'EnsembleRecognizer: sample: expected 1..{count}, got {sample}.')

@@ -1,6 +1,7 @@
 """What detectors of mmdetection and segmenters of mmsegmentation share as frozen losses."""
 import contextlib
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from ra_plugin.library_errors import translated
+from ra_plugin.options import check_number
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo, widened
 from ra_plugin.recognizers.openmmlab_geometry import Geometry, Size, fit_images, within_image
 from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, download, find_config, load_checkpoint,
@@ -62,13 +64,15 @@ class OpenMMLabRecognizer(Recognizer):
             raise ValueError(f'{where}: no weights. Set checkpoint: FILE, or pretrained: true.')
         if checkpoint and pretrained:
             raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
-        if isinstance(resize, str) and resize != 'model' or isinstance(resize, (int, float)) and resize <= 0:
+        if isinstance(resize, str) and resize != 'model' or isinstance(resize, (int, float)) and (
+                not 0 < resize < math.inf):
             raise ValueError(f"{where}: resize: expected 'model', a factor > 0 or ~, got {resize!r}.")
+        check_number(seed, f'{where}: seed', least=0, most=2 ** 32 - 1, whole=True)  # as numpy takes it
         path = find_config(config, self.package, where)
         settings = read_config(path, cfg_options, where)
         self.check_class(model_class(settings, self.package, where), settings.model, where)
         self.adapt_config(settings)
-        model = build_model(settings, self.package, where)
+        model = build_model(settings, self.package, where, cfg_options)
         self.adapt_model(model)
         missing = missing_operators(model)
         if missing:
