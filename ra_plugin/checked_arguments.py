@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ra_plugin.options import check_type, fits
+from ra_plugin.options import check_type, fits, literals
 
 
 class ChecksArguments:
@@ -37,12 +37,17 @@ def _checked(init: Callable) -> Callable:
         if not hints:
             hints.update(typing.get_type_hints(init))
         for name, value in bound.arguments.items():
-            if name in hints and not fits(value, hints[name]):
+            if name in hints and not fits(value, hints[name]) and not _is_word(value, hints[name]):
                 bound.arguments[name] = _plain(value)
                 check_type(bound.arguments[name], hints[name], f'{type(self).__name__}: {name}')
         init(*bound.args, **bound.kwargs)
 
     return checked
+
+
+def _is_word(value: Any, hint: Any) -> bool:
+    """Tell whether it is a text where some are known: of a wrong one the constructor itself says what they mean."""
+    return isinstance(value, str) and any(isinstance(word, str) for word in literals(hint))
 
 
 def _plain(value: Any) -> Any:

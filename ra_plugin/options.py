@@ -138,7 +138,7 @@ def check_type(value: Any, hint: Any, where: str) -> None:
     """
     if fits(value, hint):
         return
-    remedy = suggestion(value, [str(v) for v in _literals(hint)])
+    remedy = suggestion(value, [str(v) for v in literals(hint)])
     if isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
         if fits(0.5, hint):
             remedy = f" YAML reads {value} as text: write '!!float {value}'."
@@ -147,11 +147,12 @@ def check_type(value: Any, hint: Any, where: str) -> None:
     raise OptionError(f'{where}: expected {_name(hint)}, got {shown(value)}.{remedy}')
 
 
-def _literals(hint: Any) -> list:
+def literals(hint: Any) -> list:
+    """Return the values that an annotation lists."""
     args = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return list(args)
-    return [v for option in args for v in _literals(option)] if _is_union(hint) else []
+    return [v for option in args for v in literals(option)] if _is_union(hint) else []
 
 
 def _is_union(hint: Any) -> bool:

@@ -61,7 +61,7 @@ def test_a_block_within_blocks_has_its_whole_place():
                'train.recog_opt')
     wrong = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False, 'model_kwargs': {'stem': 1}}
     with pytest.raises(ValueError, match=r"^recognizers\.judge\.recognizers\[0\]: TimmRecognizer\(test_resnet\): "
-                                         "ResNet takes no 'stem'"):
+                                         "model_kwargs: ResNet takes no 'stem'"):
         build_recognizer({'type': 'EnsembleRecognizer', 'recognizers': [wrong]}, 'recognizers.judge')
     with pytest.raises(ValueError, match=r'^train\.recog_opt\.recognizer: TimmRecognizer\(test_resnet\): .*no head'):
         _built({'type': 'RecogLoss', 'recognizer': {'type': 'TimmRecognizer', 'model_name': 'test_resnet',
@@ -129,7 +129,8 @@ def offline(monkeypatch, tmp_path):
       'model_kwargs': {'num_class': 10}}, "ResNet takes no 'num_class'. Did you mean 'num_classes'"),
     ({'type': 'ModuleRecognizer', 'module': NET, **HALF, 'module_kwargs': {'num_class': 10}},
      "module_kwargs: TinyVGG takes no 'num_class'. Did you mean 'num_classes'"),
-    ({'type': 'ModuleRecognizer', 'module': NET, **HALF, 'module_kwargs': {'num_classes': 'ten'}}, 'module_kwargs: '),
+    ({'type': 'ModuleRecognizer', 'module': NET, **HALF, 'module_kwargs': {'num_classes': 'ten'}},
+     "module_kwargs.num_classes: expected a whole number, got 'ten'"),
 ])
 def test_a_slip_in_a_recognizer_is_one_line_with_its_place(block, message):
     with pytest.raises(ValueError, match=f'^recognizers.judge: .*{message}') as caught:
