@@ -11,8 +11,9 @@ from ra_plugin.options import OptionError, nearest
 
 _OF_NETWORK = ('requests', 'urllib3', 'httpx', 'httpx2', 'httpcore', 'huggingface_hub')  # packages that fetch files
 _NO_SUCH_ARGUMENT = re.compile(r"([\w.<>]+)\(\) got an unexpected keyword argument '(\w+)'")
-# How a class names an argument of its own: 'RecogLoss.recognizer: ', 'Compose.steps[1]: ', 'RecogLoss: reduction: '.
-_OF_ARGUMENT = re.compile(r'[A-Z]\w*(?:((?:\.\w+|\[\d+\])+)|: (\w+)): ')
+# How a class names an argument of its own: 'RecogLoss.recognizer: ', 'Compose.steps[1]: ', 'RecogLoss: reduction: ',
+# 'LabeledImageDataset(val).crop_size: '.
+_OF_ARGUMENT = re.compile(r'[A-Z]\w*(?:(?:\([^()]*\))?((?:\.\w+|\[\d+\])+)|: (\w+)): ')
 _ABOUT_ARGUMENTS = re.compile(r'\(\) (got an unexpected keyword|missing \d+ required|takes )')
 
 

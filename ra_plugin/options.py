@@ -67,9 +67,24 @@ def type_of(block: Mapping[str, Any], where: str) -> Any:
 
 
 def suggestion(key: object, known: typing.Iterable[str], cutoff: float = 0.6) -> str:
-    """`` Did you mean 'x'?`` with the closest of ``known``, or an empty string."""
-    close = difflib.get_close_matches(str(key), list(known), n=1, cutoff=cutoff)
+    """`` Did you mean 'x'?`` with the closest of ``known``, or an empty string.
+
+    Close are names of much the same letters, in any case, and those that the key is a part of, or that are part of it.
+    """
+    text, names = str(key), list(known)
+    close = difflib.get_close_matches(text, names, n=1, cutoff=cutoff)
+    if not close:
+        folded = {name.casefold(): name for name in names}
+        close = difflib.get_close_matches(text.casefold(), folded, n=1, cutoff=cutoff) or difflib.get_close_matches(
+            text.casefold(), [name for name in folded if _is_part(text.casefold(), name)], n=1, cutoff=0)
+        close = [folded[name] for name in close]
     return f" Did you mean '{close[0]}'?" if close else ''
+
+
+def _is_part(one: str, other: str) -> bool:
+    """Tell whether one of two names begins or ends with the other, of two letters or more."""
+    short, long = sorted((one, other), key=len)
+    return len(short) >= 2 and (long.startswith(short) or long.endswith(short))
 
 
 def nearest(key: object, known: typing.Iterable[str], cutoff: float = 0.8) -> str | None:
