@@ -27,8 +27,8 @@ def _watch(model: Any, network: nn.Module, where: str) -> None:
     def check(module: nn.Module, args: tuple, output: Any) -> None:
         clean = getattr(model, 'gt', None)
         if isinstance(output, torch.Tensor) and isinstance(clean, torch.Tensor):
-            handle.remove()
             check_channels(output, clean.shape, where)
+            handle.remove()
 
     handle = network.register_forward_hook(check)
 
