@@ -37,7 +37,7 @@ def _checked(init: Callable) -> Callable:
         if not hints:
             hints.update(typing.get_type_hints(init))
         for name, value in bound.arguments.items():
-            if name in hints and not fits(value, hints[name]) and not _is_word(value, hints[name]):
+            if name in hints and not fits(value, hints[name]) and not _has_words(hints[name]):
                 bound.arguments[name] = _plain(value)
                 check_type(bound.arguments[name], hints[name], f'{type(self).__name__}: {name}')
         init(*bound.args, **bound.kwargs)
@@ -45,9 +45,9 @@ def _checked(init: Callable) -> Callable:
     return checked
 
 
-def _is_word(value: Any, hint: Any) -> bool:
-    """Tell whether it is a text where some are known: of a wrong one the constructor itself says what they mean."""
-    return isinstance(value, str) and any(isinstance(word, str) for word in literals(hint))
+def _has_words(hint: Any) -> bool:
+    """Tell whether an annotation lists words: the constructor itself says what they mean, and what else it takes."""
+    return any(isinstance(word, str) for word in literals(hint))
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from ra_plugin.library_errors import translated
-from ra_plugin.options import check_number
+from ra_plugin.options import check_number, fits
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo, widened
 from ra_plugin.recognizers.openmmlab_geometry import Geometry, Size, fit_images, within_image
 from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, download, find_config, load_checkpoint,
@@ -64,8 +64,7 @@ class OpenMMLabRecognizer(Recognizer):
             raise ValueError(f'{where}: no weights. Set checkpoint: FILE, or pretrained: true.')
         if checkpoint and pretrained:
             raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
-        if isinstance(resize, str) and resize != 'model' or isinstance(resize, (int, float)) and (
-                not 0 < resize < math.inf):
+        if resize not in ('model', None) and not (fits(resize, float) and 0 < resize < math.inf):
             raise ValueError(f"{where}: resize: expected 'model', a factor > 0 or ~, got {resize!r}.")
         check_number(seed, f'{where}: seed', least=0, most=2 ** 32 - 1, whole=True)  # as numpy takes it
         path = find_config(config, self.package, where)
