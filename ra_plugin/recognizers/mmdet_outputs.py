@@ -103,10 +103,11 @@ def _second_stage(model: nn.Module, inputs: torch.Tensor, samples: list, referen
     if scores.shape[1] != head.num_classes + 1:
         raise ValueError(f'{where}: {type(head).__name__} gives {scores.shape[1]} scores for {head.num_classes} '
                          f'classes, which is no softmax over them and the background. {_INSTEAD}')
-    scores, there = _side_by_side(scores, counts), _side_by_side(scores.new_ones(len(scores), 1), counts)
-    weights = reference['weights'] if reference else [there * scores.detach().softmax(2)[..., :-1]]
+    there = _side_by_side(scores.new_ones(len(scores), 1), counts)
+    scores = _side_by_side(scores, counts).movedim(2, 1)  # (N, C + 1, proposals)
+    weights = reference['weights'] if reference else [there * scores.detach().softmax(1)[:, :-1].movedim(1, 2)]
     own = scores.new_tensor(counts)[:, None]
-    aside = {'weights': weights, 'proposals': proposals, 'logits_shares': 1 / (own * scores.shape[2])[..., None]}
+    aside = {'weights': weights, 'proposals': proposals, 'logits_shares': 1 / (own * scores.shape[1])[..., None]}
     values = []
     if boxes is not None:
         boxes = _side_by_side(boxes, counts)  # (N, proposals, numbers)
@@ -114,7 +115,7 @@ def _second_stage(model: nn.Module, inputs: torch.Tensor, samples: list, referen
         each = boxes.shape[2] == 4 * head.num_classes  # a box for each class: weighted by that class
         values = [(boxes.unflatten(2, (head.num_classes, 4)), weights[0][..., None]) if each else
                   (boxes, weights[0].sum(2, keepdim=True))]
-    return _outputs(scores.movedim(2, 1), values, weights[0].sum(2), 1, aside, reference)
+    return _outputs(scores, values, weights[0].sum(2), 1, aside, reference)
 
 
 def _side_by_side(numbers: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
