@@ -11,6 +11,9 @@ from ra_plugin.options import OptionError, nearest
 
 _OF_NETWORK = ('requests', 'urllib3', 'httpx', 'httpx2', 'httpcore', 'huggingface_hub')  # packages that fetch files
 _NO_SUCH_ARGUMENT = re.compile(r"([\w.<>]+)\(\) got an unexpected keyword argument '(\w+)'")
+# How a class names an argument of its own: 'RecogLoss.recognizer: ', 'Compose.steps[1]: ', 'RecogLoss: reduction: ',
+# 'LabeledImageDataset(val).crop_size: '.
+_OF_ARGUMENT = re.compile(r'[A-Z]\w*(?:(?:\([^()]*\))?((?:\.\w+|\[\d+\])+)|: (\w+)): ')
 _ABOUT_ARGUMENTS = re.compile(r'\(\) (got an unexpected keyword|missing \d+ required|takes )')
 
 
@@ -43,9 +46,14 @@ def translated(where: str, weights_in: str = '') -> Iterator[None]:
 
 
 def _place(error: Exception, where: str) -> None:
-    """Put the place in an option file before the message; from Python there is none."""
+    """Put the place in an option file before the message; from Python there is none.
+
+    What the class of the block at that place says of an argument is said of its key there.
+    """
     if '.' in where and where not in str(error) and len(error.args) == 1:
-        error.args = (f'{where}: {error}',)
+        own = _OF_ARGUMENT.match(str(error))
+        key = '' if own is None else own[1] or f'.{own[2]}'
+        error.args = (f'{where}{key}: {str(error)[own.end() if own else 0:]}',)
 
 
 def told(error: Exception, weights_in: str = '') -> str:

@@ -68,9 +68,24 @@ def type_of(block: Mapping[str, Any], where: str) -> Any:
 
 
 def suggestion(key: object, known: typing.Iterable[str], cutoff: float = 0.6) -> str:
-    """`` Did you mean 'x'?`` with the closest of ``known``, or an empty string."""
-    close = difflib.get_close_matches(str(key), list(known), n=1, cutoff=cutoff)
+    """`` Did you mean 'x'?`` with the closest of ``known``, or an empty string.
+
+    Close are names of much the same letters, in any case, and those that the key is a part of, or that are part of it.
+    """
+    text, names = str(key), list(known)
+    close = difflib.get_close_matches(text, names, n=1, cutoff=cutoff)
+    if not close:
+        folded = {name.casefold(): name for name in names}
+        close = difflib.get_close_matches(text.casefold(), folded, n=1, cutoff=cutoff) or difflib.get_close_matches(
+            text.casefold(), [name for name in folded if _is_part(text.casefold(), name)], n=1, cutoff=0)
+        close = [folded[name] for name in close]
     return f" Did you mean '{close[0]}'?" if close else ''
+
+
+def _is_part(one: str, other: str) -> bool:
+    """Tell whether one of two names begins or ends with the other, of two letters or more."""
+    short, long = sorted((one, other), key=len)
+    return len(short) >= 2 and (long.startswith(short) or long.endswith(short))
 
 
 def nearest(key: object, known: typing.Iterable[str], cutoff: float = 0.8) -> str | None:
@@ -117,7 +132,8 @@ def check_number(value: Any, where: str, *, least: float | None = None, most: fl
     Raises:
         OptionError: With the limits and the value.
     """
-    check_type(value, float, where)
+    if value == value:  # NaN is out of the limits
+        check_type(value, float, where)
     if math.isfinite(value) and (not whole or value == int(value)) and (least is None or value >= least) and (
             most is None or value <= most) and (above is None or value > above) and (below is None or value < below):
         return
@@ -136,13 +152,13 @@ def check_type(value: Any, hint: Any, where: str) -> None:
     Raises:
         OptionError: With the place, what was expected and what came.
     """
-    if _fits(value, hint):
+    if fits(value, hint):
         return
-    remedy = suggestion(value, [str(v) for v in _literals(hint)])
+    remedy = suggestion(value, [str(v) for v in literals(hint)])
     if isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value):
-        if _fits(0.5, hint):
+        if fits(0.5, hint):
             remedy = f" YAML reads {value} as text: write '!!float {value}'."
-        elif float(value).is_integer() and _fits(int(float(value)), hint):
+        elif float(value).is_integer() and fits(int(float(value)), hint):
             remedy = f' YAML reads {value} as text: write {int(float(value))}.'
     remedy = remedy or _quotes(value, hint)
     raise OptionError(f'{where}: expected {_name(hint)}, got {shown(value)}.{remedy}')
@@ -152,7 +168,7 @@ def _quotes(value: Any, hint: Any) -> str:
     """The remedy where text was written that YAML reads as something else: 1, 1.0, yes, off, ~, 2024-01-31, 12:30."""
     items = value if isinstance(value, list) else [value]
     read = next((item for item in items if not isinstance(item, str)), None)
-    if not all(isinstance(item, (str, *_SCALARS)) for item in items) or not _fits(
+    if not all(isinstance(item, (str, *_SCALARS)) for item in items) or not fits(
             [str(item) for item in items] if isinstance(value, list) else str(value), hint):
         return ''
     if read is None and not isinstance(value, list):  # a key without a value
@@ -168,37 +184,39 @@ _SCALARS = {  # bool before int, which it is; a time is a date
     type(None): " YAML reads ~ and null as nothing: put text in quotes, e.g. 'null'."}
 
 
-def _literals(hint: Any) -> list:
+def literals(hint: Any) -> list:
+    """Return the values that an annotation lists."""
     args = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return list(args)
-    return [v for option in args for v in _literals(option)] if _is_union(hint) else []
+    return [v for option in args for v in literals(option)] if _is_union(hint) else []
 
 
 def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
+    """Tell whether `check_type` takes a value."""
     origin = typing.get_origin(hint)
     if hint is Any or isinstance(hint, typing.TypeVar):
         return True
     if hint is None or hint is type(None):
         return value is None
     if _is_union(hint):
-        return any(_fits(value, option) for option in typing.get_args(hint))
+        return any(fits(value, option) for option in typing.get_args(hint))
     if origin is typing.Literal:
         return any(value == option and type(value) is type(option) for option in typing.get_args(hint))
     kind = origin or hint
     if not isinstance(kind, type):
         return True
     if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # no NaN
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind is collections.abc.Sequence or kind in (list, tuple):
         item = (typing.get_args(hint) or (Any,))[0]
-        return isinstance(value, (list, tuple)) and all(_fits(v, item) for v in value)
+        return isinstance(value, (list, tuple)) and all(fits(v, item) for v in value)
     return isinstance(value, kind)
 
 

@@ -57,7 +57,8 @@ def options(root: Path, **train) -> dict:
             'scheduler': {'type': 'MultiStepLR', 'milestones': [5], 'gamma': 0.5},
             'pixel_opt': {'type': 'MSELoss', 'loss_weight': 1.0, 'reduction': 'mean'},
             'recog_opt': {'type': 'RecogLoss', 'loss_weight': 0.01, 'recognizer': {
-                'type': 'EnsembleRecognizer', 'sample': 1, 'recognizers': [recognizer, recognizer]}}, **train},
+                'type': 'EnsembleRecognizer', 'sample': 1,
+                'recognizers': [recognizer, {**recognizer, 'std': [0.5] * 3}]}}, **train},
         'val': {'val_freq': 4, 'save_img': False, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}},
                 'recognizers': {'vgg': recognizer}},
         'logger': {'print_freq': 1, 'save_checkpoint_freq': 2, 'use_tb_logger': False},

@@ -221,3 +221,15 @@ def test_classifiers_and_their_ensembles_give_the_probabilities_of_all_classes(t
     mean = sum(member.logits(images).softmax(1) for member in members) / 2
     torch.testing.assert_close(together.predict(images)['log_probabilities'].exp(), mean)
     assert together.info.gives_probabilities and members[0].info.gives_probabilities
+
+
+@pytest.mark.parametrize('task, metrics, labels, message', [
+    ('classification', 'top1_agreement', True, 'top1_agreement compares with the answers on clean images: dataroot_gt'),
+    ('classification', ['top1', 'top5'], False, 'top1, top5 needs labels: LabeledImageDataset'),
+    ('classification', None, False, 'It needs labels: LabeledImageDataset'),
+    ('detection', None, False, 'It needs labels: DetectionDataset with annotation_file'),
+    ('segmentation', None, False, 'It needs labels: SegmentationDataset with dataroot_mask')])
+def test_what_is_missing_for_a_score_is_said_with_its_keys(task, metrics, labels, message):
+    info = RecognizerInfo('r', task, num_classes=3, gives_probabilities=True)
+    with pytest.raises(OptionError, match=f'cannot be computed from .*{message}'):
+        build_score(info, metrics, labels, clean=False)

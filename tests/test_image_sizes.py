@@ -98,17 +98,18 @@ def test_padded_images_of_openmmlab_recognizers_count_as_alone(build, pictures, 
     torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize('kind', LOSSES)
-def test_padded_images_of_a_two_stage_detector_count_as_alone(build, pictures, kind):
-    """As many proposals are taken of each image of one size as the image with the fewest has: so two sizes here."""
-    recognizer = build('faster_rcnn')
-    output, clean = (part[:2] for part in pictures)
-    label = labels_of('detection')[:2]
-    loss = LOSSES[kind](recognizer)
-    value = loss(padded(output), label if loss.needs == 'label' else padded(clean), sizes=SIZES[:2])
-    alone = [loss(image[None], label_of(label, i, SIZES[i]) if loss.needs == 'label' else gt[None])
-             for i, (image, gt) in enumerate(zip(output, clean))]
+def test_padded_images_of_a_two_stage_detector_have_the_training_loss_of_each_alone(build, pictures):
+    """One image of a size: the detector's own loss is that of a batch."""
+    loss, label = RecogLoss(build('faster_rcnn')), labels_of('detection')[:2]
+    value = loss(padded(pictures[0][:2]), label, sizes=SIZES[:2])
+    alone = [loss(image[None], label_of(label, i, SIZES[i])) for i, image in enumerate(pictures[0][:2])]
     torch.testing.assert_close(value, sum(alone) / 2, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize('kind', ['consistency', 'feature'])
+def test_padded_images_of_a_two_stage_detector_count_as_alone(build, pictures, kind):
+    value, expected = check(LOSSES[kind](build('faster_rcnn')), *pictures, labels_of('detection'))
+    torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize('fit', ['crop', 'stretch'])

@@ -17,6 +17,7 @@ from torch import nn
 from ra_plugin.engine import runs
 from ra_plugin.engine.networks import trained_network
 from ra_plugin.library_errors import told, translated
+from ra_plugin.models.recog_aware_model import _built
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.utils import command_line
@@ -39,6 +40,33 @@ def test_own_words_get_the_place_once_and_keep_their_class():
     with pytest.raises(OptionError, match='^inner: expected a number'):  # from Python: no place in an option file
         with translated('outer'):
             check_type('a', float, 'inner')
+
+
+@pytest.mark.parametrize('said, placed', [
+    ('RecogLoss.recognizer: TimmRecognizer(a): no', 'train.recog_opt.recognizer: TimmRecognizer(a): no'),
+    ('Compose.steps[1].kernel: no', 'train.recog_opt.steps[1].kernel: no'),
+    ('RecogLoss: reduction: no', 'train.recog_opt.reduction: no'),
+    ('RecogLoss: no', 'train.recog_opt: RecogLoss: no'), ('TimmRecognizer(a): fit: no', 'train.recog_opt: Timm'),
+    ('train.recog_opt.recognizer: no', 'train.recog_opt.recognizer: no')])
+def test_an_argument_of_a_class_is_a_key_of_its_block(said, placed):
+    with pytest.raises(ValueError) as caught, translated('train.recog_opt'):
+        raise OptionError(said)
+    assert str(caught.value).startswith(placed)
+
+
+def test_a_block_within_blocks_has_its_whole_place():
+    members = [{'type': 'ModuleRecognizer', 'module': NET, **HALF, 'input_size': size} for size in (16, 'large')]
+    with pytest.raises(ValueError, match=r'^train\.recog_opt\.recognizer\.recognizers\[1\]'):
+        _built({'type': 'RecogLoss', 'recognizer': {'type': 'EnsembleRecognizer', 'recognizers': members}},
+               'train.recog_opt')
+    wrong = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False, 'model_kwargs': {'stem': 1}}
+    with pytest.raises(ValueError, match=r"^recognizers\.judge\.recognizers\[0\]: TimmRecognizer\(test_resnet\): "
+                                         "model_kwargs: ResNet takes no 'stem'"):
+        build_recognizer({'type': 'EnsembleRecognizer', 'recognizers': [wrong]}, 'recognizers.judge')
+    with pytest.raises(ValueError, match=r'^train\.recog_opt\.recognizer: TimmRecognizer\(test_resnet\): .*no head'):
+        _built({'type': 'RecogLoss', 'recognizer': {'type': 'TimmRecognizer', 'model_name': 'test_resnet',
+                                                    'pretrained': False, 'model_kwargs': {'num_classes': 0}}},
+               'train.recog_opt')
 
 
 def test_faults_and_lack_of_memory_are_left_alone():
@@ -101,10 +129,8 @@ def offline(monkeypatch, tmp_path):
       'model_kwargs': {'num_class': 10}}, "ResNet takes no 'num_class'. Did you mean 'num_classes'"),
     ({'type': 'ModuleRecognizer', 'module': NET, **HALF, 'module_kwargs': {'num_class': 10}},
      "module_kwargs: TinyVGG takes no 'num_class'. Did you mean 'num_classes'"),
-    ({'type': 'ModuleRecognizer', 'module': NET, **HALF, 'module_kwargs': {'num_classes': 'ten'}}, 'module_kwargs: '),
-    ({'type': 'EnsembleRecognizer', 'recognizers': [
-        {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False, 'model_kwargs': {'stem': 1}}]},
-     r"EnsembleRecognizer.recognizers\[0\]: TimmRecognizer\(test_resnet\): .*takes no 'stem'"),
+    ({'type': 'ModuleRecognizer', 'module': NET, **HALF, 'module_kwargs': {'num_classes': 'ten'}},
+     "module_kwargs.num_classes: expected a whole number, got 'ten'"),
 ])
 def test_a_slip_in_a_recognizer_is_one_line_with_its_place(block, message):
     with pytest.raises(ValueError, match=f'^recognizers.judge: .*{message}') as caught:

@@ -9,6 +9,14 @@ from ra_plugin.losses import RecogConsistencyLoss, RecogLoss
 from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer
 
 MODELS = {'retinanet': small.RETINANET, 'fcos': small.FCOS, 'faster_rcnn': small.FASTER_RCNN}
+_STAGE = small.FASTER_RCNN['roi_head']['bbox_head']
+CASCADE = {**small.FASTER_RCNN, 'type': 'CascadeRCNN', 'roi_head': {
+    **small.FASTER_RCNN['roi_head'], 'type': 'CascadeRoIHead', 'num_stages': 2, 'stage_loss_weights': [1, 0.5],
+    'bbox_head': [_STAGE, _STAGE]},
+    'train_cfg': {**small.FASTER_RCNN['train_cfg'], 'rcnn': [small.FASTER_RCNN['train_cfg']['rcnn']] * 2}}
+AGNOSTIC = {**small.FASTER_RCNN, 'roi_head': {**small.FASTER_RCNN['roi_head'],
+                                              'bbox_head': {**_STAGE, 'reg_class_agnostic': True}}}
+TWO_STAGES = {'faster_rcnn': small.FASTER_RCNN, 'cascade_rcnn': CASCADE, 'agnostic': AGNOSTIC}
 
 
 @pytest.fixture
@@ -20,8 +28,9 @@ def detector(tmp_path):
         if name == 'yolox':
             recognizer = MMDetRecognizer('yolox_tiny_8xb8-300e_coco', pretrained=False, resize=None)
         else:
-            model = {**MODELS[name]}
-            if name != 'faster_rcnn':
+            model = {**MODELS, **TWO_STAGES}[name]
+            if name not in TWO_STAGES:
+                model = {**model}
                 model['bbox_head'] = {**model['bbox_head'], 'num_classes': num_classes}
             classes = [f'class {i}' for i in range(num_classes)]
             config = small.write_config(tmp_path / f'{name}.py', model, 'mmdet', classes=classes)
@@ -245,3 +254,27 @@ def test_the_sum_is_that_of_as_many_images(detector, tmp_path, pair):
             mean, total = (RecogLoss(recognizer, reduction=reduction)(images, label, sizes=sizes)
                            for reduction in ('mean', 'sum'))
             torch.testing.assert_close(total, 2 * mean)
+
+
+@pytest.mark.parametrize('name, distance, reduction', [
+    *((name, distance, 'mean') for name in TWO_STAGES for distance in ('kl', 'probability', 'l1', 'cosine')),
+    ('faster_rcnn', 'kl', 'none'), ('faster_rcnn', 'kl', 'sum')])
+def test_the_mates_of_an_image_in_its_batch_change_nothing(detector, name, distance, reduction):
+    """Each image has as many proposals as alone: the flat one few, the others many."""
+    recognizer = detector(name).double()
+    recognizer.model.test_cfg.rpn.max_per_img = recognizer.model.rpn_head.test_cfg.max_per_img = 200
+    recognizer.model.rpn_head.test_cfg.nms.iou_threshold = 0.4
+    clean = torch.rand(3, 3, 64, 96).double()
+    clean[1] = 0.5
+    clean[2, :, :, 48:] = 0.2
+    restored = (clean + 0.2 * torch.rand_like(clean)).clamp(0, 1).requires_grad_()
+    assert len({len(found) for found in recognizer.outputs(clean)['proposals']}) == 3
+    loss = RecogConsistencyLoss(recognizer, distance=distance, reduction=reduction)
+    value = loss(restored, clean)
+    gradient, = torch.autograd.grad(value.sum(), restored)
+    alone = [loss(restored[i:i + 1], clean[i:i + 1]).sum() for i in range(3)]
+    of_each = [torch.autograd.grad(one, restored)[0] for one in alone]
+    share = 1 / 3 if reduction == 'mean' else 1
+    found = torch.stack(alone)
+    torch.testing.assert_close(value, found if reduction == 'none' else share * found.sum(), rtol=1e-9, atol=0)
+    torch.testing.assert_close(gradient, share * sum(of_each), rtol=1e-6, atol=1e-9 * gradient.abs().max().item())

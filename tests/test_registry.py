@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from ra_plugin.degradations import build_degradation
 from ra_plugin.options import OptionError
 from ra_plugin.registry import Registry
 
@@ -114,3 +115,13 @@ def test_blocks_within_a_block_are_checked_with_their_place():
     registry.register(Outer)
     with pytest.raises(OptionError, match=r"^val\.inner: \{'inner': \{'a': 1\}\}$"):
         registry.check({'type': 'Outer', 'inner': {'a': 1}}, 'val')
+
+
+@pytest.mark.parametrize('name, meant', [('JPEG', 'JPEGCompression'), ('jpegcompression', 'JPEGCompression'),
+                                         ('gaussian', 'GaussianNoise'), ('Noise', 'GaussianNoise'),
+                                         ('GaussianNoize', 'GaussianNoise'), ('imagenetc', 'ImageNetC'),
+                                         ('Foo', None)])
+def test_a_name_in_another_case_or_a_part_of_one_gets_the_nearest(name, meant):
+    with pytest.raises(OptionError, match=f"degradation.type: no degradation '{name}'") as caught:
+        build_degradation({'type': name}, 'degradation')
+    assert (f"Did you mean '{meant}'?" in str(caught.value)) if meant else 'Did you mean' not in str(caught.value)

@@ -23,6 +23,7 @@ from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ra_plugin.data.files import UnsettledFileError
+from ra_plugin.engine.crop_check import crop_problem
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.utils.random_streams import kept_random_streams
 
@@ -81,6 +82,8 @@ class PlacedItems(Dataset):
 
     def _named(self, index: int, error: Exception) -> str:
         """What is wrong with which file, in one line."""
+        if problem := crop_problem(self.dataset, index, self.where):
+            return problem
         text = ' '.join(str(error).split()) or 'no message'
         paths = getattr(self.dataset, 'paths', None)
         path = paths[index] if paths is not None and index < len(paths) else f'image {index} of {self.where}'

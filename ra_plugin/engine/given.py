@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 from ra_plugin.data.given import given_by, neither
 from ra_plugin.engine.networks import registered
 from ra_plugin.evaluation.task_scores import build_score
+from ra_plugin.library_errors import translated
 from ra_plugin.models.validation_metrics import needs_clean
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
@@ -72,4 +73,5 @@ def check_judges(opt: Mapping, datasets: Sequence[Dataset], judges: Sequence[Rec
     for dataset in datasets if judges else ():
         given = given_by(dataset, f'val.recognizers: datasets: {dataset.opt["name"]}')
         for judge in judges:
-            build_score(judge.info, metrics.get(judge.info.task), given.labels, given.clean)
+            with translated(f'val.recognition_metrics.{judge.info.task}'):
+                build_score(judge.info, metrics.get(judge.info.task), given.labels, given.clean)

@@ -5,17 +5,20 @@ import numpy as np
 import torch
 from basicsr.data import build_dataset as build_basicsr_dataset
 from basicsr.data.paired_image_dataset import PairedImageDataset
-from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.data.spellings import normal_forms
 from ra_plugin.data.with_labels import WithLabels
+from ra_plugin.engine.crop_check import check_crops
+from ra_plugin.engine.dataset_paths import check_listed, check_paths, remedy_of_pairs
 from ra_plugin.engine.labeled_hosts import build_with_labels
+from ra_plugin.engine.networks import registered
 from ra_plugin.engine.option_blocks import check_dataset
 from ra_plugin.library_errors import translated
 from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.models.plain_validation import has_plain_validation
-from ra_plugin.options import OptionError
+from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.utils.text_file import read_text
 
@@ -30,7 +33,7 @@ def build_val_loaders(opt: Mapping) -> list[DataLoader]:
             continue
         if phase.split('_')[0] not in ('val', 'test'):
             raise OptionError(f'datasets.{phase}: expected train, val, val_<n>, test or test_<n>.')
-        dataset = build_dataset(dataset_opt)
+        dataset = build_dataset(dataset_opt, f'datasets.{phase}')
         loaders.append(DataLoader(
             dataset, batch_size=_val_batch_size(opt, dataset_opt), shuffle=False,
             num_workers=dataset_opt.get('num_worker_per_gpu') or 0, collate_fn=getattr(dataset, 'collate_fn', _collate),
@@ -38,15 +41,24 @@ def build_val_loaders(opt: Mapping) -> list[DataLoader]:
     return loaders
 
 
-def build_dataset(dataset_opt: Mapping) -> Dataset:
+def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
     """BasicSR's data set, with labels where the block asks for them.
+
+    Args:
+        dataset_opt: The block.
+        where: Its place, for messages. Default: its name.
 
     Raises:
         OptionError: A key that its class does not know, or cannot do without; files that are not as it expects them;
             or one of BasicSR's own is to keep some classes, which it would pass over in silence.
     """
-    where = f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}'
+    where = where or f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}'
+    kind = registered(DATASET_REGISTRY, dataset_opt.get('type'), f'{where}.type', 'data set')
     check_dataset(dataset_opt, where)
+    check_type(dataset_opt.get('labels'), str | None, f'{where}.labels')
+    is_basicsr = kind.__module__.startswith('basicsr.')
+    if is_basicsr and not dataset_opt.get('labels'):  # with labels the images are listed, and missed, by ours
+        check_paths(dataset_opt, where)
     with translated(where):
         try:
             build = build_with_labels if dataset_opt.get('labels') else build_basicsr_dataset
@@ -56,10 +68,17 @@ def build_dataset(dataset_opt: Mapping) -> Dataset:
                 if dataset_opt.get(key):
                     read_text(dataset_opt[key], f'{where}: {key}')
             raise
+        except (AssertionError, ValueError) as error:
+            if remedy := remedy_of_pairs(error):
+                raise OptionError(f'{where}: {error} {remedy}') from error
+            raise
     host = type(dataset.dataset if isinstance(dataset, WithLabels) else dataset)
     if dataset_opt.get('keep_classes') and host.__module__.startswith('basicsr.'):
-        raise OptionError(f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}: keep_classes has no '
-                          f'effect in {host.__name__}. Use LabeledImageDataset.')
+        raise OptionError(f'{where}: keep_classes has no effect in {host.__name__}. Use LabeledImageDataset.')
+    if dataset_opt.get('on_bad_image') != 'skip':
+        if is_basicsr and (dataset_opt.get('io_backend') or {}).get('type') != 'lmdb':
+            check_listed(dataset.dataset if isinstance(dataset, WithLabels) else dataset, dataset_opt, where)
+        check_crops(dataset, where)
     return dataset
 
 

@@ -8,6 +8,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
 from ra_plugin.evaluation.judging import Batch
+from ra_plugin.models.channels import check_channels
 from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.utils.tensors import denormalized, extended, normalized
 
@@ -88,6 +89,7 @@ class Network:
             restored = self._extended(images, self.multiple_of)
         except SIZE_ERRORS as error:
             raise ValueError(explained(self.network, images, self.multiple_of, error, self.where)) from error
+        check_channels(restored, images.shape, self.where)
         return denormalized(restored, self.mean, self.std)
 
     def _extended(self, images: torch.Tensor, multiple_of: int) -> torch.Tensor:

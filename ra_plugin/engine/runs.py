@@ -59,7 +59,7 @@ def train_pipeline(root: Path) -> None:
         _tell_unread_keys(opt, logger)
         resume_state = basicsr_train.load_resume_state(opt)
         _take_seed(opt, resume_state, logger)
-        batches = TrainingBatches(build_dataset(opt['datasets']['train']), opt)
+        batches = TrainingBatches(build_dataset(opt['datasets']['train'], 'datasets.train'), opt)
         val_loaders = build_val_loaders(opt)
         model = _build_model(opt)
         _check_recognizers(model, [batches.dataset, *(loader.dataset for loader in val_loaders)], logger)

@@ -156,7 +156,8 @@ def loss_of(recognizer: Recognizer, images: torch.Tensor, label: Any) -> torch.T
     """A scalar: the loss, or without a label one that all answers enter."""
     if label is not None:
         return sum(term.mean() for term in recognizer.loss(images, label).values())
-    return sum(value.square().mean() for value in recognizer.outputs(images).values() if value.is_floating_point())
+    return sum(value.square().mean() for value in recognizer.outputs(images).values()
+               if isinstance(value, torch.Tensor) and value.is_floating_point())
 
 
 def gradient_of(recognizer: Recognizer, images: torch.Tensor, label: Any) -> torch.Tensor:

@@ -31,6 +31,10 @@ _SCORES: dict[str, tuple[tuple[type[TaskScore], Build], tuple[type[TaskScore], B
 }
 
 TASKS = tuple(_SCORES)
+# The keys of data sets that give labels, for messages.
+_WITH_LABELS = {
+    'classification': "LabeledImageDataset (class folders or meta_info), or labels in the block of BasicSR's",
+    'detection': 'DetectionDataset with annotation_file', 'segmentation': 'SegmentationDataset with dataroot_mask'}
 
 
 class JointScore(TaskScore):
@@ -83,6 +87,22 @@ def left_out(score: TaskScore, metrics: Metrics) -> list[str]:
     return [name for name in asked if name not in computed]
 
 
+def _missing_labels(info: RecognizerInfo, asked: Sequence[str] | None, labels: bool) -> str:
+    """Say which metrics need labels, and which keys of a data set give them, where there are none."""
+    if labels or asked == []:
+        return ''
+    return (f' {", ".join(asked) if asked else "It"} needs labels: {_WITH_LABELS[info.task]}.')
+
+
+def _missing_clean(asked: Sequence[str] | None, known: Sequence[str], clean: bool) -> str:
+    """The same for clean images."""
+    names = [name for name in asked or () if name in known]
+    if clean or not names:
+        return ''
+    return (f' {", ".join(names)} compares with the answers on clean images: dataroot_gt with a degradation, or '
+            'PairedImageDataset with dataroot_gt and dataroot_lq.')
+
+
 def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = True, clean: bool = False) -> TaskScore:
     """The score of a recognizer's task, with nothing counted yet.
 
@@ -122,5 +142,6 @@ def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = Tr
         given = ' and '.join(word for word, there in (('labels', labels), ('clean images', clean)) if there)
         raise OptionError(f'{info.name}: {", ".join(asked or ()) or "a score"} cannot be computed from '
                           f'{given or "images without labels and without clean ones"}'
-                          f'{"" if info.gives_probabilities else ", and kl needs probabilities of all classes"}.')
+                          f'{"" if info.gives_probabilities else ", and kl needs probabilities of all classes"}.'
+                          f'{_missing_labels(info, right, labels)}{_missing_clean(asked, agreement.known, clean)}')
     return parts[0] if len(parts) == 1 else JointScore(parts)

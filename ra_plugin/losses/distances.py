@@ -1,6 +1,7 @@
 """Distances between a recognizer's answers on two images: pure functions of ``(N, C, ...)`` tensors, giving ``(N,)``.
 
-Dimension 1 holds the classes; further dimensions (the pixels of a segmenter) are averaged over.
+Dimension 1 holds the classes; further dimensions (the pixels of a segmenter) are averaged over. ``weights``, which
+broadcast to the tensors, make of that mean the sum with these weights.
 
 Each distance of class scores has one of numbers beside it, for what a detector says besides (boxes):
 
@@ -17,16 +18,18 @@ import torch
 import torch.nn.functional as F
 
 
-def _per_image(value: torch.Tensor) -> torch.Tensor:
-    return value.flatten(1).mean(1)
+def _per_image(value: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """The mean of each image's numbers; with ``weights``, which broadcast to ``value``, their sum with these."""
+    return value.flatten(1).mean(1) if weights is None else (value * weights).flatten(1).sum(1)
 
 
-def probability_distance(logits: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+def probability_distance(logits: torch.Tensor, reference: torch.Tensor,
+                         weights: torch.Tensor | None = None) -> torch.Tensor:
     """Squared difference of softmax probabilities, averaged over the classes: Eq. 4 of arXiv:1910.09185 as in its code.
 
     The mean over C classes makes it shrink as 1/C: the paper's weight of 10 for 1000 classes is 0.1 for 10 classes.
     """
-    return _per_image((logits.softmax(1) - reference.softmax(1)).square())
+    return _per_image((logits.softmax(1) - reference.softmax(1)).square(), weights)
 
 
 def kl_distance(logits: torch.Tensor, reference: torch.Tensor, temperature: float = 1.0,
@@ -39,20 +42,17 @@ def kl_distance(logits: torch.Tensor, reference: torch.Tensor, temperature: floa
     log_p = F.log_softmax(logits / temperature, 1)
     log_q = F.log_softmax(reference / temperature, 1)
     each = (log_q.exp() * (log_q - log_p)).sum(1, keepdim=True)
-    if weights is None:
-        return temperature ** 2 * _per_image(each)
-    return temperature ** 2 * (each[:, 0] * weights).flatten(1).sum(1)
+    return temperature ** 2 * _per_image(each, None if weights is None else weights[:, None])
 
 
-def l1_distance(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+def l1_distance(output: torch.Tensor, reference: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
     """Mean absolute difference."""
-    return _per_image((output - reference).abs())
+    return _per_image((output - reference).abs(), weights)
 
 
 def l2_distance(output: torch.Tensor, reference: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean squared difference; with ``weights``, which broadcast to ``output``, their sum with these weights."""
-    squared = (output - reference).square()
-    return _per_image(squared) if weights is None else (squared * weights).flatten(1).sum(1)
+    """Mean squared difference."""
+    return _per_image((output - reference).square(), weights)
 
 
 def cosine_distance(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

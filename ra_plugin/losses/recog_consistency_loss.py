@@ -1,4 +1,5 @@
 """Unsupervised recognition loss: Eq. 4 of Liu et al., arXiv:1910.09185, with the distance that serves best."""
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -6,7 +7,7 @@ import torch
 from torch import nn
 
 from ra_plugin.losses.distances import cosine_distance, kl_distance, l1_distance, l2_distance, probability_distance
-from ra_plugin.losses.recognizer_loss import Reduction, ReferenceLoss, check_classifies
+from ra_plugin.losses.recognizer_loss import Reduction, ReferenceLoss
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.base import Outputs
 from ra_plugin.recognizers.logits_check import check_logits
@@ -31,7 +32,7 @@ class RecogConsistencyLoss(ReferenceLoss):
       units of their root mean square over objects. Without objects in the clean image the first is the mean over the
       places that look most like one, and the second vanishes.
 
-    The other distances are means over all places. A sigmoid's logit z counts as the two logits (z, 0).
+    The other distances are means over all places of the image. A sigmoid's logit z counts as the two logits (z, 0).
 
     Args:
         recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``.
@@ -66,10 +67,9 @@ class RecogConsistencyLoss(ReferenceLoss):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference, mean, std)
         if distance not in _DISTANCES:
             raise ValueError(f'RecogConsistencyLoss: distance: expected {" | ".join(_DISTANCES)}, got {distance!r}.')
-        if temperature is not None and (temperature <= 0 or distance != 'kl'):
+        if temperature is not None and (not 0 < temperature < math.inf or distance != 'kl'):
             raise ValueError(f"RecogConsistencyLoss: temperature: expected a positive number, with distance: kl; got "
                              f'{temperature} with {distance}.')
-        check_classifies(self.recognizer, 'RecogConsistencyLoss')
         self._asked: set[Recognizer] = set()  # an ensemble draws some members later
         self.distance, self.temperature = distance, 2.0 if temperature is None else temperature
 
@@ -87,8 +87,11 @@ class RecogConsistencyLoss(ReferenceLoss):
 
     def _between(self, name: str, answer: torch.Tensor, reference: Outputs) -> torch.Tensor:
         of_scores, of_numbers = _DISTANCES[self.distance]
+        if self.distance == 'cosine':
+            return cosine_distance(answer, reference[name])
         if self.distance != 'kl':
-            return (of_scores if name == 'logits' else of_numbers)(answer, reference[name])
+            return (of_scores if name == 'logits' else of_numbers)(answer, reference[name],
+                                                                   reference.get(f'{name}_shares'))
         weights = reference.get(f'{name}_weights')
         if name == 'logits':
             return of_scores(answer, reference[name], self.temperature, weights)

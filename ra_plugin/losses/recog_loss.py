@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.losses.recognizer_loss import RecognizerLoss, Reduction, check_classifies
+from ra_plugin.losses.recognizer_loss import RecognizerLoss, Reduction
 from ra_plugin.recognizers import Recognizer
 
 
@@ -45,7 +45,6 @@ class RecogLoss(RecognizerLoss):
         if label_smoothing and self.recognizer.info.task != 'classification':
             raise ValueError(f'RecogLoss: label_smoothing is for classifiers; {self.recognizer} does '
                              f'{self.recognizer.info.task}.')
-        check_classifies(self.recognizer, 'RecogLoss')
         self.smoothing = {'label_smoothing': label_smoothing} if label_smoothing else {}
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:

@@ -5,10 +5,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from ra_plugin.checked_arguments import ChecksArguments
 from ra_plugin.losses.batch_checks import check_clean, check_images, check_restored
 from ra_plugin.losses.image_sizes import Sizes, checked_sizes, parts_of_one_size
 from ra_plugin.losses.reference_cache import ReferenceCache
-from ra_plugin.options import OptionError, check_type
+from ra_plugin.options import OptionError, check_number, check_type
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.base import Outputs
 from ra_plugin.recognizers.classification import NO_HEAD
@@ -20,13 +21,13 @@ Reduction = Literal['mean', 'sum', 'none']
 _CHECKPOINTS_LEARNER = 'gradient_checkpointing is for recognizers that do not learn. Leave one of them out.'
 
 
-class RecognizerLoss(nn.Module):
+class RecognizerLoss(ChecksArguments, nn.Module):
     """Base of the recognition losses; a subclass says what one recognizer finds in one batch.
 
     Args:
         recognizer: Options of the frozen recognizer, the recognizer, or a classifier of your own, which is copied. With
             ``trainable: true`` its network takes gradients and is in training mode; for a loss with labels.
-        loss_weight: Factor on the loss: lambda of the paper.
+        loss_weight: Factor on the loss, >= 0: lambda of the paper.
         reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have a loss for a
             batch, and none for each image: as ``'mean'`` it stays what it is, ``'sum'`` is N times that.
         gradient_checkpointing: Whether the recognizer's blocks keep their inputs alone for the backward pass, see
@@ -47,14 +48,16 @@ class RecognizerLoss(nn.Module):
         super().__init__()
         if reduction not in ('mean', 'sum', 'none'):
             raise ValueError(f"{type(self).__name__}: reduction: expected 'mean', 'sum' or 'none', got {reduction!r}.")
+        check_number(loss_weight, f'{type(self).__name__}: loss_weight', least=0)
         where = f'{type(self).__name__}.recognizer'
-        self.recognizer = build_recognizer(frozen(recognizer), where, not is_trainable(recognizer), mean, std)
-        if is_trainable(recognizer):
+        learns = is_trainable(recognizer)
+        self.recognizer = build_recognizer(frozen(recognizer), where, not learns, mean, std, learns)
+        if learns:
             self.recognizer.unfreeze()
         if self.recognizer.trainable:
             check_trainable(type(self.recognizer), type(self), where)
-        if self.recognizer.info.task == 'embedding' and not self.compares_features:
-            raise ValueError(f'{where}: {self.recognizer}: {NO_HEAD}')
+        if not self.compares_features:
+            check_classifies(self.recognizer, where)
         if not self.recognizer.info.differentiable:
             raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable, so it can judge '
                              '(val.recognizers) but not serve as a loss.')
@@ -141,8 +144,10 @@ def check_classifies(recognizer: Recognizer, where: str) -> None:
     """Raise ValueError where a recognizer has no classes, as an embedding or a network without its head."""
     info = recognizer.info  # the members of an ensemble share both
     if info.task == 'embedding' or info.task == 'classification' and not info.num_classes:
-        raise ValueError(f'{where}: expected a recognizer that tells classes apart, got {recognizer} without any '
-                         f'(task: {info.task}). Give it a head, or use RecogFeatureLoss, which compares features.')
+        raise ValueError(f'{where}: {recognizer}: {NO_HEAD}')
+    if info.task == 'classification' and info.num_classes == 1:
+        raise ValueError(f'{where}: {recognizer}: it has one class, whose probability is always 1 and whose loss is '
+                         'always 0. Give a network with two outputs or more.')
 
 
 def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction, count: int) -> torch.Tensor:
@@ -174,8 +179,8 @@ class ReferenceLoss(RecognizerLoss):
                  std: Sequence[float] | None = None):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
         if cache_reference and self.recognizer.info.task == 'detection':
-            raise ValueError(f'{type(self).__name__}: cache_reference: what {self.recognizer} answers on an image '
-                             'depends on the others in its batch. Leave it out.')
+            raise ValueError(f'{type(self).__name__}: cache_reference: the answers of a detector are too many to be '
+                             f'kept, got {self.recognizer}. Leave it out.')
         self._cache = ReferenceCache() if cache_reference else None
 
     def reference(self, recognizer: Recognizer, clean: torch.Tensor, ask: Callable[[torch.Tensor], Outputs]) -> Outputs:

@@ -97,10 +97,13 @@ class RestoreImage:
         height, width = lq.shape[-2:]
         padded = extended(normalized(lq, self.mean, self.std), self.multiple_of)
         try:
-            output = denormalized(network(padded), self.mean, self.std)
+            output = network(padded)
         except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
             from ra_plugin.engine.restorer_network import explained
             raise ValueError(explained(network, lq, self.multiple_of, error, 'RestoreImage')) from error
+        from ra_plugin.models.channels import check_channels
+        check_channels(output, padded.shape, 'RestoreImage.network')
+        output = denormalized(output, self.mean, self.std)
         expected = tuple(self.scale * size for size in padded.shape[-2:])
         if tuple(output.shape[-2:]) != expected:
             raise ValueError(

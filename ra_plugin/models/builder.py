@@ -5,6 +5,7 @@ from typing import Any
 from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from ra_plugin.models.channels import watch_channels
 from ra_plugin.models.plain_validation import PlainValidationMixin, has_plain_validation
 from ra_plugin.models.resumable import ResumableMixin
 from ra_plugin.models.training_step import TrainingStepMixin
@@ -15,6 +16,7 @@ def build_model(opt: dict) -> Any:
     opt = copy.deepcopy(opt)
     kind = MODEL_REGISTRY.get(opt['model_type'])
     model = (run_ready(kind) if isinstance(kind, type) else kind)(opt)
+    watch_channels(model)
     get_root_logger().info(f'Model [{type(model).__name__}] is created.')
     return model
 

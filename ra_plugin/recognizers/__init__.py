@@ -15,6 +15,7 @@ from ra_plugin.recognizers.mmseg_recognizer import MMSegRecognizer
 from ra_plugin.recognizers.module_recognizer import ModuleRecognizer
 from ra_plugin.recognizers.onnx_recognizer import OnnxRecognizer
 from ra_plugin.recognizers.plain_network import as_recognizer
+from ra_plugin.recognizers.random_weights import build_frozen, warn_of_random_weights
 from ra_plugin.recognizers.tflite_recognizer import TFLiteRecognizer
 from ra_plugin.recognizers.timm_recognizer import TimmRecognizer
 from ra_plugin.recognizers.torchvision_recognizer import TorchvisionRecognizer
@@ -28,11 +29,12 @@ __all__ = [
 
 
 def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str = 'recognizer', fold: bool = True,
-                     mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Recognizer:
+                     mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+                     learns: bool = False) -> Recognizer:
     """Build a frozen recognizer from its options; one that is built already is returned as it is.
 
-    Building leaves torch's random state as it was, so that a run with a recognizer starts from the weights, and draws
-    the data, of the same run without one.
+    Building leaves the random streams as they were, so that a run with a recognizer starts from the weights, and draws
+    the data, of the same run without one. Random weights are the same each time, see `build_frozen`.
 
     Args:
         opt: ``{'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': True}``; or a classifier of your own,
@@ -40,6 +42,7 @@ def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str
         where: Place in the option file, for messages.
         fold: Make batch norm part of the convolutions: faster, and the same answers within rounding; see `fold`.
         mean, std: Normalization of a classifier of your own, RGB on the ``[0, 1]`` scale.
+        learns: Draw random weights from torch's random stream, as those of a network that is trained.
 
     Raises:
         OptionError: Unknown type or key, missing key, value of the wrong type.
@@ -51,7 +54,10 @@ def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str
     if isinstance(opt, Recognizer):
         return opt
     with torch.random.fork_rng(devices=[]):
-        recognizer = as_recognizer(opt, where, mean, std) if is_plain else RECOGNIZER_REGISTRY.build(opt, where)
+        recognizer = (as_recognizer(opt, where, mean, std) if is_plain else
+                      RECOGNIZER_REGISTRY.build(opt, where) if learns else build_frozen(opt, where))
+    if not learns:
+        warn_of_random_weights(recognizer, where)
     if fold:
         recognizer.fold()
     return recognizer

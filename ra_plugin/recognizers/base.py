@@ -1,6 +1,7 @@
 """The contract that every recognizer keeps: a frozen network that takes images as the restorer makes them."""
 import contextlib
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -8,6 +9,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
+from ra_plugin.checked_arguments import ChecksArguments
 from ra_plugin.recognizers.checkpointing import checkpoint_blocks
 from ra_plugin.recognizers.folding import fold_batch_norm
 from ra_plugin.recognizers.out_of_sight import OutOfSight
@@ -43,7 +45,7 @@ class RecognizerInfo:
     reduce_zero_label: bool | None = None  # segmentation: trained on masks in which 0 is no class; None: not on record
 
 
-class Recognizer(OutOfSight):
+class Recognizer(ChecksArguments, OutOfSight):
     """A frozen recognition network R (Liu et al., arXiv:1910.09185) as a loss function and as a judge.
 
     Frozen means frozen: parameters need no gradient, batch norm and dropout stay in inference mode whatever ``train()``
@@ -77,7 +79,11 @@ class Recognizer(OutOfSight):
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
         super().__init__()
-        if max(*info.mean, *info.std) > 1:
+        numbers = (*info.mean, *info.std)
+        if len(info.mean) != 3 or len(info.std) != 3 or min(info.std) <= 0 or not all(map(math.isfinite, numbers)):
+            raise ValueError(f'{type(self).__name__}({info.name}): mean and std: expected three numbers each, std '
+                             f'positive, got {list(info.mean)} and {list(info.std)}.')
+        if max(numbers) > 1:
             raise ValueError(f'{type(self).__name__}({info.name}): mean and std: expected them on the [0, 1] scale, '
                              f'got {list(info.mean)} and {list(info.std)}. Divide those of the 0..255 scale by 255.')
         if isinstance(model, torch.jit.ScriptModule):
@@ -244,7 +250,8 @@ class Recognizer(OutOfSight):
 
         ``logits`` has classes in dimension 1; tensors of other names hold numbers. What the clean image's outputs have
         and the restored one's have not is not compared; of those, ``NAME_weights`` are what a weighted sum over the
-        tensor NAME takes in place of its mean.
+        tensor NAME takes in place of its mean, and ``NAME_shares`` the weights of that mean where images of the batch
+        have fewer numbers than others.
 
         Args:
             reference: The outputs on the clean images, for recognizers that answer questions taken from there, as the

@@ -1,5 +1,6 @@
 """Several recognizers as one: all of them in every step, or a few drawn anew at the cost of those few."""
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import nn
 from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
 from ra_plugin.recognizers.class_names import first_difference
 from ra_plugin.recognizers.plain_network import as_recognizer
+from ra_plugin.recognizers.random_weights import build_frozen
 from ra_plugin.recognizers.resizing import judging
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
@@ -38,7 +40,7 @@ class EnsembleRecognizer(Recognizer):
         count = len(recognizers)
         if not count:
             raise ValueError('EnsembleRecognizer: recognizers is empty. List at least one.')
-        if weights is not None and (len(weights) != count or min(weights) <= 0):
+        if weights is not None and (len(weights) != count or not all(0 < weight < math.inf for weight in weights)):
             raise ValueError(f'EnsembleRecognizer: weights: expected {count} positive numbers, got {list(weights)}.')
         if sample is not None and not 1 <= sample <= count:
             raise ValueError(f'EnsembleRecognizer: sample: expected 1..{count}, got {sample}.')
@@ -145,4 +147,4 @@ def _member(recognizer: Mapping[str, Any] | nn.Module, where: str) -> Recognizer
         return recognizer
     if isinstance(recognizer, nn.Module):
         return as_recognizer(recognizer, where, None, None)
-    return RECOGNIZER_REGISTRY.build(recognizer, where)
+    return build_frozen(recognizer, where)

@@ -12,7 +12,9 @@ The second stage of a two-stage detector answers for proposals. Both images are 
 keys ``proposals``, ``weights`` and ``sizes`` of its outputs carry what is taken from there, and are not compared.
 ``logits_weights`` and ``regression_weights`` are what a weighted sum takes in place of a mean over all places, most of
 which are background: the squared probability of an object on the clean image, and of the logits each decision in full;
-`RecogConsistencyLoss` has the formula. Places that lie in the padding of the model's input are left out.
+`RecogConsistencyLoss` has the formula. Places that lie in the padding of the model's input are left out. Images that
+have fewer proposals than others of their batch are filled up with zeros, which have no weight: ``logits_shares`` and
+``regression_shares`` are the weight of each number in the mean over an image's own.
 """
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -87,11 +89,11 @@ def _second_stage(model: nn.Module, inputs: torch.Tensor, samples: list, referen
     features = model.extract_feat(inputs)
     proposals = reference['proposals'] if reference else _proposals(model, features, samples)
     rois = require('mmdet.structures.bbox', where).bbox2roi(proposals)
-    roi_head = model.roi_head
+    roi_head, counts = model.roi_head, [len(found) for found in proposals]
     head = roi_head.bbox_head[-1] if isinstance(roi_head.bbox_head, nn.ModuleList) else roi_head.bbox_head
     if hasattr(roi_head, '_refine_roi'):  # a cascade: its last stage, image by image
         _, scores, boxes = roi_head._refine_roi(features, rois, [sample.metainfo for sample in samples],
-                                                tuple(len(found) for found in proposals))
+                                                tuple(counts))
         scores, boxes = torch.cat(list(scores)), [torch.cat(list(_tensors(item)), 1) for item in boxes]
         boxes = torch.cat(boxes) if boxes else None
     else:
@@ -101,28 +103,35 @@ def _second_stage(model: nn.Module, inputs: torch.Tensor, samples: list, referen
     if scores.shape[1] != head.num_classes + 1:
         raise ValueError(f'{where}: {type(head).__name__} gives {scores.shape[1]} scores for {head.num_classes} '
                          f'classes, which is no softmax over them and the background. {_INSTEAD}')
-    count = len(proposals)
-    scores = scores.view(count, -1, scores.shape[1]).movedim(2, 1)  # (N, C + 1, proposals)
-    weights = reference['weights'] if reference else [scores.detach().softmax(1)[:, :-1].movedim(1, 2)]
+    there = _side_by_side(scores.new_ones(len(scores), 1), counts)
+    scores = _side_by_side(scores, counts).movedim(2, 1)  # (N, C + 1, proposals)
+    weights = reference['weights'] if reference else [there * scores.detach().softmax(1)[:, :-1].movedim(1, 2)]
+    own = scores.new_tensor(counts)[:, None]
+    aside = {'weights': weights, 'proposals': proposals, 'logits_shares': 1 / (own * scores.shape[1])[..., None]}
     values = []
     if boxes is not None:
-        boxes = boxes.view(*weights[0].shape[:2], -1)  # (N, proposals, numbers)
+        boxes = _side_by_side(boxes, counts)  # (N, proposals, numbers)
+        aside['regression_shares'] = 1 / (own * boxes.shape[2])
         each = boxes.shape[2] == 4 * head.num_classes  # a box for each class: weighted by that class
         values = [(boxes.unflatten(2, (head.num_classes, 4)), weights[0][..., None]) if each else
                   (boxes, weights[0].sum(2, keepdim=True))]
-    return _outputs(scores, values, weights[0].sum(2), 1, {'weights': weights, 'proposals': proposals}, reference)
+    return _outputs(scores, values, weights[0].sum(2), 1, aside, reference)
+
+
+def _side_by_side(numbers: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+    """``(sum of counts, D)``, image after image, as ``(N, largest count, D)``, filled up with zeros."""
+    return nn.utils.rnn.pad_sequence(numbers.split(list(counts)), batch_first=True)
 
 
 @torch.no_grad()
 def _proposals(model: nn.Module, features: Sequence[torch.Tensor], samples: list) -> list[torch.Tensor]:
-    """Boxes ``(P, 4)`` of each image, equally many, best first; the whole image is one, so that there always is one."""
+    """Boxes ``(P, 4)`` of each image, best first; the whole image is one, so that there always is one."""
     found = model.rpn_head.predict(features, samples, rescale=False)
-    count = min(min(len(result) for result in found), _NUM_PROPOSALS - 1)
     boxes = []
     for result, sample in zip(found, samples):
         height, width = sample.img_shape
         whole = result.bboxes.new_tensor([[0, 0, width, height]])
-        boxes.append(torch.cat([whole, result.bboxes[:count]]))
+        boxes.append(torch.cat([whole, result.bboxes[:_NUM_PROPOSALS - 1]]))
     return boxes
 
 

@@ -10,6 +10,7 @@ from ra_plugin.library_errors import translated
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo, copy_of
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
+from ra_plugin.recognizers.further_arguments import built_with, check_further
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.text import shown
 from ra_plugin.utils.warn import warn
@@ -56,7 +57,9 @@ class ModuleRecognizer(ClassificationRecognizer):
             raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
         if isinstance(module, str):
             maker = import_name(module, where)
-            with translated(f'{where}: module_kwargs' if module_kwargs else where):
+            place = f'{where}: module_kwargs'
+            check_further(module_kwargs or {}, {}, place)
+            with translated(where), built_with(module_kwargs or {}, place):
                 model = maker(**(module_kwargs or {}))
         else:
             model = copy_of(module, where) if isinstance(module, nn.Module) else module

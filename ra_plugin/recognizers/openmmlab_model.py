@@ -2,6 +2,7 @@
 import contextlib
 import inspect
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import torch
 from torch import nn
 
 from ra_plugin.checkpoint import read_checkpoint
-from ra_plugin.options import suggestion
+from ra_plugin.library_errors import told
+from ra_plugin.options import OptionError, suggestion
 from ra_plugin.recognizers.base import TaskError
+from ra_plugin.recognizers.further_arguments import built_with, check_dotted
 from ra_plugin.state_dicts import unwrapped
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.text import first_line
 
+_NOT_REGISTERED = re.compile(r'(\S+) is not in the \S+ registry')  # of mmengine
 # What draws random numbers or keeps running statistics, by the name of the class or of one of its bases.
 _PINNED = ('Dropout', 'DropPath', 'DropBlock', 'StochasticDepth', '_BatchNorm', '_NormBase')
 
@@ -60,6 +64,7 @@ def read_config(path: Path, options: Mapping[str, Any] | None, where: str) -> An
     except Exception as error:  # a config runs code: anything can be raised
         raise ValueError(f'{where}: {path} is no config that mmengine can read '
                          f'({type(error).__name__}: {first_line(error)}).') from error
+    check_dotted(dict(config.items()), options or {}, f'{where}: cfg_options')
     try:
         config.merge_from_dict(dict(options or {}))
     except Exception as error:
@@ -88,8 +93,17 @@ def model_class(config: Any, package: str, where: str) -> type:
     require(f'{package}.utils', where).register_all_modules(init_default_scope=False)
     found = _registered(require('mmengine.registry', where).MODELS, config.model['type'], package)
     if not isinstance(found, type):
-        raise TaskError(f"{where}: {package} has no model '{config.model['type']}'. Is it a config of {package}?")
+        name = config.model['type']
+        raise TaskError(f"{where}: {package} has no model '{name}'.{_meant(name, package)} Is it a config of "
+                        f'{package}?')
     return found
+
+
+def _meant(name: Any, package: str) -> str:
+    """The nearest name that a package has registered for a model or a part of one."""
+    models = require('mmengine.registry', package).MODELS
+    known = {*models.module_dict, *(key for child in models.children.values() for key in child.module_dict)}
+    return suggestion(name, sorted(known), 0.8)
 
 
 def _registered(registry: Any, name: Any, package: str) -> Any:
@@ -99,8 +113,11 @@ def _registered(registry: Any, name: Any, package: str) -> Any:
     return registry.get(name if '.' in name else f'{package}.{name}')
 
 
-def build_model(config: Any, package: str, where: str) -> nn.Module:
+def build_model(config: Any, package: str, where: str, options: Mapping[str, Any] | None = None) -> nn.Module:
     """The config's model with random weights; whatever it would download is left out.
+
+    Args:
+        options: Dotted keys that were replaced, for messages.
 
     Raises:
         ValueError: The package cannot build it.
@@ -114,14 +131,23 @@ def build_model(config: Any, package: str, where: str) -> nn.Module:
         preprocessor.pop('batch_augments', None)  # random sizes, which the labels would not follow
         settings['data_preprocessor'] = preprocessor
     try:
-        with registry.DefaultScope.overwrite_default_scope(package), _quiet():
+        named = {dotted.rpartition('.')[2]: value for dotted, value in (options or {}).items()}
+        with registry.DefaultScope.overwrite_default_scope(package), _quiet(), built_with(
+                named, f'{where}: cfg_options'):
             model = registry.MODELS.build(settings)
             model.init_weights()
     except ImportError as error:
         raise ImportError(f'{where}: {first_line(error)}') from error
+    except OptionError:  # of the options
+        raise
+    except KeyError as error:
+        unknown = _NOT_REGISTERED.match(str(error.args[0]))
+        if not unknown:
+            raise ValueError(f'{where}: {package} cannot build the model of this config ({told(error)}).') from error
+        raise OptionError(f"{where}: {package} has no '{unknown[1]}', which this config asks for."
+                          f'{_meant(unknown[1], package)}') from error
     except Exception as error:  # the registry passes on whatever a constructor raises
-        raise ValueError(f'{where}: {package} cannot build the model of this config '
-                         f'({type(error).__name__}: {first_line(error)}).') from error
+        raise ValueError(f'{where}: {package} cannot build the model of this config ({told(error)}).') from error
     return model
 
 

@@ -1,22 +1,22 @@
 """What detectors of mmdetection and segmenters of mmsegmentation share as frozen losses."""
 import contextlib
 import copy
-import random
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from ra_plugin.library_errors import translated
+from ra_plugin.options import check_number, fits
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo, widened
 from ra_plugin.recognizers.openmmlab_geometry import Geometry, Size, fit_images, within_image
 from ra_plugin.recognizers.openmmlab_model import (build_model, class_names, download, find_config, load_checkpoint,
                                                    missing_operators, model_class, pinned_layers, published_weights,
                                                    read_config, test_pipeline)
 from ra_plugin.utils.optional import require
-from ra_plugin.utils.random_streams import kept_random_streams
+from ra_plugin.utils.random_streams import seeded
 from ra_plugin.utils.text import first_line
 
 # 'model': as the config's test pipeline does; a number: factor on height and width; ~: images as they come.
@@ -64,13 +64,14 @@ class OpenMMLabRecognizer(Recognizer):
             raise ValueError(f'{where}: no weights. Set checkpoint: FILE, or pretrained: true.')
         if checkpoint and pretrained:
             raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
-        if isinstance(resize, str) and resize != 'model' or isinstance(resize, (int, float)) and resize <= 0:
+        if resize not in ('model', None) and not (fits(resize, float) and 0 < resize < math.inf):
             raise ValueError(f"{where}: resize: expected 'model', a factor > 0 or ~, got {resize!r}.")
+        check_number(seed, f'{where}: seed', least=0, most=2 ** 32 - 1, whole=True)  # as numpy takes it
         path = find_config(config, self.package, where)
         settings = read_config(path, cfg_options, where)
         self.check_class(model_class(settings, self.package, where), settings.model, where)
         self.adapt_config(settings)
-        model = build_model(settings, self.package, where)
+        model = build_model(settings, self.package, where, cfg_options)
         self.adapt_model(model)
         missing = missing_operators(model)
         if missing:
@@ -250,20 +251,6 @@ def _after_warm_up() -> Iterator[None]:
     finally:
         for name, value in kept.items():
             hub.update_info(name, value)
-
-
-@contextlib.contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random streams that start from ``seed`` within, and outside go on as if nothing had happened."""
-    devices = [device] if device.type == 'cuda' else []
-    with kept_random_streams(), torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the other GPUs, too
-        if devices:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        np.random.seed(seed)
-        random.seed(seed)
-        yield
 
 
 def last_tensor(features: Any, where: str) -> torch.Tensor:

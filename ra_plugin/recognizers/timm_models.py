@@ -8,6 +8,7 @@ from torch import nn
 
 from ra_plugin.library_errors import translated
 from ra_plugin.options import nearest
+from ra_plugin.recognizers.further_arguments import built_with, check_annotated
 
 _SOURCES = {'hf-hub': 'hf-hub', 'hf_hub': 'hf-hub', 'local-dir': 'local-dir'}  # prefix -> timm's name of the source
 
@@ -31,8 +32,11 @@ def create_model(timm: ModuleType, name: str, pretrained: bool, arguments: Mappi
         _check_folder(Path(rest), where)
     elif not source and not any(mark in name for mark in '/:'):  # of these timm itself says what is meant
         _check_name(timm, name, where)
-    with translated(where, _cache()):
-        return timm.create_model(f'{source}:{rest}' if source else name, pretrained=pretrained, **arguments)
+    place = f'{where}: model_kwargs'
+    with translated(where, _cache()), built_with(arguments, place):
+        model = timm.create_model(f'{source}:{rest}' if source else name, pretrained=pretrained, **arguments)
+        check_annotated(type(model), arguments, place)
+        return model
 
 
 def source_of(name: str) -> tuple[str, str]:

@@ -1,5 +1,5 @@
 """Any classifier of timm (Wightman, PyTorch Image Models)."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -7,14 +7,22 @@ import torch
 from torch import nn
 
 from ra_plugin.checkpoint import load_weights
+from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers.base import RecognizerInfo, unwrapped, widened
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
+from ra_plugin.recognizers.further_arguments import check_further
 from ra_plugin.recognizers.timm_models import create_model, short_name, weights_of
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
 _TOWERS = ('clip', 'pe_core')  # in timm's names
 _WIDEST_TOWER = 1280  # outputs
+_RECOGNIZERS = "is the recognizer's own key. Set it there, beside model_kwargs."
+_OWN = {'model_name': _RECOGNIZERS, 'pretrained': _RECOGNIZERS, 'checkpoint_path': 'expected checkpoint: FILE, beside '
+        'model_kwargs.', 'features_only': 'the network would give feature maps and no logits. Leave it out: '
+        'RecogFeatureLoss takes the features of a whole network.'}
+_OVERLAY = {'mean': Sequence[float], 'std': Sequence[float], 'input_size': Sequence[int], 'crop_mode': str,
+            'interpolation': str, 'label_names': Sequence[str]}
 _FITS = {'center': 'crop', 'squash': 'stretch', 'border': 'border'}  # by the crop_mode of timm's record
 
 
@@ -53,15 +61,21 @@ class TimmRecognizer(ClassificationRecognizer):
             raise ValueError(f'{where}: no weights. Set pretrained: true, or checkpoint: FILE.')
         if pretrained and checkpoint:
             raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
-        model = create_model(timm, model_name, bool(pretrained), model_kwargs or {}, where)
+        model_kwargs = model_kwargs or {}
+        _check_kwargs(model_kwargs, f'{where}: model_kwargs')
+        model = create_model(timm, model_name, bool(pretrained), model_kwargs, where)
         if checkpoint:
             load_weights(model, checkpoint, where)
         config = timm.data.resolve_data_config(model=model)
         if config['interpolation'] not in ('bilinear', 'bicubic'):
             raise ValueError(f"{where}: timm's record has the interpolation {config['interpolation']!r}, which has no "
                              'gradient here. Set model_kwargs: {pretrained_cfg_overlay: {interpolation: bicubic}}.')
+        if config['crop_mode'] not in _FITS:
+            raise ValueError(f"{where}: timm's record has the crop_mode {config['crop_mode']!r}; expected "
+                             f'{" | ".join(_FITS)}. Set model_kwargs: {{pretrained_cfg_overlay: {{crop_mode: '
+                             'center}}.')
         is_embedding = _is_embedding(timm, model)
-        other_head = 'num_classes' in (model_kwargs or {}) or is_embedding
+        other_head = 'num_classes' in model_kwargs or is_embedding
         super().__init__(model, RecognizerInfo(
             name=short_name(model_name), task='embedding' if is_embedding else 'classification',
             classes=None if other_head else _class_names(timm, model.pretrained_cfg),
@@ -76,6 +90,21 @@ class TimmRecognizer(ClassificationRecognizer):
         prepared = self.prepare(images)
         with self.autocast(images):
             return widened(unwrapped(self.model).forward_features(prepared))
+
+
+def _check_kwargs(arguments: Mapping[str, Any], where: str) -> None:
+    check_further(arguments, _OWN, where)
+    if arguments.get('global_pool') == '' and arguments.get('num_classes') != 0:
+        raise OptionError(f"{where}.global_pool: '' leaves out the pooling, so that there are answers at each place "
+                          'and no logits. Leave it out.')
+    overlay = arguments.get('pretrained_cfg_overlay') or {}
+    check_type(overlay, Mapping, f'{where}.pretrained_cfg_overlay')
+    for key, hint in _OVERLAY.items():
+        if overlay.get(key) is not None:
+            check_type(overlay[key], hint, f'{where}.pretrained_cfg_overlay.{key}')
+    if len(overlay.get('input_size') or (3, 0, 0)) != 3:
+        raise OptionError(f'{where}.pretrained_cfg_overlay.input_size: expected [channels, height, width], got '
+                          f'{overlay["input_size"]}.')
 
 
 def _is_embedding(timm: ModuleType, model: nn.Module) -> bool:

@@ -12,12 +12,14 @@ from ra_plugin.library_errors import translated
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
+from ra_plugin.recognizers.further_arguments import built_with, check_annotated, check_further
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
 _TRANSFORM_INPUT = (
     'the checkpoint does not say how it takes images. Set model_kwargs: {transform_input: true} if it was trained from '
     "torchvision's own weights, {transform_input: false} if from none (weights=None).")
+_OWN = dict.fromkeys(('weights', 'name'), "is the recognizer's own key. Set it there, beside model_kwargs.")
 
 
 @RECOGNIZER_REGISTRY.register
@@ -60,8 +62,11 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         own = _published_as(checkpoint, enum) if checkpoint else None
         # of a checkpoint that is not torchvision's: as the architecture has it
         record = own or enum[weights or 'DEFAULT']
-        with translated(where, f'{torch.hub.get_dir()}/checkpoints'):
+        place = f'{where}: model_kwargs'
+        check_further(model_kwargs or {}, _OWN, place)
+        with translated(where, f'{torch.hub.get_dir()}/checkpoints'), built_with(model_kwargs or {}, place):
             model = models.get_model(model_name, weights=record if weights else None, **(model_kwargs or {}))
+            check_annotated(type(model), model_kwargs or {}, place)
         if checkpoint:
             load_weights(model, checkpoint, where)
             if hasattr(model, 'transform_input') and 'transform_input' not in (model_kwargs or {}):

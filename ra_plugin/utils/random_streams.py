@@ -32,3 +32,17 @@ def kept_random_streams() -> Iterator[None]:
         yield
     finally:
         set_random_streams(kept)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Random streams that start from ``seed`` within, and outside go on as if nothing had happened."""
+    devices = [device] if device.type == 'cuda' else []
+    with kept_random_streams(), torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the other GPUs, too
+        if devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        yield

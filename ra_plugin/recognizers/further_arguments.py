@@ -1,0 +1,98 @@
+"""Further arguments of a network (``model_kwargs``, ``cfg_options``): what it cannot take is said of the key."""
+import contextlib
+import typing
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from ra_plugin.library_errors import is_of_network, is_worded, told
+from ra_plugin.options import OptionError, check_number, check_type, fits, nearest
+
+
+def check_further(arguments: Mapping[str, Any], own: Mapping[str, str], where: str) -> None:
+    """Check further arguments before a network is built.
+
+    Args:
+        arguments: By name.
+        own: Names that are no further arguments, with the remedy.
+        where: Their place.
+
+    Raises:
+        OptionError: A name that is no text or one of ``own``; ``num_classes`` or ``in_chans`` that is no number.
+    """
+    for name, value in arguments.items():
+        check_type(name, str, where)
+        if name in own:
+            raise OptionError(f'{where}.{name}: {own[name]}')
+        if name in ('num_classes', 'in_chans') and value is not None:
+            check_type(value, int, f'{where}.{name}')
+            check_number(value, f'{where}.{name}', least=0 if name == 'num_classes' else 1)
+
+
+@contextlib.contextmanager
+def built_with(arguments: Mapping[str, Any], where: str) -> Iterator[None]:
+    """Within it a network is built; an error is that of the argument whose type is not the annotated one, if any is.
+
+    Raises:
+        OptionError: With the place of that argument; else of all, in the words of `told`.
+    """
+    try:
+        yield
+    except Exception as error:
+        of_all = isinstance(error, (ImportError, MemoryError)) or 'registry' in str(error)  # a name that is not there
+        if not arguments or of_all or is_worded(error) or is_of_network(error):
+            raise
+        for cls in _classes(error.__traceback__):
+            check_annotated(cls, arguments, where)
+        raise OptionError(f'{where}: {told(error)}') from error
+
+
+def check_annotated(cls: type, arguments: Mapping[str, Any], where: str) -> None:
+    """Check arguments against the annotations of a class's constructor, as far as it has any; None is a default.
+
+    Raises:
+        OptionError: A value of another type.
+    """
+    try:
+        hints = typing.get_type_hints(cls.__init__)
+    except (NameError, TypeError, AttributeError):  # annotations that cannot be evaluated
+        return
+    for name, value in arguments.items():
+        if value is not None and name in hints:
+            check_type(value, hints[name], f'{where}.{name}')
+
+
+def _classes(traceback: TracebackType | None) -> list[type]:
+    """Classes whose constructors were running, the innermost first."""
+    found = []
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_code.co_name == '__init__' and 'self' in frame.f_locals:
+            found.append(type(frame.f_locals['self']))
+        traceback = traceback.tb_next
+    return found[::-1]
+
+
+def check_dotted(config: Mapping[str, Any], options: Mapping[str, Any], where: str) -> None:
+    """Check that dotted keys lead somewhere: a slip in a block without a ``type`` would have no effect.
+
+    Raises:
+        OptionError: With the key that is meant; or a text, or true or false, in place of a number.
+    """
+    for dotted, value in options.items():
+        check_type(dotted, str, where)
+        node: Any = config
+        for depth, name in enumerate(dotted.split('.')):
+            if not isinstance(node, Mapping):
+                break
+            if name not in node:
+                meant = nearest(name, map(str, node))
+                if not depth or meant and 'type' not in node:
+                    raise OptionError(f"{where}: {dotted}: the config has no '{name}' there."
+                                      f"{f' Did you mean {meant!r}?' if meant else ''}")
+                break
+            node = node[name]
+        else:
+            kind = next((kind for kind in (bool, float) if fits(node, kind)), None)
+            if kind and isinstance(value, (str, int, float)):
+                check_type(value, kind, f'{where}: {dotted}')

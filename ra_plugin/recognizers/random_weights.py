@@ -1,0 +1,33 @@
+"""Random weights of recognizers: the same wherever a block is built, and never unnoticed."""
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.utils.random_streams import seeded
+from ra_plugin.utils.warn import warn
+
+_SEED = 0
+_CPU = torch.device('cpu')  # where networks are built
+
+
+def build_frozen(block: Mapping[str, Any], where: str) -> Recognizer:
+    """Build a recognizer; what its block leaves to chance is drawn from one seed, whatever was drawn before.
+
+    A training, its validation, an evaluation, each of them after a restart, and every process of a distributed one thus
+    have the same network. The seed of the run plays no part: a recognizer is what its block says.
+
+    Raises:
+        OptionError: As `Registry.build`.
+    """
+    with seeded(_SEED, _CPU):
+        return RECOGNIZER_REGISTRY.build(block, where)
+
+
+def warn_of_random_weights(recognizer: Recognizer, where: str) -> None:
+    """Warn where a recognizer, or a member of an ensemble, has them."""
+    for name in dict.fromkeys(str(part) for part in recognizer.members() if part.info.source == 'random weights'):
+        warn(f'{where}: {name} has random weights, so what it finds in images means nothing. Set checkpoint: FILE, or '
+             'pretrained: true.')
