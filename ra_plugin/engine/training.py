@@ -13,6 +13,7 @@ import torch
 from basicsr.utils import AvgTimer, MessageLogger
 
 from ra_plugin.engine.batches import TrainingBatches
+from ra_plugin.engine.device_batches import on_device
 from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.models.resumable import SaveError
 from ra_plugin.models.training_step import NotFinite
@@ -84,7 +85,8 @@ class Training:
         """Whether the last iteration was reached."""
         message = message_logger(self.opt, self.iteration, self.tb_logger)
         data_timer, iter_timer = AvgTimer(), AvgTimer()
-        stream = self.batches.starting_at(self.iteration * self.accum_iter)
+        stream = on_device(self.batches.starting_at(self.iteration * self.accum_iter), self.model.check_batch,
+                           self.model.device, self.opt['datasets']['train'].get('prefetch_mode') == 'cuda')
         with progress(desc=self.opt['name'], total=self.total, unit='iter', initial=self.iteration,
                       disable=self.opt['rank'] > 0) as bar:
             while self.iteration < self.total:
