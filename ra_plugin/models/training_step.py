@@ -39,7 +39,8 @@ class StepOptions:
             in float32; bfloat16 has its range, so no loss has to be scaled.
         channels_last: Memory layout of their weights, and with it of what they compute. Default: of the recognizers
             where it is faster for them, on a CPU and in bfloat16; not of the networks, many of which get slower.
-        compile: Compile the networks with ``torch.compile``, for training alone: validation meets images of any size.
+        compile: Compile the networks with ``torch.compile``, and the recognizers of the losses (of OpenMMLab's models
+            the backbone), for training alone: validation meets images of any size.
         grad_clip: Largest L2 norm of the gradient of each optimizer's parameters. Default: not clipped.
         accum_iter: Batches that one step is taken on: the gradient is their mean, as of one batch that is so many
             times as large. An iteration, also of the schedule, is one step.
@@ -123,6 +124,10 @@ class TrainingStepMixin:
                 module.autocast_to = DTYPES[self.step_options.precision]
                 if last and not module.trainable:  # one that learns is among the networks
                     module.to(memory_format=torch.channels_last)
+        if self.step_options.compile:
+            for cri in getattr(self, 'cri_recog', ()):
+                if not cri.recognizer.trainable:
+                    cri.recognizer.compile_network()
         self.wrap_optimizers()
 
     def wrap_optimizers(self) -> None:
