@@ -1,7 +1,7 @@
 """Steps on a device, without one: fake tensors have a device and no numbers.
 
-Two devices in one operation are an error there, and so is a number that the computer would have to wait for. The kind of
-device is the one whose backward pass asks for no hardware.
+Two devices in one operation are an error there, and so is a number that the computer would have to wait for. The kind
+of device is the one whose backward pass asks for no hardware.
 """
 
 import contextlib
@@ -61,7 +61,8 @@ def gpu(monkeypatch):
                 if isinstance(part, nn.Module):
                     part._apply(fake)
                     for layer in part.modules():  # SwinIR's mean
-                        vars(layer).update({key: fake(v) for key, v in vars(layer).items() if isinstance(v, torch.Tensor)})
+                        vars(layer).update({key: fake(value) for key, value in vars(layer).items()
+                                            if isinstance(value, torch.Tensor)})
             model.device, model.optimizers, model.opt['train'] = DEVICE, [], copy.deepcopy(opt['train'])
             model.setup_optimizers()
             model.wrap_optimizers()
