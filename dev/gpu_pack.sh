@@ -26,7 +26,7 @@ for pin in $pins; do
     esac
 done
 if [ -d datasets/cifar10 ]; then  # a tenth of the images for the demo's training, a tenth to judge by
-    (cd datasets && find cifar10/train -name '*0.png' && find cifar10/test -name '*5.png') | sort > .gpu/list
+    (cd datasets && echo cifar10/complete && find cifar10/train -name '*0.png' && find cifar10/test -name '*5.png') | sort > .gpu/list
     tar -C datasets -cf .gpu/cifar10.tar -T .gpu/list
 fi
 du -sh .gpu
