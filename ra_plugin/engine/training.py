@@ -85,8 +85,9 @@ class Training:
         """Whether the last iteration was reached."""
         message = message_logger(self.opt, self.iteration, self.tb_logger)
         data_timer, iter_timer = AvgTimer(), AvgTimer()
-        stream = on_device(self.batches.starting_at(self.iteration * self.accum_iter), self.model.check_batch,
-                           self.model.device, self.opt['datasets']['train'].get('prefetch_mode') == 'cuda')
+        check = getattr(self.model, 'check_batch', lambda batch: None)  # those with labels have one
+        stream = on_device(self.batches.starting_at(self.iteration * self.accum_iter), check, self.model.device,
+                           self.opt['datasets']['train'].get('prefetch_mode') == 'cuda')
         with progress(desc=self.opt['name'], total=self.total, unit='iter', initial=self.iteration,
                       disable=self.opt['rank'] > 0) as bar:
             while self.iteration < self.total:

@@ -144,9 +144,6 @@ class TrainingStepMixin:
         return super().get_optimizer(optim_type, params, lr, **kwargs)
 
     # ---------------------------------------------------------------- training
-    def check_batch(self, data: Mapping[str, Any]) -> None:
-        """Check a batch that is about to be copied to a GPU; raises ValueError."""
-
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """What begins a step; `abandon_step` comes back to before it."""
         self._before = (copy.deepcopy([scheduler.state_dict() for scheduler in self.schedulers]),
