@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak setup data browser clean
+.PHONY: demo test soak gpu gpu-dry gpu-pack setup data browser clean
 
 demo: data  ## Train plain, recognition-aware and unsupervised networks on CIFAR-10 and compare them.
 	$(BIN)/python tools/demo.py
@@ -14,6 +14,15 @@ test: data browser  ## All tests; one thread, since the networks in them are tin
 soak: data  ## Ten times as many kills and damaged inputs as make test, and others in each run; half an hour.
 	RA_PLUGIN_SOAK=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_exact_resume.py tests/test_faults.py \
 		tests/test_fuzz.py tests/test_distributed.py tests/test_audit.py tests/test_sweep.py
+
+gpu:  ## What is right and what is fast on a GPU, in eight minutes: results/gpu/gpu_check.md.
+	PYTHON=$(PYTHON) sh dev/gpu_check.sh results/gpu
+
+gpu-dry: data  ## The same on the CPU, small: whether it would run there.
+	OMP_NUM_THREADS=1 sh dev/gpu_check.sh results/gpu_dry --dry
+
+gpu-pack: data  ## What a machine with PyTorch for CUDA and no network needs besides: .gpu, some 30 MB.
+	sh dev/gpu_pack.sh
 
 setup: $(VENV)/ready
 

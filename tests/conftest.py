@@ -24,6 +24,15 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line(f'{number} {kind}')
 
 
+@pytest.fixture(params=['cuda' if torch.cuda.is_available() else 'cpu'])
+def device(request):
+    """A GPU where there is one, float32 as float32: what it computes is compared with the CPU's float64."""
+    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    yield torch.device(request.param)
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed():
     torch.manual_seed(0)

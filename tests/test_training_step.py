@@ -19,9 +19,9 @@ every_host = pytest.mark.parametrize('name', list(hosts.HOSTS))
 QUIET = {'optim_g': {'type': 'SGD', 'lr': 0.0}}  # the weights stay: what one step sees, the next one sees
 
 
-def build(name, **train):
+def build(name, recog=hosts.RECOG, **train):
     """The host with the loss and these options; weights are equal in each build."""
-    opt = hosts.options(name, recog_opt=hosts.RECOG, **train)
+    opt = hosts.options(name, recog_opt=recog, **train)
     if 'optim_d' in opt['train'] and 'optim_g' in train:
         opt['train']['optim_d'] = dict(train['optim_g'])
     if name == 'SwinIRModel':
@@ -191,7 +191,7 @@ def test_the_compiled_network_is_for_training_alone(monkeypatch):
     model = build('SRGANModel', compile=True)
     train(model, hosts.batches(2, 'SRGANModel'), [1, 2])
     count = len(traced)
-    assert count >= 2  # net_g and net_d
+    assert count >= 3  # net_g, net_d and the recognizer
     model.is_train = False
     for size in (8, 10, 12):
         model.feed_data({'lq': torch.rand(1, 3, size, size)})
@@ -212,3 +212,66 @@ def test_the_compiled_network_is_for_training_alone(monkeypatch):
 def test_wrong_options(train_opt, message):
     with pytest.raises(OptionError, match=re.escape(message)):
         StepOptions.of(train_opt)
+
+
+@pytest.mark.parametrize('loss', ['RecogLoss', 'RecogConsistencyLoss'])
+def test_the_recognizer_of_a_loss_is_compiled_with_the_network(loss, monkeypatch):
+    traced = []
+
+    def backend(graph, inputs):
+        traced.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, 'compile', functools.partial(torch.compile, backend=backend))
+    data = hosts.batches(1, 'SRModel')
+    gradients = {}
+    for compiled in (False, True):
+        model = build('SRModel', compile=compiled, **QUIET, recog={**hosts.RECOG, 'type': loss})
+        gradients[compiled] = train(model, data, [1])[0]
+        assert bool(traced) == compiled
+    recognizer = model.cri_recog[0].recognizer.model
+    found = {id(value) for graph in traced for value in (*graph.parameters(), *graph.buffers())}
+    names = ' '.join(str(node.target) for graph in traced for node in graph.graph.nodes)
+    assert id(next(recognizer.parameters())) in found or 'tanh' in names.lower()
+    assert_close(gradients[True][0], gradients[False][0], 1e-4)
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize('bad', [(), (2,), (2, 3)])
+def test_a_device_that_skips_bad_steps_by_itself_learns_the_same(bad, monkeypatch):
+    """The fused kernel decides; weights, statistics, averages and counts are those of a run without the bad batches."""
+    data, found, said = hosts.batches(5, 'ESRGANModel'), [], []
+    monkeypatch.setattr(logging.getLogger('basicsr'), 'warning', said.append)
+    for fused in (False, True):
+        optimizers = {f'optim_{net}': {'type': 'Adam', 'lr': 1e-3, 'fused': fused} for net in 'gd'}
+        model = build('ESRGANModel', **optimizers)
+        said.clear()
+        for i, batch in enumerate(data, 1):
+            batch = copy.deepcopy(batch)
+            if i in bad:
+                batch['lq'][0, 0, 0, 0] = float('nan')
+            model.update_learning_rate(i)
+            model.feed_data(batch)
+            model.optimize_parameters(i)
+        model._read_steps(len(model._unread))
+        assert [line.split(' (')[0] for line in said] == [f'iteration {i}: the gradient is not finite' for i in bad]
+        found.append({f'{name}.{key}': value for name in ('net_g', 'net_d', 'net_g_ema')
+                      for key, value in getattr(model, name).state_dict().items()})
+        found[-1]['steps'] = next(iter(model.optimizer_g.state.values()))['step']
+    plain, fused = found
+    for key, value in plain.items():
+        torch.testing.assert_close(fused[key], value, rtol=1e-4, atol=1e-6, msg=lambda text: f'{key}: {text}')
+    assert plain['steps'] == len(data) - len(bad)
+
+
+def test_too_many_steps_that_the_device_skipped_end_the_run_one_step_later():
+    model = build('SRModel', optim_g={'type': 'Adam', 'lr': 1e-3, 'fused': True}, max_bad_steps=2)
+    batch = hosts.batches(1, 'SRModel')[0]
+    batch['lq'][0, 0, 0, 0] = float('nan')
+    before = copy.deepcopy(model.net_g.state_dict())
+    with pytest.raises(training_step.NotFinite, match='iteration 2: the gradient is not finite .* number 2 in a row'):
+        for i in range(1, 9):
+            model.feed_data(copy.deepcopy(batch))
+            model.optimize_parameters(i)
+    assert i == 3
+    assert all(torch.equal(value, before[key]) for key, value in model.net_g.state_dict().items())

@@ -28,6 +28,7 @@ def main() -> int:
                         help=f'steps: with --recognizers, each pair of these alone: {", ".join(NETWORK_NAMES)}')
     parser.add_argument('--recognizers', nargs='+', choices=RECOGNIZER_NAMES, metavar='RECOGNIZER',
                         help=', '.join(RECOGNIZER_NAMES))
+    parser.add_argument('--batch-size', type=int, metavar='N', help='steps: images a step. Default: 4; RDN, SwinIR: 1')
     parser.add_argument('--compile', action='store_true',
                         help='steps, own: also with train.compile, which takes minutes')
     parser.add_argument('-opt', type=Path, metavar='FILE',
@@ -61,7 +62,8 @@ def main() -> int:
         tables = []
         pairs = list(itertools.product(args.networks, args.recognizers)) if args.networks else PAIRS
         calls = {
-            'steps': lambda: steps_benchmark(root, device, args.rounds, pairs=pairs, compiled=args.compile),
+            'steps': lambda: steps_benchmark(root, device, args.rounds, pairs=pairs, compiled=args.compile,
+                                             batch_size=args.batch_size),
             'evaluation': lambda: evaluation_benchmark(root, device, args.rounds),
             'data': lambda: data_benchmark(root, device, args.rounds),
             'own': lambda: own_steps_benchmark(root, args.opt, args.rounds, args.compile)}

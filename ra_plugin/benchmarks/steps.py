@@ -40,11 +40,13 @@ RECOGNIZERS = {
             'resize': None}}
 PAIRS = [*(('SRResNet', name) for name in RECOGNIZERS), ('RDN', 'ResNet-18'), ('SwinIR', 'ResNet-18')]
 _LOSS_WEIGHT = 1e-3
+_IN_A_ROW = {'cuda': 10}  # steps that are timed together: the computer asks for one while the device takes another
 _BATCH_SIZES = {'RDN': 1, 'SwinIR': 1}  # of large networks: a step on a CPU takes seconds
 
 
 def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int = 224,
-                    pairs: Sequence[tuple[str, str]] = PAIRS, compiled: bool = False) -> tuple[dict, str]:
+                    pairs: Sequence[tuple[str, str]] = PAIRS, compiled: bool = False,
+                    batch_size: int | None = None) -> tuple[dict, str]:
     """Seconds of a step, the arithmetic in it, what it keeps for its backward pass, and what it takes at most.
 
     Careless is what a step comes to without any care: the recognizer in the layout and with the layers that it has,
@@ -60,23 +62,26 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
         pairs: Networks and recognizers.
         compiled: Whether a step with ``train.compile`` is among them; compiling takes minutes. bfloat16 is where the
             device has instructions for it.
+        batch_size: Images a step. Default: 4, or 1 where a step on a CPU takes seconds.
 
     Returns:
         The figures, and a table of them.
     """
     figures, rows = {}, []
+    in_a_row = _IN_A_ROW.get(device.type, 1)
     for network, recognizer in pairs:
-        count = _BATCH_SIZES.get(network, 4)
+        count = batch_size or _BATCH_SIZES.get(network, 4)
         batch = _batch(recognizer, count, size)
         blocks = NETWORKS[network], RECOGNIZERS[recognizer], device
         ours = Cases(_ours(*blocks, compiled), batch, device)
         with Elsewhere(_careless, *blocks, batch) as careless:
-            runs = {'plain': partial(ours.take, 'plain'),
-                    **{case: partial(careless.call, 'take', case) for case in careless.call('names')},
-                    **{case: partial(ours.take, case) for case in ours.names()}}
+            runs = {'plain': partial(ours.take, 'plain', in_a_row),
+                    **{case: partial(careless.call, 'take', case, in_a_row) for case in careless.call('names')},
+                    **{case: partial(ours.take, case, in_a_row) for case in ours.names()}}
             measured = {case: ours.measured(case) if case in ours.names() else careless.call('measured', case)
                         for case in runs}
-            seconds = interleaved(runs, rounds, device, f'{network}, {recognizer}')
+            seconds = {case: [value / in_a_row for value in values] for case, values in
+                       interleaved(runs, rounds, device, f'{network}, {recognizer}').items()}
         found = {case: _figures(case, seconds, measured) for case in runs}
         figures[f'{network}, {recognizer}'] = {'batch_size': count, 'size': size, 'cases': found, 'seconds': seconds}
         rows += [[network, recognizer, str(count), case, *_row(values)] for case, values in found.items()]
@@ -96,13 +101,16 @@ class Cases:
     """Steps of several kinds on one batch."""
 
     def __init__(self, steps: Mapping[str, Step], batch: Batch, device: torch.device):
-        self._steps, self._batch, self._device = steps, batch, device
+        self._steps, self._device = steps, device
+        self._batch = {name: value.to(device) if isinstance(value, torch.Tensor) else value
+                       for name, value in batch.items()}  # as those of a training are by then
 
     def names(self) -> list[str]:
         return list(self._steps)
 
-    def take(self, case: str) -> None:
-        self._steps[case].take(self._batch)
+    def take(self, case: str, times: int = 1) -> None:
+        for _ in range(times):
+            self._steps[case].take(self._batch)
         if self._device.type == 'cuda':
             torch.cuda.synchronize(self._device)
 
@@ -253,5 +261,5 @@ def _figures(case: str, seconds: Mapping[str, list[float]], measured: Mapping[st
 
 
 def _row(values: Mapping[str, Any]) -> list[str]:
-    return [f'{values["seconds"]:.2f}', spread(values['to_plain']), spread(values['to_careless']),
+    return [f'{values["seconds"]:.3g}', spread(values['to_plain']), spread(values['to_careless']),
             f'{values["flops_to_plain"]:.2f}', f'{values["kept"]:.0f}', f'{values["peak"]:.0f}']

@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from basicsr.data.prefetch_dataloader import CUDAPrefetcher
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ra_plugin.data.files import UnsettledFileError
@@ -159,11 +158,7 @@ class TrainingBatches:
                 self.loader._iterator = None  # else workers that persist would be waited for
 
     def _rest_of_epoch(self) -> Iterator[dict[str, Any]]:
-        if self.opt['datasets']['train'].get('prefetch_mode') == 'cuda' and torch.cuda.is_available():
-            prefetcher = CUDAPrefetcher(self.loader, self.opt)
-            batches = iter(prefetcher.next, None)
-        else:
-            batches = iter(self.loader)
+        batches = iter(self.loader)
         if self.loader.num_workers and signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, signal.SIG_IGN, None):
             # torch would raise the news of a dead worker wherever the run is, also halfway through a step; waiting for
             # the next batch it notices, too

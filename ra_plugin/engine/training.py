@@ -13,6 +13,7 @@ import torch
 from basicsr.utils import AvgTimer, MessageLogger
 
 from ra_plugin.engine.batches import TrainingBatches
+from ra_plugin.engine.device_batches import on_device
 from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.engine.network_sizes import sizes_told
 from ra_plugin.models.resumable import SaveError
@@ -91,7 +92,9 @@ class Training:
         """Whether the last iteration was reached."""
         message = message_logger(self.opt, self.iteration, self.tb_logger)
         data_timer, iter_timer = AvgTimer(), AvgTimer()
-        stream = self.batches.starting_at(self.iteration * self.accum_iter)
+        check = getattr(self.model, 'check_batch', lambda batch: None)  # those with labels have one
+        stream = on_device(self.batches.starting_at(self.iteration * self.accum_iter), check, self.model.device,
+                           self.opt['datasets']['train'].get('prefetch_mode') == 'cuda')
         with progress(desc=self.opt['name'], total=self.total, unit='iter', initial=self.iteration,
                       disable=self.opt['rank'] > 0) as bar:
             while self.iteration < self.total:

@@ -24,6 +24,7 @@ from ra_plugin.models.builder import run_ready
 from ra_plugin.models.labeled_pool import LabeledPoolMixin
 from ra_plugin.models.own_validation import OwnValidationMixin, has_own_validation
 from ra_plugin.models.recog_validation import RecogValidationMixin, recognizable
+from ra_plugin.models.step_log import StepLogMixin
 from ra_plugin.models.trainable_recognizer import TrainableRecognizerMixin
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
@@ -46,7 +47,7 @@ def recog_aware(base: type) -> type:
                           'SRModel for single images. Video and StyleGAN models are not supported.')
     pool = (LabeledPoolMixin,) if hasattr(base, '_dequeue_and_enqueue') else ()
     own = (OwnValidationMixin,) if has_own_validation(base) else ()
-    bases = (TrainableRecognizerMixin, *own, RecogAwareMixin, *pool, base)
+    bases = (TrainableRecognizerMixin, *own, RecogAwareMixin, *pool, StepLogMixin, base)
     return type(f'RecogAware{base.__name__}', bases, {'host': base})
 
 
@@ -197,14 +198,26 @@ class RecogAwareMixin(RecogValidationMixin):
         return [cri.recognizer for cri in self.cri_recog if cri.needs == 'label']
 
     # ---------------------------------------------------------------- training
-    def feed_data(self, data: Mapping) -> None:
+    def check_batch(self, data: Mapping[str, Any]) -> None:
+        """Check labels while they are on the CPU: on a GPU a wrong one ends the process.
+
+        Raises:
+            ValueError: They are not of the recognizers' task, or name classes that these do not have.
+        """
         label = data.get('label')
-        if label is not None:  # checked while it is on the CPU: on a GPU a wrong label ends the process
-            images = data['lq'] if 'lq' in data else data['gt']
-            first = (data.get('gt_path') or data['lq_path'])[0]
-            for recognizer in self.labeled_recognizers() if self.is_train else self.eval_recognizers.values():
-                recognizer.check_label(label, len(images), f'{recognizer}, {first} ff.')
-            self.label = moved(label, self.device)
+        if label is None:
+            return
+        images = data['lq'] if 'lq' in data else data['gt']
+        first = (data.get('gt_path') or data['lq_path'])[0]
+        for recognizer in self.labeled_recognizers() if self.is_train else self.eval_recognizers.values():
+            recognizer.check_label(label, len(images), f'{recognizer}, {first} ff.')
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        label = data.get('label')
+        if label is not None:
+            self.check_batch(data)
+            # those of detectors are read by the computer, box by box
+            self.label = label.to(self.device, non_blocking=True) if isinstance(label, torch.Tensor) else label
         self.sizes = self._padded_sizes(data)
         super().feed_data(data)
 

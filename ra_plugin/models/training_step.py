@@ -6,7 +6,7 @@ The class's own ``optimize_parameters`` stays what it is. Its networks compute i
 import copy
 import functools
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -14,13 +14,19 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from ra_plugin.models.kept_tensors import KeptTensors, Later
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.models.resumable import private_generators
+from ra_plugin.models.step_log import numbers
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.utils.random_streams import random_streams, set_random_streams
 from ra_plugin.utils.tensors import computes_bfloat16
 
+# optimizers of torch with a kernel for the whole step, and the arguments that ask for another way or for this one
+_FUSED_ON = 'cuda'
+_FUSED = {'Adam', 'AdamW', 'SGD'}
+_OTHER_WAYS = {'fused', 'foreach', 'capturable', 'differentiable'}
 DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
 
 
@@ -33,7 +39,8 @@ class StepOptions:
             in float32; bfloat16 has its range, so no loss has to be scaled.
         channels_last: Memory layout of their weights, and with it of what they compute. Default: of the recognizers
             where it is faster for them, on a CPU and in bfloat16; not of the networks, many of which get slower.
-        compile: Compile the networks with ``torch.compile``, for training alone: validation meets images of any size.
+        compile: Compile the networks with ``torch.compile``, and the recognizers of the losses (of OpenMMLab's models
+            the backbone), for training alone: validation meets images of any size.
         grad_clip: Largest L2 norm of the gradient of each optimizer's parameters. Default: not clipped.
         accum_iter: Batches that one step is taken on: the gradient is their mean, as of one batch that is so many
             times as large. An iteration, also of the schedule, is one step.
@@ -84,9 +91,11 @@ class TrainingStepMixin:
         self.step_options = StepOptions.of(opt.get('train') or {})
         self._batches_in_step = 0
         self._log_sum: Counter = Counter()
-        self._is_bad = False  # the step that is being taken
+        self._is_bad: bool | torch.Tensor = False  # the step that is being taken; a tensor where its device decides
         self._bad_steps = 0  # in a row
-        self._kept_buffers: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._problem = ''  # too many of them
+        self._unread: deque[tuple[int, Later, dict]] = deque()  # steps of which it is not known here yet
+        self._kept_buffers = KeptTensors(())
         super().__init__(opt)
 
     # ------------------------------------------------------------------ set-up
@@ -115,11 +124,24 @@ class TrainingStepMixin:
                 module.autocast_to = DTYPES[self.step_options.precision]
                 if last and not module.trainable:  # one that learns is among the networks
                     module.to(memory_format=torch.channels_last)
+        if self.step_options.compile:
+            for cri in getattr(self, 'cri_recog', ()):
+                if not cri.recognizer.trainable:
+                    cri.recognizer.compile_network()
+        self.wrap_optimizers()
+
+    def wrap_optimizers(self) -> None:
         for optimizer in self.optimizers:
             optimizer.step = functools.partial(self._step, optimizer, optimizer.step)
             optimizer.step._wrapped_by_lr_sched = True  # the one within is; else torch warns that it was lost
             if self.step_options.accum_iter > 1:
                 optimizer.zero_grad = functools.partial(self._zero_grad, optimizer.zero_grad)
+
+    def get_optimizer(self, optim_type: str, params: list, lr: float, **kwargs) -> torch.optim.Optimizer:
+        """On a GPU one kernel takes the step, and leaves the weights alone where the gradient is not finite."""
+        if self.device.type == _FUSED_ON and optim_type in _FUSED and not _OTHER_WAYS & kwargs.keys():
+            kwargs['fused'] = True
+        return super().get_optimizer(optim_type, params, lr, **kwargs)
 
     # ---------------------------------------------------------------- training
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
@@ -140,7 +162,7 @@ class TrainingStepMixin:
             generator.set_state(state)
         if self._batches_in_step:
             self._batches_in_step = 0
-            self._restore_buffers()
+            self._kept_buffers.restore()
 
     @property
     def _is_last_batch(self) -> bool:
@@ -155,27 +177,23 @@ class TrainingStepMixin:
         if self._batches_in_step == 0:
             self._is_bad = False
             # NaN in an image must not stay in batch norm's statistics
-            self._kept_buffers = [(buffer, buffer.clone()) for buffer in network_buffers(self)]
+            self._kept_buffers = KeptTensors(network_buffers(self))
             self._log_sum = Counter()
         self._batches_in_step += 1
         super().optimize_parameters(current_iter)
         self._log_sum.update(self.log_dict)
         if self._is_last_batch:
             self._batches_in_step = 0
-            self.log_dict = {name: value / self.step_options.accum_iter for name, value in self._log_sum.items()}
+            self.log_dict = dict(self._log_sum) if self.step_options.accum_iter == 1 else {
+                name: value / self.step_options.accum_iter for name, value in self._log_sum.items()}
             self._end_step(current_iter)
-
-    @torch.no_grad()
-    def _restore_buffers(self) -> None:
-        for buffer, kept in self._kept_buffers:
-            buffer.copy_(kept)
 
     def _zero_grad(self, original: Callable, *args, **kwargs) -> None:
         if self._batches_in_step <= 1:
             original(*args, **kwargs)
 
     def _step(self, optimizer: torch.optim.Optimizer, original: Callable) -> None:
-        if not self._is_last_batch or self._is_bad:  # what another network learns from the same images is bad, too
+        if not self._is_last_batch:
             return
         parameters = [p for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
         if not parameters:
@@ -185,28 +203,64 @@ class TrainingStepMixin:
             torch._foreach_div_(gradients, self.step_options.accum_iter)
         limit = self.step_options.grad_clip
         norm = nn.utils.clip_grad_norm_(parameters, limit) if limit else nn.utils.get_total_norm(gradients)
-        if norm.isfinite():
+        is_bad = norm.isfinite().logical_not()
+        if self._is_bad is not False:  # what another network learns from the same images is bad, too
+            is_bad = is_bad | self._is_bad
+        if all(group.get('fused') for group in optimizer.param_groups):
+            optimizer.found_inf = is_bad.float()  # its kernel leaves the weights alone then
             original()
-        else:
+            self._is_bad = is_bad
+        elif is_bad:
             self._is_bad = True
+        else:
+            original()
 
     def model_ema(self, decay: float = 0.999) -> None:
-        if not self._batches_in_step or self._is_last_batch and not self._is_bad:  # at the start it copies the weights
+        if self._batches_in_step and (not self._is_last_batch or self._is_bad is True):
+            return
+        if isinstance(self._is_bad, torch.Tensor):
+            self._kept_buffers.restore(self._is_bad)  # it copies them
+            average = KeptTensors([*self.net_g_ema.parameters(), *self.net_g_ema.buffers()])
             super().model_ema(decay)
+            average.restore(self._is_bad)
+        else:
+            super().model_ema(decay)  # at the start it copies the weights
 
     def _end_step(self, current_iter: int) -> None:
-        if not self._is_bad:
+        self._kept_buffers.restore(self._is_bad)
+        if isinstance(self._is_bad, torch.Tensor):
+            self._unread.append((current_iter, Later(self._is_bad), self.log_dict))
+            self._read_steps(len(self._unread) - 1)  # all but this one: the device has long taken them
+        else:
+            self._read_steps(len(self._unread))
+            self._count_step(current_iter, self._is_bad, self.log_dict)
+        if self._problem:
+            raise NotFinite(f'{self._problem}; it is number {self.step_options.max_bad_steps} in a row '
+                            '(train.max_bad_steps). The networks are as after the last good step. Lower the learning '
+                            'rate or loss weights, or set train.grad_clip.')
+
+    def _read_steps(self, count: int) -> None:
+        for _ in range(count):
+            iteration, is_bad, log = self._unread.popleft()
+            self._count_step(iteration, is_bad.read(), log)
+
+    def _count_step(self, iteration: int, is_bad: bool, log: Mapping[str, Any]) -> None:
+        """Count the steps that were not applied, and say so."""
+        if not is_bad:
             self._bad_steps = 0
             return
-        self._restore_buffers()
         self._bad_steps += 1
-        most = self.step_options.max_bad_steps
-        losses = ', '.join(f'{name} {value:.4g}' for name, value in self.log_dict.items())
-        message = f'iteration {current_iter}: the gradient is not finite ({losses}), so its step is not applied'
-        if self._bad_steps >= most:
-            raise NotFinite(f'{message}; it is number {most} in a row (train.max_bad_steps). The networks are as after '
-                            'the last good step. Lower the learning rate or loss weights, or set train.grad_clip.')
-        logging.getLogger('basicsr').warning(f'{message} ({self._bad_steps} in a row; the run ends at {most}).')
+        losses = ', '.join(f'{name} {value:.4g}' for name, value in numbers(log).items())
+        message = f'iteration {iteration}: the gradient is not finite ({losses}), so its step is not applied'
+        if self._bad_steps >= self.step_options.max_bad_steps:
+            self._problem = self._problem or message
+            return
+        logging.getLogger('basicsr').warning(f'{message} ({self._bad_steps} in a row; the run ends at '
+                                             f'{self.step_options.max_bad_steps}).')
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        self._read_steps(len(self._unread))
+        super().save(epoch, current_iter)
 
 
 def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:

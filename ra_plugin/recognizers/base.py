@@ -168,8 +168,12 @@ class Recognizer(ChecksArguments, OutOfSight):
             raise ValueError(f'{self}: gradient_checkpointing: its gradient changes. Leave it out.')
         self.checkpointed = len(blocks)
 
+    def compile_network(self) -> None:
+        """Compile what its losses and answers call, in place; `features`, which looks into the network, does not."""
+        self._large_part().compile()
+
     def _large_part(self) -> nn.Module:
-        """What of the network is checkpointed."""
+        """What of the network is checkpointed or compiled."""
         return self.model
 
     def _question(self) -> tuple[torch.Tensor, Callable[[], list[torch.Tensor]]]:

@@ -94,6 +94,10 @@ class EnsembleRecognizer(Recognizer):
         for member in self.model:
             member.checkpoint()
 
+    def compile_network(self) -> None:
+        for member in self.model:
+            member.compile_network()
+
     def draw(self) -> Sequence[tuple[float, Recognizer]]:
         """``(weight, member)`` for this step; without ``sample`` the weights sum to 1. An ensemble within draws too."""
         count = len(self.model)

@@ -106,13 +106,14 @@ class MMDetRecognizer(OpenMMLabRecognizer):
     def _annotate(self, sample: Any, size: Size, item: Mapping[str, Any], device: torch.device, masks: bool) -> None:
         instances = require('mmengine.structures', str(self)).InstanceData
         width, height = size.scale_factor
-        boxes = item['boxes'].to(device, torch.float32) * torch.tensor([width, height, width, height], device=device)
-        labels = item['labels'].to(device)
-        ignored = item['ignore'].to(device) if 'ignore' in item else torch.zeros_like(labels, dtype=torch.bool)
+        # chosen where they are: on a GPU each choice would make the computer wait for it
+        scale = item['boxes'].new_tensor([width, height, width, height], dtype=torch.float32)
+        boxes, labels = item['boxes'].float() * scale, item['labels']
+        ignored = item['ignore'] if 'ignore' in item else torch.zeros_like(labels, dtype=torch.bool)
         solid = (boxes[:, 2:] > boxes[:, :2]).all(1)  # one without area has a loss of NaN
-        used = solid & ~ignored
-        sample.gt_instances = instances(bboxes=boxes[used], labels=labels[used])
-        sample.ignored_instances = instances(bboxes=boxes[solid & ignored], labels=labels[solid & ignored])
+        used, left_out = solid & ~ignored, solid & ignored
+        sample.gt_instances = instances(bboxes=boxes[used].to(device), labels=labels[used].to(device))
+        sample.ignored_instances = instances(bboxes=boxes[left_out].to(device), labels=labels[left_out].to(device))
         if masks:
             if 'masks' not in item:
                 raise ValueError(f'{self}: its loss needs masks, and the labels have boxes alone. Give the data set '
@@ -120,7 +121,7 @@ class MMDetRecognizer(OpenMMLabRecognizer):
             if item['masks'].shape[1] < size.original[0] or item['masks'].shape[2] < size.original[1]:
                 raise ValueError(f'{self}: expected masks of the size of the image, {size.original}, got '
                                  f'{tuple(item["masks"].shape[1:])}.')
-            fitted = fit_masks(item['masks'].to(device)[used][:, :size.original[0], :size.original[1]], size, 0)
+            fitted = fit_masks(item['masks'][used][:, :size.original[0], :size.original[1]], size, 0)
             bitmaps = require('mmdet.structures.mask', str(self)).BitmapMasks
             sample.gt_instances.masks = bitmaps(fitted.cpu().numpy().astype('uint8'), *size.padded)
 

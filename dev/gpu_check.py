@@ -1,0 +1,90 @@
+"""What is right and what is fast on a GPU, in eight minutes: the most valuable first, and written as it is found.
+
+Example:
+    python dev/gpu_check.py results/gpu
+    python dev/gpu_check.py results/gpu --dry --only steps
+"""
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).parent))
+import gpu_report  # noqa: E402
+
+# seconds that a part may take at most, within those of the whole
+PARTS = {'tests': 150, 'steps': 170, 'pipeline': 60, 'training': 75, 'nccl': 60, 'profile': 60, 'demo': 120}
+_LAST_WORDS = 3  # seconds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('out', type=Path, help='folder for gpu_check.json and gpu_check.md, which each part adds to')
+    parser.add_argument('--dry', action='store_true', help='on the CPU, small: whether it would run')
+    parser.add_argument('--only', nargs='+', choices=PARTS, metavar='PART', help=f'of {", ".join(PARTS)}')
+    parser.add_argument('--seconds', type=int, help='of all parts together. Default: 460; dry: no limit')
+    args = parser.parse_args()
+
+    import torch
+    if not args.dry and not torch.cuda.is_available():
+        parser.error('torch sees no GPU here. Add --dry to try it on the CPU.')
+    args.out.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + (args.seconds or (3600 if args.dry else 460))
+    found = {'machine': gpu_report.machine(args.dry), 'dry': args.dry, 'parts': {}}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was found by then is written
+    for name in args.only or PARTS:
+        seconds = min(3600 if args.dry else PARTS[name], end - time.monotonic())
+        print(f'== {name} (at most {max(seconds, 0):.0f} s)', flush=True)
+        started = time.monotonic()
+        status = _run(name, args, seconds) if seconds > 10 else 'no time left'
+        part = args.out / f'{name}.json'
+        found['parts'][name] = {'status': status, 'seconds': round(time.monotonic() - started, 1),
+                                **(json.loads(part.read_text()) if part.exists() else {})}
+        print(f'   {status} after {found["parts"][name]["seconds"]} s', flush=True)
+        (args.out / 'gpu_check.json').write_text(json.dumps(found, indent=1) + '\n')
+        (args.out / 'gpu_check.md').write_text(gpu_report.markdown(found))
+    print((args.out / 'gpu_check.md').read_text())
+    return 0 if gpu_report.is_good(found) else 1
+
+
+def _run(name: str, args: argparse.Namespace, seconds: float) -> str:
+    """Run a part in a process group of its own; its output goes to a file."""
+    part = args.out / f'{name}.json'
+    part.unlink(missing_ok=True)
+    command = [sys.executable, str(ROOT / 'dev' / 'gpu_parts.py'), name, str(args.out.resolve()), str(seconds),
+               *(['--dry'] if args.dry else [])]
+    environment = {**os.environ, 'PYTHONUNBUFFERED': '1',
+                   'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]).rstrip(os.pathsep),
+                   **({'CUDA_VISIBLE_DEVICES': ''} if args.dry else {})}
+    with open(args.out / f'{name}.log', 'w') as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                                   start_new_session=True)
+        try:
+            status = process.wait(seconds)
+            return 'done' if status == 0 else f'failed with exit status {status}'
+        except subprocess.TimeoutExpired:
+            return 'stopped: its time was over'
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End what the part has left, which is in its group."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(_LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+if __name__ == '__main__':
+    sys.exit(main())

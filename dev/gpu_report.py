@@ -1,0 +1,113 @@
+"""What gpu_check.py has found, as Markdown, and whether it is good."""
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FIRST = 'SRResNet, ResNet-18, batch of 20'
+FAST, PLAIN_FAST = 'ours, bf16, channels_last, compiled', 'plain, bf16, channels_last, compiled'
+
+
+def machine(dry: bool) -> dict[str, Any]:
+    """Return what the figures are of."""
+    import torch
+    facts = {'python': platform.python_version(), 'torch': torch.__version__, 'cores': os.cpu_count(),
+             'cudnn_tf32': torch.backends.cudnn.allow_tf32, 'matmul_tf32': torch.backends.cuda.matmul.allow_tf32}
+    if dry:
+        return {'device': 'CPU (dry)', **facts}
+    asked = subprocess.run(['nvidia-smi', '--query-gpu=driver_version,memory.total', '--format=csv,noheader'],
+                           capture_output=True, text=True)
+    return {'device': torch.cuda.get_device_name(), 'devices': torch.cuda.device_count(), 'cuda': torch.version.cuda,
+            'cudnn': torch.backends.cudnn.version(), 'driver': asked.stdout.strip(), **facts}
+
+
+def bars(found: Mapping[str, Any]) -> list[tuple[str, str, bool | None]]:
+    """Return what is asked for, what was found, and whether that is enough; None: not known."""
+    parts = found['parts']
+    cases = next(iter((parts.get('steps', {}).get('pairs') or {FIRST: {'cases': {}}}).values()))['cases']
+    rows: list[tuple[str, str, bool | None]] = []
+
+    tests = parts.get('tests', {})
+    rows.append(('no test fails', f'{len(tests["failed"])} of {tests["count"]} failed' if 'count' in tests else '',
+                 tests['count'] > 0 and not tests['failed'] if 'count' in tests else None))
+    fast, plain = cases.get(_name(cases, FAST)), cases.get(_name(cases, PLAIN_FAST))
+    if fast and 'careless' in cases:
+        times = cases['careless']['seconds'] / fast['seconds']
+        rows.append((f'careless takes 3 times as long as {_name(cases, FAST)}, or more', f'{times:.2f} times',
+                     times >= 3))
+        ratio = fast['seconds'] / plain['seconds']
+        rows.append(('ours takes 1.25 of plain in bfloat16, or less', f'{ratio:.2f}', ratio <= 1.25))
+    else:
+        rows += [('careless takes 3 times as long as ours in bfloat16, compiled', '', None),
+                 ('ours takes 1.25 of plain in bfloat16, or less', '', None)]
+    reads = parts.get('pipeline', {}).get('images_per_second')
+    if reads and fast:
+        count = parts['pipeline']['batch_size']
+        eats = count / fast['seconds']
+        most = max(reads.values())
+        rows.append(('the data pipeline is not the bottleneck',
+                     f'{most:.0f} images/s read, {eats:.0f} images/s learned from', most >= eats))
+    else:
+        rows.append(('the data pipeline is not the bottleneck', '', None))
+    training = parts.get('training', {})
+    rows.append(('a training that is interrupted and resumed ends as a whole one',
+                 f'relative difference {training["relative_difference"]:.1e}, '
+                 f'{"" if training["bit_for_bit"] else "not "}bit for bit' if 'bit_for_bit' in training else '',
+                 training['relative_difference'] < 1e-3 if 'bit_for_bit' in training else None))
+    same = parts.get('nccl', {}).get('same')
+    rows.append(('processes end as one does', ', '.join(f'{number}: {"yes" if yes else "no"}' for number, yes in
+                                                        (same or {}).items()), all(same.values()) if same else None))
+    return rows
+
+
+def is_good(found: Mapping[str, Any]) -> bool:
+    """Return whether all parts ran to their end, and, on a GPU, no bar was missed."""
+    ran = all(part['status'] == 'done' for part in found['parts'].values())
+    judged = [good for name, _, good in bars(found) if not found['dry'] or 'test' in name]
+    return ran and all(good is not False for good in judged)
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """Return the page."""
+    lines = ['# On a GPU', '', ', '.join(f'{key} {value}' for key, value in found['machine'].items()), '',
+             *_table(['asked for', 'found', ''], [[name, text, {True: 'yes', False: 'NO', None: 'not known'}[good]]
+                                                  for name, text, good in bars(found)]),
+             '', *_table(['part', 'ended', 'seconds'], [[name, part['status'], part['seconds']]
+                                                        for name, part in found['parts'].items()]), '']
+    parts = found['parts']
+    for name, message in parts.get('tests', {}).get('failed', ()):
+        lines.append(f'- failed: `{name}`: {" ".join(message.split())}')
+    for pair, figures in (parts.get('steps', {}).get('pairs') or {}).items():
+        lines += ['', f'## {pair}', '', *_table(
+            ['step', 'ms', 'to plain', 'to careless', 'kept, MiB', 'peak, MiB'],
+            [[case, f'{1000 * values["seconds"]:.2f}', _spread(values['to_plain']), _spread(values['to_careless']),
+              f'{values["kept"]:.0f}', f'{values["peak"]:.0f}'] for case, values in figures['cases'].items()])]
+    reads = parts.get('pipeline', {}).get('images_per_second')
+    if reads:
+        lines += ['', '## Data', '', *_table(['workers', 'images a second'], reads.items())]
+    if 'whole' in parts.get('training', {}):
+        part = parts['training']
+        lines += ['', '## A training', '', *_table(['', 'seconds', 'interrupted at', 'first losses', 'last losses'], [
+            [name, part[name]['seconds'], part[name]['interrupted_at'] or '', part[name]['first'], part[name]['last']]
+            for name in ('whole', 'resumed') if name in part])]
+    for recognizer, kernels in (parts.get('profile', {}).get('kernels') or {}).items():
+        lines += ['', f'## Kernels of a step with {recognizer}', '', *_table(
+            ['kernel', 'calls', 'share'], [[f'`{name}`', count, f'{share:.1%}'] for name, count, share in kernels])]
+    if 'tables' in parts.get('demo', {}):
+        lines += ['', '## The demo', '', parts['demo']['tables']]
+    return '\n'.join(lines) + '\n'
+
+
+def _name(cases: Mapping[str, Any], wanted: str) -> str:
+    """Return the case's name where the device has no instructions for bfloat16, too."""
+    return wanted if wanted in cases else wanted.replace('bf16, ', '')
+
+
+def _spread(ratio: Sequence[float]) -> str:
+    middle, low, high = ratio
+    return f'{middle:.2f} ({low:.2f} to {high:.2f})'
+
+
+def _table(head: Sequence[str], rows: Any) -> list[str]:
+    return ['| ' + ' | '.join(map(str, cells)) + ' |' for cells in (head, ['---'] * len(head), *rows)]

@@ -1,0 +1,96 @@
+"""dev/gpu_check.py: parts end in time, what they found by then is kept, and bars are judged by what was measured."""
+import argparse
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DEV = Path(__file__).parents[1] / 'dev'
+
+
+@pytest.fixture
+def module(monkeypatch):
+    monkeypatch.syspath_prepend(str(DEV))
+    yield importlib.import_module
+    for name in ('gpu_check', 'gpu_report', 'gpu_parts'):
+        sys.modules.pop(name, None)
+
+
+def case(seconds):
+    return {'seconds': seconds, 'to_plain': [1, 1, 1], 'to_careless': [1, 1, 1], 'kept': 1.0, 'peak': 2.0}
+
+
+def found(careless=0.030, fast=0.009, plain=0.008, reads=3000.0, failed=(), same=True):
+    cases = {'plain': case(0.02), 'careless': case(careless), 'ours, bf16, channels_last, compiled': case(fast),
+             'plain, bf16, channels_last, compiled': case(plain)}
+    return {'machine': {'device': 'one'}, 'dry': False, 'parts': {
+        'tests': {'status': 'done', 'seconds': 1, 'count': 9, 'skipped': 0, 'failed': list(failed)},
+        'steps': {'status': 'done', 'seconds': 1, 'pairs': {'SRResNet, ResNet-18, batch of 20': {'cases': cases}}},
+        'pipeline': {'status': 'done', 'seconds': 1, 'images_per_second': {'8': reads / 2, '16': reads},
+                     'batch_size': 20},
+        'training': {'status': 'done', 'seconds': 1, 'bit_for_bit': False, 'relative_difference': 1e-5},
+        'nccl': {'status': 'done', 'seconds': 1, 'same': {'1': same}}}}
+
+
+@pytest.mark.parametrize('change, missed', [
+    ({}, None), ({'careless': 0.026}, 'careless takes 3'), ({'plain': 0.007}, 'ours takes 1.25'),
+    ({'reads': 2000.0}, 'bottleneck'), ({'failed': [['test_x', 'no']]}, 'no test fails'),
+    ({'same': False}, 'processes')])
+def test_each_bar_can_be_missed(change, missed, module):
+    report = module('gpu_report')
+    rows = report.bars(found(**change))
+    assert len(rows) == 6
+    assert [name for name, _, good in rows if not good] == [name for name, _, _ in rows if missed and missed in name]
+    assert report.is_good(found(**change)) == (missed is None)
+    page = report.markdown(found(**change))
+    assert page.count('| NO |') == (missed is not None)
+    assert 'careless | 30.00' in page or 'careless | 26.00' in page
+
+
+def test_a_page_of_a_run_that_was_stopped_early(module):
+    report = module('gpu_report')
+    early = {'machine': {'device': 'one'}, 'dry': False,
+             'parts': {'tests': {'status': 'stopped: its time was over', 'seconds': 150.0}}}
+    assert not report.is_good(early)
+    assert report.markdown(early).count('not known') == 6
+
+
+def test_what_a_part_found_before_its_time_was_over_is_kept(module, tmp_path, monkeypatch):
+    check = module('gpu_check')
+    (tmp_path / 'dev').mkdir()
+    (tmp_path / 'dev' / 'gpu_parts.py').write_text(
+        'import json, sys, time, pathlib, subprocess\n'
+        'name, folder, seconds = sys.argv[1:4]\n'
+        'subprocess.Popen(["sleep", "600"])\n'  # which is ended with it
+        'pathlib.Path(folder, f"{name}.json").write_text(json.dumps({"pairs": {}, "started": True}))\n'
+        'print("working", flush=True)\n'
+        'time.sleep(600 if name == "steps" else 0)\n'
+        'sys.exit(name == "nccl")\n')
+    monkeypatch.setattr(check, 'ROOT', tmp_path)
+    args = argparse.Namespace(out=tmp_path, dry=True)
+    (tmp_path / 'steps.json').write_text('{"old": true}')
+    started = time.monotonic()
+    assert check._run('steps', args, 2.0) == 'stopped: its time was over'
+    assert time.monotonic() - started < 60
+    assert json.loads((tmp_path / 'steps.json').read_text()) == {'pairs': {}, 'started': True}
+    assert (tmp_path / 'steps.log').read_text() == 'working\n'
+    assert check._run('pipeline', args, 60.0) == 'done'
+    assert check._run('nccl', args, 60.0) == 'failed with exit status 1'
+
+
+def test_parts_are_functions_and_have_their_time(module):
+    check, parts = module('gpu_check'), module('gpu_parts')
+    assert all(callable(getattr(parts, name)) for name in check.PARTS)
+    assert list(check.PARTS)[:2] == ['tests', 'steps']
+
+
+def test_without_a_gpu_it_says_so(module, tmp_path, monkeypatch, capsys):
+    check = module('gpu_check')
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    monkeypatch.setattr(sys, 'argv', ['gpu_check.py', str(tmp_path)])
+    with pytest.raises(SystemExit):
+        check.main()
+    assert 'no GPU here. Add --dry' in capsys.readouterr().err
