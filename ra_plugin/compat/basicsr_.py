@@ -28,6 +28,7 @@ from ra_plugin.options import suggestion
 from ra_plugin.state_dicts import fit, unwrapped
 from ra_plugin.utils.atomic import atomic_save
 from ra_plugin.utils.text_file import read_text
+from ra_plugin.utils.yaml_file import UniqueKeyLoader
 
 
 def apply() -> None:
@@ -281,12 +282,12 @@ def safe_yaml() -> None:
     """Option files are read with PyYAML's full loader, for which ``!!python/object/apply`` runs any function.
 
     An option file from somewhere else must not run code by being read. The safe loader knows every tag of a plain YAML
-    file, ``!!float`` among them; files that BasicSR ships read the same.
+    file, ``!!float`` among them; files that BasicSR ships read the same. A key that a block has twice is refused.
 
     BasicSR opens them in the encoding of the locale; here they are UTF-8 everywhere, or named.
     """
 
-    class OrderedSafeLoader(yaml.SafeLoader):
+    class OrderedSafeLoader(UniqueKeyLoader):
 
         def __init__(self, stream: Any):
             super().__init__(read_text(stream.name, 'option file') if hasattr(stream, 'name') else stream)

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from ra_plugin.data.files import check_file, check_folder, first_missing
+from ra_plugin.data.files import check_file, check_folder
+from ra_plugin.data.spellings import FilesOnDisk
 from ra_plugin.options import OptionError, check_type
 
 _LISTS = ('meta_info', 'meta_info_file')
@@ -55,9 +56,10 @@ def check_listed(dataset: Dataset, block: Mapping[str, Any], where: str) -> None
     Raises:
         OptionError: With the key and the first that is not.
     """
-    missing = first_missing(_paths(dataset), '')
-    if missing:
-        key = next((key for key in _LISTS if block.get(key)), 'dataroot_gt')
+    key = next((key for key in _LISTS if block.get(key)), 'dataroot_gt')
+    files = FilesOnDisk('.', f'{where}.{key}')
+    missing = next((path for path in _paths(dataset) if files.find(path) is None), None)
+    if missing is not None:
         raise OptionError(f'{where}.{key}: no file {missing}. Correct the list or the folder.')
 
 

@@ -19,12 +19,13 @@ from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.text_file import read_text
+from ra_plugin.utils.yaml_file import load_yaml
 
 
 def read_options(root: Path, file: str) -> dict:
     """The option file on the command line, checked as for the run that it is for: training, or only testing."""
     try:
-        content = yaml.safe_load(read_text(file, 'option file'))
+        content = load_yaml(read_text(file, 'option file'))
     except (OSError, OptionError, yaml.YAMLError):
         content = None  # the parser says what is wrong
     trains = isinstance(content, Mapping) and 'train' in content
