@@ -220,6 +220,6 @@ def test_which_classes_have_their_own(cls, own):
 @pytest.mark.parametrize('base, size', [('SRModel', 3), ('WindowModel', 1)])
 def test_it_is_given_one_image_at_a_time(base, size, tmp_path, monkeypatch):
     monkeypatch.setitem(MODEL_REGISTRY._obj_map, 'WindowModel', WindowModel)
-    monkeypatch.setattr('ra_plugin.engine.loaders.build_dataset', lambda options: Items())
+    monkeypatch.setattr('ra_plugin.engine.loaders.build_dataset', lambda options, where: Items())
     opt = options(tmp_path, base_model_type=base, datasets={'val': {'name': 'data', 'batch_size_per_gpu': 3}})
     assert build_val_loaders(opt)[0].batch_size == size

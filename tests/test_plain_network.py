@@ -91,9 +91,10 @@ def test_what_gives_no_logits_is_refused_in_one_line(network, message):
 
 
 def test_an_ensemble_asks_for_the_block_of_a_network(network):
-    for build in (lambda: EnsembleRecognizer([network]),
-                  lambda: RecogLoss({'type': 'EnsembleRecognizer', 'recognizers': [network]})):
-        with pytest.raises(OptionError, match=r'EnsembleRecognizer\.recognizers\[0\]: mean and std of ResNet are not'):
+    for place, build in (('EnsembleRecognizer', lambda: EnsembleRecognizer([network])),
+                         ('RecogLoss.recognizer',
+                          lambda: RecogLoss({'type': 'EnsembleRecognizer', 'recognizers': [network]}))):
+        with pytest.raises(OptionError, match=rf'^{place}\.recognizers\[0\]: mean and std of ResNet are not'):
             build()
 
 

@@ -1,4 +1,4 @@
-"""A recognizer with random weights is the same one wherever its block is built, and a warning says so."""
+"""A recognizer with random weights is the same one wherever its block is built."""
 import random
 
 import mm_configs as small
@@ -37,15 +37,13 @@ def test_what_was_drawn_before_changes_no_weight_and_what_is_drawn_after_does_no
     digests, after = [], []
     for seed in (1, 2):
         at(seed)
-        with pytest.warns(UserWarning, match=r'^val\.recognizers\.a.*has random weights.*Set checkpoint: FILE'):
-            digests.append(weights_digest(build_recognizer(block, 'val.recognizers.a')))
+        digests.append(weights_digest(build_recognizer(block, 'val.recognizers.a')))
         after.append((torch.rand(1).item(), np.random.rand(), random.random()))
     assert digests[0] == digests[1]
     at(2)
     assert after[1] == (torch.rand(1).item(), np.random.rand(), random.random())
 
 
-@pytest.mark.filterwarnings('ignore:.*random weights')
 def test_a_member_of_an_ensemble_is_the_recognizer_that_its_block_says():
     ensemble = build_recognizer({'type': 'EnsembleRecognizer', 'recognizers': [{**TIMM, 'fit': 'stretch'}, TIMM]})
     assert weights_digest(build_recognizer(TIMM).model) == weights_digest(ensemble.model[1].model)
@@ -57,8 +55,3 @@ def test_one_that_learns_starts_from_the_seed_of_the_run():
         at(seed)
         starts.append(weights_digest(RecogLoss({**MODULE, 'trainable': True}).recognizer.model))
     assert starts[0] == starts[2] != starts[1]
-
-
-def test_weights_that_are_given_get_no_warning(recwarn):
-    build_recognizer({**MODULE, 'pretrained': True})
-    assert not [warning for warning in recwarn if 'random weights' in str(warning.message)]

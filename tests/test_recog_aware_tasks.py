@@ -258,7 +258,8 @@ def dataset(tmp_path):
         for i, (height, width) in enumerate(sizes):
             image = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8)).resize((width, height), Image.BICUBIC)
             image.save(root / f'JPEGImages/{i}.png')
-            write_boxes(root / f'Annotations/{i}.xml', {})
+            first = {'boxes': torch.tensor([[0., 0, 4, 4]]), 'labels': [0]}  # a set without any is refused
+            write_boxes(root / f'Annotations/{i}.xml', first)
             Image.new('L', (width, height)).save(root / f'masks/{i}.png')
         opt = {'name': 'v', 'phase': 'val', 'classes': list(small.CLASSES), 'degradation': DEGRADATION}
         if task == 'detection':

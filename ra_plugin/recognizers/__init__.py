@@ -15,7 +15,7 @@ from ra_plugin.recognizers.mmseg_recognizer import MMSegRecognizer
 from ra_plugin.recognizers.module_recognizer import ModuleRecognizer
 from ra_plugin.recognizers.onnx_recognizer import OnnxRecognizer
 from ra_plugin.recognizers.plain_network import as_recognizer
-from ra_plugin.recognizers.random_weights import build_frozen, warn_of_random_weights
+from ra_plugin.recognizers.random_weights import build_frozen
 from ra_plugin.recognizers.tflite_recognizer import TFLiteRecognizer
 from ra_plugin.recognizers.timm_recognizer import TimmRecognizer
 from ra_plugin.recognizers.torchvision_recognizer import TorchvisionRecognizer
@@ -56,8 +56,6 @@ def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str
     with torch.random.fork_rng(devices=[]):
         recognizer = (as_recognizer(opt, where, mean, std) if is_plain else
                       RECOGNIZER_REGISTRY.build(opt, where) if learns else build_frozen(opt, where))
-    if not learns:
-        warn_of_random_weights(recognizer, where)
     if fold:
         recognizer.fold()
     return recognizer

@@ -1,4 +1,4 @@
-"""Random weights of recognizers: the same wherever a block is built, and never unnoticed."""
+"""Random weights of recognizers: the same wherever a block is built."""
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +7,6 @@ import torch
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.random_streams import seeded
-from ra_plugin.utils.warn import warn
 
 _SEED = 0
 _CPU = torch.device('cpu')  # where networks are built
@@ -24,10 +23,3 @@ def build_frozen(block: Mapping[str, Any], where: str) -> Recognizer:
     """
     with seeded(_SEED, _CPU):
         return RECOGNIZER_REGISTRY.build(block, where)
-
-
-def warn_of_random_weights(recognizer: Recognizer, where: str) -> None:
-    """Warn where a recognizer, or a member of an ensemble, has them."""
-    for name in dict.fromkeys(str(part) for part in recognizer.members() if part.info.source == 'random weights'):
-        warn(f'{where}: {name} has random weights, so what it finds in images means nothing. Set checkpoint: FILE, or '
-             'pretrained: true.')
