@@ -137,7 +137,7 @@ class RecogValidationMixin:
             if entry and is_little(entry['share']) and (dataset_name, name) not in self._warned_of:
                 self._warned_of.add((dataset_name, name))
                 get_root_logger().warning(f'{dataset_name}: {said(name, entry)}: agreement with it tells little. '
-                                          'Check its weights and classes.')
+                                          'Unless these images are like that, check its weights and classes.')
 
     def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:
         """The mean over the images that have a value; how many have none is logged."""

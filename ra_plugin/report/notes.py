@@ -46,6 +46,9 @@ def _notes(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]
     yield from _worse_than_nothing(results, data)
 
 
+_REMEDY = 'Unless these images are like that, check its weights and classes.'
+
+
 def _little_variety(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
     for name, entry in data.get('variety', {}).items():
         if not entry['little']:
@@ -53,12 +56,11 @@ def _little_variety(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iter
         metric = metric_of(results, entry['metric'])
         if entry['constant'] is None:
             left = 'is that of the few others, and tells little of restorers' if entry['share'] < 1 else 'tells nothing'
-            yield f'{said(name, entry)}: {metric.word} {left}. Check its weights and classes.'
+            yield f'{said(name, entry)}: {metric.word} {left}. {_REMEDY}'
         else:
             yield (f'{said(name, entry)}. One answer for all images would have {metric.value(entry["constant"])} % '
                    f'{metric.word}, and {entry["processing"]}, with which it agrees most, has '
-                   f'{metric.value(entry["score"])} %: agreement with it tells little of restorers. Check its weights '
-                   'and classes.')
+                   f'{metric.value(entry["score"])} %: agreement with it tells little of restorers. {_REMEDY}')
 
 
 def _left_out(data: Mapping[str, Any]) -> Iterator[str]:
