@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# the first has the bars; those without a recognizer's name in them are long on a CPU
+# in the order of what they tell; the first has the bars
 PAIRS = [('SRResNet', 'ResNet-18'), ('SRResNet', 'VGG-16'), ('SRResNet', 'FCN'), ('SRResNet', 'Faster R-CNN'),
          ('SRResNet', 'ResNet-50'), ('SwinIR', 'ResNet-18'), ('RDN', 'ResNet-18'), ('SwinIR', 'VGG-16'),
          ('SwinIR', 'FCN'), ('SwinIR', 'Faster R-CNN'), ('SwinIR', 'ResNet-50'), ('RDN', 'VGG-16'), ('RDN', 'FCN'),
@@ -81,22 +81,25 @@ def tests(part: Part) -> None:
 
 
 def steps(part: Part) -> None:
-    """Steps beside each other; compiled for the first pair, whose bars need it."""
+    """Steps beside each other, as many as there is time for: first what the bars need."""
     from ra_plugin.benchmarks.steps import steps_benchmark
-    found = {}
-    for network, recognizer in PAIRS[:1] if part.dry else PAIRS:
-        first = not found
-        if part.left < (90 if first and not part.dry else 20):
+    jobs = [(*PAIRS[0], 20, True), (*PAIRS[0], 4, False), *((*pair, 20, False) for pair in PAIRS[1:]),
+            *((*pair, 4, False) for pair in PAIRS[1:]), *((*pair, 20, True) for pair in PAIRS[1:])]
+    found, longest = {}, 20.0
+    for network, recognizer, count, is_compiled in [(*PAIRS[0], 2, True)] if part.dry else jobs:
+        if part.left < longest:
             break
-        for count in (2,) if part.dry else (20, 4) if first else (20,):
-            figures, table = steps_benchmark(ROOT, part.device, 1 if part.dry else 5, 64 if part.dry else 224,
-                                             [(network, recognizer)], first and count != 4, count)
-            figures, = figures.values()
-            found[f'{network}, {recognizer}, batch of {count}'] = {
-                'cases': {case: {key: values[key] for key in ('seconds', 'to_plain', 'to_careless', 'kept', 'peak')}
-                          for case, values in figures['cases'].items()}}
-            print(table, flush=True)
-            part.write(pairs=found)
+        started = time.monotonic()
+        figures, table = steps_benchmark(ROOT, part.device, 1 if part.dry else 5, 64 if part.dry else 224,
+                                         [(network, recognizer)], is_compiled, count)
+        if not is_compiled:
+            longest = max(longest, 1.2 * (time.monotonic() - started))
+        figures, = figures.values()
+        found[f'{network}, {recognizer}, batch of {count}{", compiled, too" if is_compiled else ""}'] = {
+            'cases': {case: {key: values[key] for key in ('seconds', 'to_plain', 'to_careless', 'kept', 'peak')}
+                      for case, values in figures['cases'].items()}}
+        print(table, flush=True)
+        part.write(pairs=found)
 
 
 def pipeline(part: Part) -> None:
@@ -234,14 +237,14 @@ def profile(part: Part) -> None:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 
-    from ra_plugin.benchmarks.steps import NETWORKS, RECOGNIZERS, Cases, _batch, _step
+    from ra_plugin.benchmarks.steps import NETWORKS, RECOGNIZERS, Cases, random_batch, step_with
     size, count = (64, 2) if part.dry else (224, 20)
     found = {}
     for recognizer in list(RECOGNIZERS)[:1] if part.dry else RECOGNIZERS:
         block = {'type': 'RecogLoss', 'loss_weight': 1e-3, 'recognizer': RECOGNIZERS[recognizer]}
-        cases = Cases({'ours': _step(NETWORKS['SRResNet'], part.device, recog_opt=block, channels_last=True,
+        cases = Cases({'ours': step_with(NETWORKS['SRResNet'], part.device, recog_opt=block, channels_last=True,
                                      precision='fp32' if part.dry else 'bf16')},
-                      _batch(recognizer, count, size), part.device)
+                      random_batch(recognizer, count, size), part.device)
         cases.take('ours', 3)
         kinds = [ProfilerActivity.CPU] if part.dry else [ProfilerActivity.CPU, ProfilerActivity.CUDA]
         with profiler(activities=kinds) as recorded:

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FIRST = 'SRResNet, ResNet-18, batch of 20'
+FIRST = 'SRResNet, ResNet-18, batch of 20, compiled, too'
 FAST, PLAIN_FAST = 'ours, bf16, channels_last, compiled', 'plain, bf16, channels_last, compiled'
 
 

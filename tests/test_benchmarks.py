@@ -164,7 +164,7 @@ def test_our_step_has_the_gradient_of_the_careless_one(monkeypatch, has_label):
 
     def gradient(step):
         step.networks[0].load_state_dict(weights)
-        step.take(steps._batch('ResNet-18', 4, 32))
+        step.take(steps.random_batch('ResNet-18', 4, 32))
         assert not torch.equal(step.networks[0].tail.weight, weights['tail.weight'])  # it has learned
         return torch.cat([weight.grad.flatten() for weight in step.networks[0].parameters()])
 

@@ -71,7 +71,7 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
     in_a_row = _IN_A_ROW.get(device.type, 1)
     for network, recognizer in pairs:
         count = batch_size or _BATCH_SIZES.get(network, 4)
-        batch = _batch(recognizer, count, size)
+        batch = random_batch(recognizer, count, size)
         blocks = NETWORKS[network], RECOGNIZERS[recognizer], device
         ours = Cases(_ours(*blocks, compiled), batch, device)
         with Elsewhere(_careless, *blocks, batch) as careless:
@@ -125,7 +125,7 @@ class Cases:
 
 def _careless(network: Mapping, recognizer: Mapping, device: torch.device, batch: Batch) -> Cases:
     frozen = partial(_careless_step, network, recognizer, device, frozen=True)
-    steps = {'plain, careless': _with_ordinary_tail(_step(network, device)),
+    steps = {'plain, careless': _with_ordinary_tail(step_with(network, device)),
              'careless, unsupervised': _careless_step(network, recognizer, device, has_label=False),
              'careless': _careless_step(network, recognizer, device),
              'without gradients of its weights': frozen(),
@@ -138,20 +138,20 @@ def _careless(network: Mapping, recognizer: Mapping, device: torch.device, batch
 def _ours(network: Mapping, recognizer: Mapping, device: torch.device, compiled: bool) -> dict[str, Step]:
     supervised = {'type': 'RecogLoss', 'loss_weight': _LOSS_WEIGHT, 'recognizer': recognizer}
     unsupervised = {**supervised, 'type': 'RecogConsistencyLoss', 'distance': 'probability'}
-    cases = {'plain': _step(network, device),
+    cases = {'plain': step_with(network, device),
              'and with memory kept': _careless_step(network, recognizer, device, frozen=True, fold=True, tail=True),
-             'ours': _step(network, device, recog_opt=supervised),
-             'ours, checkpointed': _step(network, device, recog_opt={**supervised, 'gradient_checkpointing': True}),
-             'ours, unsupervised': _step(network, device, recog_opt=unsupervised)}
+             'ours': step_with(network, device, recog_opt=supervised),
+             'ours, checkpointed': step_with(network, device, recog_opt={**supervised, 'gradient_checkpointing': True}),
+             'ours, unsupervised': step_with(network, device, recog_opt=unsupervised)}
     if recognizer['type'] != 'MMDetRecognizer':
         cached = {**unsupervised, 'cache_reference': True}  # here every image comes back
-        cases['ours, unsupervised, cached'] = _step(network, device, recog_opt=cached)
+        cases['ours, unsupervised, cached'] = step_with(network, device, recog_opt=cached)
     half = {'precision': 'bf16'} if computes_bfloat16(device) else {}
     words = f'{"bf16, " if half else ""}channels_last'
     for more, options in (('', {}), (', compiled', {'compile': True}))[:1 + compiled]:
         options = {'channels_last': True, **half, **options}
-        cases[f'plain, {words}{more}'] = _step(network, device, **options)
-        cases[f'ours, {words}{more}'] = _step(network, device, recog_opt=supervised, **options)
+        cases[f'plain, {words}{more}'] = step_with(network, device, **options)
+        cases[f'ours, {words}{more}'] = step_with(network, device, recog_opt=supervised, **options)
     return cases
 
 
@@ -181,7 +181,8 @@ def step_of(opt: Mapping[str, Any]) -> Step:
     return Step(step, [model.net_g, getattr(model, 'cri_recog', nn.Identity())], number)
 
 
-def _step(network: Mapping, device: torch.device, **train) -> Step:
+def step_with(network: Mapping, device: torch.device, **train) -> Step:
+    """Return steps of a network with further options of ``train``."""
     return step_of(_options(network, device, **train))
 
 
@@ -221,7 +222,7 @@ def _distance(judge: Recognizer, output: torch.Tensor, clean: torch.Tensor) -> t
     return probability_distance(judge.outputs(output, reference)['logits'], reference['logits']).mean()
 
 
-def _batch(recognizer: str, count: int, size: int) -> Batch:
+def random_batch(recognizer: str, count: int, size: int) -> Batch:
     """Random images and labels."""
     generator = torch.Generator().manual_seed(0)
     gt = torch.rand((count, 3, size, size), generator=generator)
