@@ -243,7 +243,7 @@ def profile(part: Part) -> None:
     for recognizer in list(RECOGNIZERS)[:1] if part.dry else RECOGNIZERS:
         block = {'type': 'RecogLoss', 'loss_weight': 1e-3, 'recognizer': RECOGNIZERS[recognizer]}
         cases = Cases({'ours': step_with(NETWORKS['SRResNet'], part.device, recog_opt=block, channels_last=True,
-                                     precision='fp32' if part.dry else 'bf16')},
+                                         precision='fp32' if part.dry else 'bf16')},
                       random_batch(recognizer, count, size), part.device)
         cases.take('ours', 3)
         kinds = [ProfilerActivity.CPU] if part.dry else [ProfilerActivity.CPU, ProfilerActivity.CUDA]
