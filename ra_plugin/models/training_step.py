@@ -139,7 +139,8 @@ class TrainingStepMixin:
 
     def get_optimizer(self, optim_type: str, params: list, lr: float, **kwargs) -> torch.optim.Optimizer:
         """On a GPU one kernel takes the step, and leaves the weights alone where the gradient is not finite."""
-        if self.device.type == _FUSED_ON and optim_type in _FUSED and not _OTHER_WAYS & kwargs.keys():
+        if (self.device.type == _FUSED_ON and optim_type in _FUSED and not _OTHER_WAYS & kwargs.keys()
+                and not kwargs.get('dampening')):
             kwargs['fused'] = True
         return super().get_optimizer(optim_type, params, lr, **kwargs)
 
@@ -206,7 +207,8 @@ class TrainingStepMixin:
         is_bad = norm.isfinite().logical_not()
         if self._is_bad is not False:  # what another network learns from the same images is bad, too
             is_bad = is_bad | self._is_bad
-        if all(group.get('fused') for group in optimizer.param_groups):
+        if all(group.get('fused') and not group.get('dampening') for group in optimizer.param_groups):
+            fill_momentum(optimizer)
             optimizer.found_inf = is_bad.float()  # its kernel leaves the weights alone then
             original()
             self._is_bad = is_bad
@@ -261,6 +263,17 @@ class TrainingStepMixin:
     def save(self, epoch: int, current_iter: int) -> None:
         self._read_steps(len(self._unread))
         super().save(epoch, current_iter)
+
+
+def fill_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Let the momentum of SGD begin with zeros, with which its first step is the same where nothing dampens it.
+
+    Its fused kernel expects whatever memory the optimizer was given to be momentum after a first step that it skipped.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group['params'] if group.get('momentum') else ():
+            if parameter.grad is not None and optimizer.state[parameter].get('momentum_buffer') is None:
+                optimizer.state[parameter]['momentum_buffer'] = torch.zeros_like(parameter)
 
 
 def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:
