@@ -236,6 +236,18 @@ class TrainingStepMixin:
         else:
             self._read_steps(len(self._unread))
             self._count_step(current_iter, self._is_bad, self.log_dict)
+        self._check_steps()
+
+    def read_last_steps(self) -> None:
+        """Wait for the steps of which it is not known here yet whether they were applied; call it after the last one.
+
+        Raises:
+            NotFinite: They complete ``max_bad_steps`` in a row.
+        """
+        self._read_steps(len(self._unread))
+        self._check_steps()
+
+    def _check_steps(self) -> None:
         if self._problem:
             raise NotFinite(f'{self._problem}; it is number {self.step_options.max_bad_steps} in a row '
                             '(train.max_bad_steps). The networks are as after the last good step. Lower the learning '
