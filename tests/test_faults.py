@@ -271,6 +271,19 @@ def test_nan_again_and_again_ends_the_run_with_the_last_good_networks(tmp_path):
     runs.assert_same(*networks)
 
 
+@pytest.mark.parametrize('total, status', [(6, 2), (5, 0)])
+def test_nan_up_to_the_end_ends_the_run_where_a_device_tells_it_late(tmp_path, total, status):
+    """The kernel of the last step decides, and no step follows in which that would be read."""
+    opt = runs.options(tmp_path, max_bad_steps=3, total_iter=total,
+                       **{f'optim_{net}': {'type': 'Adam', 'lr': 1e-3, 'fused': True} for net in 'gt'})
+    opt['logger']['save_checkpoint_freq'] = 100
+    assert runs.train(tmp_path, opt, before=poison(*range(4, 20))) == status, runs.output(tmp_path)
+    said = runs.output(tmp_path)
+    assert ('iteration 6: the gradient is not finite' in said and 'number 3 in a row' in said) == bool(status)
+    assert ('End of training' in said) != bool(status)
+    assert bool(status) == (runs.folder(tmp_path) / 'models' / 'net_g_6.pth').exists()
+
+
 def test_a_gan_whose_generator_meets_nan_leaves_its_discriminator_alone():
     name = 'SRGANModel'
     model = run_ready(recog_aware(hosts.host_class(hosts.HOSTS[name][0])))(hosts.options(name, recog_opt=hosts.RECOG))

@@ -293,3 +293,14 @@ def test_recognizers_used_are_known_from_any_folder_and_others_are_named(opt, ru
     opt['restorers']['RA']['used'] = ['two']
     assert Evaluation(tmp_path, copy.deepcopy(opt)).restorers['RA'].options.used == ['two']
     assert not capfd.readouterr().err
+
+
+def test_the_version_of_a_package_counts_that_does_not_tell_it_itself(opt, run, monkeypatch):
+    versions = {'own-net-of-somebody': '1.0'}
+    monkeypatch.setattr('ra_plugin.engine.record_plan._installed', lambda: {'own_net': list(versions)})
+    monkeypatch.setattr('importlib.metadata.version', versions.__getitem__)
+    first = run(opt)
+    assert run(opt) == first and not run.asked
+    versions.update({'own-net-of-somebody': '1.1'})
+    run.same_as_anew(opt)
+    assert {judge for *_, judge in run.asked} == {'one', 'two'}

@@ -275,3 +275,23 @@ def test_too_many_steps_that_the_device_skipped_end_the_run_one_step_later():
             model.optimize_parameters(i)
     assert i == 3
     assert all(torch.equal(value, before[key]) for key, value in model.net_g.state_dict().items())
+
+
+@pytest.mark.parametrize('arguments', [
+    {'momentum': 0.9}, {'momentum': 0.9, 'nesterov': True}, {'momentum': 0.9, 'dampening': 0.5}, {}])
+def test_momentum_begins_with_the_first_good_step(arguments, monkeypatch):
+    """SGD's fused kernel takes whatever is in new memory for momentum, where it skipped its first step."""
+    garbage = torch.full_like
+    monkeypatch.setattr(torch, 'empty_like', lambda tensor, **settings: garbage(tensor, 1e3, **settings))
+    data, found = hosts.batches(3, 'SRModel'), []
+    data[0]['lq'][0, 0, 0, 0] = float('nan')
+    for first, fused in ((0, True), (1, False)):  # the second never meets the bad batch
+        model = build('SRModel', optim_g={'type': 'SGD', 'lr': 0.1, 'fused': fused, **arguments})
+        for i, batch in enumerate(copy.deepcopy(data), 1):
+            model.update_learning_rate(i)
+            if i > first:
+                model.feed_data(batch)
+                model.optimize_parameters(i)
+        found.append(model.net_g.state_dict())
+    for key, value in found[1].items():
+        torch.testing.assert_close(found[0][key], value, rtol=1e-4, atol=1e-6, msg=lambda text: f'{key}: {text}')

@@ -3,7 +3,8 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import metadata
 from typing import Any
 
 from torch import nn
@@ -114,7 +115,7 @@ class RecordPlans:
             packages = sorted({name.partition('.')[0] for name in modules} - {'torch', 'ra_plugin'})
             self._digests[id(network)] = network, digest(
                 weights_digest(network),
-                [[name, getattr(sys.modules.get(name), '__version__', '')] for name in packages],
+                [[name, _version(name)] for name in packages],
                 [file_identity(path) for name in modules for path in module_files(f'{name}.')])
         return self._digests[id(network)][1]
 
@@ -185,6 +186,17 @@ def image_name(path: str, block: Mapping, kind: str) -> str:
     root = block.get(f'dataroot_{kind}')
     below = os.path.relpath(path, root) if root else os.pardir
     return os.path.basename(path) if below.startswith(os.pardir) else below
+
+
+def _version(package: str) -> str:
+    """What a package says of itself, or else what it was installed as; nothing for a module of the user."""
+    told = getattr(sys.modules.get(package), '__version__', None)
+    return str(told) if told else ' '.join(metadata.version(name) for name in _installed().get(package, ()))
+
+
+@cache
+def _installed() -> Mapping[str, Sequence[str]]:
+    return metadata.packages_distributions()
 
 
 def _without(node: Any, keys: Sequence[str]) -> Any:

@@ -79,6 +79,7 @@ class Training:
                 if not self._train(interruption):
                     self._stop(interruption.name)
                     return interruption.number
+                self._read_last_steps()
                 self.logger.info(f'End of training after {datetime.timedelta(seconds=int(time.time() - started))}.')
                 self.model.save(epoch=-1, current_iter=-1)  # -1 stands for the latest
                 if self.opt.get('val') and not self._is_due('val', 'val_freq'):
@@ -149,6 +150,13 @@ class Training:
                                   'own factor and the data set.') from error
             raise
         self.iteration += 1
+
+    def _read_last_steps(self) -> None:
+        try:
+            self.model.read_last_steps()
+        except NotFinite:
+            self._save_or_warn()
+            raise
 
     def _is_due(self, block: str, key: str) -> bool:
         return bool(self.opt.get(block)) and self.iteration % int(self.opt[block][key]) == 0

@@ -1,6 +1,7 @@
 """Losses of a step that stay where they were computed until they are read: reading one makes the computer wait."""
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -20,14 +21,36 @@ class StepLogMixin:
             values = (together / self.opt['world_size'] if self.opt['rank'] == 0 else together).unbind()
         return OrderedDict(zip(loss_dict, values))
 
-    def get_current_log(self) -> dict[str, float]:
+    def get_current_log(self) -> dict[str, Any]:
         """Return the log of the last step as numbers, all of them read at once."""
         self.log_dict = numbers(self.log_dict)
         return self.log_dict
 
 
-def numbers(log: Mapping[str, torch.Tensor | float]) -> dict[str, float]:
-    """Return ``log`` with scalar tensors as numbers; one copy from the device in all."""
-    tensors = {name: value for name, value in log.items() if isinstance(value, torch.Tensor)}
-    read = dict(zip(tensors, torch.stack(list(tensors.values())).tolist())) if tensors else {}
+def numbers(log: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``log`` with tensors of one value as numbers, one copy from each device in all; the rest as it is."""
+    devices: dict[torch.device, dict[str, torch.Tensor]] = {}
+    for name, value in log.items():
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            devices.setdefault(value.device, {})[name] = value.detach().reshape(())
+    read: dict[str, float] = {}
+    for tensors in devices.values():
+        read.update(zip(tensors, torch.stack(list(tensors.values())).tolist()))
     return OrderedDict((name, read.get(name, value)) for name, value in log.items())
+
+
+def mean_log(logs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the means over the batches of a step; of what is no number, as a class may log text, the last."""
+    found: dict[str, Any] = {}
+    for log in logs:
+        found.update({name: found.get(name, 0) + value if _is_number(value) else value for name, value in log.items()})
+    return {name: value / len(logs) if _is_number(value) else value for name, value in found.items()}
+
+
+def as_text(log: Mapping[str, Any]) -> str:
+    """Return the numbers of ``log`` in one line."""
+    return ', '.join(f'{name} {value:.4g}' for name, value in numbers(log).items() if isinstance(value, (int, float)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, torch.Tensor))

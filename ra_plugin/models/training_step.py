@@ -6,7 +6,7 @@ The class's own ``optimize_parameters`` stays what it is. Its networks compute i
 import copy
 import functools
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from torch import nn
 from ra_plugin.models.kept_tensors import KeptTensors, Later
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.models.resumable import private_generators
-from ra_plugin.models.step_log import numbers
+from ra_plugin.models.step_log import as_text, mean_log
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.utils.random_streams import random_streams, set_random_streams
@@ -90,7 +90,7 @@ class TrainingStepMixin:
     def __init__(self, opt: dict):
         self.step_options = StepOptions.of(opt.get('train') or {})
         self._batches_in_step = 0
-        self._log_sum: Counter = Counter()
+        self._logs: list[Mapping[str, Any]] = []  # of the batches of a step
         self._is_bad: bool | torch.Tensor = False  # the step that is being taken; a tensor where its device decides
         self._bad_steps = 0  # in a row
         self._problem = ''  # too many of them
@@ -139,7 +139,8 @@ class TrainingStepMixin:
 
     def get_optimizer(self, optim_type: str, params: list, lr: float, **kwargs) -> torch.optim.Optimizer:
         """On a GPU one kernel takes the step, and leaves the weights alone where the gradient is not finite."""
-        if self.device.type == _FUSED_ON and optim_type in _FUSED and not _OTHER_WAYS & kwargs.keys():
+        if (self.device.type == _FUSED_ON and optim_type in _FUSED and not _OTHER_WAYS & kwargs.keys()
+                and not kwargs.get('dampening')):
             kwargs['fused'] = True
         return super().get_optimizer(optim_type, params, lr, **kwargs)
 
@@ -178,14 +179,14 @@ class TrainingStepMixin:
             self._is_bad = False
             # NaN in an image must not stay in batch norm's statistics
             self._kept_buffers = KeptTensors(network_buffers(self))
-            self._log_sum = Counter()
+            self._logs = []
         self._batches_in_step += 1
         super().optimize_parameters(current_iter)
-        self._log_sum.update(self.log_dict)
+        self._logs.append(self.log_dict)
         if self._is_last_batch:
             self._batches_in_step = 0
-            self.log_dict = dict(self._log_sum) if self.step_options.accum_iter == 1 else {
-                name: value / self.step_options.accum_iter for name, value in self._log_sum.items()}
+            if self.step_options.accum_iter > 1:
+                self.log_dict = mean_log(self._logs)
             self._end_step(current_iter)
 
     def _zero_grad(self, original: Callable, *args, **kwargs) -> None:
@@ -206,7 +207,8 @@ class TrainingStepMixin:
         is_bad = norm.isfinite().logical_not()
         if self._is_bad is not False:  # what another network learns from the same images is bad, too
             is_bad = is_bad | self._is_bad
-        if all(group.get('fused') for group in optimizer.param_groups):
+        if all(group.get('fused') and not group.get('dampening') for group in optimizer.param_groups):
+            fill_momentum(optimizer)
             optimizer.found_inf = is_bad.float()  # its kernel leaves the weights alone then
             original()
             self._is_bad = is_bad
@@ -234,6 +236,18 @@ class TrainingStepMixin:
         else:
             self._read_steps(len(self._unread))
             self._count_step(current_iter, self._is_bad, self.log_dict)
+        self._check_steps()
+
+    def read_last_steps(self) -> None:
+        """Wait for the steps of which it is not known here yet whether they were applied; call it after the last one.
+
+        Raises:
+            NotFinite: They complete ``max_bad_steps`` in a row.
+        """
+        self._read_steps(len(self._unread))
+        self._check_steps()
+
+    def _check_steps(self) -> None:
         if self._problem:
             raise NotFinite(f'{self._problem}; it is number {self.step_options.max_bad_steps} in a row '
                             '(train.max_bad_steps). The networks are as after the last good step. Lower the learning '
@@ -250,8 +264,7 @@ class TrainingStepMixin:
             self._bad_steps = 0
             return
         self._bad_steps += 1
-        losses = ', '.join(f'{name} {value:.4g}' for name, value in numbers(log).items())
-        message = f'iteration {iteration}: the gradient is not finite ({losses}), so its step is not applied'
+        message = f'iteration {iteration}: the gradient is not finite ({as_text(log)}), so its step is not applied'
         if self._bad_steps >= self.step_options.max_bad_steps:
             self._problem = self._problem or message
             return
@@ -261,6 +274,17 @@ class TrainingStepMixin:
     def save(self, epoch: int, current_iter: int) -> None:
         self._read_steps(len(self._unread))
         super().save(epoch, current_iter)
+
+
+def fill_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Let the momentum of SGD begin with zeros, with which its first step is the same where nothing dampens it.
+
+    Its fused kernel expects whatever memory the optimizer was given to be momentum after a first step that it skipped.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group['params'] if group.get('momentum') else ():
+            if parameter.grad is not None and optimizer.state[parameter].get('momentum_buffer') is None:
+                optimizer.state[parameter]['momentum_buffer'] = torch.zeros_like(parameter)
 
 
 def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:
