@@ -5,6 +5,7 @@ Example:
     python dev/gpu_check.py results/gpu --dry --only steps
 """
 import argparse
+import importlib.util
 import json
 import os
 import signal
@@ -19,6 +20,10 @@ import gpu_report  # noqa: E402
 
 # seconds that a part may take at most, within those of the whole
 PARTS = {'tests': 150, 'steps': 170, 'pipeline': 60, 'training': 75, 'nccl': 60, 'profile': 60, 'demo': 120}
+# what the parts import, that none of them ends for want of it when the time is running
+NEEDED = ('torch', 'torchvision', 'timm', 'numpy', 'scipy', 'cv2', 'PIL', 'yaml', 'tqdm', 'matplotlib', 'rich', 'onnx',
+          'requests', 'safetensors', 'pytest', 'hypothesis', 'basicsr', 'mmcv', 'mmengine', 'mmdet', 'mmseg',
+          'pycocotools', 'onnx2torch')
 _LAST_WORDS = 3  # seconds
 
 
@@ -30,6 +35,10 @@ def main() -> int:
     parser.add_argument('--seconds', type=int, help='of all parts together. Default: 460; dry: no limit')
     args = parser.parse_args()
 
+    lacking = [module for module in NEEDED if importlib.util.find_spec(module) is None]
+    if lacking:
+        parser.error(f'this Python lacks {", ".join(lacking)}. Install them, or bring .gpu (dev/gpu_pack.sh), which '
+                     'has those that dev/gpu_wheels.txt lists, and start dev/gpu_check.sh.')
     import torch
     if not args.dry and not torch.cuda.is_available():
         parser.error('torch sees no GPU here. Add --dry to try it on the CPU.')

@@ -154,6 +154,16 @@ def test_parts_are_functions_and_have_their_time(module):
     assert list(check.PARTS)[:2] == ['tests', 'steps']
 
 
+def test_packages_that_are_not_there_are_named_at_once(module, tmp_path, monkeypatch, capsys):
+    check = module('gpu_check')
+    monkeypatch.setattr(check, 'NEEDED', ('json', 'no_such_package', 'nor_this_one'))
+    monkeypatch.setattr(sys, 'argv', ['gpu_check.py', str(tmp_path / 'out'), '--dry'])
+    with pytest.raises(SystemExit):
+        check.main()
+    assert 'this Python lacks no_such_package, nor_this_one.' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
 def test_without_a_gpu_it_says_so(module, tmp_path, monkeypatch, capsys):
     check = module('gpu_check')
     monkeypatch.setattr('torch.cuda.is_available', lambda: False)
