@@ -5,6 +5,7 @@ Example:
     python dev/gpu_check.py results/gpu --dry --only steps
 """
 import argparse
+import importlib.util
 import json
 import os
 import signal
@@ -19,6 +20,10 @@ import gpu_report  # noqa: E402
 
 # seconds that a part may take at most, within those of the whole
 PARTS = {'tests': 150, 'steps': 170, 'pipeline': 60, 'training': 75, 'nccl': 60, 'profile': 60, 'demo': 120}
+# what the parts import, that none of them ends for want of it when the time is running
+NEEDED = ('torch', 'torchvision', 'timm', 'numpy', 'scipy', 'cv2', 'PIL', 'yaml', 'tqdm', 'matplotlib', 'rich', 'onnx',
+          'requests', 'safetensors', 'pytest', 'hypothesis', 'basicsr', 'mmcv', 'mmengine', 'mmdet', 'mmseg',
+          'pycocotools', 'onnx2torch')
 _LAST_WORDS = 3  # seconds
 
 
@@ -30,6 +35,10 @@ def main() -> int:
     parser.add_argument('--seconds', type=int, help='of all parts together. Default: 460; dry: no limit')
     args = parser.parse_args()
 
+    lacking = [module for module in NEEDED if importlib.util.find_spec(module) is None]
+    if lacking:
+        parser.error(f'this Python lacks {", ".join(lacking)}. Install them, or bring .gpu (dev/gpu_pack.sh), which '
+                     'has those that dev/gpu_wheels.txt lists, and start dev/gpu_check.sh.')
     import torch
     if not args.dry and not torch.cuda.is_available():
         parser.error('torch sees no GPU here. Add --dry to try it on the CPU.')
@@ -41,21 +50,32 @@ def main() -> int:
         seconds = min(3600 if args.dry else PARTS[name], end - time.monotonic())
         print(f'== {name} (at most {max(seconds, 0):.0f} s)', flush=True)
         started = time.monotonic()
-        status = _run(name, args, seconds) if seconds > 10 else 'no time left'
-        part = args.out / f'{name}.json'
-        found['parts'][name] = {'status': status, 'seconds': round(time.monotonic() - started, 1),
-                                **(json.loads(part.read_text()) if part.exists() else {})}
-        print(f'   {status} after {found["parts"][name]["seconds"]} s', flush=True)
-        (args.out / 'gpu_check.json').write_text(json.dumps(found, indent=1) + '\n')
-        (args.out / 'gpu_check.md').write_text(gpu_report.markdown(found))
+        status = 'stopped from outside'
+        try:
+            status = _run(name, args, seconds) if seconds > 10 else 'no time left'
+        finally:  # also where a signal ends this program: what the part has found by then is kept
+            found['parts'][name] = {'status': status, 'seconds': round(time.monotonic() - started, 1),
+                                    **_found_by(name, args.out, status)}
+            print(f'   {status} after {found["parts"][name]["seconds"]} s', flush=True)
+            (args.out / 'gpu_check.json').write_text(json.dumps(found, indent=1) + '\n')
+            (args.out / 'gpu_check.md').write_text(gpu_report.markdown(found))
     print((args.out / 'gpu_check.md').read_text())
     return 0 if gpu_report.is_good(found) else 1
 
 
+def _found_by(name: str, folder: Path, status: str) -> dict:
+    """Return what is in the part's file, and of a part that did not end well the last that it said."""
+    file, log = folder / f'{name}.json', folder / f'{name}.log'
+    if status == 'no time left':  # the files may be those of an earlier run
+        return {}
+    return {**(json.loads(file.read_text()) if file.exists() else {}),
+            **({'said': log.read_text(errors='replace')[-1500:]} if status != 'done' and log.exists() else {})}
+
+
 def _run(name: str, args: argparse.Namespace, seconds: float) -> str:
     """Run a part in a process group of its own; its output goes to a file."""
-    part = args.out / f'{name}.json'
-    part.unlink(missing_ok=True)
+    for file in (args.out / f'{name}.json', args.out / f'{name}.log'):  # of an earlier run
+        file.unlink(missing_ok=True)
     command = [sys.executable, str(ROOT / 'dev' / 'gpu_parts.py'), name, str(args.out.resolve()), str(seconds),
                *(['--dry'] if args.dry else [])]
     environment = {**os.environ, 'PYTHONUNBUFFERED': '1',

@@ -2,6 +2,7 @@
 
 Usage: python dev/gpu_parts.py PART FOLDER SECONDS [--dry]
 """
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,9 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ PAIRS = [('SRResNet', 'ResNet-18'), ('SRResNet', 'VGG-16'), ('SRResNet', 'FCN'),
          ('RDN', 'Faster R-CNN'), ('RDN', 'ResNet-50')]
 SMALL = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.TinyVGG', 'input_size': 32,
          'checkpoint': 'ra_plugin/weights/cifar10_vgg.safetensors'}
+_LAST_WORDS = 15  # seconds that pytest has to end
+_INTERRUPTED = 2  # pytest's exit status
 
 
 class Part:
@@ -57,6 +62,15 @@ class Part:
         import torch
         return torch.device('cpu' if self.dry else 'cuda')
 
+    @contextlib.contextmanager
+    def told(self, of: str) -> Iterator[None]:
+        """Go on after what fails alone, as for want of memory or of a compiler, and tell of it."""
+        try:
+            yield
+        except Exception as error:
+            traceback.print_exc()
+            self.write(errors={**self.found.get('errors', {}), of: f'{type(error).__name__}: {error}'[:500]})
+
     def program(self, *command: object, **kwargs: Any) -> subprocess.Popen:
         """Start a program of the repository in the part's folder; what it says is in ``said``."""
         with open(self.work / 'said', 'a') as said:
@@ -72,11 +86,16 @@ def tests(part: Part) -> None:
     report = part.work / 'report.xml'
     files = ['tests/test_on_device.py', 'tests/test_gpu_step.py']
     process = part.program('-m', 'pytest', '-q', '-p', 'no:cacheprovider', f'--junitxml={report}', *files)
-    process.wait()
+    try:
+        process.wait(max(part.left - _LAST_WORDS, 1))
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)  # pytest then writes what it has found
+        process.wait()
     cases = list(ElementTree.parse(report).iter('testcase')) if report.exists() else []
     bad = [(case.get('name'), (case.find(kind).get('message') or '')[:300]) for case in cases
            for kind in ('failure', 'error') if case.find(kind) is not None]
-    part.write(count=len(cases), skipped=sum(case.find('skipped') is not None for case in cases), failed=bad,
+    part.write(cut_short=process.returncode == _INTERRUPTED, count=len(cases),
+               skipped=sum(case.find('skipped') is not None for case in cases), failed=bad,
                last_words=part.said()[-1500:] if bad or not cases else '')
 
 
@@ -85,21 +104,26 @@ def steps(part: Part) -> None:
     from ra_plugin.benchmarks.steps import steps_benchmark
     jobs = [(*PAIRS[0], 20, True), (*PAIRS[0], 4, False), *((*pair, 20, False) for pair in PAIRS[1:]),
             *((*pair, 4, False) for pair in PAIRS[1:]), *((*pair, 20, True) for pair in PAIRS[1:])]
+    if part.dry:
+        jobs = [(*PAIRS[0], 2, True)]
     found, longest = {}, 20.0
-    for network, recognizer, count, is_compiled in [(*PAIRS[0], 2, True)] if part.dry else jobs:
+    for network, recognizer, count, is_compiled in jobs:
         if part.left < longest:
             break
-        started = time.monotonic()
-        figures, table = steps_benchmark(ROOT, part.device, 1 if part.dry else 5, 64 if part.dry else 224,
-                                         [(network, recognizer)], is_compiled, count)
+        name, started = f'{network}, {recognizer}, batch of {count}', time.monotonic()
+        for compiled in (True, False) if is_compiled and name not in found else (is_compiled,):
+            with part.told(f'{name}, compiled' if compiled else name):
+                figures, table = steps_benchmark(ROOT, part.device, 1 if part.dry else 5, 64 if part.dry else 224,
+                                                 [(network, recognizer)], compiled, count)
+                figures, = figures.values()
+                found[name] = {
+                    'cases': {case: {key: values[key] for key in ('seconds', 'to_plain', 'to_careless', 'kept', 'peak')}
+                              for case, values in figures['cases'].items()}}
+                print(table, flush=True)
+                part.write(pairs=found)
+                break
         if not is_compiled:
             longest = max(longest, 1.2 * (time.monotonic() - started))
-        figures, = figures.values()
-        found[f'{network}, {recognizer}, batch of {count}{", compiled, too" if is_compiled else ""}'] = {
-            'cases': {case: {key: values[key] for key in ('seconds', 'to_plain', 'to_careless', 'kept', 'peak')}
-                      for case, values in figures['cases'].items()}}
-        print(table, flush=True)
-        part.write(pairs=found)
 
 
 def pipeline(part: Part) -> None:
@@ -113,7 +137,8 @@ def pipeline(part: Part) -> None:
     batch, count = (4, 5) if part.dry else (20, 60)
     file = _option_file(part, batch, count)
     found = {}
-    for workers in (0, 2) if part.dry else (8, os.cpu_count()):
+    cores = len(os.sched_getaffinity(0))  # of a shared machine a part
+    for workers in (0, 2) if part.dry else sorted({8, min(cores, 32)}):
         sys.argv[1:] = ['-opt', str(file), '--force_yml', f'datasets:train:num_worker_per_gpu={workers}']
         opt, _ = parse_options(ROOT, is_train=True)
         batches = TrainingBatches(build_dataset(opt['datasets']['train']), opt)
@@ -125,7 +150,7 @@ def pipeline(part: Part) -> None:
             last = next(stream)
         float(last['lq'].sum())
         found[str(workers)] = round(count * batch / (time.monotonic() - started), 1)
-        part.write(images_per_second=found, batch_size=batch, cores=os.cpu_count(), threads=torch.get_num_threads())
+        part.write(images_per_second=found, batch_size=batch, cores=cores, threads=torch.get_num_threads())
         del stream, batches
 
 
@@ -142,7 +167,7 @@ def training(part: Part) -> None:
         folder.mkdir()
         link = ROOT / 'experiments' / f'gpu_check_{name}'
         shutil.rmtree(link, ignore_errors=True)
-        these = [*command, f'name=gpu_check_{name}', f'path:experiments_root={link}']
+        these = [*command, f'name=gpu_check_{name}']
         started = time.monotonic()
         process = part.program(*these)
         interrupted = None
@@ -201,7 +226,7 @@ def nccl(part: Part) -> None:
                'datasets': {'train': {**data, 'name': 'train', 'batch_size_per_gpu': 8 // max(processes, 1)},
                             'val': {**data, 'name': 'val', 'batch_size_per_gpu': 7}},
                'network_g': {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2},  # no batch norm
-               'path': {'experiments_root': str(folder)},
+               'path': {},
                'train': {'optim_g': {'type': 'SGD', 'lr': 1e-2}, 'total_iter': 10, 'warmup_iter': -1,
                          'scheduler': {'type': 'MultiStepLR', 'milestones': [50]},
                          'pixel_opt': {'type': 'MSELoss', 'loss_weight': 1.0, 'reduction': 'mean'},
@@ -239,8 +264,8 @@ def profile(part: Part) -> None:
 
     from ra_plugin.benchmarks.steps import NETWORKS, RECOGNIZERS, Cases, random_batch, step_with
     size, count = (64, 2) if part.dry else (224, 20)
-    found = {}
-    for recognizer in list(RECOGNIZERS)[:1] if part.dry else RECOGNIZERS:
+
+    def kernels(recognizer: str) -> list[list]:
         block = {'type': 'RecogLoss', 'loss_weight': 1e-3, 'recognizer': RECOGNIZERS[recognizer]}
         cases = Cases({'ours': step_with(NETWORKS['SRResNet'], part.device, recog_opt=block, channels_last=True,
                                          precision='fp32' if part.dry else 'bf16')},
@@ -253,8 +278,13 @@ def profile(part: Part) -> None:
         events = [event for event in recorded.key_averages() if part.dry or 'CUDA' in str(event.device_type)]
         whole = sum(getattr(event, key) for event in events) or 1
         events = sorted(events, key=lambda event: getattr(event, key), reverse=True)[:12]
-        found[recognizer] = [[event.key[:90], event.count, round(getattr(event, key) / whole, 4)] for event in events]
-        part.write(kernels=found)
+        return [[event.key[:90], event.count, round(getattr(event, key) / whole, 4)] for event in events]
+
+    found = {}
+    for recognizer in list(RECOGNIZERS)[:1] if part.dry else RECOGNIZERS:
+        with part.told(recognizer):
+            found[recognizer] = kernels(recognizer)
+            part.write(kernels=found)
 
 
 def demo(part: Part) -> None:

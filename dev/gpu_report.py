@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FIRST = 'SRResNet, ResNet-18, batch of 20, compiled, too'
+FIRST = 'SRResNet, ResNet-18, batch of '
 FAST, PLAIN_FAST = 'ours, bf16, channels_last, compiled', 'plain, bf16, channels_last, compiled'
 
 
@@ -16,21 +16,30 @@ def machine(dry: bool) -> dict[str, Any]:
              'cudnn_tf32': torch.backends.cudnn.allow_tf32, 'matmul_tf32': torch.backends.cuda.matmul.allow_tf32}
     if dry:
         return {'device': 'CPU (dry)', **facts}
-    asked = subprocess.run(['nvidia-smi', '--query-gpu=driver_version,memory.total', '--format=csv,noheader'],
-                           capture_output=True, text=True)
+    try:
+        driver = subprocess.run(['nvidia-smi', '--query-gpu=driver_version,memory.total', '--format=csv,noheader'],
+                                capture_output=True, text=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):  # a container may have the driver without its programs
+        driver = 'not known'
     return {'device': torch.cuda.get_device_name(), 'devices': torch.cuda.device_count(), 'cuda': torch.version.cuda,
-            'cudnn': torch.backends.cudnn.version(), 'driver': asked.stdout.strip(), **facts}
+            'cudnn': torch.backends.cudnn.version(), 'driver': driver, **facts}
 
 
 def bars(found: Mapping[str, Any]) -> list[tuple[str, str, bool | None]]:
     """Return what is asked for, what was found, and whether that is enough; None: not known."""
     parts = found['parts']
-    cases = next(iter((parts.get('steps', {}).get('pairs') or {FIRST: {'cases': {}}}).values()))['cases']
+    pairs = parts.get('steps', {}).get('pairs') or {}
+    cases = next((pair['cases'] for name, pair in pairs.items() if name.startswith(FIRST)), {})
     rows: list[tuple[str, str, bool | None]] = []
 
     tests = parts.get('tests', {})
-    rows.append(('no test fails', f'{len(tests["failed"])} of {tests["count"]} failed' if 'count' in tests else '',
-                 tests['count'] > 0 and not tests['failed'] if 'count' in tests else None))
+    counts = ''
+    if 'count' in tests:
+        counts = f'{len(tests["failed"])} of {tests["count"]} failed, {tests["skipped"]} skipped'
+    good = tests['count'] > tests['skipped'] and not tests['failed'] if 'count' in tests else None
+    if good and tests.get('cut_short'):
+        counts, good = f'{counts}; the others had no time', None
+    rows.append(('no test fails', counts, good))
     fast, plain = cases.get(_name(cases, FAST)), cases.get(_name(cases, PLAIN_FAST))
     if fast and 'careless' in cases:
         times = cases['careless']['seconds'] / fast['seconds']
@@ -63,7 +72,7 @@ def bars(found: Mapping[str, Any]) -> list[tuple[str, str, bool | None]]:
 
 def is_good(found: Mapping[str, Any]) -> bool:
     """Return whether all parts ran to their end, and, on a GPU, no bar was missed."""
-    ran = all(part['status'] == 'done' for part in found['parts'].values())
+    ran = all(part['status'] == 'done' and not part.get('errors') for part in found['parts'].values())
     judged = [good for name, _, good in bars(found) if not found['dry'] or 'test' in name]
     return ran and all(good is not False for good in judged)
 
@@ -76,6 +85,10 @@ def markdown(found: Mapping[str, Any]) -> str:
              '', *_table(['part', 'ended', 'seconds'], [[name, part['status'], part['seconds']]
                                                         for name, part in found['parts'].items()]), '']
     parts = found['parts']
+    for name, part in parts.items():
+        if part.get('said'):
+            lines += [f'{name} said last:', '', '```', part['said'].strip(), '```', '']
+        lines += [f'- {name}, {of}: {" ".join(message.split())}' for of, message in part.get('errors', {}).items()]
     for name, message in parts.get('tests', {}).get('failed', ()):
         lines.append(f'- failed: `{name}`: {" ".join(message.split())}')
     for pair, figures in (parts.get('steps', {}).get('pairs') or {}).items():

@@ -81,10 +81,87 @@ def test_what_a_part_found_before_its_time_was_over_is_kept(module, tmp_path, mo
     assert check._run('nccl', args, 60.0) == 'failed with exit status 1'
 
 
+def test_what_was_found_by_a_signal_is_on_the_page(module, tmp_path, monkeypatch):
+    check = module('gpu_check')
+
+    def ended_by_signal(name, args, seconds):
+        (tmp_path / f'{name}.json').write_text('{"images_per_second": {"8": 123.0}, "batch_size": 20}')
+        (tmp_path / f'{name}.log').write_text('the last words')
+        sys.exit(143)
+    monkeypatch.setattr(check, '_run', ended_by_signal)
+    monkeypatch.setattr(sys, 'argv', ['gpu_check.py', str(tmp_path), '--dry', '--only', 'pipeline', 'nccl'])
+    with pytest.raises(SystemExit, match='143'):
+        check.main()
+    found, = json.loads((tmp_path / 'gpu_check.json').read_text())['parts'].values()
+    assert found['status'] == 'stopped from outside' and found['images_per_second'] == {'8': 123.0}
+    page = (tmp_path / 'gpu_check.md').read_text()
+    assert 'the last words' in page and '| 8 | 123.0 |' in page
+
+
+def test_a_part_that_fails_says_why(module, tmp_path):
+    check = module('gpu_check')
+    (tmp_path / 'steps.log').write_text('x' * 2000 + 'no compiler')
+    assert check._found_by('steps', tmp_path, 'failed with exit status 1')['said'].endswith('no compiler')
+    assert check._found_by('steps', tmp_path, 'done') == {}
+
+
+@pytest.mark.parametrize('fails, pairs, errors', [
+    (lambda pair, compiled: compiled, 8, ['SRResNet, ResNet-18, batch of 20, compiled']),
+    (lambda pair, compiled: pair == ('SRResNet', 'VGG-16'), 7, ['SRResNet, VGG-16, batch of 20'])])
+def test_a_step_that_fails_costs_no_other(fails, pairs, errors, module, tmp_path, monkeypatch):
+    parts, report = module('gpu_parts'), module('gpu_report')
+    monkeypatch.setattr(parts, 'PAIRS', parts.PAIRS[:7])
+    monkeypatch.setattr(parts.Part, 'device', None)
+
+    def benchmark(root, device, rounds, size, chosen, compiled, count):
+        if fails(*chosen, compiled):
+            raise RuntimeError('no')
+        return {'pair': {'cases': {'plain': case(0.02)}}}, 'table'
+    monkeypatch.setattr('ra_plugin.benchmarks.steps.steps_benchmark', benchmark)
+    part = parts.Part('steps', tmp_path, 600, dry=False)
+    parts.steps(part)
+    assert len(part.found['pairs']) == pairs and list(part.found['errors']) == errors
+    whole = found()
+    whole['parts']['steps'] = {'status': 'done', 'seconds': 1, **part.found}
+    assert not report.is_good(whole) and f'- steps, {errors[0]}: RuntimeError: no' in report.markdown(whole)
+
+
+def test_bars_of_another_pair_are_not_taken_for_those_of_the_first(module):
+    report, whole = module('gpu_report'), found()
+    pairs = whole['parts']['steps']['pairs']
+    whole['parts']['steps']['pairs'] = {'SRResNet, VGG-16, batch of 20': pairs.popitem()[1]}
+    assert [good for name, _, good in report.bars(whole) if 'take' in name] == [None, None]
+
+
+def test_tests_that_are_all_skipped_or_cut_short_are_no_success(module):
+    report, whole = module('gpu_report'), found()
+    whole['parts']['tests']['skipped'] = 9
+    assert report.bars(whole)[0][2] is False
+    whole['parts']['tests'].update(skipped=0, cut_short=True)
+    assert report.bars(whole)[0][2] is None
+
+
+def test_a_machine_without_nvidia_smi(module, monkeypatch):
+    for name, value in {'get_device_name': 'one', 'device_count': 1}.items():
+        monkeypatch.setattr(f'torch.cuda.{name}', lambda value=value: value)
+    monkeypatch.setenv('PATH', '')
+    assert module('gpu_report').machine(dry=False)['driver'] == 'not known'
+
+
 def test_parts_are_functions_and_have_their_time(module):
     check, parts = module('gpu_check'), module('gpu_parts')
     assert all(callable(getattr(parts, name)) for name in check.PARTS)
     assert list(check.PARTS)[:2] == ['tests', 'steps']
+
+
+def test_packages_that_are_not_there_are_named_at_once(module, tmp_path, monkeypatch, capsys):
+    check = module('gpu_check')
+    monkeypatch.setattr(check, 'NEEDED', ('json', 'no_such_package', 'nor_this_one'))
+    monkeypatch.setattr(sys, 'argv', ['gpu_check.py', str(tmp_path / 'out'), '--dry'])
+    with pytest.raises(SystemExit):
+        check.main()
+    assert 'this Python lacks no_such_package, nor_this_one.' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
 
 
 def test_without_a_gpu_it_says_so(module, tmp_path, monkeypatch, capsys):

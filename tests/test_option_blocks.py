@@ -121,6 +121,23 @@ def test_what_another_class_of_basicsr_reads_is_told_and_runs(caplog):
         "Did you mean 'meta_info_file'?"]
 
 
+@pytest.mark.parametrize('named, forced, told', [
+    ({'experiments_root': '/big/disk'}, [], "path.experiments_root: '/big/disk' has no effect: BasicSR takes {root}"),
+    ({}, ['path:experiments_root=/big/disk'], "path.experiments_root: '/big/disk' has no effect: BasicSR takes {root}"),
+    ({'models': '/big/models'}, [], "path.models: '/big/models' has no effect: BasicSR takes {root}/models"),
+    ({'experiments_root': None}, [], None), ({'experiments_root': '{root}'}, [], None), ({}, [], None)])
+def test_a_folder_that_basicsr_puts_elsewhere_is_told(named, forced, told, tmp_path, monkeypatch, caplog):
+    opt, root = paired(), str(tmp_path / 'experiments' / base()['name'])
+    opt['path'] = {key: value and value.format(root=root) for key, value in named.items()}
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump(opt))
+    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(tmp_path / 'run.yml'),
+                                      *(['--force_yml', *forced] if forced else [])])
+    opt, _ = option_file.parse_options(tmp_path, is_train=True)
+    _tell_unread_keys(opt, logging.getLogger('told'))
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ([f'{told.format(root=root)}. To keep it elsewhere, make that a link.'] if told else [])
+
+
 def test_a_gan_without_its_loss_is_refused():
     opt = paired()
     opt.update(model_type='ESRGANModel', network_d={'type': 'UNetDiscriminatorSN', 'num_in_ch': 3})

@@ -368,6 +368,11 @@ def test_colors_grow_with_the_difference_to_both_sides():
     assert (levels[0], levels[50], scale.level(0.9)) == (-6, 0, 6)
 
 
+def test_the_legend_says_that_the_ends_stand_for_more(tmp_path):
+    """Other tables than the one that the scale is made for have larger differences in the same colors."""
+    assert re.search(r'<span>−25 and less</span>.*<span>\+25 points and more</span>', write(tmp_path), re.DOTALL)
+
+
 def test_trade_off_points_lie_where_their_numbers_are():
     results = page_data.results()
     drawn = str(charts.trade_off_charts(results, CONDITIONS[0])[0].svg)

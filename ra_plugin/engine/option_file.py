@@ -17,7 +17,8 @@ from ra_plugin.engine.built_blocks import check_logger, check_metrics
 from ra_plugin.engine.forced_options import check_forced
 from ra_plugin.engine.given import check_given, check_metrics_given, has_no_labels
 from ra_plugin.engine.networks import check_network, registered
-from ra_plugin.engine.option_blocks import OURS, check_dataset, check_keys, check_what_model_needs, model_class
+from ra_plugin.engine.option_blocks import (OURS, SET_BY_RUN, check_dataset, check_keys, check_what_model_needs,
+                                            model_class)
 from ra_plugin.engine.option_paths import check_folder_name, resolve_paths
 from ra_plugin.engine.run_options import check_run, check_seed, check_values
 from ra_plugin.evaluation.task_scores import TASKS
@@ -78,6 +79,21 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     if opt['model_type'] != 'RecogAwareModel' and _is_recognition_aware(opt):
         opt['base_model_type'], opt['model_type'] = opt['model_type'], 'RecogAwareModel'
     return opt, args
+
+
+def folders_not_taken(opt: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each folder that the option file or the command line names, and BasicSR puts elsewhere."""
+    content = _content()
+    named = dict((content.get('path') or {}) if isinstance(content, Mapping) else {})
+    for argument in sys.argv[1:]:
+        key, is_forced, value = argument.partition('=')
+        if is_forced and key.startswith('path:'):
+            named[key.removeprefix('path:')] = None if value in ('~', 'null', 'none') else value
+    for key in sorted(SET_BY_RUN['path',] & named.keys() & opt.get('path', {}).keys()):
+        taken = Path(opt['path'].get(key) or '')
+        if named[key] is not None and Path(str(named[key])) not in (taken, *taken.parents):
+            yield (f'path.{key}: {named[key]!r} has no effect: BasicSR takes {taken}. '
+                   'To keep it elsewhere, make that a link.')
 
 
 def _meant_by(key: object) -> str:

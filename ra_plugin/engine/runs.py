@@ -23,7 +23,7 @@ from ra_plugin.engine.loaders import build_dataset, build_val_loaders, check_cla
 from ra_plugin.engine.network_sizes import check_validation_sizes, sizes_told
 from ra_plugin.engine.networks import check_color, place_of_block
 from ra_plugin.engine.option_blocks import own_folders, unread_keys
-from ra_plugin.engine.option_file import parse_options
+from ra_plugin.engine.option_file import folders_not_taken, parse_options
 from ra_plugin.engine.recognizer_log import crop_size, recognizer_lines
 from ra_plugin.engine.run_log import RunLog
 from ra_plugin.engine.training import Training
@@ -116,8 +116,8 @@ def _take_seed(opt: dict, resume_state: Mapping | None, logger: logging.Logger) 
 
 
 def _tell_unread_keys(opt: Mapping, logger: logging.Logger) -> None:
-    for unread in unread_keys(opt):
-        logger.warning(str(unread))
+    for line in (*map(str, unread_keys(opt)), *folders_not_taken(opt)):
+        logger.warning(line)
 
 
 def _build_model(opt: dict):
