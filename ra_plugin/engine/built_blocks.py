@@ -21,6 +21,7 @@ from ra_plugin.engine.networks import registered
 from ra_plugin.engine.option_keys import read_keys
 from ra_plugin.library_errors import innermost_module, translated
 from ra_plugin.models.calculate_pyiqa import calculate_pyiqa, check_pyiqa
+from ra_plugin.models.stock import is_stock
 from ra_plugin.options import OptionError, check_arguments, check_number, check_type, nearest, suggestion, type_of
 
 _SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
@@ -136,11 +137,6 @@ def _check_scheduler(block: Any, where: str, total_iter: float) -> None:
     if periods is not None and (min(periods, default=0) <= 0 or sum(periods) < total_iter - 1):
         raise OptionError(f'{where}.periods: expected numbers > 0 that add up to total_iter, {total_iter:g}, or more, '
                           f'got {list(periods)}. After them there is no learning rate.')
-
-
-def is_stock(model: type, name: str) -> bool:
-    """Return whether a method of a model is BasicSR's, or this package's around it, and not a user's own."""
-    return all(base.__module__.startswith(('basicsr.', 'ra_plugin.')) for base in model.__mro__ if name in vars(base))
 
 
 def check_metrics(metrics: Any, where: str) -> None:

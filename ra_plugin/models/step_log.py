@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import torch
 
+from ra_plugin.models.stock import is_all_stock
+
 
 class StepLogMixin:
     """Logs as BasicSR's models keep them, read when they are asked for; put it right before such a class in the bases.
@@ -26,8 +28,16 @@ class StepLogMixin:
         return self.log_dict
 
 
+def step_log(model: type) -> tuple[type, ...]:
+    """Return the base to put before a model class; none where code of a user's own may replace or read its logs."""
+    return (StepLogMixin,) if is_all_stock(model) and not issubclass(model, StepLogMixin) else ()
+
+
 def numbers(log: Mapping[str, torch.Tensor | float]) -> dict[str, float]:
-    """Return ``log`` with scalar tensors as numbers; one copy from the device in all."""
-    tensors = {name: value for name, value in log.items() if isinstance(value, torch.Tensor)}
-    read = dict(zip(tensors, torch.stack(list(tensors.values())).tolist())) if tensors else {}
+    """Return ``log`` with tensors of one element as numbers; one copy from each device in all."""
+    tensors = {name: value for name, value in log.items() if isinstance(value, torch.Tensor) and value.numel() == 1}
+    read: dict[str, float] = {}
+    for kind in {(value.device, value.dtype) for value in tensors.values()}:
+        group = {name: value.reshape(()) for name, value in tensors.items() if (value.device, value.dtype) == kind}
+        read.update(zip(group, torch.stack(list(group.values())).tolist()))
     return OrderedDict((name, read.get(name, value)) for name, value in log.items())
