@@ -22,6 +22,7 @@ from ra_plugin.engine.option_keys import read_keys
 from ra_plugin.library_errors import innermost_module, translated
 from ra_plugin.models.calculate_pyiqa import calculate_pyiqa, check_pyiqa
 from ra_plugin.models.stock import is_stock
+from ra_plugin.models.training_step import with_float_betas
 from ra_plugin.options import OptionError, check_arguments, check_number, check_type, nearest, suggestion, type_of
 
 _SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
@@ -113,7 +114,7 @@ def _check_optimizer(block: Any, where: str) -> None:
     check_signature(known[kind], block, where, given=('params',))
     with translated(where):
         known[kind]([torch.zeros(1, 1, requires_grad=True)],
-                    **{key: value for key, value in block.items() if key != 'type'})
+                    **with_float_betas({key: value for key, value in block.items() if key != 'type'}))
 
 
 def _check_scheduler(block: Any, where: str, total_iter: float) -> None:

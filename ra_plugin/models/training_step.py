@@ -139,6 +139,7 @@ class TrainingStepMixin:
 
     def get_optimizer(self, optim_type: str, params: list, lr: float, **kwargs) -> torch.optim.Optimizer:
         """On a GPU one kernel takes the step, and leaves the weights alone where the gradient is not finite."""
+        kwargs = with_float_betas(kwargs)
         if self.device.type == _FUSED_ON and optim_type in _FUSED and not _OTHER_WAYS & kwargs.keys():
             kwargs['fused'] = True
         return super().get_optimizer(optim_type, params, lr, **kwargs)
@@ -192,7 +193,17 @@ class TrainingStepMixin:
         if self._batches_in_step <= 1:
             original(*args, **kwargs)
 
-    def _step(self, optimizer: torch.optim.Optimizer, original: Callable) -> None:
+    def _step(self, optimizer: torch.optim.Optimizer, original: Callable, closure: Callable | None = None) -> Any:
+        if closure is not None and not _asks_once(optimizer):
+            return original(closure) if self._is_last_batch else None
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._step_once(optimizer, original)
+        return loss
+
+    def _step_once(self, optimizer: torch.optim.Optimizer, original: Callable) -> None:
         if not self._is_last_batch:
             return
         parameters = [p for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
@@ -261,6 +272,19 @@ class TrainingStepMixin:
     def save(self, epoch: int, current_iter: int) -> None:
         self._read_steps(len(self._unread))
         super().save(epoch, current_iter)
+
+
+def _asks_once(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether a closure is called once, before the step, as by torch's optimizers but L-BFGS."""
+    return type(optimizer).__module__.startswith('torch.optim.') and not isinstance(optimizer, torch.optim.LBFGS)
+
+
+def with_float_betas(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of an optimizer with whole numbers among ``betas``, as 0 of GANs, as torch takes them."""
+    betas = arguments.get('betas')
+    if not isinstance(betas, (list, tuple)) or not all(type(value) in (int, float) for value in betas):
+        return dict(arguments)
+    return {**arguments, 'betas': [float(value) for value in betas]}
 
 
 def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:
