@@ -233,6 +233,7 @@ def _name(hint: Any) -> str:
         return ' | '.join(repr(option) for option in typing.get_args(hint))
     if (origin or hint) in (collections.abc.Sequence, list, tuple):
         inner = [_name(v) for v in typing.get_args(hint) if v is not Ellipsis]
-        return f'a list of {" or ".join(dict.fromkeys(_PLURALS.get(name, name) for name in inner))}' if inner else 'a list'
+        items = ' or '.join(dict.fromkeys(_PLURALS.get(name, name) for name in inner))
+        return f'a list of {items}' if items else 'a list'
     names = {float: 'a number', int: 'a whole number', str: 'text', bool: 'true or false', dict: 'a block'}
     return names.get(origin or hint, 'a block' if (origin or hint) is Mapping else getattr(hint, '__name__', str(hint)))

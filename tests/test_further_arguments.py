@@ -1,6 +1,7 @@
 """model_kwargs, module_kwargs and cfg_options: what the network cannot take is said of the key, in one line."""
 import functools
 import inspect
+import math
 import sys
 
 import mm_configs as small
@@ -97,7 +98,8 @@ def test_what_openmmlab_takes_is_taken(tmp_path):
 class Narrow(torch.nn.Module):
     """Annotated more narrowly than it takes, as many a class of timm."""
 
-    def __init__(self, drop_rate: float = 0., img_size: int = 224, norm_layer: type[torch.nn.Module] = torch.nn.Identity,
+    def __init__(self, drop_rate: float = 0., img_size: int = 224,
+                 norm_layer: type[torch.nn.Module] = torch.nn.Identity,
                  down_ops: tuple[tuple[str, int], ...] = (('', 1),), kinds: list[int] = ('a', 'b'),
                  ratios: float | tuple[float, ...] = 4., class_token: bool = True, act_layer: type = torch.nn.ReLU,
                  device: torch.device = None):
@@ -105,7 +107,8 @@ class Narrow(torch.nn.Module):
 
 
 @pytest.mark.parametrize('arguments', [
-    {'drop_rate': np.float32(0.5)}, {'drop_rate': torch.tensor(0.5)}, {'img_size': [224, 224]}, {'img_size': np.int64(3)},
+    {'drop_rate': np.float32(0.5)}, {'drop_rate': torch.tensor(0.5)}, {'img_size': [224, 224]},
+    {'img_size': np.int64(3)},
     {'norm_layer': functools.partial(torch.nn.LayerNorm, eps=1e-6)}, {'norm_layer': 'layernorm'},
     {'down_ops': [['', 1], ['subsample', 2]]}, {'kinds': ['a', 'c']}, {'ratios': [4, [4, 3, 3]]}, {'class_token': 1},
     {'act_layer': 'silu'}, {'device': 'cpu'}, {'unknown': 3}, {'drop_rate': None}])
@@ -114,16 +117,18 @@ def test_what_a_class_took_is_not_refused_for_an_annotation_that_is_too_narrow(a
 
 
 @pytest.mark.parametrize('arguments, message', [
-    ({'drop_rate': '0.5'}, 'drop_rate: expected a number'), ({'drop_rate': float('nan')}, 'drop_rate: expected a number'),
-    ({'drop_rate': True}, 'drop_rate: expected a number'), ({'img_size': [3, 'a']}, 'img_size: expected a whole number'),
+    ({'drop_rate': '0.5'}, 'drop_rate: expected a number'), ({'drop_rate': math.nan}, 'drop_rate: expected a number'),
+    ({'drop_rate': True}, 'drop_rate: expected a number'),
+    ({'img_size': [3, 'a']}, 'img_size: expected a whole number'),
     ({'down_ops': [['', True]]}, 'down_ops: expected a list of a list of text or whole numbers'),
-    ({'ratios': [4, 'x']}, 'ratios: expected a number or a list'), ({'class_token': 'no'}, 'class_token: expected true')])
+    ({'ratios': [4, 'x']}, 'ratios: expected a number or a list'),
+    ({'class_token': 'no'}, 'class_token: expected true')])
 def test_plain_values_of_another_type_are(arguments, message):
     with pytest.raises(OptionError, match=rf'^model_kwargs\.{message}'):
         check_annotated(Narrow, arguments, 'model_kwargs')
 
 
-@pytest.mark.parametrize('name', ['mambaout_femto', 'efficientvit_m0', 'rdnet_tiny', 'resnet18', 'vit_tiny_patch16_224'])
+@pytest.mark.parametrize('name', ['mambaout_femto', 'efficientvit_m0', 'rdnet_tiny', 'resnet18', 'cait_xxs24_224'])
 def test_timms_own_values_fit_what_timm_annotates(name, monkeypatch):
     """What timm hands to its own classes, which a user may spell out; nothing is built."""
     given = {}
@@ -140,11 +145,13 @@ def test_timms_own_values_fit_what_timm_annotates(name, monkeypatch):
 @pytest.mark.parametrize('kwargs', [{'features_only': False}, {'checkpoint_path': ''}, {'num_classes': np.int64(7)},
                                     {'drop_rate': np.float32(0.1), 'zero_init_last': 1}])
 def test_defaults_and_numbers_of_numpy_are_taken_by_timm(kwargs):
-    build_recognizer({'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False, 'model_kwargs': kwargs})
+    build_recognizer({'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False,
+                      'model_kwargs': kwargs})
 
 
 @pytest.mark.parametrize('options', [
-    {'default_scope': 'mmdet'}, {'load_from': None, 'work_dir': 'x', 'randomness.seed': 0}, {'model.backbone.norm_eval': 1},
+    {'default_scope': 'mmdet'}, {'load_from': None, 'work_dir': 'x', 'randomness.seed': 0},
+    {'model.backbone.norm_eval': 1},
     {'model.test_cfg.score_thr': np.float32(0.5)}, {'model.data_preprocessor.mean': (1, 2, 3)},
     {'model.backbone.frozen_stages': 1, 'model.backbone.init_cfg': None}])
 def test_what_openmmlabs_programs_take_is_taken(tmp_path, options):

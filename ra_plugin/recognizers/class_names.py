@@ -37,7 +37,8 @@ def folded(name: str) -> str:
 def first_difference(ours: Sequence[str], theirs: Sequence[str]) -> int | None:
     """Return the first class that two lists of as many names call differently; None where there is none.
 
-    Case, punctuation, the Unicode form and further words do not count: what one library calls ``crane`` is ``crane bird`` to another.
+    Case, punctuation, the Unicode form and further words do not count: what one library calls ``crane`` is ``crane
+    bird`` to another.
     Numbers, as the ids of WordNet, say nothing beside words.
     """
     lists = [[_words(name) for name in names] for names in (ours, theirs)]
