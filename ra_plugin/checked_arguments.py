@@ -1,10 +1,13 @@
 """Constructors that check what they are given, called from Python or with the keys of an option file."""
+import enum
 import functools
 import inspect
 import os
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from torch import nn
 
 from ra_plugin.options import check_type, fits, literals
 
@@ -12,7 +15,9 @@ from ra_plugin.options import check_type, fits, literals
 class ChecksArguments:
     """The constructors of this package's own subclasses check the types of their arguments by their annotations.
 
-    Numbers and arrays of numpy and torch become the plain numbers and lists that they hold, paths text.
+    Numbers and arrays of numpy and torch become the plain numbers and lists that they hold, whatever else has an order
+    and can be gone through a list, paths text, members of an enumeration (torchvision's weights) their names, and 0 and
+    1 false and true.
 
     Raises:
         OptionError: At the call, ``Class: argument: expected ..., got ...``.
@@ -37,9 +42,10 @@ def _checked(init: Callable) -> Callable:
         if not hints:
             hints.update(typing.get_type_hints(init))
         for name, value in bound.arguments.items():
-            if name in hints and not fits(value, hints[name]) and not _has_words(hints[name]):
-                bound.arguments[name] = _plain(value)
-                check_type(bound.arguments[name], hints[name], f'{type(self).__name__}: {name}')
+            if name in hints and not fits(value, hints[name]):
+                bound.arguments[name] = value = as_plain(value, hints[name])
+                if not _has_words(hints[name]):
+                    check_type(value, hints[name], f'{type(self).__name__}: {name}')
         init(*bound.args, **bound.kwargs)
 
     return checked
@@ -50,11 +56,17 @@ def _has_words(hint: Any) -> bool:
     return any(isinstance(word, str) for word in literals(hint))
 
 
-def _plain(value: Any) -> Any:
+def as_plain(value: Any, hint: Any) -> Any:
+    """Return what Python code gives in place of the plain values of an option file as such."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, 'tolist'):
-        return value.tolist()
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) or type(value).__name__ == 'ModuleList':
-        return [_plain(item) for item in value]
+        value = value.tolist()
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, Iterable) and (not isinstance(value, (str, bytes, Mapping, set, frozenset, nn.Module))
+                                        or isinstance(value, nn.ModuleList)):
+        return [as_plain(item, Any) for item in value]
+    if isinstance(value, int) and value in (0, 1) and not fits(value, hint) and fits(bool(value), hint):
+        return bool(value)
     return value

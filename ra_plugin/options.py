@@ -206,7 +206,7 @@ def fits(value: Any, hint: Any) -> bool:
     if _is_union(hint):
         return any(fits(value, option) for option in typing.get_args(hint))
     if origin is typing.Literal:
-        return any(value == option and type(value) is type(option) for option in typing.get_args(hint))
+        return any(type(value) is type(option) and value == option for option in typing.get_args(hint))
     kind = origin or hint
     if not isinstance(kind, type):
         return True
@@ -215,8 +215,8 @@ def fits(value: Any, hint: Any) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind is collections.abc.Sequence or kind in (list, tuple):
-        item = (typing.get_args(hint) or (Any,))[0]
-        return isinstance(value, (list, tuple)) and all(fits(v, item) for v in value)
+        items = [item for item in typing.get_args(hint) if item is not Ellipsis] or [Any]
+        return isinstance(value, (list, tuple)) and all(any(fits(v, item) for item in items) for v in value)
     return isinstance(value, kind)
 
 
@@ -233,6 +233,7 @@ def _name(hint: Any) -> str:
         return ' | '.join(repr(option) for option in typing.get_args(hint))
     if (origin or hint) in (collections.abc.Sequence, list, tuple):
         inner = [_name(v) for v in typing.get_args(hint) if v is not Ellipsis]
-        return f'a list of {_PLURALS.get(inner[0], inner[0])}' if inner else 'a list'
+        items = ' or '.join(dict.fromkeys(_PLURALS.get(name, name) for name in inner))
+        return f'a list of {items}' if items else 'a list'
     names = {float: 'a number', int: 'a whole number', str: 'text', bool: 'true or false', dict: 'a block'}
     return names.get(origin or hint, 'a block' if (origin or hint) is Mapping else getattr(hint, '__name__', str(hint)))

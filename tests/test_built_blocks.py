@@ -9,6 +9,7 @@ from test_option_file import base
 
 from ra_plugin.compat.basicsr_ import optimizer_classes
 from ra_plugin.engine import built_blocks, option_file
+from ra_plugin.engine.run_options import check_values
 from ra_plugin.options import OptionError, check_number, nearest
 
 GAN = MODEL_REGISTRY.get('SRGANModel')
@@ -138,3 +139,16 @@ def test_a_value_that_a_loss_only_meets_in_a_step_is_named_before(eps):
     opt['train']['pixel_opt']['eps'] = eps
     with pytest.raises(OptionError, match='train.pixel_opt'):
         option_file.check_options(opt)
+
+
+@pytest.mark.parametrize('place, value', [
+    ('train.optim_g.betas', [0, 0.99]), ('datasets.train.dataroot_gt', '2024'),
+    ('path.pretrain_network_g', None)])
+def test_a_value_that_basicsrs_files_have_is_taken(place, value):
+    option_file.check_options(put(base(), place, value))
+
+
+def test_the_number_of_frames_that_basicsrs_files_of_videos_have_is_taken():
+    check_values({'datasets': {'val': {'num_frame': -1}, 'train': {'num_frame': 15}}})
+    with pytest.raises(OptionError, match='datasets.val.num_frame: expected a whole number >= -1, got -2'):
+        check_values({'datasets': {'val': {'num_frame': -2}}})

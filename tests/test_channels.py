@@ -4,11 +4,14 @@ import pytest
 import test_recog_aware_model as classify
 import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
+from basicsr.models.sr_model import SRModel
 
 from ra_plugin.engine.restorer_network import Network
 from ra_plugin.evaluation.judging import Batch
 from ra_plugin.mm.restore_image import RestoreImage
-from ra_plugin.models.builder import build_model
+from ra_plugin.models.builder import build_model, run_ready
+from ra_plugin.models.channels import watch_channels
+from ra_plugin.models.recog_aware_model import recog_aware
 from ra_plugin.options import OptionError
 
 SIZES = {'num_in_ch': 3, 'num_feat': 4, 'num_block': 1, 'num_grow_ch': 4, 'scale': 2}
@@ -58,3 +61,31 @@ def test_restore_image_refuses_it(tmp_path):
     restore = RestoreImage(network=dict(GRAY), scale=2, checkpoint=str(tmp_path / 'net.pth'))
     with pytest.raises(OptionError, match=rf'^RestoreImage\.network: {MESSAGE}'):
         restore({'img': np.zeros((8, 8, 3), np.uint8), 'ori_shape': (8, 8), 'img_shape': (8, 8)})
+
+
+class OwnTargetModel(SRModel):
+    """Somebody's own step and test: the network gives two images, a mean and a variance."""
+
+    def optimize_parameters(self, current_iter):
+        self.optimizer_g.zero_grad()
+        self.output, _ = self.net_g(self.lq).chunk(2, dim=1)
+        loss = self.cri_pix(self.output, self.gt)
+        loss.backward()
+        self.optimizer_g.step()
+        self.log_dict = self.reduce_loss_dict({'l_pix': loss})
+
+    def test(self):
+        super().test()
+        self.output = self.output[:, :3]
+
+
+@pytest.mark.parametrize('recog', [True, False])
+def test_a_class_that_makes_images_of_what_its_network_gives_is_left_to_itself(tmp_path, recog):
+    opt = classify.options(tmp_path, **({'recog_opt': classify.RECOG} if recog else {}))
+    opt['network_g'] = {**GRAY, 'num_out_ch': 6}
+    model = run_ready(recog_aware(OwnTargetModel) if recog else OwnTargetModel)(opt)
+    watch_channels(model)
+    model.feed_data(classify.batches(1)[0])
+    model.optimize_parameters(1)
+    model.test()
+    assert model.output.shape == model.gt.shape

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
@@ -102,3 +103,33 @@ def test_one_class_is_no_choice():
         with pytest.raises(ValueError, match=rf'^{loss.__name__}\.recognizer: ModuleRecognizer.*it has one class'):
             loss(network, **HALF)
     assert RecogFeatureLoss(network, **HALF).recognizer.info.num_classes == 1
+
+
+@pytest.mark.parametrize('classes', [dict.fromkeys('abc').keys(), dict(zip('abc', 'def')), np.array(['a', 'b', 'c']),
+                                     map(str, 'abc'), ('a', 'b', 'c')])
+def test_what_has_an_order_is_a_list(network, classes):
+    classes = iter(classes) if isinstance(classes, dict) else classes
+    assert ModuleRecognizer(network, classes=classes, **HALF).info.classes == ('a', 'b', 'c')
+
+
+@pytest.mark.parametrize('size', [np.int64(32), torch.tensor(32), [32, 32], np.array([32, 32]), torch.Size([32, 32])])
+def test_sizes_of_any_library(network, size):
+    assert ModuleRecognizer(network, input_size=size, **HALF).info.input_size == (32, 32)
+
+
+def test_zero_and_one_are_false_and_true(network):
+    loss = RecogConsistencyLoss(network, gradient_checkpointing=0, cache_reference=np.int64(1), **HALF)
+    assert loss._cache is not None
+    TimmRecognizer('test_resnet', pretrained=0)
+    with pytest.raises(OptionError, match='gradient_checkpointing: expected true or false, got 2'):
+        RecogConsistencyLoss(network, gradient_checkpointing=2, **HALF)
+
+
+@pytest.mark.parametrize('weights', [torchvision.models.ResNet18_Weights.DEFAULT, 'ResNet18_Weights.IMAGENET1K_V1',
+                                     'IMAGENET1K_V1', 'DEFAULT'])
+def test_weights_of_torchvision_as_torchvision_has_them(monkeypatch, weights):
+    given = []
+    monkeypatch.setattr(torchvision.models, 'get_model',
+                        lambda name, weights, real=torchvision.models.resnet18: given.append(weights) or real())
+    TorchvisionRecognizer('resnet18', weights=weights)
+    assert given == [torchvision.models.ResNet18_Weights.IMAGENET1K_V1]

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ra_plugin.engine.dataset_paths import check_paths
 from ra_plugin.engine.loaders import build_dataset
 from ra_plugin.options import OptionError
 
@@ -50,3 +51,14 @@ def test_pairs_that_do_not_match_have_a_remedy(block, tmp_path):
     (tmp_path / 'lq' / '0.png').unlink()
     with pytest.raises(OptionError, match=r'^datasets\.train: .*different number of images: 1, 2\. dataroot_gt and'):
         build_dataset(block, 'datasets.train')
+
+
+@pytest.mark.parametrize('template', ['{}x2', '{0}x2', '{:s}x2', '{!s}x2'])
+def test_any_template_that_gives_the_names_is_taken(block, tmp_path, template):
+    for i in range(2):
+        (tmp_path / 'lq' / f'{i}.png').rename(tmp_path / 'lq' / f'{i}x2.png')
+    assert build_dataset({**block, 'filename_tmpl': template}, 'datasets.train').paths[1]['lq_path'] == 'lq/1x2.png'
+
+
+def test_templates_of_video_frames_are_left_to_their_data_sets(block):
+    check_paths({**block, 'type': 'REDSRecurrentDataset', 'filename_tmpl': '08d'}, 'datasets.train')

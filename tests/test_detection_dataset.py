@@ -719,3 +719,14 @@ def test_without_pycocotools_masks_say_what_to_install(coco, monkeypatch):
     assert len(build(coco)) == 4
     with pytest.raises(ImportError, match=r'DetectionDataset\(Set\)\.with_masks needs pycocotools.*pip install'):
         build(coco, with_masks=True)
+
+
+@pytest.mark.parametrize('classes', [None, ['h\u00fcndin'], ['hu\u0308ndin']])
+def test_a_name_in_both_unicode_forms_is_one_class(tmp_path, classes):
+    scene = (20, 20, {'red': (1, 1, 9, 9)})
+    write_voc(tmp_path / 'VOC', {'a': scene, 'b': scene})
+    for file, name in zip('ab', ('h\u00fcndin', 'hu\u0308ndin')):
+        text = to_xml(scene).replace('red', name)
+        (tmp_path / f'VOC/Annotations/{file}.xml').write_text(text, encoding='utf-8')
+    dataset = build(tmp_path / 'VOC', **({'classes': classes} if classes else {}))
+    assert dataset.num_classes == 1 and [item['label']['labels'].tolist() for item in dataset] == [[0], [0]]

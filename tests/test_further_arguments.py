@@ -1,10 +1,19 @@
 """model_kwargs, module_kwargs and cfg_options: what the network cannot take is said of the key, in one line."""
+import functools
+import inspect
+import math
+import sys
+
 import mm_configs as small
+import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 
+from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
+from ra_plugin.recognizers.further_arguments import check_annotated
 
 WHERE = 'train.recog_opt.recognizer'
 
@@ -84,3 +93,67 @@ def test_what_openmmlab_takes_is_taken(tmp_path):
                'model.backbone.frozen_stages': -1}
     assert build_recognizer({'type': 'MMDetRecognizer', 'config': config, 'pretrained': False,
                              'cfg_options': options}).model.test_cfg.extra == 'a'
+
+
+class Narrow(torch.nn.Module):
+    """Annotated more narrowly than it takes, as many a class of timm."""
+
+    def __init__(self, drop_rate: float = 0., img_size: int = 224,
+                 norm_layer: type[torch.nn.Module] = torch.nn.Identity,
+                 down_ops: tuple[tuple[str, int], ...] = (('', 1),), kinds: list[int] = ('a', 'b'),
+                 ratios: float | tuple[float, ...] = 4., class_token: bool = True, act_layer: type = torch.nn.ReLU,
+                 device: torch.device = None):
+        super().__init__()
+
+
+@pytest.mark.parametrize('arguments', [
+    {'drop_rate': np.float32(0.5)}, {'drop_rate': torch.tensor(0.5)}, {'img_size': [224, 224]},
+    {'img_size': np.int64(3)},
+    {'norm_layer': functools.partial(torch.nn.LayerNorm, eps=1e-6)}, {'norm_layer': 'layernorm'},
+    {'down_ops': [['', 1], ['subsample', 2]]}, {'kinds': ['a', 'c']}, {'ratios': [4, [4, 3, 3]]}, {'class_token': 1},
+    {'act_layer': 'silu'}, {'device': 'cpu'}, {'unknown': 3}, {'drop_rate': None}])
+def test_what_a_class_took_is_not_refused_for_an_annotation_that_is_too_narrow(arguments):
+    check_annotated(Narrow, arguments, 'model_kwargs')
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ({'drop_rate': '0.5'}, 'drop_rate: expected a number'), ({'drop_rate': math.nan}, 'drop_rate: expected a number'),
+    ({'drop_rate': True}, 'drop_rate: expected a number'),
+    ({'img_size': [3, 'a']}, 'img_size: expected a whole number'),
+    ({'down_ops': [['', True]]}, 'down_ops: expected a list of a list of text or whole numbers'),
+    ({'ratios': [4, 'x']}, 'ratios: expected a number or a list'),
+    ({'class_token': 'no'}, 'class_token: expected true')])
+def test_plain_values_of_another_type_are(arguments, message):
+    with pytest.raises(OptionError, match=rf'^model_kwargs\.{message}'):
+        check_annotated(Narrow, arguments, 'model_kwargs')
+
+
+@pytest.mark.parametrize('name', ['mambaout_femto', 'efficientvit_m0', 'rdnet_tiny', 'resnet18', 'cait_xxs24_224'])
+def test_timms_own_values_fit_what_timm_annotates(name, monkeypatch):
+    """What timm hands to its own classes, which a user may spell out; nothing is built."""
+    given = {}
+    module = sys.modules[timm.model_entrypoint(name).__module__]
+    monkeypatch.setattr(module, 'build_model_with_cfg', lambda cls, *args, **kwargs: given.update(cls=cls, **kwargs))
+    timm.model_entrypoint(name)()
+    cls = given.pop('cls')
+    own = {key: value for key, value in given.items() if key in inspect.signature(cls.__init__).parameters}
+    defaults = {key: parameter.default for key, parameter in inspect.signature(cls.__init__).parameters.items()
+                if parameter.default is not parameter.empty}
+    check_annotated(cls, {**defaults, **own}, 'model_kwargs')
+
+
+@pytest.mark.parametrize('kwargs', [{'features_only': False}, {'checkpoint_path': ''}, {'num_classes': np.int64(7)},
+                                    {'drop_rate': np.float32(0.1), 'zero_init_last': 1}])
+def test_defaults_and_numbers_of_numpy_are_taken_by_timm(kwargs):
+    build_recognizer({'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False,
+                      'model_kwargs': kwargs})
+
+
+@pytest.mark.parametrize('options', [
+    {'default_scope': 'mmdet'}, {'load_from': None, 'work_dir': 'x', 'randomness.seed': 0},
+    {'model.backbone.norm_eval': 1},
+    {'model.test_cfg.score_thr': np.float32(0.5)}, {'model.data_preprocessor.mean': (1, 2, 3)},
+    {'model.backbone.frozen_stages': 1, 'model.backbone.init_cfg': None}])
+def test_what_openmmlabs_programs_take_is_taken(tmp_path, options):
+    config = small.write_config(tmp_path / 'net.py', small.RETINANET, 'mmdet')
+    build_recognizer({'type': 'MMDetRecognizer', 'config': config, 'pretrained': False, 'cfg_options': options})

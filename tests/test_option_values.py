@@ -14,7 +14,7 @@ FITS = [
     ([1, 2], Sequence[int]), ((1, 2), Sequence[int]), ([], Sequence[int]), ([1, 2.5], Sequence[float]),
     ([[1], [2, 3]], Sequence[Sequence[int]]), ([{'a': 1}], Sequence[Mapping[str, Any]]),
     ([1], list[int]), ((1, 2), tuple[int, ...]), ([1], list), ({'a': 1}, Mapping[str, Any]),
-    (OrderedDict(a=1), Mapping),
+    (OrderedDict(a=1), Mapping), (['a', 1], tuple[str, int]), ([['', 1], ['b', 2]], tuple[tuple[str, int], ...]),
     ({'a': 1}, dict), ('x', str | Mapping), (2, Optional[int]), (2, Union[str, int]), (object(), Any),
 ]
 MISFITS = [
@@ -31,6 +31,7 @@ MISFITS = [
     ('12', Sequence[str], "expected a list of text, got '12'."),
     ([1, 'a'], Sequence[int], "expected a list of whole numbers, got [1, 'a']."),
     ([[1], [True]], Sequence[Sequence[int]], 'expected a list of a list of whole numbers, got [[1], [True]].'),
+    (['a', 1.5], tuple[str, int], "expected a list of text or whole numbers, got ['a', 1.5]."),
     ({'a': 1}, list, "expected a list, got {'a': 1}."),
     ('a', Mapping[str, Any], "expected a block, got 'a'."),
     ([1], dict, 'expected a block, got [1].'),

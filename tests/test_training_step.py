@@ -6,13 +6,15 @@ import re
 
 import pytest
 import test_recog_aware_hosts as hosts
+import test_recog_aware_model as classify
 import torch
+from basicsr.models.sr_model import SRModel
 from torch import nn
 
 from ra_plugin.models import training_step
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.recog_aware_model import recog_aware
-from ra_plugin.models.training_step import StepOptions
+from ra_plugin.models.training_step import StepOptions, with_float_betas
 from ra_plugin.options import OptionError
 
 every_host = pytest.mark.parametrize('name', list(hosts.HOSTS))
@@ -295,3 +297,39 @@ def test_momentum_begins_with_the_first_good_step(arguments, monkeypatch):
         found.append(model.net_g.state_dict())
     for key, value in found[1].items():
         torch.testing.assert_close(found[0][key], value, rtol=1e-4, atol=1e-6, msg=lambda text: f'{key}: {text}')
+
+
+class ClosureModel(SRModel):
+    """Somebody's own step, which hands the optimizer a function to ask for the loss."""
+
+    def optimize_parameters(self, current_iter):
+        def closure():
+            self.optimizer_g.zero_grad()
+            self.output = self.net_g(self.lq)
+            self.loss = self.cri_pix(self.output, self.gt)
+            self.loss.backward()
+            return self.loss
+
+        assert self.optimizer_g.step(closure) is self.loss or isinstance(self.optimizer_g, torch.optim.LBFGS)
+        self.log_dict = self.reduce_loss_dict({'l_pix': self.loss})
+
+
+@pytest.mark.parametrize('optimizer', [torch.optim.Adam, torch.optim.LBFGS])
+def test_a_step_with_a_closure_is_the_one_of_basicsr(tmp_path, monkeypatch, optimizer):
+    monkeypatch.setattr(SRModel, 'get_optimizer', lambda self, kind, params, lr, **_: optimizer(params, lr=lr))
+    trained = []
+    for kind in (ClosureModel, run_ready(ClosureModel)):
+        torch.manual_seed(0)
+        model = kind(classify.options(tmp_path, None))
+        for i, batch in enumerate(classify.batches(2), 1):
+            model.feed_data(batch)
+            model.optimize_parameters(i)
+        trained.append(model.get_bare_model(model.net_g))
+    classify.assert_equal_weights(*trained)
+
+
+def test_whole_numbers_among_betas_are_taken(tmp_path):
+    opt = classify.options(tmp_path, None, optim_g={'type': 'Adam', 'lr': 1e-3, 'betas': [0, 0.99]})
+    model = run_ready(SRModel)(opt)
+    assert model.optimizer_g.param_groups[0]['betas'] == (0.0, 0.99)
+    assert with_float_betas({'betas': 'text', 'lr': 1}) == {'betas': 'text', 'lr': 1}

@@ -17,6 +17,7 @@ from ra_plugin.data.files import UnsettledFileError
 from ra_plugin.data.geometry import Geometry, Size
 from ra_plugin.data.image_file import open_image, read_image
 from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, enlarged_map, pad_to
+from ra_plugin.data.spellings import Spellings
 from ra_plugin.data.voc_annotations import default_classes, read_voc
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.utils.optional import require
@@ -259,8 +260,11 @@ def _number_classes(classes: tuple[str, ...], images: list[AnnotatedImage], wher
     if len(numbers) < len(classes):
         twice = next(name for name in classes if classes.count(name) > 1)
         raise OptionError(f"{where}.classes: expected each name once, got '{twice}' more than once. Rename one.")
+    known = Spellings(set(numbers), f'{where}.classes')
     for image in images:
         for name in image.names:
+            if name not in numbers and (found := known.find(name)):
+                numbers[name] = numbers[found]
             if name not in numbers:
                 raise OptionError(f"{where}.classes: expected the classes of '{image.source}', got no '{name}'."
                                   f'{suggestion(name, classes)} Add it, or take its boxes out.')

@@ -7,7 +7,7 @@ import numpy as np
 from ra_plugin.data.box_annotations import AnnotatedImage, as_boxes
 from ra_plugin.data.class_order import ClassOrder, order_classes
 from ra_plugin.data.files import check_file, check_folder, files_by_stem
-from ra_plugin.data.spellings import FilesOnDisk, Spellings
+from ra_plugin.data.spellings import FilesOnDisk, Spellings, normal_forms
 from ra_plugin.data.xml_file import read_xml
 from ra_plugin.options import NUMBER_AS_TEXT, OptionError
 from ra_plugin.utils.text_file import read_text
@@ -42,7 +42,8 @@ def read_voc(root: str, split: str, where: str) -> list[AnnotatedImage]:
 
 def default_classes(images: list[AnnotatedImage], class_order: ClassOrder | None, where: str) -> tuple[str, ...]:
     """VOC's 20 classes in their usual order if there are no others, else those that occur, by `order_classes`."""
-    found = {name for image in images for name in image.names}
+    names = sorted({name for image in images for name in image.names})
+    found = set(dict(zip(normal_forms(names), names)).values())  # one class, whatever Unicode form a file has it in
     return CLASSES if found <= set(CLASSES) else order_classes(found, class_order, where)
 
 

@@ -21,6 +21,8 @@ from ra_plugin.engine.networks import registered
 from ra_plugin.engine.option_keys import read_keys
 from ra_plugin.library_errors import innermost_module, translated
 from ra_plugin.models.calculate_pyiqa import calculate_pyiqa, check_pyiqa
+from ra_plugin.models.stock import is_stock
+from ra_plugin.models.training_step import with_float_betas
 from ra_plugin.options import OptionError, check_arguments, check_number, check_type, nearest, suggestion, type_of
 
 _SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
@@ -112,7 +114,7 @@ def _check_optimizer(block: Any, where: str) -> None:
     check_signature(known[kind], block, where, given=('params',))
     with translated(where):
         known[kind]([torch.zeros(1, 1, requires_grad=True)],
-                    **{key: value for key, value in block.items() if key != 'type'})
+                    **with_float_betas({key: value for key, value in block.items() if key != 'type'}))
 
 
 def _check_scheduler(block: Any, where: str, total_iter: float) -> None:
@@ -136,11 +138,6 @@ def _check_scheduler(block: Any, where: str, total_iter: float) -> None:
     if periods is not None and (min(periods, default=0) <= 0 or sum(periods) < total_iter - 1):
         raise OptionError(f'{where}.periods: expected numbers > 0 that add up to total_iter, {total_iter:g}, or more, '
                           f'got {list(periods)}. After them there is no learning rate.')
-
-
-def is_stock(model: type, name: str) -> bool:
-    """Return whether a method of a model is BasicSR's, or this package's around it, and not a user's own."""
-    return all(base.__module__.startswith(('basicsr.', 'ra_plugin.')) for base in model.__mro__ if name in vars(base))
 
 
 def check_metrics(metrics: Any, where: str) -> None:

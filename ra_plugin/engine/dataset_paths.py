@@ -10,6 +10,7 @@ from ra_plugin.data.spellings import FilesOnDisk
 from ra_plugin.options import OptionError, check_type
 
 _LISTS = ('meta_info', 'meta_info_file')
+_PAIRS = ('PairedImageDataset', 'RealESRGANPairedDataset')  # those of videos have another kind of template: 08d
 _LMDB_LIST = 'meta_info.txt'  # within each lmdb
 # What BasicSR says of pairs that do not match, and what to do.
 _OF_PAIRS = {
@@ -40,9 +41,17 @@ def check_paths(block: Mapping[str, Any], where: str) -> None:
             check_type(value, str, place)
             check_file(value, place)
     template = block.get('filename_tmpl')
-    if template is not None and (not isinstance(template, str) or template.count('{}') != 1):
+    if template is not None and block.get('type') in _PAIRS and not _names_images(template):
         raise OptionError(f"{where}.filename_tmpl: expected a text with one {{}} for the name of the clean image, such "
                           f"as '{{}}x2', got {template!r}.")
+
+
+def _names_images(template: Any) -> bool:
+    """Return whether a template makes the name of a degraded image of that of a clean one."""
+    try:
+        return isinstance(template, str) and template.format('a') != template.format('b')
+    except (LookupError, ValueError):
+        return False
 
 
 def remedy_of_pairs(error: BaseException) -> str:

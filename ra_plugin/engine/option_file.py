@@ -31,7 +31,9 @@ from ra_plugin.recognizers.trainable import frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.processes import of_first
 
-_TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id'}  # may look like numbers
+_TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id', 'split', 'subfolders',
+              'labels', 'annotation_file', 'meta_info', 'meta_info_file', 'dataroot', 'dataroot_gt', 'dataroot_lq',
+              'checkpoint', 'model_name'}  # may look like numbers, as the folder of a year
 
 
 def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:

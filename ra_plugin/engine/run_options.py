@@ -18,7 +18,8 @@ _PROBABILITY: Limits = {'least': 0, 'most': 1}
 _LIMITS: dict[str, Limits] = {
     'ema_decay': {'least': 0, 'below': 1, 'remedy': 'E.g. 0.999; 0 for none.'},
     'net_d_iters': _COUNT, 'net_d_init_iters': {'least': 0, 'whole': True},
-    'scale': _COUNT, 'gt_size': _COUNT, 'queue_size': _COUNT, 'num_frame': _COUNT,
+    'scale': _COUNT, 'gt_size': _COUNT, 'queue_size': _COUNT,
+    'num_frame': {'least': -1, 'whole': True},  # -1 in BasicSR's files: all frames, or not needed
     'batch_size_per_gpu': _COUNT, 'num_worker_per_gpu': {'least': 0, 'whole': True},
     'dataset_enlarge_ratio': {'above': 0}, 'num_prefetch_queue': _COUNT,
     'flow_lr_mul': {'least': 0}, 'dcn_lr_mul': {'least': 0},

@@ -8,7 +8,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from ra_plugin.models.channels import watch_channels
 from ra_plugin.models.plain_validation import PlainValidationMixin, has_plain_validation
 from ra_plugin.models.resumable import ResumableMixin
-from ra_plugin.models.step_log import StepLogMixin
+from ra_plugin.models.step_log import step_log
 from ra_plugin.models.training_step import TrainingStepMixin
 
 
@@ -28,5 +28,5 @@ def run_ready(model_class: type) -> type:
     Where it is validated as SRModel is, that is done in batches, see `PlainValidationMixin`.
     """
     plain = (PlainValidationMixin,) if has_plain_validation(model_class) else ()
-    log = () if issubclass(model_class, StepLogMixin) else (StepLogMixin,)
-    return type(model_class.__name__, (TrainingStepMixin, ResumableMixin, *plain, *log, model_class), {})
+    bases = (TrainingStepMixin, ResumableMixin, *plain, *step_log(model_class), model_class)
+    return type(model_class.__name__, bases, {})

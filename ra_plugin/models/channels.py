@@ -4,6 +4,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ra_plugin.models.stock import is_stock
 from ra_plugin.options import OptionError
 
 _NETWORKS = ('net_g', 'net_t')
@@ -12,7 +13,8 @@ _NETWORKS = ('net_g', 'net_t')
 def watch_channels(model: Any) -> None:
     """Check the first images that each restoration network of a model makes, before any loss or metric sees them.
 
-    A loss would broadcast one channel to three, in silence.
+    A loss would broadcast one channel to three, in silence. Code of a user's own is left to itself: it may make images
+    of what its network gives, a mean and a variance as an example.
 
     Raises:
         OptionError: In the first step, or the first image of a validation.
@@ -26,6 +28,8 @@ def watch_channels(model: Any) -> None:
 def _watch(model: Any, network: nn.Module, where: str) -> None:
     def check(module: nn.Module, args: tuple, output: Any) -> None:
         clean = getattr(model, 'gt', None)
+        if not is_stock(type(model), 'optimize_parameters' if module.training else 'test'):
+            return
         if isinstance(output, torch.Tensor) and isinstance(clean, torch.Tensor):
             check_channels(output, clean.shape, where)
             handle.remove()

@@ -24,7 +24,7 @@ from ra_plugin.models.builder import run_ready
 from ra_plugin.models.labeled_pool import LabeledPoolMixin
 from ra_plugin.models.own_validation import OwnValidationMixin, has_own_validation
 from ra_plugin.models.recog_validation import RecogValidationMixin, recognizable
-from ra_plugin.models.step_log import StepLogMixin
+from ra_plugin.models.step_log import step_log
 from ra_plugin.models.trainable_recognizer import TrainableRecognizerMixin
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
@@ -47,7 +47,7 @@ def recog_aware(base: type) -> type:
                           'SRModel for single images. Video and StyleGAN models are not supported.')
     pool = (LabeledPoolMixin,) if hasattr(base, '_dequeue_and_enqueue') else ()
     own = (OwnValidationMixin,) if has_own_validation(base) else ()
-    bases = (TrainableRecognizerMixin, *own, RecogAwareMixin, *pool, StepLogMixin, base)
+    bases = (TrainableRecognizerMixin, *own, RecogAwareMixin, *pool, *step_log(base), base)
     return type(f'RecogAware{base.__name__}', bases, {'host': base})
 
 

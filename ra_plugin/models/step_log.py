@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from ra_plugin.models.stock import is_all_stock
+
 
 class StepLogMixin:
     """Logs as BasicSR's models keep them, read when they are asked for; put it right before such a class in the bases.
@@ -27,14 +29,19 @@ class StepLogMixin:
         return self.log_dict
 
 
+def step_log(model: type) -> tuple[type, ...]:
+    """Return the base to put before a model class; none where code of a user's own may replace or read its logs."""
+    return (StepLogMixin,) if is_all_stock(model) and not issubclass(model, StepLogMixin) else ()
+
+
 def numbers(log: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``log`` with tensors of one value as numbers, one copy from each device in all; the rest as it is."""
-    devices: dict[torch.device, dict[str, torch.Tensor]] = {}
+    kinds: dict[tuple, dict[str, torch.Tensor]] = {}
     for name, value in log.items():
         if isinstance(value, torch.Tensor) and value.numel() == 1:
-            devices.setdefault(value.device, {})[name] = value.detach().reshape(())
+            kinds.setdefault((value.device, value.dtype), {})[name] = value.detach().reshape(())
     read: dict[str, float] = {}
-    for tensors in devices.values():
+    for tensors in kinds.values():
         read.update(zip(tensors, torch.stack(list(tensors.values())).tolist()))
     return OrderedDict((name, read.get(name, value)) for name, value in log.items())
 

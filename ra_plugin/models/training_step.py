@@ -139,6 +139,7 @@ class TrainingStepMixin:
 
     def get_optimizer(self, optim_type: str, params: list, lr: float, **kwargs) -> torch.optim.Optimizer:
         """On a GPU one kernel takes the step, and leaves the weights alone where the gradient is not finite."""
+        kwargs = with_float_betas(kwargs)
         if (self.device.type == _FUSED_ON and optim_type in _FUSED and not _OTHER_WAYS & kwargs.keys()
                 and not kwargs.get('dampening')):
             kwargs['fused'] = True
@@ -193,7 +194,17 @@ class TrainingStepMixin:
         if self._batches_in_step <= 1:
             original(*args, **kwargs)
 
-    def _step(self, optimizer: torch.optim.Optimizer, original: Callable) -> None:
+    def _step(self, optimizer: torch.optim.Optimizer, original: Callable, closure: Callable | None = None) -> Any:
+        if closure is not None and not _asks_once(optimizer):
+            return original(closure) if self._is_last_batch else None
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._step_once(optimizer, original)
+        return loss
+
+    def _step_once(self, optimizer: torch.optim.Optimizer, original: Callable) -> None:
         if not self._is_last_batch:
             return
         parameters = [p for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
@@ -220,12 +231,13 @@ class TrainingStepMixin:
     def model_ema(self, decay: float = 0.999) -> None:
         if self._batches_in_step and (not self._is_last_batch or self._is_bad is True):
             return
-        if isinstance(self._is_bad, torch.Tensor):
+        averaged = getattr(self, 'net_g_ema', None)
+        if isinstance(self._is_bad, torch.Tensor) and averaged is not None:
             self._kept_buffers.restore(self._is_bad)  # it copies them
-            average = KeptTensors([*self.net_g_ema.parameters(), *self.net_g_ema.buffers()])
+            average = KeptTensors([*averaged.parameters(), *averaged.buffers()])
             super().model_ema(decay)
             average.restore(self._is_bad)
-        else:
+        elif not self._is_bad:  # reads it, in a class whose averages have other names
             super().model_ema(decay)  # at the start it copies the weights
 
     def _end_step(self, current_iter: int) -> None:
@@ -285,6 +297,19 @@ def fill_momentum(optimizer: torch.optim.Optimizer) -> None:
         for parameter in group['params'] if group.get('momentum') else ():
             if parameter.grad is not None and optimizer.state[parameter].get('momentum_buffer') is None:
                 optimizer.state[parameter]['momentum_buffer'] = torch.zeros_like(parameter)
+
+
+def _asks_once(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether a closure is called once, before the step, as by torch's optimizers but L-BFGS."""
+    return type(optimizer).__module__.startswith('torch.optim.') and not isinstance(optimizer, torch.optim.LBFGS)
+
+
+def with_float_betas(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of an optimizer with whole numbers among ``betas``, as 0 of GANs, as torch takes them."""
+    betas = arguments.get('betas')
+    if not isinstance(betas, (list, tuple)) or not all(type(value) in (int, float) for value in betas):
+        return dict(arguments)
+    return {**arguments, 'betas': [float(value) for value in betas]}
 
 
 def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:

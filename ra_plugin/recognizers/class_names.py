@@ -1,5 +1,6 @@
 """Class names as options give them."""
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def folded(name: str) -> str:
 def first_difference(ours: Sequence[str], theirs: Sequence[str]) -> int | None:
     """Return the first class that two lists of as many names call differently; None where there is none.
 
-    Case, punctuation and further words do not count: what one library calls ``crane`` is ``crane bird`` to another.
+    Case, punctuation, the Unicode form and further words do not count: what one library calls ``crane`` is ``crane
+    bird`` to another.
     Numbers, as the ids of WordNet, say nothing beside words.
     """
     lists = [[_words(name) for name in names] for names in (ours, theirs)]
@@ -48,7 +50,8 @@ def first_difference(ours: Sequence[str], theirs: Sequence[str]) -> int | None:
 
 
 def _words(name: str) -> list[str]:
-    return re.sub(r'[\W_]+', ' ', name.partition(',')[0].casefold()).split()
+    name = unicodedata.normalize('NFC', name.partition(',')[0])
+    return re.sub(r'[\W_]+', ' ', name.casefold()).split()
 
 
 def class_word(label: int, names: Sequence[str] | None) -> str:

@@ -64,7 +64,8 @@ def read_config(path: Path, options: Mapping[str, Any] | None, where: str) -> An
     except Exception as error:  # a config runs code: anything can be raised
         raise ValueError(f'{where}: {path} is no config that mmengine can read '
                          f'({type(error).__name__}: {first_line(error)}).') from error
-    check_dotted(dict(config.items()), options or {}, f'{where}: cfg_options')
+    of_run = {*inspect.signature(require('mmengine.runner', where).Runner.__init__).parameters, 'custom_imports'}
+    check_dotted(dict(config.items()), options or {}, f'{where}: cfg_options', of_run)
     try:
         config.merge_from_dict(dict(options or {}))
     except Exception as error:

@@ -21,6 +21,7 @@ _RECOGNIZERS = "is the recognizer's own key. Set it there, beside model_kwargs."
 _OWN = {'model_name': _RECOGNIZERS, 'pretrained': _RECOGNIZERS, 'checkpoint_path': 'expected checkpoint: FILE, beside '
         'model_kwargs.', 'features_only': 'the network would give feature maps and no logits. Leave it out: '
         'RecogFeatureLoss takes the features of a whole network.'}
+_UNSET = ('features_only', 'checkpoint_path')  # timm's defaults of these, False and '', may be spelled out
 _OVERLAY = {'mean': Sequence[float], 'std': Sequence[float], 'input_size': Sequence[int], 'crop_mode': str,
             'interpolation': str, 'label_names': Sequence[str]}
 _FITS = {'center': 'crop', 'squash': 'stretch', 'border': 'border'}  # by the crop_mode of timm's record
@@ -93,7 +94,7 @@ class TimmRecognizer(ClassificationRecognizer):
 
 
 def _check_kwargs(arguments: Mapping[str, Any], where: str) -> None:
-    check_further(arguments, _OWN, where)
+    check_further({name: value for name, value in arguments.items() if value or name not in _UNSET}, _OWN, where)
     if arguments.get('global_pool') == '' and arguments.get('num_classes') != 0:
         raise OptionError(f"{where}.global_pool: '' leaves out the pooling, so that there are answers at each place "
                           'and no logits. Leave it out.')

@@ -57,6 +57,7 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         if (weights is None) == (checkpoint is None):
             raise ValueError(f'{where}: set one of weights (e.g. DEFAULT) and checkpoint: FILE.')
         enum = models.get_model_weights(model_name)
+        weights = weights and weights.removeprefix(f'{enum.__name__}.')  # as torchvision's get_weight() has it
         if weights is not None and weights not in enum.__members__:
             raise ValueError(f'{where}: no weights {weights!r}. Known: {", ".join(enum.__members__)}')
         own = _published_as(checkpoint, enum) if checkpoint else None
