@@ -17,6 +17,7 @@ from ra_plugin.engine.device_batches import on_device
 from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.engine.network_sizes import sizes_told
 from ra_plugin.models.resumable import SaveError
+from ra_plugin.models.step_log import numbers
 from ra_plugin.models.training_step import NotFinite
 from ra_plugin.options import OptionError
 from ra_plugin.utils.progress import progress
@@ -107,7 +108,7 @@ class Training:
                 iter_timer.record()
                 bar.update()
                 if self._is_due('logger', 'print_freq'):
-                    bar.set_postfix({key: f'{value:.3g}' for key, value in self.model.get_current_log().items()},
+                    bar.set_postfix({key: f'{value:.3g}' for key, value in self._current_log().items()},
                                     refresh=False)
                     self._log(message, {'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time()})
                 if self._is_due('logger', 'save_checkpoint_freq'):
@@ -182,8 +183,13 @@ class Training:
             else:
                 raise
 
+    def _current_log(self) -> dict[str, float]:
+        """Return the numbers that the model logs; a class of a user's own may log tensors, and text."""
+        log = numbers(self.model.get_current_log())
+        return {name: value for name, value in log.items() if isinstance(value, (int, float))}
+
     def _log(self, message: MessageLogger, times: dict[str, float]) -> None:
-        log = self.model.get_current_log()
+        log = self._current_log()
         try:
             message({'epoch': self.epoch, 'iter': self.iteration, 'lrs': self.model.get_current_learning_rate(),
                      **times, **log})
