@@ -21,9 +21,9 @@ import gpu_report  # noqa: E402
 # seconds that a part may take at most, within those of the whole
 PARTS = {'tests': 150, 'steps': 170, 'pipeline': 60, 'training': 75, 'nccl': 60, 'profile': 60, 'demo': 120}
 # what the parts import, that none of them ends for want of it when the time is running
-NEEDED = ('torch', 'torchvision', 'timm', 'numpy', 'scipy', 'cv2', 'PIL', 'yaml', 'tqdm', 'matplotlib', 'rich', 'onnx',
+NEEDED = ('torch', 'torchvision', 'timm', 'numpy', 'scipy', 'cv2', 'PIL', 'yaml', 'tqdm', 'matplotlib', 'rich',
           'requests', 'safetensors', 'pytest', 'hypothesis', 'basicsr', 'mmcv', 'mmengine', 'mmdet', 'mmseg',
-          'pycocotools', 'onnx2torch')
+          'pycocotools')
 _LAST_WORDS = 3  # seconds
 
 
