@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,7 +30,8 @@ _LAST_WORDS = 3  # seconds
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('out', type=Path, help='folder for gpu_check.json and gpu_check.md, which each part adds to')
+    parser.add_argument('out', type=Path,
+                        help='folder for gpu_check.json, gpu_check.md and gpu_check.log, which each part adds to')
     parser.add_argument('--dry', action='store_true', help='on the CPU, small: whether it would run')
     parser.add_argument('--only', nargs='+', choices=PARTS, metavar='PART', help=f'of {", ".join(PARTS)}')
     parser.add_argument('--seconds', type=int, help='of all parts together. Default: 460; dry: no limit')
@@ -46,42 +48,51 @@ def main() -> int:
     end = time.monotonic() + (args.seconds or (3600 if args.dry else 460))
     found = {'machine': gpu_report.machine(args.dry), 'dry': args.dry, 'parts': {}}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was found by then is written
+    (args.out / 'gpu_check.log').unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix='gpu_check_', ignore_cleanup_errors=True) as folder:
+        _run_all(args, found, end, Path(folder))
+    print((args.out / 'gpu_check.md').read_text())
+    return 0 if gpu_report.is_good(found) else 1
+
+
+def _run_all(args: argparse.Namespace, found: dict, end: float, folder: Path) -> None:
+    """Run the parts; ``folder`` is for what they write, ``found`` for what they find."""
     for name in args.only or PARTS:
         seconds = min(3600 if args.dry else PARTS[name], end - time.monotonic())
         print(f'== {name} (at most {max(seconds, 0):.0f} s)', flush=True)
         started = time.monotonic()
         status = 'stopped from outside'
         try:
-            status = _run(name, args, seconds) if seconds > 10 else 'no time left'
+            status = _run(name, folder, args.dry, seconds) if seconds > 10 else 'no time left'
         finally:  # also where a signal ends this program: what the part has found by then is kept
             found['parts'][name] = {'status': status, 'seconds': round(time.monotonic() - started, 1),
-                                    **_found_by(name, args.out, status)}
+                                    **_found_by(name, folder, status)}
             print(f'   {status} after {found["parts"][name]["seconds"]} s', flush=True)
             (args.out / 'gpu_check.json').write_text(json.dumps(found, indent=1) + '\n')
             (args.out / 'gpu_check.md').write_text(gpu_report.markdown(found))
-    print((args.out / 'gpu_check.md').read_text())
-    return 0 if gpu_report.is_good(found) else 1
+            with open(args.out / 'gpu_check.log', 'a') as log:
+                log.write(f'== {name}\n{_said(folder / f"{name}.log")}')
+
+
+def _said(log: Path) -> str:
+    return log.read_text(errors='replace') if log.exists() else ''
 
 
 def _found_by(name: str, folder: Path, status: str) -> dict:
     """Return what is in the part's file, and of a part that did not end well the last that it said."""
-    file, log = folder / f'{name}.json', folder / f'{name}.log'
-    if status == 'no time left':  # the files may be those of an earlier run
-        return {}
+    file, said = folder / f'{name}.json', _said(folder / f'{name}.log')
     return {**(json.loads(file.read_text()) if file.exists() else {}),
-            **({'said': log.read_text(errors='replace')[-1500:]} if status != 'done' and log.exists() else {})}
+            **({'said': said[-1500:]} if status != 'done' and said else {})}
 
 
-def _run(name: str, args: argparse.Namespace, seconds: float) -> str:
-    """Run a part in a process group of its own; its output goes to a file."""
-    for file in (args.out / f'{name}.json', args.out / f'{name}.log'):  # of an earlier run
-        file.unlink(missing_ok=True)
-    command = [sys.executable, str(ROOT / 'dev' / 'gpu_parts.py'), name, str(args.out.resolve()), str(seconds),
-               *(['--dry'] if args.dry else [])]
+def _run(name: str, folder: Path, dry: bool, seconds: float) -> str:
+    """Run a part in a process group of its own; its output goes to a file in ``folder``."""
+    command = [sys.executable, str(ROOT / 'dev' / 'gpu_parts.py'), name, str(folder), str(seconds),
+               *(['--dry'] if dry else [])]
     environment = {**os.environ, 'PYTHONUNBUFFERED': '1',
                    'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]).rstrip(os.pathsep),
-                   **({'CUDA_VISIBLE_DEVICES': ''} if args.dry else {})}
-    with open(args.out / f'{name}.log', 'w') as log:
+                   **({'CUDA_VISIBLE_DEVICES': ''} if dry else {})}
+    with open(folder / f'{name}.log', 'w') as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment,
                                    start_new_session=True)
         try:

@@ -42,7 +42,6 @@ class Part:
     def __init__(self, name: str, folder: Path, seconds: float, dry: bool):
         self.name, self.folder, self.dry = name, folder, dry
         self.work = folder / f'{name}.work'
-        shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
         self.end = time.monotonic() + seconds
         self.found: dict[str, Any] = {}

@@ -1,5 +1,4 @@
 """dev/gpu_check.py: parts end in time, what they found by then is kept, and bars are judged by what was measured."""
-import argparse
 import importlib
 import json
 import sys
@@ -70,24 +69,24 @@ def test_what_a_part_found_before_its_time_was_over_is_kept(module, tmp_path, mo
         'time.sleep(600 if name == "steps" else 0)\n'
         'sys.exit(name == "nccl")\n')
     monkeypatch.setattr(check, 'ROOT', tmp_path)
-    args = argparse.Namespace(out=tmp_path, dry=True)
-    (tmp_path / 'steps.json').write_text('{"old": true}')
     started = time.monotonic()
-    assert check._run('steps', args, 2.0) == 'stopped: its time was over'
+    assert check._run('steps', tmp_path, True, 2.0) == 'stopped: its time was over'
     assert time.monotonic() - started < 60
     assert json.loads((tmp_path / 'steps.json').read_text()) == {'pairs': {}, 'started': True}
     assert (tmp_path / 'steps.log').read_text() == 'working\n'
-    assert check._run('pipeline', args, 60.0) == 'done'
-    assert check._run('nccl', args, 60.0) == 'failed with exit status 1'
+    assert check._run('pipeline', tmp_path, True, 60.0) == 'done'
+    assert check._run('nccl', tmp_path, True, 60.0) == 'failed with exit status 1'
 
 
 def test_what_was_found_by_a_signal_is_on_the_page(module, tmp_path, monkeypatch):
     check = module('gpu_check')
 
-    def ended_by_signal(name, args, seconds):
-        (tmp_path / f'{name}.json').write_text('{"images_per_second": {"8": 123.0}, "batch_size": 20}')
-        (tmp_path / f'{name}.log').write_text('the last words')
+    def ended_by_signal(name, folder, dry, seconds):
+        folders.append(folder)
+        (folder / f'{name}.json').write_text('{"images_per_second": {"8": 123.0}, "batch_size": 20}')
+        (folder / f'{name}.log').write_text('the last words')
         sys.exit(143)
+    folders = []
     monkeypatch.setattr(check, '_run', ended_by_signal)
     monkeypatch.setattr(sys, 'argv', ['gpu_check.py', str(tmp_path), '--dry', '--only', 'pipeline', 'nccl'])
     with pytest.raises(SystemExit, match='143'):
@@ -96,6 +95,9 @@ def test_what_was_found_by_a_signal_is_on_the_page(module, tmp_path, monkeypatch
     assert found['status'] == 'stopped from outside' and found['images_per_second'] == {'8': 123.0}
     page = (tmp_path / 'gpu_check.md').read_text()
     assert 'the last words' in page and '| 8 | 123.0 |' in page
+    assert (tmp_path / 'gpu_check.log').read_text() == '== pipeline\nthe last words'
+    assert {path.name for path in tmp_path.iterdir()} == {f'gpu_check.{kind}' for kind in ('json', 'log', 'md')}
+    assert not folders[0].exists()
 
 
 def test_a_part_that_fails_says_why(module, tmp_path):
