@@ -47,10 +47,13 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + (args.seconds or (3600 if args.dry else 460))
     found = {'machine': gpu_report.machine(args.dry), 'dry': args.dry, 'parts': {}}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was found by then is written
     (args.out / 'gpu_check.log').unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix='gpu_check_', ignore_cleanup_errors=True) as folder:
-        _run_all(args, found, end, Path(folder))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was found by then is written
+    try:
+        with tempfile.TemporaryDirectory(prefix='gpu_check_', ignore_cleanup_errors=True) as folder:
+            _run_all(args, found, end, Path(folder))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print((args.out / 'gpu_check.md').read_text())
     return 0 if gpu_report.is_good(found) else 1
 

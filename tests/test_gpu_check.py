@@ -1,6 +1,7 @@
 """dev/gpu_check.py: parts end in time, what they found by then is kept, and bars are judged by what was measured."""
 import importlib
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -89,8 +90,10 @@ def test_what_was_found_by_a_signal_is_on_the_page(module, tmp_path, monkeypatch
     folders = []
     monkeypatch.setattr(check, '_run', ended_by_signal)
     monkeypatch.setattr(sys, 'argv', ['gpu_check.py', str(tmp_path), '--dry', '--only', 'pipeline', 'nccl'])
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit, match='143'):
         check.main()
+    assert signal.getsignal(signal.SIGTERM) is before
     found, = json.loads((tmp_path / 'gpu_check.json').read_text())['parts'].values()
     assert found['status'] == 'stopped from outside' and found['images_per_second'] == {'8': 123.0}
     page = (tmp_path / 'gpu_check.md').read_text()
