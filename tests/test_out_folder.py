@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from programs import run_tool
 
-from ra_plugin.engine.evaluation import check_loading, device_of
+from ra_plugin.engine.program_flags import check_loading, device_of
 from ra_plugin.engine.evaluation_options import EvaluationOptions, check_names
 from ra_plugin.options import OptionError
 from ra_plugin.utils.out_folder import check_out_folder

@@ -18,12 +18,11 @@ from ra_plugin.benchmarks.memory import peak_memory
 from ra_plugin.benchmarks.timing import Elsewhere, interleaved, ratios, spread
 from ra_plugin.losses.distances import probability_distance
 from ra_plugin.models.builder import build_model
-from ra_plugin.models.recog_aware_model import moved
 from ra_plugin.models.training_step import StepOptions
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.out_of_sight import networks_within
 from ra_plugin.report.markdown import table
-from ra_plugin.utils.tensors import computes_bfloat16
+from ra_plugin.utils.tensors import computes_bfloat16, moved
 
 Batch = dict[str, Any]
 

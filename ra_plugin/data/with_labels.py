@@ -89,3 +89,8 @@ class WithLabels(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = self.dataset[index]  # where a file cannot be read, BasicSR takes another one: its path is what counts
         return {**item, 'label': self._labels[self._name(item[self._path_key])]}
+
+
+def inner_dataset(dataset: Dataset) -> Dataset:
+    """Return the data set that was given labels; the data set itself where it has its own or none."""
+    return dataset.dataset if isinstance(dataset, WithLabels) else dataset

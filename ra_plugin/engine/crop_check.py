@@ -8,13 +8,13 @@ from torch.utils.data import Dataset
 
 from ra_plugin.data.files import evenly_spaced_sample
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
-from ra_plugin.data.with_labels import WithLabels
+from ra_plugin.data.with_labels import inner_dataset
+from ra_plugin.engine.dataset_paths import PAIRS
 from ra_plugin.engine.early_check import read_head
 from ra_plugin.options import OptionError
 
 _MOST = 1000  # images whose heads are read, evenly spaced: some tenths of a second
 _THREADS = 8  # for file systems that take their time
-_PAIRS = ('PairedImageDataset', 'RealESRGANPairedDataset')  # of BasicSR: those that cut crops without padding
 
 
 def check_crops(dataset: Dataset, where: str) -> None:
@@ -23,7 +23,7 @@ def check_crops(dataset: Dataset, where: str) -> None:
     Raises:
         OptionError: With the key, the first image that is too small, its size, and how many there are.
     """
-    within = dataset.dataset if isinstance(dataset, WithLabels) else dataset
+    within = inner_dataset(dataset)
     places = evenly_spaced_sample(len(within), _MOST) if _crop_of(within) else []
     with ThreadPoolExecutor(_THREADS) as pool:
         problems = [problem for problem in pool.map(lambda place: crop_problem(dataset, place, where), places)
@@ -35,7 +35,7 @@ def check_crops(dataset: Dataset, where: str) -> None:
 
 def crop_problem(dataset: Dataset, index: int, where: str) -> str:
     """Return what is wrong with the size of an image; nothing where it can be cropped or cannot be told."""
-    within = dataset.dataset if isinstance(dataset, WithLabels) else dataset
+    within = inner_dataset(dataset)
     key = _crop_of(within)
     for path, least, size in _sizes(within, index, key) if key else ():
         if 0 < min(size) < least:
@@ -54,7 +54,7 @@ def _crop_of(dataset: Dataset) -> str | None:
     if isinstance(dataset, LabeledImageDataset):
         return 'crop_size' if opt.get('crop_size') and not opt.get('resize') else None
     reader = type(dataset).__getitem__
-    is_pair = reader.__module__.startswith('basicsr.') and reader.__qualname__.partition('.')[0] in _PAIRS
+    is_pair = reader.__module__.startswith('basicsr.') and reader.__qualname__.partition('.')[0] in PAIRS
     return 'gt_size' if is_pair and opt.get('phase') == 'train' and isinstance(opt.get('gt_size'), int) else None
 
 

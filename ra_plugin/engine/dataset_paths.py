@@ -10,7 +10,7 @@ from ra_plugin.data.spellings import FilesOnDisk
 from ra_plugin.options import OptionError, check_type
 
 _LISTS = ('meta_info', 'meta_info_file')
-_PAIRS = ('PairedImageDataset', 'RealESRGANPairedDataset')  # those of videos have another kind of template: 08d
+PAIRS = ('PairedImageDataset', 'RealESRGANPairedDataset')  # of single images
 _LMDB_LIST = 'meta_info.txt'  # within each lmdb
 # What BasicSR says of pairs that do not match, and what to do.
 _OF_PAIRS = {
@@ -41,7 +41,8 @@ def check_paths(block: Mapping[str, Any], where: str) -> None:
             check_type(value, str, place)
             check_file(value, place)
     template = block.get('filename_tmpl')
-    if template is not None and block.get('type') in _PAIRS and not _names_images(template):
+    # the template of videos is of another kind: 08d
+    if template is not None and block.get('type') in PAIRS and not _names_images(template):
         raise OptionError(f"{where}.filename_tmpl: expected a text with one {{}} for the name of the clean image, such "
                           f"as '{{}}x2', got {template!r}.")
 

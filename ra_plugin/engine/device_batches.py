@@ -1,6 +1,6 @@
 """Batches on their way to a GPU: checked while they are in the computer's memory, copied while it computes."""
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -52,14 +52,13 @@ def _is_for_device(name: str, value: Any) -> bool:
 
 def _one_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
     """The same batches; the next one is asked for before one is given. What goes wrong with it comes in its place."""
-    batches = iter(batches)
-    following: Mapping | Exception | None = _next(batches)
-    while following is not None:
-        batch, following = following, None
+    batch = _next(batches)
+    while batch is not None:
         if isinstance(batch, Exception):
             raise batch
         following = _next(batches)
         yield batch
+        batch = following
 
 
 def _next(batches: Iterator[Batch]) -> Batch | Exception | None:

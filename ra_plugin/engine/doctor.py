@@ -12,20 +12,20 @@ from ra_plugin.engine.identity import canonical
 from ra_plugin.engine.loaders import build_dataset, check_classes, evenly_spaced
 from ra_plugin.engine.option_file import parse_options
 from ra_plugin.evaluation.doctor import BUILD, Case, Finding, check_recognizer, failure
-from ra_plugin.models.recog_aware_model import moved, recog_blocks
+from ra_plugin.models.recog_aware_model import recog_blocks
 from ra_plugin.models.recog_validation import recognizable
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.utils.progress import progress
-from ra_plugin.utils.text_file import read_text
-from ra_plugin.utils.yaml_file import load_yaml
+from ra_plugin.utils.tensors import moved
+from ra_plugin.utils.yaml_file import read_yaml
 
 
 def read_options(root: Path, file: str) -> dict:
     """The option file on the command line, checked as for the run that it is for: training, or only testing."""
     try:
-        content = load_yaml(read_text(file, 'option file'))
+        content = read_yaml(file, 'option file')
     except (OSError, OptionError, yaml.YAMLError):
         content = None  # the parser says what is wrong
     trains = isinstance(content, Mapping) and 'train' in content

@@ -23,6 +23,7 @@ from ra_plugin.engine.interruption import Interrupted, Interruption
 from ra_plugin.engine.loaders import build_dataset, check_classes, evenly_spaced, with_scale
 from ra_plugin.engine.networks import registered
 from ra_plugin.engine.option_file import import_own, resolve_paths
+from ra_plugin.engine.program_flags import check_loading, device_of
 from ra_plugin.engine.record_plan import RecordPlans, image_name, image_names, item_files
 from ra_plugin.engine.restored_folder import FolderOfImages
 from ra_plugin.engine.restorers import Restorer, build_restorer, restorer_options, unmatched_recognizers
@@ -36,7 +37,7 @@ from ra_plugin.evaluation.task_scores import build_score, gain_metric, left_out
 from ra_plugin.evaluation.transfer import Matrix, cell_of, clean_input, harm, summary
 from ra_plugin.evaluation.variety import variety
 from ra_plugin.evaluation.views import FLOAT, SAVED, VIEWS
-from ra_plugin.options import OptionError, check_arguments, check_number, suggestion
+from ra_plugin.options import OptionError, check_arguments, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import denormalized
@@ -288,31 +289,6 @@ class Evaluation:
                     {key: cell(*key, CLEAN_INPUT) for key in audited if key[0] in judging.networks},
                     cell(CLEAN, index=index), seed)
         return found
-
-
-def device_of(name: str | None) -> torch.device:
-    """Return the device of that name, or a GPU where there is one.
-
-    Raises:
-        OptionError: torch has no such device, or cannot use it here.
-    """
-    try:
-        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise OptionError(f"--device: expected a device that torch can use here, e.g. cpu, got '{name}' "
-                          f'({str(error).splitlines()[0][:120]}).') from None
-    return device
-
-
-def check_loading(batch_size: int, num_workers: int = 0) -> None:
-    """Check how images are loaded.
-
-    Raises:
-        OptionError: No image at a time, or less than no process.
-    """
-    check_number(batch_size, '--batch_size', least=1, whole=True)
-    check_number(num_workers, '--num_workers', least=0, whole=True)
 
 
 class _Numbered(Dataset):

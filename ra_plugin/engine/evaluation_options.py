@@ -12,8 +12,7 @@ from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.evaluation.task_scores import TASKS
 from ra_plugin.options import OptionError, check_number, check_type, suggestion
 from ra_plugin.registry import RECOGNIZER_REGISTRY
-from ra_plugin.utils.text_file import read_text
-from ra_plugin.utils.yaml_file import load_yaml
+from ra_plugin.utils.yaml_file import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,7 @@ def read_options(file: Path, force_yml: Sequence[str] | None = None) -> dict[str
         OptionError: It has none, or they cannot be changed like that.
     """
     try:
-        opt = load_yaml(read_text(file, 'option file'))
+        opt = read_yaml(file, 'option file')
     except (yaml.YAMLError, OSError) as error:
         raise OptionError(f'option file: {error}') from None
     if not isinstance(opt, dict):

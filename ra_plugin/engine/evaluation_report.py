@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ra_plugin.engine.evaluation import Evaluation, check_loading
+from ra_plugin.engine.evaluation import Evaluation
 from ra_plugin.engine.evaluation_options import read_options
 from ra_plugin.engine.examples import examples
 from ra_plugin.engine.forced_options import as_arguments
+from ra_plugin.engine.program_flags import check_loading
 from ra_plugin.evaluation.transfer import Matrix
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.page import write_page

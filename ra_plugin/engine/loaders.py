@@ -9,7 +9,7 @@ from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.data.spellings import normal_forms
-from ra_plugin.data.with_labels import WithLabels
+from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.engine.crop_check import check_crops
 from ra_plugin.engine.dataset_paths import check_listed, check_paths, remedy_of_pairs
 from ra_plugin.engine.labeled_hosts import build_with_labels
@@ -72,12 +72,12 @@ def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
             if remedy := remedy_of_pairs(error):
                 raise OptionError(f'{where}: {error} {remedy}') from error
             raise
-    host = type(dataset.dataset if isinstance(dataset, WithLabels) else dataset)
+    host = type(inner_dataset(dataset))
     if dataset_opt.get('keep_classes') and host.__module__.startswith('basicsr.'):
         raise OptionError(f'{where}: keep_classes has no effect in {host.__name__}. Use LabeledImageDataset.')
     if dataset_opt.get('on_bad_image') != 'skip':
         if is_basicsr and (dataset_opt.get('io_backend') or {}).get('type') != 'lmdb':
-            check_listed(dataset.dataset if isinstance(dataset, WithLabels) else dataset, dataset_opt, where)
+            check_listed(inner_dataset(dataset), dataset_opt, where)
         check_crops(dataset, where)
     return dataset
 
@@ -142,13 +142,13 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
             raise OptionError(f'{where}: {dataset.num_classes} classes, but {recognizer} tells {info.num_classes} '
                               'apart. Use a recognizer of these classes, or give the data set the '
                               "recognizer's list: classes.")
-        if names and info.classes and set(normal_forms(names)) == set(normal_forms(info.classes)) and (
-                normal_forms(names) != normal_forms(info.classes)):
+        own, theirs = normal_forms(names or ()), normal_forms(info.classes or ())
+        if own and theirs and set(own) == set(theirs) and own != theirs:
             raise OptionError(f'{where}: the class names are those of {recognizer} in another order, so labels would '
                               'be mixed up. Give the data set the order of the recognizer: '
                               f'{"keep_classes" if in_part else "classes"}.')
-        if in_part and info.classes and set(normal_forms(names)) != set(normal_forms(info.classes)):
-            missing = next(name for name in normal_forms(names) if name not in normal_forms(info.classes))
+        if in_part and theirs and set(own) != set(theirs):
+            missing = next(name for name in own if name not in theirs)
             raise OptionError(f"{where}: keep_classes has '{missing}', which is no class of {recognizer}. Use a "
                               'recognizer of these classes.')
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from ra_plugin.data.given import untouched
 from ra_plugin.engine.restorer_network import SIZE_ERRORS, multiple_that_works, not_taken
+from ra_plugin.models.stock import owner_of
 from ra_plugin.options import OptionError
 from ra_plugin.utils.random_streams import kept_random_streams
 
@@ -32,7 +33,7 @@ def check_validation_sizes(model: Any, loaders: Iterable[DataLoader]) -> None:
     Raises:
         OptionError: The network, the data set, and a number that has to divide the sides.
     """
-    if not all(_first_owner(type(model), name) is SRModel for name in ('test', 'nondist_validation')):
+    if not all(owner_of(type(model), name) is SRModel for name in ('test', 'nondist_validation')):
         return
     for loader in loaders:
         with kept_random_streams():
@@ -95,12 +96,6 @@ def _in_inference_mode(network: nn.Module) -> Iterator[Callable[[torch.Tensor], 
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _first_owner(model: type, name: str) -> type | None:
-    """The class that a method is from, but for what this package puts around it."""
-    return next((base for base in model.__mro__ if name in vars(base)
-                 and not base.__module__.startswith('ra_plugin.')), None)
 
 
 def _smaller(side: int) -> int:

@@ -18,6 +18,7 @@ from ra_plugin.engine.option_keys import Place, ReadKeys, is_foreign, read_keys,
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.calculate_pyiqa import calculate_pyiqa
 from ra_plugin.models.recog_aware_model import recog_aware
+from ra_plugin.models.stock import owner_of
 from ra_plugin.models.training_step import StepOptions
 from ra_plugin.options import OptionError, check_type, nearest
 
@@ -166,8 +167,7 @@ def check_what_model_needs(opt: Mapping[str, Any]) -> None:
     for place in read_keys(model).missing(opt) if model else ():
         if place not in set_by_run:
             raise _missing(place, '', model)
-    steps = next((cls for cls in getattr(model, '__mro__', ()) if 'optimize_parameters' in vars(cls)
-                  and not cls.__module__.startswith('ra_plugin.')), object)  # a user's own may need no loss of a GAN
+    steps = owner_of(model, 'optimize_parameters') if model else object  # a user's own may need no loss of a GAN
     if issubclass(steps, SRGANModel) and steps.__module__.startswith('basicsr.') and (
             opt.get('is_train') and not opt['train'].get('gan_opt')):
         raise _missing(('train', 'gan_opt'), '', model)

@@ -29,8 +29,7 @@ from ra_plugin.engine.runs import train_pipeline
 from ra_plugin.engine.tiny_options import tiny_options
 from ra_plugin.options import OptionError
 from ra_plugin.utils import children
-from ra_plugin.utils.text_file import read_text
-from ra_plugin.utils.yaml_file import load_yaml
+from ra_plugin.utils.yaml_file import read_yaml
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'not an image model'
 RECOG_OPT = {'type': 'RecogConsistencyLoss', 'loss_weight': 1e-3, 'distance': 'kl',
@@ -77,7 +76,7 @@ def check_file(path: Path, name: str, root: Path) -> Finding:
     """Train as one option file says, resume, and look at what that left below ``root``, an empty folder."""
     started, about = time.time(), {}
     try:
-        opt = load_yaml(read_text(path, 'option file'))
+        opt = read_yaml(path, 'option file')
         if not isinstance(opt, dict):
             raise ValueError(f"expected blocks of keys, as in BasicSR's option files; got {type(opt).__name__}.")
         about = {'model': str(opt.get('model_type', '')), 'network': str((opt.get('network_g') or {}).get('type', ''))}

@@ -30,6 +30,7 @@ from ra_plugin.options import (NUMBER_AS_TEXT, OptionError, check_arguments, che
 from ra_plugin.recognizers.trainable import frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.processes import of_first
+from ra_plugin.utils.yaml_file import read_yaml
 
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id', 'split', 'subfolders',
               'labels', 'annotation_file', 'meta_info', 'meta_info_file', 'dataroot', 'dataroot_gt', 'dataroot_lq',
@@ -119,7 +120,7 @@ def _check_first_keys(content: object) -> None:
 def _content() -> object:
     """Return what the option file of the command line holds, before BasicSR has read it."""
     file = next((sys.argv[i + 1] for i, flag in enumerate(sys.argv[:-1]) if flag == '-opt'), None)
-    return yaml.safe_load(Path(file).read_text(encoding='utf-8')) if file else None
+    return read_yaml(file, 'option file') if file else None
 
 
 def import_own(opt: Mapping[str, Any]) -> None:

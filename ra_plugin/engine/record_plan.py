@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
 from ra_plugin.data.segmentation_dataset import SegmentationDataset
-from ra_plugin.data.with_labels import WithLabels
+from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.engine.identity import (canonical, digest, file_identity, folder_identity, named_files, state_identity,
                                        weights_digest, without_secrets)
 from ra_plugin.engine.named_sources import module_files
@@ -147,7 +147,7 @@ def _label_facts(dataset: Dataset, number: int) -> Iterator[Any]:
 
 def item_files(dataset: Dataset, number: int) -> list[str]:
     """Return the files that one item of a data set is made of, or its keys in an lmdb, as the data set lists them."""
-    within = dataset.dataset if isinstance(dataset, WithLabels) else dataset
+    within = inner_dataset(dataset)
     found = []
     for key in ('paths', 'mask_paths'):
         listed = getattr(within, key, None)
@@ -159,7 +159,7 @@ def item_files(dataset: Dataset, number: int) -> list[str]:
 
 def image_names(dataset: Dataset, block: Mapping) -> list[str] | None:
     """Return the names of a data set's images below its folder; None where it does not list them."""
-    within = dataset.dataset if isinstance(dataset, WithLabels) else dataset
+    within = inner_dataset(dataset)
     paths = getattr(within, 'paths', None)
     if not isinstance(paths, (list, tuple)) or len(paths) != len(within):
         return None

@@ -14,8 +14,7 @@ from ra_plugin.engine.restorer_network import Network, network_input
 from ra_plugin.engine.used_recognizers import not_among, trained_with, used_names
 from ra_plugin.evaluation.judging import Processing
 from ra_plugin.options import OptionError, check_arguments
-from ra_plugin.utils.text_file import read_text
-from ra_plugin.utils.yaml_file import load_yaml
+from ra_plugin.utils.yaml_file import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +122,7 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
 
 def _of_run(options: RestorerOptions, root: Path, recognizers: Mapping[str, Mapping], where: str) -> dict[str, Any]:
     """What the option file of a run says of its networks and of the recognizers that it used."""
-    run = load_yaml(read_text(options.option_file, f'{where}.option_file'))
+    run = read_yaml(options.option_file, f'{where}.option_file')
     if not isinstance(run, Mapping) or not run.get('name') or not run.get('network_g'):
         raise OptionError(f"{where}.option_file: expected BasicSR's option file of a run, with name and network_g, got "
                           f'{options.option_file}.')
@@ -151,7 +150,7 @@ def unmatched_recognizers(restorers: Mapping[str, Mapping], root: Path,
     for name, block in restorers.items():
         if not block.get('option_file') or block.get('used') is not None:
             continue
-        run = load_yaml(read_text(block['option_file'], f'restorers.{name}.option_file'))
+        run = read_yaml(block['option_file'], f'restorers.{name}.option_file')
         used = trained_with(run, _folder_of(run, root), root)
         others = not_among(used, recognizers)
         if others:

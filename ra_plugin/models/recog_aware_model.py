@@ -68,15 +68,6 @@ def _built(block: Mapping, where: str) -> nn.Module:
         return build_loss(block)
 
 
-def moved(label: Any, device: torch.device) -> Any:
-    """Labels of any task on a device: a tensor, or lists and mappings that hold some."""
-    if isinstance(label, torch.Tensor):
-        return label.to(device)
-    if isinstance(label, Mapping):
-        return {key: moved(value, device) for key, value in label.items()}
-    return [moved(item, device) for item in label] if isinstance(label, list) else label
-
-
 class PixelAndRecogLoss(nn.Module):
     """Stands in for ``cri_pix`` during one training step: the pixel loss plus the recognition losses on one output."""
 

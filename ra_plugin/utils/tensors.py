@@ -1,5 +1,6 @@
 """What several parts do with batches of images."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,15 @@ def denormalized(images: torch.Tensor, mean: Sequence[float] | None, std: Sequen
 
 def _channels(values: Sequence[float], images: torch.Tensor) -> torch.Tensor:
     return images.new_tensor(values).view(-1, 1, 1)
+
+
+def moved(label: Any, device: torch.device) -> Any:
+    """Return labels of any task on a device: a tensor, or lists and mappings that hold some."""
+    if isinstance(label, torch.Tensor):
+        return label.to(device)
+    if isinstance(label, Mapping):
+        return {key: moved(value, device) for key, value in label.items()}
+    return [moved(item, device) for item in label] if isinstance(label, list) else label
 
 
 def pixels(images: torch.Tensor) -> np.ndarray:

@@ -1,9 +1,11 @@
 """YAML that users write: data alone, never code, and no key twice in one block, of which the last would win unsaid."""
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ra_plugin.options import OptionError
+from ra_plugin.utils.text_file import read_text
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
@@ -21,6 +23,11 @@ class UniqueKeyLoader(yaml.SafeLoader):
                                   f'line {lines[name]}. Keep one of them.')
             lines[name] = line
         return node
+
+
+def read_yaml(path: str | Path, where: str) -> Any:
+    """Return what a file holds; ``where`` is its place in the options, for messages. See `read_text`, `load_yaml`."""
+    return load_yaml(read_text(path, where))
 
 
 def load_yaml(text: str) -> Any:
