@@ -12,6 +12,7 @@ from ra_plugin.evaluation.transfer import LEAST_GAP, Matrix
 from ra_plugin.recognizers.base import RecognizerInfo
 
 NO_CLASS = 'none of the classes'  # of a black box
+REMEDY = 'Unless these images are like that, check its weights and classes.'
 _LEAST = 0.05  # of the way from the agreement of a constant answer to full agreement
 
 

@@ -22,7 +22,7 @@ from ra_plugin.data.given import Given, given_by
 from ra_plugin.evaluation.padded import judge
 from ra_plugin.evaluation.quality import to_uint8
 from ra_plugin.evaluation.task_scores import TaskScore, build_score
-from ra_plugin.evaluation.variety import is_little, of_clean_answers, said
+from ra_plugin.evaluation.variety import REMEDY, is_little, of_clean_answers, said
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.models.validation_metrics import mean_of_known, needs_clean
 from ra_plugin.recognizers import Recognizer, build_recognizer
@@ -136,8 +136,8 @@ class RecogValidationMixin:
             entry = of_clean_answers(score, self.eval_recognizers[name].info.classes)
             if entry and is_little(entry['share']) and (dataset_name, name) not in self._warned_of:
                 self._warned_of.add((dataset_name, name))
-                get_root_logger().warning(f'{dataset_name}: {said(name, entry)}: agreement with it tells little. '
-                                          'Unless these images are like that, check its weights and classes.')
+                get_root_logger().warning(f'{dataset_name}: {said(name, entry)}: agreement with it tells '
+                                          f'little. {REMEDY}')
 
     def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:
         """The mean over the images that have a value; how many have none is logged."""

@@ -2,7 +2,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ra_plugin.evaluation.variety import said
+from ra_plugin.evaluation.variety import REMEDY, said
 from ra_plugin.report.formats import listed
 from ra_plugin.report.metrics import metric_of
 
@@ -46,9 +46,6 @@ def _notes(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]
     yield from _worse_than_nothing(results, data)
 
 
-_REMEDY = 'Unless these images are like that, check its weights and classes.'
-
-
 def _little_variety(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
     for name, entry in data.get('variety', {}).items():
         if not entry['little']:
@@ -56,11 +53,11 @@ def _little_variety(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iter
         metric = metric_of(results, entry['metric'])
         if entry['constant'] is None:
             left = 'is that of the few others, and tells little of restorers' if entry['share'] < 1 else 'tells nothing'
-            yield f'{said(name, entry)}: {metric.word} {left}. {_REMEDY}'
+            yield f'{said(name, entry)}: {metric.word} {left}. {REMEDY}'
         else:
             yield (f'{said(name, entry)}. One answer for all images would have {metric.value(entry["constant"])} % '
                    f'{metric.word}, and {entry["processing"]}, with which it agrees most, has '
-                   f'{metric.value(entry["score"])} %: agreement with it tells little of restorers. {_REMEDY}')
+                   f'{metric.value(entry["score"])} %: agreement with it tells little of restorers. {REMEDY}')
 
 
 def _left_out(data: Mapping[str, Any]) -> Iterator[str]:
