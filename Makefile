@@ -12,8 +12,8 @@ test: data browser  ## All tests; one thread, since the networks in them are tin
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 soak: data  ## Ten times as many kills and damaged inputs as make test, and others in each run; half an hour.
-	RA_PLUGIN_SOAK=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_exact_resume.py tests/test_faults.py \
-		tests/test_fuzz.py tests/test_distributed.py tests/test_audit.py tests/test_sweep.py
+	RA_PLUGIN_SOAK=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_exact_resume.py tests/training/test_faults.py \
+		tests/test_fuzz.py tests/training/test_distributed.py tests/evaluation/statistics/test_audit.py tests/studies/test_sweep.py
 
 gpu:  ## What is right and what is fast on a GPU, in eight minutes: results/gpu/gpu_check.md.
 	PYTHON=$(PYTHON) sh dev/gpu_check.sh results/gpu

@@ -83,7 +83,7 @@ class Part:
 def tests(part: Part) -> None:
     """The tests that a device can change."""
     report = part.work / 'report.xml'
-    files = ['tests/test_on_device.py', 'tests/test_gpu_step.py']
+    files = ['tests/test_on_device.py', 'tests/models/test_gpu_step.py']
     process = part.program('-m', 'pytest', '-q', '-p', 'no:cacheprovider', f'--junitxml={report}', *files)
     try:
         process.wait(max(part.left - _LAST_WORDS, 1))
@@ -100,7 +100,7 @@ def tests(part: Part) -> None:
 
 def steps(part: Part) -> None:
     """Steps beside each other, as many as there is time for: first what the bars need."""
-    from ra_plugin.benchmarks.steps import steps_benchmark
+    from dev.benchmarks.steps import steps_benchmark
     jobs = [(*PAIRS[0], 20, True), (*PAIRS[0], 4, False), *((*pair, 20, False) for pair in PAIRS[1:]),
             *((*pair, 4, False) for pair in PAIRS[1:]), *((*pair, 20, True) for pair in PAIRS[1:])]
     if part.dry:
@@ -129,10 +129,10 @@ def pipeline(part: Part) -> None:
     """Images a second that the shipped option file reads, degrades and copies."""
     import torch
 
-    from ra_plugin.engine.batches import TrainingBatches
-    from ra_plugin.engine.device_batches import on_device
-    from ra_plugin.engine.loaders import build_dataset
-    from ra_plugin.engine.option_file import parse_options
+    from ra_plugin.builders.loaders import build_dataset
+    from ra_plugin.builders.option_file import parse_options
+    from ra_plugin.training.device_batches import on_device
+    from ra_plugin.training.resumable_batches import TrainingBatches
     batch, count = (4, 5) if part.dry else (20, 60)
     file = _option_file(part, batch, count)
     found = {}
@@ -261,7 +261,7 @@ def profile(part: Part) -> None:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 
-    from ra_plugin.benchmarks.steps import NETWORKS, RECOGNIZERS, Cases, random_batch, step_with
+    from dev.benchmarks.steps import NETWORKS, RECOGNIZERS, Cases, random_batch, step_with
     size, count = (64, 2) if part.dry else (224, 20)
 
     def kernels(recognizer: str) -> list[list]:

@@ -1,17 +1,33 @@
-"""Recognition-aware training for BasicSR: restored images that machines recognize better (arXiv:1910.09185).
+"""Recognition-aware image restoration: losses of frozen recognizers for restoration networks (arXiv:1910.09185).
 
-Importing this package mends what an old BasicSR breaks on current libraries and registers the recognition losses,
-``RecogAwareModel``, the labeled data set and the architectures in it. Without BasicSR the losses work alone.
+Names are imported when they are first used. ``import ra_plugin.basicsr`` mends BasicSR and registers the losses, the
+model, the data sets and the architectures in it; the losses need no BasicSR.
 """
-from ra_plugin import compat
-from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
-from ra_plugin.recognizers import Recognizer, build_recognizer
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ra_plugin.compat import mmcv_imports
 from ra_plugin.version import __version__
 
-__all__ = [
-    'RecogConsistencyLoss', 'RecogFeatureLoss', 'RecogLoss', 'Recognizer', '__version__', 'build_recognizer'
-]
+if TYPE_CHECKING:
+    from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
+    from ra_plugin.recognizers import Recognizer, build_recognizer
 
-if compat.apply():  # BasicSR is installed
-    from ra_plugin.register import register_in_basicsr
-    register_in_basicsr()
+__all__ = ['RecogConsistencyLoss', 'RecogFeatureLoss', 'RecogLoss', 'Recognizer', '__version__', 'build_recognizer']
+
+_HOME = {'RecogConsistencyLoss': 'losses', 'RecogFeatureLoss': 'losses', 'RecogLoss': 'losses',
+         'Recognizer': 'recognizers', 'build_recognizer': 'recognizers'}
+
+mmcv_imports.apply()  # costs nothing until mmcv's operators are imported and missing
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    found = getattr(importlib.import_module(f'{__name__}.{_HOME[name]}'), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from ra_plugin import compat
 from ra_plugin.recognizers import ModuleRecognizer
+
+if compat.installed('basicsr'):
+    import ra_plugin.basicsr  # noqa: F401 - test files may import basicsr above ra_plugin
 
 SOAK = int(os.environ.get('RA_PLUGIN_SOAK', 1))  # how many times as many kills and inputs ``make soak`` tries
 _COUNTED = pytest.StashKey[Counter]()

@@ -1,9 +1,9 @@
 """Images drawn from a population with known scores, for detectors and segmenters: simulations of intervals use them."""
 import numpy as np
 
-from ra_plugin.evaluation.average_precision import ClassMatches
-from ra_plugin.evaluation.detection_metrics import _at_101_recalls
-from ra_plugin.evaluation.score_base import TaskScore, mean_over_classes
+from ra_plugin.metrics.average_precision import ClassMatches
+from ra_plugin.metrics.detection_metrics import _at_101_recalls
+from ra_plugin.metrics.base import TaskScore, mean_over_classes
 
 
 class Population(TaskScore):

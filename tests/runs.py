@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 from tqdm import tqdm
 
-from ra_plugin.engine import runs
+from ra_plugin.training import pipeline as runs
 
 NET = 'ra_plugin.recognizers.tiny_nets.TinyVGG'
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from ra_plugin.engine.evaluation import Evaluation
+from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.judging import Judging
 
 COUNT = 12

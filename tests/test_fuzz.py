@@ -19,7 +19,7 @@ from ra_plugin.checkpoint import load_weights
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.image_file import decode_image
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
-from ra_plugin.engine import option_file
+from ra_plugin.builders import option_file
 from ra_plugin.options import OptionError
 from ra_plugin.utils.atomic import atomic_save, is_intact
 

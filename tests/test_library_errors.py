@@ -14,8 +14,8 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from timm.models import save_for_hf
 from torch import nn
 
-from ra_plugin.engine import runs
-from ra_plugin.engine.networks import trained_network
+from ra_plugin.training import pipeline as runs
+from ra_plugin.builders.networks import trained_network
 from ra_plugin.library_errors import told, translated
 from ra_plugin.models.recog_aware_model import _built
 from ra_plugin.options import OptionError, check_type

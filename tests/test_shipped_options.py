@@ -17,12 +17,12 @@ from ra_plugin.archs import SRResNet
 from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.data import cifar10
 from ra_plugin.data.class_split import split_classes
-from ra_plugin.engine.evaluation_options import EvaluationOptions
-from ra_plugin.engine.option_file import parse_options
-from ra_plugin.engine.runs import test_pipeline as run_test  # under its own name pytest would collect it
-from ra_plugin.engine.runs import train_pipeline as run_train
+from ra_plugin.evaluation.options import EvaluationOptions
+from ra_plugin.builders.option_file import parse_options
+from ra_plugin.training.pipeline import test_pipeline as run_test  # under its own name pytest would collect it
+from ra_plugin.training.pipeline import train_pipeline as run_train
 from ra_plugin.options import check_arguments
-from ra_plugin.recognizers import openmmlab_model as openmmlab
+from ra_plugin.recognizers.openmmlab import model as openmmlab
 from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 

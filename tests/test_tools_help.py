@@ -7,9 +7,9 @@ import pytest
 from basicsr.utils import options
 from programs import TOOLS
 
-from ra_plugin.benchmarks.steps import NETWORKS, RECOGNIZERS
-from ra_plugin.engine.experiments import scales
-from ra_plugin.evaluation.boundary import Search
+from dev.benchmarks.steps import NETWORKS, RECOGNIZERS
+from ra_plugin.paper.experiments import scales
+from ra_plugin.studies.boundary.measure import Search
 
 NAMES = sorted(path.stem for path in TOOLS.glob('*.py'))
 CODE = '''import runpy, sys

@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from cli.basicsr_flags import add_force_yml
-from cli.start import loading
+from ra_plugin.cli.basicsr_flags import add_force_yml
+from ra_plugin.cli.start import loading
 
 
 def main() -> int:
@@ -31,9 +31,9 @@ def main() -> int:
     args = parser.parse_args()
 
     with loading():
-        from ra_plugin.engine.boundary import BoundaryOptions, run_boundary
-        from ra_plugin.engine.runs import run
-        from ra_plugin.evaluation.boundary import Search
+        from ra_plugin.studies.boundary.measure import Search
+        from ra_plugin.studies.boundary.run import BoundaryOptions, run_boundary
+        from ra_plugin.training.pipeline import run
 
     def pipeline(root: Path) -> None:
         options = BoundaryOptions(names=args.names, source=args.source, targets=args.targets,

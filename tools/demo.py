@@ -3,7 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cli.start import loading
+from ra_plugin.cli.start import loading
 
 
 def main() -> int:
@@ -17,8 +17,8 @@ def main() -> int:
     args = parser.parse_args()
 
     with loading():
-        from ra_plugin.engine.demo import run_demo
-        from ra_plugin.engine.runs import run
+        from ra_plugin.demo.run import run_demo
+        from ra_plugin.training.pipeline import run
 
     if not (root / 'datasets' / 'cifar10' / 'complete').is_file():
         print('demo: no data. Run: python tools/prepare_data.py cifar10', file=sys.stderr)

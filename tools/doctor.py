@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from cli.start import loading
+from ra_plugin.cli.start import loading
 
 
 def main() -> int:
@@ -23,10 +23,10 @@ def main() -> int:
     args, others = parser.parse_known_args()
 
     with loading():
-        from ra_plugin.engine.doctor import examine, read_options
-        from ra_plugin.engine.runs import run
-        from ra_plugin.evaluation.doctor import BROKEN
-        from ra_plugin.report.doctor import to_markdown
+        from ra_plugin.studies.doctor.checks import BROKEN
+        from ra_plugin.studies.doctor.report import to_markdown
+        from ra_plugin.studies.doctor.run import examine, read_options
+        from ra_plugin.training.pipeline import run
         from ra_plugin.utils.out_folder import check_out_folder
 
     sys.argv = [sys.argv[0], '-opt', args.opt, *others]

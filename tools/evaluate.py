@@ -7,8 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from cli.basicsr_flags import add_force_yml
-from cli.start import loading
+from ra_plugin.cli.basicsr_flags import add_force_yml
+from ra_plugin.cli.start import loading
 
 
 def main() -> int:
@@ -23,8 +23,8 @@ def main() -> int:
     args = parser.parse_args()
 
     with loading():
-        from ra_plugin.engine.evaluation_report import run_evaluation
-        from ra_plugin.engine.runs import run
+        from ra_plugin.evaluation.write_report import run_evaluation
+        from ra_plugin.training.pipeline import run
 
     def pipeline(root: Path) -> None:
         print(run_evaluation(root, args.opt, args.out, args.batch_size, args.num_workers, args.device, args.restart,

@@ -3,7 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cli.start import loading
+from ra_plugin.cli.start import loading
 
 ROOT = Path(__file__).resolve().parents[1]
 

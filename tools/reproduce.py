@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cli.start import loading
+from ra_plugin.cli.start import loading
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALES = sorted(file.stem for file in (ROOT / 'options' / 'experiments').glob('*.yml') if file.stem != 'experiments')
@@ -33,8 +33,8 @@ def main() -> int:
         parser.error('expected names of tables, or --all')
 
     with loading():
-        from ra_plugin.engine.reproduce import Reproduction
-        from ra_plugin.engine.runs import run
+        from ra_plugin.paper.reproduce import Reproduction
+        from ra_plugin.training.pipeline import run
 
     def pipeline(root: Path) -> None:
         reproduction = Reproduction(root, args.scale, args.data, args.seed, args.seeds, args.out)

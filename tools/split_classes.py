@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cli.start import loading
+from ra_plugin.cli.start import loading
 
 
 def main() -> int:

@@ -12,8 +12,8 @@ import json
 import sys
 from pathlib import Path
 
-from cli.basicsr_flags import add_force_yml
-from cli.start import loading
+from ra_plugin.cli.basicsr_flags import add_force_yml
+from ra_plugin.cli.start import loading
 
 
 def main() -> int:
@@ -33,10 +33,10 @@ def main() -> int:
         parser.error('expected two restorers, -opt, --judge and --out; or --score KEY and files of answers')
 
     with loading():
-        from ra_plugin.engine.runs import run
-        from ra_plugin.engine.survey import survey
-        from ra_plugin.evaluation.survey_scores import read_answers, read_key, score_survey
-        from ra_plugin.report.survey_table import survey_markdown
+        from ra_plugin.studies.survey.run import survey
+        from ra_plugin.studies.survey.scores import read_answers, read_key, score_survey
+        from ra_plugin.studies.survey.table import survey_markdown
+        from ra_plugin.training.pipeline import run
 
     def ask(root: Path) -> None:
         key = survey(root, args.opt, args.inputs, args.judge, args.out, args.number, args.num_images, args.seed,

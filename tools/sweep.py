@@ -9,8 +9,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from cli.basicsr_flags import add_force_yml
-from cli.start import loading
+from ra_plugin.cli.basicsr_flags import add_force_yml
+from ra_plugin.cli.start import loading
 
 
 def main() -> int:
@@ -25,10 +25,10 @@ def main() -> int:
     args = parser.parse_args()
 
     with loading():
-        from ra_plugin.engine.runs import run
-        from ra_plugin.engine.sweep import sweep
         from ra_plugin.report.markdown import to_markdown
         from ra_plugin.report.sweep import sweep_lines
+        from ra_plugin.studies.sweep.run import sweep
+        from ra_plugin.training.pipeline import run
 
     command = f'python tools/sweep.py {shlex.join(sys.argv[1:])}'
 

@@ -7,8 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from cli.basicsr_flags import add_basicsr_flags
-from cli.start import loading
+from ra_plugin.cli.basicsr_flags import add_basicsr_flags
+from ra_plugin.cli.start import loading
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,5 +19,5 @@ def parser() -> argparse.ArgumentParser:
 if __name__ == '__main__':
     parser().parse_args()
     with loading():
-        from ra_plugin.engine.runs import run, train_pipeline
+        from ra_plugin.training.pipeline import run, train_pipeline
     sys.exit(run(train_pipeline, Path(__file__).resolve().parents[1], 'the same command begins anew'))

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cli.start import loading
+from ra_plugin.cli.start import loading
 
 
 def main() -> int:
@@ -37,8 +37,8 @@ def main() -> int:
     with loading():
         import torch
 
-        from ra_plugin.engine.recognizer_training import RecognizerTraining, train_recognizer
-        from ra_plugin.engine.runs import run
+        from ra_plugin.demo.recognizer_training import RecognizerTraining, train_recognizer
+        from ra_plugin.training.pipeline import run
 
     args.threads = args.threads or torch.get_num_threads()
     return run(lambda root: train_recognizer(RecognizerTraining(**vars(args)), root), Path(__file__).parents[1],

@@ -8,32 +8,25 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ra_plugin.compat import mmcv_imports
-
 
 @functools.cache
-def apply() -> bool:
-    """Mend BasicSR for current torch, torchvision, numpy and opencv and for machines without a GPU, and mmcv-lite.
+def mend_basicsr() -> None:
+    """Mend BasicSR for current torch, torchvision, numpy and opencv and for machines without a GPU.
 
-    Call it before the first ``import basicsr`` and ``import mmcv.ops``; a second call does nothing. Imports BasicSR,
-    which takes seconds, and nothing of OpenMMLab.
-
-    Returns:
-        Whether BasicSR is installed. Without it nothing is imported.
+    Call it before the first ``import basicsr``; a second call does nothing. Imports BasicSR, which takes seconds.
 
     Raises:
-        ImportError: BasicSR is installed and something that it needs is not, or does not import.
+        ImportError: BasicSR or something that it needs is not installed, or does not import.
     """
-    mmcv_imports.apply()
     if not installed('basicsr'):
-        return False
+        raise ImportError('Training and evaluation need BasicSR, which is not installed here: '
+                          'pip install "ra_plugin[basicsr]"')
     from ra_plugin.compat import basicsr_imports
     basicsr_imports.apply()
     from ra_plugin.compat import basicsr_, basicsr_cpu, basicsr_metrics  # these import basicsr
     basicsr_.apply()
     basicsr_cpu.apply()
     basicsr_metrics.small_images()
-    return True
 
 
 def installed(name: str) -> bool:

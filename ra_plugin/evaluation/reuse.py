@@ -14,7 +14,7 @@ import torch
 
 from ra_plugin.evaluation.judging import CLEAN, NONE, Batch, Judging
 from ra_plugin.evaluation.records import PLAN, Column, Table, record_files, unpack
-from ra_plugin.evaluation.views import SAVED
+from ra_plugin.evaluation.statistics.perturbations import SAVED
 from ra_plugin.utils.atomic import is_intact
 
 SCHEMA = 'ra_plugin.records/3'

@@ -13,7 +13,7 @@ from ra_plugin.options import OptionError, check_number, check_type
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.base import Outputs
 from ra_plugin.recognizers.classification import NO_HEAD
-from ra_plugin.recognizers.resizing import shared_resizes
+from ra_plugin.recognizers.frozen.resizing import shared_resizes
 from ra_plugin.recognizers.trainable import check_trainable, frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 

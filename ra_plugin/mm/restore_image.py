@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ra_plugin.evaluation.quality import to_uint8
+from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.mm.loaded_image import get_rgb, put_rgb
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.utils.optional import require
@@ -99,7 +99,7 @@ class RestoreImage:
         try:
             output = network(padded)
         except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
-            from ra_plugin.engine.restorer_network import explained
+            from ra_plugin.builders.size_rules import explained
             raise ValueError(explained(network, lq, self.multiple_of, error, 'RestoreImage')) from error
         from ra_plugin.models.channels import check_channels
         check_channels(output, padded.shape, 'RestoreImage.network')
@@ -129,7 +129,7 @@ class RestoreImage:
 
 def _build(network: Mapping[str, Any], checkpoint: str | None) -> nn.Module:
     require('basicsr', 'RestoreImage')
-    from ra_plugin.engine.networks import check_color, trained_network
+    from ra_plugin.builders.networks import check_color, trained_network
     built = trained_network(network, checkpoint, 'RestoreImage.network')
     check_color(built, 'RestoreImage.network', 'Take a network for color.')
     return built

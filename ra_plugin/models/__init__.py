@@ -1,1 +1,4 @@
 """RecogAwareModel: any BasicSR image model class with recognition losses."""
+from ra_plugin import compat
+
+compat.mend_basicsr()  # before the first import of basicsr

@@ -6,7 +6,7 @@ from typing import Any
 
 from basicsr.utils import get_root_logger
 
-from ra_plugin.evaluation.task_scores import TaskScore
+from ra_plugin.metrics.task_scores import TaskScore
 from ra_plugin.options import OptionError
 
 _ENTRIES = 'validation', 'nondist_validation', 'dist_validation'

@@ -6,7 +6,7 @@ from typing import Any
 
 from basicsr.models.sr_model import SRModel
 
-from ra_plugin.evaluation.task_scores import TaskScore
+from ra_plugin.metrics.task_scores import TaskScore
 from ra_plugin.models.recog_validation import Metrics, RecogValidationMixin
 from ra_plugin.models.validation_metrics import added
 

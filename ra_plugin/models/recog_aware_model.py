@@ -28,7 +28,7 @@ from ra_plugin.models.step_log import step_log
 from ra_plugin.models.trainable_recognizer import TrainableRecognizerMixin
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
-from ra_plugin.recognizers.resizing import shared_resizes
+from ra_plugin.recognizers.frozen.resizing import shared_resizes
 
 
 def RecogAwareModel(opt: dict) -> SRModel:  # noqa: N802  (BasicSR calls the registered name like a class)

@@ -19,14 +19,14 @@ from basicsr.utils import get_root_logger, imwrite, tensor2img
 from torch.utils.data import DataLoader
 
 from ra_plugin.data.given import Given, given_by
-from ra_plugin.evaluation.padded import judge
-from ra_plugin.evaluation.quality import to_uint8
-from ra_plugin.evaluation.task_scores import TaskScore, build_score
-from ra_plugin.evaluation.variety import REMEDY, is_little, of_clean_answers, said
+from ra_plugin.metrics.psnr_ssim import to_uint8
+from ra_plugin.metrics.task_scores import TaskScore, build_score
+from ra_plugin.metrics.variety import REMEDY, is_little, of_clean_answers, said
 from ra_plugin.models.networks import network_buffers
+from ra_plugin.models.padded_batches import judge
 from ra_plugin.models.validation_metrics import mean_of_known, needs_clean
 from ra_plugin.recognizers import Recognizer, build_recognizer
-from ra_plugin.recognizers.resizing import shared_resizes
+from ra_plugin.recognizers.frozen.resizing import shared_resizes
 from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.utils.processes import gathered
 from ra_plugin.utils.progress import progress

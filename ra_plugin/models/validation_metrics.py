@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from ra_plugin.models.calculate_pyiqa import calculate_pyiqa
+from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa
 
 
 def needs_clean(block: Mapping) -> bool:

@@ -7,16 +7,16 @@ from torch import nn
 
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo
-from ra_plugin.recognizers.blackbox_recognizer import BlackBoxRecognizer
+from ra_plugin.recognizers.blackbox.blackbox_recognizer import BlackBoxRecognizer
 from ra_plugin.recognizers.classification import ClassificationRecognizer
 from ra_plugin.recognizers.ensemble_recognizer import EnsembleRecognizer
-from ra_plugin.recognizers.mmdet_recognizer import MMDetRecognizer
-from ra_plugin.recognizers.mmseg_recognizer import MMSegRecognizer
+from ra_plugin.recognizers.file.onnx_recognizer import OnnxRecognizer
+from ra_plugin.recognizers.file.tflite_recognizer import TFLiteRecognizer
 from ra_plugin.recognizers.module_recognizer import ModuleRecognizer
-from ra_plugin.recognizers.onnx_recognizer import OnnxRecognizer
+from ra_plugin.recognizers.openmmlab.mmdet_recognizer import MMDetRecognizer
+from ra_plugin.recognizers.openmmlab.mmseg_recognizer import MMSegRecognizer
 from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.random_weights import build_frozen
-from ra_plugin.recognizers.tflite_recognizer import TFLiteRecognizer
 from ra_plugin.recognizers.timm_recognizer import TimmRecognizer
 from ra_plugin.recognizers.torchvision_recognizer import TorchvisionRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from ra_plugin.checked_arguments import ChecksArguments
-from ra_plugin.recognizers.checkpointing import checkpoint_blocks
-from ra_plugin.recognizers.folding import fold_batch_norm
-from ra_plugin.recognizers.out_of_sight import OutOfSight
-from ra_plugin.recognizers.resizing import FITS, resize
+from ra_plugin.recognizers.frozen.checkpointing import checkpoint_blocks
+from ra_plugin.recognizers.frozen.folding import fold_batch_norm
+from ra_plugin.recognizers.frozen.out_of_sight import OutOfSight
+from ra_plugin.recognizers.frozen.resizing import FITS, resize
 from ra_plugin.utils.text import first_line
 
 Outputs = dict[str, torch.Tensor]

@@ -11,8 +11,8 @@ from torch import nn
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo, TaskError, copy_of, unwrapped, widened
 from ra_plugin.recognizers.feature_layers import captured, classifying_layer
+from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.logits_check import check_logits
-from ra_plugin.recognizers.resizing import judging
 from ra_plugin.utils.text import first_line
 
 # 'model': the size in the weights' record; ~: as the images come; a number: square; [height, width].

@@ -9,9 +9,9 @@ from torch import nn
 
 from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
 from ra_plugin.recognizers.class_names import first_difference
+from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.random_weights import build_frozen
-from ra_plugin.recognizers.resizing import judging
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 _TINY = torch.finfo(torch.float32).tiny

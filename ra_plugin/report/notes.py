@@ -2,7 +2,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ra_plugin.evaluation.variety import REMEDY, said
+from ra_plugin.metrics.variety import REMEDY, said
 from ra_plugin.report.formats import listed
 from ra_plugin.report.metrics import metric_of
 

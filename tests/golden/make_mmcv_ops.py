@@ -1,4 +1,4 @@
-"""Make mmcv_ops.pt, what the compiled operators give for the cases of tests/test_mmcv_ops.py.
+"""Make mmcv_ops.pt, what the compiled operators give for the cases of tests/compat/test_mmcv_ops.py.
 
 python tests/golden/make_mmcv_ops.py, where the compiled package mmcv is installed. The file holds the outputs of mmcv
 2.1.0 with torch 2.13 on the CPU (x86-64).

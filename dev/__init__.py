@@ -1,0 +1,1 @@
+"""Programs of the maintainers; none is part of the installed package."""

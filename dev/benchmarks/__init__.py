@@ -1,0 +1,1 @@
+"""What things cost: figures of `dev/benchmark.py`, always as ratios within one run."""

@@ -1,0 +1,211 @@
+"""Whether the models of a library serve as frozen losses: each one is built with random weights and tried once."""
+import json
+import math
+import random
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import torch
+
+from ra_plugin.losses import RecogConsistencyLoss
+from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer, Recognizer, TimmRecognizer
+from ra_plugin.recognizers.base import IGNORED, TaskError
+from ra_plugin.recognizers.openmmlab.model import zoo_configs
+from ra_plugin.utils import children
+from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import markdown_cell
+
+PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
+_SECONDS = 1800  # for one model: a transformer that takes images of 640 pixels alone needs half of that
+SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512)}  # the larger ones for models that cannot take the first
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Result of the check of one model."""
+
+    name: str
+    outcome: str  # PASS, FAIL, or OTHER: the model is not of the recognizer's task
+    reason: str = ''  # why not
+    unsupervised: str = ''  # whether the unsupervised loss works: 'yes', or why not
+    seconds: float = 0.0
+
+
+def model_names(library: str) -> list[str]:
+    """Every config of an installed zoo, or every architecture of timm."""
+    if library == 'timm':
+        return require('timm', 'zoo_check').list_models()
+    return list(zoo_configs(library, 'zoo_check'))
+
+
+def check_zoo(library: str, names: Sequence[str], sample: int | None, seed: int, workers: int) -> Iterator[Finding]:
+    """Check models, each in a process of its own, until ``sample`` of them were of the recognizer's task.
+
+    Args:
+        library: ``'mmdet'`` | ``'mmseg'`` | ``'timm'``.
+        names: Of the models to draw from.
+        sample: How many to draw at random, without replacement; None: all, in order.
+        seed: Of the draw.
+        workers: Processes at a time.
+
+    A model that takes more memory or time than there is ends its own process alone.
+    """
+    order = list(names)
+    if sample is not None:
+        random.Random(seed).shuffle(order)
+    counted = 0
+    with ThreadPoolExecutor(workers) as pool, children.children_end():
+        while order and (sample is None or counted < sample):
+            count = len(order) if sample is None else min(len(order), sample - counted)
+            for finding in pool.map(lambda name: _in_a_process(library, name), order[:count]):
+                yield finding
+                counted += finding.outcome != OTHER
+            del order[:count]
+
+
+def _in_a_process(library: str, name: str) -> Finding:
+    command = ['-W', 'ignore', '-m', 'dev.zoo', library, name]
+    try:
+        done = children.output(command, _SECONDS)
+    except subprocess.TimeoutExpired:
+        return Finding(name, FAIL, f'more than {_SECONDS} seconds')
+    if done.returncode:
+        why = 'was killed, as for lack of memory' if done.returncode == -9 else f'ended with status {done.returncode}'
+        return Finding(name, FAIL, f'its process {why}')
+    return Finding(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def check_model(library: str, name: str) -> Finding:
+    """Build one model and try what a loss and a judge need of it."""
+    started = time.time()
+    try:
+        torch.manual_seed(0)
+        recognizer = _BUILD[library](name)
+        sizes = _sizes(library, recognizer)
+        for size in sizes:
+            try:
+                finding = _try(recognizer, name, *_batch(recognizer, size))
+                break
+            except ValueError as error:
+                if 'cannot take' not in str(error) or size == sizes[-1]:
+                    raise
+    except TaskError as error:
+        finding = Finding(name, OTHER, _reason(error))
+    except Exception as error:  # whatever it is, it is what is to be reported
+        finding = Finding(name, FAIL, _reason(error))
+    return Finding(**{**asdict(finding), 'seconds': round(time.time() - started, 1)})
+
+
+_BUILD: Mapping[str, Callable[[str], Recognizer]] = {
+    'mmdet': lambda name: MMDetRecognizer(name, pretrained=False, resize=None),
+    'mmseg': lambda name: MMSegRecognizer(name, pretrained=False, resize=None),
+    'timm': lambda name: TimmRecognizer(name, pretrained=False),
+}
+
+
+def _sizes(library: str, recognizer: Recognizer) -> list[int | None]:
+    """Image sizes to try; some transformers take that of their training alone."""
+    trained = getattr(getattr(recognizer.model, 'backbone', None), 'img_size', None)
+    first, *larger = SIZES.get(library, (None,))
+    return [first, *(trained[:1] if isinstance(trained, (tuple, list)) else ()), *larger]
+
+
+def _batch(recognizer: Recognizer, size: int | None) -> tuple[torch.Tensor, object]:
+    """Two smooth random images with labels; one of a detector's images has no objects."""
+    height, width = recognizer.info.input_size or (size or 224, size or 224)
+    images = torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), (height, width), mode='bicubic').clamp(0, 1)
+    if recognizer.info.task == 'classification':
+        return images, torch.tensor([0, recognizer.info.num_classes - 1])
+    if recognizer.info.task == 'segmentation':
+        label = torch.randint(recognizer.info.num_classes, (2, height // 8, width // 8))
+        label = label.repeat_interleave(8, 1).repeat_interleave(8, 2)
+        label[:, :8] = IGNORED
+        return images, label
+    boxes = torch.tensor([[0.05, 0.1, 0.5, 0.6], [0.3, 0.2, 0.9, 0.95]]) * torch.tensor([width, height, width, height])
+    masks = torch.zeros(2, height, width, dtype=torch.bool)
+    for mask, (left, top, right, bottom) in zip(masks, boxes.long().tolist()):
+        mask[top:bottom, left:right] = True
+    return images, [{'boxes': boxes, 'labels': torch.tensor([0, recognizer.info.num_classes - 1]), 'masks': masks},
+                    {'boxes': boxes[:0], 'labels': torch.zeros(0, dtype=torch.long), 'masks': masks[:0]}]
+
+
+def _try(recognizer: Recognizer, name: str, images: torch.Tensor, label: object) -> Finding:
+    before = [buffer.clone() for buffer in recognizer.model.buffers()]
+    first, gradient = _loss_and_gradient(recognizer, images, label)
+    with torch.no_grad():
+        second = _loss(recognizer, images, label).item()
+    recognizer.predict(images)
+    problems = {
+        'the loss is not finite': not math.isfinite(first),
+        'the gradient is not finite': not gradient.isfinite().all(),
+        'the gradient is zero': not gradient.any(),
+        f'the loss is not repeatable ({first} and {second})': first != second and math.isfinite(first),
+        'a parameter got a gradient': any(p.grad is not None or p.requires_grad for p in recognizer.model.parameters()),
+        'a buffer changed': any(not torch.equal(a, b) for a, b in zip(before, recognizer.model.buffers())),
+    }
+    found = [problem for problem, holds in problems.items() if holds]
+    return Finding(name, FAIL if found else PASS, '; '.join(found), _try_unsupervised(recognizer, images))
+
+
+def _loss_and_gradient(recognizer: Recognizer, images: torch.Tensor, label: object) -> tuple[float, torch.Tensor]:
+    images = images.clone().requires_grad_()
+    loss = _loss(recognizer, images, label)
+    loss.backward()
+    return loss.item(), images.grad
+
+
+def _loss(recognizer: Recognizer, images: torch.Tensor, label: object) -> torch.Tensor:
+    return sum(term.mean() for term in recognizer.loss(images, label).values())
+
+
+def _try_unsupervised(recognizer: Recognizer, images: torch.Tensor) -> str:
+    restored = (0.9 * images).requires_grad_()
+    loss = RecogConsistencyLoss(recognizer, distance='kl')
+    try:
+        loss(restored, images).backward()
+        same = loss(images, images).item()
+    except Exception as error:  # reported beside the outcome
+        return _reason(error)
+    if not restored.grad.isfinite().all():
+        return 'the gradient is not finite'
+    if not all(gradient.any() for gradient in restored.grad):
+        return 'no gradient for one of the images'
+    return 'yes' if abs(same) < 1e-6 else f'{same} for equal images'
+
+
+def _reason(error: Exception) -> str:
+    """One line, without the name that the table has already, and without folders."""
+    text = ' '.join(str(error).split()) or type(error).__name__
+    text = re.sub(r'[^\s\'"]*/(?=[^/\s]+\.py)', '', text)
+    _, _, rest = text.partition('): ')
+    prefix = '' if isinstance(error, (ValueError, ImportError)) else f'{type(error).__name__}: '
+    return prefix + (rest or text)[:200]
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """``55 of 60 pass (91.7 %); 9 more are of another task``."""
+    counted = [finding for finding in findings if finding.outcome != OTHER]
+    passed = sum(finding.outcome == PASS for finding in counted)
+    share = 100 * passed / len(counted) if counted else 0.0
+    others = len(findings) - len(counted)
+    return f'{passed} of {len(counted)} pass ({share:.1f} %)' + (f'; {others} more have another task' if others else '')
+
+
+def to_markdown(library: str, command: str, findings: Sequence[Finding]) -> str:
+    """A section for one library: the command, the summary and a row for each model."""
+    rows = [f'## {library}', '', f'`{command}`: {summary(findings)}.', '',
+            '| model | outcome | unsupervised |', '|---|---|---|']
+    for finding in sorted(findings, key=lambda f: (f.outcome != FAIL, f.outcome != OTHER, f.name)):
+        outcome = finding.outcome + (f': {finding.reason}' if finding.reason else '')
+        rows.append('| ' + ' | '.join(map(markdown_cell, (finding.name, outcome, finding.unsupervised))) + ' |')
+    return '\n'.join(rows) + '\n'
+
+
+if __name__ == '__main__':  # one model in a process of its own
+    torch.set_num_threads(1)
+    print(json.dumps(asdict(check_model(*sys.argv[1:]))))

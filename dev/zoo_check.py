@@ -1,0 +1,44 @@
+"""Try the models of an installed zoo as frozen losses, with random weights: loss, gradient, repeatability, predictions.
+
+Example:
+    python dev/zoo_check.py mmdet --sample 60 --seed 0 --out docs/zoo_mmdet.md
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from ra_plugin.cli.start import loading
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('library', choices=['mmdet', 'mmseg', 'timm'])
+    parser.add_argument('names', nargs='*', help='models to check; default: all that are installed')
+    parser.add_argument('--sample', type=int, help='draw so many at random, not counting models of another task')
+    parser.add_argument('--seed', type=int, default=0, help='of the draw')
+    parser.add_argument('--workers', type=int, default=2, help='models at a time, each in a process with one thread')
+    parser.add_argument('--out', type=Path, help='write the table to this Markdown file')
+    args = parser.parse_args()
+
+    with loading():
+        from dev import zoo
+        from ra_plugin.utils.command_line import run
+
+    command = f'python dev/zoo_check.py {args.library}'
+    command += f' --sample {args.sample} --seed {args.seed}' if args.sample else ''
+    findings = []
+
+    def check() -> None:
+        for finding in zoo.check_zoo(args.library, args.names or zoo.model_names(args.library), args.sample, args.seed,
+                                     args.workers):
+            findings.append(finding)
+            print(f'{finding.name}: {finding.outcome} {finding.reason} ({finding.seconds} s)', flush=True)
+            if args.out:  # after each: a zoo takes long
+                args.out.write_text(zoo.to_markdown(args.library, command, findings))
+        print(zoo.summary(findings))
+
+    return run(check, 'zoo_check', 'the table has the models that are listed; the same command begins anew')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""BasicSR with the parts of this package: importing this module mends BasicSR and registers them, once.
+
+What is mended, and why, stands in `ra_plugin.compat`. Everything here that trains or builds networks imports this
+module; a script of one's own imports it before ``basicsr``.
+"""
+from ra_plugin import compat
+
+compat.mend_basicsr()
+
+from basicsr.utils import registry  # noqa: E402
+
+from ra_plugin import archs, losses  # noqa: E402
+from ra_plugin.data import (DetectionDataset, LabeledImageDataset, SegmentationDataset,  # noqa: E402
+                            UnlabeledImageDataset)
+from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa  # noqa: E402
+from ra_plugin.models.recog_aware_model import RecogAwareModel  # noqa: E402
+
+REGISTERED = {
+    registry.ARCH_REGISTRY: [archs.SRResNet, archs.SRDenseNet, archs.RDN, archs.DBPN, archs.ResnetGenerator,
+                             archs.Interpolation],
+    registry.LOSS_REGISTRY: [losses.RecogLoss, losses.RecogConsistencyLoss, losses.RecogFeatureLoss],
+    registry.DATASET_REGISTRY: [LabeledImageDataset, DetectionDataset, SegmentationDataset, UnlabeledImageDataset],
+    registry.METRIC_REGISTRY: [calculate_pyiqa],
+    registry.MODEL_REGISTRY: [RecogAwareModel],
+}
+
+for _registry, _entries in REGISTERED.items():
+    for _entry in _entries:
+        if _entry.__name__ not in _registry:  # BasicSR's registries refuse a name that they have
+            _registry.register(_entry)

@@ -1,1 +1,0 @@
-"""What things cost: figures of `tools/benchmark.py`, always as ratios within one run."""

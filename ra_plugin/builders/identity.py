@@ -1,0 +1,281 @@
+"""Identity of option blocks: what a block means, however it is written, and whether what it names is unchanged.
+
+Two files may write one block in two ways: a path relative to another folder, a default spelled out, keys in another
+order. `canonical` gives the one form that all of them share. `digest` makes a short text of it, for records that are
+kept, together with the content of what the block names: `named_files`.
+"""
+import dataclasses
+import hashlib
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
+from torch import nn
+
+from ra_plugin.builders.named_sources import config_files, module_files, onnx_files
+from ra_plugin.builders.option_paths import is_path_key
+from ra_plugin.recognizers.frozen.out_of_sight import OutOfSight
+from ra_plugin.registry import DEGRADATION_REGISTRY, RECOGNIZER_REGISTRY
+
+_SMALL = 2 ** 22  # bytes; files up to this are known by their content, larger ones by what the file system says
+_LOCK = 'lock.mdb'  # of an lmdb: it changes whenever somebody reads
+# keys of a recognizer's block that say how images reach its network and how answers are read, not which network it is
+_ABOUT_IMAGES = {'mean', 'std', 'input_size', 'fit', 'interpolation', 'resize', 'classes', 'feature_layer',
+                 'probabilities', 'differentiable', 'seed', 'trainable', 'conditions', 'autocast'}
+_WEIGHTS = ('checkpoint', 'file')
+
+
+def canonical(node: Any, key: str = '') -> Any:
+    """Return a block in its one form: defaults filled in, paths absolute, numbers as floats, sequences as lists.
+
+    Args:
+        node: A block of options, or any value in one.
+        key: Its key; values of the keys of files and folders are paths where something is there.
+    """
+    if isinstance(node, Mapping):
+        filled = {**_defaults(node), **node}
+        return {str(name): canonical(filled[name], str(name)) for name in sorted(filled, key=str)}
+    if isinstance(node, (list, tuple)):
+        return [canonical(value, '' if key.endswith('classes') else key) for value in node]  # a list there holds names
+    if isinstance(node, (int, float)) and not isinstance(node, bool):
+        return float(node)
+    if isinstance(node, str) and is_path_key(key):
+        path = os.path.expanduser(node)
+        return os.path.realpath(path) if os.path.exists(path) else node
+    return node
+
+
+def _defaults(block: Mapping) -> dict[str, Any]:
+    """The arguments that a block leaves to what it builds."""
+    cls = _class_of(block)
+    if cls is None:
+        return {}
+    target = getattr(cls, 'options_type', cls)  # data sets take their block as one argument
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):  # of a class that is not written in Python
+        return {}
+    return {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+
+
+def _class_of(block: Mapping) -> Callable | None:
+    name = block.get('type')
+    for registry in (RECOGNIZER_REGISTRY._entries, DEGRADATION_REGISTRY._entries, dict(iter(DATASET_REGISTRY)),
+                     dict(iter(ARCH_REGISTRY))):
+        if isinstance(name, str) and name in registry:
+            return registry[name]
+    return None
+
+
+# ----------------------------------------------------------------------------------- which network a recognizer is
+def members(block: Any) -> list[Mapping]:
+    """The blocks of single recognizers in a recognizer's block: its own, or those of an ensemble at any depth."""
+    if not isinstance(block, Mapping):
+        return []
+    within = block.get('recognizers')
+    if not isinstance(within, (list, tuple)):
+        return [block]
+    return [member for inner in within for member in members(inner)]
+
+
+def same_network(first: Mapping, second: Mapping) -> bool:
+    """True where two blocks of single recognizers name one network with the same weights.
+
+    How images reach it (size, normalization, ``resize``) does not count: a detector that was trained against on crops
+    and judges whole images is one network. Files of weights are the same by their place or by their content.
+    """
+    weights = [next((block[key] for key in _WEIGHTS if isinstance(block.get(key), str)), None)
+               for block in (first, second)]
+    if all(weights):
+        return _same_file(*weights)
+    classes = [canonical(block.get('classes'), 'classes') for block in (first, second)]
+    return weights[0] == weights[1] and _network(first) == _network(second) and (
+        not all(classes) or classes[0] == classes[1])
+
+
+def _network(block: Mapping) -> Mapping:
+    return {key: value for key, value in canonical(block).items()
+            if key not in _ABOUT_IMAGES and value not in (None, {}, [])}
+
+
+def _same_file(first: str, second: str) -> bool:
+    paths = [Path(os.path.realpath(os.path.expanduser(path))) for path in (first, second)]
+    if paths[0] == paths[1]:
+        return True
+    if not all(path.is_file() for path in paths) or paths[0].stat().st_size != paths[1].stat().st_size:
+        return False
+    return _content(paths[0]) == _content(paths[1])
+
+
+# ---------------------------------------------------------------------------------------------------------- digests
+def digest(*parts: Any) -> str:
+    """Return 20 hexadecimal digits of plain data, arrays and dataclasses; equal for equal values alone."""
+    found = hashlib.sha256()
+    for part in _flat(parts):
+        found.update(f'{len(part)}:'.encode())
+        found.update(part)
+    return found.hexdigest()[:20]
+
+
+def _flat(node: Any) -> Iterator[bytes]:
+    if dataclasses.is_dataclass(node) and not isinstance(node, type):
+        node = {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
+    if isinstance(node, torch.Tensor):
+        node = node.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy() if node.numel() else node.shape
+    if isinstance(node, Mapping):
+        yield b'{%d' % len(node)
+        for key in sorted(node, key=str):
+            yield str(key).encode()
+            yield from _flat(node[key])
+    elif isinstance(node, (list, tuple)):
+        yield b'[%d' % len(node)
+        for value in node:
+            yield from _flat(value)
+    elif isinstance(node, np.ndarray):
+        yield f'{node.dtype} {node.shape}'.encode()
+        yield np.ascontiguousarray(node).data.cast('B') if node.size else b''
+    else:
+        yield f'{type(node).__name__} {node}'.encode(errors='surrogateescape')
+
+
+def weights_digest(network: nn.Module) -> str:
+    """`digest` of all that a network has learned, on any device."""
+    return digest(_tensors(network))
+
+
+def _tensors(network: nn.Module) -> list:
+    """Every parameter and buffer, whatever the network shows of itself in its ``state_dict``."""
+    found = []
+    for name, module in network.named_modules():
+        for held in (module._parameters, module._buffers):
+            found += [[name, key, str(value.dtype), list(value.shape), value] for key, value in held.items()
+                      if value is not None]
+        for inner in module.hidden().values() if isinstance(module, OutOfSight) else ():
+            found += _tensors(inner)
+    return found
+
+
+def named_files(block: Any, but: Sequence[str] = (), seen: frozenset[str] = frozenset()) -> list:
+    """Return what tells the files and folders that a block names, at any depth, from what was there before.
+
+    Args:
+        block: Options in any nesting.
+        but: Keys to pass over.
+        seen: Files to pass over in folders, absolute.
+    """
+    found = []
+    for key, value in _texts(block):
+        if key in but:
+            continue
+        if key == 'module':
+            found += [file_identity(path) for path in module_files(value)]
+        elif key == 'config':
+            found += [file_identity(path) for path in config_files(value)]
+        elif is_path_key(key) or os.sep in value:
+            path = os.path.expanduser(value.removeprefix('local-dir:'))
+            if os.path.isdir(path):
+                found.append(folder_identity(path, seen))
+            elif os.path.isfile(path):
+                found += [file_identity(file) for file in (path, *onnx_files(path))]
+    for cls in _classes(block):
+        found += [file_identity(path) for path in module_files(f'{cls.__module__}.')]
+    return found
+
+
+def contents(block: Any) -> list:
+    """Return what the files that a block names hold, and of folders the names and sizes of the files: no times."""
+    found = []
+    for key, value in _texts(block):
+        if key in ('module', 'config'):
+            files = module_files(value) if key == 'module' else config_files(value)
+            found.append([_content(file) for file in files])
+        elif is_path_key(key):
+            path = os.path.expanduser(value)
+            if os.path.isdir(path):
+                found.append([entry[:2] for entry in folder_identity(path)[1]])
+            elif os.path.isfile(path):
+                found.append([_content(file) for file in (path, *onnx_files(path))])
+    return found
+
+
+def _classes(node: Any) -> Iterator[Callable]:
+    """What the blocks in a block build, each by its type."""
+    if isinstance(node, Mapping):
+        cls = _class_of(node)
+        yield from [cls] if cls else []
+    for value in node.values() if isinstance(node, Mapping) else node if isinstance(node, (list, tuple)) else ():
+        yield from _classes(value)
+
+
+def without_secrets(node: Any, key: str = '') -> Any:
+    """Options as they may be shown: of headers, which may hold keys, only the names of environment variables."""
+    if isinstance(node, Mapping):
+        return {name: without_secrets(value, 'headers' if key == 'headers' else name) for name, value in node.items()}
+    if isinstance(node, list):
+        return [without_secrets(value, key) for value in node]
+    return '***' if key == 'headers' and '$' not in str(node) else node
+
+
+def _texts(node: Any, key: str = '') -> Iterator[tuple[str, str]]:
+    if isinstance(node, Mapping):
+        for name in sorted(node, key=str):
+            yield from _texts(node[name], str(name))
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _texts(value, '' if key.endswith('classes') else key)
+    elif isinstance(node, str):
+        yield key, node
+
+
+def file_identity(path: str | os.PathLike) -> list:
+    """Return the path of a file and its content where it is small, else its size and times.
+
+    The time of the last change of the inode is among them: archives and copies bring an older time of the content.
+    """
+    state = os.stat(path)
+    return [os.path.realpath(path), _content(path) if state.st_size <= _SMALL else _times(state)]
+
+
+def state_identity(path: str | os.PathLike) -> list:
+    """As `file_identity`, without reading the file: for each of thousands of images."""
+    try:
+        return _times(os.stat(path))
+    except OSError:
+        return []
+
+
+def folder_identity(folder: str | os.PathLike, but: frozenset[str] = frozenset()) -> list:
+    """Return what tells all files of a folder, at any depth, from what was there before; hidden ones do not count.
+
+    Args:
+        but: Absolute paths of files to pass over.
+    """
+    root = os.path.realpath(folder)
+    return [root, sorted(_walk(root, '', but))]
+
+
+def _walk(folder: str, below: str, but: frozenset[str]) -> Iterator[list]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = f'{below}{entry.name}'
+            if entry.name.startswith('.') or entry.name == _LOCK:
+                continue
+            if entry.is_dir():
+                yield from _walk(entry.path, f'{name}/', but)
+            elif entry.path not in but:
+                yield [name, *state_identity(entry.path)]
+
+
+def _times(state: os.stat_result) -> list[int]:
+    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+
+
+def _content(path: str | os.PathLike) -> str:
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else hashlib.sha256(
+            file.read()).hexdigest()

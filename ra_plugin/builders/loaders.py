@@ -1,0 +1,169 @@
+"""Data loaders for validation, in batches, and what must hold between data sets and recognizers."""
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from basicsr.data import build_dataset as build_basicsr_dataset
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from ra_plugin.builders.crop_check import check_crops
+from ra_plugin.builders.dataset_paths import check_listed, check_paths, remedy_of_pairs
+from ra_plugin.builders.labeled_hosts import build_with_labels
+from ra_plugin.builders.networks import registered
+from ra_plugin.builders.option_blocks import check_dataset
+from ra_plugin.data.spellings import normal_forms
+from ra_plugin.data.with_labels import inner_dataset
+from ra_plugin.library_errors import translated
+from ra_plugin.models.own_validation import has_own_validation
+from ra_plugin.models.plain_validation import has_plain_validation
+from ra_plugin.options import OptionError, check_type
+from ra_plugin.recognizers import Recognizer
+from ra_plugin.utils.text_file import read_text
+
+_NO_CUT = 1 << 12  # a scale at which the clean image is not cut to a multiple of the degraded one's size
+
+
+def build_val_loaders(opt: Mapping) -> list[DataLoader]:
+    """A loader for each data set but ``train``; ``batch_size_per_gpu`` (default 1) and ``num_worker_per_gpu`` count."""
+    loaders = []
+    for phase, dataset_opt in sorted(opt['datasets'].items()):
+        if phase == 'train':
+            continue
+        if phase.split('_')[0] not in ('val', 'test'):
+            raise OptionError(f'datasets.{phase}: expected train, val, val_<n>, test or test_<n>.')
+        dataset = build_dataset(dataset_opt, f'datasets.{phase}')
+        loaders.append(DataLoader(
+            dataset, batch_size=_val_batch_size(opt, dataset_opt), shuffle=False,
+            num_workers=dataset_opt.get('num_worker_per_gpu') or 0, collate_fn=getattr(dataset, 'collate_fn', _collate),
+            pin_memory=bool(dataset_opt.get('pin_memory')) and torch.cuda.is_available()))
+    return loaders
+
+
+def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
+    """BasicSR's data set, with labels where the block asks for them.
+
+    Args:
+        dataset_opt: The block.
+        where: Its place, for messages. Default: its name.
+
+    Raises:
+        OptionError: A key that its class does not know, or cannot do without; files that are not as it expects them;
+            or one of BasicSR's own is to keep some classes, which it would pass over in silence.
+    """
+    where = where or f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}'
+    kind = registered(DATASET_REGISTRY, dataset_opt.get('type'), f'{where}.type', 'data set')
+    check_dataset(dataset_opt, where)
+    check_type(dataset_opt.get('labels'), str | None, f'{where}.labels')
+    is_basicsr = kind.__module__.startswith('basicsr.')
+    if is_basicsr and not dataset_opt.get('labels'):  # with labels the images are listed, and missed, by ours
+        check_paths(dataset_opt, where)
+    with translated(where):
+        try:
+            build = build_with_labels if dataset_opt.get('labels') else build_basicsr_dataset
+            dataset = build(dataset_opt)
+        except UnicodeDecodeError:  # of a list that BasicSR reads, which the message would not name
+            for key in ('meta_info', 'meta_info_file'):
+                if dataset_opt.get(key):
+                    read_text(dataset_opt[key], f'{where}: {key}')
+            raise
+        except (AssertionError, ValueError) as error:
+            if remedy := remedy_of_pairs(error):
+                raise OptionError(f'{where}: {error} {remedy}') from error
+            raise
+    host = type(inner_dataset(dataset))
+    if dataset_opt.get('keep_classes') and host.__module__.startswith('basicsr.'):
+        raise OptionError(f'{where}: keep_classes has no effect in {host.__name__}. Use LabeledImageDataset.')
+    if dataset_opt.get('on_bad_image') != 'skip':
+        if is_basicsr and (dataset_opt.get('io_backend') or {}).get('type') != 'lmdb':
+            check_listed(inner_dataset(dataset), dataset_opt, where)
+        check_crops(dataset, where)
+    return dataset
+
+
+def with_scale(block: Mapping, cls: type, where: str) -> dict:
+    """Return the block of a data set with the ``scale`` that BasicSR's pairs ask for; a training's file has it on top.
+
+    It is the size of the first clean image over that of the first degraded one.
+
+    Raises:
+        OptionError: One is no multiple of the other.
+    """
+    if 'scale' in block or not issubclass(cls, PairedImageDataset):
+        return dict(block)
+    item = build_dataset({**block, 'scale': _NO_CUT})[0]
+    (height, width), (low, narrow) = item['gt'].shape[-2:], item['lq'].shape[-2:]
+    scale = height // low
+    if scale < 1 or width // narrow != scale:
+        raise OptionError(f'{where}: expected clean images of a multiple of the size of the degraded ones, got '
+                          f'{width}x{height} and {narrow}x{low} ({item["gt_path"]}). Set scale, if that is right.')
+    return {**block, 'scale': scale}
+
+
+def evenly_spaced(total: int, count: int | None = None) -> list[int]:
+    """So many of the numbers below ``total``, evenly spaced; all where there are fewer. Default: all."""
+    return np.linspace(0, total - 1, total if count is None else min(count, total)).round().astype(int).tolist()
+
+
+def _val_batch_size(opt: Mapping, dataset_opt: Mapping) -> int:
+    """A validation that is not ours takes one image at a time: given more, BasicSR scores them as one picture."""
+    if opt['model_type'] == 'RecogAwareModel':
+        ours = not has_own_validation(MODEL_REGISTRY.get(opt.get('base_model_type', 'SRModel')))
+    else:
+        ours = has_plain_validation(MODEL_REGISTRY.get(opt['model_type']))
+    return dataset_opt.get('batch_size_per_gpu') or 1 if ours else 1
+
+
+def _collate(items: list[dict]) -> dict:
+    sizes = {tuple(item['lq'].shape) for item in items}
+    if len(sizes) > 1:
+        raise ValueError(f'validation images of different sizes {sorted(sizes)} cannot share a batch. '
+                         'Set batch_size_per_gpu: 1, or crop_size, for this data set.')
+    return default_collate(items)
+
+
+def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: str) -> None:
+    """A label must mean the same to the data set and to each recognizer.
+
+    Raises:
+        OptionError: Another number of classes, the same names in another order, or of a data set that keeps some of its
+            classes, other names: a half has as many classes as the other. Masks whose 0 means something else.
+    """
+    if getattr(dataset, 'num_classes', None) is None:
+        return
+    in_part = bool((getattr(dataset, 'opt', None) or {}).get('keep_classes'))
+    for recognizer in (member for recognizer in recognizers for member in recognizer.members()):
+        _check_zero_label(dataset, recognizer, where)
+        info = recognizer.info
+        names = getattr(dataset, 'classes', None)
+        # without names the highest label is all that is known of the classes
+        if info.num_classes != dataset.num_classes if names else info.num_classes < dataset.num_classes:
+            raise OptionError(f'{where}: {dataset.num_classes} classes, but {recognizer} tells {info.num_classes} '
+                              'apart. Use a recognizer of these classes, or give the data set the '
+                              "recognizer's list: classes.")
+        own, theirs = normal_forms(names or ()), normal_forms(info.classes or ())
+        if own and theirs and set(own) == set(theirs) and own != theirs:
+            raise OptionError(f'{where}: the class names are those of {recognizer} in another order, so labels would '
+                              'be mixed up. Give the data set the order of the recognizer: '
+                              f'{"keep_classes" if in_part else "classes"}.')
+        if in_part and theirs and set(own) != set(theirs):
+            missing = next(name for name in own if name not in theirs)
+            raise OptionError(f"{where}: keep_classes has '{missing}', which is no class of {recognizer}. Use a "
+                              'recognizer of these classes.')
+
+
+def _check_zero_label(dataset: Dataset, recognizer: Recognizer, where: str) -> None:
+    """In masks 0 is no class to both, or a class to both; an explicit ``reduce_zero_label: false`` says it is one."""
+    shifts = getattr(dataset, 'shifts_labels', None)
+    if shifts is None:
+        return
+    for member in recognizer.modules():  # an ensemble's members, too
+        wanted = member.info.reduce_zero_label if isinstance(member, Recognizer) else None
+        if wanted and not shifts and dataset.options.reduce_zero_label is None:
+            raise OptionError(f"{where}: {member} was trained with reduce_zero_label, as its config says: 0 in the "
+                              'masks is no class, and k is class k - 1. Set reduce_zero_label: true for the data set, '
+                              'or false where its masks are without that.')
+        if dataset.options.reduce_zero_label and wanted is False:
+            raise OptionError(f'{where}: reduce_zero_label: true, but the config of {member} says false: 0 in the '
+                              'masks is a class to it. Leave it out.')

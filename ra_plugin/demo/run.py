@@ -1,0 +1,60 @@
+"""The demo: train plain, recognition-aware and unsupervised networks from one start, and let five recognizers judge."""
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ra_plugin.evaluation.options import read_options
+from ra_plugin.evaluation.run import Evaluation
+from ra_plugin.evaluation.write_report import evaluate
+from ra_plugin.report.markdown import to_markdown
+from ra_plugin.training.programs import run_program
+from ra_plugin.utils.out_folder import check_out_folder
+
+_AUDITED = 400  # images; more would take longer than the training
+
+
+def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None, split: str = 'test',
+             train: bool = True) -> Mapping[str, Any]:
+    """Train three networks on CIFAR-10 x2 and evaluate them: ``results.json``, ``tables.md`` and ``report.html``.
+
+    Args:
+        root: The repository; data is in ``datasets/cifar10``, networks go to ``experiments``.
+        out: Folder for the results.
+        seed: Of the weights' start, of the images' order and of the random flips, the same for the three networks.
+        num_images: Score that many images, evenly spaced over the split. Default: all.
+        split: ``'test'``, or ``'val'`` for choosing settings.
+        train: Whether to train; else the networks of the last run are scored.
+
+    Returns:
+        What ``results.json`` holds.
+
+    Raises:
+        ChildProcessError: A training failed.
+    """
+    started = time.time()
+    check_out_folder(out)
+    opt = read_options(root / 'options' / 'eval' / 'cifar10.yml')
+    files = {name: root / block['option_file'] for name, block in opt['restorers'].items()}
+    for name, path in files.items() if train else ():
+        print(f'\n== Training: {name} ({path.relative_to(root)})', flush=True)
+        if run_program([root / 'tools' / 'train.py', '-opt', path,
+                        '--force_yml', f'manual_seed={seed}', 'val=~']):  # scored below, on other images
+            raise ChildProcessError(f'The training of {path.relative_to(root)} ended early.')
+    record = root / 'experiments' / 'demo.json'  # what the networks there were trained with
+    if train:
+        record.write_text(json.dumps({'seed': seed, 'options': {
+            name: yaml.safe_load(path.read_text()) for name, path in files.items()}}))
+    training = json.loads(record.read_text())
+
+    print(f'\n== Scoring on {split} images', flush=True)
+    opt['datasets']['CIFAR-10 x2']['dataroot_gt'] = f'datasets/cifar10/{split}'
+    opt.update(images=num_images, audit=_AUDITED)
+    command = f'python tools/demo.py --seed {training["seed"]} --num-images {num_images} --split {split}'
+    results = evaluate(Evaluation(root, opt), out, batch_size=100, restart=True, command=command, training=training)
+    print(f'\n{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html '
+          f'({time.time() - started:.0f} s in all).')
+    return results

@@ -1,0 +1,98 @@
+"""A trained network as a restorer: tiles, sizes that it takes, normalized images, and errors in words."""
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from basicsr.models.swinir_model import SwinIRModel
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import nn
+
+from ra_plugin.builders.size_rules import SIZE_ERRORS, explained
+from ra_plugin.evaluation.judging import Batch
+from ra_plugin.models.channels import check_channels
+from ra_plugin.models.own_validation import has_own_validation
+from ra_plugin.utils.tensors import denormalized, extended, normalized
+
+
+def network_input(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the option file of a run has its network fed: keys of a restorer's block.
+
+    ``multiple_of`` is the window to which the run's model class pads in its validation. ``mean`` and ``std`` are those
+    with which its data set normalizes.
+    """
+    found: dict[str, Any] = {}
+    window = run['network_g'].get('window_size') if isinstance(run.get('network_g'), Mapping) else None
+    if isinstance(window, int) and _pads_to_window(run):
+        found['multiple_of'] = window
+    datasets = run.get('datasets') or {}
+    blocks = [block for phase, block in datasets.items() if isinstance(block, Mapping)] if datasets else []
+    train = [datasets['train']] if isinstance(datasets.get('train'), Mapping) else []
+    for block in (*train, *blocks):
+        if block.get('mean') is not None and block.get('std') is not None:
+            return {**found, 'mean': block['mean'], 'std': block['std']}
+    return found
+
+
+def _pads_to_window(run: Mapping[str, Any]) -> bool:
+    name = run.get('base_model_type') or run.get('model_type')
+    kind = dict(iter(MODEL_REGISTRY)).get(name)
+    return isinstance(kind, type) and (issubclass(kind, SwinIRModel) or has_own_validation(kind))
+
+
+class Network:
+    """The images that a network makes of the degraded ones.
+
+    Args:
+        network: ``(N, 3, h, w)`` to ``(N, 3, s * h, s * w)``.
+        tile: Side in pixels of the parts that large images are restored in; None: whole images.
+        tile_overlap: Pixels that a tile sees beyond its border.
+        multiple_of: The network takes sides that this number divides; images are extended, and the result is cut.
+        mean, std: The network takes and makes images normalized with them; None: in ``[0, 1]``.
+        where: Its place in the options, for messages.
+    """
+
+    def __init__(self, network: nn.Module, tile: int | None = None, tile_overlap: int = 32, multiple_of: int = 1,
+                 mean: Sequence[float] | None = None, std: Sequence[float] | None = None, where: str = 'network'):
+        self.network, self.tile, self.overlap, self.multiple_of = network, tile, tile_overlap, multiple_of
+        self.mean, self.std, self.where = mean, std, where
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """Restore the ``lq`` of a batch.
+
+        Raises:
+            ValueError: The network does not take images of this size; with a ``multiple_of`` that it does take.
+        """
+        height, width = batch.lq.shape[-2:]
+        if self.tile is None or max(height, width) <= self.tile:
+            return self._run(batch.lq)
+        rows = []
+        for top in range(0, height, self.tile):
+            rows.append(torch.cat([self._tile(batch.lq, top, left) for left in range(0, width, self.tile)], -1))
+        return torch.cat(rows, -2)
+
+    def _tile(self, images: torch.Tensor, top: int, left: int) -> torch.Tensor:
+        """One tile, restored with what is around it and cut out."""
+        height, width = images.shape[-2:]
+        above, before = max(top - self.overlap, 0), max(left - self.overlap, 0)
+        bottom, right = min(top + self.tile, height), min(left + self.tile, width)
+        part = images[..., above:bottom + self.overlap, before:right + self.overlap]
+        restored = self._run(part)
+        scale = restored.shape[-1] // part.shape[-1]
+        return restored[..., scale * (top - above):scale * (bottom - above),
+                        scale * (left - before):scale * (right - before)]
+
+    def _run(self, images: torch.Tensor) -> torch.Tensor:
+        images = normalized(images, self.mean, self.std)
+        try:
+            restored = self._extended(images, self.multiple_of)
+        except SIZE_ERRORS as error:
+            raise ValueError(explained(self.network, images, self.multiple_of, error, self.where)) from error
+        check_channels(restored, images.shape, self.where)
+        return denormalized(restored, self.mean, self.std)
+
+    def _extended(self, images: torch.Tensor, multiple_of: int) -> torch.Tensor:
+        height, width = images.shape[-2:]
+        padded = extended(images, multiple_of)
+        restored = self.network(padded)
+        scale = restored.shape[-1] // padded.shape[-1]
+        return restored[..., :scale * height, :scale * width]

@@ -1,0 +1,191 @@
+"""Restorers of an evaluation: trained networks, whole or tile by tile, or folders of images that anything has made."""
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ra_plugin.builders.networks import check_color, check_network, trained_network
+from ra_plugin.evaluation.judging import Processing
+from ra_plugin.evaluation.restored_folder import FolderOfImages
+from ra_plugin.evaluation.restorer_network import Network, network_input
+from ra_plugin.evaluation.used_recognizers import not_among, trained_with, used_names
+from ra_plugin.options import OptionError, check_arguments
+from ra_plugin.utils.yaml_file import read_yaml
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestorerOptions:
+    """The keys of a restorer's block; it has one of ``option_file``, ``network_g`` and ``folder``.
+
+    Attributes:
+        option_file: Of a finished run: its networks, and where ``checkpoint`` is missing, their last weights.
+        network_g: Block of a network, with ``checkpoint``.
+        network_t: The transformer after it, if there is one; its weights are beside ``checkpoint``, as a run leaves
+            them: ``net_t_*`` for ``net_g_*``.
+        checkpoint: Weights of the network; a list has one for each seed of the training.
+        folder: Images restored by anything, with the paths of the clean ones below their folder, but for what is after
+            the dot; a list has a folder for each seed. The names alone will do where they differ.
+        suffix: What the names in ``folder`` have before the dot, after the clean image's: ``_out``, ``_x4``. Default:
+            nothing, or what all of them have.
+        used: Recognizers of the evaluation that the training used. Default: of an option file, those with the same
+            network and weights.
+        method: Name of the row in tables where one way of training was used with several recognizers. Default: the
+            restorer's name.
+        conditions: Names of the conditions it is for. Default: all.
+        tile: Side in pixels of the parts that large images are restored in. Default: whole images.
+        tile_overlap: Pixels that a tile sees beyond its border; no less than the network sees makes it exact.
+        multiple_of: The network takes heights and widths that this number divides: images are extended by their mirror
+            image, and the result is cut. Default: 1; of an option file whose model class pads to the network's window,
+            that window.
+        mean, std: The network takes images that are normalized with them, RGB on the ``[0, 1]`` scale, and makes such
+            ones. Default: those of the option file's data set.
+    """
+    option_file: str | None = None
+    network_g: Mapping | None = None
+    network_t: Mapping | None = None
+    checkpoint: str | Sequence[str] | None = None
+    folder: str | Sequence[str] | None = None
+    suffix: str | None = None
+    used: Sequence[str] | None = None
+    method: str | None = None
+    conditions: Sequence[str] | None = None
+    tile: int | None = None
+    tile_overlap: int = 32
+    multiple_of: int = 1
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """A way of restoring, with one processing for each seed.
+
+    Attributes:
+        name: As in the option file.
+        options: Its block, complete.
+        processings: One for each seed.
+    """
+
+    name: str
+    options: RestorerOptions
+    processings: tuple[Processing, ...]
+
+    def is_for(self, condition: str) -> bool:
+        return self.options.conditions is None or condition in self.options.conditions
+
+    @property
+    def is_network(self) -> bool:
+        return self.options.folder is None
+
+
+def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping], where: str) -> RestorerOptions:
+    """Check a restorer's block, without loading anything, and complete it from its run's option file.
+
+    Raises:
+        OptionError: The block is invalid.
+        FileNotFoundError: The run's option file, weights or folder are missing.
+    """
+    if not isinstance(block, Mapping):
+        raise OptionError(f'{where}: expected a block, got {block!r}. Write e.g. {{option_file: ...}}.')
+    check_arguments(RestorerOptions, block, where)
+    sources = [key for key in ('option_file', 'network_g', 'folder') if block.get(key)]
+    if len(sources) != 1:
+        raise OptionError(f'{where}: expected one of option_file, network_g and folder, got '
+                          f'{" and ".join(sources) or "none"}.')
+    options = RestorerOptions(**block)
+    if options.option_file:
+        options = RestorerOptions(**{**_of_run(options, root, recognizers, where), **block})
+    for key, least in (('tile', 1), ('tile_overlap', 0), ('multiple_of', 1)):
+        value = getattr(options, key)
+        if value is not None and value < least:
+            raise OptionError(f'{where}.{key}: expected {least} or more, got {value}.')
+    if (options.mean is None) != (options.std is None) or options.std and (min(options.std) <= 0 or not all(
+            len(values) == 3 for values in (options.mean, options.std))):
+        raise OptionError(f'{where}: expected mean and std, three numbers each, positive for std, got '
+                          f'{options.mean} and {options.std}.')
+    for key in ('network_g', 'network_t'):
+        if getattr(options, key):
+            check_network(getattr(options, key), f'{where}.{key}')
+    for name in options.used or ():
+        if name not in recognizers:
+            raise OptionError(f"{where}.used: no recognizer '{name}'. There are {', '.join(recognizers)}")
+    for path in (*_listed(options.checkpoint), *_listed(options.folder)):
+        if not Path(path).exists():
+            hint = ' Train it first: python tools/train.py -opt ' + options.option_file if options.option_file else ''
+            raise FileNotFoundError(f'{where}: {path} does not exist.{hint}')
+    return options
+
+
+def _of_run(options: RestorerOptions, root: Path, recognizers: Mapping[str, Mapping], where: str) -> dict[str, Any]:
+    """What the option file of a run says of its networks and of the recognizers that it used."""
+    run = read_yaml(options.option_file, f'{where}.option_file')
+    if not isinstance(run, Mapping) or not run.get('name') or not run.get('network_g'):
+        raise OptionError(f"{where}.option_file: expected BasicSR's option file of a run, with name and network_g, got "
+                          f'{options.option_file}.')
+    folder = _folder_of(run, root)
+    return {'network_g': run['network_g'], 'network_t': run.get('network_t'), **network_input(run),
+            'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
+            'used': used_names(trained_with(run, folder, root), recognizers)}
+
+
+def _folder_of(run: Mapping[str, Any], root: Path) -> Path:
+    return root / 'experiments' / str(run['name'])
+
+
+def unmatched_recognizers(restorers: Mapping[str, Mapping], root: Path,
+                          recognizers: Mapping[str, Mapping]) -> dict[str, list[str]]:
+    """Return, for each restorer that names a run and not ``used``, those of its recognizers that do not judge.
+
+    Where none of them does, nothing tells a recognizer that was used from one that was not: a line says so.
+
+    Args:
+        restorers: Blocks that `restorer_options` has checked, paths resolved.
+        recognizers: Name -> block of those that judge.
+    """
+    found = {}
+    for name, block in restorers.items():
+        if not block.get('option_file') or block.get('used') is not None:
+            continue
+        run = read_yaml(block['option_file'], f'restorers.{name}.option_file')
+        used = trained_with(run, _folder_of(run, root), root)
+        others = not_among(used, recognizers)
+        if others:
+            found[name] = others
+        if others and not used_names(used, recognizers):
+            print(f'restorers.{name}: none of the recognizers judging was used in its training, which had '
+                  f'{"; ".join(others)}: all count as held out. If one of them is the same, name it: used.',
+                  file=sys.stderr, flush=True)
+    return found
+
+
+def _listed(value: str | Sequence[str] | None) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def build_restorer(name: str, options: RestorerOptions, device: torch.device) -> Restorer:
+    """Load its networks, or take its folders."""
+    if options.folder:
+        folders = _listed(options.folder)
+        return Restorer(name, options, tuple(
+            FolderOfImages(Path(folder), options.suffix, f'restorers.{name}.folder') for folder in folders))
+    where, checkpoints = f'restorers.{name}', _listed(options.checkpoint) or [None]
+    processings = []
+    for checkpoint in checkpoints:
+        networks = [trained_network(options.network_g, checkpoint, f'{where}.network_g')]
+        check_color(networks[0], f'{where}.network_g', 'Recognizers judge color. Restore with it yourself, and name '
+                    'the folder of the results: folder.')
+        if options.network_t:
+            path = Path(checkpoint or '')
+            beside = path.with_name(path.name.replace('net_g_', 'net_t_', 1))
+            if beside == path:
+                raise OptionError(f'{where}.checkpoint: expected a file named net_g_*, with net_t_* beside it for '
+                                  f'network_t, got {path.name}.')
+            networks.append(trained_network(options.network_t, str(beside), f'{where}.network_t'))
+        network = nn.Sequential(*networks).to(device, memory_format=torch.channels_last)  # faster on a CPU
+        processings.append(Network(network, options.tile, options.tile_overlap, options.multiple_of, options.mean,
+                                   options.std, f'{where}.network_g'))
+    return Restorer(name, options, tuple(processings))

@@ -1,0 +1,332 @@
+"""An evaluation: restorers x recognizers x data sets x degradations, each image restored once; resumable."""
+import copy
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from ra_plugin.builders.given import check_given
+from ra_plugin.builders.identity import without_secrets
+from ra_plugin.builders.loaders import build_dataset, check_classes, evenly_spaced, with_scale
+from ra_plugin.builders.networks import registered
+from ra_plugin.builders.option_file import import_own, resolve_paths
+from ra_plugin.data.detection_dataset import DetectionDataset
+from ra_plugin.data.early_check import check_images
+from ra_plugin.data.given import Given, given_by
+from ra_plugin.evaluation.judging import CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing
+from ra_plugin.evaluation.options import (EvaluationOptions, by_name, check_conditions, check_names, conditions_of,
+                                          default_baseline, take_conditions)
+from ra_plugin.evaluation.program_flags import check_loading, device_of
+from ra_plugin.evaluation.record_plan import RecordPlans, image_name, image_names, item_files
+from ra_plugin.evaluation.records import Judged, Records
+from ra_plugin.evaluation.restored_folder import FolderOfImages
+from ra_plugin.evaluation.restorers import Restorer, build_restorer, restorer_options, unmatched_recognizers
+from ra_plugin.evaluation.reuse import Plan, Reusing, earlier_records, interleaved, shares, superseded
+from ra_plugin.evaluation.statistics.audit import audit
+from ra_plugin.evaluation.statistics.chance import against_chance
+from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, VIEWS
+from ra_plugin.evaluation.statistics.transfer import Matrix, cell_of, clean_input, harm, summary
+from ra_plugin.evaluation.statistics.variety import variety
+from ra_plugin.metrics.pyiqa_metrics import QualityMetric
+from ra_plugin.metrics.task_scores import build_score, gain_metric, left_out
+from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.utils.interruption import Interrupted, Interruption
+from ra_plugin.utils.progress import progress
+from ra_plugin.utils.tensors import denormalized
+from ra_plugin.version import __version__
+
+SCHEMA = 'ra_plugin.results/1'
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A data set under a degradation, and the restorers and recognizers that are for it."""
+
+    name: str
+    block: Mapping
+    dataset: Dataset
+    chosen: list[int]  # numbers of its images
+    names: list[str] | None  # of these images, below their folder; None where the data set does not list them
+    restorers: list[Restorer]
+    recognizers: dict[str, Recognizer]
+    given: Given
+
+    def check_given(self, where: str, labels: bool = True) -> None:
+        """Check that its data set has clean images, and labels where they are asked for.
+
+        Raises:
+            OptionError: It has not.
+        """
+        missing = [what for what, lacks in (('labels', labels and not self.given.labels),
+                                            ('clean images', not self.given.clean)) if lacks]
+        if missing:
+            raise OptionError(f'{where}: needs {" and ".join(missing)}, and the data set of {self.name} gives none.')
+
+
+class Evaluation:
+    """The options of an evaluation, checked and built.
+
+    Args:
+        root: The repository: relative paths in the options are looked up below it, too.
+        opt: Keys as in :class:`EvaluationOptions`.
+        device: Default: a GPU where there is one.
+
+    Raises:
+        OptionError: The options are invalid; nothing has been written then.
+        FileNotFoundError: Weights or a folder of images are missing.
+    """
+
+    def __init__(self, root: Path, opt: Mapping[str, Any], device: str | None = None):
+        self.raw = opt
+        self.device = device_of(device)
+        check_arguments(EvaluationOptions, opt, 'evaluation')
+        resolved = copy.deepcopy(dict(opt))
+        resolve_paths(resolved, root)
+        self._judged = take_conditions(resolved['recognizers'])
+        if resolved.get('baseline') is None:
+            resolved['baseline'] = default_baseline(resolved['restorers'])
+        self.options = options = EvaluationOptions(**resolved)
+        import_own(resolved)
+        check_names(options)
+        checked = {name: restorer_options(block, root, options.recognizers, f'restorers.{name}')
+                   for name, block in options.restorers.items()}
+        self.unmatched = unmatched_recognizers(options.restorers, root, options.recognizers)
+        check_conditions(options, {
+            **{f'recognizers.{name}': judged for name, judged in self._judged.items()},
+            **{f'restorers.{name}': restorer.conditions for name, restorer in checked.items()}})
+        self.recognizers: dict[str, Recognizer] = {
+            name: build_recognizer(block, f'recognizers.{name}').to(self.device, memory_format=torch.channels_last)
+            for name, block in options.recognizers.items()}
+        for recognizer in self.recognizers.values():
+            build_score(recognizer.info)  # one without classes cannot judge
+        self.quality_metrics = {
+            name: QualityMetric(name, block, self.device, f'quality_metrics.{name}')
+            for name, block in by_name(options.quality_metrics).items()}
+        self.restorers = {name: build_restorer(name, block, self.device) for name, block in checked.items()}
+        self.conditions = [self._condition(name, block) for name, block in conditions_of(options)]
+
+    def _condition(self, name: str, block: Mapping) -> Condition:
+        cls = registered(DATASET_REGISTRY, block.get('type'), f'datasets: {name}.type', 'data set')
+        if hasattr(cls, 'check_options'):
+            cls.check_options(block, f'datasets: {name}')
+        check_given(block, f'datasets: {name}')
+        block = with_scale(block, cls, f'datasets: {name}')
+        dataset = build_dataset(block)
+        given = given_by(dataset, f'datasets: {name}')
+        recognizers = {judge: recognizer for judge, recognizer in self.recognizers.items()
+                       if self._judged[judge] is None or name in self._judged[judge]}
+        if not recognizers:
+            raise OptionError(f'recognizers: expected at least one that judges {name}, got none.')
+        check_classes(dataset, recognizers.values(), f'datasets: {name}')
+        restorers = {restorer.name: restorer for restorer in self.restorers.values() if restorer.is_for(name)}
+        if self.options.baseline not in (NONE, *restorers):
+            raise OptionError(f"baseline: no restorer '{self.options.baseline}' for {name}."
+                              f"{suggestion(self.options.baseline, restorers)} There are "
+                              f"{', '.join((NONE, *restorers))}")
+        chosen = evenly_spaced(len(dataset), self.options.images)
+        if isinstance(dataset, DetectionDataset):
+            dataset.check_boxes_count(chosen, f'datasets: {name}')
+        for judge, recognizer in recognizers.items():  # a metric that cannot be computed shows now
+            asked = self.options.recognition_metrics.get(recognizer.info.task)
+            score = build_score(recognizer.info, asked, given.labels, given.clean)
+            if missing := left_out(score, asked):
+                needed = 'labels' if given.clean else 'clean images'
+                print(f'datasets: {name}: {", ".join(missing)} of {judge} cannot be computed without {needed}; '
+                      f'{", ".join(score.names)} can.', file=sys.stderr, flush=True)
+        all_names = image_names(dataset, block)
+        names = all_names and [all_names[number] for number in chosen]
+        for process in (process for restorer in restorers.values() for process in restorer.processings):
+            if isinstance(process, FolderOfImages) and names is not None:
+                process.prepare(names, all_names)
+        return Condition(name, block, dataset, chosen, names, list(restorers.values()), recognizers, given)
+
+    def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
+            command: str = '') -> tuple[dict[str, Any], dict[str, Matrix]]:
+        """Judge what is not judged yet, and sum it up.
+
+        Args:
+            out: Folder of the records; a run that was stopped goes on with what is there.
+            batch_size: Images at a time; it changes no result, but for the rounding of sums of floats.
+            num_workers: Processes that read and degrade images.
+            restart: Begin anew.
+            command: What the results are said to be made by.
+
+        Returns:
+            The results, as ``docs/EVALUATION.md`` describes them; and of each condition what they were made of.
+
+        Raises:
+            Interrupted: By Ctrl-C or SIGTERM; what was judged is kept.
+            OptionError: See `check_loading`.
+        """
+        check_loading(batch_size, num_workers)
+        infos = {name: recognizer.info for name, recognizer in self.recognizers.items()}
+        found, matrices = {}, {}
+        plans = RecordPlans(self.options.recognizers, by_name(self.options.quality_metrics),
+                            self.options.custom_imports or ())
+        self._check_images()
+        for number, condition in enumerate(self.conditions):
+            judging = self.judging(condition)
+            plan = self._plan(condition, judging, plans)
+            records = Records(out / 'records' / str(number), plan.plain(), restart, lambda before: shares(before, plan))
+            self._judge(condition, judging, plan, records, batch_size, num_workers)
+            judged = records.read()
+            records.close()
+            matrices[condition.name] = Matrix(
+                {key: cell_of(judged[(*key, SAVED)], infos, self.options.recognition_metrics, **vars(condition.given))
+                 for key in judging.processings}, self.options.seed)
+            found[condition.name] = self._results(condition, judging, judged, matrices[condition.name], infos)
+        return plain_data({
+            'schema': SCHEMA, 'name': self.options.name, 'command': command, 'seed': self.options.seed,
+            'baseline': self.options.baseline,
+            'versions': {'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__},
+            'options': without_secrets(self.raw),
+            'recognizers': {name: {
+                'name': info.name, 'task': info.task, 'num_classes': info.num_classes, 'source': info.source,
+                **({'cost': judge.cost} if (judge := self.recognizers[name]).costly else {})}
+                for name, info in infos.items()},
+            'quality_metrics': {name: {'better': metric.better, 'source': metric.source}
+                                for name, metric in self.quality_metrics.items()},
+            'recognition_metrics': {metric: facts for matrix in matrices.values() for metric, facts in
+                                    matrix.facts().items()},
+            'restorers': {name: {
+                'seeds': len(restorer.processings), 'used': list(restorer.options.used or ()),
+                'method': restorer.options.method or name,
+                **({'also_trained_with': self.unmatched[name]} if name in self.unmatched else {})}
+                for name, restorer in self.restorers.items()},
+            'conditions': found}), matrices
+
+    def judging(self, condition: Condition) -> Judging:
+        """Return how the images of a condition are processed, and by whom judged."""
+        processings = {**({(CLEAN, 0): clean} if condition.given.clean else {}), (NONE, 0): no_processing}
+        for restorer in condition.restorers:
+            processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
+        count = self.options.audit if condition.given.clean else 0  # without clean images no share of their gain
+        audited = [condition.chosen[place] for place in evenly_spaced(len(condition.chosen), count)]
+        return Judging(processings=processings, recognizers=condition.recognizers,
+                       metrics=self.options.recognition_metrics, baseline=self.options.baseline,
+                       audited=frozenset(audited),
+                       networks=[restorer.name for restorer in condition.restorers if restorer.is_network],
+                       quality_metrics=self.quality_metrics)
+
+    def _check_images(self) -> None:
+        """Find files that cannot be read before hours of judging, in every data set and folder of restored images."""
+        for condition in self.conditions:
+            restored = [process.file(name) for restorer in condition.restorers for process in restorer.processings
+                        if isinstance(process, FolderOfImages) for name in condition.names or ()]
+            check_images(condition.dataset, condition.chosen, item_files, restored)
+
+    def _judge(self, condition: Condition, judging: Judging, plan: Plan, records: Records, batch_size: int,
+               num_workers: int) -> None:
+        first, total = records.done(), len(condition.chosen)
+        if first == total:
+            return
+        reusing = Reusing(judging, plan, earlier_records(records.earlier, plan))
+        left = condition.chosen[first:]
+        known = sum(map(reusing.is_known, left)) if reusing.earlier else 0
+        if reusing.earlier:
+            print(f'{condition.name}: goes on with earlier records: {known} of {len(left)} images are known, the '
+                  'others are judged in what has changed.', flush=True)
+        with Interruption() as interruption, \
+                progress(desc=condition.name, total=total, unit='image', initial=first) as bar:
+            def load(numbers: Sequence[int]) -> Iterator[list[Batch]]:
+                return self.batches(condition, numbers, batch_size, num_workers) if numbers else iter(())
+
+            def shown() -> Iterator[list[Batch]]:
+                for batches in interleaved(left, reusing.is_known, load):
+                    yield batches
+                    bar.update(sum(len(batch.index) for batch in batches))
+
+            try:
+                with interruption.at_once():
+                    judge_all(shown(), reusing, records, first)
+            except Interrupted:
+                raise Interrupted(interruption.number,
+                                  f' at image {records.done()} of {total} of {condition.name}') from None
+        for folder in superseded(records.earlier, plan):
+            records.forget(folder)
+
+    def batches(self, condition: Condition, numbers: Sequence[int], batch_size: int = 16,
+                num_workers: int = 0) -> Iterator[list[Batch]]:
+        """Images of a condition, so many at a time, as batches of one size each."""
+        for items in DataLoader(_Numbered(condition.dataset), batch_size, sampler=numbers, num_workers=num_workers,
+                                collate_fn=list):
+            yield same_size_batches(items, condition, self.device)
+
+    def _plan(self, condition: Condition, judging: Judging, plans: RecordPlans) -> Plan:
+        """What the records depend on."""
+        return plans.of(judging, condition.restorers, condition.dataset, condition.block, condition.chosen,
+                        condition.names)
+
+    def _results(self, condition: Condition, judging: Judging, judged: Mapping[tuple, Judged], matrix: Matrix,
+                 infos: Mapping) -> dict[str, Any]:
+        metrics, seed, baseline = self.options.recognition_metrics, self.options.seed, self.options.baseline
+
+        def cell(name: str, number: int = 0, view: str = SAVED, index: np.ndarray | None = None):
+            return cell_of(judged[name, number, view], infos, metrics, index, **vars(condition.given))
+
+        found = {'given': vars(condition.given), **summary(matrix, baseline), 'chance': against_chance(matrix),
+                 'variety': variety(matrix, infos)}
+        labels = matrix.labels()
+        if labels is not None:
+            found['harm'] = harm(matrix, getattr(condition.dataset, 'classes', None), labels)
+        if judging.audited and any(gain_metric(matrix.cells[NONE, 0].scores[name]) for name, recognizer in
+                                   condition.recognizers.items() if not recognizer.costly):
+            index = np.array(sorted(judging.audited))
+            audited = [(name, number) for name, number, view in judged if view == FLOAT]
+            views = {view: {key: cell(*key, view, index) for key in audited} for view in (SAVED, FLOAT, *VIEWS)}
+            used = {restorer.name: restorer.options.used or () for restorer in condition.restorers}
+            found['audit'] = audit(views, baseline, used, seed)
+            if judging.networks:
+                found['clean_input'] = clean_input(
+                    {key: cell(*key, CLEAN_INPUT) for key in audited if key[0] in judging.networks},
+                    cell(CLEAN, index=index), seed)
+        return found
+
+
+class _Numbered(Dataset):
+    """Items with their number."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> tuple[int, dict]:
+        return index, self.dataset[index]
+
+
+def same_size_batches(items: Sequence[tuple[int, dict]], condition: Condition, device: torch.device) -> list[Batch]:
+    """Numbered items as batches of images of one size each: what a batch holds changes no image."""
+    groups: dict[tuple, list[tuple[int, dict]]] = {}
+    for number, item in items:
+        groups.setdefault((item['lq'].shape, item['gt'].shape if 'gt' in item else None), []).append((number, item))
+    collate = getattr(condition.dataset, 'collate_fn', default_collate)
+    batches = []
+    for group in groups.values():
+        batch = collate([item for _, item in group])
+        label, gt, kind = batch.get('label'), batch.get('gt'), 'gt' if 'gt_path' in batch else 'lq'
+        lq, gt = (None if images is None else denormalized(images.to(device), condition.block.get('mean'),
+                                                           condition.block.get('std')) for images in (batch['lq'], gt))
+        batches.append(Batch(lq, gt,
+                             label.to(device) if isinstance(label, torch.Tensor) else label,
+                             [number for number, _ in group],
+                             [image_name(item[f'{kind}_path'], condition.block, kind) for _, item in group],
+                             condition.block.get('scale') or 1))
+    return batches
+
+
+def plain_data(value: Any) -> Any:
+    """Results as JSON has them: no numpy numbers, and None where there is no number."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_data(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_data(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,30 @@
+"""Several comparisons at once: which of them still stand when all have to."""
+from collections.abc import Mapping
+from typing import Any
+
+from ra_plugin.evaluation.statistics.sampled import Sampled
+
+
+def family(differences: Mapping[str, Sampled]) -> dict[str, Any]:
+    """Tell which differences are surely above or below zero: one or more wrongly so in 5 % at most (Holm, 1979).
+
+    Args:
+        differences: Name -> difference.
+
+    Returns:
+        ``{'comparisons', 'up', 'down'}``: how many there are, and the names of those that are sure.
+    """
+    sides: dict[str, str] = {}
+    while True:
+        left = {name: sampled for name, sampled in differences.items() if name not in sides}
+        found = {name: side for name, sampled in left.items() if (side := _side(sampled, len(left)))}
+        if not found:
+            break
+        sides.update(found)
+    return {'comparisons': len(differences),
+            **{side: [name for name in differences if sides.get(name) == side] for side in ('up', 'down')}}
+
+
+def _side(sampled: Sampled, comparisons: int) -> str | None:
+    estimate = sampled.estimate(comparisons)
+    return 'up' if estimate.low > 0 else 'down' if estimate.high < 0 else None

@@ -1,0 +1,52 @@
+"""An evaluation from its option file to its report: ``results.json``, ``tables.md`` and ``report.html``."""
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ra_plugin.builders.forced_options import as_arguments
+from ra_plugin.evaluation.options import read_options
+from ra_plugin.evaluation.pick_examples import examples
+from ra_plugin.evaluation.program_flags import check_loading
+from ra_plugin.evaluation.run import Evaluation
+from ra_plugin.evaluation.statistics.transfer import Matrix
+from ra_plugin.report.markdown import to_markdown
+from ra_plugin.report.page import write_page
+from ra_plugin.utils.atomic import atomic_write
+from ra_plugin.utils.out_folder import check_out_folder
+
+
+def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, num_workers: int,
+                   device: str | None = None, restart: bool = False, force_yml: Sequence[str] | None = None) -> str:
+    """Evaluate as an option file says; what to say at the end is returned.
+
+    Args:
+        out: Folder of the results. Default: ``results/NAME`` below ``root``.
+        force_yml: Changes of the options, see `forced`.
+    """
+    check_loading(batch_size, num_workers)
+    opt = read_options(file, force_yml)
+    check_out_folder(out or root / 'results')
+    evaluation = Evaluation(root, opt, device)
+    out = out or root / 'results' / evaluation.options.name
+    command = shlex.join(['python', 'tools/evaluate.py', '-opt', str(file), *as_arguments(force_yml)])
+    results = evaluate(evaluation, out, batch_size, num_workers, restart, command)
+    return f'{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html.'
+
+
+def evaluate(evaluation: Evaluation, out: Path, batch_size: int, num_workers: int = 0, restart: bool = False,
+             command: str = '', **more: Any) -> Mapping[str, Any]:
+    """Run an evaluation, write its files to ``out``, and return the results; ``more`` is added to them."""
+    results, matrices = evaluation.run(out, batch_size, num_workers, restart, command)
+    results.update(more)
+    write_results(evaluation, results, matrices, out)
+    return results
+
+
+def write_results(evaluation: Evaluation, results: Mapping[str, Any], matrices: Mapping[str, Matrix],
+                  out: Path) -> None:
+    """Write what `Evaluation.run` gave: figures, tables and page."""
+    atomic_write(json.dumps(results, indent=1), out / 'results.json')
+    atomic_write(to_markdown(results), out / 'tables.md')
+    write_page(results, examples(evaluation, matrices), out / 'report.html')

@@ -1,0 +1,59 @@
+"""A metric for BasicSR's ``val.metrics``: any of pyiqa's, e.g. ``{type: calculate_pyiqa, metric: lpips}``."""
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ra_plugin.metrics.pyiqa_metrics import QualityMetric
+from ra_plugin.options import OptionError
+
+
+def calculate_pyiqa(img: np.ndarray, img2: np.ndarray | None = None, *, metric: str, crop_border: int = 0,
+                    better: str | None = None, **options: Any) -> float:
+    """The value of one image.
+
+    Args:
+        img, img2: Restored and clean image as BasicSR has them: ``(H, W, 3)`` BGR or ``(H, W)``, uint8.
+        metric: As in ``pyiqa.list_models()``.
+        crop_border: Pixels at each side that take no part.
+        better: For BasicSR, which tracks the best value.
+        options: Of the metric in pyiqa.
+    """
+    device = 'cuda' if torch.cuda.is_initialized() else 'cpu'  # where the run is: num_gpu may be 0 beside a GPU
+    measure = _built(metric, json.dumps(options, sort_keys=True), device)
+    if img2 is None and measure.needs_reference:
+        raise OptionError(f'val.metrics: {metric} compares with clean images, and the data set gives none.')
+    images = (None if image is None else _as_tensor(image, crop_border) for image in (img, img2))
+    return float(measure(*images)[0])
+
+
+def check_pyiqa(block: Mapping[str, Any], where: str) -> str:
+    """Build the metric of an option block, so that what is missing shows before a run.
+
+    Returns:
+        ``'lower'`` or ``'higher'``: what is better.
+
+    Raises:
+        OptionError, FileNotFoundError, ImportError: As `QualityMetric`.
+    """
+    if not isinstance(block.get('metric'), str):
+        raise OptionError(f"{where}.metric: expected the name of one of pyiqa's metrics, e.g. lpips, "
+                          f'got {block.get("metric")!r}.')
+    options = {key: value for key, value in block.items() if key not in ('type', 'metric', 'crop_border', 'better')}
+    return QualityMetric(block['metric'], options, where=where).better
+
+
+@functools.cache
+def _built(metric: str, options: str, device: str) -> QualityMetric:
+    return QualityMetric(metric, json.loads(options), device, 'calculate_pyiqa')
+
+
+def _as_tensor(image: np.ndarray, crop_border: int) -> torch.Tensor:
+    """``(1, 3, H, W)``, RGB, ``[0, 1]``."""
+    height, width = image.shape[:2]
+    image = image.reshape(height, width, -1)[crop_border:height - crop_border, crop_border:width - crop_border, ::-1]
+    tensor = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None] / 255
+    return tensor.expand(-1, 3, -1, -1)  # gray, three times

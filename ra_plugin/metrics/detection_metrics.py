@@ -1,0 +1,162 @@
+"""Average precision of detectors: VOC's by mmdet, COCO's by pycocotools. Both match; what they matched is kept.
+
+A detection and a truth are dicts of NumPy arrays of one image: ``boxes (K, 4)`` xyxy, ``labels (K,)``, ``scores (K,)``
+or ``ignore (K,)`` bool, and ``masks (K, H, W)`` bool where there are some.
+"""
+import contextlib
+import io
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from ra_plugin.metrics.average_precision import Matches
+from ra_plugin.utils.optional import require
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class VOCAveragePrecision:
+    """AP at an IoU of 0.5 as mmdet's ``VOCMetric`` has it: the sides of a box count both of their pixels.
+
+    `eval_map` itself forks a pool of processes in every call, which a process that trains should not do; this takes its
+    parts, and gives its numbers.
+
+    Args:
+        num_classes: C.
+        modes: Name of a score -> ``'11points'`` (VOC 2007) | ``'area'`` (VOC 2010 and later).
+    """
+
+    def __init__(self, num_classes: int, modes: Mapping[str, str]):
+        self._mmdet = require('mmdet.evaluation.functional.mean_ap', 'The VOC mAP')
+        self.modes, self.matches = dict(modes), Matches(num_classes, num_thresholds=1)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.modes)
+
+    def add(self, detection: Arrays, truth: Arrays) -> None:
+        """Match one image; a box to ignore does not count, nor do the detections on it."""
+        labels, ignore = detection['labels'], truth['ignore']
+        tp, fp = np.zeros((2, 1, len(labels)), bool)
+        scored = np.hstack([detection['boxes'], detection['scores'][:, None]])
+        for label in np.unique(labels):
+            chosen, true = labels == label, truth['labels'] == label
+            tp[:, chosen], fp[:, chosen] = self._mmdet.tpfp_default(
+                scored[chosen], truth['boxes'][true & ~ignore], truth['boxes'][true & ignore],
+                iou_thr=0.5, use_legacy_coordinate=True)
+        positives = np.bincount(truth['labels'][~ignore], minlength=self.matches.num_classes)
+        self.matches.add(labels, detection['scores'], tp, fp, positives)
+
+    def per_class(self) -> dict[str, np.ndarray]:
+        """Name -> AP ``(C,)``; NaN for a class with no box to find."""
+        everything = np.ones((1, len(self.matches)), int)
+        return {name: values[0] for name, values in self.resampled(everything).items()}
+
+    def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Name -> AP ``(R, C)`` of resamples; ``counts`` as in `Matches.average_precision`."""
+        return {name: self.matches.average_precision(counts, partial(self._formula, mode))[..., 0]
+                for name, mode in self.modes.items()}
+
+    def _formula(self, mode: str, tp: np.ndarray, fp: np.ndarray, positives: np.ndarray) -> np.ndarray:
+        """As in eval_map, to its float32."""
+        epsilon = np.finfo(np.float32).eps
+        tp, fp = tp.astype(np.float32), fp.astype(np.float32)
+        recall = tp / np.maximum(positives[:, None], epsilon)
+        return self._mmdet.average_precision(recall, tp / np.maximum(tp + fp, epsilon), mode)
+
+
+class COCOAveragePrecision:
+    """AP over IoUs of 0.5 to 0.95, at 0.5 and at 0.75, by pycocotools' ``COCOeval``.
+
+    Boxes of all areas count, and of each image and class the 100 detections with the highest scores.
+
+    Args:
+        num_classes: C.
+        kind: ``'bbox'`` | ``'segm'``.
+        name: Of the first score; the others append ``_50`` and ``_75``.
+    """
+
+    def __init__(self, num_classes: int, kind: str, name: str):
+        self._coco = require('pycocotools.coco', 'The COCO mAP').COCO
+        self._evaluator = require('pycocotools.cocoeval', 'The COCO mAP').COCOeval
+        self._mask = require('pycocotools.mask', 'The COCO mAP')
+        self.kind, self.name = kind, name
+        self.matches = Matches(num_classes, len(self._evaluator(iouType=kind).params.iouThrs))
+
+    @property
+    def names(self) -> list[str]:
+        return [self.name, f'{self.name}_50', f'{self.name}_75']
+
+    def add(self, detection: Arrays, truth: Arrays) -> None:
+        """Match one image; a box to ignore is a crowd: it does not count, nor do the detections inside it."""
+        positives = np.zeros(self.matches.num_classes, int)
+        nothing = np.empty((self.matches.num_thresholds, 0), bool)
+        parts = [(np.empty(0, int), np.empty(0), nothing, nothing)]
+        for found in self._evaluate(detection, truth):
+            label, scores, right = found['category_id'], found['dtScores'], found['dtMatches'] > 0
+            positives[label] = np.sum(found['gtIgnore'] == 0)
+            parts.append((np.full(len(scores), label), scores, right & ~found['dtIgnore'], ~right & ~found['dtIgnore']))
+        self.matches.add(*(np.concatenate(part, axis=-1) for part in zip(*parts)), positives)
+
+    def _evaluate(self, detection: Arrays, truth: Arrays) -> list[dict]:
+        """COCOeval's own matches of one image, of each class that is in it."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluator = self._evaluator(
+                self._dataset(truth, 'iscrowd', truth['ignore'].astype(int)),
+                self._dataset(detection, 'score', detection['scores'].astype(float)), self.kind)
+            evaluator.params.areaRng = evaluator.params.areaRng[:1]
+            evaluator.evaluate()
+        return [found for found in evaluator.evalImgs if found]
+
+    def _dataset(self, objects: Arrays, key: str, values: np.ndarray):
+        """What pycocotools reads from an annotation file, of one image, with ``key: value`` in each annotation."""
+        corners, ends = np.split(objects['boxes'].astype(float), 2, axis=1)
+        annotations = [
+            {'id': i + 1, 'image_id': 0, 'category_id': int(label), 'bbox': [*corner, *side],
+             'area': side[0] * side[1], key: value}
+            for i, (label, corner, side, value) in enumerate(zip(objects['labels'], corners, ends - corners, values))]
+        image = {'id': 0}
+        if self.kind == 'segm':
+            image['height'], image['width'] = objects['masks'].shape[1:]
+            masks = self._mask.encode(np.asfortranarray(objects['masks'].transpose(1, 2, 0), np.uint8))
+            for annotation, mask in zip(annotations, masks):
+                annotation.update(segmentation=mask, area=float(self._mask.area(mask)))
+        dataset = self._coco()
+        dataset.dataset = {'images': [image], 'annotations': annotations,
+                           'categories': [{'id': label} for label in range(self.matches.num_classes)]}
+        dataset.createIndex()
+        return dataset
+
+    def per_class(self) -> dict[str, np.ndarray]:
+        """Name -> AP ``(C,)``; NaN for a class with no box to find."""
+        evaluator = self._evaluator(iouType=self.kind)
+        params = evaluator.params
+        classes = list(self.matches.classes())
+        # accumulate() only joins the images of a class: joined before, they are one image
+        params.imgIds, params.catIds, params.areaRng = [0], list(range(len(classes))), params.areaRng[:1]
+        params.maxDets = [max((len(matches.scores) for matches in classes), default=0)]
+        evaluator._paramsEval = params
+        evaluator.evalImgs = [
+            {'dtScores': matches.scores, 'dtMatches': matches.tp, 'dtIgnore': ~(matches.tp | matches.fp),
+             'gtIgnore': np.zeros(matches.positives.sum())} for matches in classes]
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluator.accumulate()
+        precision = evaluator.eval['precision'][..., 0, 0].mean(1).T  # (C, T)
+        return self._named(np.where(precision < 0, np.nan, precision))
+
+    def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Name -> AP ``(R, C)`` of resamples; ``counts`` as in `Matches.average_precision`."""
+        return self._named(self.matches.average_precision(counts, _at_101_recalls))
+
+    def _named(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self.names, (values.mean(-1), values[..., 0], values[..., 5])))
+
+
+def _at_101_recalls(tp: np.ndarray, fp: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Mean of the best precision at recalls 0, 0.01 ... 1, as ``COCOeval.accumulate`` has it, for many resamples."""
+    recall = tp / np.maximum(positives[:, None], 1)
+    precision = tp / (tp + fp + np.spacing(1))
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    reached = np.searchsorted(np.linspace(0, 1, 101), recall, side='right')  # recalls up to each point of the curve
+    return (np.diff(reached, axis=1, prepend=0) * best).sum(1) / 101

@@ -1,0 +1,147 @@
+"""The scores of each recognition task: against labels, and against the recognizer's own answers on clean images."""
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ra_plugin.metrics.agreement import ClassificationAgreement, DetectionAgreement, SegmentationAgreement
+from ra_plugin.metrics.base import Metrics, TaskScore
+from ra_plugin.metrics.classification import ClassificationScore
+from ra_plugin.metrics.detection import DetectionScore
+from ra_plugin.metrics.segmentation import SegmentationScore
+from ra_plugin.options import OptionError, suggestion
+from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.classification import NO_HEAD
+
+__all__ = ['TASKS', 'ClassificationScore', 'DetectionScore', 'SegmentationScore', 'TaskScore', 'build_score']
+
+Build = Callable[[RecognizerInfo, Metrics], TaskScore]
+
+# task -> the score against labels, and the one against answers on clean images
+_SCORES: dict[str, tuple[tuple[type[TaskScore], Build], tuple[type[TaskScore], Build]]] = {
+    'classification': (
+        (ClassificationScore, lambda info, metrics: ClassificationScore(metrics)),
+        (ClassificationAgreement, lambda info, metrics: ClassificationAgreement(metrics))),
+    'detection': (
+        (DetectionScore, lambda info, metrics: DetectionScore(info.num_classes, metrics, info.classes)),
+        (DetectionAgreement, lambda info, metrics: DetectionAgreement(metrics))),
+    'segmentation': (
+        (SegmentationScore, lambda info, metrics: SegmentationScore(info.num_classes, metrics, info.classes)),
+        (SegmentationAgreement, lambda info, metrics: SegmentationAgreement(info.num_classes, metrics, info.classes))),
+}
+
+TASKS = tuple(_SCORES)
+# The keys of data sets that give labels, for messages.
+_WITH_LABELS = {
+    'classification': "LabeledImageDataset (class folders or meta_info), or labels in the block of BasicSR's",
+    'detection': 'DetectionDataset with annotation_file', 'segmentation': 'SegmentationDataset with dataroot_mask'}
+
+
+class JointScore(TaskScore):
+    """Several scores of one recognizer on the same images, as one.
+
+    Args:
+        parts: With metrics of different names.
+    """
+
+    def __init__(self, parts: Sequence[TaskScore]):
+        self._parts = list(parts)
+
+    @property
+    def parts(self) -> Sequence[TaskScore]:
+        return self._parts
+
+    @property
+    def names(self) -> list[str]:
+        return [name for part in self._parts for name in part.names]
+
+    def __len__(self) -> int:
+        return len(self._parts[0])
+
+    def records(self) -> list[tuple]:
+        return list(zip(*(part.records() for part in self._parts)))
+
+    def add_records(self, records: Iterable[tuple]) -> None:
+        for part, rows in zip(self._parts, zip(*records)):
+            part.add_records(rows)
+
+    def compute(self) -> dict[str, float]:
+        return {name: value for part in self._parts for name, value in part.compute().items()}
+
+    def per_image(self) -> dict[str, np.ndarray]:
+        return {name: values for part in self._parts for name, values in part.per_image().items()}
+
+    def resampled(self, counts: np.ndarray) -> dict[str, Any]:
+        return {name: values for part in self._parts for name, values in part.resampled(counts).items()}
+
+
+def gain_metric(score: TaskScore) -> str | None:
+    """The first metric of which more is better, by which gains are audited; None where there is none."""
+    return next((name for name, facts in score.facts().items() if facts['better'] == 'higher'), None)
+
+
+def left_out(score: TaskScore, metrics: Metrics) -> list[str]:
+    """Return the metrics that were asked for and that the images do not allow, without labels or clean versions."""
+    asked = [metrics] if isinstance(metrics, str) else metrics or ()
+    computed = {name for part in score.parts for name in part.metrics}
+    return [name for name in asked if name not in computed]
+
+
+def _missing_labels(info: RecognizerInfo, asked: Sequence[str] | None, labels: bool) -> str:
+    """Say which metrics need labels, and which keys of a data set give them, where there are none."""
+    if labels or asked == []:
+        return ''
+    return (f' {", ".join(asked) if asked else "It"} needs labels: {_WITH_LABELS[info.task]}.')
+
+
+def _missing_clean(asked: Sequence[str] | None, known: Sequence[str], clean: bool) -> str:
+    """The same for clean images."""
+    names = [name for name in asked or () if name in known]
+    if clean or not names:
+        return ''
+    return (f' {", ".join(names)} compares with the answers on clean images: dataroot_gt with a degradation, or '
+            'PairedImageDataset with dataroot_gt and dataroot_lq.')
+
+
+def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = True, clean: bool = False) -> TaskScore:
+    """The score of a recognizer's task, with nothing counted yet.
+
+    Args:
+        metrics: What to compute: one or more of the task's own, of which those count that the images allow. Default:
+            the task's default against labels. Without labels, where none of them can be computed or none is named: all
+            against the answers on clean images.
+        labels: Whether the images have labels.
+        clean: Whether there are clean images.
+
+    Raises:
+        OptionError: No score for the task, an unknown metric, or none that can be computed.
+        ImportError: The package that computes it is not installed.
+    """
+    if info.task == 'embedding':
+        raise OptionError(f'{info.name}: {NO_HEAD}')
+    if info.task not in _SCORES:
+        raise OptionError(f"{info.name}: no score for the task '{info.task}'. Known: {', '.join(_SCORES)}")
+    (accuracy, build_accuracy), (agreement, build_agreement) = _SCORES[info.task]
+    asked = [metrics] if isinstance(metrics, str) else metrics
+    known = *accuracy.known, *agreement.known
+    if asked is not None and not asked:
+        raise OptionError(f'{accuracy.__name__}: expected a metric, got none. Known: {", ".join(known)}')
+    for name in asked or ():
+        if name not in known:
+            raise OptionError(f"{accuracy.__name__}: unknown metric '{name}'.{suggestion(name, known)} "
+                              f"Known: {', '.join(known)}")
+    right = None if asked is None else [name for name in asked if name in accuracy.known]
+    same = [name for name in asked or () if name in agreement.known]
+    if clean and not labels and not same:
+        same = list(agreement.default)
+    if not info.gives_probabilities:
+        same = [name for name in same if name != 'kl']
+    parts = [build_accuracy(info, right)] if labels and right != [] else []
+    parts += [build_agreement(info, same)] if clean and same else []
+    if not parts:
+        given = ' and '.join(word for word, there in (('labels', labels), ('clean images', clean)) if there)
+        raise OptionError(f'{info.name}: {", ".join(asked or ()) or "a score"} cannot be computed from '
+                          f'{given or "images without labels and without clean ones"}'
+                          f'{"" if info.gives_probabilities else ", and kl needs probabilities of all classes"}.'
+                          f'{_missing_labels(info, right, labels)}{_missing_clean(asked, agreement.known, clean)}')
+    return parts[0] if len(parts) == 1 else JointScore(parts)

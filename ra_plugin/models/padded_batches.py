@@ -1,0 +1,33 @@
+"""Validation in batches of images that differ in size, padded to one: recognizers see them without the padding."""
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ra_plugin.metrics.task_scores import TaskScore
+from ra_plugin.recognizers import Recognizer
+
+Sizes = Sequence[tuple[int, int]] | None
+
+
+def judge(recognizer: Recognizer, images: torch.Tensor, label: Any, sizes: Sizes, score: TaskScore,
+          clean: torch.Tensor | None = None) -> None:
+    """Add a recognizer's predictions on a batch to its score; padding is cut off before.
+
+    Args:
+        images: ``(N, 3, H, W)`` in ``[0, 1]``.
+        label: As the recognizer's task has it; None where there are none.
+        sizes: Height and width of each image within the batch. Default: all of it.
+        clean: The clean images, as ``images``, for scores that need them.
+    """
+    if sizes is None or all(tuple(size) == tuple(images.shape[-2:]) for size in sizes):
+        score.add(recognizer.predict(images), label, recognizer.predict(clean) if score.needs_clean else None)
+        return
+    for i, (height, width) in enumerate(sizes):
+        own = None if label is None else label[i:i + 1]
+        if isinstance(own, torch.Tensor) and own.dim() == 3:
+            own = own[:, :height, :width]
+        elif own is not None and 'masks' in own[0]:
+            own = [{**own[0], 'masks': own[0]['masks'][:, :height, :width]}]
+        part = slice(i, i + 1), slice(None), slice(height), slice(width)
+        score.add(recognizer.predict(images[part]), own, recognizer.predict(clean[part]) if score.needs_clean else None)

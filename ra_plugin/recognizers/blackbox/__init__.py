@@ -1,0 +1,1 @@
+"""Classifiers behind a program or a service that gives answers alone."""

@@ -1,0 +1,1 @@
+"""Classifiers in files of other frameworks: ONNX and TFLite."""

@@ -1,0 +1,128 @@
+"""A classifier in an ONNX file: a loss function by way of onnx2torch, or a judge in onnxruntime."""
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ra_plugin.recognizers.classification import Fit, InputSize, resolve_input_size
+from ra_plugin.recognizers.file.base import FileRecognizer, Runtime
+from ra_plugin.recognizers.file.onnx_conversion import check_conversion, converted
+from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.utils.optional import require
+
+
+@RECOGNIZER_REGISTRY.register
+class OnnxRecognizer(FileRecognizer):
+    """An ONNX file with one float input, the images, and one output.
+
+    As a loss it becomes a torch network, whose answers and gradient are checked against onnxruntime when it is built
+    (`check_conversion` has the tolerances). A file whose batch size is fixed sees the images one after the other.
+
+    Args:
+        file: The ``.onnx`` file. Weights in files beside it are taken from its own folder alone.
+        mean, std: Normalization of its input, RGB on the ``[0, 1]`` scale; an input in 0..255 has a std of 1/255.
+        classes: Class names in the order of the ids, as a list or a text file with one name a line.
+        input_size: ``'model'``: the size in the file; ``~``: images as they come; a number or ``[height, width]``.
+        fit: ``'crop'`` | ``'stretch'``, see `Recognizer`.
+        probabilities: The file ends in a softmax, so that its answers are probabilities, and not logits.
+        differentiable: ``false``: it judges, in onnxruntime alone, and need not be convertible.
+        feature_layer: Node whose output is compared by the feature loss: operator and place in the file, ``Relu_3``.
+            Default: the input of the layer that classifies.
+
+    Raises:
+        ImportError: onnx, onnxruntime or onnx2torch is not installed.
+        ValueError: No classifier, no conversion, or another answer or gradient than onnxruntime's.
+    """
+
+    def __init__(self, file: str, mean: Sequence[float], std: Sequence[float],
+                 classes: Sequence[str] | str | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
+                 probabilities: bool = False, differentiable: bool = True, feature_layer: str | None = None):
+        where = f'{type(self).__name__}({Path(file).name})'
+        model = load_model(file, where)
+        judge = OnnxRuntime(model, where)
+        height, width = judge.size
+        network: nn.Module = judge
+        if differentiable:
+            network = converted(model, where)
+            network = (ChannelsLast(network) if judge.channels_last else network).requires_grad_(False).eval()
+        recorded = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+        super().__init__(network, file, mean, std, resolve_input_size(input_size, recorded, where), fit, classes,
+                         probabilities, judge.batch, differentiable, feature_layer)
+        if differentiable:
+            size = self.info.input_size or (64, 64)
+            images = torch.rand(judge.batch or 2, 3, *size, generator=torch.Generator().manual_seed(0))
+            check_conversion(network, judge, self.prepare(images), where)
+
+
+class ChannelsLast(nn.Module):
+    """A network that takes ``(N, H, W, 3)``, as TensorFlow has it."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(images.permute(0, 2, 3, 1))
+
+
+class OnnxRuntime(Runtime):
+    """An ONNX model in onnxruntime, on the CPU.
+
+    Attributes:
+        batch: Number of images that it takes at once, or None: any.
+        size: (height, width) of its input; None or a name where it takes any.
+        channels_last: Whether its input is ``(N, H, W, 3)``.
+    """
+
+    def __init__(self, model, where: str):
+        super().__init__()
+        runtime = require('onnxruntime', where)
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3  # errors; those are raised, too
+        try:
+            self.session = runtime.InferenceSession(model.SerializeToString(), options, ['CPUExecutionProvider'])
+        except Exception as error:  # onnxruntime has exceptions of its own
+            raise ValueError(f'{where}: onnxruntime cannot take it ({_one_line(error)}).') from None
+        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        shape = inputs[0].shape if len(inputs) == 1 else ()
+        if len(shape) != 4 or 3 not in (shape[1], shape[3]) or len(outputs) != 1 or inputs[0].type != 'tensor(float)':
+            raise ValueError(
+                f'{where}: expected one float input (N, 3, H, W) or (N, H, W, 3) and one output, got '
+                f'{[(value.type, value.shape) for value in inputs]} and {len(outputs)}. Cut a classifier out with '
+                'onnx.utils.extract_model.')
+        self.name = inputs[0].name
+        self.channels_last = shape[1] != 3
+        self.batch = shape[0] if isinstance(shape[0], int) else None
+        self.size = tuple(shape[1:3] if self.channels_last else shape[2:])
+        if self.batch not in (None, 1):
+            raise ValueError(f'{where}: it takes {self.batch} images at once. Export it for one, or for any number.')
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        if self.channels_last:
+            images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        try:
+            return self.session.run(None, {self.name: images})[0]
+        except Exception as error:
+            raise ValueError(_one_line(error)) from None
+
+
+def load_model(file: str, where: str):
+    """The ``onnx.ModelProto`` in a file, with the weights that it has beside it.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: No ONNX file, or one that wants weights from outside of its folder.
+    """
+    onnx = require('onnx', where)
+    if not Path(file).is_file():
+        raise FileNotFoundError(f'{where}: no file {file}')
+    try:
+        return onnx.load(file)  # checks the paths of external data
+    except Exception as error:  # protobuf's and onnx's own
+        raise ValueError(f'{where}: {file} is damaged, or no ONNX file ({_one_line(error)}).') from None
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())[:200]

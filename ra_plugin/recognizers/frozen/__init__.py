@@ -1,0 +1,1 @@
+"""How a frozen network is run: folded, checkpointed, resized once for several, and out of torch's sight."""

@@ -1,0 +1,1 @@
+"""Detectors and segmenters of mmdetection and mmsegmentation."""

@@ -1,0 +1,1 @@
+"""Studies around a restorer, a folder each: what it asks, how it measures, and its page."""

@@ -1,0 +1,1 @@
+"""The check of a recognizer before it is trained with."""

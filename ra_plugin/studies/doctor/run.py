@@ -1,0 +1,126 @@
+"""The recognizers of an option file before a run, checked on images of its own data sets."""
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch.utils.data import Dataset, default_collate
+
+from ra_plugin.builders.identity import canonical
+from ra_plugin.builders.loaders import build_dataset, check_classes, evenly_spaced
+from ra_plugin.builders.option_file import parse_options
+from ra_plugin.models.recog_aware_model import recog_blocks
+from ra_plugin.models.recog_validation import recognizable
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.recognizers.trainable import frozen
+from ra_plugin.studies.doctor.checks import BUILD, Case, Finding, check_recognizer, failure
+from ra_plugin.utils.progress import progress
+from ra_plugin.utils.tensors import moved
+from ra_plugin.utils.yaml_file import read_yaml
+
+
+def read_options(root: Path, file: str) -> dict:
+    """The option file on the command line, checked as for the run that it is for: training, or only testing."""
+    try:
+        content = read_yaml(file, 'option file')
+    except (OSError, OptionError, yaml.YAMLError):
+        content = None  # the parser says what is wrong
+    trains = isinstance(content, Mapping) and 'train' in content
+    return parse_options(root, is_train=trains)[0]
+
+
+def examine(opt: Mapping[str, Any], count: int = 100, expected: Mapping[str, float] | None = None) -> Iterator[Finding]:
+    """Check every recognizer of parsed options; one that fails does not keep the others from it.
+
+    Args:
+        opt: As `read_options` gives them.
+        count: Labeled images to check with, evenly spaced over the data set; all of them are held in memory.
+        expected: Name of a recognizer -> its score on clean images, in ``[0, 1]``.
+
+    Raises:
+        OptionError: No recognizers or images, or a name in ``expected`` that no recognizer has.
+    """
+    blocks = recognizer_blocks(opt)
+    unknown = set(expected or ()) - set(blocks)
+    if not blocks:
+        raise OptionError('doctor: expected recognizers in train.recog_opt or val.recognizers, got none.')
+    if unknown:
+        raise OptionError(f"doctor: --expect: no recognizer '{min(unknown)}'. Known: {', '.join(blocks)}")
+    device = torch.device('cuda' if opt.get('num_gpu') and torch.cuda.is_available() else 'cpu')
+    dataset = _chosen_dataset(opt)
+    images, labels = _examples(dataset, count, device)
+    for name, (block, trains) in progress(list(blocks.items()), 'Checking', unit='recognizer'):
+        try:
+            recognizer = build_recognizer(block, name).to(device)
+        except Exception as error:  # whatever the packages raise is what is to be reported
+            yield replace(failure(error), recognizer=name, check=BUILD)
+            continue
+        yield from check_recognizer(Case(
+            name, recognizer, images, labels, trains, (expected or {}).get(name),
+            '' if labels is None else _class_problem(dataset, recognizer)))
+
+
+def recognizer_blocks(opt: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
+    """Name -> option block, and whether it serves as a loss; ensembles by their members, and each block once.
+
+    Names are those in ``val.recognizers``, and for what trains alone its place below ``train``.
+    """
+    training = []
+    losses = recog_blocks(opt.get('train') or {})
+    for i, loss in enumerate(losses):
+        place = f'recog_opt[{i}].recognizer' if len(losses) > 1 else 'recog_opt.recognizer'
+        training += _members(frozen(loss['recognizer']), place)
+    judging = [member for name, block in ((opt.get('val') or {}).get('recognizers') or {}).items()
+               for member in _members(frozen(block), name)]
+    trained = [canonical(block) for _, block in training]
+    found = {name: (block, canonical(block) in trained) for name, block in judging}
+    for place, block in training:
+        if not any(canonical(block) == canonical(other) for other, _ in found.values()):
+            found[place] = block, True
+    return found
+
+
+def _members(block: Any, place: str) -> list[tuple[str, Any]]:
+    if not isinstance(block, Mapping) or block.get('type') != 'EnsembleRecognizer':
+        return [(place, block)]
+    return [member for i, inner in enumerate(block['recognizers'])
+            for member in _members(inner, f'{place}.recognizers[{i}]')]
+
+
+def _chosen_dataset(opt: Mapping[str, Any]) -> Dataset:
+    """The first data set for validation with labels, else the training set, its images as for validation."""
+    options = opt['datasets']
+    for phase in sorted(options, key=lambda phase: (phase == 'train', phase)):
+        kind = 'val' if phase == 'train' else options[phase]['phase']  # crops from the center, nothing drawn at random
+        dataset = build_dataset({**options[phase], 'phase': kind})
+        if not len(dataset):
+            raise OptionError(f'datasets.{phase}: expected images, got none.')
+        if 'label' in dataset[0]:
+            break
+    return dataset
+
+
+def _examples(dataset: Dataset, count: int,
+              device: torch.device) -> tuple[list[torch.Tensor], Sequence[Any] | None]:
+    """Evenly spaced clean images, each ``(1, 3, H, W)``, and their labels, each as a batch of one."""
+    if count < 1:
+        raise OptionError(f'doctor: -k: expected a whole number >= 1, got {count}.')
+    collate = getattr(dataset, 'collate_fn', default_collate)
+    images, labels = [], []
+    for index in evenly_spaced(len(dataset), count):
+        batch = collate([dataset[index]])
+        clean = batch['gt'] if 'gt' in batch else batch['lq']
+        images.append(recognizable(clean, dataset.opt).to(device))
+        labels.append(moved(batch.get('label'), device))
+    return images, None if labels[0] is None else labels
+
+
+def _class_problem(dataset: Dataset, recognizer: Recognizer) -> str:
+    try:
+        check_classes(dataset, [recognizer], 'the data set')
+    except OptionError as error:
+        return str(error)
+    return ''

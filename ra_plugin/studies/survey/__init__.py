@@ -1,0 +1,1 @@
+"""Pages that ask people, and the scores of their answers."""

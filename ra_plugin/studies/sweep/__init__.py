@@ -1,0 +1,1 @@
+"""Trainings with several loss weights, and the choice among them."""

@@ -1,0 +1,1 @@
+"""The training loop: BasicSR's pipeline, made resumable bit for bit."""

@@ -1,0 +1,102 @@
+"""Sizes that the networks of a training do not take: one line with what does work, and before the first step.
+
+A network with windows or strides fails on other sizes with whatever its layers stumble over. A validation comes late,
+so its first image is tried beforehand.
+"""
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from basicsr.models.sr_model import SRModel
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ra_plugin.builders.size_rules import SIZE_ERRORS, multiple_that_works, not_taken
+from ra_plugin.data.given import untouched
+from ra_plugin.models.stock import owner_of
+from ra_plugin.options import OptionError
+from ra_plugin.utils.random_streams import kept_random_streams
+
+_LARGE = 128  # pixels a side; of larger images a part is tried first
+_MODULUS = 64  # that part has the same remainder
+_TO_TRAIN = 'crop_size (of BasicSR\'s data sets: gt_size)'
+_TO_VALIDATE = ('crop_size, or a model_type whose class pads them in its validation, as SwinIRModel does to '
+                'network_g.window_size')
+
+
+def check_validation_sizes(model: Any, loaders: Iterable[DataLoader]) -> None:
+    """Check that the networks take the first image of each validation set.
+
+    A model class that restores in a way of its own, in parts or padded, is left to it.
+
+    Raises:
+        OptionError: The network, the data set, and a number that has to divide the sides.
+    """
+    if not all(owner_of(type(model), name) is SRModel for name in ('test', 'nondist_validation')):
+        return
+    for loader in loaders:
+        with kept_random_streams():
+            item = untouched(loader.dataset)[0]
+            images = item.get('lq') if isinstance(item, dict) else None
+            if not isinstance(images, torch.Tensor) or images.dim() != 3:
+                continue
+            images = images[None].to(model.device)
+            part = images[..., :_smaller(images.shape[-2]), :_smaller(images.shape[-1])]
+            if _refusal(model, part, _TO_VALIDATE) and (refusal := _refusal(model, images, _TO_VALIDATE)):
+                raise OptionError(f'datasets: {loader.dataset.opt["name"]}: {refusal}')
+
+
+@contextlib.contextmanager
+def sizes_told(model: Any, dataset_opt: dict) -> Iterator[None]:
+    """Turn what a network raises within on images of a size that it does not take into one line.
+
+    Raises:
+        OptionError: As `check_validation_sizes`.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, ValueError):
+        raise
+    except SIZE_ERRORS as error:
+        images = getattr(model, 'lq', None)
+        remedy = _TO_TRAIN if dataset_opt.get('phase') == 'train' else _TO_VALIDATE
+        refusal = _refusal(model, images, remedy) if isinstance(images, torch.Tensor) and images.dim() == 4 else None
+        if refusal is None:
+            raise
+        raise OptionError(f'datasets: {dataset_opt.get("name")}: {refusal}') from error
+
+
+@torch.no_grad()
+def _refusal(model: Any, images: torch.Tensor, remedy: str) -> str | None:
+    """Return which network does not take images of this size, what it takes and what to set; None where all do."""
+    images = images[:1]
+    for key, name in (('net_g_ema' if hasattr(model, 'net_g_ema') else 'net_g', 'network_g'), ('net_t', 'network_t')):
+        network = getattr(model, key, None)
+        if isinstance(network, nn.Module):
+            with _in_inference_mode(model.get_bare_model(network)) as ask:
+                try:
+                    images = ask(images)
+                except torch.OutOfMemoryError:
+                    return None
+                except SIZE_ERRORS as error:
+                    number = multiple_that_works(ask, images)
+                    takes = f'It takes sides that {number} divides: set' if number else (
+                        'Check its options; if it takes certain sizes, set')
+                    return f'{name}: {not_taken(images, error)} {takes} {remedy}.'
+    return None
+
+
+@contextlib.contextmanager
+def _in_inference_mode(network: nn.Module) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield network
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _smaller(side: int) -> int:
+    return side if side <= _LARGE else _MODULUS + side % _MODULUS

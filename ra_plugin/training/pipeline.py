@@ -1,0 +1,191 @@
+"""Training and testing runs: BasicSR's option files, folders, builders and logs, with our checks and a progress bar.
+
+BasicSR's own ``train_pipeline`` builds folders before it looks at the options and hard-codes validation batches of one;
+this is the same sequence on the same parts, with the order changed.
+"""
+import glob
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from basicsr import train as basicsr_train
+from basicsr.utils import get_time_str, make_exp_dirs, set_random_seed
+from basicsr.utils.options import copy_opt_file
+from torch import nn
+
+from ra_plugin.builders.given import check_judges, check_metrics_given
+from ra_plugin.builders.loaders import build_dataset, build_val_loaders, check_classes
+from ra_plugin.builders.networks import check_color, place_of_block
+from ra_plugin.builders.option_blocks import own_folders, unread_keys
+from ra_plugin.builders.option_file import folders_not_taken, parse_options
+from ra_plugin.checkpoint import OWN_KEY
+from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
+from ra_plugin.library_errors import is_worded, told, translated
+from ra_plugin.models.builder import build_model
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
+from ra_plugin.training.loop import Training
+from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
+from ra_plugin.training.recognizer_log import crop_size, recognizer_lines
+from ra_plugin.training.resumable_batches import TrainingBatches
+from ra_plugin.training.run_log import RunLog
+from ra_plugin.utils import command_line, processes
+from ra_plugin.utils.signals import Interrupted
+
+
+def run(pipeline: Callable[[Path], None], root: Path, kept: str = 'the same command goes on from there') -> int:
+    """Run a pipeline for a command line: what the user can mend is one line on standard error, and exit status 2.
+
+    The traceback is in the log of the run, where it had one by then. For ``kept`` see `command_line.run`.
+    """
+    try:
+        return command_line.run(lambda: pipeline(root), Path(sys.argv[0]).name, kept)
+    finally:
+        processes.leave()
+
+
+def train_pipeline(root: Path) -> None:
+    """Train as the option file on the command line says.
+
+    Raises:
+        OptionError: The options are invalid, or do not fit the data; no existing run has been touched then.
+    """
+    opt, args = parse_options(root, is_train=True)
+    torch.backends.cudnn.benchmark = True
+    with RunLog(opt, 'train') as log:
+        logger = log.logger
+        _tell_unread_keys(opt, logger)
+        resume_state = basicsr_train.load_resume_state(opt)
+        _take_seed(opt, resume_state, logger)
+        batches = TrainingBatches(build_dataset(opt['datasets']['train'], 'datasets.train'), opt)
+        val_loaders = build_val_loaders(opt)
+        model = _build_model(opt)
+        _check_recognizers(model, [batches.dataset, *(loader.dataset for loader in val_loaders)], logger)
+        check_validation_sizes(model, val_loaders if opt.get('val') else ())
+        for line in recognizer_lines(model, opt):
+            logger.info(line)
+
+        if resume_state is None:  # all is well: now make room, which moves an older run of that name aside
+            _make_folders(opt)
+            if opt['logger'].get('use_tb_logger') and 'debug' not in opt['name'] and opt['rank'] == 0:
+                _move_aside(Path(opt['root_path']) / 'tb_logger' / opt['name'])
+        if opt['rank'] == 0:
+            copy_opt_file(args.opt, opt['path']['experiments_root'])
+        log.open()
+        with translated('logger'):
+            tb_logger = basicsr_train.init_tb_loggers(opt)
+        training = Training(opt, model, batches, val_loaders, logger, tb_logger)
+        if resume_state:
+            training.resume(resume_state)
+        number = training.run()
+        if tb_logger:
+            tb_logger.close()
+    if number and not opt['dist']:  # of several processes the launcher says how they ended
+        raise Interrupted(number, is_told=True)  # by the log
+
+
+def test_pipeline(root: Path) -> None:
+    """Restore and score every data set of the option file on the command line."""
+    opt, _ = parse_options(root, is_train=False)
+    torch.backends.cudnn.benchmark = True
+    with RunLog(opt, 'test') as log:
+        _tell_unread_keys(opt, log.logger)
+        loaders = build_val_loaders(opt)
+        model = _build_model(opt)
+        _check_recognizers(model, [loader.dataset for loader in loaders], log.logger)
+        for line in recognizer_lines(model, opt):
+            log.logger.info(line)
+        _make_folders(opt)
+        log.open()
+        for loader in loaders:
+            log.logger.info(f'Testing {loader.dataset.opt["name"]}: {len(loader.dataset)} images.')
+            with sizes_told(model, loader.dataset.opt):
+                model.validation(loader, current_iter=opt['name'], tb_logger=None,
+                                 save_img=opt['val'].get('save_img', False))
+
+
+def _take_seed(opt: dict, resume_state: Mapping | None, logger: logging.Logger) -> None:
+    """Go on with the seed that the run began with: without manual_seed BasicSR draws one at each start."""
+    seed = ((resume_state or {}).get(OWN_KEY) or {}).get('manual_seed')
+    if seed is not None and seed != opt['manual_seed']:
+        logger.info(f'manual_seed: {seed}, as the run began with.')
+        opt['manual_seed'] = seed
+        set_random_seed(seed + opt['rank'])
+
+
+def _tell_unread_keys(opt: Mapping, logger: logging.Logger) -> None:
+    for line in (*map(str, unread_keys(opt)), *folders_not_taken(opt)):
+        logger.warning(line)
+
+
+def _build_model(opt: dict):
+    try:
+        return build_model(opt)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        place = place_of_block(error, opt)
+        if place and not is_worded(error):
+            raise OptionError(f'{place}: {told(error)}') from error
+        if not isinstance(error, KeyError):
+            raise
+        # BasicSR's way to say that its classes need it
+        kind = opt.get('base_model_type') or opt['model_type']
+        raise OptionError(f'{kind}: the option {error} is missing.') from error
+
+
+def _make_folders(opt: dict) -> None:
+    """The run's folders; an older run of that name is moved aside."""
+    root = opt['path']['experiments_root' if opt['is_train'] else 'results_root']
+    try:
+        if opt['rank'] == 0:
+            _move_aside(Path(root))
+        folders = own_folders(opt)  # BasicSR would make one of each value under path
+        make_exp_dirs({**opt, 'path': {key: path for key, path in opt['path'].items() if key in folders and path}})
+    except OSError as error:
+        raise OptionError(f'{error.filename}: the folder of the run cannot be made ({error.strerror}). Make room or '
+                          'allow writing there, or run a copy of this program from elsewhere.') from error
+
+
+def _move_aside(folder: Path) -> None:
+    """Rename as BasicSR does, which fails where that was done in the same second before."""
+    if folder.exists():
+        name = f'{folder.name}_archived_{get_time_str()}'
+        taken = len(list(folder.parent.glob(f'{glob.escape(name)}*')))
+        folder.rename(folder.with_name(f'{name}_{taken}' if taken else name))
+
+
+def _check_recognizers(model, datasets: list, logger: logging.Logger) -> None:
+    check_metrics_given(model.opt, logger)
+    used = model.labeled_recognizers() if hasattr(model, 'labeled_recognizers') else []
+    judges = list(getattr(model, 'eval_recognizers', {}).values())
+    for dataset in datasets:
+        if isinstance(dataset, DegradedImageDataset):
+            check_color(model.get_bare_model(model.net_g), 'network_g',
+                        f'{type(dataset).__name__} gives color. Use a data set with color: y, e.g. PairedImageDataset '
+                        'with labels: folders, or a network for three channels.')
+        training = dataset.opt['phase'] == 'train'
+        check_classes(dataset, used if training else judges, f'datasets: {dataset.opt["name"]}')
+        if training:
+            _warn_of_enlarged_crops(model, dataset.opt, logger)
+    check_judges(model.opt, [dataset for dataset in datasets if dataset.opt['phase'] != 'train'], judges)
+
+
+def _warn_of_enlarged_crops(model, dataset_opt: Mapping, logger: logging.Logger) -> None:
+    """Say which recognizers of the loss resize crops as if they were whole images: objects become too large for them.
+
+    It costs accuracy and time and shows nowhere else; yet it can be meant.
+    """
+    crop = crop_size(dataset_opt)
+    if crop is None:
+        return
+    height, width = crop
+    for recognizer in getattr(model, 'cri_recog', nn.ModuleList()).modules():  # an ensemble's members, too
+        if isinstance(recognizer, OpenMMLabRecognizer) and recognizer.resize == 'model':
+            resized = recognizer.geometry.size(height, width).resized
+            if resized[0] > height or resized[1] > width:
+                logger.warning(f'train.recog_opt: {recognizer} enlarges crops of {width}x{height} pixels to '
+                               f"{resized[1]}x{resized[0]}, as its config's test pipeline does with whole images. Set "
+                               'its resize: ~, or the factor that whole images are enlarged by.')

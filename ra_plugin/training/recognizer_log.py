@@ -1,0 +1,71 @@
+"""Lines for the log of a run: which recognizer a loss or a judge has, with which weights, and what size it sees."""
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ra_plugin.models.recog_aware_model import numbered, recog_blocks
+from ra_plugin.recognizers import EnsembleRecognizer, Recognizer
+from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
+
+Size = tuple[int, int]  # (height, width)
+
+
+def recognizer_lines(model: Any, opt: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each loss of a model and each of its judges; an ensemble's members have one each.
+
+    Args:
+        model: As built from ``opt``.
+        opt: The parsed option file.
+    """
+    crop = crop_size((opt.get('datasets') or {}).get('train') or {})
+    losses = getattr(model, 'cri_recog', None) or ()
+    blocks = numbered(recog_blocks(opt.get('train') or {})) if opt.get('is_train') else []
+    for (place, block), loss in zip(blocks, losses):
+        for member in members(loss.recognizer):
+            learns = ', learns with the restorer' if member.trainable else ''
+            yield (f'{place}: {block["type"]} of weight {loss.loss_weight:g} on {member}{learns}: '
+                   f'{weights_of(member)}; {size_seen(member, crop)}.')
+    for name, judge in (getattr(model, 'eval_recognizers', None) or {}).items():
+        for member in members(judge):
+            yield f'val.recognizers.{name}: {member}: {weights_of(member)}; {size_seen(member, None)}.'
+
+
+def members(recognizer: Recognizer) -> Iterator[Recognizer]:
+    """The recognizers within one: itself, or an ensemble's."""
+    if isinstance(recognizer, EnsembleRecognizer):
+        for member in recognizer.model:
+            yield from members(member)
+    else:
+        yield recognizer
+
+
+def crop_size(dataset_opt: Mapping[str, Any]) -> Size | None:
+    """The size of the clean images in a batch for training; None: as they come."""
+    crop = dataset_opt.get('crop_size') or dataset_opt.get('gt_size')  # ours or BasicSR's
+    if not crop:
+        return None
+    return (crop, crop) if isinstance(crop, int) else tuple(crop)
+
+
+def weights_of(recognizer: Recognizer) -> str:
+    """Return where the weights of a recognizer are from."""
+    source = recognizer.info.source
+    return source if source == 'random weights' else f'weights: {source or "its own"}'
+
+
+def size_seen(recognizer: Recognizer, crop: Size | None) -> str:
+    """The size in pixels that the network sees, and what enlarging crops to it costs."""
+    size = recognizer.info.input_size
+    if isinstance(recognizer, OpenMMLabRecognizer):
+        size = recognizer.geometry.size(*crop).resized if crop else None
+        if size is None:
+            return "images resized as its config's test pipeline does" if recognizer.resize == 'model' else (
+                'images as they come' if recognizer.resize is None else f'images resized by {recognizer.resize:g}')
+    if size is None or size == crop:
+        return 'images as they come'
+    height, width = size
+    text = f'images resized to {width}x{height} pixels'
+    if crop and height * width > crop[0] * crop[1]:
+        times = height * width / (crop[0] * crop[1])
+        text += (f': crops of {crop[1]}x{crop[0]} are enlarged, so that its share of a step costs about {times:.2g} '
+                 'times what it would cost at their own size (input_size, resize)')
+    return text

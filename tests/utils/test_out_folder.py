@@ -1,0 +1,92 @@
+"""A folder of results that cannot be written, and other slips of a command line, show before anything is built."""
+import os
+import re
+from pathlib import Path
+
+import pytest
+from programs import run_tool
+
+from ra_plugin.evaluation.program_flags import check_loading, device_of
+from ra_plugin.evaluation.options import EvaluationOptions, check_names
+from ra_plugin.options import OptionError
+from ra_plugin.utils.out_folder import check_out_folder
+
+BLOCKS = {'datasets': {'d': {}}, 'restorers': {'r': {}}, 'recognizers': {}}
+
+
+def test_folders(tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    (tmp_path / 'broken').symlink_to('nowhere')
+    monkeypatch.chdir(tmp_path)
+    for good in (tmp_path, tmp_path / 'new' / 'er', Path('new'), Path('.')):
+        check_out_folder(good)
+    for bad in ('file', 'file/below/it', 'broken/x'):
+        with pytest.raises(OptionError, match=f"got '{bad}', and '.*' is no folder"):
+            check_out_folder(Path(bad))
+    monkeypatch.setattr(os, 'access', lambda place, mode: False)  # root may write anywhere
+    with pytest.raises(OptionError, match='allows no writing'):
+        check_out_folder(Path('new'), '--out')
+    assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.parametrize('name, arguments', [
+    ('evaluate', []), ('boundary', ['plain', 'RA']), ('survey', ['plain', 'RA', '--judge', 'x']),
+    ('sweep', ['--loss-weight', 0, 1, '--eval', 'x.yml'])])
+def test_programs_look_at_it_first(name, arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'x.yml').write_text('{name: a}')
+    (tmp_path / 'file').touch()
+    assert run_tool(monkeypatch, name, *arguments, '-opt', 'x.yml', '--out', 'file') == 2
+    assert capsys.readouterr().err.splitlines()[1].startswith(f'{name}.py: --out: expected a folder to write')
+
+
+@pytest.mark.parametrize('name', ['gpu', 'cuda:99', ''])
+def test_devices(name):
+    if name:
+        with pytest.raises(OptionError, match=f"^--device: expected a device that torch can use here.*got '{name}'"):
+            device_of(name)
+    else:
+        assert device_of('cpu').type == 'cpu' and device_of(None).type in ('cpu', 'cuda')
+
+
+@pytest.mark.parametrize('given, message', [
+    ({'batch_size': 0}, '--batch_size: expected a whole number >= 1, got 0'),
+    ({'batch_size': 1, 'num_workers': -1}, '--num_workers: expected a whole number >= 0, got -1')])
+def test_loading(given, message):
+    check_loading(1, 0)
+    with pytest.raises(OptionError, match=message):
+        check_loading(**given)
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'name': '../x'}, "name: expected the name of a folder below results, got '../x'"),
+    ({'name': ''}, 'name: expected the name of a folder below results'),
+    ({'seed': -1}, 'seed: expected a whole number >= 0'), ({'seed': 2 ** 70}, 'seed: expected a whole number'),
+    ({'restorers': {1: {}}}, "restorers: name 1: expected text, got 1. YAML reads this as a number"),
+    ({'recognizers': {True: {}}}, 'recognizers: name True: expected text, got True. YAML reads yes, no')])
+def test_names_and_seeds_of_an_evaluation(change, message):
+    options = {'name': 'a', **BLOCKS, 'recognizers': {'x': {'type': 'TimmRecognizer'}}, **change}
+    with pytest.raises(OptionError, match=re.escape(message)):
+        check_names(EvaluationOptions(**options))
+
+
+@pytest.mark.parametrize('name', ['5', '~', '../x'])
+def test_a_sweeps_name_is_text_and_a_folders(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'x.yml').write_text(f'name: {name}')
+    assert run_tool(monkeypatch, 'sweep', '--loss-weight', 0, 1, '--eval', 'x.yml', '-opt', 'x.yml', '--out', 'o') == 2
+    assert capsys.readouterr().err.splitlines()[1].startswith('sweep.py: x.yml: name: expected ')
+
+
+@pytest.mark.parametrize('name, arguments, said', [
+    ('boundary', ['plain', 'RA', '-opt', 'x', '--factor', 'inf'], 'factor: expected a number > 1, got inf'),
+    ('doctor', ['-opt', 'x', '--expect', 'vgg=x'], "expected NAME=SHARE with a share from 0 to 1, got 'vgg=x'"),
+    ('survey', ['plain', 'RA', '-opt', 'x', '--judge', 'j', '--out', 'o', '--seed', -1],
+     'survey: seed: expected a whole number >= 0, got -1')])
+def test_numbers_of_command_lines(name, arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = run_tool(monkeypatch, name, *arguments)
+    except SystemExit as end:  # of argparse
+        status = end.code
+    assert status == 2 and said in capsys.readouterr().err.splitlines()[-1]
