@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / 'ra_plugin'
-WITHOUT_BASICSR = ['recognizers', 'degradations', 'evaluation/statistics', 'report', 'losses', 'metrics', 'utils', 'cli']
+WITHOUT_BASICSR = ['recognizers', 'degradations', 'evaluation/statistics', 'report', 'losses', 'metrics', 'utils',
+                   'cli']
 
 
 def modules(folder):

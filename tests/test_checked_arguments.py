@@ -10,8 +10,15 @@ from torch import nn
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers import (BlackBoxRecognizer, EnsembleRecognizer, MMDetRecognizer, ModuleRecognizer,
-                                   OnnxRecognizer, TimmRecognizer, TorchvisionRecognizer)
+from ra_plugin.recognizers import (
+    BlackBoxRecognizer,
+    EnsembleRecognizer,
+    MMDetRecognizer,
+    ModuleRecognizer,
+    OnnxRecognizer,
+    TimmRecognizer,
+    TorchvisionRecognizer,
+)
 
 HALF = {'mean': [0.5] * 3, 'std': [0.5] * 3}
 

@@ -133,7 +133,7 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
     if getattr(dataset, 'num_classes', None) is None:
         return
     in_part = bool((getattr(dataset, 'opt', None) or {}).get('keep_classes'))
-    for recognizer in (member for recognizer in recognizers for member in recognizer.members()):
+    for recognizer in (member for owner in recognizers for member in owner.members()):
         _check_zero_label(dataset, recognizer, where)
         info = recognizer.info
         names = getattr(dataset, 'classes', None)

@@ -253,10 +253,9 @@ def prefetch_errors() -> None:
         try:
             return original(self)
         except StopIteration:
-            error = getattr(self, 'error', None)
-            if error is not None:
-                raise error
-            raise
+            if getattr(self, 'error', None) is None:
+                raise
+        raise self.error
 
 
 def local_rank() -> None:

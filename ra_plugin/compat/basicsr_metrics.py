@@ -35,7 +35,7 @@ def _measured(module: Any, name: str) -> Any:
         if _is_large_enough(name, height - 2 * border, width - 2 * border):
             return original(*args, **kwargs)
         warnings.warn(f'{name} is not defined for images of {width}x{height} pixels with crop_border {border}; they '
-                      'have no value.')
+                      'have no value.', stacklevel=3)
         return float('nan')
 
     return measured

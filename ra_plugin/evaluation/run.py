@@ -4,6 +4,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ class Evaluation:
         for number, condition in enumerate(self.conditions):
             judging = self.judging(condition)
             plan = self._plan(condition, judging, plans)
-            records = Records(out / 'records' / str(number), plan.plain(), restart, lambda before: shares(before, plan))
+            records = Records(out / 'records' / str(number), plan.plain(), restart, partial(shares, plan=plan))
             self._judge(condition, judging, plan, records, batch_size, num_workers)
             judged = records.read()
             records.close()

@@ -87,7 +87,7 @@ class QualityMetric:
             if min(height, width) >= _TRIED:
                 raise
             warnings.warn(f'{self.name} is not defined for images of {width}x{height} pixels, and is NaN there '
-                          f'({_one_line(error)}).')
+                          f'({_one_line(error)}).', stacklevel=2)
             return np.full(len(images), np.nan)
 
     @torch.no_grad()

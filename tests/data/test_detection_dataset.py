@@ -12,11 +12,11 @@ from basicsr.data import build_dataset
 from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
+from ra_plugin.builders.loaders import build_val_loaders
 from ra_plugin.data import DetectionDataset
 from ra_plugin.data.annotations import read_classes
-from ra_plugin.training.resumable_batches import TrainingBatches
-from ra_plugin.builders.loaders import build_val_loaders
 from ra_plugin.options import OptionError
+from ra_plugin.training.resumable_batches import TrainingBatches
 
 NOISE = {'type': 'GaussianNoise', 'sigma': 0.1}
 BICUBIC = {'type': 'BicubicDownsample', 'scale': 2}

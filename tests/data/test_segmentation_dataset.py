@@ -8,12 +8,12 @@ from basicsr.data import build_dataset
 from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
-from ra_plugin.data import SegmentationDataset
-from ra_plugin.training.resumable_batches import TrainingBatches
 from ra_plugin.builders.loaders import build_val_loaders, check_classes
+from ra_plugin.data import SegmentationDataset
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import EnsembleRecognizer, Recognizer, RecognizerInfo
 from ra_plugin.recognizers.openmmlab.model import reduces_zero_label
+from ra_plugin.training.resumable_batches import TrainingBatches
 
 NOISE = {'type': 'GaussianNoise', 'sigma': 0.1}
 BICUBIC = {'type': 'BicubicDownsample', 'scale': 2}

@@ -10,11 +10,11 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
-from ra_plugin.training.resumable_batches import TrainingBatches
 from ra_plugin.builders.loaders import build_dataset, build_val_loaders, check_classes
 from ra_plugin.builders.option_file import check_options, resolve_paths
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
+from ra_plugin.training.resumable_batches import TrainingBatches
 
 CLASSES = {'cat': 2, 'ant': 0, 'bee': 1}  # number of each name, sorted
 REALESRGAN = {

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ra_plugin.recognizers import ModuleRecognizer, tiny_nets
 from ra_plugin.demo import classifier_training as training
+from ra_plugin.recognizers import ModuleRecognizer, tiny_nets
 
 ROOT = Path(__file__).resolve().parents[2]
 NETS = ['TinyResNet', 'TinyVGG', 'TinyDenseNet', 'TinyMobileNetV2', 'TinyTransformer']

@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from ra_plugin.archs import SRResNet
 from ra_plugin.checkpoint import read_record
 from ra_plugin.degradations import build_degradation
+from ra_plugin.demo import classifier_training as training
 from ra_plugin.demo.recognizer_training import RecognizerTraining, processed, train_recognizer
 from ra_plugin.evaluation.judging import no_processing
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer, tiny_nets
-from ra_plugin.demo import classifier_training as training
 
 ROOT = Path(__file__).resolve().parents[2]
 HALVED = '{type: BicubicDownsample, scale: 2}'

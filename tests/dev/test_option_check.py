@@ -14,10 +14,10 @@ from basicsr.data import build_dataset
 from basicsr.utils.registry import ARCH_REGISTRY
 from programs import run_tool
 
-from ra_plugin.compat.random_vgg import random_vgg
 from dev import option_check
-from ra_plugin.builders import option_file
 from dev.tiny_options import tiny_options
+from ra_plugin.builders import option_file
+from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.options import OptionError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,17 +12,25 @@ import torch
 import torch.nn.functional as F
 from basicsr.archs import build_network
 from basicsr.models import build_model
-from test_recog_aware_model import (NETWORK_G, RECOG, RECOGNIZER, SmallClassifier, assert_equal_weights, batches,
-                                    options, to_resume)
+from test_recog_aware_model import (
+    NETWORK_G,
+    RECOG,
+    RECOGNIZER,
+    SmallClassifier,
+    assert_equal_weights,
+    batches,
+    options,
+    to_resume,
+)
 from torch import nn
 
 from ra_plugin.builders import option_file
-from ra_plugin.studies.doctor.run import recognizer_blocks
-from ra_plugin.studies.sweep.run import with_weight
 from ra_plugin.losses import RecogConsistencyLoss, RecogLoss
 from ra_plugin.models.builder import build_model as build_run
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
+from ra_plugin.studies.doctor.run import recognizer_blocks
+from ra_plugin.studies.sweep.run import with_weight
 
 LEARNER = {**RECOGNIZER, 'trainable': True}
 JOINT = {**RECOG, 'recognizer': LEARNER}

@@ -177,7 +177,7 @@ def test_bf16_without_instructions_for_it_is_said(monkeypatch, caplog):
     logger = logging.getLogger('basicsr')
     monkeypatch.setattr(logger, 'propagate', True)
     for has_them in (True, False):
-        monkeypatch.setattr(training_step, 'computes_bfloat16', lambda device: has_them)
+        monkeypatch.setattr(training_step, 'computes_bfloat16', lambda device, has_them=has_them: has_them)
         build('SRModel', precision='bf16')
         assert ('this cpu has no instructions for bfloat16' in caplog.text) != has_them
 
@@ -262,7 +262,7 @@ def test_a_device_that_skips_bad_steps_by_itself_learns_the_same(bad, monkeypatc
         found[-1]['steps'] = next(iter(model.optimizer_g.state.values()))['step']
     plain, fused = found
     for key, value in plain.items():
-        torch.testing.assert_close(fused[key], value, rtol=1e-4, atol=1e-6, msg=lambda text: f'{key}: {text}')
+        torch.testing.assert_close(fused[key], value, rtol=1e-4, atol=1e-6, msg=f'{key}: {{}}'.format)
     assert plain['steps'] == len(data) - len(bad)
 
 
@@ -296,7 +296,7 @@ def test_momentum_begins_with_the_first_good_step(arguments, monkeypatch):
                 model.optimize_parameters(i)
         found.append(model.net_g.state_dict())
     for key, value in found[1].items():
-        torch.testing.assert_close(found[0][key], value, rtol=1e-4, atol=1e-6, msg=lambda text: f'{key}: {text}')
+        torch.testing.assert_close(found[0][key], value, rtol=1e-4, atol=1e-6, msg=f'{key}: {{}}'.format)
 
 
 class ClosureModel(SRModel):

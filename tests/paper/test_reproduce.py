@@ -260,7 +260,7 @@ def test_halves_are_judged_on_both():
         assert set(block['keep_classes']).isdisjoint(kept) == other and (block['keep_classes'] == kept) != other
         used = [restorer['used'] for restorer in group.options['restorers'].values()]
         assert used == ([[], []] if other else [[], ['resnet']])
-        file = 'experiments/small_resnet_half_{}.safetensors'.format(group.judged_on[-1].lower())
+        file = f'experiments/small_resnet_half_{group.judged_on[-1].lower()}.safetensors'
         assert group.options['recognizers']['resnet']['checkpoint'] == file
         assert block['dataroot_gt'] == 'datasets/cifar10/test'
     assert len({group.options['name'] for group in groups}) == 12

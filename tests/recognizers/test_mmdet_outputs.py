@@ -181,7 +181,7 @@ def test_the_divergence_does_not_shrink_with_the_number_of_background_places(det
         moved = z.clone()
         moved[0, 1, :4] = 0.0
 
-        def answer(images, z=z, moved=moved):
+        def answer(images, z=z, moved=moved, places=places):
             level = (moved if images.requires_grad else z) + 0 * images.mean()
             return [level[..., None]], [torch.zeros(1, 4, places, 1)]
 

@@ -500,7 +500,7 @@ def tiny_from(checkpoint, fold=True, **kwargs):
 def net():
     """A TinyResNet whose statistics are not the initial ones."""
     module = __import__('ra_plugin.recognizers.tiny_nets', fromlist=['TinyResNet']).TinyResNet()
-    for name, buffer in module.named_buffers():
+    for buffer in module.buffers():
         if buffer.is_floating_point():
             buffer.uniform_(0.5, 1.5)
     return module

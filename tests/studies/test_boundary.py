@@ -30,6 +30,7 @@ from ra_plugin.studies.boundary.maps import DecisionMap, class_colors, map_cards
 SHAPE = (3, 4, 5)
 SIZE = math.sqrt(60)  # L2 length of a root mean square of 1
 HOSTILE = '<script>alert(1)</script>"'
+SEARCH = Search()
 
 
 def rays(count, seed=0):
@@ -59,7 +60,7 @@ class Linear:
         return torch.where(along > 0, along, torch.inf).numpy()
 
 
-def assert_just_beyond(found, truth, search=Search()):
+def assert_just_beyond(found, truth, search=SEARCH):
     """Never before the boundary, and no more than the tolerance after it."""
     truth = np.where(truth > search.last * SIZE, np.inf, truth)
     assert np.array_equal(np.isfinite(found), np.isfinite(truth))
@@ -503,7 +504,8 @@ def test_tool_writes_json_tables_and_page(tool, place, tmp_path, capsys, records
 
 def test_a_signal_ends_the_tool_with_a_line_and_keeps_an_earlier_result(tool, place, tmp_path, monkeypatch, capsys):
     (tmp_path / 'boundary.json').write_text('earlier')
-    monkeypatch.setattr('ra_plugin.studies.boundary.run.find_boundaries', lambda *args: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr('ra_plugin.studies.boundary.run.find_boundaries',
+                        lambda *args: signal.raise_signal(signal.SIGTERM))
     assert tool('plain', 'RA', '-opt', place / 'opt.yml', '--device', 'cpu', '--out', tmp_path) == 128 + signal.SIGTERM
     said = capsys.readouterr().err.splitlines()
     assert 'loading' in said[0] and f'searching boundaries around {COUNT} images' in said[1]

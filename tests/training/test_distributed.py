@@ -149,7 +149,7 @@ def task_jobs(tmp_path_factory, blocks):  # noqa: F811
         with torch.no_grad():
             model.net_g.tail.weight.mul_(20)
 
-        def answer(lq):
+        def answer(lq, model=model, recognizer=recognizer):
             model.lq = lq
             model.test()
             return recognizer.predict(model.output)

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
 from ra_plugin.options import OptionError
+from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
 
 
 class Windows(nn.Module):

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from programs import TOOLS
 
-from ra_plugin.utils.interruption import Interruption
 from ra_plugin.utils import children, command_line
+from ra_plugin.utils.interruption import Interruption
 from ra_plugin.utils.signals import SIGNALS, Interrupted
 
 ARGUMENTS = {

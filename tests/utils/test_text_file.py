@@ -9,9 +9,9 @@ import pytest
 from ra_plugin.data.annotations import read_classes, read_labels
 from ra_plugin.data.xml_file import read_xml
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.studies.survey.scores import read_key
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import class_names
+from ra_plugin.studies.survey.scores import read_key
 from ra_plugin.utils.text_file import read_text
 
 TEXT = 'path,label\n0.png,caf\u00e9\n'

@@ -41,7 +41,7 @@ class OutOfSight(nn.Module):
 
     def networks(self) -> Iterator[nn.Module]:
         """All networks within, hidden or registered, also those of modules of this class within."""
-        for name, module in (*self.hidden().items(), *self.named_children()):
+        for module in (*self.hidden().values(), *self.children()):
             for part in module if isinstance(module, nn.ModuleList) and _hides_its_own(module) else [module]:
                 if isinstance(part, OutOfSight):
                     yield from part.networks()

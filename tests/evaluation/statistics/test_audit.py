@@ -179,7 +179,7 @@ def simulated(images, trials, judges, share, kind, seed=0, resamples=400):
                     columns[trial, judge, view, who] = answered < clean_accuracy - gap + left * gap
     drawn, counted = sample(columns, {}, images, seed, resamples), Counter()
     for trial in range(trials):
-        def over_plain(who, judge, view):
+        def over_plain(who, judge, view, trial=trial):
             plain = min((drawn[trial, judge, of, 'plain'] for of in (view, SAVED)), key=lambda score: score.value)
             return drawn[trial, judge, view, who] - plain
 

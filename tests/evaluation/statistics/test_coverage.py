@@ -60,7 +60,8 @@ def test_no_difference_seen_is_not_none_for_sure():
 @pytest.mark.parametrize('n', [30, 100])
 def test_single_accuracies(n):
     for level in (0.0, 1.0):
-        covered, _ = cover(accuracy(level, 0.6), lambda rng: proportion(answers([level], n, rng)[0]), 4 * TRIALS)
+        covered, _ = cover(accuracy(level, 0.6), lambda rng, level=level: proportion(answers([level], n, rng)[0]),
+                           4 * TRIALS)
         assert 0.95 - SLACK <= covered
 
 
