@@ -4,11 +4,13 @@ BasicSR keeps its own registries for architectures, losses, models and datasets;
 for, and build without BasicSR. Options are checked against the constructor's signature before anything is built.
 """
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ra_plugin.library_errors import translated
 from ra_plugin.options import OptionError, check_arguments, suggestion
 from ra_plugin.utils.text import shown
+
+Registered = TypeVar('Registered', bound=Callable)
 
 
 class Registry:
@@ -22,7 +24,7 @@ class Registry:
         self.kind = kind
         self._entries: dict[str, Callable] = {}
 
-    def register(self, cls: Callable) -> Callable:
+    def register(self, cls: Registered) -> Registered:
         """Add ``cls`` under its own name; use it as a decorator.
 
         Raises:
@@ -37,7 +39,7 @@ class Registry:
     def __iter__(self):
         return iter(sorted(self._entries))
 
-    def get(self, name: str, where: str) -> Callable:
+    def get(self, name: str, where: str) -> Any:
         """The class called ``name``; ``where`` is the place in the options, for the message.
 
         Raises:
@@ -49,7 +51,7 @@ class Registry:
                               f"Registered: {', '.join(self)}")
         return self._entries[name]
 
-    def check(self, opt: Any, where: str) -> Callable:
+    def check(self, opt: Any, where: str) -> Any:
         """Check an option block without building it; returns the class it names.
 
         Raises:

@@ -13,6 +13,7 @@ from ra_plugin.builders.dataset_paths import check_listed, check_paths, remedy_o
 from ra_plugin.builders.labeled_hosts import build_with_labels
 from ra_plugin.builders.networks import registered
 from ra_plugin.builders.option_blocks import check_dataset
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.data.spellings import normal_forms
 from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.library_errors import translated
@@ -41,7 +42,7 @@ def build_val_loaders(opt: Mapping) -> list[DataLoader]:
     return loaders
 
 
-def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
+def build_dataset(dataset_opt: Mapping, where: str | None = None) -> ImageDataset:
     """BasicSR's data set, with labels where the block asks for them.
 
     Args:

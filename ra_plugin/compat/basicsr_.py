@@ -70,7 +70,7 @@ def filter2d_layout() -> None:
         return original(img.contiguous(), kernel)
 
     for module in (realesrnet_model, realesrgan_model):  # imported by name
-        module.filter2D = filter2d
+        vars(module)['filter2D'] = filter2d
 
 
 def perceptual_l2() -> None:
@@ -212,7 +212,8 @@ def shared_lmdb() -> None:
         def __init__(self, db_paths, client_keys='default', readonly=True, lock=False, readahead=False, **kwargs):
             paths = [db_paths] if isinstance(db_paths, str) else list(db_paths)
             keys = [client_keys] if isinstance(client_keys, str) else list(client_keys)
-            super().__init__([], [], readonly, lock, readahead, **kwargs)  # checks that lmdb is installed
+            none: Any = []
+            super().__init__(none, none, readonly, lock, readahead, **kwargs)  # checks that lmdb is installed
             if len(paths) != len(keys):
                 raise ValueError(f'LmdbBackend: expected one client_key for each of db_paths, got {keys} for {paths}.')
             self.db_paths = [str(path) for path in paths]
@@ -274,7 +275,7 @@ def local_rank() -> None:
         return original(*args, **kwargs)
 
     for name in ('basicsr.train', 'basicsr.test'):  # imported by name
-        importlib.import_module(name).parse_options = parse_options
+        vars(importlib.import_module(name))['parse_options'] = parse_options
 
 
 def safe_yaml() -> None:

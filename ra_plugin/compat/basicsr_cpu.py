@@ -59,7 +59,7 @@ def load_resume_state(opt: dict) -> dict | None:
     for path in states:
         state = _read_state(path)
         damaged = path if state is None else _damaged_network(state, opt)
-        if damaged is None:
+        if state is not None and damaged is None:
             opt['path']['resume_state'] = str(path)
             names = _networks(state, opt)
             others = {key: value for key, value in opt['path'].items()
@@ -136,8 +136,8 @@ def realesr_on_cpu() -> None:
     """
     for module, model in ((realesrnet_model, realesrnet_model.RealESRNetModel),
                           (realesrgan_model, realesrgan_model.RealESRGANModel)):
-        module.DiffJPEG = _on_input_device(module.DiffJPEG)
-        module.USMSharp = _on_input_device(module.USMSharp)
+        for name in ('DiffJPEG', 'USMSharp'):
+            vars(module)[name] = _on_input_device(getattr(module, name))
 
         @replace(model, '_dequeue_and_enqueue')
         def dequeue_and_enqueue(original, self):

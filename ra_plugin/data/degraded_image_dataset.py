@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ra_plugin.data.exif import ExifOrientation
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.degradations import build_degradation
 from ra_plugin.options import OptionError, check_arguments
 
@@ -52,7 +53,7 @@ class DegradedImageOptions(LoaderOptions):
     exif_orientation: ExifOrientation | None = None
 
 
-class DegradedImageDataset(torch.utils.data.Dataset):
+class DegradedImageDataset(ImageDataset):
     """Clean images with their labels, and the degraded image of each: ``{lq, gt, label, lq_path, gt_path}``.
 
     In phase ``train`` all that is random is drawn anew for each item and follows torch's seed, also in workers. In
@@ -76,9 +77,10 @@ class DegradedImageDataset(torch.utils.data.Dataset):
     """
 
     options_type: type[DegradedImageOptions]
+    options: DegradedImageOptions
     paths: list[str]
     classes: tuple[str, ...] | None
-    num_classes: int
+    num_classes: int | None
 
     def __init__(self, opt: Mapping[str, Any]):
         self.where = f"{type(self).__name__}({opt.get('name') or opt.get('phase', '')})"
@@ -145,7 +147,7 @@ class DegradedImageDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = range(len(self))[index]  # -1 is the last one, and has to have the last one's noise
-        seed = torch.randint(2 ** 63 - 1, ()).item() if self.train else (self.options.seed, index)
+        seed = int(torch.randint(2 ** 63 - 1, ())) if self.train else (self.options.seed, index)
         rng = np.random.default_rng(seed)
         gt, label = self.load(index, rng)
         path = self.paths[index]

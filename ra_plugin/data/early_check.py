@@ -36,7 +36,7 @@ def read_head(path: str) -> Head:
     try:
         with open(path, 'rb') as file:
             image = Image.open(file)
-            size, end = image.size, _ENDS.get(image.format)
+            size, end = image.size, _ENDS.get(image.format or '')
             is_usual = image.mode in _USUAL and not image.has_transparency_data
             if end is None:  # a format whose end has no mark
                 return Head(size, True, is_usual)

@@ -74,6 +74,8 @@ class SegmentationDataset(SpatialLabelDataset):
     """
 
     options_type = SegmentationOptions
+    options: SegmentationOptions
+    num_classes: int
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__(opt)
@@ -174,13 +176,15 @@ def _list_pairs(options: SegmentationOptions, where: str) -> list[tuple[str, str
         raise OptionError(f"{where}: expected images, got none from '{options.meta_info or options.dataroot_gt}'. "
                           'Check the folder and image_suffix.')
     known = Spellings(masks, f'{where}.dataroot_mask')
-    found = {stem: known.find(stem) for stem in stems}
-    for stem, there in found.items():
+    pairs = []
+    for stem in stems:
+        there = known.find(stem)
         if there is None:
             mask = os.path.join(options.dataroot_mask, stem + options.mask_suffix)
             raise OptionError(f"{where}.dataroot_mask: expected the mask '{mask}' of '{images[stem]}', got none. "
                               'Check mask_suffix and image_suffix, or leave the image out.')
-    return [(images[stem], masks[found[stem]]) for stem in stems]
+        pairs.append((images[stem], masks[there]))
+    return pairs
 
 
 def _read_stems(path: str, images: Mapping[str, str], where: str) -> list[str]:
@@ -188,9 +192,11 @@ def _read_stems(path: str, images: Mapping[str, str], where: str) -> list[str]:
     lines = read_text(path, f'{where}.meta_info').splitlines()
     stems = [os.path.normpath(line.strip()) for line in lines if line.strip()]
     known = Spellings(images, f'{where}.meta_info')
-    found = [known.find(stem) for stem in stems]
-    for stem, there in zip(stems, found):
+    found = []
+    for stem in stems:
+        there = known.find(stem)
         if there is None:
             raise OptionError(f"{where}.meta_info: '{path}' lists '{stem}', of which dataroot_gt has no image. "
                               'Expected a path a line, relative to it and without the suffix.')
+        found.append(there)
     return found

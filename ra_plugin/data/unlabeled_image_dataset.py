@@ -35,6 +35,7 @@ class UnlabeledImageDataset(SpatialLabelDataset):
     """
 
     options_type = UnlabeledImageOptions
+    options: UnlabeledImageOptions
     gives_labels = False
     classes = num_classes = None
 

@@ -3,16 +3,15 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from ra_plugin.data.annotations import number_labels, read_classes, read_labels, without_suffix
 from ra_plugin.data.class_order import ClassOrder
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.data.label_values import Entry
 from ra_plugin.data.spellings import Spellings
 from ra_plugin.options import OptionError, check_type
 
 
-class WithLabels(Dataset):
+class WithLabels(ImageDataset):
     """Another data set with the class of each image: its items, and ``label`` int in them.
 
     Args:
@@ -32,15 +31,16 @@ class WithLabels(Dataset):
         OptionError: An image without a label, a label that is no class, or a file that is not as described.
     """
 
-    def __init__(self, dataset: Dataset, opt: Mapping[str, Any]):
+    def __init__(self, dataset: ImageDataset, opt: Mapping[str, Any]):
         self.dataset, self.opt = dataset, dataset.opt
         self.paths = getattr(dataset, 'paths', None)
         self.where = f'{type(dataset).__name__}({opt.get("name") or opt.get("phase", "")})'
         kind = 'gt' if 'dataroot_gt' in opt else 'lq'
         self._root, self._path_key = opt[f'dataroot_{kind}'], f'{kind}_path'
         self._lmdb = (opt.get('io_backend') or {}).get('type') == 'lmdb'
-        if hasattr(dataset, 'collate_fn'):
-            self.collate_fn = dataset.collate_fn
+        collate_fn = getattr(dataset, 'collate_fn', None)
+        if collate_fn is not None:
+            self.collate_fn = collate_fn
         names = self._names()
         labels = opt['labels']
         entries = [self._in_folder(name) for name in names] if labels == 'folders' else self._read(labels, names)
@@ -91,6 +91,6 @@ class WithLabels(Dataset):
         return {**item, 'label': self._labels[self._name(item[self._path_key])]}
 
 
-def inner_dataset(dataset: Dataset) -> Dataset:
+def inner_dataset(dataset: ImageDataset) -> ImageDataset:
     """Return the data set that was given labels; the data set itself where it has its own or none."""
     return dataset.dataset if isinstance(dataset, WithLabels) else dataset

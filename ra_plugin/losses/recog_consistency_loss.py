@@ -11,6 +11,7 @@ from ra_plugin.losses.recognizer_loss import Reduction, ReferenceLoss
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.base import Outputs
 from ra_plugin.recognizers.logits_check import check_logits
+from ra_plugin.utils.tensors import total
 
 _DISTANCES = {'kl': (kl_distance, l2_distance), 'probability': (probability_distance, l2_distance),
               'l1': (l1_distance, l1_distance), 'cosine': (cosine_distance, cosine_distance)}
@@ -83,7 +84,7 @@ class RecogConsistencyLoss(ReferenceLoss):
         if recognizer.info.task == 'classification' and recognizer not in self._asked:
             check_logits(torch.cat([answers['logits'], reference['logits']]), str(recognizer))
             self._asked.add(recognizer)
-        return sum(self._between(name, value, reference) for name, value in answers.items())
+        return total(self._between(name, value, reference) for name, value in answers.items())
 
     def _between(self, name: str, answer: torch.Tensor, reference: Outputs) -> torch.Tensor:
         of_scores, of_numbers = _DISTANCES[self.distance]

@@ -16,6 +16,7 @@ from ra_plugin.recognizers.classification import NO_HEAD
 from ra_plugin.recognizers.frozen.resizing import shared_resizes
 from ra_plugin.recognizers.trainable import check_trainable, frozen, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.utils.tensors import total
 
 Reduction = Literal['mean', 'sum', 'none']
 _CHECKPOINTS_LEARNER = 'gradient_checkpointing is for recognizers that do not learn. Leave one of them out.'
@@ -66,7 +67,7 @@ class RecognizerLoss(ChecksArguments, nn.Module):
                 raise ValueError(f'{where}: {_CHECKPOINTS_LEARNER}')
             self.recognizer.checkpoint()
         self.loss_weight = loss_weight
-        self.reduction = reduction
+        self.reduction: Reduction = reduction
         self._is_checked = False
 
     @classmethod
@@ -126,7 +127,7 @@ class RecognizerLoss(ChecksArguments, nn.Module):
             self._is_checked = True
         drawn = self.recognizer.draw()
         with shared_resizes():
-            values = [(places, sum(weight * self.compare(member, images, own) for weight, member in drawn))
+            values = [(places, total(weight * self.compare(member, images, own) for weight, member in drawn))
                       for places, images, own in parts_of_one_size(output, target, sizes)]
         return self.loss_weight * _reduced(values, self.reduction, len(output))
 
@@ -153,15 +154,15 @@ def check_classifies(recognizer: Recognizer, where: str) -> None:
 def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction, count: int) -> torch.Tensor:
     """What all images give together, of what those of each size give; a scalar is the mean of the images it is of."""
     if all(value.dim() for _, value in values):
-        (_, total), *others = values
+        (_, whole), *others = values
         if others:
             order = torch.tensor([i for places, _ in values for i in places]).argsort()
-            total = torch.cat([value for _, value in values])[order.to(total.device)]
-        return total if reduction == 'none' else total.mean() if reduction == 'mean' else total.sum()
+            whole = torch.cat([value for _, value in values])[order.to(whole.device)]
+        return whole if reduction == 'none' else whole.mean() if reduction == 'mean' else whole.sum()
     if len(values) == 1:
         mean = values[0][1]
     else:
-        mean = sum(len(places) / count * value.mean() for places, value in values)
+        mean = total(len(places) / count * value.mean() for places, value in values)
     return mean if reduction == 'mean' else count * mean
 
 

@@ -10,7 +10,7 @@ from ra_plugin.utils.command_line import run
 
 def main() -> None:
     """Score the checkpoint as the config's ``test_dataloader`` and ``test_evaluator`` say."""
-    parser = command_line(__doc__)
+    parser = command_line(__doc__ or '')
     parser.add_argument('checkpoint', help='weights of the model; read as data, every key has to fit')
     parser.add_argument('--out', type=Path, help='write the metrics to this JSON file')
     args = parser.parse_args()

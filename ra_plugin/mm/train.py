@@ -13,7 +13,7 @@ from ra_plugin.utils.command_line import run
 
 def main() -> None:
     """Train as the command line and the config say."""
-    parser = command_line(__doc__)
+    parser = command_line(__doc__ or '')
     parser.add_argument('--seed', type=int,
                         help="of weights, order and augmentation; default: the config's, or random")
     parser.add_argument('--out', type=Path, help='where to copy the last checkpoint to, e.g. weights/detector.pth')

@@ -1,8 +1,10 @@
 """Labels for the pair pool of RealESRNet and RealESRGAN, which hands out other images than it is given."""
 import torch
 
+from ra_plugin.models.host import PoolHost
 
-class LabeledPoolMixin:
+
+class LabeledPoolMixin(PoolHost):
     """Keeps ``self.label`` with ``self.lq`` and ``self.gt``; put it before a class with a pair pool.
 
     The pool draws its new order from torch's CPU generator. That draw is repeated from a copy of the generator, so the

@@ -9,8 +9,8 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
+from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from basicsr.metrics import calculate_metric
@@ -22,6 +22,7 @@ from ra_plugin.data.given import Given, given_by
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.metrics.task_scores import TaskScore, build_score
 from ra_plugin.metrics.variety import REMEDY, is_little, of_clean_answers, said
+from ra_plugin.models.host import Host
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.models.padded_batches import judge
 from ra_plugin.models.validation_metrics import mean_of_known, needs_clean
@@ -51,7 +52,7 @@ def recognizable(images: torch.Tensor, dataset_opt: Mapping) -> torch.Tensor:
     return images.repeat(1, 3, 1, 1)
 
 
-def _value(images: Mapping[str, np.ndarray], options: Mapping, where: str) -> float:
+def _value(images: Mapping[str, Any], options: Mapping, where: str) -> float:
     """A metric of one image.
 
     Raises:
@@ -67,7 +68,7 @@ def _value(images: Mapping[str, np.ndarray], options: Mapping, where: str) -> fl
                          'the network and the images of the data set fit.') from error
 
 
-class RecogValidationMixin:
+class RecogValidationMixin(Host):
     """``val.recognizers`` judge what a user would have: the restored image, rounded to 8 bit."""
 
     eval_recognizers: dict[str, Recognizer] = {}
@@ -82,7 +83,7 @@ class RecogValidationMixin:
 
     def build_judge(self, block: Mapping, where: str) -> Recognizer:
         """The recognizer of a block, on the device and as in an evaluation."""
-        return build_recognizer(frozen(block), where).to(self.device, memory_format=torch.channels_last)
+        return build_recognizer(frozen(block), where).to(self.device).to(memory_format=torch.channels_last)
 
     def _new_scores(self, given: Given) -> dict[str, TaskScore]:
         metrics = self.opt['val'].get('recognition_metrics') or {} if self.eval_recognizers else {}

@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
+from ra_plugin.models.host import Host
 from ra_plugin.models.stock import is_all_stock
 
 
-class StepLogMixin:
+class StepLogMixin(Host):
     """Logs as BasicSR's models keep them, read when they are asked for; put it right before such a class in the bases.
 
     BasicSR reads every loss in every step. A GPU is then idle until the computer has launched the next step's work.

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from ra_plugin.models.host import Host
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.trainable import is_trainable
 
 
-class TrainableRecognizerMixin:
+class TrainableRecognizerMixin(Host):
     """Trains the recognizer of a loss, where its block has ``trainable: true``; put it before `RecogAwareMixin`.
 
     It takes one step for each of the class's own, from the same backward pass: it minimizes the recognition loss

@@ -9,11 +9,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
+from ra_plugin.models.host import Host
 from ra_plugin.models.kept_tensors import KeptTensors, Later
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.models.resumable import private_generators
@@ -84,7 +85,7 @@ class NotFinite(ValueError):
     """Training has met NaN or infinity too often. The networks are as after the last good step."""
 
 
-class TrainingStepMixin:
+class TrainingStepMixin(Host):
     """Steps as `StepOptions` has them; put it before a class derived from BasicSR's BaseModel in the bases."""
 
     def __init__(self, opt: dict):
@@ -132,8 +133,9 @@ class TrainingStepMixin:
 
     def wrap_optimizers(self) -> None:
         for optimizer in self.optimizers:
-            optimizer.step = functools.partial(self._step, optimizer, optimizer.step)
-            optimizer.step._wrapped_by_lr_sched = True  # the one within is; else torch warns that it was lost
+            step: Any = functools.partial(self._step, optimizer, optimizer.step)
+            step._wrapped_by_lr_sched = True  # the one within is; else torch warns that it was lost
+            optimizer.step = step
             if self.step_options.accum_iter > 1:
                 optimizer.zero_grad = functools.partial(self._zero_grad, optimizer.zero_grad)
 
@@ -212,7 +214,7 @@ class TrainingStepMixin:
             return
         gradients = [p.grad for p in parameters]
         if self.step_options.accum_iter > 1:
-            torch._foreach_div_(gradients, self.step_options.accum_iter)
+            torch._foreach_div_(gradients, self.step_options.accum_iter)  # pyright: ignore[reportPrivateImportUsage]
         limit = self.step_options.grad_clip
         norm = nn.utils.clip_grad_norm_(parameters, limit) if limit else nn.utils.get_total_norm(gradients)
         is_bad = norm.isfinite().logical_not()
@@ -220,7 +222,7 @@ class TrainingStepMixin:
             is_bad = is_bad | self._is_bad
         if all(group.get('fused') and not group.get('dampening') for group in optimizer.param_groups):
             fill_momentum(optimizer)
-            optimizer.found_inf = is_bad.float()  # its kernel leaves the weights alone then
+            cast(Any, optimizer).found_inf = is_bad.float()  # its kernel leaves the weights alone then
             original()
             self._is_bad = is_bad
         elif is_bad:
@@ -247,7 +249,7 @@ class TrainingStepMixin:
             self._read_steps(len(self._unread) - 1)  # all but this one: the device has long taken them
         else:
             self._read_steps(len(self._unread))
-            self._count_step(current_iter, self._is_bad, self.log_dict)
+            self._count_step(current_iter, bool(self._is_bad), self.log_dict)
         self._check_steps()
 
     def read_last_steps(self) -> None:
@@ -268,7 +270,7 @@ class TrainingStepMixin:
     def _read_steps(self, count: int) -> None:
         for _ in range(count):
             iteration, is_bad, log = self._unread.popleft()
-            self._count_step(iteration, is_bad.read(), log)
+            self._count_step(iteration, bool(is_bad.read()), log)
 
     def _count_step(self, iteration: int, is_bad: bool, log: Mapping[str, Any]) -> None:
         """Count the steps that were not applied, and say so."""

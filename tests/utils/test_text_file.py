@@ -44,7 +44,7 @@ def test_other_encodings_are_one_line_with_the_file(tmp_path, reader, encoding):
 
 
 def test_training_reads_option_files_as_utf8_whatever_the_locale(tmp_path):
-    code = ('import sys, ra_plugin, yaml\n'
+    code = ('import sys, ra_plugin.basicsr, yaml\n'
             'from basicsr.utils.options import ordered_yaml\n'
             'for file in sys.argv[1:]:\n'
             '    try:\n'

@@ -64,10 +64,10 @@ def smooth(field: np.ndarray, sigma: float) -> np.ndarray:
 
     Under that mirroring a filter is a product of cosine transforms, exactly, and as fast for a sigma of 171.
     """
-    spectrum = fft.dctn(field)
+    spectrum = np.asarray(fft.dctn(field))
     spectrum *= _response(field.shape[0], sigma)[:, None]
     spectrum *= _response(field.shape[1], sigma)
-    return fft.idctn(spectrum)
+    return np.asarray(fft.idctn(spectrum))
 
 
 @lru_cache(maxsize=64)
