@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / 'ra_plugin'
-# a room imports from itself, from the ground floor and from rooms below it; modules beside the rooms are the ground floor
+# a room imports from itself, the ground floor and the rooms below it; modules beside the rooms are the ground floor
 ROOMS = ['compat', 'degradations', 'archs', 'recognizers', 'data', 'losses', 'metrics', 'models', 'basicsr', 'builders',
          'training', 'results', 'report', 'evaluation', 'studies', 'paper', 'demo', 'mm', 'cli']
 GROUND = ['utils', 'options', 'registry', 'checked_arguments', 'checkpoint', 'state_dicts', 'library_errors', 'version']
