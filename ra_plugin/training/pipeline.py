@@ -31,6 +31,7 @@ from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
 from ra_plugin.training.recognizer_log import crop_size, recognizer_lines
 from ra_plugin.training.resumable_batches import TrainingBatches
 from ra_plugin.training.run_log import RunLog
+from ra_plugin.training.train_if_needed import shown_path
 from ra_plugin.utils import command_line, processes
 from ra_plugin.utils.signals import Interrupted
 
@@ -82,6 +83,8 @@ def train_pipeline(root: Path) -> None:
         number = training.run()
         if tb_logger:
             tb_logger.close()
+    if not number:
+        _say_where(opt, root)
     if number and not opt['dist']:  # of several processes the launcher says how they ended
         raise Interrupted(number, is_told=True)  # by the log
 
@@ -104,6 +107,13 @@ def test_pipeline(root: Path) -> None:
             with sizes_told(model, loader.dataset.opt):
                 model.validation(loader, current_iter=opt['name'], tb_logger=None,
                                  save_img=opt['val'].get('save_img', False))
+    _say_where(opt, root)
+
+
+def _say_where(opt: Mapping, root: Path) -> None:
+    if opt['rank'] == 0:
+        folder = Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root'])
+        print(f'Written to {shown_path(folder, root)}.', flush=True)
 
 
 def _take_seed(opt: dict, resume_state: Mapping | None, logger: logging.Logger) -> None:
