@@ -9,26 +9,23 @@ Example:
 import argparse
 from pathlib import Path
 
-import yaml
-
 from ra_plugin.cli.flags import UsageError
 from ra_plugin.cli.start import loading, run_here
-from ra_plugin.shipped.find import option_files, option_text
+from ra_plugin.shipped.find import find, option_text
+from ra_plugin.shipped.written import load_quickly
 
-_SCALES = 'options/experiments/'
+_EXPERIMENTS = 'options/experiments'
 _COMMON = 'experiments'  # of all scales: studies and tables
-_FAST = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
 
 def scales() -> list[str]:
     """Return the names of the scales that are shipped."""
-    names = (path.removeprefix(_SCALES).removesuffix('.yml') for path in option_files() if path.startswith(_SCALES))
-    return [name for name in names if name != _COMMON]
+    return sorted(path.stem for path in find(_EXPERIMENTS).glob('*.yml') if path.stem != _COMMON)
 
 
 def tables() -> dict[str, str]:
     """Return the names of all tables and figures, and their titles."""
-    blocks = yaml.load(option_text(f'{_SCALES}{_COMMON}.yml'), Loader=_FAST)['tables']
+    blocks = load_quickly(option_text(f'{_EXPERIMENTS}/{_COMMON}.yml'))['tables']
     return {', '.join([name, *block.get('also', ())]): block['title'] for name, block in blocks.items()}
 
 
