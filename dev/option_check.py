@@ -119,7 +119,7 @@ def _is_image_model(name: object) -> bool:
 
 
 def _train(opt: dict, root: Path, *flags: str) -> str:
-    """Run what tools/train.py runs, with the recognition loss; returns all that the run's logs hold by then."""
+    """Run what ra-plugin train runs, with the recognition loss; returns all that the run's logs hold by then."""
     opt = deepcopy(opt)
     opt['num_gpu'] = 0
     if isinstance(opt.get('train'), dict):
