@@ -80,7 +80,8 @@ def test_every_file_is_in_a_room_or_on_the_ground_floor():
 
 def test_rooms_import_from_the_rooms_below_them():
     top = {ROOT / '__init__.py', ROOT / '__main__.py'}
-    found = [f'{dotted(path)} imports {name}' for path in modules(ROOT) if path not in top for name in imported_modules(path) if room(name) > room(dotted(path))]
+    found = [f'{dotted(path)} imports {name}' for path in modules(ROOT) if path not in top
+             for name in imported_modules(path) if room(name) > room(dotted(path))]
     assert not found
 
 

@@ -1,5 +1,6 @@
 """``ra-plugin COMMAND``: what there is, and how a command is started."""
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -63,6 +64,11 @@ def run_command(name: str, program: str, arguments: Sequence[str]) -> int:
         return command.run(args)
     except UsageError as error:
         parser.error(str(error))
+    except ImportError as error:  # of what a command imports when it runs; within the run, messages are made there
+        if os.environ.get('RA_PLUGIN_DEBUG'):
+            raise
+        print(f'{parser.prog}: {" ".join(str(error).split())}', file=sys.stderr)
+        return 2
 
 
 def _help(program: str) -> str:

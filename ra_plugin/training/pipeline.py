@@ -27,6 +27,7 @@ from ra_plugin.models.builder import build_model
 from ra_plugin.models.resume.reader import load_resume_state
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
+from ra_plugin.shipped.find import shown_name
 from ra_plugin.training.loop import Training
 from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
 from ra_plugin.training.recognizer_log import crop_size, recognizer_lines
@@ -74,7 +75,7 @@ def train_pipeline(root: Path) -> None:
             if opt['logger'].get('use_tb_logger') and 'debug' not in opt['name'] and opt['rank'] == 0:
                 _move_aside(Path(opt['root_path']) / 'tb_logger' / opt['name'])
         if opt['rank'] == 0:
-            copy_opt_file(args.opt, opt['path']['experiments_root'])
+            _copy_option_file(args.opt, opt['path']['experiments_root'])
         log.open()
         with translated('logger'):
             tb_logger = basicsr_train.init_tb_loggers(opt)
@@ -109,6 +110,15 @@ def test_pipeline(root: Path) -> None:
                 model.validation(loader, current_iter=opt['name'], tb_logger=None,
                                  save_img=opt['val'].get('save_img', False))
     _say_where(opt, root)
+
+
+def _copy_option_file(file: str, folder: str) -> None:
+    """Copy the options with the command line above them, which names shipped files as they are known everywhere."""
+    given, sys.argv = sys.argv, [shown_name(word) for word in sys.argv]
+    try:
+        copy_opt_file(file, folder)
+    finally:
+        sys.argv = given
 
 
 def _say_where(opt: Mapping, root: Path) -> None:

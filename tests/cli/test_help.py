@@ -118,3 +118,19 @@ def test_flags_are_those_of_basicsr(name, monkeypatch, tmp_path):
     del ours['--opt']
     assert {flag.replace('_', '-'): nargs for flag, nargs in theirs.items()}.items() <= ours.items()
     assert name == 'doctor' or len(ours) == len(theirs)
+
+
+def test_a_package_that_is_missing_is_one_line(monkeypatch, capsys):
+    from ra_plugin.cli import split_classes
+
+    def run(args):
+        raise ImportError('Training needs BasicSR:\npip install "ra_plugin[basicsr]"')
+
+    monkeypatch.setattr(split_classes, 'run', run)
+    monkeypatch.setattr(sys, 'argv', ['pytest'])
+    assert main(['split-classes', 'x', '--out', 'y']) == 2
+    assert capsys.readouterr().err == (
+        'ra-plugin split-classes: Training needs BasicSR: pip install "ra_plugin[basicsr]"\n')
+    monkeypatch.setenv('RA_PLUGIN_DEBUG', '1')
+    with pytest.raises(ImportError):
+        main(['split-classes', 'x', '--out', 'y'])
