@@ -33,7 +33,7 @@ def locate(path: str | Path, root: Path) -> Path:
 
 
 def option_file(given: str | Path) -> Path:
-    """Return the option file that a command line names: one that exists, else a shipped one.
+    """Return the option file that a command line names, of the current folder or else a shipped one.
 
     Args:
         given: Path, or path of a shipped file with or without ``options/`` and ``.yml``.
@@ -42,7 +42,7 @@ def option_file(given: str | Path) -> Path:
     if given.exists() or given.is_absolute():
         return given
     for path in (given, Path(f'{given}.yml'), Path(_OPTIONS, given), Path(_OPTIONS, f'{given}.yml')):
-        found = find(path)
+        found = find(path, Path())
         if found and found.is_file():
             return found
     return given

@@ -32,7 +32,9 @@ def installed(elsewhere, monkeypatch):
 @pytest.mark.parametrize('name', ['options/ra_rdn_x4.yml', 'ra_rdn_x4.yml', 'ra_rdn_x4'])
 def test_a_file_of_the_current_folder_comes_first(name, elsewhere):
     assert option_file(name) == ROOT / 'options' / 'ra_rdn_x4.yml'
-    (elsewhere / name).parent.mkdir(exist_ok=True)
+    (elsewhere / 'options').mkdir()
+    (elsewhere / 'options/ra_rdn_x4.yml').touch()
+    assert option_file(name) == Path('options/ra_rdn_x4.yml')
     (elsewhere / name).touch()
     assert option_file(name) == Path(name)
 
