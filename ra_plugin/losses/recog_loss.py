@@ -1,12 +1,13 @@
 """Supervised recognition loss: Eq. 2 of Liu et al., arXiv:1910.09185."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from ra_plugin.losses.recognizer_loss import RecognizerLoss, Reduction
+from ra_plugin.losses.recognizer_loss import LossWeight, RecognizerLoss, Reduction
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.recognizers.trainable import LearnerBlock
 
 
 class RecogLoss(RecognizerLoss):
@@ -36,7 +37,7 @@ class RecogLoss(RecognizerLoss):
 
     needs = 'label'
 
-    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float = 1.0,
+    def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight = 1.0,
                  reduction: Reduction = 'mean', label_smoothing: float = 0.0, gradient_checkpointing: bool = False,
                  mean: Sequence[float] | None = None, std: Sequence[float] | None = None):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)

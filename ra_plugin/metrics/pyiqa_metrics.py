@@ -4,16 +4,27 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 
+from ra_plugin.option_types import FilePath
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.utils.optional import require
 
 _TRIED = 192  # pixels a side of the images that each metric is tried on; some are not defined for smaller ones
 _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+
+
+class PyiqaOptions(TypedDict, total=False):
+    """Arguments of a metric's class in pyiqa; those that name a file.
+
+    Attributes:
+        pretrained_model_path: File of the metric's weights. Default: those that pyiqa fetches.
+    """
+
+    pretrained_model_path: FilePath | None
 
 
 class QualityMetric:

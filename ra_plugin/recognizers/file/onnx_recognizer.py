@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ra_plugin.option_types import ClassNames, FilePath
 from ra_plugin.recognizers.classification import Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.file.base import FileRecognizer, Runtime
 from ra_plugin.recognizers.file.onnx_conversion import check_conversion, converted
@@ -36,8 +37,8 @@ class OnnxRecognizer(FileRecognizer):
         ValueError: No classifier, no conversion, or another answer or gradient than onnxruntime's.
     """
 
-    def __init__(self, file: str, mean: Sequence[float], std: Sequence[float],
-                 classes: Sequence[str] | str | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
+    def __init__(self, file: FilePath, mean: Sequence[float], std: Sequence[float],
+                 classes: ClassNames | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
                  probabilities: bool = False, differentiable: bool = True, feature_layer: str | None = None):
         where = f'{type(self).__name__}({Path(file).name})'
         model = load_model(file, where)

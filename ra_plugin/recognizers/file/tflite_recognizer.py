@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ra_plugin.option_types import ClassNames, FilePath
 from ra_plugin.recognizers.classification import Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.file.base import FileRecognizer, Runtime
 from ra_plugin.registry import RECOGNIZER_REGISTRY
@@ -27,8 +28,8 @@ class TFLiteRecognizer(FileRecognizer):
         ValueError: No classifier.
     """
 
-    def __init__(self, file: str, mean: Sequence[float], std: Sequence[float],
-                 classes: Sequence[str] | str | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
+    def __init__(self, file: FilePath, mean: Sequence[float], std: Sequence[float],
+                 classes: ClassNames | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
                  probabilities: bool = False):
         where = f'{type(self).__name__}({Path(file).name})'
         runtime = TFLiteRuntime(file, where)
@@ -43,7 +44,7 @@ class TFLiteRuntime(Runtime):
         size: (height, width) of its input.
     """
 
-    def __init__(self, file: str, where: str):
+    def __init__(self, file: FilePath, where: str):
         super().__init__()
         interpreter = require('ai_edge_litert.interpreter', where).Interpreter
         if not Path(file).is_file():
