@@ -24,6 +24,7 @@ from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa, check_pyiqa
 from ra_plugin.models.stock import is_stock
 from ra_plugin.models.training_step import with_float_betas
 from ra_plugin.options import OptionError, check_arguments, check_number, check_type, nearest, suggestion, type_of
+from ra_plugin.utils.text import one_line
 
 _SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
                'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
@@ -176,7 +177,7 @@ def _try_metric(block: Mapping[str, Any], where: str) -> None:
         if innermost_module(error).startswith('ra_plugin'):
             raise
         raise OptionError(f'{where}: {block["type"]} gives no value of two images of 8 bits '
-                          f'({type(error).__name__}: {" ".join(str(error).split())[:200]}).') from error
+                          f'({type(error).__name__}: {one_line(error, 200)}).') from error
 
 
 def check_reader(block: Any, where: str) -> None:

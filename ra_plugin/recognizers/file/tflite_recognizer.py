@@ -9,6 +9,7 @@ from ra_plugin.recognizers.classification import Fit, InputSize, resolve_input_s
 from ra_plugin.recognizers.file.base import FileRecognizer, Runtime
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import one_line
 
 
 @RECOGNIZER_REGISTRY.register
@@ -53,7 +54,7 @@ class TFLiteRuntime(Runtime):
             self.interpreter = interpreter(model_path=str(file))
             self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f'{where}: LiteRT cannot take {file} ({" ".join(str(error).split())[:200]}).') from None
+            raise ValueError(f'{where}: LiteRT cannot take {file} ({one_line(error, 200)}).') from None
         inputs, outputs = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         shape = tuple(map(int, inputs[0]['shape'])) if len(inputs) == 1 else ()
         if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or len(outputs) != 1:
@@ -68,7 +69,7 @@ class TFLiteRuntime(Runtime):
             self.interpreter.set_tensor(self._input['index'], values)
             self.interpreter.invoke()
         except (RuntimeError, ValueError) as error:
-            raise ValueError(' '.join(str(error).split())[:200]) from None
+            raise ValueError(one_line(error, 200)) from None
         scale, zero_point = self._output['quantization']
         answers = self.interpreter.get_tensor(self._output['index']).astype(np.float32)
         return (answers - zero_point) * np.float32(scale) if scale else answers
