@@ -256,6 +256,8 @@ def check_value(value: Any, hint: Any, where: str) -> Any:
     Raises:
         OptionError: With the place, what was expected and what came.
     """
+    if isinstance(value, float) and value != value:
+        check_limits(value, hint, where)  # which NaN is out of: the message has them
     check_type(value, hint, where)
     return _checked(value, hint, where)
 

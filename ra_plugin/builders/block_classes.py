@@ -9,7 +9,8 @@ from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
-from ra_plugin.option_types import ClassNames, FilePath, LabelsPath, Names, named_by
+from ra_plugin.data.with_labels import LabelOptions
+from ra_plugin.option_types import FilePath, Names, named_by
 from ra_plugin.options import is_union, option_hints, without_notes
 from ra_plugin.registry import DEGRADATION_REGISTRY, RECOGNIZER_REGISTRY
 
@@ -25,8 +26,6 @@ class ImageFolders(typing.TypedDict, total=False):
         dataroot_flow: Folder of the optical flow, in data sets of videos.
         meta_info: List of the images to use.
         meta_info_file: List of the images to use.
-        labels: Labels of the images: ``folders``, or a JSON or CSV file of paths (below ``dataroot_gt``) and labels.
-        classes: Class names in the order of the labels: a list, or a text file with a name a line.
     """
 
     dataroot_gt: FilePath | Sequence[FilePath]
@@ -34,8 +33,6 @@ class ImageFolders(typing.TypedDict, total=False):
     dataroot_flow: FilePath
     meta_info: FilePath | Sequence[FilePath]
     meta_info_file: FilePath
-    labels: LabelsPath
-    classes: ClassNames
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def class_of(block: Mapping[str, Any]) -> Callable | None:
 @functools.cache
 def _hints_of(cls: Callable) -> Mapping[str, Any]:
     if not hasattr(cls, 'options_type') and any(entry is cls for _, entry in DATASET_REGISTRY):
-        return option_hints(ImageFolders)
+        return {**option_hints(ImageFolders), **option_hints(LabelOptions)}
     try:
         return option_hints(cls)
     except (NameError, TypeError, AttributeError):  # annotations of other code that cannot be evaluated

@@ -18,8 +18,9 @@ from ra_plugin.builders.option_paths import check_folder_name
 from ra_plugin.builders.own_keys import TrainKeys, ValKeys, check_places, own_block, recognition_losses
 from ra_plugin.builders.run_options import check_run, check_values
 from ra_plugin.data.given import no_labels
+from ra_plugin.data.with_labels import LabelOptions, label_keys
 from ra_plugin.models.recog_aware_model import NO_LOSS_FOR_T, recog_aware
-from ra_plugin.options import NUMBER_AS_TEXT, OptionError, check_type, suggestion, type_of
+from ra_plugin.options import NUMBER_AS_TEXT, OptionError, build_block, check_type, suggestion, type_of
 from ra_plugin.recognizers.trainable import is_trainable
 
 BLOCKS = ('datasets', 'network_g', 'path', 'train', 'val', 'logger')
@@ -136,7 +137,6 @@ def _check_datasets(opt: Mapping[str, Any]) -> None:
         if kind not in ('train', 'val', 'test'):
             raise OptionError(f"{where}: expected train, val, val_<n>, test or test_<n>."
                               f"{suggestion(kind, ('train', 'val', 'test'))}")
-        check_type(dataset.get('labels'), str | None, f'{where}.labels')
         if phase != 'train' and (opt.get('val') or {}).get('recognizers'):
             check_given(dataset, f'val.recognizers: {where}')
 
@@ -144,8 +144,10 @@ def _check_datasets(opt: Mapping[str, Any]) -> None:
 def _check_blocks_of_datasets(opt: Mapping[str, Any]) -> None:
     scale = {} if opt.get('scale') is None else {'scale': opt['scale']}
     for phase, dataset in opt['datasets'].items():
-        if phase != 'train' or opt.get('is_train', True):  # of a file for testing, that of training is not read
+        if phase != 'train' or opt.get('is_train', True):
             check_dataset({'phase': phase.split('_')[0], **scale, **dataset}, f'datasets.{phase}')
+        else:  # not read when testing, but for whether there are labels
+            build_block(LabelOptions, label_keys(dataset), f'datasets.{phase}')
 
 
 def _check_labels(opt: Mapping[str, Any], train: TrainKeys) -> None:

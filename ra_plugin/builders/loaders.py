@@ -56,7 +56,6 @@ def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
     kind = registered(DATASET_REGISTRY, dataset_opt.get('type'), f'{where}.type', 'data set')
     if not hasattr(kind, 'options_type'):  # those of ours are checked as they are built
         check_dataset(dataset_opt, where)
-    check_type(dataset_opt.get('labels'), str | None, f'{where}.labels')
     is_basicsr = kind.__module__.startswith('basicsr.')
     if is_basicsr and not dataset_opt.get('labels'):  # with labels the images are listed, and missed, by ours
         check_paths(dataset_opt, where)

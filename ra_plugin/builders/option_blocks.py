@@ -16,6 +16,7 @@ from ra_plugin.builders.built_blocks import check_reader
 from ra_plugin.builders.option_keys import Place, ReadKeys, is_foreign, read_keys, words_of
 from ra_plugin.builders.own_keys import OURS
 from ra_plugin.data.degraded_image_dataset import LoaderOptions
+from ra_plugin.data.with_labels import LabelOptions, label_keys
 from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.recog_aware_model import recog_aware
@@ -36,7 +37,7 @@ OF_RUN: dict[Place, set[str]] = {
     ('logger',): {'print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'},
     ('logger', 'wandb'): {'project', 'resume_id'},
 }
-_OF_DATASET = {*(field.name for field in fields(LoaderOptions)), 'labels', 'classes', 'class_order', 'keep_classes'}
+_OF_DATASET = {field.name for cls in (LoaderOptions, LabelOptions) for field in fields(cls)} | {'keep_classes'}
 _LISTS = 'meta_info', 'meta_info_file'  # which a data set with labels need not have: its images are found by folder
 _PACKAGES = ('basicsr', 'ra_plugin')
 
@@ -121,6 +122,7 @@ def check_dataset(block: Mapping[str, Any], where: str) -> None:
     if options_type is not None:
         build_block(options_type, block, where)
         return
+    build_block(LabelOptions, label_keys(block), where)
     for unread in unread_in_dataset(block, where):
         if unread.is_slip:
             raise OptionError(str(unread))

@@ -18,6 +18,8 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 class _RecognitionLoss:
     """Note in an annotation: the block of a recognition loss, for training."""
 
+    kind = 'recognition loss'
+
     def check(self, block: Mapping[str, Any], where: str) -> None:
         """Check the block, with that of its recognizer.
 
@@ -145,8 +147,8 @@ class LoggerKeys:
     console_level: Literal['debug', 'info', 'warning', 'error'] | None = None
 
 
-_BLOCKS: dict[Place, type] = {(): FileKeys, ('train',): TrainKeys, ('val',): ValKeys, ('logger',): LoggerKeys}
-OURS: dict[Place, set[str]] = {place: {field.name for field in fields(cls)} for place, cls in _BLOCKS.items()}
+BLOCKS: dict[Place, type] = {(): FileKeys, ('train',): TrainKeys, ('val',): ValKeys, ('logger',): LoggerKeys}
+OURS: dict[Place, set[str]] = {place: {field.name for field in fields(cls)} for place, cls in BLOCKS.items()}
 
 
 def own_block(opt: Mapping[str, Any], place: Place) -> Any:
@@ -159,7 +161,7 @@ def own_block(opt: Mapping[str, Any], place: Place) -> Any:
     for key in place:
         block = block.get(key) or {}
     given = {key: value for key, value in block.items() if key in OURS[place]}
-    return build_block(_BLOCKS[place], given, '.'.join(place))
+    return build_block(BLOCKS[place], given, '.'.join(place))
 
 
 def check_places(opt: Mapping[str, Any]) -> None:

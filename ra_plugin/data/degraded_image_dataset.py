@@ -16,7 +16,27 @@ from ra_plugin.registry import DegradationBlock
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """Keys that the loaders read from a dataset's block, or BasicSR adds to it (``phase`` and ``scale``)."""
+    """How the images of a data set are loaded; BasicSR adds ``phase`` and ``scale`` to the block itself.
+
+    Attributes:
+        type: Class of the data set.
+        name: Name for logs and for the folder of restored images.
+        phase: What the data set is for.
+        scale: Factor by which images are restored. Default: that of the option file.
+        batch_size_per_gpu: Images in a batch, also in validation (where BasicSR always takes one). Default: 1 in
+            validation; required in training.
+        num_worker_per_gpu: Processes that read images; 0: the process of the run itself. Default: 0 in validation;
+            required in training.
+        dataset_enlarge_ratio: How many times each image is seen in an epoch of training.
+        use_shuffle: Draw the order of the images anew for each epoch of training.
+        prefetch_mode: ``cpu``: read ahead in a thread; ``cuda``: copy the next batch to the GPU while the last one is
+            used, needs ``pin_memory``. Default: neither.
+        num_prefetch_queue: Batches that are read ahead with ``cpu``.
+        pin_memory: Keep batches in memory from which a GPU can copy by itself.
+        persistent_workers: Keep the processes that read images from epoch to epoch.
+        on_bad_image: An image that cannot be read in training: ``raise`` ends the run, ``skip`` takes the next one, but
+            for one that an option has to settle (``max_pixels``, ``exif_orientation``, values of masks).
+    """
     type: str = ''
     name: str = ''
     phase: Literal['train', 'val', 'test']

@@ -19,6 +19,8 @@ def frozen(block: Any) -> Any:
 class _MayLearn:
     """Note in an annotation: the block of a recognizer, which may have the key ``trainable``."""
 
+    kind = 'recognizer'
+
     def check(self, block: Mapping[str, Any], where: str) -> None:
         """Check the block of the recognizer as it is before it learns, and the key.
 
