@@ -83,7 +83,8 @@ class TrainKeys(StepOptions):
         optim_t: Optimizer of T. Default: Adam, lr 1e-4.
         scheduler_t: Learning rate schedule of T. Default: as ``train.scheduler``.
         optim_r: Optimizer of a recognizer that learns (``trainable: true``), which takes the loss without
-            ``loss_weight``. Default: SGD, lr 1e-3, momentum 0.9.
+            ``loss_weight``. With ``train.optim_g: ~`` the recognizer alone learns, and ``network_g`` stays as it is.
+            Default: SGD, lr 1e-3, momentum 0.9.
         scheduler_r: Learning rate schedule of a recognizer that learns. Default: as ``train.scheduler``.
     """
 

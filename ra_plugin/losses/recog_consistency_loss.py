@@ -49,8 +49,9 @@ class RecogConsistencyLoss(ReferenceLoss):
             ``'cosine'``.
         temperature: Softens both sides of ``'kl'``; the loss is scaled by its square. Default: 2.0.
         cache_reference: Keep the recognizer's answers on clean images, which then cost one pass each: for images that
-            come back as they were, as whole ones and their mirror images do and random crops do not. Up to 1 GiB; not
-            for detectors. See `ReferenceCache`. Default: False.
+            come back as they were, as whole ones and their mirror images do and random crops do not. Up to 1 GiB for
+            each loss and process; not for detectors. A resumed run is then the same within rounding alone. See
+            `ReferenceCache`. Default: False.
         gradient_checkpointing, mean, std: As in `RecogLoss`.
 
     Shape:
