@@ -46,29 +46,33 @@ A class of your own says so in the same way: `from ra_plugin.option_types import
 
 def reference() -> str:
     """Return the reference in Markdown."""
-    parts = [HEAD.format(weights=_endings(WeightsPath), labels=_endings(LabelsPath)), '## Training and test files\n\nKeys beside those of BasicSR.\n']
-    for place, cls in BLOCKS.items():
-        parts.append(section(f'`{".".join(place)}`' if place else 'Top level', cls))
-    parts.append('## Recognition losses\n\nBlocks of `train.recog_opt`.\n')
-    parts += [section(f'`{name}`', cls) for name, cls in sorted(recognition_losses().items())
-              if cls.__module__.startswith('ra_plugin.')]
-    parts.append('## Recognizers\n\nBlocks of `recognizer` in a loss, of `val.recognizers`, and of `recognizers` in an '
-                 'evaluation.\n')
-    parts += [section(f'`{name}`', RECOGNIZER_REGISTRY.find(name)) for name in ours(RECOGNIZER_REGISTRY)]
-    parts.append('## Data sets\n\nBlocks of `datasets`.\n')
-    parts.append(section('Keys of every data set of this package: loading', LoaderOptions, but=('type', 'phase')))
-    parts += [section(f'`{cls.__name__}`', cls.options_type, cls, but=set(option_hints(LoaderOptions)))
-              for cls in REGISTERED[registry.DATASET_REGISTRY]]
-    parts.append(section('`io_backend`', IOBackend))
-    parts.append(section("Labels for BasicSR's own data sets", LabelOptions))
-    parts.append('## Degradations\n\nBlocks of `degradation` in a data set, and of `degradations` in an evaluation.\n')
-    parts += [section(f'`{name}`', DEGRADATION_REGISTRY.find(name)) for name in ours(DEGRADATION_REGISTRY)]
-    parts.append('## Networks\n\nBlocks of `network_g` and `network_t`, beside those of BasicSR.\n')
-    parts += [section(f'`{cls.__name__}`', cls) for cls in REGISTERED[registry.ARCH_REGISTRY]]
-    parts.append('## Evaluations\n\nThe option file of `tools/evaluate.py`; see `docs/EVALUATION.md`.\n')
-    parts += [section('Top level', EvaluationOptions), section('Blocks of `restorers`', RestorerOptions),
-              section('Blocks of `quality_metrics`, for any metric of pyiqa', PyiqaOptions)]
-    return '\n'.join(parts)
+    head = HEAD.format(weights=_endings(WeightsPath), labels=_endings(LabelsPath))
+    return '\n'.join([head, *(text for heading, blocks, sections in parts()
+                              for text in (f'## {heading}\n', f'{blocks}\n', *sections))])
+
+
+def parts() -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the heading of each part, which blocks it is about, and its sections."""
+    yield 'Training and test files', 'Keys beside those of BasicSR.', [
+        section(f'`{".".join(place)}`' if place else 'Top level', cls) for place, cls in BLOCKS.items()]
+    yield 'Recognition losses', 'Blocks of `train.recog_opt`.', [
+        section(f'`{name}`', cls) for name, cls in sorted(recognition_losses().items())
+        if cls.__module__.startswith('ra_plugin.')]
+    yield 'Recognizers', ('Blocks of `recognizer` in a loss, of `val.recognizers`, and of `recognizers` in an '
+                          'evaluation.'), [section(f'`{name}`', RECOGNIZER_REGISTRY.find(name))
+                                           for name in ours(RECOGNIZER_REGISTRY)]
+    yield 'Data sets', 'Blocks of `datasets`.', [
+        section('Keys of every data set of this package: loading', LoaderOptions, but=('type', 'phase')),
+        *(section(f'`{cls.__name__}`', cls.options_type, cls, but=set(option_hints(LoaderOptions)))
+          for cls in REGISTERED[registry.DATASET_REGISTRY]),
+        section('`io_backend`', IOBackend), section("Labels for BasicSR's own data sets", LabelOptions)]
+    yield 'Degradations', 'Blocks of `degradation` in a data set, and of `degradations` in an evaluation.', [
+        section(f'`{name}`', DEGRADATION_REGISTRY.find(name)) for name in ours(DEGRADATION_REGISTRY)]
+    yield 'Networks', 'Blocks of `network_g` and `network_t`, beside those of BasicSR.', [
+        section(f'`{cls.__name__}`', cls) for cls in REGISTERED[registry.ARCH_REGISTRY]]
+    yield 'Evaluations', 'The option file of an evaluation, see `docs/EVALUATION.md`.', [
+        section('Top level', EvaluationOptions), section('Blocks of `restorers`', RestorerOptions),
+        section('Blocks of `quality_metrics`, for any metric of pyiqa', PyiqaOptions)]
 
 
 def section(title: str, cls: Callable, described: type | None = None, but: Collection[str] = ()) -> str:

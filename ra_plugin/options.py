@@ -184,15 +184,26 @@ def option_hints(target: Callable) -> dict[str, Any]:
 
 
 def type_of(block: Mapping[str, Any], where: str) -> Any:
-    """The ``type`` of a block.
+    """Return the ``type`` of a block.
 
     Raises:
         OptionError: It has none; with the key that may have been meant to be it.
     """
     if 'type' not in block:
-        meant = nearest('type', map(str, block))
-        raise OptionError(f"{where}: 'type' is missing." + (f" Did you mean it by '{meant}'?" if meant else ''))
+        raise missing('type', block, where)
     return block['type']
+
+
+def missing(key: str, block: typing.Iterable[object], where: str) -> OptionError:
+    """Return the error of a key that a block lacks, with the key in it that may have been meant."""
+    meant = nearest(key, map(str, block))
+    return OptionError(f"{where}: '{key}' is missing." + (f" Did you mean it by '{meant}'?" if meant else ''))
+
+
+def unknown(kind: str, name: object, known: typing.Iterable[str], where: str, heading: str = 'Known') -> OptionError:
+    """Return the error of a name that nothing of its kind has, with the nearest that something has."""
+    known, name = list(known), name if isinstance(name, str) else shown(name)
+    return OptionError(f"{where}: no {kind} '{name}'.{suggestion(name, known)} {heading}: {', '.join(known)}")
 
 
 def suggestion(key: object, known: typing.Iterable[str], cutoff: float = 0.6) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 from ra_plugin.library_errors import translated
-from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.options import OptionError, check_arguments, unknown
 from ra_plugin.utils.text import shown
 
 
@@ -52,9 +52,7 @@ class Registry:
             OptionError: No such name.
         """
         if not isinstance(name, str) or name not in self._entries:
-            given = name if isinstance(name, str) else shown(name)
-            raise OptionError(f"{where}.type: no {self.kind} '{given}'.{suggestion(given, self._entries)} "
-                              f"Registered: {', '.join(self)}")
+            raise unknown(self.kind, name, self, f'{where}.type', 'Registered')
         return self._entries[name]
 
     def check(self, opt: Any, where: str) -> Callable:

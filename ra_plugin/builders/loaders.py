@@ -18,7 +18,7 @@ from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.library_errors import translated
 from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.models.plain_validation import has_plain_validation
-from ra_plugin.options import OptionError, check_type
+from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.utils.text_file import read_text
 

@@ -16,7 +16,7 @@ from ra_plugin.builders.forced_options import check_forced
 from ra_plugin.builders.option_blocks import SET_BY_RUN
 from ra_plugin.builders.option_paths import resolve_paths, training_file
 from ra_plugin.builders.run_options import check_seed
-from ra_plugin.options import OptionError, check_type, nearest
+from ra_plugin.options import OptionError, check_type, missing
 from ra_plugin.utils.processes import of_first
 from ra_plugin.utils.yaml_file import read_yaml
 
@@ -42,7 +42,9 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     except (yaml.YAMLError, OSError) as error:
         raise OptionError(f'option file: {error}') from None
     except KeyError as error:
-        raise OptionError(f'option file: the key {error} is missing.{_meant_by(error.args[0])}') from None
+        content = _content()
+        lacks = isinstance(content, Mapping) and error.args[0] not in content
+        raise missing(error.args[0], content if lacks else (), 'option file') from None
     except OptionError:  # one of ours, already in words
         raise
     except ValueError:  # a seed that numpy refuses
@@ -81,13 +83,6 @@ def folders_not_taken(opt: Mapping[str, Any]) -> Iterator[str]:
         if named[key] is not None and Path(str(named[key])) not in (taken, *taken.parents):
             yield (f'path.{key}: {named[key]!r} has no effect: BasicSR takes {taken}. '
                    'To keep it elsewhere, make that a link.')
-
-
-def _meant_by(key: object) -> str:
-    """A hint at the key of the file that may stand for one that is missing."""
-    content = _content()
-    meant = nearest(key, map(str, content)) if isinstance(content, Mapping) and key not in content else None
-    return f" Did you mean it by '{meant}'?" if meant else ''
 
 
 def _check_first_keys(content: object) -> None:

@@ -10,7 +10,7 @@ from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.metrics.recognition_metrics import RecognitionMetrics
 from ra_plugin.models.training_step import StepOptions
 from ra_plugin.option_types import Positive
-from ra_plugin.options import OptionError, build_block, check_arguments, suggestion
+from ra_plugin.options import OptionError, build_block, check_arguments, unknown
 from ra_plugin.recognizers.trainable import LearnerBlock, check_learner, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
@@ -29,8 +29,7 @@ class _RecognitionLoss:
         losses = recognition_losses()
         name = block.get('type')
         if not isinstance(name, str) or name not in losses:
-            raise OptionError(f"{where}.type: no recognition loss '{name}'.{suggestion(name, losses)} "
-                              f"Registered: {', '.join(sorted(losses))}")
+            raise unknown(self.kind, name, sorted(losses), f'{where}.type', 'Registered')
         cls = losses[name]
         arguments = check_arguments(cls, {key: value for key, value in block.items() if key != 'type'}, where)
         if arguments.get('reduction') == 'none':

@@ -15,7 +15,7 @@ from ra_plugin.evaluation.restorers import RestorerOptions
 from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions
 from ra_plugin.metrics.recognition_metrics import RecognitionMetrics
 from ra_plugin.option_types import NonNegative, Positive
-from ra_plugin.options import Limits, OptionError, build_block, check_type, option_hints, suggestion
+from ra_plugin.options import Limits, OptionError, build_block, check_type, option_hints, unknown
 from ra_plugin.registry import DegradationBlock, RecognizerBlock
 from ra_plugin.utils.yaml_file import read_yaml
 
@@ -133,8 +133,7 @@ def check_conditions(options: EvaluationOptions, asked: Mapping[str, Sequence[st
     for where, names in asked.items():
         for name in names or ():
             if name not in known:
-                raise OptionError(f"{where}.conditions: no condition '{name}'.{suggestion(name, known)} There are "
-                                  f"{', '.join(known)}")
+                raise unknown('condition', name, known, f'{where}.conditions')
 
 
 def default_baseline(restorers: Any) -> str:

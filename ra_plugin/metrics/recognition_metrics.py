@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from ra_plugin.metrics.task_scores import TASKS
-from ra_plugin.options import OptionError, suggestion
+from ra_plugin.options import unknown
 
 
 class _ByTask:
@@ -13,7 +13,7 @@ class _ByTask:
         """Raise OptionError where a name is that of no task."""
         for task in block:
             if task not in TASKS:
-                raise OptionError(f"{where}: no task '{task}'.{suggestion(task, TASKS)} Known: {', '.join(TASKS)}")
+                raise unknown('task', task, TASKS, where)
 
 
 RecognitionMetrics = Annotated[Mapping[str, str | Sequence[str] | None], _ByTask()]

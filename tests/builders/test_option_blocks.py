@@ -272,7 +272,7 @@ def test_a_key_that_basicsr_misses_while_it_parses_is_looked_for(tmp_path, monke
     opt['num_gpuu'] = opt.pop('num_gpu')
     (tmp_path / 'run.yml').write_text(yaml.safe_dump(opt))
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(tmp_path / 'run.yml')])
-    with pytest.raises(OptionError, match="the key 'num_gpu' is missing. Did you mean it by 'num_gpuu'?"):
+    with pytest.raises(OptionError, match="option file: 'num_gpu' is missing. Did you mean it by 'num_gpuu'?"):
         option_file.parse_options(tmp_path, is_train=True)
 
 
