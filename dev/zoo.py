@@ -18,7 +18,7 @@ from ra_plugin.recognizers.base import IGNORED, TaskError
 from ra_plugin.recognizers.openmmlab.model import zoo_configs
 from ra_plugin.utils import children
 from ra_plugin.utils.optional import require
-from ra_plugin.utils.text import markdown_cell
+from ra_plugin.utils.text import markdown_cell, one_line
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
 _SECONDS = 1800  # for one model: a transformer that takes images of 640 pixels alone needs half of that
@@ -180,7 +180,7 @@ def _try_unsupervised(recognizer: Recognizer, images: torch.Tensor) -> str:
 
 def _reason(error: Exception) -> str:
     """One line, without the name that the table has already, and without folders."""
-    text = ' '.join(str(error).split()) or type(error).__name__
+    text = one_line(error) or type(error).__name__
     text = re.sub(r'[^\s\'"]*/(?=[^/\s]+\.py)', '', text)
     _, _, rest = text.partition('): ')
     prefix = '' if isinstance(error, (ValueError, ImportError)) else f'{type(error).__name__}: '

@@ -167,7 +167,7 @@ def _options(network: Mapping, device: torch.device, **train) -> dict[str, Any]:
 def step_of(opt: Mapping[str, Any]) -> Step:
     """Steps as a training with these options takes them, as many as differ: of ``recog_every`` or a GAN's."""
     model, train = build_model(dict(opt)), opt['train']
-    accum_iter = StepOptions.of(train).accum_iter
+    accum_iter = StepOptions.read(train).accum_iter
     number = math.lcm(train.get('recog_every') or 1, train.get('net_d_iters') or 1)
     first = number * math.ceil((train.get('net_d_init_iters') or 0) / number) + 1
 

@@ -20,15 +20,14 @@ Its attribute ``scale`` is the factor by which it shrinks height and width.
 """
 import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from ra_plugin.options import OptionError
-from ra_plugin.registry import DEGRADATION_REGISTRY
+from ra_plugin.registry import DEGRADATION_REGISTRY, DegradationBlock
 
 
 def check_image(image: np.ndarray, where: str) -> None:
@@ -150,15 +149,9 @@ class Compose:
             an empty list gives the input back.
     """
 
-    def __init__(self, steps: Sequence[Mapping]):
+    def __init__(self, steps: Sequence[DegradationBlock]):
         self.steps = [DEGRADATION_REGISTRY.build(step, f'Compose.steps[{i}]') for i, step in enumerate(steps)]
         self.scale = math.prod(step.scale for step in self.steps)
-
-    @staticmethod
-    def check_options(arguments: Mapping[str, Any], where: str) -> None:
-        """Check the blocks of the steps without building them."""
-        for i, step in enumerate(arguments['steps']):
-            DEGRADATION_REGISTRY.check(step, f'{where}.steps[{i}]')
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """``(H, W, 3)`` to ``(H / scale, W / scale, 3)``, of the last step's type."""

@@ -1,16 +1,17 @@
 """Unsupervised recognition loss: Eq. 4 of Liu et al., arXiv:1910.09185, with the distance that serves best."""
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import nn
 
 from ra_plugin.losses.distances import cosine_distance, kl_distance, l1_distance, l2_distance, probability_distance
-from ra_plugin.losses.recognizer_loss import Reduction, ReferenceLoss
+from ra_plugin.losses.recognizer_loss import LossWeight, Reduction, ReferenceLoss
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.base import Outputs
 from ra_plugin.recognizers.logits_check import check_logits
+from ra_plugin.recognizers.trainable import LearnerBlock
 
 _DISTANCES = {'kl': (kl_distance, l2_distance), 'probability': (probability_distance, l2_distance),
               'l1': (l1_distance, l1_distance), 'cosine': (cosine_distance, cosine_distance)}
@@ -48,8 +49,9 @@ class RecogConsistencyLoss(ReferenceLoss):
             ``'cosine'``.
         temperature: Softens both sides of ``'kl'``; the loss is scaled by its square. Default: 2.0.
         cache_reference: Keep the recognizer's answers on clean images, which then cost one pass each: for images that
-            come back as they were, as whole ones and their mirror images do and random crops do not. Up to 1 GiB; not
-            for detectors. See `ReferenceCache`. Default: False.
+            come back as they were, as whole ones and their mirror images do and random crops do not. Up to 1 GiB for
+            each loss and process; not for detectors. A resumed run is then the same within rounding alone. See
+            `ReferenceCache`. Default: False.
         gradient_checkpointing, mean, std: As in `RecogLoss`.
 
     Shape:
@@ -60,7 +62,7 @@ class RecogConsistencyLoss(ReferenceLoss):
         >>> loss(output, gt).backward()  # gradient reaches output, never the recognizer or gt
     """
 
-    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float = 1.0,
+    def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight = 1.0,
                  reduction: Reduction = 'mean', distance: Literal['kl', 'probability', 'l1', 'cosine'] = 'kl',
                  temperature: float | None = None, cache_reference: bool = False, gradient_checkpointing: bool = False,
                  mean: Sequence[float] | None = None, std: Sequence[float] | None = None):

@@ -1,13 +1,14 @@
 """Task-driven perceptual loss: the unsupervised loss on the recognizer's features instead of its answers."""
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import nn
 
 from ra_plugin.losses.distances import cosine_distance, l1_distance, l2_distance
-from ra_plugin.losses.recognizer_loss import Reduction, ReferenceLoss
+from ra_plugin.losses.recognizer_loss import LossWeight, Reduction, ReferenceLoss
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.recognizers.trainable import LearnerBlock
 
 _DISTANCES = {'l1': l1_distance, 'l2': l2_distance, 'cosine': cosine_distance}
 
@@ -31,7 +32,7 @@ class RecogFeatureLoss(ReferenceLoss):
 
     compares_features = True
 
-    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float = 1.0,
+    def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight = 1.0,
                  reduction: Reduction = 'mean', distance: Literal['l1', 'l2', 'cosine'] = 'l2',
                  cache_reference: bool = False, gradient_checkpointing: bool = False,
                  mean: Sequence[float] | None = None, std: Sequence[float] | None = None):

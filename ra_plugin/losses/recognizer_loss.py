@@ -1,6 +1,6 @@
 """What the three recognition losses share: a recognizer, frozen unless it is to learn, a weight and a reduction."""
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
@@ -9,16 +9,15 @@ from ra_plugin.checked_arguments import ChecksArguments
 from ra_plugin.losses.batch_checks import check_clean, check_images, check_restored
 from ra_plugin.losses.image_sizes import Sizes, checked_sizes, parts_of_one_size
 from ra_plugin.losses.reference_cache import ReferenceCache
-from ra_plugin.options import OptionError, check_number, check_type
+from ra_plugin.options import Limits
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.base import Outputs
 from ra_plugin.recognizers.classification import NO_HEAD
 from ra_plugin.recognizers.frozen.resizing import shared_resizes
-from ra_plugin.recognizers.trainable import check_trainable, frozen, is_trainable
-from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.recognizers.trainable import LearnerBlock, check_learner, frozen, is_trainable
 
 Reduction = Literal['mean', 'sum', 'none']
-_CHECKPOINTS_LEARNER = 'gradient_checkpointing is for recognizers that do not learn. Leave one of them out.'
+LossWeight = Annotated[float, Limits(least=0)]
 
 
 class RecognizerLoss(ChecksArguments, nn.Module):
@@ -42,48 +41,29 @@ class RecognizerLoss(ChecksArguments, nn.Module):
     check_range = True  # whether the first batch of restored images has to be on the [0, 1] scale
     compares_features = False  # then the recognizer need not have classes
 
-    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float, reduction: Reduction,
+    def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight, reduction: Reduction,
                  gradient_checkpointing: bool, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None):
         super().__init__()
         if reduction not in ('mean', 'sum', 'none'):
             raise ValueError(f"{type(self).__name__}: reduction: expected 'mean', 'sum' or 'none', got {reduction!r}.")
-        check_number(loss_weight, f'{type(self).__name__}: loss_weight', least=0)
         where = f'{type(self).__name__}.recognizer'
         learns = is_trainable(recognizer)
         self.recognizer = build_recognizer(frozen(recognizer), where, not learns, mean, std, learns)
         if learns:
             self.recognizer.unfreeze()
         if self.recognizer.trainable:
-            check_trainable(type(self.recognizer), type(self), where)
+            check_learner(type(self), type(self.recognizer), loss_weight, gradient_checkpointing, type(self).__name__)
         if not self.compares_features:
             check_classifies(self.recognizer, where)
         if not self.recognizer.info.differentiable:
             raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable, so it can judge '
                              '(val.recognizers) but not serve as a loss.')
         if gradient_checkpointing:
-            if self.recognizer.trainable:
-                raise ValueError(f'{where}: {_CHECKPOINTS_LEARNER}')
             self.recognizer.checkpoint()
         self.loss_weight = loss_weight
         self.reduction = reduction
         self._is_checked = False
-
-    @classmethod
-    def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
-        """Check the recognizer's block without building it."""
-        block, place = arguments['recognizer'], f'{where}.recognizer'
-        if isinstance(block, nn.Module):
-            return
-        kind = RECOGNIZER_REGISTRY.check(frozen(block), place)
-        check_type(block.get('trainable'), bool | None, f'{place}.trainable')
-        if is_trainable(block):
-            check_trainable(kind, cls, place)
-            if arguments.get('gradient_checkpointing'):
-                raise OptionError(f'{place}.trainable: {_CHECKPOINTS_LEARNER}')
-            if not arguments.get('loss_weight', 1) > 0:
-                raise OptionError(f'{where}.loss_weight: expected a number > 0 where the recognizer learns, got '
-                                  f'{arguments["loss_weight"]}.')
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
         """The loss that one recognizer gives for images of one size.
@@ -174,7 +154,7 @@ class ReferenceLoss(RecognizerLoss):
 
     needs = 'gt'
 
-    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float, reduction: Reduction,
+    def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight, reduction: Reduction,
                  gradient_checkpointing: bool, cache_reference: bool, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)

@@ -4,16 +4,28 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 
+from ra_plugin.option_types import FilePath
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import one_line
 
 _TRIED = 192  # pixels a side of the images that each metric is tried on; some are not defined for smaller ones
 _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+
+
+class PyiqaOptions(TypedDict, total=False):
+    """Arguments of a metric's class in pyiqa; those that name a file.
+
+    Attributes:
+        pretrained_model_path: File of the metric's weights. Default: those that pyiqa fetches.
+    """
+
+    pretrained_model_path: FilePath | None
 
 
 class QualityMetric:
@@ -51,11 +63,11 @@ class QualityMetric:
         except OSError as error:
             raise FileNotFoundError(
                 f"{where}: the weights of pyiqa's {name} are not on the disk and cannot be fetched "
-                f'({_one_line(error)}). pyiqa looks below {torch.hub.get_dir()} (pyiqa, checkpoints). Run this once '
-                'with a network, or copy that folder from a machine that has them.') from None
+                f'({one_line(error, 200)}). pyiqa looks below {torch.hub.get_dir()} (pyiqa, checkpoints). Run this '
+                'once with a network, or copy that folder from a machine that has them.') from None
         except Exception as error:  # whatever stops pyiqa is what is to be said
             raise OptionError(f'{where}: pyiqa cannot build {name}: {type(error).__name__}: '
-                              f'{_one_line(error)}') from error
+                              f'{one_line(error, 200)}') from error
         _check_keys(self.metric.net, options, where)
         self.metric.requires_grad_(False)
         self.name, self.source = name, f'pyiqa {pyiqa.__version__}'
@@ -66,7 +78,7 @@ class QualityMetric:
             self._values(trial, trial.flip(-1))
         except Exception as error:  # likewise; FID, for one, wants folders
             raise OptionError(f'{where}: {name} gives no value to each image of a batch ({type(error).__name__}: '
-                              f'{_one_line(error)}). Choose another of pyiqa.list_models().') from error
+                              f'{one_line(error, 200)}). Choose another of pyiqa.list_models().') from error
 
     def __call__(self, images: torch.Tensor, reference: torch.Tensor | None = None) -> np.ndarray:
         """The value of each image.
@@ -87,7 +99,7 @@ class QualityMetric:
             if min(height, width) >= _TRIED:
                 raise
             warnings.warn(f'{self.name} is not defined for images of {width}x{height} pixels, and is NaN there '
-                          f'({_one_line(error)}).')
+                          f'({one_line(error, 200)}).')
             return np.full(len(images), np.nan)
 
     @torch.no_grad()
@@ -106,10 +118,6 @@ def _check_keys(network: torch.nn.Module, options: Mapping[str, Any], where: str
     for key in options:
         if key not in known:
             raise OptionError(f"{where}: unknown key '{key}'.{suggestion(key, known)} Known: {', '.join(known)}")
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:200]
 
 
 @contextmanager

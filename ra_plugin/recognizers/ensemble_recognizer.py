@@ -12,7 +12,7 @@ from ra_plugin.recognizers.class_names import first_difference
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.random_weights import build_frozen
-from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.registry import RECOGNIZER_REGISTRY, RecognizerBlock
 
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -35,7 +35,7 @@ class EnsembleRecognizer(Recognizer):
             do not fit them.
     """
 
-    def __init__(self, recognizers: Sequence[Mapping[str, Any] | nn.Module], weights: Sequence[float] | None = None,
+    def __init__(self, recognizers: Sequence[RecognizerBlock | nn.Module], weights: Sequence[float] | None = None,
                  sample: int | None = None, seed: int = 0):
         count = len(recognizers)
         if not count:
@@ -70,13 +70,6 @@ class EnsembleRecognizer(Recognizer):
         self.weights = [w / total for w in weights] if weights else [1 / count] * count
         self.sample = sample
         self.generator = torch.Generator().manual_seed(seed)
-
-    @classmethod
-    def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
-        """Check the members' blocks without building them."""
-        for i, member in enumerate(arguments['recognizers']):
-            if not isinstance(member, nn.Module):
-                RECOGNIZER_REGISTRY.check(member, f'{where}.recognizers[{i}]')
 
     @property
     def dtype(self) -> torch.dtype:

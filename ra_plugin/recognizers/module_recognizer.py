@@ -7,6 +7,7 @@ from torch import nn
 
 from ra_plugin.checkpoint import load_weights, read_record
 from ra_plugin.library_errors import translated
+from ra_plugin.option_types import ModuleName, WeightsPath
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo, copy_of
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
@@ -44,8 +45,8 @@ class ModuleRecognizer(ClassificationRecognizer):
         ValueError: No normalization known, not logits, or a checkpoint that does not fit.
     """
 
-    def __init__(self, module: str | nn.Module, module_kwargs: Mapping[str, Any] | None = None,
-                 checkpoint: str | None = None, mean: Sequence[float] | None = None,
+    def __init__(self, module: ModuleName | nn.Module, module_kwargs: Mapping[str, Any] | None = None,
+                 checkpoint: WeightsPath | None = None, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None, classes: Sequence[str] | None = None,
                  input_size: InputSize = None, fit: Fit = 'crop', feature_layer: str | None = None,
                  pretrained: bool | None = None):

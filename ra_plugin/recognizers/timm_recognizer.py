@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ra_plugin.checkpoint import load_weights
+from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers.base import RecognizerInfo, unwrapped, widened
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
@@ -53,7 +54,7 @@ class TimmRecognizer(ClassificationRecognizer):
 
     _has_own_features = True
 
-    def __init__(self, model_name: str, pretrained: bool | None = None, checkpoint: str | None = None,
+    def __init__(self, model_name: str, pretrained: bool | None = None, checkpoint: WeightsPath | None = None,
                  input_size: InputSize = 'model', fit: Fit | None = None,
                  model_kwargs: Mapping[str, Any] | None = None):
         where = f'TimmRecognizer({model_name})'

@@ -9,6 +9,7 @@ import torch
 
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
+from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
@@ -46,7 +47,7 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         published: The name of torchvision's own weights that it has, also where they came as a checkpoint; else None.
     """
 
-    def __init__(self, model_name: str, weights: str | None = None, checkpoint: str | None = None,
+    def __init__(self, model_name: str, weights: str | None = None, checkpoint: WeightsPath | None = None,
                  input_size: InputSize = 'model', fit: Fit = 'crop', feature_layer: str | None = None,
                  model_kwargs: Mapping[str, Any] | None = None):
         where = f'TorchvisionRecognizer({model_name})'

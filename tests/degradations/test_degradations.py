@@ -211,10 +211,11 @@ def test_bad_options_are_refused_when_built(opt, message):
         build_degradation(opt, 'd')
 
 
-def test_checking_a_chain_builds_nothing(monkeypatch):
-    monkeypatch.setattr(BicubicDownsample, '__init__', lambda self, scale: pytest.fail('built'), raising=True)
-    monkeypatch.setattr(BicubicDownsample.__init__, '__annotations__', {'scale': int})
+def test_checking_a_chain_checks_the_values_of_its_steps():
     assert DEGRADATION_REGISTRY.check({'type': 'Compose', 'steps': BLOCKS[:1]}, 'd') is Compose
+    with pytest.raises(OptionError, match=r'^val\.d\.steps\[1\]: JPEGCompression: expected quality from 1 to 100, got 0'):
+        DEGRADATION_REGISTRY.check({'type': 'Compose', 'steps': [BLOCKS[0], {'type': 'JPEGCompression', 'quality': 0}]},
+                                   'val.d')
 
 
 def test_degradations_do_not_import_basicsr_themselves():

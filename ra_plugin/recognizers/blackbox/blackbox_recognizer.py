@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
+from ra_plugin.option_types import CacheFolder, ClassNames
 from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
 from ra_plugin.recognizers.blackbox.answer_format import Answer, read_answer
 from ra_plugin.recognizers.blackbox.client import BlackBoxClient
@@ -49,7 +50,7 @@ class BlackBoxRecognizer(Recognizer):
 
     costly = True
 
-    def __init__(self, classes: Sequence[str] | str | int, cache: str, command: Sequence[str] | None = None,
+    def __init__(self, classes: ClassNames | int, cache: CacheFolder, command: Sequence[str] | None = None,
                  url: str | None = None, headers: Mapping[str, Any] | None = None, answer: str = '',
                  label_key: str = 'label', score_key: str = 'score', name: str | None = None,
                  requests_per_minute: float | None = None, retries: int = 4, timeout: float = 30.0,

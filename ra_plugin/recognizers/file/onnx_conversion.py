@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import one_line
 
 OPSET = 17  # the newest that onnx2torch knows well
 ANSWER_TOLERANCE = 1e-3  # largest difference of an answer, relative to the largest answer
@@ -38,7 +39,7 @@ def converted(model, where: str) -> nn.Module:
             node.name = f'{re.sub(r"[^A-Za-z0-9]", "_", node.op_type)}_{i}'
         return onnx2torch.convert(model)
     except Exception as error:  # both meet what they do not know with whatever they stumble over
-        reason = ' '.join(str(error).split())[:150]
+        reason = one_line(error, 150)
         raise ValueError(
             f'{where}: it cannot be converted to torch ({type(error).__name__}: {reason}). Export it with opset '
             f'{OPSET} or older, or use it to judge only: differentiable: false.') from None

@@ -9,12 +9,23 @@ from typing import Any, Literal
 import torch
 
 from ra_plugin.library_errors import translated
+from ra_plugin.option_types import ConfigPath, WeightsPath
 from ra_plugin.options import check_number, fits
 from ra_plugin.recognizers.base import Recognizer, RecognizerInfo, widened
 from ra_plugin.recognizers.openmmlab.geometry import Geometry, Size, fit_images, within_image
-from ra_plugin.recognizers.openmmlab.model import (build_model, class_names, download, find_config, load_checkpoint,
-                                                   missing_operators, model_class, pinned_layers, published_weights,
-                                                   read_config, test_pipeline)
+from ra_plugin.recognizers.openmmlab.model import (
+    build_model,
+    class_names,
+    download,
+    find_config,
+    load_checkpoint,
+    missing_operators,
+    model_class,
+    pinned_layers,
+    published_weights,
+    read_config,
+    test_pipeline,
+)
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.random_streams import seeded
 from ra_plugin.utils.text import first_line
@@ -56,7 +67,7 @@ class OpenMMLabRecognizer(Recognizer):
     package: str  # 'mmdet' | 'mmseg', which is also the scope of its registries
     task: str
 
-    def __init__(self, config: str, checkpoint: str | None = None, pretrained: bool | None = None,
+    def __init__(self, config: ConfigPath, checkpoint: WeightsPath | None = None, pretrained: bool | None = None,
                  resize: Resize = 'model', cfg_options: Mapping[str, Any] | None = None, seed: int = 0):
         where = f'{type(self).__name__}({Path(config).stem})'
         require(self.package, where)

@@ -13,12 +13,11 @@ import torch
 
 from ra_plugin.builders.forced_options import as_arguments
 from ra_plugin.builders.loaders import evenly_spaced
-from ra_plugin.data.degraded_image_dataset import check_least
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Condition, Evaluation, plain_data
 from ra_plugin.metrics.psnr_ssim import to_uint8
-from ra_plugin.options import OptionError, suggestion
+from ra_plugin.options import OptionError, check_least, suggestion
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.studies.boundary.maps import DecisionMap
 from ra_plugin.studies.boundary.measure import (Predict, Search, decision_map, find_boundaries, orthogonal,

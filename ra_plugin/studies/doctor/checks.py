@@ -13,10 +13,28 @@ from PIL import Image
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.frozen.resizing import FITS, judging
-from ra_plugin.studies.doctor.case import (Case, Normalization, chance_score, class_answers, close, extremes,
-                                           features_of, few, gradient_of, image_scores, levels_apart, normalization,
-                                           numbers_of, renormalized, slope_error, statistics, task_score, top_answer)
+from ra_plugin.studies.doctor.case import (
+    Case,
+    Normalization,
+    chance_score,
+    class_answers,
+    close,
+    extremes,
+    features_of,
+    few,
+    gradient_of,
+    image_scores,
+    levels_apart,
+    normalization,
+    numbers_of,
+    renormalized,
+    slope_error,
+    statistics,
+    task_score,
+    top_answer,
+)
 from ra_plugin.studies.doctor.own_preprocessing import own_preprocessing
+from ra_plugin.utils.text import one_line
 
 OK, SUSPICIOUS, BROKEN, NOT_APPLICABLE = 'ok', 'suspicious', 'broken', 'not applicable'
 BUILD = 'build'  # the finding of a recognizer that cannot be built
@@ -78,7 +96,7 @@ def check_recognizer(case: Case) -> Iterator[Finding]:
 
 def failure(error: Exception) -> Finding:
     """The finding of a recognizer that raised an error."""
-    message = ' '.join(str(error).split())
+    message = one_line(error)
     if not message or not isinstance(error, (ValueError, ImportError, OSError)):  # those are written for the user
         message = f'{type(error).__name__}: {message}'
     return Finding(BROKEN, 'it raised an error', 'an answer', message)

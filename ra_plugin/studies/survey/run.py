@@ -7,12 +7,11 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from ra_plugin.data.degraded_image_dataset import check_least
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.metrics.psnr_ssim import to_uint8
-from ra_plugin.options import OptionError, suggestion
+from ra_plugin.options import OptionError, check_least, suggestion
 from ra_plugin.recognizers import BlackBoxRecognizer, Recognizer
 from ra_plugin.studies.survey.report import SurveyItem, build_survey, check_free
 from ra_plugin.training.train_if_needed import shown_path
