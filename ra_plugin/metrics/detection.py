@@ -1,4 +1,4 @@
-"""Mean average precision, by mmdetection and pycocotools."""
+"""Mean average precision of detectors: VOC's, and COCO's of boxes and of masks."""
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -14,8 +14,9 @@ _COCO = {'coco': 'bbox', 'coco_segm': 'segm'}
 class DetectionScore(TaskScore):
     """Mean over the classes of the average precision.
 
-    ``'voc07'`` (11 points) and ``'voc12'`` (area under the curve) are mmdetection's, at an IoU of 0.5; ``'coco'``
-    (boxes) and ``'coco_segm'`` (masks) are pycocotools'. As there, a class with no box to find is left out of the mean.
+    ``'voc07'`` (11 points) and ``'voc12'`` (area under the curve) are at an IoU of 0.5, with the numbers of mmdetection;
+    ``'coco'`` (boxes) and ``'coco_segm'`` (masks) are computed by pycocotools. As there, a class with no box to find is
+    left out of the mean.
 
     Args:
         num_classes: C.
