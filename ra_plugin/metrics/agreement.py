@@ -10,6 +10,7 @@ import torch
 
 from ra_plugin.metrics.base import CLEAN_ANSWERS, Metrics, TaskScore
 from ra_plugin.metrics.segmentation import SegmentationScore
+from ra_plugin.recognizers.base import RecognizerInfo
 
 LEAST_SCORE = 0.3  # boxes that the recognizer is less sure of are no answer
 LEAST_OVERLAP = 0.5  # IoU of two boxes that are the same answer
@@ -172,6 +173,10 @@ class SegmentationAgreement(TaskScore):
     def __init__(self, num_classes: int, metrics: Metrics = None, classes: Sequence[str] | None = None):
         super().__init__(metrics, num_classes, classes)
         self._score = SegmentationScore(num_classes, 'mIoU')
+
+    @classmethod
+    def from_info(cls, info: RecognizerInfo, metrics: Metrics = None) -> 'SegmentationAgreement':
+        return cls(info.num_classes, metrics, info.classes)
 
     def __len__(self) -> int:
         return len(self._score)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ra_plugin.options import OptionError, suggestion
+from ra_plugin.recognizers.base import RecognizerInfo
 
 Metrics = str | Sequence[str] | None  # one name, several, or the default
 LEAST_GAP = 0.05  # clean minus baseline; a smaller one is too uncertain to divide by
@@ -46,6 +47,11 @@ class TaskScore:
             raise OptionError(f"{where}: expected a metric, got none. Known: {', '.join(self.known)}")
         self.num_classes = num_classes
         self.classes = list(classes or map(str, range(num_classes)))
+
+    @classmethod
+    def from_info(cls, info: RecognizerInfo, metrics: Metrics = None) -> 'TaskScore':
+        """Build the score of a recognizer with these facts."""
+        return cls(metrics)
 
     @property
     def names(self) -> list[str]:

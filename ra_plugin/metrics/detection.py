@@ -6,6 +6,7 @@ import torch
 
 from ra_plugin.metrics.base import Metrics, TaskScore, mean_over_classes
 from ra_plugin.metrics.detection_metrics import Arrays, COCOAveragePrecision, VOCAveragePrecision
+from ra_plugin.recognizers.base import RecognizerInfo
 
 _VOC = {'voc07': '11points', 'voc12': 'area'}
 _COCO = {'coco': 'bbox', 'coco_segm': 'segm'}
@@ -38,6 +39,10 @@ class DetectionScore(TaskScore):
         kinds = {f'{name}_mAP': _COCO[name] for name in self.metrics if name in _COCO}
         self._parts = [VOCAveragePrecision(num_classes, modes)] if modes else []
         self._parts += [COCOAveragePrecision(num_classes, kind, name) for name, kind in kinds.items()]
+
+    @classmethod
+    def from_info(cls, info: RecognizerInfo, metrics: Metrics = None) -> 'DetectionScore':
+        return cls(info.num_classes, metrics, info.classes)
 
     @property
     def names(self) -> list[str]:

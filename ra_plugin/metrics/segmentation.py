@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from ra_plugin.metrics.base import Metrics, TaskScore, mean_over_classes
-from ra_plugin.recognizers.base import IGNORED
+from ra_plugin.recognizers.base import IGNORED, RecognizerInfo
 
 _BY_CLASS = ('mIoU', 'mAcc')  # means over the classes
 
@@ -28,6 +28,10 @@ class SegmentationScore(TaskScore):
     def __init__(self, num_classes: int, metrics: Metrics = None, classes: Sequence[str] | None = None):
         super().__init__(metrics, num_classes, classes)
         self._areas: list[np.ndarray] = []  # of each image: intersection, union, predicted, labeled; (4, C) pixels
+
+    @classmethod
+    def from_info(cls, info: RecognizerInfo, metrics: Metrics = None) -> 'SegmentationScore':
+        return cls(info.num_classes, metrics, info.classes)
 
     def __len__(self) -> int:
         return len(self._areas)

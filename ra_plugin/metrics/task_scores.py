@@ -1,5 +1,6 @@
 """The scores of each recognition task: against labels, and against the recognizer's own answers on clean images."""
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,26 +16,32 @@ from ra_plugin.recognizers.classification import NO_HEAD
 
 __all__ = ['TASKS', 'ClassificationScore', 'DetectionScore', 'SegmentationScore', 'TaskScore', 'build_score']
 
-Build = Callable[[RecognizerInfo, Metrics], TaskScore]
 
-# task -> the score against labels, and the one against answers on clean images
-_SCORES: dict[str, tuple[tuple[type[TaskScore], Build], tuple[type[TaskScore], Build]]] = {
-    'classification': (
-        (ClassificationScore, lambda info, metrics: ClassificationScore(metrics)),
-        (ClassificationAgreement, lambda info, metrics: ClassificationAgreement(metrics))),
-    'detection': (
-        (DetectionScore, lambda info, metrics: DetectionScore(info.num_classes, metrics, info.classes)),
-        (DetectionAgreement, lambda info, metrics: DetectionAgreement(metrics))),
-    'segmentation': (
-        (SegmentationScore, lambda info, metrics: SegmentationScore(info.num_classes, metrics, info.classes)),
-        (SegmentationAgreement, lambda info, metrics: SegmentationAgreement(info.num_classes, metrics, info.classes))),
+
+@dataclass(frozen=True)
+class ScoredTask:
+    """The scores of a recognition task.
+
+    Attributes:
+        accuracy: Score against labels.
+        agreement: Score against the answers on clean images.
+        with_labels: Keys of data sets that give labels, for messages.
+    """
+
+    accuracy: type[TaskScore]
+    agreement: type[TaskScore]
+    with_labels: str
+
+
+SCORED_TASKS = {
+    'classification': ScoredTask(
+        ClassificationScore, ClassificationAgreement,
+        "LabeledImageDataset (class folders or meta_info), or labels in the block of BasicSR's"),
+    'detection': ScoredTask(DetectionScore, DetectionAgreement, 'DetectionDataset with annotation_file'),
+    'segmentation': ScoredTask(SegmentationScore, SegmentationAgreement, 'SegmentationDataset with dataroot_mask'),
 }
-
-TASKS = tuple(_SCORES)
-# The keys of data sets that give labels, for messages.
-_WITH_LABELS = {
-    'classification': "LabeledImageDataset (class folders or meta_info), or labels in the block of BasicSR's",
-    'detection': 'DetectionDataset with annotation_file', 'segmentation': 'SegmentationDataset with dataroot_mask'}
+TASKS = tuple(SCORED_TASKS)
+_NO_SCORES = {'embedding': NO_HEAD}
 
 
 class JointScore(TaskScore):
@@ -91,7 +98,7 @@ def _missing_labels(info: RecognizerInfo, asked: Sequence[str] | None, labels: b
     """Say which metrics need labels, and which keys of a data set give them, where there are none."""
     if labels or asked == []:
         return ''
-    return (f' {", ".join(asked) if asked else "It"} needs labels: {_WITH_LABELS[info.task]}.')
+    return (f' {", ".join(asked) if asked else "It"} needs labels: {SCORED_TASKS[info.task].with_labels}.')
 
 
 def _missing_clean(asked: Sequence[str] | None, known: Sequence[str], clean: bool) -> str:
@@ -117,11 +124,10 @@ def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = Tr
         OptionError: No score for the task, an unknown metric, or none that can be computed.
         ImportError: The package that computes it is not installed.
     """
-    if info.task == 'embedding':
-        raise OptionError(f'{info.name}: {NO_HEAD}')
-    if info.task not in _SCORES:
-        raise OptionError(f"{info.name}: no score for the task '{info.task}'. Known: {', '.join(_SCORES)}")
-    (accuracy, build_accuracy), (agreement, build_agreement) = _SCORES[info.task]
+    if info.task not in SCORED_TASKS:
+        reason = _NO_SCORES.get(info.task) or f"no score for the task '{info.task}'. Known: {', '.join(SCORED_TASKS)}"
+        raise OptionError(f'{info.name}: {reason}')
+    accuracy, agreement = SCORED_TASKS[info.task].accuracy, SCORED_TASKS[info.task].agreement
     asked = [metrics] if isinstance(metrics, str) else metrics
     known = *accuracy.known, *agreement.known
     if asked is not None and not asked:
@@ -136,8 +142,8 @@ def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = Tr
         same = list(agreement.default)
     if not info.gives_probabilities:
         same = [name for name in same if name != 'kl']
-    parts = [build_accuracy(info, right)] if labels and right != [] else []
-    parts += [build_agreement(info, same)] if clean and same else []
+    parts = [accuracy.from_info(info, right)] if labels and right != [] else []
+    parts += [agreement.from_info(info, same)] if clean and same else []
     if not parts:
         given = ' and '.join(word for word, there in (('labels', labels), ('clean images', clean)) if there)
         raise OptionError(f'{info.name}: {", ".join(asked or ()) or "a score"} cannot be computed from '

@@ -63,9 +63,8 @@ class EnsembleRecognizer(Recognizer):
             name='+'.join(member.info.name for member in members), task=first.task, num_classes=first.num_classes,
             classes=named[0].info.classes if named else None,
             differentiable=all(member.info.differentiable for member in members),
-            gives_probabilities=first.task == 'classification',
+            gives_probabilities=all(member.info.gives_probabilities for member in members),
             source='; '.join(member.info.source for member in members)))
-        self.costly = any(member.costly for member in members)
         total = sum(weights) if weights else count
         self.weights = [w / total for w in weights] if weights else [1 / count] * count
         self.sample = sample
@@ -77,6 +76,32 @@ class EnsembleRecognizer(Recognizer):
         for i, member in enumerate(arguments['recognizers']):
             if not isinstance(member, nn.Module):
                 RECOGNIZER_REGISTRY.check(member, f'{where}.recognizers[{i}]')
+
+    @classmethod
+    def member_blocks(cls, block: Mapping[str, Any], place: str) -> list[tuple[str, Mapping[str, Any]]]:
+        return [single for i, inner in enumerate(block['recognizers'])
+                for single in RECOGNIZER_REGISTRY.get(inner['type'], place).member_blocks(
+                    inner, f'{place}.recognizers[{i}]')]
+
+    @property
+    def costly(self) -> bool:
+        return any(member.costly for member in self.model)
+
+    @property
+    def batch_independent(self) -> bool:
+        return all(member.batch_independent for member in self.model)
+
+    @property
+    def smooth_loss(self) -> bool:
+        return all(member.smooth_loss for member in self.model)
+
+    @property
+    def spatial_labels(self) -> bool:
+        return any(member.spatial_labels for member in self.model)
+
+    @property
+    def smooths_labels(self) -> bool:
+        return all(member.smooths_labels for member in self.model)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -90,9 +115,9 @@ class EnsembleRecognizer(Recognizer):
         for member in self.model:
             member.fold()
 
-    def checkpoint(self) -> None:
+    def set_grad_checkpointing(self) -> None:
         for member in self.model:
-            member.checkpoint()
+            member.set_grad_checkpointing()
 
     def compile_network(self) -> None:
         for member in self.model:
@@ -115,6 +140,10 @@ class EnsembleRecognizer(Recognizer):
     def check_label(self, label: Any, count: int, where: str) -> None:
         self.model[0].check_label(label, count, where)
 
+    def check_gives(self, method: str, where: str) -> None:
+        for member in self.model:
+            member.check_gives(method, where)
+
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """Every member's outputs, as ``'<index>.<name>'``."""
         outputs = {}
@@ -132,18 +161,16 @@ class EnsembleRecognizer(Recognizer):
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """As a classifier's, from the weighted mean of the members' probabilities."""
-        if self.info.task != 'classification':
+        if not self.is_classifier:
             raise ValueError(f'{self}: only classifiers vote. Judge the members one by one.')
         with judging():
-            mean = self._probabilities(images)
+            mean = self.probabilities(images)
         scores, labels = mean.topk(min(5, self.info.num_classes))
         return {'labels': labels, 'scores': scores, 'log_probabilities': mean.clamp_min(_TINY).log()}
 
-    def _probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """The weighted mean over the members, ``(N, C)``."""
-        return sum(weight * (member._probabilities(images) if isinstance(member, EnsembleRecognizer)
-                             else member.outputs(images)['logits'].softmax(1))
-                   for weight, member in zip(self.weights, self.model))
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the weighted mean over the members of the probabilities of the classes, ``(N, num_classes)``."""
+        return sum(weight * member.probabilities(images) for weight, member in zip(self.weights, self.model))
 
 
 def _member(recognizer: Mapping[str, Any] | nn.Module, where: str) -> Recognizer:

@@ -8,9 +8,11 @@ from torch import nn
 from ra_plugin.checkpoint import load_weights, read_record
 from ra_plugin.library_errors import translated
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.base import RecognizerInfo, copy_of
+from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.further_arguments import built_with, check_further
+from ra_plugin.recognizers.networks import copy_of
+from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, recorded_beside
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.text import shown
 from ra_plugin.utils.warn import warn
@@ -86,6 +88,9 @@ class ModuleRecognizer(ClassificationRecognizer):
                                   module if isinstance(module, str) else name)), fit, feature_layer)
         if is_gray and self.info.channels != 1:
             raise ValueError(problem)
+
+    def own_preprocessing(self) -> OwnPreprocessing:
+        return recorded_beside(self.info.source)
 
 
 def _numbers(value: Any, count: int) -> bool:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from torch import nn
 
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers.base import Recognizer, unwrapped
+from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.module_recognizer import ModuleRecognizer
+from ra_plugin.recognizers.networks import unwrapped
 
 # By the beginning of the name of the module that the network's class is from.
 _OF_OTHER_TASKS = {

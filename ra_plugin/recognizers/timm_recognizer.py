@@ -8,9 +8,11 @@ from torch import nn
 
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.options import OptionError, check_type
-from ra_plugin.recognizers.base import RecognizerInfo, unwrapped, widened
+from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.further_arguments import check_further
+from ra_plugin.recognizers.networks import unwrapped, widened
+from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, one_image
 from ra_plugin.recognizers.timm_models import create_model, short_name, weights_of
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
@@ -85,6 +87,17 @@ class TimmRecognizer(ClassificationRecognizer):
             interpolation=config['interpolation'],
             source=checkpoint or (weights_of(model, model_name) if pretrained else 'random weights')),
             fit or _FITS[config['crop_mode']])
+
+    def own_preprocessing(self) -> OwnPreprocessing:
+        data = require('timm', str(self)).data
+        config = data.resolve_data_config(model=self.model)
+        if self.info.channels == 1:  # it is given the luma, as the recognizer weighs the record for it
+            mean, std = self.luma_normalization()
+            config = {**config, 'mean': (mean,), 'std': (std,)}
+        transform = one_image(data.create_transform(**{**config, 'crop_pct': 1.0}), self.info.channels)
+        record = self.model.pretrained_cfg
+        return OwnPreprocessing(tuple(record['mean']), tuple(record['std']),
+                                transform if self.info.input_size else None)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """timm's ``forward_features``: ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, as the model has it."""

@@ -13,6 +13,7 @@ from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.further_arguments import built_with, check_annotated, check_further
+from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, one_image
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
@@ -85,6 +86,17 @@ class TorchvisionRecognizer(ClassificationRecognizer):
             interpolation=transforms.interpolation.value, source=checkpoint or f'torchvision {weights}'),
             fit, feature_layer)
         self.published = own.name if own else weights
+
+    def own_preprocessing(self) -> OwnPreprocessing:
+        known = require('torchvision', str(self)).models.get_model_weights(self.info.name)
+        name = self.published or self.info.source.removeprefix('torchvision ')
+        is_published = name in known.__members__
+        record = known[name if is_published else 'DEFAULT']
+        transform = record.transforms(resize_size=record.transforms().crop_size[0])
+        measured = record.meta['_metrics'].get('ImageNet-1K', {}).get('acc@1') if is_published else None
+        return OwnPreprocessing(tuple(transform.mean), tuple(transform.std),
+                                one_image(transform, self.info.channels) if self.info.input_size else None,
+                                measured and measured / 100)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         output = super().logits(images)

@@ -11,7 +11,7 @@ from ra_plugin.recognizers.blackbox.answer_format import Answer, read_answer
 from ra_plugin.recognizers.blackbox.client import BlackBoxClient
 from ra_plugin.recognizers.blackbox.source import Command, Endpoint
 from ra_plugin.recognizers.class_names import folded, read_classes
-from ra_plugin.recognizers.classification import TOP_K, ClassificationRecognizer
+from ra_plugin.recognizers.classification import TOP_K, check_class_ids
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 
@@ -48,6 +48,9 @@ class BlackBoxRecognizer(Recognizer):
     """
 
     costly = True
+    has_own_words = True
+    options_of_asking = frozenset(('cache', 'requests_per_minute', 'retries', 'timeout', 'price_per_request',
+                                   'max_requests'))
 
     def __init__(self, classes: Sequence[str] | str | int, cache: str, command: Sequence[str] | None = None,
                  url: str | None = None, headers: Mapping[str, Any] | None = None, answer: str = '',
@@ -123,7 +126,11 @@ class BlackBoxRecognizer(Recognizer):
             return label if 0 <= label < self.info.num_classes else -1
         return self._ids.get(folded(label), -1)
 
-    check_label = ClassificationRecognizer.check_label
+    def own_words(self, images: torch.Tensor) -> list[str]:
+        return [str(answer[0][0]) if answer else '' for answer in self.answers(images)]
+
+    def check_label(self, label: Any, count: int, where: str) -> None:
+        check_class_ids(label, count, self.info.num_classes, where)
 
     def _refuse(self) -> NoReturn:
         raise ValueError(f'{self}: a black box has no gradient, so it can judge (val.recognizers) but not serve as '

@@ -6,15 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from PIL import Image
 
 from ra_plugin.library_errors import translated
 from ra_plugin.options import check_number, fits
-from ra_plugin.recognizers.base import Recognizer, RecognizerInfo, widened
-from ra_plugin.recognizers.openmmlab.geometry import Geometry, Size, fit_images, within_image
+from ra_plugin.recognizers.base import Recognizer, RecognizerInfo
+from ra_plugin.recognizers.networks import widened
+from ra_plugin.recognizers.openmmlab.geometry import PipelineGeometry, Size, fit_images, within_image
 from ra_plugin.recognizers.openmmlab.model import (build_model, class_names, download, find_config, load_checkpoint,
                                                    missing_operators, model_class, pinned_layers, published_weights,
                                                    read_config, test_pipeline)
+from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.random_streams import seeded
 from ra_plugin.utils.text import first_line
@@ -54,7 +58,7 @@ class OpenMMLabRecognizer(Recognizer):
     """
 
     package: str  # 'mmdet' | 'mmseg', which is also the scope of its registries
-    task: str
+    task: str  # of the class that a subclass derives from besides
 
     def __init__(self, config: str, checkpoint: str | None = None, pretrained: bool | None = None,
                  resize: Resize = 'model', cfg_options: Mapping[str, Any] | None = None, seed: int = 0):
@@ -96,21 +100,21 @@ class OpenMMLabRecognizer(Recognizer):
         self._unpinned = [module for module in model.modules() if module not in pinned]
         self._counters = counters(self._unpinned)
         self.resize, self.seed = resize, seed
-        self.geometry = (Geometry.of_pipeline(test_pipeline(settings), self.package) if resize == 'model'
-                         else Geometry(factor=resize))
+        self.geometry = (PipelineGeometry.from_config(test_pipeline(settings), self.package) if resize == 'model'
+                         else PipelineGeometry(factor=resize))
 
     def fold(self) -> None:
         with self._images_as_they_come():
             super().fold()
 
-    def checkpoint(self) -> None:
+    def set_grad_checkpointing(self) -> None:
         with self._images_as_they_come():
-            super().checkpoint()
+            super().set_grad_checkpointing()
 
     @contextlib.contextmanager
     def _images_as_they_come(self) -> Iterator[None]:
         """A small image stays as it is, and is not made as large as a whole one."""
-        kept, self.geometry = self.geometry, Geometry()
+        kept, self.geometry = self.geometry, PipelineGeometry()
         try:
             yield
         finally:
@@ -199,6 +203,33 @@ class OpenMMLabRecognizer(Recognizer):
             preprocessor.to(images.device)
         data = preprocessor({'inputs': inputs, 'data_samples': samples}, training)
         return data['inputs'], data['data_samples']
+
+    @property
+    def resizes_as_whole_images(self) -> bool:
+        return self.resize == 'model'
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        return self.geometry.size(height, width).resized
+
+    def resizing(self) -> str:
+        if self.resize == 'model':
+            return "images resized as its config's test pipeline does"
+        return 'images as they come' if self.resize is None else f'images resized by {self.resize:g}'
+
+    def own_preprocessing(self) -> OwnPreprocessing:
+        """Return what the library runs: the geometric steps of the config's test pipeline, and its preprocessor."""
+
+        def transform(picture: Image.Image) -> torch.Tensor:
+            pixels = np.ascontiguousarray(np.asarray(picture)[..., ::-1])  # BGR, as its loaders read files
+            size = self.geometry.size(*pixels.shape[:2])
+            results = {'img': pixels, 'img_shape': pixels.shape[:2], 'ori_shape': pixels.shape[:2]}
+            for step in self.geometry.transforms:
+                results = step(results)
+            inputs = torch.from_numpy(np.ascontiguousarray(results['img'].transpose(2, 0, 1)))
+            data = {'inputs': [inputs.to(self.mean.device)], 'data_samples': [self.sample(size, 0)]}
+            return self.model.data_preprocessor(data, False)['inputs']
+
+        return OwnPreprocessing(self.info.mean, self.info.std, transform if self.resize == 'model' else None)
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """The model's input as its own test pipeline and preprocessor make it; differentiable."""

@@ -26,7 +26,7 @@ class Size:
 
 
 @dataclass
-class Geometry:
+class PipelineGeometry:
     """Sizes before and after.
 
     Args:
@@ -39,7 +39,7 @@ class Geometry:
     _known: dict[tuple[int, int], Size] = field(default_factory=dict)
 
     @classmethod
-    def of_pipeline(cls, pipeline: Sequence[Mapping], package: str) -> 'Geometry':
+    def from_config(cls, pipeline: Sequence[Mapping], package: str) -> 'PipelineGeometry':
         """The geometric part of a test pipeline's config."""
         registry = require('mmengine.registry', package)
         named = [(step.get('type'), step) for step in pipeline if isinstance(step, Mapping)]

@@ -57,7 +57,7 @@ def numbers_of(recognizer: Recognizer, images: torch.Tensor) -> list[torch.Tenso
 
 def features_of(recognizer: Recognizer, images: torch.Tensor) -> list[torch.Tensor]:
     """Numbers that an image has for itself: the answers, but not of detectors, which answer at places of the batch."""
-    if recognizer.info.task != 'detection' or not recognizer.info.differentiable:
+    if recognizer.batch_independent or not recognizer.info.differentiable:
         return numbers_of(recognizer, images)
     with torch.no_grad():
         return [recognizer.features(images)]
@@ -85,7 +85,7 @@ def class_answers(case: Case, change: Change = lambda images: images) -> np.ndar
 
 def image_scores(case: Case, change: Change = lambda images: images) -> np.ndarray:
     """Return how well each image is read, ``(N,)``: right or wrong for a classifier, else minus the log of the loss."""
-    if case.recognizer.info.task == 'classification':
+    if case.recognizer.is_classifier:
         return (class_answers(case, change) == torch.cat(list(case.labels)).cpu().numpy()).astype(float)
     with torch.no_grad():
         losses = [loss_of(case.recognizer, change(image), label).item()
@@ -98,7 +98,7 @@ def task_score(case: Case) -> tuple[str, Estimate]:
 
     Classes that few images hold count as any others here: the question is if weights and labels belong together.
     """
-    if case.recognizer.info.task == 'classification':
+    if case.recognizer.is_classifier:
         return 'top-1', proportion(image_scores(case))
     score = build_score(case.recognizer.info)
     for image, label in zip(case.images, case.labels):
@@ -108,11 +108,19 @@ def task_score(case: Case) -> tuple[str, Estimate]:
 
 
 def chance_score(case: Case) -> float:
-    """Return what an answer without looking scores: the commonest label, one class everywhere, boxes anywhere."""
-    task = case.recognizer.info.task
-    if task == 'classification':
-        return float(np.bincount(torch.cat(list(case.labels)).cpu().numpy()).max() / len(case.images))
-    return 1 / max(case.recognizer.info.num_classes, 2) if task == 'segmentation' else 0.01
+    """Return the score of an answer that is given without looking at the image."""
+    return CHANCE[case.recognizer.info.task](case)
+
+
+def _commonest_label(case: Case) -> float:
+    return float(np.bincount(torch.cat(list(case.labels)).cpu().numpy()).max() / len(case.images))
+
+
+CHANCE: dict[str, Callable[[Case], float]] = {  # by task
+    'classification': _commonest_label,
+    'detection': lambda case: 0.01,  # boxes anywhere
+    'segmentation': lambda case: 1 / max(case.recognizer.info.num_classes, 2),  # one class everywhere
+}
 
 
 def normalization(recognizer: Recognizer) -> Normalization:
@@ -147,7 +155,7 @@ def levels_apart(recognizer: Recognizer, ours: Sequence, theirs: Sequence) -> tu
 
 def top_answer(recognizer: Recognizer, prepared: torch.Tensor) -> int | None:
     """A classifier's answer to a tensor that has the network's size already."""
-    if recognizer.info.task != 'classification':
+    if not recognizer.is_classifier:
         return None
     return recognizer.predict(prepared * recognizer.std + recognizer.mean)['labels'][0, 0].item()
 

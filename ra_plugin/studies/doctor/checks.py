@@ -16,7 +16,6 @@ from ra_plugin.recognizers.frozen.resizing import FITS, judging
 from ra_plugin.studies.doctor.case import (Case, Normalization, chance_score, class_answers, close, extremes,
                                            features_of, few, gradient_of, image_scores, levels_apart, normalization,
                                            numbers_of, renormalized, slope_error, statistics, task_score, top_answer)
-from ra_plugin.studies.doctor.own_preprocessing import own_preprocessing
 
 OK, SUSPICIOUS, BROKEN, NOT_APPLICABLE = 'ok', 'suspicious', 'broken', 'not applicable'
 BUILD = 'build'  # the finding of a recognizer that cannot be built
@@ -151,7 +150,7 @@ def classes(case: Case) -> Finding:
     if case.class_problem:
         return Finding(BROKEN, 'the class names or their number differ', 'the classes of the recognizer',
                        case.class_problem)
-    if case.labels is None or case.recognizer.info.task != 'classification':
+    if case.labels is None or not case.recognizer.is_classifier:
         return Finding(NOT_APPLICABLE, 'no labels') if case.labels is None else Finding(OK, 'no contradiction')
     truth = torch.cat(list(case.labels)).cpu().numpy()
     answers = class_answers(case)
@@ -175,7 +174,7 @@ def classes(case: Case) -> Finding:
 def mean_std(case: Case) -> Finding:
     """Mean and std are those of the weights' record, and no other usual ones serve the labeled images better."""
     given = normalization(case.recognizer)
-    own = own_preprocessing(case.recognizer)
+    own = case.recognizer.own_preprocessing()
     differs = own.mean is not None and own.std is not None and not _alike(given, (own.mean, own.std))
     others = {'the record': (own.mean, own.std)} if differs else {
         name: value for name, value in {**_NORMALIZATIONS, 'these images': statistics(case.images)}.items()
@@ -212,7 +211,7 @@ def channel_order(case: Case) -> Finding:
 
 def resize_parity(case: Case) -> Finding:
     """Compare the network's input with that of the package's own preprocessing of the same pictures."""
-    recognizer, own = case.recognizer, own_preprocessing(case.recognizer)
+    recognizer, own = case.recognizer, case.recognizer.own_preprocessing()
     if own.transform is None:
         return Finding(NOT_APPLICABLE, 'images as they come, or no preprocessing on record')
     images = few(case.images)
@@ -257,8 +256,7 @@ def gradient(case: Case) -> Finding:
     dense = (strongest != 0).any(1).float().mean().item()
     off, precision = slope_error(recognizer, images, label)
     measured = f'{dense:.0%} of the pixels have one; {off:.1g} of it off the finite difference in {precision}'
-    # The targets of detectors follow their own proposals and boxes, through which by design no gradient flows
-    if recognizer.info.task != 'detection' and off > _SLOPE_TOLERANCE[precision]:
+    if recognizer.smooth_loss and off > _SLOPE_TOLERANCE[precision]:
         return Finding(bad, measured, 'the slope of the loss', 'Part of the graph is cut, or numbers are rounded: look '
                        'for detach(), no_grad, round or a straight-through estimate in its forward().')
     if dense < 0.2:  # convolutions of 1x1 in steps of 2 leave out three of four pixels, and so do crops of panoramas
@@ -272,7 +270,7 @@ def clean_accuracy(case: Case) -> Finding:
     if case.labels is None:
         return Finding(NOT_APPLICABLE, 'no labels')
     metric, found = task_score(case)
-    expected = case.expected if case.expected is not None else own_preprocessing(case.recognizer).score
+    expected = case.expected if case.expected is not None else case.recognizer.own_preprocessing().score
     measured = f'{metric} {found.value:.1%} ({found.low:.1%} to {found.high:.1%}) on {len(case.images)} images'
     chance = chance_score(case)
     fix = ('It has random weights: set checkpoint: FILE, or pretrained: true.'
@@ -337,8 +335,7 @@ def _far_above(chance: float) -> float:
 
 
 def _told(case: Case, scores: np.ndarray) -> str:
-    is_share = case.recognizer.info.task == 'classification'
-    return f'{_percent(scores)} right' if is_share else f'a loss of {np.exp(-scores.mean()):.3g}'
+    return f'{_percent(scores)} right' if case.recognizer.is_classifier else f'a loss of {np.exp(-scores.mean()):.3g}'
 
 
 def _how_to_resize(recognizer: Recognizer, images: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> str:

@@ -16,6 +16,7 @@ from ra_plugin.models.recog_validation import recognizable
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.trainable import frozen
+from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.studies.doctor.checks import BUILD, Case, Finding, check_recognizer, failure
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import moved
@@ -84,10 +85,7 @@ def recognizer_blocks(opt: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
 
 
 def _members(block: Any, place: str) -> list[tuple[str, Any]]:
-    if not isinstance(block, Mapping) or block.get('type') != 'EnsembleRecognizer':
-        return [(place, block)]
-    return [member for i, inner in enumerate(block['recognizers'])
-            for member in _members(inner, f'{place}.recognizers[{i}]')]
+    return RECOGNIZER_REGISTRY.get(block['type'], place).member_blocks(block, place)
 
 
 def _chosen_dataset(opt: Mapping[str, Any]) -> Dataset:
