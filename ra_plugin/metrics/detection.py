@@ -15,7 +15,7 @@ _COCO = {'coco': 'bbox', 'coco_segm': 'segm'}
 class DetectionScore(TaskScore):
     """Mean over the classes of the average precision.
 
-    ``'voc07'`` (11 points) and ``'voc12'`` (area under the curve) are at an IoU of 0.5, with the numbers of mmdetection;
+    ``'voc07'`` (11 points) and ``'voc12'`` (area under the curve) are at an IoU of 0.5, as mmdetection computes them;
     ``'coco'`` (boxes) and ``'coco_segm'`` (masks) are computed by pycocotools. As there, a class with no box to find is
     left out of the mean.
 

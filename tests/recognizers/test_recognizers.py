@@ -142,12 +142,6 @@ def save_weights(net, path, wrap=lambda weights: weights):
 
 # The contract
 
-def test_the_cases_cover_every_registered_recognizer():
-    elsewhere = {'MMDetRecognizer', 'MMSegRecognizer'}  # not classifiers: test_mm_recognizers.py
-    judges = {'BlackBoxRecognizer', 'TFLiteRecognizer'}  # no gradient: test_blackbox_recognizer, test_onnx_recognizer
-    assert {opt['type'] for opt in CASES.values()} | elsewhere | judges == set(RECOGNIZER_REGISTRY)
-
-
 def test_options_of_each_case_pass_the_check():
     for opt in CASES.values():
         RECOGNIZER_REGISTRY.check(opt, 'recognizer')

@@ -1,11 +1,12 @@
 """What a black box was asked and answered, in a file that only grows: a run that was stopped goes on from there."""
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from ra_plugin.recognizers.blackbox.file_lock import exclusive
 
 
 class AnswerLedger:
@@ -56,8 +57,7 @@ class AnswerLedger:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[BinaryIO]:
-        with self.path.open('ab') as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, or its process ends
+        with self.path.open('ab') as file, exclusive(file):
             self._read_on()
             yield file
 
