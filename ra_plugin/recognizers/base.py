@@ -69,7 +69,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         autocast_to: Type that the network computes in, e.g. ``torch.bfloat16``; answers and losses are float32 all the
             same. Default: the type of its weights.
         trainable: True while its network learns.
-        folded: Number of batch norms that are part of a convolution now.
+        folded_norms: Number of batch norms that are part of a convolution now.
         checkpointed: Number of blocks that are computed again in the backward pass.
         can_learn: `unfreeze` is supported.
         costly: Answers cost money or minutes: it is asked about results alone, not about variants of them.
@@ -83,7 +83,7 @@ class Recognizer(ChecksArguments, OutOfSight):
     """
 
     autocast_to: torch.dtype | None = None
-    folded = 0
+    folded_norms = 0
     checkpointed = 0
     can_learn = False
     costly = False
@@ -140,21 +140,21 @@ class Recognizer(ChecksArguments, OutOfSight):
         if not self.can_learn:
             raise ValueError(f'{self}: a {type(self).__name__} cannot learn. Expected a classifier of timm, '
                              'torchvision or your own (ModuleRecognizer).')
-        if self.folded or self.checkpointed:
-            raise ValueError(f'{self}: it was made faster or smaller for use as it is (fold, checkpoint), so it cannot '
-                             'learn. Build it anew, with fold=False.')
+        if self.folded_norms or self.checkpointed:
+            raise ValueError(f'{self}: its batch norm is folded, or it is checkpointed, for use as it is, so it cannot '
+                             'learn. Build it anew, with fold_batch_norm=False.')
         self.trainable = True
         self.show()
         self.model.requires_grad_(True)
         self.train()
 
-    def fold(self) -> None:
+    def fold_batch_norm(self) -> None:
         """Make batch norm part of the convolutions before it, in place: the same answers, within rounding, for less.
 
         See `fold_batch_norm`. A network whose answers cannot be compared stays as it is.
         """
         with contextlib.suppress(ValueError):
-            self.folded += fold_batch_norm(self.model, self._question()[1])
+            self.folded_norms += fold_batch_norm(self.model, self._question()[1])
 
     def set_grad_checkpointing(self) -> None:
         """Keep less of the forward pass and compute it again in the backward pass, in place; see `checkpoint_blocks`.

@@ -29,7 +29,7 @@ def read_classes(classes: Sequence[str] | str | int) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in classes)
 
 
-def folded(name: str) -> str:
+def casefolded(name: str) -> str:
     """A name without its case and spacing, in which other programs differ."""
     return ' '.join(name.casefold().split())
 

@@ -111,9 +111,9 @@ class EnsembleRecognizer(Recognizer):
     def members(self) -> Sequence[Recognizer]:
         return [single for member in self.model for single in member.members()]
 
-    def fold(self) -> None:
+    def fold_batch_norm(self) -> None:
         for member in self.model:
-            member.fold()
+            member.fold_batch_norm()
 
     def set_grad_checkpointing(self) -> None:
         for member in self.model:

@@ -10,7 +10,7 @@ from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
 from ra_plugin.recognizers.blackbox.answer_format import Answer, read_answer
 from ra_plugin.recognizers.blackbox.client import BlackBoxClient
 from ra_plugin.recognizers.blackbox.source import Command, Endpoint
-from ra_plugin.recognizers.class_names import folded, read_classes
+from ra_plugin.recognizers.class_names import casefolded, read_classes
 from ra_plugin.recognizers.classification import TOP_K, check_class_ids
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
@@ -80,7 +80,7 @@ class BlackBoxRecognizer(Recognizer):
         self.client = BlackBoxClient(source, cache, requests_per_minute, retries, max_requests)
         self.price_per_request = price_per_request
         self._format = {'path': answer, 'label_key': label_key, 'score_key': score_key}
-        self._ids = {folded(name): i for i, name in reversed(list(enumerate(names or ())))}  # of twins, the first
+        self._ids = {casefolded(name): i for i, name in reversed(list(enumerate(names or ())))}  # of twins, the first
 
     @property
     def cost(self) -> float:
@@ -124,7 +124,7 @@ class BlackBoxRecognizer(Recognizer):
             label = int(label) if label.strip().isdecimal() else -1
         if isinstance(label, int):
             return label if 0 <= label < self.info.num_classes else -1
-        return self._ids.get(folded(label), -1)
+        return self._ids.get(casefolded(label), -1)
 
     def own_words(self, images: torch.Tensor) -> list[str]:
         return [str(answer[0][0]) if answer else '' for answer in self.answers(images)]

@@ -103,9 +103,9 @@ class OpenMMLabRecognizer(Recognizer):
         self.geometry = (PipelineGeometry.from_config(test_pipeline(settings), self.package) if resize == 'model'
                          else PipelineGeometry(factor=resize))
 
-    def fold(self) -> None:
+    def fold_batch_norm(self) -> None:
         with self._images_as_they_come():
-            super().fold()
+            super().fold_batch_norm()
 
     def set_grad_checkpointing(self) -> None:
         with self._images_as_they_come():
