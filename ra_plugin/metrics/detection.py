@@ -89,7 +89,7 @@ class DetectionScore(TaskScore):
                 for name, values in part.per_class().items()}
 
     def per_class(self) -> dict[str, dict[str, float]]:
-        """Name -> class -> average precision; NaN for a class with no box to find."""
+        """Map each name to class -> average precision; NaN for a class with no box to find."""
         return {name: self.by_class(values) for part in self._parts for name, values in part.per_class().items()}
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -103,7 +103,7 @@ class DetectionScore(TaskScore):
 
 
 def _arrays(objects: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    """Of one image, as `detection_metrics` takes them."""
+    """Return the objects of one image as `detection_metrics` takes them."""
     tensors = {key: value.cpu() for key, value in objects.items() if isinstance(value, torch.Tensor)}
     return {key: (value.float() if value.is_floating_point() else value).numpy() for key, value in tensors.items()}
 

@@ -1,4 +1,4 @@
-"""Average precision of detectors, as VOC's and COCO's tools compute it; the matches of each image are kept.
+"""Average precision of detectors with the numbers of VOC's and COCO's tools; the matches of each image are kept.
 
 A detection and a truth are dicts of NumPy arrays of one image: ``boxes (K, 4)`` xyxy, ``labels (K,)``, ``scores (K,)``
 or ``ignore (K,)`` bool, and ``masks (K, H, W)`` bool where there are some.
@@ -18,7 +18,7 @@ Area = Callable[[np.ndarray, np.ndarray], np.ndarray]  # recall, best precision,
 
 
 class VOCAveragePrecision:
-    """AP at an IoU of 0.5, where the sides of a box count both of their pixels; the numbers are mmdet's ``VOCMetric``.
+    """AP at an IoU of 0.5 where the sides of a box count both of their pixels; equal to mmdet's ``VOCMetric``.
 
     Args:
         num_classes: C.
@@ -45,12 +45,12 @@ class VOCAveragePrecision:
         self.matches.add(labels, detection['scores'], tp, fp, positives)
 
     def per_class(self) -> dict[str, np.ndarray]:
-        """Name -> AP ``(C,)``; NaN for a class with no box to find."""
+        """Map each name to AP ``(C,)``; NaN for a class with no box to find."""
         everything = np.ones((1, len(self.matches)), int)
         return {name: values[0] for name, values in self.resampled(everything).items()}
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """Name -> AP ``(R, C)`` of resamples; ``counts`` as in `Matches.average_precision`."""
+        """Map each name to AP ``(R, C)`` of resamples; ``counts`` as in `Matches.average_precision`."""
         return {name: self.matches.average_precision(counts, partial(_voc_average_precision, _AREAS[mode]))[..., 0]
                 for name, mode in self.modes.items()}
 
@@ -148,7 +148,7 @@ class COCOAveragePrecision:
         self.matches.add(*(np.concatenate(part, axis=-1) for part in zip(*parts)), positives)
 
     def _evaluate(self, detection: Arrays, truth: Arrays) -> list[dict]:
-        """COCOeval's own matches of one image, of each class that is in it."""
+        """Return COCOeval's own matches of one image, for each class in it."""
         with contextlib.redirect_stdout(io.StringIO()):
             evaluator = self._evaluator(
                 self._dataset(truth, 'iscrowd', truth['ignore'].astype(int)),
@@ -158,7 +158,7 @@ class COCOAveragePrecision:
         return [found for found in evaluator.evalImgs if found]
 
     def _dataset(self, objects: Arrays, key: str, values: np.ndarray):
-        """What pycocotools reads from an annotation file, of one image, with ``key: value`` in each annotation."""
+        """Return one image as pycocotools reads it from an annotation file, with ``key: value`` in each annotation."""
         corners, ends = np.split(objects['boxes'].astype(float), 2, axis=1)
         annotations = [
             {'id': i + 1, 'image_id': 0, 'category_id': int(label), 'bbox': [*corner, *side],
@@ -177,7 +177,7 @@ class COCOAveragePrecision:
         return dataset
 
     def per_class(self) -> dict[str, np.ndarray]:
-        """Name -> AP ``(C,)``; NaN for a class with no box to find."""
+        """Map each name to AP ``(C,)``; NaN for a class with no box to find."""
         evaluator = self._evaluator(iouType=self.kind)
         params = evaluator.params
         classes = list(self.matches.classes())
@@ -194,7 +194,7 @@ class COCOAveragePrecision:
         return self._named(np.where(precision < 0, np.nan, precision))
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """Name -> AP ``(R, C)`` of resamples; ``counts`` as in `Matches.average_precision`."""
+        """Map each name to AP ``(R, C)`` of resamples; ``counts`` as in `Matches.average_precision`."""
         return self._named(self.matches.average_precision(counts, _at_101_recalls))
 
     def _named(self, values: np.ndarray) -> dict[str, np.ndarray]:
@@ -202,7 +202,9 @@ class COCOAveragePrecision:
 
 
 def _at_101_recalls(tp: np.ndarray, fp: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """Mean of the best precision at recalls 0, 0.01 ... 1, as ``COCOeval.accumulate`` has it, for many resamples."""
+    """Return the mean of the best precision at recalls 0, 0.01 ... 1, as ``COCOeval.accumulate`` does, for many
+    resamples.
+    """
     recall = tp / np.maximum(positives[:, None], 1)
     precision = tp / (tp + fp + np.spacing(1))
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

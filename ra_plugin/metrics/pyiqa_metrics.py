@@ -17,7 +17,7 @@ _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 
 
 class QualityMetric:
-    """The values that one of pyiqa's metrics gives to images.
+    """One of pyiqa's metrics, with a value for each image.
 
     It is built with all that it needs, and tried once: what cannot work shows before an evaluation begins.
 
@@ -69,7 +69,7 @@ class QualityMetric:
                               f'{_one_line(error)}). Choose another of pyiqa.list_models().') from error
 
     def __call__(self, images: torch.Tensor, reference: torch.Tensor | None = None) -> np.ndarray:
-        """The value of each image.
+        """Return the value of each image.
 
         Args:
             images: ``(N, 3, H, W)``, RGB, ``[0, 1]``.
@@ -101,7 +101,7 @@ class QualityMetric:
 
 
 def _check_keys(network: torch.nn.Module, options: Mapping[str, Any], where: str) -> None:
-    """Many of pyiqa's classes take ``**kwargs`` and ignore them: a slip in a key would go unseen."""
+    """Check the keys of a metric's options: many of pyiqa's classes take ``**kwargs`` and ignore a misspelled key."""
     known = [name for name, p in inspect.signature(type(network)).parameters.items() if p.kind is not p.VAR_KEYWORD]
     for key in options:
         if key not in known:
@@ -114,7 +114,7 @@ def _one_line(error: Exception) -> str:
 
 @contextmanager
 def _no_code_in_weights() -> Iterator[None]:
-    """``torch.load`` refuses files that hold code; pyiqa tells it to run them."""
+    """Keep ``torch.load`` from running code in weights files within the context; pyiqa would allow it."""
     before = os.environ.get(_FORCE)
     os.environ[_FORCE] = '1'
     try:

@@ -57,7 +57,7 @@ class SegmentationScore(TaskScore):
         self._areas.extend(records)
 
     def per_class(self) -> dict[str, dict[str, float]]:
-        """mIoU, mAcc -> class -> its share; NaN for a class that has none."""
+        """Map mIoU and mAcc to class -> its share; NaN for a class that has none."""
         values = self.by_class_resampled(np.ones((1, len(self)), int))
         return {name: self.by_class(values[name][0]) for name in self.metrics if name in _BY_CLASS}
 

@@ -83,26 +83,26 @@ class JointScore(TaskScore):
 
 
 def gain_metric(score: TaskScore) -> str | None:
-    """The first metric of which more is better, by which gains are audited; None where there is none."""
+    """Return the first metric of which more is better, by which gains are audited; None where there is none."""
     return next((name for name, facts in score.facts().items() if facts['better'] == 'higher'), None)
 
 
 def left_out(score: TaskScore, metrics: Metrics) -> list[str]:
-    """Return the metrics that were asked for and that the images do not allow, without labels or clean versions."""
+    """Return the requested metrics that cannot be computed from these images, without labels or clean versions."""
     asked = [metrics] if isinstance(metrics, str) else metrics or ()
     computed = {name for part in score.parts for name in part.metrics}
     return [name for name in asked if name not in computed]
 
 
 def _missing_labels(info: RecognizerInfo, asked: Sequence[str] | None, labels: bool) -> str:
-    """Say which metrics need labels, and which keys of a data set give them, where there are none."""
+    """Say which metrics need labels, and which keys of a data set give them; empty where there are labels."""
     if labels or asked == []:
         return ''
     return (f' {", ".join(asked) if asked else "It"} needs labels: {SCORED_TASKS[info.task].with_labels}.')
 
 
 def _missing_clean(asked: Sequence[str] | None, known: Sequence[str], clean: bool) -> str:
-    """The same for clean images."""
+    """Say which metrics need clean images, and which keys give them; empty where there are clean images."""
     names = [name for name in asked or () if name in known]
     if clean or not names:
         return ''
@@ -111,7 +111,7 @@ def _missing_clean(asked: Sequence[str] | None, known: Sequence[str], clean: boo
 
 
 def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = True, clean: bool = False) -> TaskScore:
-    """The score of a recognizer's task, with nothing counted yet.
+    """Build an empty score for a recognizer's task.
 
     Args:
         metrics: What to compute: one or more of the task's own, of which those count that the images allow. Default:

@@ -29,8 +29,8 @@ __all__ = [
 
 
 def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str = 'recognizer',
-                     fold_batch_norm: bool = True, mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
-                     learns: bool = False) -> Recognizer:
+                     fold_batch_norm: bool = True, mean: Sequence[float] | None = None,
+                     std: Sequence[float] | None = None, learns: bool = False) -> Recognizer:
     """Build a frozen recognizer from its options; one that is built already is returned as it is.
 
     Building leaves the random streams as they were, so that a run with a recognizer starts from the weights, and draws

@@ -1,4 +1,4 @@
-"""The contract that every recognizer keeps: a frozen network that takes images as the restorer makes them."""
+"""The contract of recognizers: frozen networks that take images as the restorer makes them."""
 import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ IGNORED = 255  # in label maps: a pixel of no class, whatever number the files h
 
 
 class TaskError(ValueError):
-    """A model of another task than its recognizer is for, or whose loss needs more than that task's labels."""
+    """Raised for a model of another task than its recognizer's, or whose loss needs more than that task's labels."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         return super().train(mode and self.trainable)
 
     def unfreeze(self) -> None:
-        """Let the network learn with what restores its images (appendix A of the paper), as in any training.
+        """Let the network learn together with the restorer (appendix A of the paper), as in any training.
 
         Its parameters take gradients; batch norm normalizes by the batch and follows it, and dropout drops, while it is
         in training mode, which this puts it in.
@@ -149,7 +149,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         self.train()
 
     def fold_batch_norm(self) -> None:
-        """Make batch norm part of the convolutions before it, in place: the same answers, within rounding, for less.
+        """Fold batch norm into the convolutions before it, in place: the same answers, within rounding, in less time.
 
         See `fold_batch_norm`. A network whose answers cannot be compared stays as it is.
         """
@@ -214,7 +214,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         return float_tensors(found)
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """Resize to the recognizer's size and normalize, in the type of its weights; differentiable.
+        """Resize images to the input size and normalize them, in the type of the weights; differentiable.
 
         What takes one channel is given the luma, as PIL's ``convert('L')`` weighs it, normalized by the luma of
         ``mean`` and the mean of ``std``.
@@ -239,7 +239,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), self.mean.dtype)
 
     def luma_normalization(self) -> tuple[float, float]:
-        """Mean and std of a network of one channel, from those of RGB."""
+        """Return mean and std of a network of one channel, computed from those of RGB."""
         return sum(weight * mean for weight, mean in zip(_LUMA, self.info.mean)), sum(self.info.std) / 3
 
     def autocast(self, images: torch.Tensor) -> torch.autocast:

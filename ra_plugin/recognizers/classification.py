@@ -1,4 +1,4 @@
-"""Classifiers of any library: what their losses, answers and labels are."""
+"""The contract of classifiers, of any library."""
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace

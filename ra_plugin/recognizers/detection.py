@@ -1,4 +1,4 @@
-"""Detectors of any library: what their losses, answers and labels are."""
+"""The contract of detectors, of any library."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Networks whose answer is a vector: faces, identities, and image towers without a classifier."""
+"""The contract of embedding networks: faces, identities, and image towers without a classifier."""
 from typing import Any, NoReturn
 
 import torch

@@ -1,4 +1,4 @@
-"""Several recognizers as one: all of them in every step, or a few drawn anew at the cost of those few."""
+"""Several recognizers as one: all of them in every step, or a random few at the cost of those few."""
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -72,7 +72,7 @@ class EnsembleRecognizer(Recognizer):
 
     @classmethod
     def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
-        """Check the members' blocks without building them."""
+        """Check the option blocks of the members without building them."""
         for i, member in enumerate(arguments['recognizers']):
             if not isinstance(member, nn.Module):
                 RECOGNIZER_REGISTRY.check(member, f'{where}.recognizers[{i}]')
@@ -105,7 +105,7 @@ class EnsembleRecognizer(Recognizer):
 
     @property
     def dtype(self) -> torch.dtype:
-        """A type that holds what any member computes in; each casts the images to its own."""
+        """Type that holds what any member computes in; each casts the images to its own."""
         return functools.reduce(torch.promote_types, (member.dtype for member in self.model))
 
     def members(self) -> Sequence[Recognizer]:
@@ -124,7 +124,9 @@ class EnsembleRecognizer(Recognizer):
             member.compile_network()
 
     def draw(self) -> Sequence[tuple[float, Recognizer]]:
-        """``(weight, member)`` for this step; without ``sample`` the weights sum to 1. An ensemble within draws too."""
+        """Return ``(weight, member)`` pairs for this step, also of ensembles within; without ``sample`` the weights sum
+        to 1.
+        """
         count = len(self.model)
         chosen, scale = range(count), 1.0
         if self.sample is not None:
@@ -133,7 +135,7 @@ class EnsembleRecognizer(Recognizer):
         return [(self.weights[i] * scale * weight, drawn) for i in chosen for weight, drawn in self.model[i].draw()]
 
     def loss(self, images: torch.Tensor, label: Any, **kwargs) -> dict[str, torch.Tensor]:
-        """Every member's terms, weighted, as ``'<index>.<term>'``: their sum is the ensemble's loss."""
+        """Return the weighted terms of every member, as ``'<index>.<term>'``: their sum is the ensemble's loss."""
         return {f'{i}.{name}': weight * term for i, (weight, member) in enumerate(zip(self.weights, self.model))
                 for name, term in member.loss(images, label, **kwargs).items()}
 
@@ -145,7 +147,7 @@ class EnsembleRecognizer(Recognizer):
             member.check_gives(method, where)
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
-        """Every member's outputs, as ``'<index>.<name>'``."""
+        """Return the outputs of every member, as ``'<index>.<name>'``."""
         outputs = {}
         for i, member in enumerate(self.model):
             own = {} if reference is None else {
@@ -155,12 +157,12 @@ class EnsembleRecognizer(Recognizer):
         return outputs
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Every member's features, flattened and joined: ``(N, C)``."""
+        """Return the features of all members, flattened and joined: ``(N, C)``."""
         return torch.cat([member.features(images).flatten(1) for member in self.model], 1)
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """As a classifier's, from the weighted mean of the members' probabilities."""
+        """Return predictions in a classifier's form, from the weighted mean of the members' probabilities."""
         if not self.is_classifier:
             raise ValueError(f'{self}: only classifiers vote. Judge the members one by one.')
         with judging():

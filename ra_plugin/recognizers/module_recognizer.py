@@ -1,4 +1,4 @@
-"""Any importable classifier: a colleague's network, by dotted path."""
+"""Any importable classifier, by its dotted path."""
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from ra_plugin.utils.warn import warn
 
 @RECOGNIZER_REGISTRY.register
 class ModuleRecognizer(ClassificationRecognizer):
-    """An ``nn.Module`` class, a function that returns one, or (from Python) the module itself.
+    """A classifier from an ``nn.Module`` class, a function that returns one, or (from Python) the module itself.
 
     A module from Python is copied, and stays as it is: what is frozen, made faster or, with ``trainable: true``, learns
     is the copy, the recognizer's ``model``. A network whose first layer takes one channel is given the luma of the
@@ -98,7 +98,7 @@ def _numbers(value: Any, count: int) -> bool:
 
 
 def import_name(path: str, where: str) -> Any:
-    """The object at ``package.module.Name``.
+    """Return the object at ``package.module.Name``.
 
     Raises:
         ImportError: With the part that does not exist.

@@ -1,4 +1,4 @@
-"""What is done to a caller's network, and what is read from its answers, whatever it is."""
+"""Helpers for networks of any origin: unwrapping, copying, and reading their answers."""
 import copy
 from typing import Any
 

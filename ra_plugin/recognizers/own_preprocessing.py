@@ -1,4 +1,4 @@
-"""What the makers of a recognizer's weights record about them: normalization, preprocessing, accuracy."""
+"""The makers' record of a recognizer's weights: normalization, preprocessing, accuracy."""
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _LOGGED = re.compile(r'test top-1 of the stored weights: (0\.\d+)')  # as tools/
 
 @dataclass(frozen=True)
 class OwnPreprocessing:
-    """The record of a recognizer's weights; None where it says nothing.
+    """The record of a recognizer's weights; None for what is not recorded.
 
     Attributes:
         mean, std: RGB, on the ``[0, 1]`` scale.
@@ -31,7 +31,7 @@ class OwnPreprocessing:
 
 
 def one_image(transform: Callable[[Image.Image], torch.Tensor], channels: int) -> Callable:
-    """Return a library's transform as one of a color picture that gives a batch of one.
+    """Turn a library's transform of a picture into one that takes color pictures and returns a batch of one.
 
     Args:
         transform: Takes a picture of one or three channels and gives ``(channels, h, w)``.

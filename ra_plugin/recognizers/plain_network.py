@@ -1,4 +1,4 @@
-"""A network that somebody has, taken for a recognizer: a classifier whose mean and std are given, or one clear line."""
+"""A network of your own as a recognizer: a classifier with the mean and std that are given for it."""
 from collections.abc import Sequence
 
 from torch import nn

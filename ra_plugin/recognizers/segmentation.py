@@ -1,4 +1,4 @@
-"""Segmenters of any library: what their losses, answers and labels are."""
+"""The contract of segmenters, of any library."""
 from typing import Any
 
 import torch

@@ -100,7 +100,7 @@ class TimmRecognizer(ClassificationRecognizer):
                                 transform if self.info.input_size else None)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """timm's ``forward_features``: ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, as the model has it."""
+        """Return timm's ``forward_features``: ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, by the model."""
         prepared = self.prepare(images)
         with self.autocast(images):
             return widened(unwrapped(self.model).forward_features(prepared))
@@ -122,7 +122,7 @@ def _check_kwargs(arguments: Mapping[str, Any], where: str) -> None:
 
 
 def _is_embedding(timm: ModuleType, model: nn.Module) -> bool:
-    """Whether it has no head, or that of CLIP, whose outputs are no classes but go with those of a text encoder."""
+    """True for a model without a head, or with CLIP's, whose outputs are no classes but match a text encoder's."""
     record = model.pretrained_cfg
     name = record.get('architecture') or ''
     may_be_tower = any(word in f'{name}.{record.get("tag")}' for word in _TOWERS)
@@ -134,7 +134,7 @@ def _is_embedding(timm: ModuleType, model: nn.Module) -> bool:
 
 
 def _class_names(timm: ModuleType, config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The names in timm's record; where it has none and 1000 classes, ImageNet's, the first of each class."""
+    """Return the class names in timm's record; else, of 1000 classes, the first name of each of ImageNet's."""
     if config.get('label_names'):
         return tuple(config['label_names'])
     if config.get('num_classes') != 1000:

@@ -104,7 +104,7 @@ class TorchvisionRecognizer(ClassificationRecognizer):
 
 
 def _published_as(checkpoint: str, enum: Any) -> Any:
-    """Which of torchvision's own weights a file is, by the hash in their addresses; None where it is none of them."""
+    """Return torchvision's own weights that a file holds, by the hash in their addresses; None for any others."""
     if not Path(checkpoint).is_file():
         return None  # the loader says so
     digest = hashlib.sha256()

@@ -12,19 +12,19 @@ from basicsr.archs import build_network
 from basicsr.models import build_model
 from PIL import Image
 
-from ra_plugin.data import DetectionDataset, SegmentationDataset
-from ra_plugin.evaluation.run import same_size_batches
 from ra_plugin.builders.option_file import check_options
-from ra_plugin.training.pipeline import _check_recognizers
+from ra_plugin.data import DetectionDataset, SegmentationDataset
 from ra_plugin.evaluation.judging import Judging, clean, judge_all
-from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.evaluation.records import Records
-from ra_plugin.metrics.task_scores import DetectionScore, SegmentationScore
-from ra_plugin.evaluation.statistics.transfer import Matrix, cell_of, summary
+from ra_plugin.evaluation.run import same_size_batches
 from ra_plugin.evaluation.statistics.perturbations import SAVED
+from ra_plugin.evaluation.statistics.transfer import Matrix, cell_of, summary
+from ra_plugin.metrics.psnr_ssim import to_uint8
+from ra_plugin.metrics.task_scores import DetectionScore, SegmentationScore
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.report.markdown import to_markdown
+from ra_plugin.training.pipeline import _check_recognizers
 
 NETWORK_G = {'type': 'SRResNet', 'num_feat': 8, 'num_block': 1, 'upscale': 2}
 NETWORK_T = {'type': 'ResnetGenerator', 'num_feat': 4, 'num_block': 1}

@@ -25,14 +25,14 @@ import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.builders import option_file
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.write_report import run_evaluation
-from ra_plugin.training.pipeline import run as run_program
 from ra_plugin.metrics import pyiqa_metrics
-from ra_plugin.metrics.pyiqa_metrics import QualityMetric
-from ra_plugin.metrics.psnr_ssim import psnr, ssim
 from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa
+from ra_plugin.metrics.psnr_ssim import psnr, ssim
+from ra_plugin.metrics.pyiqa_metrics import QualityMetric
 from ra_plugin.options import OptionError
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.page_tables import color_scale, difference_table, score_table
+from ra_plugin.training.pipeline import run as run_program
 
 SIDE = 48
 COUNT = 10

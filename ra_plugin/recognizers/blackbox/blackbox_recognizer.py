@@ -1,4 +1,4 @@
-"""A recognizer that only answers: a cloud service, or any program that is given an image."""
+"""A recognizer that gives answers and no gradient: a cloud service, or any program that reads an image."""
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -17,7 +17,7 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 @RECOGNIZER_REGISTRY.register
 class BlackBoxRecognizer(Recognizer):
-    """Labels from a command or an HTTP endpoint that is shown the image as an 8-bit RGB PNG.
+    """A classifier behind a command or an HTTP endpoint, which receives each image as an 8-bit RGB PNG.
 
     It can judge, but not serve as a loss. Each image is asked about once: answers are kept, so that a run that was
     stopped, by a limit or by accident, goes on where it was.
@@ -105,7 +105,7 @@ class BlackBoxRecognizer(Recognizer):
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``{'labels': (N, 5), 'scores': (N, 5)}``, best first, as the black box ranks them.
+        """Return ``{'labels': (N, 5), 'scores': (N, 5)}``, best first, as the black box ranks them.
 
         Labels that are none of the classes are -1, as are missing ones. Scores are the black box's own: NaN where it
         gives none, 0 for a missing answer.

@@ -1,4 +1,4 @@
-"""How a black box is asked: once an image, not too fast, again where that may help, never beyond the budget."""
+"""Requests to a black box: one per image, rate-limited, retried where that may help, never beyond the budget."""
 import hashlib
 import io
 import itertools
@@ -18,7 +18,7 @@ _LONGEST_WAIT = 300.0  # seconds; who is told to wait longer is better served by
 
 
 class BlackBoxClient:
-    """Answers of a source, of which each is asked for once and then kept.
+    """Answers of a black box; each is requested once and then kept.
 
     Args:
         source: What is asked.
@@ -39,7 +39,7 @@ class BlackBoxClient:
         self._next_request = -math.inf  # when it may be made, by the monotonic clock
 
     def answer(self, image: np.ndarray) -> Any:
-        """Return what the source says of an ``(H, W, 3)`` uint8 RGB image: its JSON, read but not checked further.
+        """Return the black box's answer to an ``(H, W, 3)`` uint8 RGB image, as parsed from JSON.
 
         Raises:
             ValueError: It cannot be reached, refuses, answers something else than JSON, or may not be asked any more.

@@ -11,7 +11,7 @@ _PAUSE = 0.02  # seconds between two tries on Windows, which has no lock that is
 
 @contextlib.contextmanager
 def exclusive(file: BinaryIO) -> Iterator[None]:
-    """Hold the lock within; wait for it before. The system takes it back when the process ends, however it ends."""
+    """Wait for the lock and hold it within the context; the system releases it when the process ends in any way."""
     lock, unlock = (_lock_windows, _unlock_windows) if os.name == 'nt' else (_lock_posix, _unlock_posix)
     lock(file.fileno())
     try:

@@ -1,4 +1,4 @@
-"""What recognizers from a model file share: a batch size that may be fixed, and answers that may be probabilities."""
+"""The base of recognizers from a model file: a batch size that may be fixed, answers that may be probabilities."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +15,7 @@ class Runtime(nn.Module):
     """A model file in a runtime of its own, called as a network; it passes no gradient."""
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Answers ``(N, C)`` on normalized float32 images ``(N, 3, H, W)``."""
+        """Return answers ``(N, C)`` to normalized float32 images ``(N, 3, H, W)``."""
         raise NotImplementedError(f'{type(self).__name__} has no run().')
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,9 @@ class FileRecognizer(ClassificationRecognizer):
         self._check_scale()
 
     def _check_scale(self) -> None:
-        """Probabilities taken for logits give a wrong loss and wrong scores, and nobody would notice."""
+        """Check whether the answers are probabilities: taken for logits, they would give a wrong loss without any
+        error.
+        """
         noise = torch.rand(1, 3, *(self.info.input_size or (64, 64)), generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             answers = self._answers(noise.to(self.mean))

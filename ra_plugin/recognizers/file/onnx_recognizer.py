@@ -109,7 +109,7 @@ class OnnxRuntime(Runtime):
 
 
 def load_model(file: str, where: str):
-    """The ``onnx.ModelProto`` in a file, with the weights that it has beside it.
+    """Load the ``onnx.ModelProto`` in a file, with the weights stored beside it.
 
     Raises:
         FileNotFoundError: No such file.

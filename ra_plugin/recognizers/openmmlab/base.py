@@ -1,4 +1,4 @@
-"""What detectors of mmdetection and segmenters of mmsegmentation share as frozen losses."""
+"""The base of detectors of mmdetection and segmenters of mmsegmentation as frozen losses."""
 import contextlib
 import copy
 import math
@@ -31,7 +31,7 @@ _COUNTER_SIZE = 10 ** 6  # numbers; larger buffers are tables that no layer chan
 
 
 class OpenMMLabRecognizer(Recognizer):
-    """A frozen model of OpenMMLab, whose own preprocessor, loss and decoding are used.
+    """A frozen model of OpenMMLab, with its own preprocessor, loss and decoding.
 
     Its loss is that of training: layers with running statistics or randomness stay in inference mode, the others in
     training mode, since some heads compute another loss, or none, in inference mode. Answers and predictions are those
@@ -113,7 +113,7 @@ class OpenMMLabRecognizer(Recognizer):
 
     @contextlib.contextmanager
     def _images_as_they_come(self) -> Iterator[None]:
-        """A small image stays as it is, and is not made as large as a whole one."""
+        """Keep small images small within the context, instead of enlarging them to the size of whole ones."""
         kept, self.geometry = self.geometry, PipelineGeometry()
         try:
             yield
@@ -121,36 +121,39 @@ class OpenMMLabRecognizer(Recognizer):
             self.geometry = kept
 
     def _large_part(self) -> torch.nn.Module:
-        """The backbone: heads may draw, or compute something else in the forward pass of their loss."""
+        """Return the backbone: heads may draw random numbers, or compute something else in the forward pass of their
+        loss.
+        """
         return self.model.backbone
 
     # --------------------------------------------------- what a subclass says
     def check_class(self, model_class: type, settings: Mapping[str, Any], where: str) -> None:
-        """Raise TaskError where the model's task is another one, or its loss needs more than this task's labels."""
+        """Raise TaskError where the model is of another task, or its loss needs more than this task's labels."""
         raise NotImplementedError(f'{type(self).__name__} has no check_class().')
 
     def adapt_config(self, config: Any) -> None:
-        """Change what would keep the model from serving as a loss; in place."""
+        """Change settings that keep the model from serving as a loss; in place."""
 
     def adapt_model(self, model: torch.nn.Module) -> None:
-        """The same after it is built."""
+        """Change a built model so that it can serve as a loss; in place."""
 
     def count_classes(self, model: torch.nn.Module) -> int:
-        """Classes that the model tells apart."""
+        """Return the number of the model's classes."""
         raise NotImplementedError(f'{type(self).__name__} has no count_classes().')
 
     def reduces_zero_label(self, config: Any) -> bool | None:
-        """As ``RecognizerInfo.reduce_zero_label``."""
+        """Return ``RecognizerInfo.reduce_zero_label``."""
         return None
 
     def sample(self, size: Size, index: int) -> Any:
-        """The library's data sample for an image of this size, without labels."""
+        """Return the library's data sample for an image of this size, without labels."""
         raise NotImplementedError(f'{type(self).__name__} has no sample().')
 
     # ------------------------------------------------------------ what they share
     @contextlib.contextmanager
     def calling(self, images: torch.Tensor, for_loss: bool = False) -> Iterator[None]:
-        """The state in which the model is called: its registry's scope, its layers' mode, its random stream."""
+        """Prepare the model for a call within the context: its registry's scope, its layers' mode, its random stream.
+        """
         scope = require('mmengine.registry', str(self)).DefaultScope.overwrite_default_scope(self.package)
         kept = [(module, name, copy.deepcopy(getattr(module, name)))
                 for module, name in (self._counters if for_loss else ())]
@@ -175,7 +178,7 @@ class OpenMMLabRecognizer(Recognizer):
 
     def feed(self, images: torch.Tensor, sizes: Sequence[tuple[int, int]] | None = None, training: bool = False,
              annotate: Any = None) -> tuple[torch.Tensor, list]:
-        """Images as the model takes them, and their data samples.
+        """Return images in the model's input format, and their data samples.
 
         Args:
             images: ``(N, 3, H, W)``, RGB, ``[0, 1]``.
@@ -217,7 +220,9 @@ class OpenMMLabRecognizer(Recognizer):
         return 'images as they come' if self.resize is None else f'images resized by {self.resize:g}'
 
     def own_preprocessing(self) -> OwnPreprocessing:
-        """Return what the library runs: the geometric steps of the config's test pipeline, and its preprocessor."""
+        """Return the library's own preprocessing: the geometric steps of the config's test pipeline, and the
+        preprocessor.
+        """
 
         def transform(picture: Image.Image) -> torch.Tensor:
             pixels = np.ascontiguousarray(np.asarray(picture)[..., ::-1])  # BGR, as its loaders read files
@@ -232,18 +237,18 @@ class OpenMMLabRecognizer(Recognizer):
         return OwnPreprocessing(self.info.mean, self.info.std, transform if self.resize == 'model' else None)
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """The model's input as its own test pipeline and preprocessor make it; differentiable."""
+        """Return the model's input as its own test pipeline and preprocessor make it; differentiable."""
         return self.feed(images)[0]
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """The last (coarsest) level of the model's features: ``(N, C, h, w)``, without what is padding alone."""
+        """Return the last (coarsest) level of the model's features, ``(N, C, h, w)``, without padding."""
         with self.calling(images):
             inputs, samples = self.feed(images)
             found = widened(last_tensor(self.model.extract_feat(inputs), str(self)))
         return within_image(found, inputs.shape[-2:], samples[0]) if found.dim() == 4 else found
 
     def native_loss(self, images: torch.Tensor, sizes: Sequence | None, annotate: Any) -> dict[str, torch.Tensor]:
-        """The scalars that the model sums to its training loss, by its own names."""
+        """Return the scalars that the model sums to its training loss, by the model's own names."""
         with self.calling(images, for_loss=True):
             batch = self.feed(images, sizes, training=True, annotate=annotate)
             try:
@@ -259,7 +264,7 @@ class OpenMMLabRecognizer(Recognizer):
 
 
 def counters(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, str]]:
-    """Return what layers in training mode count up from call to call, as (layer, attribute): a frozen one must not.
+    """Return what layers in training mode update from call to call, as (layer, attribute): a frozen one must not.
 
     Running means of a loss or an attention are buffers; DDOD's head counts its positive samples
     in lists, that of Dynamic R-CNN keeps the course of its training.
@@ -272,7 +277,7 @@ def counters(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, 
 
 @contextlib.contextmanager
 def _after_warm_up() -> Iterator[None]:
-    """The time that heads with a warm-up ask mmengine for: late, as for a model that is trained."""
+    """Report a late iteration to heads that ask mmengine for it because of a warm-up."""
     hub = require('mmengine.logging', 'mmengine').MessageHub.get_current_instance()
     kept = {name: hub.get_info(name) for name in ('epoch', 'iter')}
     try:
@@ -285,7 +290,7 @@ def _after_warm_up() -> Iterator[None]:
 
 
 def last_tensor(features: Any, where: str) -> torch.Tensor:
-    """The last tensor of what a backbone or neck gives: a tensor, or nested sequences or mappings of them."""
+    """Return the last tensor in the output of a backbone or neck: a tensor, or nested sequences or mappings of them."""
     while not isinstance(features, torch.Tensor):
         if isinstance(features, Mapping):
             features = list(features.values())
@@ -297,7 +302,7 @@ def last_tensor(features: Any, where: str) -> torch.Tensor:
 
 
 def _normalization(preprocessor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation in RGB on the ``[0, 1]`` scale, for the record: the preprocessor applies them."""
+    """Return mean and std in RGB on the ``[0, 1]`` scale, for the record: the preprocessor applies its own."""
     mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
     if mean is None or std is None:
         return (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)

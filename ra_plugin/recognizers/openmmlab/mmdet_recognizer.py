@@ -65,7 +65,7 @@ class MMDetRecognizer(OpenMMLabRecognizer, DetectionRecognizer):
             'border': [0, height, 0, width]})  # of CenterNet, whose own pipeline centers the image
 
     def loss(self, images: torch.Tensor, label: DetectionLabel) -> dict[str, torch.Tensor]:
-        """The detector's own training loss, term by term, each a scalar over the batch."""
+        """Return the detector's own training loss, term by term, each a scalar over the batch."""
         self.check_label(label, len(images), str(self))
         needs_masks = _needs_masks(self.model)
 
@@ -98,7 +98,7 @@ class MMDetRecognizer(OpenMMLabRecognizer, DetectionRecognizer):
             sample.gt_instances.masks = bitmaps(fitted.cpu().numpy().astype('uint8'), *size.padded)
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
-        """Return what the detector answers at each of its places before it picks boxes: see `mmdet_outputs`."""
+        """Return the detector's answers at all places before boxes are chosen, see `mmdet_outputs`."""
         if self._one_by_one and len(images) > 1:
             raise ValueError(f'{self}: its guided anchors take one image at a time. Set batch_size_per_gpu: 1, or use '
                              'RecogFeatureLoss, which compares features.')
@@ -113,12 +113,12 @@ class MMDetRecognizer(OpenMMLabRecognizer, DetectionRecognizer):
 
     @cached_property
     def _one_by_one(self) -> bool:
-        """Whether a layer takes no batches in inference."""
+        """True if a layer takes single images only in inference."""
         return any(type(module).__name__ == 'MaskedConv2d' for module in self.model.modules())
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
-        """For each image ``{'boxes': (K, 4) xyxy in its pixels, 'labels': (K,), 'scores': (K,)}``, best first.
+        """Return for each image ``{'boxes': (K, 4) xyxy in its pixels, 'labels': (K,), 'scores': (K,)}``, best first.
 
         Models with masks add ``'masks'``, ``(K, H, W)`` bool. How many boxes there are, and from which score on, the
         config says under ``test_cfg``.
@@ -131,7 +131,7 @@ class MMDetRecognizer(OpenMMLabRecognizer, DetectionRecognizer):
 
 
 def _heads(model: nn.Module) -> list[nn.Module]:
-    """The heads that decide on the class, the deciding one first."""
+    """Return the heads that decide on the class, the deciding one first."""
     heads = [getattr(getattr(model, 'roi_head', None), 'bbox_head', None)]
     heads += [getattr(model, name, None) for name in ('bbox_head', 'mask_head', 'panoptic_head', 'query_head',
                                                       'rpn_head')]
@@ -139,7 +139,7 @@ def _heads(model: nn.Module) -> list[nn.Module]:
 
 
 def _needs_masks(model: nn.Module) -> bool:
-    """Whether the loss reads masks; some heads that find masks do not say so."""
+    """True if the loss reads masks; some heads that find masks do not say so."""
     return bool(model.with_mask or hasattr(model, 'panoptic_head')
                 or 'Ins' in type(getattr(model, 'bbox_head', None)).__name__)
 

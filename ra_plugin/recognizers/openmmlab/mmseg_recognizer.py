@@ -66,7 +66,8 @@ class MMSegRecognizer(OpenMMLabRecognizer, SegmentationRecognizer):
             'flip': False, 'flip_direction': None})
 
     def loss(self, images: torch.Tensor, label: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The segmenter's own training loss, term by term (auxiliary heads too), each a scalar over the batch."""
+        """Return the segmenter's own training loss, term by term (auxiliary heads too), each a scalar over the batch.
+        """
         self.check_label(label, len(images), str(self))
         self.check_label_size(label, images)
         pixels = require('mmengine.structures', str(self)).PixelData
@@ -78,7 +79,7 @@ class MMSegRecognizer(OpenMMLabRecognizer, SegmentationRecognizer):
         return self.native_loss(images, None, annotate)
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
-        """``{'logits': (N, C, h, w)}`` at the resolution of the model's input; two classes where it decides on one."""
+        """Return ``{'logits': (N, C, h, w)}`` at the resolution of the model's input; a single class as two."""
         with self.calling(images):
             inputs, samples = self.feed(images, training=True)  # padded, as for the loss
             whole = {'img_shape': inputs.shape[-2:], 'pad_shape': inputs.shape[-2:]}
@@ -93,7 +94,7 @@ class MMSegRecognizer(OpenMMLabRecognizer, SegmentationRecognizer):
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``{'masks': (N, H, W)}``: the class of each pixel."""
+        """Return ``{'masks': (N, H, W)}``, the class of each pixel."""
         with self.calling(images):
             results = self.model.predict(*self.feed(images))
         return {'masks': torch.stack([result.pred_sem_seg.data[0] for result in results]).long()}
@@ -102,7 +103,7 @@ class MMSegRecognizer(OpenMMLabRecognizer, SegmentationRecognizer):
 def _weighted_mean(criterion: Callable, pred: torch.Tensor, label: torch.Tensor, *args, class_weight: torch.Tensor,
                    reduction: str = 'mean', avg_factor: float | None = None, ignore_index: int = -100,
                    **kwargs) -> torch.Tensor:
-    """mmseg's cross-entropy with weights of the classes, which looks up the weight of the ignored label and fails."""
+    """Call mmseg's cross-entropy with class weights; its own mean looks up a weight for the ignored label and fails."""
     if avg_factor is None and reduction == 'mean':
         counted = label != ignore_index
         avg_factor = (class_weight[label.where(counted, 0)] * counted).sum()

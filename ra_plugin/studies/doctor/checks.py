@@ -1,4 +1,4 @@
-"""Checks of a recognizer before a run, on real images: each gives a verdict, what it rests on, and what to change.
+"""Checks of a recognizer on real images: each returns a verdict, the evidence for it, and what to change.
 
 All fail in silence otherwise: a network that sees wrongly normalized images still answers, with a worse gradient.
 """
@@ -36,7 +36,7 @@ _NORMALIZATIONS = {  # the commonest first
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of one check; `check_recognizer` fills in whose it is."""
+    """Result of one check; `check_recognizer` fills in recognizer and check."""
 
     verdict: str  # OK, SUSPICIOUS, BROKEN or NOT_APPLICABLE
     measured: str
@@ -48,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A function of a case, and the checks without which its answer would blame the wrong thing."""
+    """A check, and the checks that must pass first so that its verdict does not blame the wrong thing."""
 
     name: str
     run: Callable[[Case], Finding]
@@ -56,7 +56,7 @@ class Check:
 
 
 def check_recognizer(case: Case) -> Iterator[Finding]:
-    """The finding of every check, in the order of `CHECKS`; whatever one raises is its finding.
+    """Yield the finding of every check, in the order of `CHECKS`; an error that a check raises is its finding.
 
     A check that rests on a broken one is not applicable until that is mended.
     """
@@ -76,7 +76,7 @@ def check_recognizer(case: Case) -> Iterator[Finding]:
 
 
 def failure(error: Exception) -> Finding:
-    """The finding of a recognizer that raised an error."""
+    """Return the finding of a recognizer that raised an error."""
     message = ' '.join(str(error).split())
     if not message or not isinstance(error, (ValueError, ImportError, OSError)):  # those are written for the user
         message = f'{type(error).__name__}: {message}'
@@ -85,7 +85,7 @@ def failure(error: Exception) -> Finding:
 
 # ---------------------------------------------------------------------- the checks
 def value_range(case: Case) -> Finding:
-    """Images are in [0, 1], and reach the network once normalized."""
+    """Check that images are in [0, 1], and normalized exactly once before the network."""
     low, high = extremes(case.images)
     if low < -1e-3 or high > 1 + 1e-3:
         return Finding(BROKEN, f'images in [{low:.2f}, {high:.2f}]', 'images in [0, 1]',
@@ -120,7 +120,7 @@ def value_range(case: Case) -> Finding:
 
 
 def eval_mode(case: Case) -> Finding:
-    """Equal answers in each pass, with any batch mates, whatever ``train()`` says; buffers as they were."""
+    """Check for equal answers in each pass, in any batch and after ``train()``, and for unchanged buffers."""
     recognizer, image = case.recognizer, case.images[0]
     before = [buffer.clone() for network in recognizer.networks() for buffer in network.buffers()]
     first, second = numbers_of(recognizer, image), numbers_of(recognizer, image)
@@ -146,7 +146,7 @@ def eval_mode(case: Case) -> Finding:
 
 
 def classes(case: Case) -> Finding:
-    """A label means the same to the data set and the recognizer: by the names, and by the answers."""
+    """Check that a label means the same to the data set and the recognizer: by the names, and by the answers."""
     if case.class_problem:
         return Finding(BROKEN, 'the class names or their number differ', 'the classes of the recognizer',
                        case.class_problem)
@@ -172,7 +172,7 @@ def classes(case: Case) -> Finding:
 
 
 def mean_std(case: Case) -> Finding:
-    """Mean and std are those of the weights' record, and no other usual ones serve the labeled images better."""
+    """Compare mean and std with the weights' record, and with other usual ones on the labeled images."""
     given = normalization(case.recognizer)
     own = case.recognizer.own_preprocessing()
     differs = own.mean is not None and own.std is not None and not _alike(given, (own.mean, own.std))
@@ -197,7 +197,7 @@ def mean_std(case: Case) -> Finding:
 
 
 def channel_order(case: Case) -> Finding:
-    """Red is red: the labeled images are not read better with red and blue exchanged."""
+    """Check that the labeled images are not read better with red and blue exchanged."""
     if case.labels is None:
         return Finding(NOT_APPLICABLE, 'no labels')
     rgb, bgr = image_scores(case), image_scores(case, lambda images: images.flip(1))
@@ -210,7 +210,7 @@ def channel_order(case: Case) -> Finding:
 
 
 def resize_parity(case: Case) -> Finding:
-    """Compare the network's input with that of the package's own preprocessing of the same pictures."""
+    """Compare the network's input with that of the library's own preprocessing of the same pictures."""
     recognizer, own = case.recognizer, case.recognizer.own_preprocessing()
     if own.transform is None:
         return Finding(NOT_APPLICABLE, 'images as they come, or no preprocessing on record')
@@ -234,7 +234,7 @@ def resize_parity(case: Case) -> Finding:
 
 
 def gradient(case: Case) -> Finding:
-    """The gradient of the loss with respect to the images is there, finite, dense, and that of the loss."""
+    """Check that the gradient of the loss with respect to the images is finite, dense, and the slope of the loss."""
     recognizer = case.recognizer
     if not recognizer.info.differentiable:
         return Finding(BROKEN, 'not differentiable', 'a gradient', 'It can judge (val.recognizers) but not train: use '
@@ -266,7 +266,7 @@ def gradient(case: Case) -> Finding:
 
 
 def clean_accuracy(case: Case) -> Finding:
-    """The score on clean images is near the one expected, or far above chance."""
+    """Check that the score on clean images is near the expected one, or far above chance."""
     if case.labels is None:
         return Finding(NOT_APPLICABLE, 'no labels')
     metric, found = task_score(case)
@@ -301,7 +301,7 @@ _SLOPE_TOLERANCE = {'float64': 0.01, 'float32': 0.1}  # a kink within the step c
 
 # ----------------------------------------------------------------- how verdicts are found and told
 def _better(theirs: np.ndarray, ours: np.ndarray, trials: int = 1) -> str:
-    """Whether another way reads the same images so much better that it is no chance: OK where it does not.
+    """Return a verdict on how surely another way reads the same images better: OK where it may be chance.
 
     The sign test over the images that differ, one-sided; for right and wrong it is the exact test of McNemar (1947).
     With ``trials`` ways tried, the best has to be as much less likely (Bonferroni).
@@ -315,7 +315,7 @@ def _better(theirs: np.ndarray, ours: np.ndarray, trials: int = 1) -> str:
 
 
 def _commonest_best(found: Mapping[str, np.ndarray], ours: np.ndarray) -> str:
-    """The first, in order of how common they are, that serves as well as the best one but for chance.
+    """Return the first alternative, in order of how common they are, that is not surely worse than the best one.
 
     It has to be surely better than ``ours`` where the best one is.
     """
@@ -326,7 +326,7 @@ def _commonest_best(found: Mapping[str, np.ndarray], ours: np.ndarray) -> str:
 
 
 def _alike(one: Normalization, other: Normalization) -> bool:
-    """Whether two normalizations are one but for figures rounded to two digits."""
+    """True if two normalizations are the same but for figures rounded to two digits."""
     return np.allclose(one[0], other[0], rtol=0, atol=6e-3) and np.allclose(one[1], other[1], rtol=0.03, atol=0)
 
 
@@ -339,7 +339,7 @@ def _told(case: Case, scores: np.ndarray) -> str:
 
 
 def _how_to_resize(recognizer: Recognizer, images: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> str:
-    """The option that brings both together, where there is one."""
+    """Return the option that makes both agree, where there is one."""
     own = recognizer.fit
     try:
         for other in FITS if recognizer.info.input_size else ():
