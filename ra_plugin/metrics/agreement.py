@@ -37,7 +37,7 @@ class ClassificationAgreement(TaskScore):
 
     def __init__(self, metrics: Metrics = None):
         super().__init__(metrics)
-        self._images: list[np.ndarray] = []  # (n, 3): whether the answer is the same, divergence, the clean answer
+        self._images: list[np.ndarray] = []  # (n, 3): same answer, divergence, clean answer
 
     def __len__(self) -> int:
         return sum(map(len, self._images))
@@ -164,7 +164,7 @@ class SegmentationAgreement(TaskScore):
     Args:
         num_classes: C.
         metrics: ``'miou_agreement'``.
-        classes: Their names.
+        classes: Names of the classes.
     """
 
     known = default = ('miou_agreement',)

@@ -10,19 +10,19 @@ from ra_plugin.recognizers.base import RecognizerInfo
 
 Metrics = str | Sequence[str] | None  # one name, several, or the default
 LEAST_GAP = 0.05  # clean minus baseline; a smaller one is too uncertain to divide by
-LABELS, CLEAN_ANSWERS = 'labels', 'clean answers'  # what predictions are held against
+LABELS, CLEAN_ANSWERS = 'labels', 'clean answers'  # references of predictions
 
 
 class TaskScore:
     """Scores of one recognizer; NaN where the images do not determine one, as without any image of a class.
 
     Args:
-        metrics: What to compute, of ``known``. Default: ``default``.
+        metrics: Names of metrics, of ``known``. Default: ``default``.
         num_classes: C.
-        classes: Their names, for `per_class`. Default: their numbers.
+        classes: Names of the classes, for `per_class`. Default: their numbers.
 
     Attributes:
-        against: What predictions are held against: `LABELS`, or `CLEAN_ANSWERS`, those on the clean images.
+        against: Reference of the predictions: `LABELS`, or `CLEAN_ANSWERS`, the predictions on the clean images.
         lower_is_better: Metrics of which less is better; of all others more is.
         units: Metric -> its unit, where it is no share in [0, 1].
 

@@ -18,9 +18,9 @@ def calculate_pyiqa(img: np.ndarray, img2: np.ndarray | None = None, *, metric: 
     Args:
         img, img2: Restored and clean image as BasicSR has them: ``(H, W, 3)`` BGR or ``(H, W)``, uint8.
         metric: As in ``pyiqa.list_models()``.
-        crop_border: Pixels at each side that take no part.
+        crop_border: Pixels at each side that are left out.
         better: For BasicSR, which tracks the best value.
-        options: Of the metric in pyiqa.
+        options: Options of the metric in pyiqa.
     """
     device = 'cuda' if torch.cuda.is_initialized() else 'cpu'  # where the run is: num_gpu may be 0 beside a GPU
     measure = _built(metric, json.dumps(options, sort_keys=True), device)

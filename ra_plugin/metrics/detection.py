@@ -22,7 +22,7 @@ class DetectionScore(TaskScore):
     Args:
         num_classes: C.
         metrics: One or more of these. Default: ``'voc12'``.
-        classes: Their names, for `per_class`.
+        classes: Names of the classes, for `per_class`.
 
     Example:
         >>> score = DetectionScore(20, ('voc12', 'coco'))
@@ -56,7 +56,7 @@ class DetectionScore(TaskScore):
         """Add a batch.
 
         Args:
-            predictions: Of each image ``boxes (K, 4)`` xyxy in pixels, ``labels (K,)``, ``scores (K,)``, and for
+            predictions: For each image ``boxes (K, 4)`` xyxy in pixels, ``labels (K,)``, ``scores (K,)``, and for
                 ``'coco_segm'`` ``masks (K, H, W)`` bool.
             labels: The same but for scores; ``ignore (K,)`` bool marks boxes that are neither to be found nor wrong.
 

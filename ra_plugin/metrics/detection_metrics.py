@@ -122,7 +122,7 @@ class COCOAveragePrecision:
     Args:
         num_classes: C.
         kind: ``'bbox'`` | ``'segm'``.
-        name: Of the first score; the others append ``_50`` and ``_75``.
+        name: Name of the first score; the others append ``_50`` and ``_75``.
     """
 
     def __init__(self, num_classes: int, kind: str, name: str):

@@ -24,12 +24,12 @@ class QualityMetric:
     Args:
         name: As in ``pyiqa.list_models()``, e.g. ``'lpips'``.
         options: Arguments of its class in pyiqa, e.g. ``{'pretrained_model_path': 'lpips.pth'}``.
-        device: Of the metric; images are moved to it.
-        where: Its place in the option file.
+        device: Device of the metric; images are moved to it.
+        where: Place in the option file, for messages.
 
     Attributes:
         better: ``'lower'`` or ``'higher'``, as pyiqa says.
-        needs_reference: Whether images are compared with clean ones.
+        needs_reference: True if images are compared with clean ones.
         source: The version of pyiqa.
 
     Raises:
@@ -53,7 +53,7 @@ class QualityMetric:
                 f"{where}: the weights of pyiqa's {name} are not on the disk and cannot be fetched "
                 f'({_one_line(error)}). pyiqa looks below {torch.hub.get_dir()} (pyiqa, checkpoints). Run this once '
                 'with a network, or copy that folder from a machine that has them.') from None
-        except Exception as error:  # whatever stops pyiqa is what is to be said
+        except Exception as error:  # of any type
             raise OptionError(f'{where}: pyiqa cannot build {name}: {type(error).__name__}: '
                               f'{_one_line(error)}') from error
         _check_keys(self.metric.net, options, where)
@@ -64,7 +64,7 @@ class QualityMetric:
         trial = torch.rand(2, 3, _TRIED, _TRIED, generator=torch.Generator().manual_seed(0))
         try:
             self._values(trial, trial.flip(-1))
-        except Exception as error:  # likewise; FID, for one, wants folders
+        except Exception as error:  # likewise; FID, for example, takes folders
             raise OptionError(f'{where}: {name} gives no value to each image of a batch ({type(error).__name__}: '
                               f'{_one_line(error)}). Choose another of pyiqa.list_models().') from error
 

@@ -19,7 +19,7 @@ class SegmentationScore(TaskScore):
     Args:
         num_classes: C.
         metrics: One or more of ``'mIoU'``, ``'aAcc'``, ``'mAcc'``. Default: mIoU and aAcc.
-        classes: Their names, for `per_class`.
+        classes: Names of the classes, for `per_class`.
     """
 
     known = ('mIoU', 'aAcc', 'mAcc')

@@ -114,11 +114,11 @@ def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = Tr
     """Build an empty score for a recognizer's task.
 
     Args:
-        metrics: What to compute: one or more of the task's own, of which those count that the images allow. Default:
+        metrics: One or more metrics of the task; those that the images do not allow are left out. Default:
             the task's default against labels. Without labels, where none of them can be computed or none is named: all
             against the answers on clean images.
-        labels: Whether the images have labels.
-        clean: Whether there are clean images.
+        labels: True if the images have labels.
+        clean: True if there are clean images.
 
     Raises:
         OptionError: No score for the task, an unknown metric, or none that can be computed.

@@ -39,7 +39,7 @@ class RecognizerInfo:
     interpolation: str = 'bilinear'
     differentiable: bool = True  # False: may judge, but not serve as a loss
     gives_probabilities: bool = False  # `predict` has those of all classes, as 'log_probabilities'
-    source: str = ''  # what the weights are
+    source: str = ''  # origin of the weights
     channels: int = 3  # 1: it is given the luma of the images
     reduce_zero_label: bool | None = None  # segmentation: trained on masks in which 0 is no class; None: not on record
 
@@ -57,8 +57,8 @@ class Recognizer(ChecksArguments, OutOfSight):
     Args:
         model: The network. That of a subclass with a constructor is its own, and frozen in place; one that comes from
             elsewhere is copied, and stays as it is.
-        info: Its facts.
-        fit: How images reach ``info.input_size``. ``'crop'``: shorter side resized, center cropped, as in the usual
+        info: Facts about it.
+        fit: Way of resizing to ``info.input_size``. ``'crop'``: shorter side resized, center cropped, as in the usual
             evaluation protocol; ``'stretch'``: both sides resized; ``'border'``: longer side resized, a border of the
             mean color added. Square images come out the same.
 

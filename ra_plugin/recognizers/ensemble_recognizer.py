@@ -28,7 +28,7 @@ class EnsembleRecognizer(Recognizer):
         recognizers: Option blocks, or recognizers built before.
         weights: Positive, one a member; only their ratios count. Default: equal.
         sample: Members drawn for each step. Default: all.
-        seed: Of the draw, which has its own random stream: it disturbs no other.
+        seed: Seed of the draw, which has a random stream of its own.
 
     Raises:
         ValueError: Members of different tasks or classes, or of the same in another order, or weights and sample that

@@ -18,7 +18,7 @@ def check_further(arguments: Mapping[str, Any], own: Mapping[str, str], where: s
     Args:
         arguments: By name.
         own: Names that are no further arguments, with the remedy.
-        where: Their place.
+        where: Place of the arguments, for messages.
 
     Raises:
         OptionError: A name that is no text or one of ``own``; ``num_classes`` or ``in_chans`` that is no number.
@@ -38,7 +38,7 @@ def built_with(arguments: Mapping[str, Any], where: str) -> Iterator[None]:
     """Build a network within the context; an error names the argument whose type is not the annotated one, if any.
 
     Raises:
-        OptionError: With the place of that argument; else of all, in the words of `told`.
+        OptionError: With the place of that argument, else of all arguments.
     """
     try:
         yield
@@ -105,9 +105,9 @@ def check_dotted(config: Mapping[str, Any], options: Mapping[str, Any], where: s
     """Check that dotted keys lead somewhere: a slip in a block without a ``type`` would have no effect.
 
     Args:
-        config: What is to be changed.
+        config: Config to be changed.
         options: By dotted key.
-        where: Their place.
+        where: Place of the arguments, for messages.
         may_be_new: Keys that the config may lack, for they are known.
 
     Raises:

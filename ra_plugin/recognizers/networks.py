@@ -26,8 +26,8 @@ def copy_of(network: nn.Module, where: str) -> nn.Module:
     try:
         return copy.deepcopy(unwrapped(network))
     except Exception as error:  # of whatever the network holds
-        raise ValueError(f'{where}: the network cannot be copied ({type(error).__name__}: {first_line(error)}), and as '
-                         'it is it stays. Give the function that builds it, as package.module.name, and its '
+        raise ValueError(f'{where}: the network cannot be copied ({type(error).__name__}: {first_line(error)}), and '
+                         'yours is not changed. Give the function that builds it, as package.module.name, and its '
                          'checkpoint.') from error
 
 

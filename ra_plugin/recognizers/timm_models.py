@@ -21,8 +21,8 @@ def create_model(timm: ModuleType, name: str, pretrained: bool, arguments: Mappi
         name: ``resnet18``, with a tag ``resnet18.a1_in1k``, of the hub ``hf-hub:OWNER/NAME``, or from a folder
             ``local-dir:FOLDER``. Nothing that comes with the weights is executed.
         pretrained: With weights.
-        arguments: Of the model.
-        where: Who asks, for messages.
+        arguments: Further arguments of the model.
+        where: Place in the options, for messages.
 
     Raises:
         ValueError: No such model, tag or folder, arguments that it does not take, or weights that cannot be fetched.

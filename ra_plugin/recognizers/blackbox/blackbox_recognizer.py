@@ -31,17 +31,17 @@ class BlackBoxRecognizer(Recognizer):
         url: Address that the PNG is posted to; answers with JSON. Redirections are not followed.
         headers: Headers for ``url``; ``$NAME`` in a value is the environment variable NAME, so that no key need be
             written into an option file.
-        answer: Where in the JSON the labels are: keys and indexes with dots between them, ``responses.0.labels``.
+        answer: Place of the labels in the JSON: keys and indexes with dots between them, ``responses.0.labels``.
             Default: the JSON itself, or what it has under ``labels``. They are a list of labels or of objects.
-        label_key, score_key: What an object calls its label and its score.
+        label_key, score_key: Keys of label and score in an object.
         name: For tables. Default: the host, or the program.
         requests_per_minute: At most this many.
         retries: Further requests for an image where there is no connection, or where the answer is 429 or 5xx, after
             1, 2, 4 ... seconds, or when the server says.
         timeout: Seconds for one answer.
         price_per_request: For `cost`, in any currency.
-        max_requests: Of all runs with this cache together, failed ones included; the one that would exceed it is not
-            made.
+        max_requests: Budget of all runs with this cache together, failed requests included; a request that would exceed
+            it is not made.
 
     Raises:
         ValueError: Options that do not fit together, or are out of range.

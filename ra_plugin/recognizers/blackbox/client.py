@@ -14,19 +14,19 @@ from ra_plugin.recognizers.blackbox.answer_format import read_json
 from ra_plugin.recognizers.blackbox.answer_ledger import AnswerLedger
 from ra_plugin.recognizers.blackbox.source import Command, Endpoint, Unavailable
 
-_LONGEST_WAIT = 300.0  # seconds; who is told to wait longer is better served by a later run
+_LONGEST_WAIT = 300.0  # seconds; a longer wait is better left to a later run
 
 
 class BlackBoxClient:
     """Answers of a black box; each is requested once and then kept.
 
     Args:
-        source: What is asked.
+        source: The black box.
         cache: Folder for the answers.
         requests_per_minute: At most this many.
         retries: Further requests for an image where the source is unavailable, after 1, 2, 4 ... seconds, or when it
             says.
-        max_requests: Of all runs with this cache together, failed ones included.
+        max_requests: Budget of all runs with this cache together, failed requests included.
     """
 
     def __init__(self, source: Command | Endpoint, cache: str, requests_per_minute: float | None, retries: int,

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
-_BEYOND = 2 ** 40  # on Windows nobody may read a locked byte: one after any line
-_PAUSE = 0.02  # seconds between two tries on Windows, which has no lock that is waited for without end
+_BEYOND = 2 ** 40  # on Windows a locked byte cannot be read: this one is after any line
+_PAUSE = 0.02  # seconds between two tries on Windows, whose own wait ends after ten seconds
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def _unlock_posix(descriptor: int) -> None:
 
 def _lock_windows(descriptor: int) -> None:
     import msvcrt
-    os.lseek(descriptor, _BEYOND, os.SEEK_SET)  # a file that is appended to is written at its end all the same
+    os.lseek(descriptor, _BEYOND, os.SEEK_SET)  # a file in append mode is written at its end all the same
     while True:
         try:
             return msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

@@ -29,14 +29,14 @@ class FileRecognizer(ClassificationRecognizer):
     """A classifier from a model file.
 
     Args:
-        network: What gives its answers on normalized images.
-        file: Where it is from.
-        mean, std: Its normalization, RGB on the ``[0, 1]`` scale.
+        network: Network that answers to normalized images.
+        file: Path of the model file.
+        mean, std: Normalization of its input, RGB on the ``[0, 1]`` scale.
         input_size: (height, width), or None: images as they come.
         classes: As in `read_classes`, or None where the file's own count will do.
-        probabilities: Its answers are probabilities, and not logits.
+        probabilities: The answers are probabilities, and not logits.
         batch: Number of images that it takes at once; None: any.
-        differentiable: Whether ``network`` passes the gradient to the images.
+        differentiable: ``network`` passes the gradient to the images.
     """
 
     can_learn = False  # a conversion for inference
@@ -77,7 +77,7 @@ class FileRecognizer(ClassificationRecognizer):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         if not self.info.differentiable:
-            raise ValueError(f'{self}: only its answers can be had, no features.')
+            raise ValueError(f'{self}: it gives answers, and no features. Use an ONNX file, or another loss.')
         return torch.cat([super(FileRecognizer, self).features(part) for part in self._parts(images)])
 
     def _answers(self, images: torch.Tensor) -> torch.Tensor:

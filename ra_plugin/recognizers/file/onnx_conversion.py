@@ -37,7 +37,7 @@ def converted(model, where: str) -> nn.Module:
         for i, node in enumerate(model.graph.node):
             node.name = f'{re.sub(r"[^A-Za-z0-9]", "_", node.op_type)}_{i}'
         return onnx2torch.convert(model)
-    except Exception as error:  # both meet what they do not know with whatever they stumble over
+    except Exception as error:  # of any type, from both packages
         reason = ' '.join(str(error).split())[:150]
         raise ValueError(
             f'{where}: it cannot be converted to torch ({type(error).__name__}: {reason}). Export it with opset '
@@ -100,7 +100,7 @@ def check_conversion(network: nn.Module, judge: Callable[[torch.Tensor], torch.T
         if answers.shape == expected.shape else math.inf
     if not error <= ANSWER_TOLERANCE:
         raise ValueError(f"{where}: the answers of its torch version differ from onnxruntime's by {error:.1%} of the "
-                         f'largest; at most {ANSWER_TOLERANCE:.1%} is taken. {remedy}')
+                         f'largest; at most {ANSWER_TOLERANCE:.1%} is accepted. {remedy}')
     if not answers.requires_grad:
         raise ValueError(f'{where}: no gradient comes through, as it has an operator without one. {remedy}')
     error = _gradient_error(network, judge, images, torch.randn(answers.shape, generator=random), random)
@@ -108,7 +108,7 @@ def check_conversion(network: nn.Module, judge: Callable[[torch.Tensor], torch.T
         raise ValueError(f'{where}: its gradient is zero, or not finite, on random images. {remedy}')
     if error > GRADIENT_TOLERANCE:
         raise ValueError(f'{where}: its gradient differs from finite differences by {error:.0%}; at most '
-                         f'{GRADIENT_TOLERANCE:.0%} is taken. An operator in it may have none. {remedy}')
+                         f'{GRADIENT_TOLERANCE:.0%} is accepted. An operator in it may have none. {remedy}')
 
 
 def _gradient_error(network: nn.Module, judge: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor,

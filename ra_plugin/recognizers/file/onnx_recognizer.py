@@ -73,7 +73,7 @@ class OnnxRuntime(Runtime):
     Attributes:
         batch: Number of images that it takes at once, or None: any.
         size: (height, width) of its input; None or a name where it takes any.
-        channels_last: Whether its input is ``(N, H, W, 3)``.
+        channels_last: True if its input is ``(N, H, W, 3)``.
     """
 
     def __init__(self, model, where: str):

@@ -142,7 +142,7 @@ def _fold(model: nn.Module, conv: nn.Conv2d, norm: nn.Module) -> list[Callable[[
 def _answers_as(before: Sequence[torch.Tensor], answer: Callable) -> bool:
     try:
         after = list(answer())
-    except Exception:  # whatever a network that looks into its batch norm meets: it is left as it was
+    except Exception:  # of a network that looks into its batch norm: it is left as it was
         return False
     return len(after) == len(before) and all(
         new.shape == old.shape and bool((new - old).abs().amax() <= TOLERANCE * old.abs().amax())

@@ -20,7 +20,7 @@ class OutOfSight(nn.Module):
     While `trainable` is true, networks are registered as in any module. Others of this class always are: each hides its
     own network.
 
-    Who asks this module itself gets the weights: its own ``state_dict()`` and ``load_state_dict()`` have them, the
+    This module itself gives the weights: its own ``state_dict()`` and ``load_state_dict()`` have them, the
     state dict of a module around it does not. In one that is loaded into such a module, as older versions saved it,
     they are passed over; a warning says where they differ from those here.
     """
@@ -55,7 +55,7 @@ class OutOfSight(nn.Module):
             if isinstance(value, (nn.Module, nn.Parameter)):
                 setattr(self, name, value)
 
-    # ------------------------------------------------------------ what reaches them
+    # ------------------------------------------------------------ moves and modes
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> 'OutOfSight':
         super()._apply(fn, recurse)
         for module in self.hidden().values() if recurse else ():
@@ -79,7 +79,7 @@ class OutOfSight(nn.Module):
                              'DistributedDataParallel, or compute the loss outside of what it wraps.')
         return super()._replicate_for_data_parallel()
 
-    # ------------------------------------------------------------ what is saved
+    # ------------------------------------------------------------ state dicts
     def state_dict(self, *args, **kwargs) -> dict[str, Any]:
         """Return the weights when this module itself is asked; nothing for a module around it."""
         state = super().state_dict(*args, **kwargs)

@@ -48,7 +48,7 @@ class OpenMMLabRecognizer(Recognizer):
         resize: ``'model'``: as the config's test pipeline; right for whole images. A number: a factor on height and
             width; right for crops, which the pipeline would blow up to the size of whole images. ``~``: as they come.
         cfg_options: Dotted keys of the config with other values: ``{model.test_cfg.rcnn.score_thr: 0.3}``.
-        seed: Of the random sampling within the loss.
+        seed: Seed of the random sampling within the loss.
 
     Raises:
         ImportError: A package is not installed.
@@ -58,7 +58,7 @@ class OpenMMLabRecognizer(Recognizer):
     """
 
     package: str  # 'mmdet' | 'mmseg', which is also the scope of its registries
-    task: str  # of the class that a subclass derives from besides
+    task: str  # from the class of the task
 
     def __init__(self, config: str, checkpoint: str | None = None, pretrained: bool | None = None,
                  resize: Resize = 'model', cfg_options: Mapping[str, Any] | None = None, seed: int = 0):
@@ -126,7 +126,7 @@ class OpenMMLabRecognizer(Recognizer):
         """
         return self.model.backbone
 
-    # --------------------------------------------------- what a subclass says
+    # --------------------------------------------------- for subclasses
     def check_class(self, model_class: type, settings: Mapping[str, Any], where: str) -> None:
         """Raise TaskError where the model is of another task, or its loss needs more than this task's labels."""
         raise NotImplementedError(f'{type(self).__name__} has no check_class().')
@@ -149,7 +149,7 @@ class OpenMMLabRecognizer(Recognizer):
         """Return the library's data sample for an image of this size, without labels."""
         raise NotImplementedError(f'{type(self).__name__} has no sample().')
 
-    # ------------------------------------------------------------ what they share
+    # ------------------------------------------------------------ shared
     @contextlib.contextmanager
     def calling(self, images: torch.Tensor, for_loss: bool = False) -> Iterator[None]:
         """Prepare the model for a call within the context: its registry's scope, its layers' mode, its random stream.
@@ -164,7 +164,7 @@ class OpenMMLabRecognizer(Recognizer):
                 yield
         except NotImplementedError as error:  # an operator that is reached only now
             raise ValueError(f'{self}: {error}') from error
-        except (RuntimeError, IndexError, AssertionError, ValueError) as error:  # how an image that is too small shows
+        except (RuntimeError, IndexError, AssertionError, ValueError) as error:  # raised for images that are too small
             if str(error).startswith(str(self)) or any(word in str(error) for word in _NOT_ABOUT_SIZE):
                 raise
             size = 'x'.join(str(side) for side in images.shape[-2:])
@@ -183,12 +183,12 @@ class OpenMMLabRecognizer(Recognizer):
         Args:
             images: ``(N, 3, H, W)``, RGB, ``[0, 1]``.
             sizes: Height and width of each image within a padded batch. Default: all of it.
-            training: How the model's preprocessor is to pad.
+            training: Pad as the model's preprocessor does in training.
             annotate: Called with each sample, its size and its index to add the labels.
         """
         if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
-        bgr = images.to(self.dtype).flip(1) * 255  # what OpenMMLab's loaders give; its preprocessor does the rest
+        bgr = images.to(self.dtype).flip(1) * 255  # as OpenMMLab's loaders give it; its preprocessor does the rest
         shapes = [tuple(images.shape[-2:])] * len(images) if sizes is None else list(sizes)
         measured = [self.geometry.size(*shape) for shape in shapes]
         if len(set(shapes)) == 1:
@@ -255,7 +255,7 @@ class OpenMMLabRecognizer(Recognizer):
                 losses = self.model.loss(*batch)
             except ImportError as error:
                 raise ImportError(f'{self}: {first_line(error)}') from error
-            except (AttributeError, KeyError, TypeError) as error:  # how the libraries meet a label that is not there
+            except (AttributeError, KeyError, TypeError) as error:  # of the libraries, where a label is missing
                 raise ValueError(f'{self}: its loss cannot be computed from labels of {self.task} '
                                  f'({type(error).__name__}: {first_line(error)}).') from error
         terms = {name: value for name, value in losses.items() if 'loss' in name}  # as mmengine picks them

@@ -27,9 +27,9 @@ class Case:
         name: In the findings.
         recognizer: Frozen, as built.
         images: Clean images, each ``(1, 3, H, W)``, RGB, ``[0, 1]``, on the recognizer's device.
-        labels: Of each image, as a batch of one; None: nobody knows them.
-        trains: It serves as a loss, and not only as a judge.
-        expected: Its score on such images, in ``[0, 1]``. Default: the weights' record, else far above chance.
+        labels: Label of each image, as a batch of one; None: not known.
+        trains: True if it serves as a loss, and not only as a judge.
+        expected: Expected score on such images, in ``[0, 1]``. Default: the weights' record, else far above chance.
         class_problem: Why a label does not mean the same to data set and recognizer, where their names say so.
     """
 

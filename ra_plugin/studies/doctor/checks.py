@@ -23,7 +23,7 @@ BUILD = 'build'  # the finding of a recognizer that cannot be built
 # Some ten recognizers are checked for a project: one in a hundred may ask for a look without need, none may stop a run.
 _LOOK, _STOP = 1e-2, 1e-4
 _LEAST_GAIN = 0.05  # accuracy, or share of the loss: less than what like normalizations (CIFAR's, ImageNet's) differ by
-_FAR = 0.2  # of the way from chance to 1: what published models of any task and data set exceed by far
+_FAR = 0.2  # of the way from chance to 1: published models of any task and data set exceed this by far
 _NORMALIZATIONS = {  # the commonest first
     'ImageNet': ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     'Inception': ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -68,7 +68,7 @@ def check_recognizer(case: Case) -> Iterator[Finding]:
         else:
             try:
                 finding = check.run(case)
-            except Exception as error:  # networks of any origin: whatever they raise is what is to be reported
+            except Exception as error:  # of any type: it is the finding
                 finding = failure(error)
         if finding.verdict == BROKEN:
             broken.add(check.name)
@@ -83,7 +83,7 @@ def failure(error: Exception) -> Finding:
     return Finding(BROKEN, 'it raised an error', 'an answer', message)
 
 
-# ---------------------------------------------------------------------- the checks
+# ---------------------------------------------------------------------- checks
 def value_range(case: Case) -> Finding:
     """Check that images are in [0, 1], and normalized exactly once before the network."""
     low, high = extremes(case.images)
@@ -187,7 +187,7 @@ def mean_std(case: Case) -> Finding:
                  for name, value in others.items()}
         best = _commonest_best(found, ours)
         verdict = max(verdict, _better(found[best], ours, len(found)), key=_SEVERITY.index)
-        measured += f': {_told(case, ours)}; with those of {best}: {_told(case, found[best])}'
+        measured += f': {_score_text(case, ours)}; with those of {best}: {_score_text(case, found[best])}'
     elif own.mean is None:
         return Finding(NOT_APPLICABLE, f'{measured}: no record, and no labels to try others with')
     if verdict == OK:
@@ -201,7 +201,7 @@ def channel_order(case: Case) -> Finding:
     if case.labels is None:
         return Finding(NOT_APPLICABLE, 'no labels')
     rgb, bgr = image_scores(case), image_scores(case, lambda images: images.flip(1))
-    measured = f'as RGB: {_told(case, rgb)}; as BGR: {_told(case, bgr)}'
+    measured = f'as RGB: {_score_text(case, rgb)}; as BGR: {_score_text(case, bgr)}'
     verdict = _better(bgr, rgb)
     if verdict == OK:
         return Finding(OK, measured)
@@ -299,7 +299,7 @@ _SEVERITY = (OK, SUSPICIOUS, BROKEN)
 _SLOPE_TOLERANCE = {'float64': 0.01, 'float32': 0.1}  # a kink within the step costs less; rounding in float32 may not
 
 
-# ----------------------------------------------------------------- how verdicts are found and told
+# ----------------------------------------------------------------- verdicts and their wording
 def _better(theirs: np.ndarray, ours: np.ndarray, trials: int = 1) -> str:
     """Return a verdict on how surely another way reads the same images better: OK where it may be chance.
 
@@ -334,7 +334,7 @@ def _far_above(chance: float) -> float:
     return chance + _FAR * (1 - chance)
 
 
-def _told(case: Case, scores: np.ndarray) -> str:
+def _score_text(case: Case, scores: np.ndarray) -> str:
     return f'{_percent(scores)} right' if case.recognizer.is_classifier else f'a loss of {np.exp(-scores.mean()):.3g}'
 
 

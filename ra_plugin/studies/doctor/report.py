@@ -9,7 +9,7 @@ def to_markdown(findings: Sequence[Finding]) -> str:
     """Return a table with a row for each recognizer and a column for each check, and a line for each finding that is
     not ok.
 
-    What it scores on clean images is told in any case: whether that is good is for the reader to say.
+    The score on clean images is listed in any case: only the reader knows if it is good.
     """
     names = list(dict.fromkeys(finding.recognizer for finding in findings))
     verdicts = {(finding.recognizer, finding.check): finding.verdict for finding in findings}

@@ -56,7 +56,7 @@ def examine(opt: Mapping[str, Any], count: int = 100, expected: Mapping[str, flo
     for name, (block, trains) in progress(list(blocks.items()), 'Checking', unit='recognizer'):
         try:
             recognizer = build_recognizer(block, name).to(device)
-        except Exception as error:  # whatever the packages raise is what is to be reported
+        except Exception as error:  # of any type: it is the finding
             yield replace(failure(error), recognizer=name, check=BUILD)
             continue
         yield from check_recognizer(Case(
