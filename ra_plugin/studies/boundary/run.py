@@ -212,7 +212,7 @@ def _command(file: str, options: BoundaryOptions) -> str:
 
 
 def _predict(recognizer: Recognizer, name: str) -> Predict:
-    if recognizer.info.task != 'classification' or recognizer.costly:
+    if not recognizer.is_classifier or recognizer.costly:
         raise OptionError(f'boundary: {name}: expected a classifier that may be asked dozens of times for each image, '
                           f'got {recognizer}. Leave it out of --targets.')
     return lambda images: recognizer.predict(images)['labels'][:, 0]
