@@ -135,7 +135,7 @@ def _part(state_dict: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
     part = OrderedDict((key[len(prefix):], value) for key, value in state_dict.items() if key.startswith(prefix))
     versions = getattr(state_dict, '_metadata', None)
     if versions is not None:
-        part._metadata = {f'{key}.'[len(prefix):-1]: value for key, value in versions.items()
+        vars(part)['_metadata'] = {f'{key}.'[len(prefix):-1]: value for key, value in versions.items()
                           if f'{key}.'.startswith(prefix)}
     return part
 
