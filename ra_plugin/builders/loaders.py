@@ -6,7 +6,7 @@ import torch
 from basicsr.data import build_dataset as build_basicsr_dataset
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, default_collate
 
 from ra_plugin.builders.crop_check import check_crops
 from ra_plugin.builders.dataset_paths import check_listed, check_paths, remedy_of_pairs
@@ -124,14 +124,15 @@ def _collate(items: list[dict]) -> dict:
     return default_collate(items)
 
 
-def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: str) -> None:
+def check_classes(dataset: ImageDataset, recognizers: Iterable[Recognizer], where: str) -> None:
     """A label must mean the same to the data set and to each recognizer.
 
     Raises:
         OptionError: Another number of classes, the same names in another order, or of a data set that keeps some of its
             classes, other names: a half has as many classes as the other. Masks whose 0 means something else.
     """
-    if getattr(dataset, 'num_classes', None) is None:
+    count = getattr(dataset, 'num_classes', None)
+    if count is None:
         return
     in_part = bool((getattr(dataset, 'opt', None) or {}).get('keep_classes'))
     for recognizer in (member for owner in recognizers for member in owner.members()):
@@ -139,8 +140,8 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
         info = recognizer.info
         names = getattr(dataset, 'classes', None)
         # without names the highest label is all that is known of the classes
-        if info.num_classes != dataset.num_classes if names else info.num_classes < dataset.num_classes:
-            raise OptionError(f'{where}: {dataset.num_classes} classes, but {recognizer} tells {info.num_classes} '
+        if info.num_classes != count if names else info.num_classes < count:
+            raise OptionError(f'{where}: {count} classes, but {recognizer} tells {info.num_classes} '
                               'apart. Use a recognizer of these classes, or give the data set the '
                               "recognizer's list: classes.")
         own, theirs = normal_forms(names or ()), normal_forms(info.classes or ())
@@ -154,7 +155,7 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
                               'recognizer of these classes.')
 
 
-def _check_zero_label(dataset: Dataset, recognizer: Recognizer, where: str) -> None:
+def _check_zero_label(dataset: ImageDataset, recognizer: Recognizer, where: str) -> None:
     """In masks 0 is no class to both, or a class to both; an explicit ``reduce_zero_label: false`` says it is one."""
     shifts = getattr(dataset, 'shifts_labels', None)
     if shifts is None:

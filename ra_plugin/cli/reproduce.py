@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ra_plugin.cli.flags import UsageError
 from ra_plugin.cli.start import loading, run_here
-from ra_plugin.shipped.find import find, option_text
+from ra_plugin.shipped.find import option_text, shipped
 from ra_plugin.shipped.written import load_quickly
 
 _EXPERIMENTS = 'options/experiments'
@@ -20,7 +20,8 @@ _COMMON = 'experiments'  # of all scales: studies and tables
 
 def scales() -> list[str]:
     """Return the names of the scales that are shipped."""
-    return sorted(path.stem for path in find(_EXPERIMENTS).glob('*.yml') if path.stem != _COMMON)
+    folder = shipped(_EXPERIMENTS)
+    return sorted(path.stem for path in folder.glob('*.yml') if path.stem != _COMMON)
 
 
 def tables() -> dict[str, str]:
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     def pipeline(root: Path) -> None:
         reproduction = Reproduction(root, args.scale, args.data, args.seed, args.seeds, args.out)
-        plan = reproduction.plan(args.tables or reproduction.names)
+        plan = reproduction.plan(args.tables or list(reproduction.names))
         print(reproduction.describe(plan), flush=True)
         if not args.dry_run:
             print(reproduction.run(plan, args.jobs, args.device))

@@ -99,7 +99,7 @@ class DegradedImageOptions(LoaderOptions):
     @property
     def dataroot(self) -> str:
         """Return the folder of the images."""
-        return self.dataroot_gt if self.dataroot_lq is None else self.dataroot_lq
+        return self.dataroot_lq or self.dataroot_gt or ''
 
     def check_divides(self, size: int, key: str) -> None:
         """Raise OptionError where the degradation would leave a fraction of a pixel of a side of ``size``."""

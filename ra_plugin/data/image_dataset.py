@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     class ImageDataset(Dataset[dict[str, Any]]):
         opt: Mapping[str, Any]
+        options: Any  # those of ours
+        num_classes: int | None
 
         def __len__(self) -> int: ...
 else:

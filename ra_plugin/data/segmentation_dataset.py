@@ -141,7 +141,7 @@ class SegmentationDataset(SpatialLabelDataset):
 
 
 def _count_classes(options: SegmentationOptions, classes: tuple[str, ...] | None, where: str) -> int:
-    count = options.num_classes if classes is None else len(classes)
+    count = (options.num_classes or 0) if classes is None else len(classes)
     if options.num_classes not in (None, count):
         raise OptionError(f'{where}.num_classes: expected {count}, as many as classes names, got '
                           f'{options.num_classes}. Leave it out.')

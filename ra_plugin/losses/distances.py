@@ -8,7 +8,7 @@ To add one: write the function, name it in `CONSISTENCY` or `FEATURES` and in th
 """
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +79,7 @@ class Distance:
                 temperature: float) -> torch.Tensor:
         """Return the distance ``(N,)`` of an answer called ``name`` from that in the clean image's outputs."""
         kind = {'logits': self.scores, 'embedding': self.embeddings}.get(name, self.numbers)
-        further = {'temperature': temperature} if self.softened and kind is self.scores else {}
+        further: dict[str, Any] = {'temperature': temperature} if self.softened and kind is self.scores else {}
         if self.weighted_by is not None and name != 'embedding':
             further['weights'] = reference.get(f'{name}_{self.weighted_by}')
         return kind(answer, reference[name], **further)

@@ -104,7 +104,9 @@ class QualityMetric:
 
     @torch.no_grad()
     def _values(self, images: torch.Tensor, reference: torch.Tensor | None) -> np.ndarray:
-        given = (images, reference) if self.needs_reference else (images,)
+        given = [images]
+        if self.needs_reference and reference is not None:
+            given.append(reference)
         found = self.metric(*(part.contiguous() for part in given))  # some take views of nothing else
         values = found.reshape(-1).double().cpu().numpy()
         if len(values) != len(images):

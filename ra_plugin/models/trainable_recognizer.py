@@ -44,10 +44,11 @@ class TrainableRecognizerMixin(Host):
         weight = loss.loss_weight  # a hook that held the loss, so the parameters, would never be freed
         for parameter in self._learner.model.parameters():
             parameter.register_hook(lambda grad: grad / weight)
-        self.net_r = self._learner.model = self.model_to_device(self._learner.model)
-        self.print_network(self.net_r)
+        network: nn.Module = self.model_to_device(self._learner.model)
+        self.net_r = self._learner.model = network
+        self.print_network(network)
         options = copy.deepcopy(self.opt['train'].get('optim_r') or {'type': 'SGD', 'lr': 1e-3, 'momentum': 0.9})
-        self.optimizer_r = self.get_optimizer(options.pop('type'), list(self.net_r.parameters()), **options)
+        self.optimizer_r = self.get_optimizer(options.pop('type'), list(network.parameters()), **options)
         self.optimizers.append(self.optimizer_r)
 
     def build_judge(self, block: Mapping[str, Any], where: str) -> Recognizer:

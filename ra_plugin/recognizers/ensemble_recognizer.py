@@ -59,8 +59,8 @@ class EnsembleRecognizer(Recognizer):
             if (difference := first_difference(ours, theirs)) is not None:
                 raise ValueError(
                     f"EnsembleRecognizer: class {difference} is '{ours[difference]}' to {named[0]} and "
-                    f"'{theirs[difference]}' to {member}, so one label would mean two things. Members must have the same "
-                    'classes in the same order.')
+                    f"'{theirs[difference]}' to {member}, so one label would mean two things. Members must have "
+                    'the same classes in the same order.')
         super().__init__(nn.ModuleList(members), RecognizerInfo(
             name='+'.join(member.info.name for member in members), task=first.task, num_classes=first.num_classes,
             classes=named[0].info.classes if named else None,

@@ -2,8 +2,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ra_plugin.report.formats import (alone, arrow, comparisons, coverage, no_share, quality, quality_digits,
-                                      too_few_images, trained_with)
+from ra_plugin.report.formats import (
+    alone,
+    arrow,
+    comparisons,
+    coverage,
+    no_share,
+    quality,
+    quality_digits,
+    too_few_images,
+    trained_with,
+)
 from ra_plugin.report.metrics import Metric, metric_of
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_lines

@@ -27,6 +27,18 @@ def find(path: str | Path, *folders: Path) -> Path | None:
     return _written(_name(path)) if _is_written(path) else None
 
 
+def shipped(path: str | Path) -> Path:
+    """Return where a shipped file or folder is.
+
+    Raises:
+        FileNotFoundError: There is none of that name.
+    """
+    found = find(path)
+    if found is None:
+        raise FileNotFoundError(f'{path}: no such file is shipped.')
+    return found
+
+
 def locate(path: str | Path, root: Path) -> Path:
     """Return where a relative path is, or where it would be below ``root``; see `find`."""
     return find(path, root) or root / path
@@ -56,8 +68,8 @@ def unknown_option_file(given: str | Path) -> str:
 def option_files() -> list[str]:
     """Return the paths of all shipped option files, ``options/...``, those that are written among them."""
     root = _options_folder()
-    shipped = {path.relative_to(root.parent).as_posix() for path in root.rglob('*.yml')}
-    return sorted({*shipped, *written_files()})
+    there = {path.relative_to(root.parent).as_posix() for path in root.rglob('*.yml')}
+    return sorted({*there, *written_files()})
 
 
 def written_files() -> list[str]:

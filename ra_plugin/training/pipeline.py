@@ -37,7 +37,7 @@ from ra_plugin.utils import command_line, processes
 from ra_plugin.utils.signals import Interrupted
 
 
-def run(pipeline: Callable[[Path], None], root: Path, kept: str = 'the same command goes on from there') -> int:
+def run(pipeline: Callable[[Path], object], root: Path, kept: str = 'the same command goes on from there') -> int:
     """Run a pipeline for a command line: what the user can mend is one line on standard error, and exit status 2.
 
     The traceback is in the log of the run, where it had one by then. For ``kept`` see `command_line.run`.

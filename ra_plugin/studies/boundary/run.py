@@ -20,8 +20,15 @@ from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.options import OptionError, check_least, suggestion
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.studies.boundary.maps import DecisionMap
-from ra_plugin.studies.boundary.measure import (Predict, Search, decision_map, find_boundaries, orthogonal,
-                                                random_directions, unit)
+from ra_plugin.studies.boundary.measure import (
+    Predict,
+    Search,
+    decision_map,
+    find_boundaries,
+    orthogonal,
+    random_directions,
+    unit,
+)
 from ra_plugin.studies.boundary.report import boundary_markdown, write_boundary_page
 from ra_plugin.studies.boundary.scores import RA, RANDOM, Record, pair_scores
 from ra_plugin.training.train_if_needed import shown_path
