@@ -66,7 +66,7 @@ def train_recognizer(options: RecognizerTraining, root: Path) -> None:
 
     Args:
         options: What to do.
-        root: The repository, which has the restorer's run.
+        root: Folder of the restorer's run: its ``experiments``.
 
     Raises:
         OptionError: No such network, or a degradation or restorer that is invalid.
