@@ -120,7 +120,7 @@ def _is_image_model(name: object) -> bool:
 
 
 def _train(opt: dict, root: Path, *flags: str) -> str:
-    """Run what tools/train.py runs, with the recognition loss; returns all that the run's logs hold by then."""
+    """Run what ra-plugin train runs, with the recognition loss; returns all that the run's logs hold by then."""
     opt = deepcopy(opt)
     opt['num_gpu'] = 0
     if isinstance(opt.get('train'), dict):
@@ -207,7 +207,7 @@ def to_markdown(command: str, source: str, findings: Sequence[Finding]) -> str:
     rows = ['# Option files', '', f'`{command}` on {source}, with BasicSR {basicsr_version} installed: '
             f'{summary(findings)}.', '',
             f'Each file got `train.recog_opt: {block}`, generated images and weights at its paths, small networks and '
-            'batches, and trained for two iterations on the CPU, with its own validation; `--auto_resume` added a '
+            'batches, and trained for two iterations on the CPU, with its own validation; `--auto-resume` added a '
             'third. VGG, where a file has a perceptual loss, had random weights. Models for videos and StyleGAN are no '
             'image models: each was refused with an error of one line.', '',
             '| file | model | network | outcome |', '|---|---|---|---|']

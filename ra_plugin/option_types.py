@@ -1,8 +1,7 @@
 """Annotations that say what text in an option block names: a file, weights, a config, a list of classes, a module.
 
 Only text under a key with such an annotation (or ``pathlib.Path``) is taken for a path; how the key is spelled does not
-matter. Where no file is in the current folder, it is looked up below the root: a shipped option file works from any
-folder. An address, e.g. ``https://...`` or ``hf-hub:OWNER/NAME``, always stays as it is.
+matter. Where no file is in the current folder, it is looked up below the root, then among the shipped files. An address, e.g. ``https://...`` or ``hf-hub:OWNER/NAME``, always stays as it is.
 """
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from ra_plugin.options import CHANGE, Limits, is_union
+from ra_plugin.shipped.find import find
 
 _ADDRESS = re.compile(r'[A-Za-z][\w+.-]+:')
 _WEIGHTS = ('.pth', '.pt', '.safetensors', '.bin', '.tar', '.ckpt', '.pkl')
@@ -34,15 +34,16 @@ class Names:
     is_made: bool = False
 
     def resolved(self, text: str, root: Path) -> str:
-        """Return the path: as it is where it exists, else below ``root``; names and addresses stay as they are."""
+        """Return the path: as it is where it exists, else as `find` finds it; names and addresses stay as they are."""
         path = os.path.expanduser(text)
         exists = os.path.exists if self.else_name_unless is None else os.path.isfile
         if self.what == 'module':
             return text
         if os.path.isabs(path) or exists(path):
             return path
-        if exists(root / path):
-            return str(root / path)
+        found = find(path, root)
+        if found and exists(found):
+            return str(found)
         is_name = self.else_name_unless is not None and not path.endswith(self.else_name_unless or '\0')
         return text if is_name or self.is_made or _ADDRESS.match(text) else str(root / path)
 

@@ -190,7 +190,7 @@ def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, 
     """A step by hand; what is left to ours then is the recognizer's memory layout."""
     model = build_model(_options(network, device))
     optimizer = torch.optim.Adam(model.net_g.parameters(), lr=1e-4)  # the model's own steps within its step alone
-    judge = build_recognizer(recognizer, fold=fold).to(device)
+    judge = build_recognizer(recognizer, fold_batch_norm=fold).to(device)
     judge.model.requires_grad_(not frozen)
 
     def take(batch: Batch) -> None:

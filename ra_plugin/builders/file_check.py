@@ -113,7 +113,7 @@ def _check_outline(opt: Mapping[str, Any]) -> None:
         check_type(phase, str, 'datasets')
         check_type(dataset, Mapping, f'datasets.{phase}')
     if opt.get('is_train') and 'train' not in opt['datasets']:
-        raise OptionError("datasets: 'train' is missing. To score a trained network: python tools/test.py")
+        raise OptionError("datasets: 'train' is missing. To score a trained network: ra-plugin test")
     if not opt.get('is_train') and not opt.get('val'):
         raise OptionError("option file: 'val' is missing: it says what to score.")
 

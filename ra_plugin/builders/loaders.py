@@ -158,8 +158,8 @@ def _check_zero_label(dataset: Dataset, recognizer: Recognizer, where: str) -> N
     shifts = getattr(dataset, 'shifts_labels', None)
     if shifts is None:
         return
-    for member in recognizer.modules():  # an ensemble's members, too
-        wanted = member.info.reduce_zero_label if isinstance(member, Recognizer) else None
+    for member in recognizer.members():
+        wanted = member.info.reduce_zero_label
         if wanted and not shifts and dataset.options.reduce_zero_label is None:
             raise OptionError(f"{where}: {member} was trained with reduce_zero_label, as its config says: 0 in the "
                               'masks is no class, and k is class k - 1. Set reduce_zero_label: true for the data set, '

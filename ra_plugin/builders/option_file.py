@@ -34,8 +34,8 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
         OptionError: One line on what is wrong, with its place in the file.
     """
     if 'pytorch' in sys.argv and 'RANK' not in os.environ:
-        raise OptionError('--launcher pytorch: start it with torchrun, e.g. torchrun --nproc_per_node 4 tools/train.py '
-                          '-opt FILE --launcher pytorch')
+        raise OptionError('--launcher pytorch: start it with torchrun, e.g. torchrun --nproc_per_node 4 -m ra_plugin '
+                          'train -opt FILE --launcher pytorch')
     check_forced(sys.argv[1:])
     try:
         opt, args = basicsr_parse_options(str(root), is_train=is_train)

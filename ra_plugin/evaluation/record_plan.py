@@ -31,7 +31,7 @@ from ra_plugin.evaluation.restorers import Restorer, RestorerOptions
 from ra_plugin.evaluation.reuse import BASIC, Plan, of_metric, of_score
 from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions, QualityMetric
 from ra_plugin.options import option_hints
-from ra_plugin.recognizers import BlackBoxRecognizer, Recognizer
+from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.frozen.out_of_sight import networks_within
 from ra_plugin.version import __version__
 
@@ -40,7 +40,6 @@ _LISTED = (LabeledImageDataset, DetectionDataset, SegmentationDataset)
 # keys that change no image and no answer
 _LOADING = {'name', 'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio', 'use_shuffle',
             'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers'}
-_ASKING = {'cache', 'requests_per_minute', 'retries', 'timeout', 'price_per_request', 'max_requests'}
 _NAMING = {'used', 'method', 'conditions', 'option_file', 'checkpoint', 'folder'}
 
 
@@ -104,10 +103,9 @@ class RecordPlans:
 
     def _recognizer(self, name: str, recognizer: Recognizer, judging: Judging) -> str:
         block = without_secrets(self._blocks[name])
-        if isinstance(recognizer, BlackBoxRecognizer):
-            block = {key: value for key, value in block.items() if key not in _ASKING}
+        block = {key: value for key, value in block.items() if key not in recognizer.options_of_asking}
         # the weights themselves count, wherever they are from
-        infos = [replace(part.info, source='') for part in recognizer.modules() if isinstance(part, Recognizer)]
+        infos = [replace(part.info, source='') for part in dict.fromkeys((recognizer, *recognizer.members()))]
         return digest(canonical(_without(block, ('checkpoint',))), named_files(block, but=('checkpoint', 'cache')),
                       self._network(recognizer), infos, judging.metrics.get(recognizer.info.task), recognizer.costly)
 

@@ -37,6 +37,7 @@ class RecogLoss(RecognizerLoss):
     """
 
     needs = 'label'
+    asks_for = 'loss'
 
     def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight = 1.0,
                  reduction: Reduction = 'mean', label_smoothing: float = 0.0, gradient_checkpointing: bool = False,
@@ -44,7 +45,7 @@ class RecogLoss(RecognizerLoss):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'RecogLoss: label_smoothing: expected a number in [0, 1), got {label_smoothing}.')
-        if label_smoothing and self.recognizer.info.task != 'classification':
+        if label_smoothing and not self.recognizer.smooths_labels:
             raise ValueError(f'RecogLoss: label_smoothing is for classifiers; {self.recognizer} does '
                              f'{self.recognizer.info.task}.')
         self.smoothing = {'label_smoothing': label_smoothing} if label_smoothing else {}

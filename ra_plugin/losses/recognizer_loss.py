@@ -12,7 +12,6 @@ from ra_plugin.losses.reference_cache import ReferenceCache
 from ra_plugin.options import Limits
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.base import Outputs
-from ra_plugin.recognizers.classification import NO_HEAD
 from ra_plugin.recognizers.frozen.resizing import shared_resizes
 from ra_plugin.recognizers.trainable import LearnerBlock, check_learner, frozen, is_trainable
 
@@ -30,7 +29,7 @@ class RecognizerLoss(ChecksArguments, nn.Module):
         reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have a loss for a
             batch, and none for each image: as ``'mean'`` it stays what it is, ``'sum'`` is N times that.
         gradient_checkpointing: Whether the recognizer's blocks keep their inputs alone for the backward pass, see
-            `Recognizer.checkpoint`: for images so large that memory is short. Not for one that learns.
+            `Recognizer.set_grad_checkpointing`: for images so large that memory is short. Not for one that learns.
         mean, std: Normalization of a classifier of your own, RGB on the ``[0, 1]`` scale.
 
     Raises:
@@ -39,7 +38,7 @@ class RecognizerLoss(ChecksArguments, nn.Module):
 
     needs: str  # 'label' or 'gt': the second argument of forward()
     check_range = True  # whether the first batch of restored images has to be on the [0, 1] scale
-    compares_features = False  # then the recognizer need not have classes
+    asks_for: str  # 'loss', 'outputs' or 'features': the method of the recognizer that it calls
 
     def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight, reduction: Reduction,
                  gradient_checkpointing: bool, mean: Sequence[float] | None = None,
@@ -54,13 +53,12 @@ class RecognizerLoss(ChecksArguments, nn.Module):
             self.recognizer.unfreeze()
         if self.recognizer.trainable:
             check_learner(type(self), type(self.recognizer), loss_weight, gradient_checkpointing, type(self).__name__)
-        if not self.compares_features:
-            check_classifies(self.recognizer, where)
+        self.recognizer.check_gives(self.asks_for, where)
         if not self.recognizer.info.differentiable:
             raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable, so it can judge '
                              '(val.recognizers) but not serve as a loss.')
         if gradient_checkpointing:
-            self.recognizer.checkpoint()
+            self.recognizer.set_grad_checkpointing()
         self.loss_weight = loss_weight
         self.reduction = reduction
         self._is_checked = False
@@ -120,16 +118,6 @@ class RecognizerLoss(ChecksArguments, nn.Module):
             check_restored(output.detach(), where)
 
 
-def check_classifies(recognizer: Recognizer, where: str) -> None:
-    """Raise ValueError where a recognizer has no classes, as an embedding or a network without its head."""
-    info = recognizer.info  # the members of an ensemble share both
-    if info.task == 'embedding' or info.task == 'classification' and not info.num_classes:
-        raise ValueError(f'{where}: {recognizer}: {NO_HEAD}')
-    if info.task == 'classification' and info.num_classes == 1:
-        raise ValueError(f'{where}: {recognizer}: it has one class, whose probability is always 1 and whose loss is '
-                         'always 0. Give a network with two outputs or more.')
-
-
 def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction, count: int) -> torch.Tensor:
     """What all images give together, of what those of each size give; a scalar is the mean of the images it is of."""
     if all(value.dim() for _, value in values):
@@ -158,9 +146,9 @@ class ReferenceLoss(RecognizerLoss):
                  gradient_checkpointing: bool, cache_reference: bool, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
-        if cache_reference and self.recognizer.info.task == 'detection':
-            raise ValueError(f'{type(self).__name__}: cache_reference: the answers of a detector are too many to be '
-                             f'kept, got {self.recognizer}. Leave it out.')
+        if cache_reference and not self.recognizer.batch_independent:
+            raise ValueError(f'{type(self).__name__}: cache_reference: the answers of {self.recognizer} belong to a '
+                             'whole batch, so none can be kept for one image. Leave it out.')
         self._cache = ReferenceCache() if cache_reference else None
 
     def reference(self, recognizer: Recognizer, clean: torch.Tensor, ask: Callable[[torch.Tensor], Outputs]) -> Outputs:

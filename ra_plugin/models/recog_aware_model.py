@@ -153,7 +153,7 @@ class RecogAwareMixin(RecogValidationMixin):
             cri.check_range = False
         crops = isinstance(self, LabeledPoolMixin) and self.opt.get('high_order_degradation', True)
         for recognizer in self.labeled_recognizers() if crops else ():
-            if recognizer.info.task != 'classification':  # boxes and masks would have to follow the crop, too
+            if recognizer.spatial_labels:  # boxes and masks would have to follow the crop, too
                 raise OptionError(f'train.recog_opt: {recognizer} takes labels of {recognizer.info.task}, and '
                                   f'{self.opt["base_model_type"]} crops the images that it is given. Use a '
                                   'classifier, or RecogConsistencyLoss.')

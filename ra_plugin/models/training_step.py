@@ -20,7 +20,6 @@ from ra_plugin.models.resume.writer import private_generators
 from ra_plugin.models.step_log import as_text, mean_log
 from ra_plugin.option_types import Positive
 from ra_plugin.options import Limits, OptionError, build_block
-from ra_plugin.recognizers import Recognizer
 from ra_plugin.utils.random_streams import random_streams, set_random_streams
 from ra_plugin.utils.tensors import computes_bfloat16
 
@@ -113,11 +112,10 @@ class TrainingStepMixin:
                 f'train.precision: bf16: this {self.device.type} has no instructions for bfloat16; a step takes many '
                 'times as long as with fp32.')
         last = self.step_options.of_recognizers_channels_last(self.device.type)
-        for module in getattr(self, 'cri_recog', nn.ModuleList()).modules():
-            if isinstance(module, Recognizer):
-                module.autocast_to = DTYPES[self.step_options.precision]
-                if last and not module.trainable:  # one that learns is among the networks
-                    module.to(memory_format=torch.channels_last)
+        for recognizer in (member for cri in getattr(self, 'cri_recog', ()) for member in cri.recognizer.members()):
+            recognizer.autocast_to = DTYPES[self.step_options.precision]
+            if last and not recognizer.trainable:  # one that learns is among the networks
+                recognizer.to(memory_format=torch.channels_last)
         if self.step_options.compile:
             for cri in getattr(self, 'cri_recog', ()):
                 if not cri.recognizer.trainable:
@@ -316,7 +314,7 @@ def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:
 
     @functools.wraps(forward)
     def wrapped(*args, **kwargs):
-        # in validation a network computes as in tools/test.py
+        # in validation a network computes as in ra-plugin test
         with torch.autocast(device_type, dtype, enabled=dtype is not None and net.training):
             output = (compiled if net.training else forward)(*args, **kwargs)
         return _as_float32(output)

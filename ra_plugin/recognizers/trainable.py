@@ -7,12 +7,14 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 
 def is_trainable(block: Any) -> bool:
-    """Return whether the block of a recognizer says that it is to learn."""
+    """True if the block of a recognizer says that it is to learn."""
     return isinstance(block, Mapping) and bool(block.get('trainable'))
 
 
 def frozen(block: Any) -> Any:
-    """The block without the key: the recognizer as it is before it learns. What is no block stays as it is."""
+    """Return the block without the key, for the recognizer before it learns; anything but a block is returned
+    unchanged.
+    """
     return {key: value for key, value in block.items() if key != 'trainable'} if isinstance(block, Mapping) else block
 
 

@@ -12,6 +12,7 @@ from ra_plugin.builders.identity import contents, digest
 from ra_plugin.builders.option_file import import_own
 from ra_plugin.builders.option_paths import resolve_paths, training_file
 from ra_plugin.option_types import FilePath
+from ra_plugin.shipped.find import find, shown_name
 from ra_plugin.training.programs import run_program, signals_passed_on
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.text_file import read_text
@@ -55,7 +56,7 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
     """Train, or go on with what was stopped; nothing where the finished run is there.
 
     Args:
-        root: The repository.
+        root: Folder that experiments are in; the training runs there.
         option_file: Where the options are written, as ``NAME.yml``.
         run: The options.
         threads: Of the training. Default: torch's.
@@ -69,33 +70,32 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
         print(f'== {run["name"]}: trained already', flush=True)
         return
     print(f'== Training: {run["name"]}', flush=True)
-    command = [root / 'tools' / 'train.py', '-opt', option_file, '--auto_resume']
+    command = ['-m', 'ra_plugin', 'train', '-opt', option_file.absolute(), '--auto-resume']
     folder = root / 'experiments' / run['name']
     if _recorded(folder, run['name']) not in (None, run) or not _same_inputs(root, run):
         command.pop()  # another run of that name, or of other weights and images, which is moved aside
         (folder / _INPUTS).unlink(missing_ok=True)
-    if run_program(command, threads) or not is_trained(root, run):
+    if run_program(command, threads, cwd=root) or not is_trained(root, run):
         raise ChildProcessError(f'The training of {option_file} ended early; the same command goes on.')
     keep_inputs(root, run)
 
 
 def make(root: Path, file: str, command: Sequence[str], threads: int | None = None) -> None:
-    """A file that a program of the repository makes; nothing where it is there.
+    """Make a file with a program; nothing where it is there.
 
     Args:
-        root: The repository.
+        root: Folder in which the program runs.
         file: Below it.
-        command: Program, below it, or ``-m`` and a module; and arguments.
+        command: ``-m``, a module, and arguments.
         threads: Of the program. Default: torch's.
 
     Raises:
         ChildProcessError: The program failed.
     """
-    if (root / file).exists():
+    if find(file, root):
         return
     print(f'== Making: {file}', flush=True)
-    program, *arguments = command
-    run_program([program if program == '-m' else root / program, *arguments], threads, cwd=root)
+    run_program(command, threads, cwd=root)
     if not (root / file).exists():
         raise ChildProcessError(f'{file} was not made; the same command tries again.')
 
@@ -118,9 +118,9 @@ def run_all(tasks: Sequence[Callable[[int | None], None]], jobs: int = 1) -> Non
 
 
 def shown_path(file: Path, root: Path) -> str:
-    """Below the repository, where it is there: results should not name the folders of one machine."""
+    """Return a path below ``root`` or of a shipped file as option files name it: results name no machine's folders."""
     file = file.resolve()
-    return str(file.relative_to(root.resolve()) if file.is_relative_to(root.resolve()) else file)
+    return str(file.relative_to(root.resolve())) if file.is_relative_to(root.resolve()) else shown_name(file)
 
 
 def _recorded(folder: Path, name: str) -> Any:

@@ -42,7 +42,7 @@ def blocks(tmp_path_factory):
                                        ('segmentation', 'MMSegRecognizer', small.FCN, 'mmseg')):
         config = small.write_config(root / f'{task}.py', model, library, classes=small.CLASSES)
         torch.manual_seed(3)
-        recognizer = build_recognizer({'type': kind, 'config': config, 'pretrained': False}, fold=False)
+        recognizer = build_recognizer({'type': kind, 'config': config, 'pretrained': False}, fold_batch_norm=False)
         with torch.no_grad():
             for parameter in recognizer.model.parameters():
                 if parameter.dim() == 4:

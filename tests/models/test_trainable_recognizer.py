@@ -405,7 +405,7 @@ def test_a_restorer_that_does_not_learn_has_learned(change, message):
 def test_from_python_the_unsupervised_loss_refuses_it_too():
     with pytest.raises(OptionError, match='RecogConsistencyLoss compares with the answers on clean images'):
         RecogConsistencyLoss(LEARNER)
-    learner = build_recognizer(RECOGNIZER, fold=False)
+    learner = build_recognizer(RECOGNIZER, fold_batch_norm=False)
     learner.unfreeze()
     with pytest.raises(OptionError, match='Use RecogLoss'):
         RecogConsistencyLoss(learner)

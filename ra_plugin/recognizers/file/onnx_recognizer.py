@@ -75,7 +75,7 @@ class OnnxRuntime(Runtime):
     Attributes:
         batch: Number of images that it takes at once, or None: any.
         size: (height, width) of its input; None or a name where it takes any.
-        channels_last: Whether its input is ``(N, H, W, 3)``.
+        channels_last: True if its input is ``(N, H, W, 3)``.
     """
 
     def __init__(self, model, where: str):
@@ -111,7 +111,7 @@ class OnnxRuntime(Runtime):
 
 
 def load_model(file: str, where: str):
-    """The ``onnx.ModelProto`` in a file, with the weights that it has beside it.
+    """Load the ``onnx.ModelProto`` in a file, with the weights stored beside it.
 
     Raises:
         FileNotFoundError: No such file.

@@ -14,7 +14,7 @@ from ra_plugin.utils.text import one_line
 
 @RECOGNIZER_REGISTRY.register
 class TFLiteRecognizer(FileRecognizer):
-    """A TFLite file with one input, the images, and one output, float or quantized: it can judge, but not be a loss.
+    """A TFLite file with one input, the images, and one output, float or quantized: a judge, but no loss.
 
     Args:
         file: The ``.tflite`` file.
@@ -76,7 +76,7 @@ class TFLiteRuntime(Runtime):
 
 
 def _quantized(values: np.ndarray, details: dict) -> np.ndarray:
-    """Real numbers as a tensor holds them: in steps of ``scale`` around ``zero_point``, unless ``scale`` is 0."""
+    """Quantize numbers in steps of ``scale`` around ``zero_point``, unless ``scale`` is 0."""
     scale, zero_point = details['quantization']
     if scale:
         limits = np.iinfo(details['dtype'])
