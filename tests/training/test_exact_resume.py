@@ -219,7 +219,7 @@ def test_a_state_that_holds_code_is_refused_in_one_line(tmp_path):
     opt['path'] = {'resume_state': str(tmp_path / '3.state')}
     torch.save({'iter': 3, 'x': Opens(str(tmp_path / 'opened'))}, tmp_path / '3.state')
     assert runs.train(tmp_path, opt) == 2
-    assert 'holds more than tensors' in runs.output(tmp_path).strip().splitlines()[-1]
+    assert 'contains more than tensors' in runs.output(tmp_path).strip().splitlines()[-1]
     torch.save({'iter': 3}, tmp_path / '3.state')
     assert runs.train(tmp_path, opt) == 2
     assert 'is no training state' in runs.output(tmp_path).strip().splitlines()[-1]

@@ -82,7 +82,7 @@ def test_a_second_signal_ends_at_once_with_a_line(capsys):
             signal.raise_signal(signal.SIGTERM)
 
     assert command_line.run(main, 'x') == 130
-    assert 'asked twice' in capsys.readouterr().err
+    assert 'second signal' in capsys.readouterr().err
 
 
 def test_an_ignored_signal_stays_ignored(capsys):

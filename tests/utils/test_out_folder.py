@@ -21,10 +21,10 @@ def test_folders(tmp_path, monkeypatch):
     for good in (tmp_path, tmp_path / 'new' / 'er', Path('new'), Path('.')):
         check_out_folder(good)
     for bad in ('file', 'file/below/it', 'broken/x'):
-        with pytest.raises(OptionError, match=f"got '{bad}', and '.*' is no folder"):
+        with pytest.raises(OptionError, match=f"got '{bad}', and '.*' is not a folder"):
             check_out_folder(Path(bad))
     monkeypatch.setattr(os, 'access', lambda place, mode: False)  # root may write anywhere
-    with pytest.raises(OptionError, match='allows no writing'):
+    with pytest.raises(OptionError, match='is not writable'):
         check_out_folder(Path('new'), '--out')
     assert not (tmp_path / 'new').exists()
 
