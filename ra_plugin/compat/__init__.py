@@ -1,6 +1,6 @@
-"""Mends for packages that this one builds on: the only code here that changes another package.
+"""Patches for the packages that this one builds on; the only code here that changes another package.
 
-One patch is one small function that says what breaks, with which versions, and why it changes nothing elsewhere.
+Each patch is one small function that says what breaks, with which versions, and why nothing else changes.
 """
 import functools
 import importlib.util
@@ -11,12 +11,12 @@ from typing import Any
 
 @functools.cache
 def mend_basicsr() -> None:
-    """Mend BasicSR for current torch, torchvision, numpy and opencv and for machines without a GPU.
+    """Patch BasicSR for current torch, torchvision, numpy and opencv, and for machines without a GPU.
 
-    Call it before the first ``import basicsr``; a second call does nothing. Imports BasicSR, which takes seconds.
+    Call it before the first ``import basicsr``; a second call does nothing. It imports BasicSR, which takes seconds.
 
     Raises:
-        ImportError: BasicSR or something that it needs is not installed, or does not import.
+        ImportError: BasicSR or one of its requirements is not installed, or fails to import.
     """
     if not installed('basicsr'):
         raise ImportError('Training and evaluation need BasicSR, which is not installed here: '
@@ -30,12 +30,12 @@ def mend_basicsr() -> None:
 
 
 def installed(name: str) -> bool:
-    """Return whether a module called ``name`` can be found; it is not imported, the packages that hold it are.
+    """Return True if the module ``name`` can be found; its parent packages are imported, it is not.
 
     Raises:
-        ImportError: A package that should hold the module is missing or broken.
+        ImportError: A parent package is missing or broken.
     """
-    if name in sys.modules:  # a stand-in that someone else put there has no spec, which find_spec refuses
+    if name in sys.modules:  # find_spec raises for a stand-in of another package, which has no spec
         return sys.modules[name] is not None
     try:
         return importlib.util.find_spec(name) is not None
@@ -46,7 +46,7 @@ def installed(name: str) -> bool:
 
 
 def replace(owner: Any, name: str) -> Callable[[Callable], Callable]:
-    """Put the decorated function in the place of ``owner.name``; it gets the original as its first argument."""
+    """Replace ``owner.name`` by the decorated function, which receives the original as its first argument."""
     original = getattr(owner, name)
 
     def install(function: Callable) -> Callable:

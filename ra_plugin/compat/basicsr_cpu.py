@@ -1,4 +1,4 @@
-"""Mends that let BasicSR 1.4.2 train, resume and run distributed without a GPU; a GPU run is what it was."""
+"""Patches that let BasicSR 1.4.2 train, resume and run distributed without a GPU; GPU runs are unchanged."""
 import functools
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ from ra_plugin.utils.atomic import is_intact
 
 
 def apply() -> None:
-    """Apply each mend; call it once."""
+    """Apply all patches; call it once."""
     resume()
     gloo()
     ddp_on_cpu()
@@ -25,29 +25,30 @@ def apply() -> None:
 
 
 def resume() -> None:
-    """Resuming asks for the current CUDA device, and ``--auto_resume`` looks below the working directory.
+    """Replace BasicSR's ``load_resume_state`` by `load_resume_state`.
 
-    The first raises without a GPU. The second finds nothing from another folder: the run is archived and starts over.
-    On a GPU the optimizer moves the state to its parameters itself, as it does for what is loaded here.
+    BasicSR's asks for the current CUDA device, which raises without a GPU, and with ``--auto_resume`` it searches below
+    the working directory: started from another folder, it finds nothing, and the run is archived and starts over. On a
+    GPU the optimizer itself moves the state to the device of its parameters.
     """
     basicsr.train.load_resume_state = load_resume_state
 
 
 def load_resume_state(opt: dict) -> dict | None:
-    """Load the training state that the options ask for, and point ``pretrain_network_*`` to its networks.
+    """Load the training state selected by the options, and set ``pretrain_network_*`` to its networks.
 
-    The file is read with ``weights_only``: it may hold tensors, numbers, text, lists, dicts and counters (the
-    milestones of a schedule), no code. Tensors arrive on the CPU.
+    The file is read with ``weights_only``: it may contain tensors, numbers, text, lists, dicts and counters (the
+    milestones of a schedule), but no code. Tensors are loaded to the CPU.
 
     Args:
-        opt: Parsed options. ``auto_resume`` takes the newest state of the experiment whose files are all undamaged, and
-            warns of those that are not; else ``path.resume_state``.
+        opt: Parsed options. ``auto_resume`` selects the newest state of the experiment whose files are all intact, and
+            warns about damaged ones; otherwise ``path.resume_state`` is used.
 
     Returns:
-        The state, or ``None`` when there is nothing to resume.
+        The state, or None if there is nothing to resume.
 
     Raises:
-        ValueError: There are states, and none of them is whole.
+        ValueError: There are states, but none is intact.
     """
     if opt['auto_resume']:
         states = [path for path in Path(opt['path']['training_states']).glob('*.state') if path.stem.isdigit()]
@@ -66,29 +67,29 @@ def load_resume_state(opt: dict) -> dict | None:
                       if key.startswith('pretrain_network_') and key.removeprefix('pretrain_network_') not in names}
             check_resume(opt, state['iter'])
             for name in (key.removeprefix('network_') for key in opt if key.startswith('network_')):
-                if name not in names:  # the run never saves it, so it is what it was at the start
+                if name not in names:  # the run never saves it, so it is still the one from the start
                     opt['path'][f'pretrain_network_{name}'] = others.get(f'pretrain_network_{name}')
             return state
         get_root_logger().warning(f'{damaged}: missing or damaged, so {path.name} cannot be resumed from.')
     if states:
-        raise ValueError(f'{states[0].parent}: no training state to resume from is whole. Look at the warnings above; '
-                         'to start again, move the folder of this run away.')
+        raise ValueError(f'{states[0].parent}: no training state is intact. See the warnings above; to start again, '
+                         "move this run's folder away.")
     return None
 
 
 def _read_state(path: Path) -> dict | None:
-    """A training state, or None where the file is damaged; raises ValueError where it is something else."""
+    """Return a training state, or None for a damaged file; raise ValueError for another kind of file."""
     if not is_intact(path):
         return None
     with torch.serialization.safe_globals([Counter]):
         state = load_file(path, 'path.resume_state')
     if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
-        raise ValueError(f'path.resume_state: {path} is no training state. Those end in .state.')
+        raise ValueError(f'path.resume_state: {path} is not a training state. Training states end in .state.')
     return state
 
 
 def _networks(state: dict, opt: dict) -> list[str]:
-    """The networks that were saved with a state, as far as they are to be resumed: ``['g', 'd']``."""
+    """Return the networks saved with a state that are to be resumed, e.g. ``['g', 'd']``."""
     kept = opt['path'].get('ignore_resume_networks') or ()
     saved = (state.get(OWN_KEY) or {}).get('networks')
     names = [key.removeprefix('network_') for key in opt if key.startswith('network_')] if saved is None else saved
@@ -96,15 +97,16 @@ def _networks(state: dict, opt: dict) -> list[str]:
 
 
 def _damaged_network(state: dict, opt: dict) -> Path | None:
-    """The first of the networks of a state whose file is missing or damaged."""
+    """Return the first network file of a state that is missing or damaged; None if all are intact."""
     files = (Path(opt['path']['models']) / f'net_{name}_{state["iter"]}.pth' for name in _networks(state, opt))
     return next((file for file in files if not is_intact(file)), None)
 
 
 def gloo() -> None:
-    """``--launcher pytorch`` divides by the number of GPUs and starts nccl: without a GPU, ``ZeroDivisionError``.
+    """Use gloo for ``--launcher pytorch`` without a GPU.
 
-    Inert where CUDA is available. ``init_dist`` looks the function up when called, so all who imported it are served.
+    BasicSR starts nccl and divides by the number of GPUs, which raises ``ZeroDivisionError``. Has no effect with CUDA.
+    ``init_dist`` looks the function up when it is called, so modules that imported ``init_dist`` use the patch, too.
     """
 
     @replace(dist_util, '_init_dist_pytorch')
@@ -115,9 +117,9 @@ def gloo() -> None:
 
 
 def ddp_on_cpu() -> None:
-    """``model_to_device`` gives DistributedDataParallel a CUDA device, also to a network that is on the CPU.
+    """Create DistributedDataParallel without CUDA device ids for networks on the CPU.
 
-    Inert for models on a GPU and without ``dist``.
+    ``model_to_device`` always passes a CUDA device. Has no effect on models on a GPU, and without ``dist``.
     """
 
     @replace(BaseModel, 'model_to_device')
@@ -129,10 +131,10 @@ def ddp_on_cpu() -> None:
 
 
 def realesr_on_cpu() -> None:
-    """The RealESRNet and RealESRGAN models put their JPEG, sharpening and pair pool on CUDA, whatever ``num_gpu`` says.
+    """Keep JPEG, sharpening and pair pool of the RealESRNet and RealESRGAN models on the device of the images.
 
-    The two modules now work where their input is, and a pool for images on the CPU is made there before BasicSR makes
-    its own. On a GPU all of it ends up on the device where it was.
+    BasicSR moves them to CUDA, whatever ``num_gpu`` says. The two modules now work on the device of their input, and
+    for images on the CPU the pool is created there before BasicSR creates its own. On a GPU the devices are unchanged.
     """
     for module, model in ((realesrnet_model, realesrnet_model.RealESRNetModel),
                           (realesrgan_model, realesrgan_model.RealESRGANModel)):
@@ -142,7 +144,7 @@ def realesr_on_cpu() -> None:
         @replace(model, '_dequeue_and_enqueue')
         def dequeue_and_enqueue(original, self):
             size = self.queue_size
-            # BasicSR's own check of the size comes with its own pool: leave it to that
+            # BasicSR checks the size when it creates its own pool: leave other sizes to it
             if not hasattr(self, 'queue_lr') and self.lq.device.type == 'cpu' and size % len(self.lq) == 0:
                 self.queue_lr = self.lq.new_zeros(size, *self.lq.shape[1:])
                 self.queue_gt = self.gt.new_zeros(size, *self.gt.shape[1:])
@@ -152,7 +154,7 @@ def realesr_on_cpu() -> None:
 
 @functools.cache
 def _on_input_device(cls: type) -> type:
-    """A subclass of the module ``cls`` that ignores ``cuda()`` and works on the device of its input."""
+    """Return a subclass of the module ``cls`` that ignores ``cuda()`` and works on the device of its input."""
 
     class OnInputDevice(cls):
 
@@ -168,9 +170,9 @@ def _on_input_device(cls: type) -> type:
 
 
 def prefetch_without_cuda() -> None:
-    """``prefetch_mode: cuda`` opens a CUDA stream: without a GPU the plain prefetcher takes its place.
+    """Use the CPU prefetcher for ``prefetch_mode: cuda`` without a GPU, where no CUDA stream can be opened.
 
-    Inert where CUDA is available.
+    Has no effect with CUDA.
     """
 
     @replace(basicsr.train, 'CUDAPrefetcher')

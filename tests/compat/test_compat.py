@@ -247,7 +247,7 @@ class Opened:
     ('missing', 'no checkpoint .*net.pth'), ('module', r"contains more than tensors .*torch.save\(model.state_dict"),
     ('code', 'contains more than tensors'), ('text', 'is damaged, or not a weights file'),
     ('other', 'net.pth does not fit BatchNormNet with param_key params: .*missing: conv.weight.*unexpected'),
-    ('bare', r"net.pth: it has no 'params'. It has the weights alone: write ~ for it, as path.param_key_g")])
+    ('bare', r"net.pth: no key 'params'. The file has only weights: use ~ as path.param_key_g")])
 def test_a_network_that_cannot_be_loaded_is_one_line_and_runs_nothing(opt, tmp_path, monkeypatch, kind, message):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / 'net.pth'

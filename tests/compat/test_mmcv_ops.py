@@ -113,7 +113,7 @@ def test_a_missing_operator_says_what_it_needs():
         layer[1](torch.rand(1, 8, 4, 4), torch.rand(1, 16, 4))
     assert str(error.value) == (
         'mmcv.ops: the operator border_align_forward needs the compiled package mmcv instead of mmcv-lite. '
-        'Change them with: pip uninstall mmcv-lite; pip install "mmcv>=2.1.0,<2.2"')
+        'Replace it with: pip uninstall mmcv-lite; pip install "mmcv>=2.1.0,<2.2"')
 
 
 def test_special_names_are_no_operators():

@@ -233,7 +233,7 @@ def test_an_item_depends_on_seed_and_index_alone(tmp_path):
     ({'corruption': 'snwo', 'severity': 5}, "^ImageNetC: no corruption 'snwo'. Did you mean 'snow'. Known: bright"),
     ({'corruption': 'frost', 'severity': 5}, "no corruption 'frost'"),
     ({'corruption': ['snow', 'x'], 'severity': 5}, "no corruption 'x'"),
-    ({'corruption': 'snow', 'severity': 0}, '^ImageNetC: expected a severity from 1 to 5, got 0. Larger is worse.$'),
+    ({'corruption': 'snow', 'severity': 0}, '^ImageNetC: expected a severity from 1 to 5, got 0. Higher is worse.$'),
     ({'corruption': 'snow', 'severity': [1, 6]}, 'got 6'),
     ({'corruption': 'snow', 'severity': 2.5}, r'd\.severity: expected a whole number or a list of whole numbers'),
     ({'corruption': [], 'severity': 1}, 'expected a corruption and a severity, got an empty list'),

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import ra_plugin.basicsr  # noqa: F401  # isort: skip  (registers, and mends BasicSR, which cannot be imported before)
+import ra_plugin.basicsr  # noqa: F401  # isort: skip  (registers, and patches BasicSR, which has to come first)
 from basicsr.archs import build_network  # isort: skip
 from basicsr.models import build_model  # isort: skip
 from basicsr.train import load_resume_state  # isort: skip

@@ -222,7 +222,7 @@ def test_a_state_that_holds_code_is_refused_in_one_line(tmp_path):
     assert 'contains more than tensors' in runs.output(tmp_path).strip().splitlines()[-1]
     torch.save({'iter': 3}, tmp_path / '3.state')
     assert runs.train(tmp_path, opt) == 2
-    assert 'is no training state' in runs.output(tmp_path).strip().splitlines()[-1]
+    assert 'is not a training state' in runs.output(tmp_path).strip().splitlines()[-1]
     assert not (tmp_path / 'opened').exists()
 
 
@@ -233,7 +233,7 @@ def test_when_all_states_are_damaged_nothing_is_overwritten(tmp_path):
         path.write_bytes(path.read_bytes()[:100])
     before = sorted(path.name for path in runs.folder(tmp_path).rglob('*'))
     assert runs.train(tmp_path, opt, '--auto_resume') == 2
-    assert 'no training state to resume from is whole' in runs.output(tmp_path)
+    assert 'no training state is intact' in runs.output(tmp_path)
     assert sorted(path.name for path in runs.folder(tmp_path).rglob('*')) == before
 
 
