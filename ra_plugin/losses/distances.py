@@ -1,9 +1,9 @@
-"""Distances between a recognizer's answers on two images: pure functions of ``(N, C, ...)`` tensors, giving ``(N,)``.
+"""Distances between a recognizer's outputs on two images: pure functions from ``(N, C, ...)`` tensors to ``(N,)``.
 
-Dimension 1 holds the classes; further dimensions (the pixels of a segmenter) are averaged over. ``weights``, which
-broadcast to the tensors, make of that mean the sum with these weights.
+Dimension 1 holds the classes; the mean is taken over further dimensions (the pixels of a segmenter). With ``weights``,
+which broadcast to the tensors, a weighted sum replaces that mean.
 
-Each distance of class scores has one of numbers beside it, for what a detector says besides (boxes):
+Distances of class scores are paired with a distance of numbers, for the other outputs of a detector (boxes):
 
 =============== ===================== =======================================================
 ``distance``    class scores          numbers
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 
 def _per_image(value: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """The mean of each image's numbers; with ``weights``, which broadcast to ``value``, their sum with these."""
+    """Return the mean of ``value`` per image, or its sum weighted with ``weights``, which broadcast to ``value``."""
     return value.flatten(1).mean(1) if weights is None else (value * weights).flatten(1).sum(1)
 
 
@@ -27,7 +27,8 @@ def probability_distance(logits: torch.Tensor, reference: torch.Tensor,
                          weights: torch.Tensor | None = None) -> torch.Tensor:
     """Squared difference of softmax probabilities, averaged over the classes: Eq. 4 of arXiv:1910.09185 as in its code.
 
-    The mean over C classes makes it shrink as 1/C: the paper's weight of 10 for 1000 classes is 0.1 for 10 classes.
+    The mean over C classes makes it shrink like 1/C: the paper's weight of 10 for 1000 classes corresponds to 0.1 for
+    10 classes.
     """
     return _per_image((logits.softmax(1) - reference.softmax(1)).square(), weights)
 
@@ -37,7 +38,9 @@ def kl_distance(logits: torch.Tensor, reference: torch.Tensor, temperature: floa
     """``T^2 KL(reference || output)`` of the softened probabilities (Hinton et al., 2015), summed over the classes.
 
     Args:
-        weights: ``(N, ...)`` for ``(N, C, ...)``: the sum over the places with these weights, instead of the mean.
+        logits, reference: Logits of the restored and of the clean image, ``(N, C, ...)``.
+        temperature: Temperature T of both softmax functions.
+        weights: ``(N, ...)``; take the sum over positions with these weights instead of the mean.
     """
     log_p = F.log_softmax(logits / temperature, 1)
     log_q = F.log_softmax(reference / temperature, 1)
@@ -56,5 +59,5 @@ def l2_distance(output: torch.Tensor, reference: torch.Tensor, weights: torch.Te
 
 
 def cosine_distance(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """One minus the cosine between the two vectors that each image's tensor flattens to; in ``[0, 2]``."""
+    """One minus the cosine similarity of each image's flattened tensors, in ``[0, 2]``."""
     return 1 - F.cosine_similarity(output.flatten(1), reference.flatten(1), dim=1)

@@ -1,4 +1,4 @@
-"""What the three recognition losses share: a recognizer, frozen unless it is to learn, a weight and a reduction."""
+"""Base classes of the recognition losses: the recognizer (frozen or trainable), the weight and the reduction."""
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,29 +18,30 @@ from ra_plugin.recognizers.trainable import check_trainable, frozen, is_trainabl
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 Reduction = Literal['mean', 'sum', 'none']
-_CHECKPOINTS_LEARNER = 'gradient_checkpointing is for recognizers that do not learn. Leave one of them out.'
+_CHECKPOINTS_LEARNER = 'gradient_checkpointing is for frozen recognizers. Remove one of the two options.'
 
 
 class RecognizerLoss(ChecksArguments, nn.Module):
-    """Base of the recognition losses; a subclass says what one recognizer finds in one batch.
+    """Base class of the recognition losses; a subclass defines `compare` for one recognizer and one batch.
 
     Args:
-        recognizer: Options of the frozen recognizer, the recognizer, or a classifier of your own, which is copied. With
-            ``trainable: true`` its network takes gradients and is in training mode; for a loss with labels.
+        recognizer: Options of the frozen recognizer, a recognizer, or your own classifier, which is copied. With
+            ``trainable: true`` its network is trained and in training mode; only for a loss with labels.
         loss_weight: Factor on the loss, >= 0: lambda of the paper.
-        reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have a loss for a
-            batch, and none for each image: as ``'mean'`` it stays what it is, ``'sum'`` is N times that.
-        gradient_checkpointing: Whether the recognizer's blocks keep their inputs alone for the backward pass, see
-            `Recognizer.checkpoint`: for images so large that memory is short. Not for one that learns.
-        mean, std: Normalization of a classifier of your own, RGB on the ``[0, 1]`` scale.
+        reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have one loss per batch
+            and none per image: it is the ``'mean'``, and N times it the ``'sum'``.
+        gradient_checkpointing: Let the recognizer's blocks keep only their inputs for the backward pass, see
+            `Recognizer.checkpoint`, to save memory for large images. Not for a trainable recognizer.
+        mean, std: Normalization of your own classifier, for RGB on the ``[0, 1]`` scale.
 
     Raises:
-        ValueError: The recognizer is not differentiable, or is to learn and cannot, or an unknown reduction.
+        ValueError: The recognizer is not differentiable, or cannot be trained as requested, or the reduction is
+            unknown.
     """
 
     needs: str  # 'label' or 'gt': the second argument of forward()
-    check_range = True  # whether the first batch of restored images has to be on the [0, 1] scale
-    compares_features = False  # then the recognizer need not have classes
+    check_range = True  # check that the first batch of restored images is on the [0, 1] scale
+    compares_features = False  # if True, the recognizer may have no classes
 
     def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float, reduction: Reduction,
                  gradient_checkpointing: bool, mean: Sequence[float] | None = None,
@@ -59,8 +60,8 @@ class RecognizerLoss(ChecksArguments, nn.Module):
         if not self.compares_features:
             check_classifies(self.recognizer, where)
         if not self.recognizer.info.differentiable:
-            raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable, so it can judge '
-                             '(val.recognizers) but not serve as a loss.')
+            raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable: it can be used for '
+                             'evaluation (val.recognizers), but not in a loss.')
         if gradient_checkpointing:
             if self.recognizer.trainable:
                 raise ValueError(f'{where}: {_CHECKPOINTS_LEARNER}')
@@ -71,7 +72,7 @@ class RecognizerLoss(ChecksArguments, nn.Module):
 
     @classmethod
     def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
-        """Check the recognizer's block without building it."""
+        """Check the recognizer's option block without building it."""
         block, place = arguments['recognizer'], f'{where}.recognizer'
         if isinstance(block, nn.Module):
             return
@@ -82,36 +83,35 @@ class RecognizerLoss(ChecksArguments, nn.Module):
             if arguments.get('gradient_checkpointing'):
                 raise OptionError(f'{place}.trainable: {_CHECKPOINTS_LEARNER}')
             if not arguments.get('loss_weight', 1) > 0:
-                raise OptionError(f'{where}.loss_weight: expected a number > 0 where the recognizer learns, got '
+                raise OptionError(f'{where}.loss_weight: expected a number > 0 for a trainable recognizer, got '
                                   f'{arguments["loss_weight"]}.')
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
-        """The loss that one recognizer gives for images of one size.
+        """Return the loss of one recognizer for images of one size.
 
         Returns:
-            ``(N,)``; or a scalar, the mean over the images, where the task has no value for each image.
+            ``(N,)``; or a scalar, the mean over the images, if the task has no loss per image.
         """
-        raise NotImplementedError(f'{type(self).__name__} has no compare(). Write it, or use RecogLoss.')
+        raise NotImplementedError(f'{type(self).__name__} has no compare(). Implement it, or use RecogLoss.')
 
     def forward(self, output: torch.Tensor, target: Any, sizes: Sizes = None) -> torch.Tensor:
-        """Weighted loss over the recognizers drawn for this step.
+        """Return the weighted loss over the recognizers drawn for this step.
 
-        Images are given to a recognizer in the type of its weights, so that half and double precision are fine; the
-        gradient has the type of the images.
+        Images are converted to the dtype of the recognizer's weights, so half and double precision work; the gradient
+        has the dtype of the images.
 
         Args:
-            output: Restored images ``(N, 3, H, W)``, RGB, ``[0, 1]``; values outside are passed on as they are.
-            target: What `needs` says: labels, or clean images of the shape of ``output``.
-            sizes: ``(height, width)`` of each image in a padded batch, as `SpatialLabelDataset` gives them: N pairs, or
-                a tensor ``(N, 2)``. Each image is then seen without the padding at its right and bottom, as if it came
-                alone: images of one size make up a batch. Default: no image is padded; a detector's labels may say
-                otherwise by their ``size``.
+            output: Restored images ``(N, 3, H, W)``, RGB, ``[0, 1]``; values outside are not clamped.
+            target: Labels, or clean images of the shape of ``output``, depending on `needs`.
+            sizes: ``(height, width)`` of each image in a padded batch, as in samples of `SpatialLabelDataset`: N pairs,
+                or a tensor ``(N, 2)``. The padding at the right and bottom is removed, and images of the same size form
+                a batch. Default: no image is padded, unless the ``size`` in a detector's labels says so.
 
         Returns:
             A scalar, or ``(N,)`` for ``'none'``.
 
         Raises:
-            ValueError: Images of another shape or type, or, on the first batch, on another scale than ``[0, 1]``.
+            ValueError: Images have the wrong shape or type, or, on the first batch, another scale than ``[0, 1]``.
         """
         where = f'{type(self).__name__}({self.recognizer.info.name})'
         check_images(output, target if self.needs == 'gt' else None, where)
@@ -131,27 +131,27 @@ class RecognizerLoss(ChecksArguments, nn.Module):
         return self.loss_weight * _reduced(values, self.reduction, len(output))
 
     def check_first_batch(self, output: torch.Tensor, target: Any, where: str) -> None:
-        """Check what has to be read from the images: once, since a GPU waits for it.
+        """Check the values of the images; only once, because the CPU waits for the GPU to read them.
 
         Raises:
-            ValueError: Images on another scale than ``[0, 1]``.
+            ValueError: Images are on another scale than ``[0, 1]``.
         """
         if self.check_range:
             check_restored(output.detach(), where)
 
 
 def check_classifies(recognizer: Recognizer, where: str) -> None:
-    """Raise ValueError where a recognizer has no classes, as an embedding or a network without its head."""
-    info = recognizer.info  # the members of an ensemble share both
+    """Raise ValueError for a recognizer without classes, e.g. an embedding or a network without its head."""
+    info = recognizer.info  # the members of an ensemble share task and number of classes
     if info.task == 'embedding' or info.task == 'classification' and not info.num_classes:
         raise ValueError(f'{where}: {recognizer}: {NO_HEAD}')
     if info.task == 'classification' and info.num_classes == 1:
-        raise ValueError(f'{where}: {recognizer}: it has one class, whose probability is always 1 and whose loss is '
-                         'always 0. Give a network with two outputs or more.')
+        raise ValueError(f'{where}: {recognizer} has only one class: its probability is always 1 and its loss always '
+                         '0. Use a network with two or more outputs.')
 
 
 def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction, count: int) -> torch.Tensor:
-    """What all images give together, of what those of each size give; a scalar is the mean of the images it is of."""
+    """Return the reduced loss of all images from the losses per size; a scalar is the mean over its images."""
     if all(value.dim() for _, value in values):
         (_, total), *others = values
         if others:
@@ -166,10 +166,10 @@ def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction,
 
 
 class ReferenceLoss(RecognizerLoss):
-    """A recognition loss against the recognizer's own answer on the clean image; that side carries no gradient.
+    """Base class of losses that compare with the recognizer's output on the clean image, which has no gradient.
 
     Args:
-        cache_reference: Keep the answers on clean images that come back, see `ReferenceCache`.
+        cache_reference: Cache the outputs on clean images that recur, see `ReferenceCache`.
     """
 
     needs = 'gt'
@@ -179,12 +179,12 @@ class ReferenceLoss(RecognizerLoss):
                  std: Sequence[float] | None = None):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
         if cache_reference and self.recognizer.info.task == 'detection':
-            raise ValueError(f'{type(self).__name__}: cache_reference: the answers of a detector are too many to be '
-                             f'kept, got {self.recognizer}. Leave it out.')
+            raise ValueError(f'{type(self).__name__}: cache_reference: not supported for detectors, whose outputs are '
+                             f'too large, got {self.recognizer}. Remove it.')
         self._cache = ReferenceCache() if cache_reference else None
 
     def reference(self, recognizer: Recognizer, clean: torch.Tensor, ask: Callable[[torch.Tensor], Outputs]) -> Outputs:
-        """``ask(clean)`` without gradient, or what is known of it."""
+        """Return ``ask(clean)`` without gradient, from the cache where possible."""
         with torch.no_grad():
             return ask(clean) if self._cache is None else self._cache(recognizer, clean, ask)
 

@@ -1,1 +1,1 @@
-"""The training loop: BasicSR's pipeline, made resumable bit for bit."""
+"""Training pipeline and loop: BasicSR's sequence, resumable bit for bit."""

@@ -1,4 +1,4 @@
-"""Lines for the log of a run: which recognizer a loss or a judge has, with which weights, and what size it sees."""
+"""Log lines about the recognizers of a run: their use, weights and input size."""
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,10 +10,10 @@ Size = tuple[int, int]  # (height, width)
 
 
 def recognizer_lines(model: Any, opt: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each loss of a model and each of its judges; an ensemble's members have one each.
+    """Yield one line per recognizer in the losses and the validation of a model, and per member of an ensemble.
 
     Args:
-        model: As built from ``opt``.
+        model: Model built from ``opt``.
         opt: The parsed option file.
     """
     crop = crop_size((opt.get('datasets') or {}).get('train') or {})
@@ -21,7 +21,7 @@ def recognizer_lines(model: Any, opt: Mapping[str, Any]) -> Iterator[str]:
     blocks = numbered(recog_blocks(opt.get('train') or {})) if opt.get('is_train') else []
     for (place, block), loss in zip(blocks, losses):
         for member in members(loss.recognizer):
-            learns = ', learns with the restorer' if member.trainable else ''
+            learns = ', trained with the restorer' if member.trainable else ''
             yield (f'{place}: {block["type"]} of weight {loss.loss_weight:g} on {member}{learns}: '
                    f'{weights_of(member)}; {size_seen(member, crop)}.')
     for name, judge in (getattr(model, 'eval_recognizers', None) or {}).items():
@@ -30,7 +30,7 @@ def recognizer_lines(model: Any, opt: Mapping[str, Any]) -> Iterator[str]:
 
 
 def members(recognizer: Recognizer) -> Iterator[Recognizer]:
-    """The recognizers within one: itself, or an ensemble's."""
+    """Yield the members of an ensemble, or the recognizer itself."""
     if isinstance(recognizer, EnsembleRecognizer):
         for member in recognizer.model:
             yield from members(member)
@@ -39,7 +39,7 @@ def members(recognizer: Recognizer) -> Iterator[Recognizer]:
 
 
 def crop_size(dataset_opt: Mapping[str, Any]) -> Size | None:
-    """The size of the clean images in a batch for training; None: as they come."""
+    """Return the size of the crops in a training set's block; None for whole images."""
     crop = dataset_opt.get('crop_size') or dataset_opt.get('gt_size')  # ours or BasicSR's
     if not crop:
         return None
@@ -47,25 +47,25 @@ def crop_size(dataset_opt: Mapping[str, Any]) -> Size | None:
 
 
 def weights_of(recognizer: Recognizer) -> str:
-    """Return where the weights of a recognizer are from."""
+    """Return a text with the source of a recognizer's weights."""
     source = recognizer.info.source
     return source if source == 'random weights' else f'weights: {source or "its own"}'
 
 
 def size_seen(recognizer: Recognizer, crop: Size | None) -> str:
-    """The size in pixels that the network sees, and what enlarging crops to it costs."""
+    """Return a text with the input size of the network in pixels, and the cost of enlarging crops to it."""
     size = recognizer.info.input_size
     if isinstance(recognizer, OpenMMLabRecognizer):
         size = recognizer.geometry.size(*crop).resized if crop else None
         if size is None:
-            return "images resized as its config's test pipeline does" if recognizer.resize == 'model' else (
-                'images as they come' if recognizer.resize is None else f'images resized by {recognizer.resize:g}')
+            return "images resized as in its config's test pipeline" if recognizer.resize == 'model' else (
+                'images not resized' if recognizer.resize is None else f'images resized by {recognizer.resize:g}')
     if size is None or size == crop:
-        return 'images as they come'
+        return 'images not resized'
     height, width = size
     text = f'images resized to {width}x{height} pixels'
     if crop and height * width > crop[0] * crop[1]:
         times = height * width / (crop[0] * crop[1])
-        text += (f': crops of {crop[1]}x{crop[0]} are enlarged, so that its share of a step costs about {times:.2g} '
-                 'times what it would cost at their own size (input_size, resize)')
+        text += (f': crops of {crop[1]}x{crop[0]} are enlarged, so its part of a step costs about {times:.2g} times as '
+                 'much as at their own size (input_size, resize)')
     return text

@@ -122,7 +122,7 @@ def test_recog_every_and_a_generator_that_rests_must_not_fall_together(every, re
     ('network_g.type', 'SRResnet', r"network_g\.type: no architecture 'SRResnet'\. Did you mean 'SRResNet'\?"),
     ('network_g.num_feats', 4, r"network_g: unknown key 'num_feats'\. Did you mean 'num_feat'\?"),
     ('model_type', 'SRModl', r"model_type: no model 'SRModl'\. Did you mean 'SRModel'\?"),
-    ('model_type', 'StyleGAN2Model', r'StyleGAN2Model cannot host a recognition loss'),
+    ('model_type', 'StyleGAN2Model', r'StyleGAN2Model does not support recognition losses'),
     ('train.optim_t', {'type': 'Adam', 'lr': 0.1}, r'train\.optim_t: there is no network_t'),
     ('path.pretrain_network_t', 't.pth', r'path\.pretrain_network_t: there is no network_t'),
     ('train.total_iter', '2', r"train\.total_iter: '2' is text.*Write 2 without quotes"),

@@ -55,7 +55,7 @@ def test_a_page_of_a_run_that_was_stopped_early(module):
     early = {'machine': {'device': 'one'}, 'dry': False,
              'parts': {'tests': {'status': 'stopped: its time was over', 'seconds': 150.0}}}
     assert not report.is_good(early)
-    assert report.markdown(early).count('not known') == 6
+    assert report.markdown(early).count('unknown') == 6
 
 
 def test_what_a_part_found_before_its_time_was_over_is_kept(module, tmp_path, monkeypatch):

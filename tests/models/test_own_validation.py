@@ -198,7 +198,7 @@ def test_a_recognizer_that_learns_judges_in_inference_mode(tmp_path):
 
 
 def test_a_validation_that_shows_nothing_is_refused_before_training(tmp_path):
-    with pytest.raises(OptionError, match='HiddenModel has a validation of its own, which does not call get_current_v'):
+    with pytest.raises(OptionError, match='the validation of HiddenModel does not call get_current_v'):
         built(recog_aware(HiddenModel), options(tmp_path))
     built(recog_aware(HiddenModel), options(tmp_path, judges=False))
 

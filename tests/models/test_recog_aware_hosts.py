@@ -213,8 +213,8 @@ def test_each_class_of_basicsr_hosts_the_loss_or_says_in_one_line_that_it_cannot
     with pytest.raises(OptionError) as caught:
         recog_aware(cls)
     assert str(caught.value) == (
-        f'model_type: {cls.__name__} cannot host a recognition loss: expected a class derived from SRModel for single '
-        'images. Video and StyleGAN models are not supported.')
+        f'model_type: {cls.__name__} does not support recognition losses: expected a class derived from '
+        'SRModel for single images. Video and StyleGAN models are not supported.')
 
 
 def test_a_step_that_does_not_call_its_pixel_loss_is_refused_before_it_changes_anything():
@@ -273,7 +273,7 @@ def test_a_pair_pool_with_a_draw_of_its_own_is_refused():
             torch.rand(1)
 
     model = recog_aware(OtherPool)(options('RealESRNetModel', recog_opt=RECOG))
-    with pytest.raises(RuntimeError, match='draws its order in a way of its own.*RecogConsistencyLoss'):
+    with pytest.raises(RuntimeError, match='does not draw its order as in BasicSR.*RecogConsistencyLoss'):
         for batch in batches(3, 'Real'):
             model.feed_data(batch)
 
@@ -283,7 +283,7 @@ def test_labels_that_cannot_follow_the_crop_are_refused_early(tmp_path):
     block = {'type': 'MMSegRecognizer', 'config': config, 'pretrained': False}
     opt = options('RealESRNetModel', recog_opt={**RECOG, 'recognizer': block})
     cls = MODEL_REGISTRY.get('RealESRNetModel_basicsr')
-    with pytest.raises(OptionError, match='takes labels of segmentation, and RealESRNetModel crops') as caught:
+    with pytest.raises(OptionError, match='needs labels of segmentation, but RealESRNetModel crops') as caught:
         recog_aware(cls)(copy.deepcopy(opt))
     assert '\n' not in str(caught.value)
     recog_aware(cls)({**copy.deepcopy(opt), 'high_order_degradation': False})  # then it takes images as they are

@@ -361,7 +361,7 @@ OTHER = {**files.RECOGNIZER, 'input_size': 24, 'trainable': True}
     (put('train.recog_opt.recognizer', ONNX), 'recognizer.trainable: OnnxRecognizer cannot learn'),
     (put('train.recog_opt.recognizer.trainable', 'yes'), 'recognizer.trainable: expected true or false'),
     (put('train.recog_opt.recognizer.trainabel', True), "unknown key 'trainabel'"),
-    (put('train.recog_opt.loss_weight', 0), 'expected a number > 0 where the recognizer learns, got 0'),
+    (put('train.recog_opt.loss_weight', 0), 'expected a number > 0 for a trainable recognizer, got 0'),
     (second_learner, 'train.recog_opt: expected one recognizer with trainable: true, got 2'),
     (put('train.recog_opt.recognizer.trainable', False), 'train.optim_r: there is no recognizer to train'),
     (put('train.optim_r', {'type': 'SGDD', 'lr': 0.1}), "train.optim_r.type: no optimizer 'SGDD'. Did you mean 'SGD'"),
