@@ -36,7 +36,7 @@ SCALES = {
 def test_restored_images_on_another_scale_are_refused_on_the_first_batch(cls, tiny_recognizer, images, scale):
     loss = cls(tiny_recognizer())
     with pytest.raises(ValueError, match=r'^\w+\(TanhNet\): expected output in about \[0, 1\], got \[.*the '
-                       r'recognizer normalizes\. If a network gives it that has not .* check_range = False') as error:
+                       r'recognizer normalizes\. For an untrained network, set check_range = False') as error:
         call(loss, SCALES[scale](images), images)
     assert '\n' not in str(error.value)
     call(loss, images, images)
