@@ -7,7 +7,7 @@ import numpy as np
 from basicsr.metrics import niqe, psnr_ssim
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from ra_plugin.compat import replace
+from ra_plugin.compat.patching import replace
 
 _SSIM_WINDOW = 11  # side in pixels; only positions where the whole window fits are counted
 _NIQE_BLOCK = 96  # side in pixels; the covariance over blocks needs two of them

@@ -1,0 +1,1 @@
+"""Training states: writer and reader, which share the key `ra_plugin.checkpoint.OWN_KEY`."""
