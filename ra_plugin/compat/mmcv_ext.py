@@ -182,7 +182,7 @@ def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_in
 
 def deform_roi_pool_forward(input: Tensor, rois: Tensor, offset: Tensor, output: Tensor, pooled_height: int,
                             pooled_width: int, spatial_scale: float, sampling_ratio: int, gamma: float) -> None:
-    """Write the mean of sample points per bin; ``offset`` ``(K, 2, height, width)`` (x, y), or empty, moves the bins."""
+    """Write the mean of sample points per bin; ``offset`` (empty, or ``(K, 2, height, width)``, x first) moves them."""
     output.copy_(_deform_roi_pool(*_floats(input, offset, rois), pooled_height, pooled_width, spatial_scale,
                                   sampling_ratio, gamma))
 
@@ -460,7 +460,7 @@ def carafe_naive_backward(grad_output: Tensor, features: Tensor, masks: Tensor, 
 
 def carafe_forward(features: Tensor, masks: Tensor, rfeatures: Tensor, routput: Tensor, rmasks: Tensor, output: Tensor,
                    kernel_size: int, group_size: int, scale_factor: int) -> None:
-    """Do the same as ``carafe_naive_forward``; mmcv keeps ``rfeatures`` for the backward pass."""
+    """Write the result of ``carafe_naive_forward``; mmcv keeps ``rfeatures`` for the backward pass."""
     rfeatures.copy_(features)
     carafe_naive_forward(features, masks, output, kernel_size, group_size, scale_factor)
 

@@ -135,7 +135,7 @@ class RecogValidationMixin:
             entry = of_clean_answers(score, self.eval_recognizers[name].info.classes)
             if entry and is_little(entry['share']) and (dataset_name, name) not in self._warned_of:
                 self._warned_of.add((dataset_name, name))
-                get_root_logger().warning(f'{dataset_name}: {said(name, entry)}: its agreement says '
+                get_root_logger().warning(f'{dataset_name}: {said(name, entry)}: agreement with it tells '
                                           f'little. {REMEDY}')
 
     def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:

@@ -36,7 +36,7 @@ from ra_plugin.utils import command_line, processes
 from ra_plugin.utils.signals import Interrupted
 
 
-def run(pipeline: Callable[[Path], None], root: Path, kept: str = 'the same command goes on from there') -> int:
+def run(pipeline: Callable[[Path], None], root: Path, kept: str = 'the same command resumes it') -> int:
     """Run a pipeline as a program and return its exit status; see `command_line.run`, also for ``kept``.
 
     The traceback of an error is in the log of the run if the log was already open.

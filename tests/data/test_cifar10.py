@@ -68,7 +68,7 @@ def test_an_interrupted_copy_is_made_anew(small):
 
 def test_a_folder_with_other_files_is_left_alone(small):
     folder = small[0]
-    with pytest.raises(cifar10.DataError, match='holds other files .*package'):
+    with pytest.raises(cifar10.DataError, match='contains other files .*package'):
         cifar10.prepare(folder, folder / 'package')
     assert (folder / 'package' / 'test_batch.png').is_file()
 

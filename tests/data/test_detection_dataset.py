@@ -567,8 +567,8 @@ def test_a_box_that_reaches_out_of_an_image_of_another_size_is_refused(voc):
 def test_sets_without_a_box_that_counts_are_refused(phase, scenes, tmp_path):
     write_voc(tmp_path / 'VOC', scenes, difficult=('red',))
     write_coco(tmp_path / 'coco', coco_content({'c': SCENES['c']}), scenes)
-    got = 'none for 1' if len(scenes) == 1 else '1 that are all to be ignored for 2'
-    with pytest.raises(OptionError, match=rf'expected boxes in .*, got {got} images\. Take the file with the annot'):
+    got = 'none for 1' if len(scenes) == 1 else 'only 1 ignored ones for 2'
+    with pytest.raises(OptionError, match=rf'expected boxes in .*, got {got} images\. Use the file with the annot'):
         voc_build(tmp_path / 'VOC', phase)
     with pytest.raises(OptionError, match=r"'.*instances\.json', got none for 1 images.*UnlabeledImageDataset"):
         build(tmp_path / 'coco', phase)
@@ -628,14 +628,14 @@ def test_sets_without_images_are_refused(voc):
     ((), {'annotations': {}}, r"expected a list 'annotations', got \{\}"),
     (('images', 1), {'file_name': 'gone.png'}, r"instances\.json' lists 'gone\.png', which '.*coco' does not have"),
     (('images', 1), {'width': None}, r"expected id, file_name, width, height in each of 'images', got .*b\.png"),
-    (('images', 1), {'id': 100}, r'expected an id of its own for each image'),
+    (('images', 1), {'id': 100}, r'expected unique ids of images and categories'),
     (('annotations', 0), {'category_id': 3}, r'expected the id of a category \(2, 7, 90\), got 3 in annotation 1 of '
                                              r'image 100'),
     (('annotations', 0), {'bbox': [1, 2, 3]}, r'expected a bbox \[x, y, width, height\], got \[1, 2, 3\] in'),
     (('annotations', 0), {'bbox': None}, r"expected image_id, category_id, bbox in each of 'annotations'"),
     (('annotations', 0), {'segmentation': []}, r'expected a segmentation .* got none in annotation 1'),
     (('annotations', 0), {'segmentation': {'counts': [1]}}, r"expected a segmentation .* got \{'counts'"),
-    (('categories', 0), {'id': 2}, r'expected an id of its own for each image and each category'),
+    (('categories', 0), {'id': 2}, r'expected unique ids of images and categories'),
     (('categories', 0), {'name': 'blue'}, r"classes: expected each name once, got 'blue'"),
 ])
 def test_bad_json_of_coco_is_named(coco, place, change, message):

@@ -64,7 +64,7 @@ def test_images_that_the_data_set_refuses_are_found(root):
     with pytest.raises(ValueError, match='low.png: expected at least 32x32'):
         checked(root, crop_size=32)
     Image.fromarray(np.zeros((40, 40), np.uint16)).save(root / 'a' / 'deep.png')
-    with pytest.raises(ValueError, match='deep.png: expected an image of 8 bits'):
+    with pytest.raises(ValueError, match='deep.png: expected an image with 8 bits'):
         checked(root)
 
 

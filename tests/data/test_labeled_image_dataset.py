@@ -195,7 +195,7 @@ def test_halves_split_each_class_in_its_order(root, tmp_path):
 def test_the_second_half_of_one_image_a_class_is_refused(root, tmp_path):
     listed = write_meta_info(tmp_path / 'labels.json', [['cat/a.png', 0], ['dog/b.png', 1]])
     assert len(build(root, half='first', meta_info=listed)) == 2
-    with pytest.raises(OptionError, match=r'\.half: expected a class with two images or more, got one image a class'):
+    with pytest.raises(OptionError, match=r'\.half: expected a class with two or more images, got one image per class'):
         build(root, half='second', meta_info=listed)
 
 
@@ -218,7 +218,7 @@ def test_kept_classes_of_a_list_are_those_its_labels_name(root, tmp_path):
     assert relative(dataset, root) == ['dog/b.png'] and dataset.labels == [1] and dataset.num_classes == 2
     names = write_meta_info(tmp_path / 'names.json', [['dog/b.png', 'hot dog'], ['cat/a.png', 'Cat']])
     assert relative(build(root, meta_info=names, keep_classes=['Cat']), root) == ['cat/a.png']
-    with pytest.raises(OptionError, match='keep_classes: expected labels with names, got numbers that nothing names'):
+    with pytest.raises(OptionError, match='keep_classes: expected classes with names, got numbers without names'):
         build(root, meta_info=numbers, keep_classes=['dog'])
     with pytest.raises(OptionError, match=r"one of the 4 classes, got 'crane', the name of 2\. Rename one\.$"):
         build(root, meta_info=numbers, classes=['crane', 'crane', 'ape', 'dog'], keep_classes=['crane'])
@@ -405,7 +405,7 @@ def test_block_of_an_option_file_passes_although_it_has_no_phase_yet():
     ({'classes': []}, r'\.classes: expected names of classes, got none'),
     ({'classes': 'no_such_file.txt'}, r"\.classes: no file 'no_such_file\.txt'"),
     ({'classes': ['cats', 'dog']}, r"\.classes: expected the class of 'cat/a\.png', got no 'cat'. Did you mean 'cats'"),
-    ({'classes': ['cat', 'dog', 'cat']}, r"got 'cat' more than once. Give labels as numbers"),
+    ({'classes': ['cat', 'dog', 'cat']}, r"got 'cat' more than once. Use numbers as labels"),
     ({'keep_classes': ['cats']}, r"\.keep_classes: expected one of the 2 classes, got 'cats', the name of none\. Did "),
     ({'keep_classes': ['cat', 'cat']}, r"\.keep_classes: expected each class once, got 'cat' more than once"),
     ({'keep_classes': []}, r'\.keep_classes: expected names of classes, got none'),
@@ -566,7 +566,7 @@ def test_transparent_pixels_are_refused(image, options, mode):
 @pytest.mark.parametrize('dtype', [np.uint16, np.int32, np.float32])
 def test_more_than_8_bits_are_refused(dtype):
     image = Image.fromarray(np.zeros((4, 4), dtype))
-    with pytest.raises(ValueError, match=rf'depth\.tif: expected an image of 8 bits a channel, got mode {image.mode}'):
+    with pytest.raises(ValueError, match=rf'depth\.tif: expected .* 8 bits per channel, got mode {image.mode}'):
         decode_image(encode(image, format='TIFF'), 'depth.tif')
 
 
@@ -574,5 +574,5 @@ def test_other_colors_are_not_said_to_be_of_too_many_bits():
     with pytest.raises(ValueError, match=r'lab\.tif: expected an image in RGB, CMYK or gray, got mode LAB\. Save it'):
         decode_image(encode(Image.new('LAB', (4, 4)), format='TIFF'), 'lab.tif')
     deep = cv2.imencode('.tif', np.zeros((4, 4, 3), np.float32))[1].tobytes()
-    with pytest.raises(ValueError, match=r'deep\.tif: .*truncated, or of more than 8 bits a value: replace it'):
+    with pytest.raises(ValueError, match=r'deep\.tif: .*truncated, or have more than 8 bits per value: replace'):
         decode_image(deep, 'deep.tif')

@@ -138,7 +138,7 @@ def test_classes_are_those_of_the_whole_list_and_are_checked(root):
     ('flat, file', {'labels': '{root}/short.json'},
      "PairedImageDataset(t).labels: expected a label for each image, got none for '2.png' (7 of 9 images) in "
      "'{root}/short.json'. Paths in it are relative to '{root}/flat'."),
-    ('flat, file', {'labels': 'folders'}, "PairedImageDataset(t).labels: expected a folder for each class in "
+    ('flat, file', {'labels': 'folders'}, "PairedImageDataset(t).labels: expected one folder per class in "
      "'{root}/flat', got the image '"),  # whichever the disk lists first
     ('flat, file', {'labels': 'folder'}, "PairedImageDataset(t).labels: no file 'folder'."),
     ('flat, file', {'labels': '{root}/list.txt'}, 'PairedImageDataset(t).labels: expected a .json or .csv file'),
@@ -167,13 +167,13 @@ def test_option_file_knows_that_the_set_has_gained_labels(root):
     check_options(opt)
     opt['datasets']['val'].pop('labels')
     check_options(opt)  # judged by what the recognizer answers to clean images
-    for phase, message in (('val', r'val\.recognizers: datasets\.val: judging needs labels or clean images'),
+    for phase, message in (('val', r'val\.recognizers: datasets\.val: evaluation needs labels or clean images'),
                            ('train', r'train\.recog_opt: RecogLoss needs labels, and PairedImageDataset gives none')):
         kept = dict(opt['datasets'][phase])
         opt['datasets'][phase].pop('labels', None)
         if phase == 'val':
             opt['datasets'][phase]['type'] = 'SingleImageDataset'
-        with pytest.raises(OptionError, match=f'{message}.*Give it labels: folders, or labels: FILE'):
+        with pytest.raises(OptionError, match=f'{message}.*Add labels: folders, or labels: FILE'):
             check_options(opt)
         opt['datasets'][phase] = kept
     opt['datasets']['train']['labels'] = True
@@ -241,13 +241,13 @@ def test_images_in_class_folders_are_found_with_their_degraded_ones(nested, kind
 
 @pytest.mark.parametrize('changes, message', [
     ({'dataroot_lq': '{root}/lq'}, "(t).dataroot_lq: expected the degraded image of 'ant/more of it/no. 7.png' as 'ant/"
-                                   "more of it/no. 7.png' in '{root}/lq', got none. Use the folders of dataroot_gt"),
+                                   "more of it/no. 7.png' in '{root}/lq', got none. Use the same folders as in"),
     ({'filename_tmpl': '{{}}x4'}, "as 'ant/more of it/no. 7x4.png' in"),
     ({'dataroot_lq': '/no/such'}, "(t).dataroot_lq: no folder '/no/such'"),
     ({'meta_info_file': '{root}/gone.txt'}, "(t).meta_info_file: '{root}/gone.txt' lists 'cat/gone 1.png', which"),
     ({'meta_info_file': '{root}/gbk.txt'}, "(t).meta_info_file: expected UTF-8 text in '{root}/gbk.txt'"),
     ({'dataroot_gt': '{root}/twins', 'dataroot_lq': '{root}/side'},
-     "a degraded image for each clean one, got '{root}/side/no. 0.png' for '{root}/twins/ant/no. 0.png' and '"),
+     "one degraded image per clean image, got '{root}/side/no. 0.png' for '{root}/twins/ant/no. 0.png' and '"),
 ])
 def test_class_folders_that_do_not_fit_are_one_line(nested, changes, message):
     (nested / 'gone.txt').write_text('cat/gone 1.png (16,16,3)\n')

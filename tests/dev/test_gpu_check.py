@@ -177,4 +177,4 @@ def test_without_a_gpu_it_says_so(module, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['gpu_check.py', str(tmp_path)])
     with pytest.raises(SystemExit):
         check.main()
-    assert 'no GPU here. Add --dry' in capsys.readouterr().err
+    assert 'torch finds no GPU. Add --dry' in capsys.readouterr().err

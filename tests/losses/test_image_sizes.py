@@ -152,9 +152,9 @@ def test_an_ensemble_draws_once_for_all_sizes_of_a_batch(tiny_recognizer, pictur
 
 
 @pytest.mark.parametrize('sizes, message', [
-    ([(4, 4)], r'expected \(height, width\) of each of 2 images'), ([(4, 4), 5], 'of each of 2 images'),
-    ([(4, 4), (4, 4, 4)], 'of each of 2 images'), ([(4.0, 4), (4, 4)], 'of each of 2 images'),
-    ([torch.tensor([4, 4]), torch.tensor([4, 4])], 'of each of 2 images'),
+    ([(4, 4)], r'expected \(height, width\) for each of 2 images'), ([(4, 4), 5], 'for each of 2 images'),
+    ([(4, 4), (4, 4, 4)], 'for each of 2 images'), ([(4.0, 4), (4, 4)], 'for each of 2 images'),
+    ([torch.tensor([4, 4]), torch.tensor([4, 4])], 'for each of 2 images'),
     ([(10, 12), (11, 12)], 'image 1: expected at most 10x12, the size of the batch, got 11x12'),
     ([(10, 12), (0, 12)], 'image 1: expected at most 10x12')])
 def test_sizes_that_do_not_fit_are_refused(tiny_recognizer, images, sizes, message):

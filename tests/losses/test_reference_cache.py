@@ -88,5 +88,5 @@ def test_beyond_the_limit_answers_are_right_and_asked_for_each_time():
 def test_a_detector_is_refused(tiny_recognizer):
     recognizer = tiny_recognizer()
     recognizer.info = recognizer.info.__class__(**{**recognizer.info.__dict__, 'task': 'detection'})
-    with pytest.raises(ValueError, match='cache_reference: the answers of a detector are too many'):
+    with pytest.raises(ValueError, match='cache_reference: not supported for detectors'):
         RecogConsistencyLoss(recognizer, cache_reference=True)

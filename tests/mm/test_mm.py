@@ -432,7 +432,7 @@ def test_scale_that_the_network_does_not_have(picture, srresnet):
 def test_degradation_of_another_scale_than_the_network(picture):
     for restore, size in ((RestoreImage(scale=2), '8x6'), (RestoreImage(scale=8), '32x24')):
         results = DegradeImage({'type': 'BicubicDownsample', 'scale': 4})(loaded(picture))
-        with pytest.raises(ValueError, match=f'clean image is 14x9, the restored one {size}'):
+        with pytest.raises(ValueError, match=f'clean image, 14x9, got {size}'):
             restore(results)
 
 
@@ -504,7 +504,7 @@ def test_out_without_a_checkpoint_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(mm_train, 'build_runner', Runner)
     monkeypatch.setattr(sys, 'argv', ['train', str(ROOT / 'options/mm/fcos_mobilenetv2_bccd.py'), '--out',
                                       str(tmp_path / 'weights.pth'), '--work-dir', str(tmp_path)])
-    with pytest.raises(ValueError, match=f'no checkpoint is in {tmp_path}'):
+    with pytest.raises(ValueError, match=f'no checkpoint in {tmp_path}'):
         mm_train.main()
 
 

@@ -129,7 +129,7 @@ def test_bad_images_can_be_skipped_and_are_named_all_the_same(workers, tmp_path)
     assert runs.train(tmp_path, opt) == 0, runs.output(tmp_path)
     for path in paths:
         assert f'{path}:' in runs.output(tmp_path)
-    assert 'Skipped; the next image takes its place' in runs.output(tmp_path)
+    assert 'Skipped; the next image is used instead' in runs.output(tmp_path)
 
 
 def test_a_folder_of_bad_images_does_not_skip_for_ever(tmp_path):
@@ -313,4 +313,5 @@ def test_a_network_of_another_factor_than_the_data_is_one_line(tmp_path):
     del opt['network_t'], opt['train']['optim_t'], opt['train']['recog_opt']
     assert runs.train(tmp_path, opt) == 2
     line = runs.output(tmp_path).strip().splitlines()[-1]
-    assert 'network_g: its images are (8, 3, 32, 32), the clean ones (8, 3, 16, 16). Check scale (1)' in line
+    assert ('network_g: expected images of the shape of the clean ones, (8, 3, 16, 16), got (8, 3, 32, 32). '
+            'Compare scale (1)') in line

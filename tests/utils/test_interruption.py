@@ -71,7 +71,7 @@ def test_where_it_was_stopped_and_that_it_has_been_told(capsys):
         raise Interrupted(signal.SIGTERM, **said)
 
     assert command_line.run(lambda: stop(where=' at image 3'), 'x') == 143
-    assert capsys.readouterr().err == 'x: Stopped by SIGTERM at image 3; the same command begins anew.\n'
+    assert capsys.readouterr().err == 'x: Stopped by SIGTERM at image 3; the same command starts again.\n'
     assert command_line.run(lambda: stop(is_told=True), 'x') == 143 and capsys.readouterr().err == ''
 
 
