@@ -13,9 +13,9 @@ UNFINISHED = (
 OPENERS = set('Are As By Do Does Each Every How Is Its Likewise Of That Their Those What Whatever When Where Whether '
               'Which While Who Whose Why With Within'.split())
 HABITS = re.compile(
-    r"\b(can(not)? be meant|cannot be had|takes? part|(is|are) told|what is judged|as it is by then|anew|mend(s|ed)?"
-    r"|a (class|key|line|name|path|file|channel|value|pixel|core|image|step|second|side) an? (class|line|file|item|image"
-
+    r'\b(can(not)? be meant|cannot be had|takes? part|(is|are) told|what is judged|as it is by then|anew|mend(s|ed|ing)?'
+    r'|(class|key|name|path) a line|images an? (second|step|epoch)|bits a (channel|value)|no [a-z]+ of its own'
+    r'|as if nothing had|stumbles? over|whose it is)\b', re.IGNORECASE)
 PAGES = [*ROOT.glob('ra_plugin/report/pages/*'), ROOT / 'README.md', *ROOT.glob('docs/*.md')]
 
 
