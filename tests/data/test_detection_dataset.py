@@ -550,7 +550,7 @@ def test_a_size_that_is_neither_the_images_nor_swapped_is_told_once(voc, monkeyp
     dataset = voc_build(voc)
     assert torch.equal(dataset[3]['label']['boxes'], expected) and len(dataset[3]['label']['boxes']) == 1
     said, = told
-    assert re.search(r"d\.png has 28x26 pixels, and '.*d\.xml' says 500x375\. If the image was resized", said)
+    assert re.search(r"d\.png has 28x26 pixels, but '.*d\.xml' says 500x375\. If the image was resized", said)
 
 
 def test_a_box_that_reaches_out_of_an_image_of_another_size_is_refused(voc):
@@ -599,7 +599,7 @@ def test_a_value_that_quotes_would_not_mend_is_not_told_of_quotes(voc):
 
 
 @pytest.mark.parametrize('file, message', [
-    ('JPEGImages/b.png', r"split: '.*trainval\.txt' lists 'b', of which '.*JPEGImages' has no image"),
+    ('JPEGImages/b.png', r"split: '.*trainval\.txt' lists 'b', which has no image in '.*JPEGImages'"),
     ('Annotations/b.xml', r"dataroot_gt: no file '.*b\.xml'"),
 ])
 def test_missing_file_of_voc_is_named(voc, file, message):
@@ -626,7 +626,7 @@ def test_sets_without_images_are_refused(voc):
 @pytest.mark.parametrize('place, change, message', [
     ((), {'images': None}, r"annotation_file: '.*instances\.json': expected a list 'images', got none"),
     ((), {'annotations': {}}, r"expected a list 'annotations', got \{\}"),
-    (('images', 1), {'file_name': 'gone.png'}, r"instances\.json' lists 'gone\.png', which '.*coco' does not have"),
+    (('images', 1), {'file_name': 'gone.png'}, r"instances\.json' lists 'gone\.png', which is not in '.*coco'"),
     (('images', 1), {'width': None}, r"expected id, file_name, width, height in each of 'images', got .*b\.png"),
     (('images', 1), {'id': 100}, r'expected unique ids of images and categories'),
     (('annotations', 0), {'category_id': 3}, r'expected the id of a category \(2, 7, 90\), got 3 in annotation 1 of '
@@ -708,7 +708,7 @@ def test_outlines_that_cannot_be_are_named(coco, segmentation, message):
 
 def test_image_of_which_scale_leaves_nothing_is_named(tmp_path):
     write_voc(tmp_path / 'VOC', {'a': (9, 3, {'red': (1, 1, 4, 3)})})
-    with pytest.raises(ValueError, match=r'a\.png: expected at least 4x4 pixels for scale 4, got 9x3\. Leave'):
+    with pytest.raises(ValueError, match=r'a\.png: expected at least 4x4 pixels for scale 4, got 9x3\. Remove'):
         voc_build(tmp_path / 'VOC', degradation={'type': 'BicubicDownsample', 'scale': 4})[0]
     with pytest.raises(ValueError, match=r'got 6x2 after scaling'):
         voc_build(tmp_path / 'VOC', resize=2, degradation={'type': 'BicubicDownsample', 'scale': 4})[0]

@@ -53,7 +53,7 @@ def test_a_file_that_ends_too_early_is_named(root, suffix, share):
 def test_broken_files_are_counted(root):
     for suffix in FORMATS:
         (root / 'a' / f'{suffix}.{suffix}').write_text('404: Not Found')
-    with pytest.raises(ValueError, match=re.escape('(6 such files, 8 in all)')) as error:
+    with pytest.raises(ValueError, match=re.escape('(6 such files of 8)')) as error:
         checked(root)
     assert str(error.value).count('expected an image') == 3
 
