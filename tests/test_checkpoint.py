@@ -1,4 +1,4 @@
-"""Files of weights: those that a training with mmengine writes are read, those that carry code are refused."""
+"""Weights files: those written by mmengine are read, those that contain code are rejected."""
 import argparse
 import collections
 import datetime

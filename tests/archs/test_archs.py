@@ -1,4 +1,4 @@
-"""The networks: sizes counted by hand and as published, shape and range of the output, and golden outputs."""
+"""Networks: published and hand-counted sizes, shape and range of the output, and golden outputs."""
 from pathlib import Path
 
 import pytest

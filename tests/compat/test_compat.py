@@ -1,4 +1,4 @@
-"""Each mend of BasicSR: the check fails with BasicSR 1.4.2 as it is released, and passes once it is mended."""
+"""Patches of BasicSR: each check fails with the unpatched release 1.4.2, and passes with the patch."""
 import functools
 import os
 import socket

@@ -1,4 +1,4 @@
-"""``mmcv.ops`` on the stand-in for its compiled module: against the compiled one, and against formulas written out."""
+"""``mmcv.ops`` with the replacement of its compiled module: against the compiled one, and against explicit formulas."""
 import ast
 import functools
 import importlib

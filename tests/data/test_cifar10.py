@@ -1,4 +1,4 @@
-"""The demo's data: only the real CIFAR-10 is accepted, whatever it comes from, and only whole."""
+"""The demo's data: only the complete, unmodified CIFAR-10 is accepted, from any source."""
 import json
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Halves of a data set's classes: the same from the same seed, written as lists that option files name."""
+"""Halves of a data set's classes: reproducible from the seed, and written as lists for option files."""
 from pathlib import Path
 
 import pytest

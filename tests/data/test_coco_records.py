@@ -1,4 +1,4 @@
-"""COCO files of other programs: values count by what they mean, and a file that would hardly be used is refused."""
+"""COCO files of other programs: values are converted by their meaning, and hardly usable files are rejected."""
 import json
 import logging
 

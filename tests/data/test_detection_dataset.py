@@ -1,4 +1,4 @@
-"""Boxes and masks that stay on their objects, annotations read as mmdet reads them, padded batches, clear errors."""
+"""Boxes and masks follow their objects, annotations are read as in mmdet, batches are padded, errors are clear."""
 import importlib
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Files that cannot be read are found by their heads and ends, and no file that can be read is refused."""
+"""Unreadable files are found by their first and last bytes, and no readable file is rejected."""
 import io
 import re
 

@@ -1,4 +1,4 @@
-"""Large images and EXIF orientation: one rule wherever images are read."""
+"""Large images and EXIF orientation: the same rule for all readers of images."""
 import io
 
 import numpy as np

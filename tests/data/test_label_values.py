@@ -1,4 +1,4 @@
-"""A label means the same class however it is written, and names that nobody has listed have an order that is said."""
+"""Labels in any spelling mean the same class, and the order of unlisted names is reported."""
 import json
 import logging
 

@@ -1,4 +1,4 @@
-"""Labeled images: torchvision's geometry, reproducible degradation, and one clear line for what cannot be used."""
+"""Labeled images: torchvision's geometry, reproducible degradation, and clear errors of one line."""
 import csv
 import io
 import json

@@ -1,4 +1,4 @@
-"""Masks that stay on their pixels, values as the files have them, padding that is ignored, clear errors."""
+"""Masks follow their pixels, values are read unchanged, padding is ignored, errors are clear."""
 import logging
 
 import numpy as np

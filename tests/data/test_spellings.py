@@ -1,4 +1,4 @@
-"""Names in Unicode's two forms: macOS writes é as e and an accent, lists most often as one character."""
+"""Names in both Unicode forms: macOS writes é as e with an accent, lists mostly as one character."""
 import csv
 import json
 import os

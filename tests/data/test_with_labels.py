@@ -1,4 +1,4 @@
-"""Data sets of BasicSR that gain labels by `labels` in their block: the label is that of the image that was read."""
+"""``labels`` adds labels to data sets of BasicSR: the label belongs to the image that was read."""
 import json
 import pickle
 import random

@@ -1,4 +1,4 @@
-"""Degradations give PIL's own pixels and the stated noise, from the given generator alone."""
+"""Degradations give PIL's own pixels and the specified noise, and use only the given generator."""
 import subprocess
 import sys
 

@@ -1,4 +1,4 @@
-"""The corruptions are the published ones: against the package imagecorruptions, and against formulas of our own."""
+"""Corruptions equal the published ones: against the package imagecorruptions, and against formulas."""
 import cv2
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Training of the demo's classifiers: reproducible from its seed, and the tiny networks learn at all."""
+"""Training of the demo's classifiers is reproducible from its seed, and the tiny networks learn."""
 import runpy
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A classifier trained by tools/train_recognizer.py: on clean images as ever, on restored and on interpolated ones."""
+"""tools/train_recognizer.py: training on clean, restored and interpolated images."""
 import json
 import runpy
 import sys

@@ -1,4 +1,4 @@
-"""The weights of EfficientNet-Lite0 get timm's names: those of a file made by hand from the table of the network."""
+"""Weights of EfficientNet-Lite0 are converted to timm's names, tested on a file made by hand."""
 import pytest
 import timm
 import torch

@@ -1,4 +1,4 @@
-"""torchvision's MobileNetV2, mmdet's, and mmseg's give the same features once the weights are renamed."""
+"""torchvision's, mmdet's and mmseg's MobileNetV2 give the same features with the converted weights."""
 import importlib
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""dev/gpu_check.py: parts end in time, what they found by then is kept, and bars are judged by what was measured."""
+"""dev/gpu_check.py: parts end in time, partial results are kept, and targets are compared with measurements."""
 import importlib
 import json
 import signal

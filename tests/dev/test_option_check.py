@@ -1,4 +1,4 @@
-"""dev/check_options.py: what it calls a pass, a failure and no image model; every check has to be able to fail."""
+"""dev/check_options.py: its outcomes, and that each of its checks can fail."""
 import inspect
 import re
 import sys

@@ -1,4 +1,4 @@
-"""dev/zoo_check.py: what it calls a pass, a failure and another task; every check of it has to be able to fail."""
+"""dev/zoo_check.py: its outcomes, and that each of its checks can fail."""
 import subprocess
 import sys
 from pathlib import Path

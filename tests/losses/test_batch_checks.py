@@ -1,4 +1,4 @@
-"""What a loss is given: one line for images of another shape, type or scale, for every loss."""
+"""Images of the wrong shape, type or scale are an error of one line, in all losses."""
 import re
 
 import pytest

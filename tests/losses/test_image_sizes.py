@@ -1,4 +1,4 @@
-"""Batches of several sizes, padded to one: every loss is the mean of those of the images alone."""
+"""On padded batches of several sizes, every loss is the mean of the losses of single images."""
 import mm_configs as small
 import pytest
 import torch

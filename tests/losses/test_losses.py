@@ -1,4 +1,4 @@
-"""The recognition losses: each against its formula in NumPy, exact gradients, and nothing but the output learns."""
+"""Recognition losses: against formulas in NumPy, with exact gradients that reach only the output."""
 import dataclasses
 import math
 import re

@@ -1,4 +1,4 @@
-"""RecogAwareModel and evaluation with detectors and segmenters: hand-written steps, one image at a time."""
+"""RecogAwareModel and evaluation with detectors and segmenters, against hand-written steps on single images."""
 import copy
 import logging
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""cache_reference: the answers on clean images are kept by what is in them, and change nothing but the passes."""
+"""cache_reference: outputs on clean images are cached by content, without any change of results."""
 import pytest
 import torch
 

@@ -1,4 +1,4 @@
-"""Configs of mmdet and mmseg that call this package: restored images score as they do when they lie on disk."""
+"""Configs of mmdet and mmseg that use this package: restored images score like restored files."""
 import json
 import os
 import re

@@ -1,4 +1,4 @@
-"""A network that makes one channel of color is refused wherever its images would be compared with clean ones."""
+"""A network with one output channel for color images is rejected before its images are compared with clean ones."""
 import numpy as np
 import pytest
 import test_recog_aware_model as classify

@@ -1,4 +1,4 @@
-"""A model class with a validation of its own keeps it; recognizers judge the images that it shows."""
+"""Recognizers are evaluated in a model class's own validation, which is unchanged."""
 import copy
 
 import pytest

@@ -1,4 +1,4 @@
-"""A model that no recognizer judges is validated in batches, with the numbers, records and files of BasicSR's loop."""
+"""Models without recognizers validate in batches, with the numbers and files of BasicSR's loop."""
 import copy
 
 import pytest

@@ -1,4 +1,4 @@
-"""Which model classes can host a recognition loss, and that each then takes its own step with the term inserted."""
+"""Model classes that support recognition losses take their own step with the loss added."""
 import copy
 import inspect
 import random

@@ -1,4 +1,4 @@
-"""RecogAwareModel against hand-written training steps, bit for bit; its transformer, validation, saving, resuming."""
+"""RecogAwareModel against hand-written training steps, bit for bit; transformer, validation, saving, resuming."""
 import copy
 
 import pytest

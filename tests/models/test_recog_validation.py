@@ -1,4 +1,4 @@
-"""A network's images as recognizers take them: RGB in [0, 1], whatever the data set makes of them."""
+"""Conversion of network images to the input of recognizers: RGB in [0, 1], for any data set."""
 import numpy as np
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""BasicSR's metrics of images that are too small for them: no value and a warning, in any model's validation."""
+"""BasicSR's metrics on images that are too small: NaN and a warning, in the validation of any model."""
 import logging
 import math
 

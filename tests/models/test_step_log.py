@@ -1,4 +1,4 @@
-"""The log of a step: left on the device, or numbers where code of a user's own may replace or read it."""
+"""The log of a step stays on the device, or has numbers if a user's code may replace or read it."""
 import copy
 import json
 import logging

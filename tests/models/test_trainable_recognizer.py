@@ -1,4 +1,4 @@
-"""A recognizer that learns: its steps against hand-written ones, its judging, saving and resuming, and refusals."""
+"""Trainable recognizers: steps against hand-written ones, evaluation, saving, resuming and errors."""
 import copy
 import signal
 

@@ -1,4 +1,4 @@
-"""train.precision, channels_last, compile, grad_clip and accum_iter in every class that hosts the loss."""
+"""train.precision, channels_last, compile, grad_clip and accum_iter in all classes that support the loss."""
 import copy
 import functools
 import logging

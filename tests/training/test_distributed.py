@@ -1,4 +1,4 @@
-"""Two processes over gloo against one: gradients of a step, and the totals of a validation that they share."""
+"""Two processes over gloo against one: gradients of a step, and results of a shared validation."""
 import copy
 import datetime
 import os

@@ -1,4 +1,4 @@
-"""A run that is killed and resumed ends as one that never was, bit for bit: networks, optimizers, EMA, T, logs."""
+"""A killed and resumed run ends like an uninterrupted one, bit for bit: networks, optimizers, EMA, T, logs."""
 import functools
 import os
 import random

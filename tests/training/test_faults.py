@@ -1,4 +1,4 @@
-"""What can happen to a run besides a kill: a full disk, bad images, dead workers, NaN. Nothing learned is lost."""
+"""Faults other than kills: a full disk, bad images, dead workers, NaN. No progress is lost."""
 import os
 import signal
 import time

@@ -1,4 +1,4 @@
-"""Trainings that are there: taken as long as what they were made of is the same."""
+"""Finished trainings are reused as long as their inputs are unchanged."""
 import pytest
 import yaml
 from small_evaluation import make, save_weights

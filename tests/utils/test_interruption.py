@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a lost terminal end every program with one line and the exit status that shells give."""
+"""Ctrl-C, SIGTERM and a lost terminal end every program with one line and the exit status of shells."""
 import signal
 import subprocess
 import sys

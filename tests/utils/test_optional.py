@@ -1,4 +1,4 @@
-"""What a missing optional package says, against what setup.cfg installs."""
+"""Messages for missing optional packages agree with the requirements in setup.cfg."""
 import configparser
 import sys
 from pathlib import Path

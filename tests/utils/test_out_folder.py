@@ -1,4 +1,4 @@
-"""A folder of results that cannot be written, and other slips of a command line, show before anything is built."""
+"""Unwritable output folders and invalid command lines are reported before anything is built."""
 import os
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Text of users: UTF-8 with or without a mark; other encodings are named with the file, XML is read as it declares."""
+"""Text files: UTF-8 with or without a byte order mark; errors name other encodings; XML in its declared encoding."""
 import os
 import subprocess
 import sys

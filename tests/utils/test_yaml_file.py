@@ -1,4 +1,4 @@
-"""Option files: a key twice in one block is one line with both places, for every program that reads them."""
+"""A duplicate key in an option file is an error of one line with both places, in all programs."""
 import pytest
 import yaml
 from basicsr.utils.options import ordered_yaml
