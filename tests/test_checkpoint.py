@@ -56,7 +56,7 @@ torch.save(runner.model.state_dict(), sys.argv[1] + '/weights.pth')
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """The folder of a training with mmengine: ``epoch_2.pth``, and its ``weights.pth`` alone."""
+    """Return the folder of an mmengine training: ``epoch_2.pth``, and only its weights in ``weights.pth``."""
     folder = tmp_path_factory.mktemp('trained')
     done = subprocess.run([sys.executable, '-c', TRAINING, str(folder)], cwd=folder, capture_output=True, text=True,
                           timeout=300, env={**os.environ, 'OMP_NUM_THREADS': '1'})
@@ -102,7 +102,7 @@ def test_numbers_and_curves_beside_the_weights_do_not_hinder(tmp_path):
 
 
 def test_numbers_of_numpy_1_are_read(tmp_path):
-    """Numpy 2 renamed numpy.core: the file is one of numpy 2 with the name put back."""
+    """Numpy 2 renamed numpy.core: the file is from numpy 2, with the old name."""
     torch.save({'state_dict': {}, 'meta': {'seed': np.int64(5), 'std': np.array([0.5])}}, tmp_path / 'new.pth')
     with zipfile.ZipFile(tmp_path / 'new.pth') as new, zipfile.ZipFile(tmp_path / 'old.pth', 'w') as old:
         for name in new.namelist():
@@ -134,7 +134,7 @@ def test_the_record_of_a_safetensors_file_comes_with_its_weights(tmp_path):
 
 
 class Call:
-    """Calls ``function(*arguments)`` when it is unpickled."""
+    """Object that calls ``function(*arguments)`` when it is unpickled."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -181,7 +181,7 @@ def test_what_would_take_more_than_the_stand_ins_is_refused(code, tmp_path):
 
 
 class Net(torch.nn.Module):
-    """Two layers, one of them a batch norm."""
+    """Network of two layers, one of them batch norm."""
 
     def __init__(self):
         super().__init__()
@@ -193,7 +193,7 @@ class Net(torch.nn.Module):
 
 
 def given(prefix: str = '', seed: int = 1) -> dict:
-    """Weights of a Net that differ from seed to seed."""
+    """Return weights of a Net that depend on the seed."""
     torch.manual_seed(seed)
     return {f'{prefix}{name}': value for name, value in Net().state_dict().items()}
 
@@ -293,7 +293,7 @@ def test_of_two_prefixes_the_one_whose_shapes_fit_is_meant(tmp_path):
 
 
 class AttrDict(dict):
-    """As settings are kept: a dict with attributes."""
+    """Dict with attributes, as used for settings."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -326,7 +326,7 @@ def test_weights_in_a_defaultdict_are_read(tmp_path):
 
 
 def test_settings_are_neither_imported_nor_called(tmp_path, monkeypatch):
-    """A file that says that ``yacs.config.run`` makes an object must not get to it."""
+    """A file with an object made by ``yacs.config.run`` must not reach that function."""
     mark = tmp_path / 'was called'
     config = types.ModuleType('yacs.config')
     exec('def run(path): open(path, "w").close()', config.__dict__)

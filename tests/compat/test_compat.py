@@ -26,7 +26,7 @@ def run(code: str, *args: str, cwd: Path, **env: str) -> subprocess.Popen:
 
 
 def finish(*processes: subprocess.Popen, timeout: float = 300) -> list[str]:
-    """Wait for all, expect success, return what they printed."""
+    """Wait for all processes, expect success, and return their outputs."""
     try:
         outputs = [process.communicate(timeout=timeout)[0] for process in processes]
     finally:
@@ -237,7 +237,7 @@ def test_a_checkpoint_loads_again(opt, tmp_path):
 
 
 class Opened:
-    """What a checkpoint must not be able to have made."""
+    """Object that a checkpoint must not be able to create."""
 
     def __reduce__(self):
         return open, ('opened', 'w')
@@ -295,7 +295,7 @@ def test_weights_that_are_not_there_are_named_by_their_key(opt, tmp_path):
 
 
 class LmdbDataset(torch.utils.data.Dataset):
-    """Opens its file client with the first sample, as BasicSR's datasets do."""
+    """Data set that opens its file client with the first sample, like BasicSR's."""
 
     def __init__(self, path):
         self.path, self.client = str(path), None

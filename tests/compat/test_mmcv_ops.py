@@ -78,7 +78,7 @@ def test_mmcv_itself_finds_its_operators():
 # What is missing
 
 def operators_of_modules():
-    """The operators that each submodule of mmcv.ops loads, read from its source."""
+    """Return the operators that each submodule of mmcv.ops loads, read from its source."""
     for path in Path(mmcv.__file__).with_name('ops').glob('*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == 'ext_loader.load_ext':
@@ -158,7 +158,7 @@ ROIS = torch.tensor([[0, 1, 2, 30, 25], [1, -9, 4.4, 12, 90], [0, 7, 7, 8, 8], [
 
 
 def bilinear(image, y, x):
-    """Value of one channel ``(H, W)``: 0 further than a pixel from the map, its border up to there."""
+    """Interpolate one channel ``(H, W)``: the border's value up to a pixel outside the map, 0 further away."""
     height, width = image.shape
     if not (-1 <= y <= height and -1 <= x <= width):
         return 0.
@@ -357,7 +357,7 @@ def test_deformable_convolution_of_16_bits_has_a_gradient(dtype):
 
 
 def all_calls():
-    """One call of each operator, forward and backward, on tensors of the CPU."""
+    """Return one call of each operator, forward and backward, on CPU tensors."""
     def attention(value, places, weights):
         return mmcv.ops.multi_scale_deform_attn.MultiScaleDeformableAttnFunction.apply(
             value, torch.tensor([[2, 3]], device='cpu'), torch.tensor([0], device='cpu'), places, weights, 64)

@@ -18,7 +18,7 @@ def write_npm(folder, images, labels, test_images, test_labels):
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """A stand-in of 40 and 10 images, with the checksums and counts to match."""
+    """Replace the data set by 40 and 10 images, with matching checksums and counts."""
     rng = np.random.default_rng(0)
     train, test = rng.integers(0, 256, (40, 32, 32, 3), np.uint8), rng.integers(0, 256, (10, 32, 32, 3), np.uint8)
     labels, test_labels = np.arange(40, dtype=np.uint8) % 10, np.arange(10, dtype=np.uint8)

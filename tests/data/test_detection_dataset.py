@@ -59,7 +59,7 @@ def write_voc(root, scenes=SCENES, split='trainval', **options):
 
 
 def run_lengths(mask):
-    """COCO's uncompressed run lengths: column by column, starting with the zeros."""
+    """Return COCO's uncompressed run lengths: by columns, starting with the zeros."""
     counts, value = [0], 0
     for pixel in mask.flatten(order='F'):
         if pixel != value:
@@ -70,7 +70,7 @@ def run_lengths(mask):
 
 
 def coco_content(scenes=SCENES, ids=(7, 2, 90)):
-    """Categories in the order of CLASSES with the given ids; polygons where the image has one box, else run lengths."""
+    """Return COCO content with the ids of CLASSES; polygons for images with one box, otherwise run lengths."""
     content = {'images': [], 'annotations': [], 'categories': [
         {'id': number, 'name': name} for number, name in zip(ids, CLASSES)]}
     for i, (file, (width, height, boxes)) in enumerate(scenes.items()):
@@ -116,7 +116,7 @@ def voc_build(root, phase='val', **opt):
 
 
 def measured(plane):
-    """The box around all pixels of ``(H, W)`` that are more than half bright, or None."""
+    """Return the box around all pixels of ``(H, W)`` above half brightness, or None."""
     rows, columns = (np.flatnonzero((plane > 0.5).any(axis)) for axis in (1, 0))
     return (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if len(rows) else None
 

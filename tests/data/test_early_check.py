@@ -27,7 +27,7 @@ def checked(root, **options):
 
 @pytest.fixture
 def root(tmp_path):
-    """An image of every format, one with something after its end."""
+    """Write an image of each format, one of them with data after its end."""
     (tmp_path / 'a').mkdir()
     for suffix in FORMATS:
         (tmp_path / 'a' / f'{suffix}.{suffix}').write_bytes(content(suffix))

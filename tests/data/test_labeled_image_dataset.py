@@ -30,7 +30,7 @@ def save(path, height=8, width=8, seed=0):
 
 @pytest.fixture
 def root(tmp_path):
-    """Two classes with two images each, of 8x8."""
+    """Write two classes with two images of 8x8 each."""
     folder = tmp_path / 'images'
     for seed, name in enumerate(NAMES):
         save(folder / name, seed=seed)
@@ -303,7 +303,7 @@ def test_train_degradation_in_workers_differs_by_worker_and_follows_the_loaders_
 
 @pytest.fixture
 def lmdb(root, tmp_path):
-    """The images of ``root`` in an lmdb, with keys ``class/name``."""
+    """Write the images of ``root`` to an lmdb, with keys ``class/name``."""
     pytest.importorskip('lmdb')
     from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
@@ -521,7 +521,7 @@ def test_truncated_image_is_named(tmp_path, suffix):
 def test_text_in_place_of_an_image_is_named(tmp_path):
     (tmp_path / 'a').mkdir()
     (tmp_path / 'a/page.jpg').write_text('<html>404</html>')
-    with pytest.raises(ValueError, match=r'page\.jpg: .*\(no image format that PIL knows\). It may be truncated'):
+    with pytest.raises(ValueError, match=r'page\.jpg: .*\(not an image format that PIL knows\). It may be truncated'):
         build(tmp_path)[0]
 
 
@@ -558,7 +558,7 @@ def transparent(mode):
     (Image.new('RGB', (4, 4)), {'transparency': (0, 0, 0)}, 'RGB'),
 ])
 def test_transparent_pixels_are_refused(image, options, mode):
-    message = f'image.png: expected an opaque image, got mode {mode} with transparent pixels. Lay it on a background'
+    message = f'image.png: expected an opaque image, got mode {mode} with transparent pixels. Put it on a background'
     with pytest.raises(ValueError, match=message):
         decode_image(encode(image, **options), 'image.png')
 

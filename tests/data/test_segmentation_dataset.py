@@ -23,13 +23,13 @@ CLASSES = ['sky', 'road', 'car']
 
 
 def make_mask(height, width, seed=0):
-    """Blocks of 5 pixels with the values 0..3."""
+    """Return a mask with blocks of 5 pixels with the values 0..3."""
     blocks = np.random.default_rng(seed).integers(0, 4, (height // 5 + 1, width // 5 + 1)).astype(np.uint8)
     return blocks.repeat(5, 0).repeat(5, 1)[:height, :width]
 
 
 def paint(mask):
-    """The image of a mask: red is 255 in class 0, green in class 1, blue in class 2; black has no class."""
+    """Return the image of a mask: red is 255 in class 0, green in class 1, blue in class 2; black has no class."""
     return np.stack([mask == i for i in range(3)], 2).astype(np.uint8) * 255
 
 
@@ -62,7 +62,7 @@ def build(root, phase='val', **opt):
 
 
 def label_of(gt):
-    """The label that an image made by ``paint`` has to have: long ``(H, W)``."""
+    """Return the expected label of an image made by ``paint``: long ``(H, W)``."""
     brightest, number = gt.max(0)
     return torch.where(brightest > 0.5, number, 255)
 

@@ -26,7 +26,7 @@ REALESRGAN = {
 
 @pytest.fixture
 def root(tmp_path):
-    """Clean images of one gray value, 60 * class, in class folders; degraded ones side by side; lists of them."""
+    """Write images of gray value 60 * class in class folders, degraded ones in one folder, and lists of them."""
     for i, (name, number) in enumerate([*CLASSES.items()] * 3):
         image = Image.new('RGB', (16, 16), (60 * number, ) * 3)
         for folder, size in ((f'gt/{name}', 16), ('flat', 16), ('lq', 8)):
@@ -191,7 +191,7 @@ def test_paths_of_lists_are_found_from_any_folder_and_folders_is_no_path(tmp_pat
 
 @pytest.fixture
 def nested(root):
-    """Clean and degraded images in the same class folders, at two depths, with spaces in names."""
+    """Write clean and degraded images in the same class folders, at two depths, with spaces in names."""
     for i, (name, number) in enumerate([*CLASSES.items()] * 3):
         image = Image.new('RGB', (16, 16), (60 * number, ) * 3)
         for folder, size in (('nested', 16), ('nested_lq', 8)):

@@ -18,7 +18,7 @@ SEVERITIES = pytest.mark.parametrize('severity', range(1, 6))
 
 
 def make_image(height=40, width=56, seed=0):
-    """A smooth, grainy image with black and white in it."""
+    """Return a smooth, grainy image that contains black and white."""
     rng = np.random.default_rng(seed)
     smooth = cv2.resize(rng.uniform(-50, 300, (6, 6, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
     return (smooth + rng.normal(0, 8, smooth.shape)).clip(0, 255).astype(np.uint8)
@@ -29,7 +29,7 @@ def rng(seed=0):
 
 
 class LegacyGenerator(np.random.RandomState):
-    """Draws as the functions of numpy.random do, by the names that a Generator has."""
+    """Generator with the method names of numpy's Generator and the draws of numpy.random's functions."""
 
     integers = np.random.RandomState.randint
 

@@ -44,7 +44,7 @@ PLAIN = {
 
 
 def changed(**blocks):
-    """PLAIN with other keys in some of its blocks, or other blocks; None takes a block away."""
+    """Return PLAIN with changed keys or blocks; None removes a block."""
     opt = deepcopy(PLAIN)
     for key, value in blocks.items():
         if isinstance(opt.get(key), dict) and isinstance(value, dict):
@@ -69,7 +69,7 @@ FILES = {
 
 @pytest.fixture
 def program(monkeypatch, capsys):
-    """``program(*arguments)`` runs the tool in this process; returns its exit status, its output and its errors."""
+    """Return ``program(*arguments)``, which runs the tool in this process: exit status, output and errors."""
 
     def run(*arguments):
         return run_tool(monkeypatch, 'check_options', *arguments), *capsys.readouterr()

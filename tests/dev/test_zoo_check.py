@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Broken(nn.Module):
-    """A classifier with a fault that one of the checks has to name."""
+    """Classifier with a fault that one of the checks has to report."""
 
     def __init__(self, fault):
         super().__init__()

@@ -165,7 +165,7 @@ def test_logits_that_happen_to_be_small_are_logits():
 
 
 class Headless(Recognizer):
-    """A recognizer of its own kind, without classes."""
+    """Recognizer of a user's own class, without classes."""
 
     def __init__(self, **facts):
         super().__init__(nn.Conv2d(3, 4, 3), RecognizerInfo(name='net', **facts))

@@ -9,7 +9,7 @@ from ra_plugin.recognizers.ensemble_recognizer import EnsembleRecognizer
 
 @pytest.fixture
 def asked(tiny_recognizer, monkeypatch):
-    """A recognizer, and the number of clean images in each question that it was asked."""
+    """Return a recognizer, and the number of clean images in each of its calls."""
     recognizer, counts = tiny_recognizer(), []
     for name in ('outputs', 'features'):
         def ask(images, *args, original=getattr(recognizer, name)):

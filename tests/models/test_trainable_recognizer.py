@@ -35,7 +35,7 @@ def joint(tmp_path, **train) -> dict:
 
 
 def fixed(tmp_path) -> dict:
-    """R alone learns, on what a network restores that has learned."""
+    """Return options that train only R, on images restored by a trained network."""
     opt = joint(tmp_path, optim_g=None)
     del opt['train']['pixel_opt']
     torch.manual_seed(5)
@@ -131,7 +131,7 @@ def plain_learner() -> dict:
 
 
 class PlainClassifier(nn.Module):
-    """No batch norm, no dropout."""
+    """Classifier without batch norm and dropout."""
 
     def __init__(self):
         super().__init__()
@@ -255,7 +255,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path):
 
 # ------------------------------------------------------------------------------------------------ several processes
 def train_and_validate(opt, data, rank=0, world=1):
-    """Gradients of both networks after a step on this process's share, and the scores after it."""
+    """Return gradients of both networks after a step on this process's share, and the scores afterwards."""
     torch.manual_seed(0)
     model = build_run({**opt, 'dist': world > 1, 'rank': rank, 'world_size': world})
     model.feed_data({key: two.share(value, rank, world) for key, value in data.items()})

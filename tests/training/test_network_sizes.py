@@ -17,7 +17,7 @@ from ra_plugin.options import OptionError
 
 
 class Windows(nn.Module):
-    """Takes sides that the window divides, as transformers of windows do."""
+    """Network that needs sides divisible by its window, like window transformers."""
 
     def __init__(self, window=8):
         super().__init__()
@@ -30,7 +30,7 @@ class Windows(nn.Module):
 
 
 class OneSize(Windows):
-    """Takes images of 200x200 pixels alone."""
+    """Network that only supports images of 200x200 pixels."""
 
     def forward(self, images):
         assert images.shape[-2:] == (200, 200)

@@ -37,7 +37,7 @@ runpy.run_path(name, run_name='__main__')
 
 @pytest.fixture(autouse=True)
 def as_at_a_terminal():
-    """A suite in the background has signals ignored."""
+    """Restore the signal handlers of a terminal, since a suite in the background ignores signals."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
     yield
     assert all(signal.getsignal(number) == signal.default_int_handler for number in SIGNALS)  # put back by all
