@@ -54,15 +54,18 @@ def programs():
 
 
 def test_docstrings_begin_with_a_verb_or_the_noun_returned():
-    assert not findings(programs(), bad_docstrings)
+    found = findings(programs(), bad_docstrings)
+    assert not found, '\n'.join(found)
 
 
 def test_strings_have_none_of_the_old_habits():
-    assert not findings(programs(), bad_strings)
+    found = findings(programs(), bad_strings)
+    assert not found, '\n'.join(found)
 
 
 def test_pages_and_docs_have_none_of_the_old_habits():
-    assert not findings(PAGES, bad_lines)
+    found = findings(PAGES, bad_lines)
+    assert not found, '\n'.join(found)
 
 
 def test_the_checks_find_bad_english():

@@ -342,7 +342,7 @@ def set_masks(root, change):
 def test_black_and_white_masks_are_asked_about(root, opt):
     set_masks(root, lambda mask: 255 * (mask > 1))
     two = {'classes': None, 'num_classes': 2, 'ignore_index': None}
-    with pytest.raises(OptionError, match=r'dataroot_mask: expected class numbers, got 0 and 255 alone in 3 masks, 255 '
+    with pytest.raises(OptionError, match=r'dataroot_mask: expected class numbers, got only 0 and 255 in 3 masks, 255 '
                                           r'in \d+% .* label_map: \{0: 0, 255: 1\}.* ignore_index: 255') as error:
         build(root, **{**two, **opt})
     assert '\n' not in str(error.value)
