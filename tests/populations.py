@@ -39,8 +39,7 @@ def area(tp, fp, positives):
 def detections(objects, qualities, n, rng, coco=False):
     """Draw detectors of the given qualities on the same n images.
 
-    Args:
-        objects: ``(C,)`` mean number of objects of each class in an image; they come in clusters.
+    ``objects`` is the mean number of objects of each class in an image, ``(C,)``; they come in clusters.
     """
     classes = len(objects)
     positives = rng.poisson(np.array(objects) * rng.exponential(size=(n, classes)))
@@ -73,8 +72,7 @@ def detections(objects, qualities, n, rng, coco=False):
 def segmentations(frequency, qualities, n, rng):
     """Draw segmenters of the given qualities on the same n images.
 
-    Args:
-        frequency: ``(C,)`` share of the images that hold each class, with areas of very different size.
+    ``frequency`` is the share of the images with each class, ``(C,)``; their areas differ greatly.
     """
     frequency = np.array(frequency)
     size = (n, len(frequency))

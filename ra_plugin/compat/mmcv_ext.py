@@ -70,9 +70,8 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
             method: int, offset: int) -> Tensor:
     """Return the indices of the boxes that are kept, best first; write ``(x1, y1, x2, y2, score)`` to ``dets``.
 
-    Args:
-        method: Effect of a kept box on the scores of the others: 0 drops those with at least the threshold's overlap,
-            1 lowers them linearly, 2 lowers all by a Gaussian of the overlap.
+    The effect of a kept box on the scores of the others depends on ``method``: 0 drops those with at least the
+    threshold's overlap, 1 lowers them linearly, 2 lowers all by a Gaussian of the overlap.
     """
     indices = torch.arange(len(boxes), device=boxes.device)
     keep = []
@@ -409,11 +408,10 @@ def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_l
 def psamask_forward(input: Tensor, output: Tensor, psa_type: int, num_: int, **sizes: int) -> None:
     """Convert attention to positions relative to each pixel into attention to positions of the map (PSANet).
 
-    Args:
+    Shape:
         input: ``(N, relative positions, H, W)``.
         output: ``(N, H * W, H, W)``. The last two dimensions are the pixel for ``psa_type`` 0 (collect), and the
-            position for 1 (distribute).
-        sizes: ``h_feature, w_feature, h_mask, w_mask, half_h_mask, half_w_mask``.
+        position for 1 (distribute). ``sizes`` are ``h_feature, w_feature, h_mask, w_mask, half_h_mask, half_w_mask``.
     """
     channel, exists = _psa_channels(device=input.device, **sizes)
     attention = input.flatten(2).gather(1, channel.expand(len(input), -1, -1)).where(exists, 0)

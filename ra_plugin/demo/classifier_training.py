@@ -51,7 +51,8 @@ def train_classifier(net: nn.Module, train: tuple, val: tuple, *, epochs: int, l
 
     Args:
         net: Network from normalized images to logits.
-        train, val: ``(images, labels)``: uint8 ``(N, 3, H, W)`` and long ``(N,)``.
+        train: Training set ``(images, labels)``: uint8 ``(N, 3, H, W)`` and long ``(N,)``.
+        val: Validation set, likewise.
         epochs: Number of epochs.
         lr: Peak learning rate.
         optimizer: ``'SGD'`` (Nesterov momentum 0.9) or ``'AdamW'``.

@@ -16,6 +16,7 @@ def check_images(output: Any, gt: Any, where: str) -> None:
     Args:
         output: Restored images; has to be float ``(N, 3, H, W)``.
         gt: Clean images; of the same shape and device. None for a loss without clean images.
+        where: Name of the loss, for messages.
 
     Raises:
         ValueError: The type, shape or device differs.

@@ -38,7 +38,8 @@ def kl_distance(logits: torch.Tensor, reference: torch.Tensor, temperature: floa
     """``T^2 KL(reference || output)`` of the softened probabilities (Hinton et al., 2015), summed over the classes.
 
     Args:
-        logits, reference: Logits of the restored and of the clean image, ``(N, C, ...)``.
+        logits: Logits of the restored image, ``(N, C, ...)``.
+        reference: Logits of the clean image, ``(N, C, ...)``.
         temperature: Temperature T of both softmax functions.
         weights: ``(N, ...)``; take the sum over positions with these weights instead of the mean.
     """

@@ -67,7 +67,7 @@ class TwoViewsModel(WindowModel):
 
 
 class HiddenModel(SRModel):
-    """Model whose validation does not call ``get_current_visuals``."""
+    """Model whose validation shows no images to recognizers."""
 
     def nondist_validation(self, dataloader, current_iter, tb_logger, save_img):
         for data in dataloader:

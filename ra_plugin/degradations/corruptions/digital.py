@@ -45,7 +45,8 @@ def elastic_transform(image: np.ndarray, rng: np.random.Generator, strength: flo
     """Apply a random affine map, then a random smooth displacement field.
 
     Args:
-        image, rng: As for all corruptions.
+        image: RGB image, uint8 ``(H, W, 3)``.
+        rng: Random generator.
         strength: Factor on the displacements, in pixels; before smoothing they are uniform in ``[-1, 1]``.
         sigma: Standard deviation of the smoothing, in pixels.
         shear: Maximum displacement, in pixels and per axis, of the three points that define the affine map.

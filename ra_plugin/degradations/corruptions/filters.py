@@ -29,7 +29,8 @@ def smear(image: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndar
 
     Args:
         image: float32 image.
-        radius, sigma: Length parameters in pixels.
+        radius: Reach of the kernel in pixels.
+        sigma: Standard deviation of the Gaussian in pixels.
         angle: Angle in degrees, clockwise from the right.
     """
     step = np.arange(2 * radius + 1)

@@ -14,11 +14,14 @@ def snow(image: np.ndarray, rng: np.random.Generator, mean: float, std: float, z
     """Whiten the image and add flakes that fall in one direction, and the same flakes rotated by 180 degrees.
 
     Args:
-        image, rng: As for all corruptions.
-        mean, std: Parameters of the Gaussian field from which the flakes are made.
+        image: RGB image, uint8 ``(H, W, 3)``.
+        rng: Random generator.
+        mean: Mean of the Gaussian field from which the flakes are made.
+        std: Standard deviation of that field.
         zoom: Zoom factor of the field.
         threshold: Values of the field above it are flakes.
-        radius, sigma: Parameters of the motion blur, in pixels; its direction is within 45 degrees of straight up.
+        radius: Reach of the motion blur in pixels; its direction is within 45 degrees of straight up.
+        sigma: Standard deviation of the motion blur in pixels.
         kept: Weight of the image; the whitened image has the rest.
     """
     height, width = image.shape[:2]
@@ -36,8 +39,10 @@ def spatter(image: np.ndarray, rng: np.random.Generator, mean: float, std: float
     """Add drops on the lens, where a smoothed Gaussian field is above a threshold.
 
     Args:
-        image, rng: As for all corruptions.
-        mean, std: Parameters of the Gaussian field before smoothing.
+        image: RGB image, uint8 ``(H, W, 3)``.
+        rng: Random generator.
+        mean: Mean of the Gaussian field before smoothing.
+        std: Standard deviation of that field.
         sigma: Standard deviation of the smoothing, in pixels.
         threshold: Values of the field above it are drops.
         strength: For water, its maximum weight; for mud, the standard deviation in pixels of the blur of its rim.
