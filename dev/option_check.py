@@ -119,7 +119,7 @@ def _is_image_model(name: object) -> bool:
 
 
 def _train(opt: dict, root: Path, *flags: str) -> str:
-    """Train like tools/train.py, with the recognition loss added, and return the content of all logs of the run."""
+    """Train like ra-plugin train, with the recognition loss added, and return the content of all logs of the run."""
     opt = deepcopy(opt)
     opt['num_gpu'] = 0
     if isinstance(opt.get('train'), dict):
@@ -207,7 +207,7 @@ def to_markdown(command: str, source: str, findings: Sequence[Finding]) -> str:
             f'{summary(findings)}.', '',
             f'Each file was given `train.recog_opt: {block}`, generated images and weights at its paths, small '
             'networks and batches, and was trained for two iterations on the CPU, with its own validation; '
-            '`--auto_resume` added a third. VGG, for files with a perceptual loss, had random weights. Models for '
+            '`--auto-resume` added a third. VGG, for files with a perceptual loss, had random weights. Models for '
             'videos and StyleGAN are not image models: each was rejected with an error of one line.', '',
             '| file | model | network | outcome |', '|---|---|---|---|']
     for finding in findings:

@@ -50,8 +50,8 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
         OptionError: One line on what is wrong, with its place in the file.
     """
     if 'pytorch' in sys.argv and 'RANK' not in os.environ:
-        raise OptionError('--launcher pytorch: start it with torchrun, e.g. torchrun --nproc_per_node 4 tools/train.py '
-                          '-opt FILE --launcher pytorch')
+        raise OptionError('--launcher pytorch: start it with torchrun, e.g. torchrun --nproc_per_node 4 -m ra_plugin '
+                          'train -opt FILE --launcher pytorch')
     check_forced(sys.argv[1:])
     try:
         opt, args = basicsr_parse_options(str(root), is_train=is_train)
@@ -167,7 +167,7 @@ def check_options(opt: Mapping[str, Any]) -> None:
         check_type(phase, str, 'datasets')
         check_type(dataset, Mapping, f'datasets.{phase}')
     if opt.get('is_train') and 'train' not in opt['datasets']:
-        raise OptionError("datasets: 'train' is missing. To score a trained network: python tools/test.py")
+        raise OptionError("datasets: 'train' is missing. To score a trained network: ra-plugin test")
     if not opt.get('is_train') and not val_opt:
         raise OptionError("option file: 'val' is missing: it says what to score.")
     check_values(opt)

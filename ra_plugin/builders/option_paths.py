@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ra_plugin.options import OptionError
+from ra_plugin.shipped.find import find
 
 # the keys of files and folders; a key that begins like one of them, as config_name, is none
 _PATH_KEYS = {'meta_info', 'meta_info_file', 'annotation_file', 'checkpoint', 'config', 'file', 'pretrained_model_path',
@@ -23,7 +24,8 @@ def is_path_key(key: object) -> bool:
 
 
 def resolve_paths(node: Any, root: Path) -> None:
-    """Relative paths in a block of options, in place: as they are where they exist, else below ``root``.
+    """Resolve relative paths in a block of options, in place: as they are where they exist, else as `find` finds them.
+
 
     A name that is no path, as the address of a hub or the name of a zoo's config, stays as it is.
     """
@@ -43,8 +45,9 @@ def _resolved(value: str, root: Path, key: str) -> str:
     exists = os.path.isfile if key in _MAY_BE_NAMES else os.path.exists
     if os.path.isabs(path) or exists(path):
         return path
-    if exists(root / path):
-        return str(root / path)
+    found = find(path, root)
+    if found and exists(found):
+        return str(found)
     is_name = key in _MAY_BE_NAMES and not path.endswith(_MAY_BE_NAMES[key] or '\0')
     return value if is_name or key in _WRITTEN or _ADDRESS.match(value) else str(root / path)
 

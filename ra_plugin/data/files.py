@@ -6,7 +6,8 @@ from ra_plugin.options import OptionError
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 MOST_SAMPLED = 20  # files, evenly spaced, that are opened when a data set is built
-RELATIVE = 'A relative path is looked up in the current folder, then in the one that contains tools/.'
+RELATIVE = ('A relative path is looked up in the current folder, then among the files of ra_plugin: in a clone below '
+            'its top folder.')
 
 
 class UnsettledFileError(ValueError):

@@ -14,6 +14,7 @@ from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorer_network import Network, network_input
 from ra_plugin.evaluation.used_recognizers import not_among, trained_with, used_names
 from ra_plugin.options import OptionError, check_arguments
+from ra_plugin.shipped.find import shown_name
 from ra_plugin.utils.yaml_file import read_yaml
 
 
@@ -115,7 +116,7 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
             raise OptionError(f"{where}.used: no recognizer '{name}'. There are {', '.join(recognizers)}")
     for path in (*_listed(options.checkpoint), *_listed(options.folder)):
         if not Path(path).exists():
-            hint = ' Train it first: python tools/train.py -opt ' + options.option_file if options.option_file else ''
+            hint = f' Train it first: ra-plugin train -opt {shown_name(options.option_file)}' if options.option_file else ''
             raise FileNotFoundError(f'{where}: {path} does not exist.{hint}')
     return options
 

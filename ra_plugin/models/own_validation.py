@@ -31,7 +31,7 @@ def check_own_validation(model: type) -> None:
     if 'get_current_visuals' not in source and not _is_basicsrs(model.nondist_validation):
         raise OptionError(f'val.recognizers: the validation of {model.__name__} does not call get_current_visuals, so '
                           'recognizers do not see its images. Call it once per image, as SRModel does, or remove '
-                          'val.recognizers and use tools/evaluate.py.')
+                          'val.recognizers and use ra-plugin evaluate.')
 
 
 def _is_basicsrs(function: Any) -> bool:
@@ -68,7 +68,7 @@ class OwnValidationMixin:
             check_own_validation(self.host)
             if self.opt.get('dist') and not _is_basicsrs(self.host.dist_validation):
                 raise OptionError(f'val.recognizers: not supported with the distributed validation of '
-                                  f'{self.host.__name__}. Train in one process, or use tools/evaluate.py.')
+                                  f'{self.host.__name__}. Train in one process, or use ra-plugin evaluate.')
 
     def validation(self, dataloader, current_iter, tb_logger, save_img: bool = False) -> None:
         watched = self._watched = _Watched(dataloader.dataset, current_iter,

@@ -323,7 +323,7 @@ def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:
 
     @functools.wraps(forward)
     def wrapped(*args, **kwargs):
-        # in validation a network computes in float32, as in tools/test.py
+        # in validation a network computes in float32, as in ra-plugin test
         with torch.autocast(device_type, dtype, enabled=dtype is not None and net.training):
             output = (compiled if net.training else forward)(*args, **kwargs)
         return _as_float32(output)

@@ -14,6 +14,7 @@ from ra_plugin.paper.experiments import Experiments, Restorer, Study
 from ra_plugin.paper.option_files import ExperimentOptions, Group, Make
 from ra_plugin.paper.tables import as_list, is_shown
 from ra_plugin.report.markdown import table
+from ra_plugin.shipped.find import find
 from ra_plugin.training.train_if_needed import is_trained, make, run_all, train
 from ra_plugin.utils.atomic import atomic_write
 
@@ -44,7 +45,7 @@ class Reproduction:
 
     Args:
         root: The repository.
-        scale: ``'small'``, ``'paper'`` or another of `scales`.
+        scale: ``'small'``, ``'paper'`` or another, see `Experiments`.
         data: Folder that takes the place of ``datasets``.
         seed, seeds: First seed and number of seeds of each training.
         out: Folder. Default: ``results/reproduce/SCALE``.
@@ -107,13 +108,13 @@ class Reproduction:
     def _missing(self, judged: Mapping[str, Sequence[Restorer]], runs: Mapping[str, Mapping],
                  makes: Mapping[str, Make]) -> list[str]:
         needed = {path for run in runs.values() for path in _paths(run)}
-        needed |= {path for file, entry in makes.items() if not (self.root / file).exists() for path in entry.needs}
+        needed |= {path for file, entry in makes.items() if not find(file, self.root) for path in entry.needs}
         for name, restorers in judged.items():
             for group in self._groups(name, restorers):
                 needed |= set(_paths({key: group.options[key] for key in ('datasets', 'recognizers')}))
         made = tuple(f'experiments/{name}/' for name in runs)
         return sorted(path for path in needed if path not in makes and not path.startswith(made)
-                      and not (self.root / path).exists())
+                      and not find(path, self.root))
 
     def describe(self, plan: Plan) -> str:
         """The plan as a table, and what is missing for it."""
@@ -166,7 +167,7 @@ class Reproduction:
         self._build_quality_metrics(plan)
         self._train(plan, jobs)
         exhibit = Exhibit(self.root, self.out, device, batch_size,
-                          f'python tools/reproduce.py --scale {self.experiments.scale}')
+                          f'ra-plugin reproduce --scale {self.experiments.scale}')
         shown = []
         for name in plan.tables:
             spec = self.experiments.tables[name]

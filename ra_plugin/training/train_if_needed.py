@@ -10,6 +10,7 @@ import yaml
 
 from ra_plugin.builders.identity import contents, digest
 from ra_plugin.builders.option_paths import resolve_paths
+from ra_plugin.shipped.find import find, shown_name
 from ra_plugin.training.programs import run_program, signals_passed_on
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.text_file import read_text
@@ -51,7 +52,7 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
     """Train or resume a run; do nothing if it is finished.
 
     Args:
-        root: Root of the repository.
+        root: Folder with ``experiments``, in which the training runs.
         option_file: File to write the options to, ``NAME.yml``.
         run: The options.
         threads: Number of threads of the training. Default: torch's own number.
@@ -65,33 +66,32 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
         print(f'== {run["name"]}: already trained', flush=True)
         return
     print(f'== Training: {run["name"]}', flush=True)
-    command = [root / 'tools' / 'train.py', '-opt', option_file, '--auto_resume']
+    command = ['-m', 'ra_plugin', 'train', '-opt', option_file.absolute(), '--auto-resume']
     folder = root / 'experiments' / run['name']
     if _recorded(folder, run['name']) not in (None, run) or not _same_inputs(root, run):
         command.pop()  # archive another run of that name, or with other weights and images, instead of resuming it
         (folder / _INPUTS).unlink(missing_ok=True)
-    if run_program(command, threads) or not is_trained(root, run):
+    if run_program(command, threads, cwd=root) or not is_trained(root, run):
         raise ChildProcessError(f'The training of {option_file} ended early; the same command resumes it.')
     keep_inputs(root, run)
 
 
 def make(root: Path, file: str, command: Sequence[str], threads: int | None = None) -> None:
-    """Create a file with a program of the repository; do nothing if the file exists.
+    """Create a file with a program; do nothing if the file exists.
 
     Args:
-        root: Root of the repository.
+        root: Folder in which the program runs.
         file: Path below ``root``.
-        command: Program below ``root``, or ``-m`` and a module, with arguments.
+        command: ``-m``, a module, and arguments.
         threads: Number of threads of the program. Default: torch's own number.
 
     Raises:
         ChildProcessError: The program failed.
     """
-    if (root / file).exists():
+    if find(file, root):
         return
     print(f'== Making: {file}', flush=True)
-    program, *arguments = command
-    run_program([program if program == '-m' else root / program, *arguments], threads, cwd=root)
+    run_program(command, threads, cwd=root)
     if not (root / file).exists():
         raise ChildProcessError(f'{file} was not made; the same command tries again.')
 
@@ -114,9 +114,9 @@ def run_all(tasks: Sequence[Callable[[int | None], None]], jobs: int = 1) -> Non
 
 
 def shown_path(file: Path, root: Path) -> str:
-    """Return a path relative to the repository if it is inside, so that results do not contain a machine's folders."""
+    """Return a path relative to ``root``, or a shipped file's name in option files, so that results name no folders."""
     file = file.resolve()
-    return str(file.relative_to(root.resolve()) if file.is_relative_to(root.resolve()) else file)
+    return str(file.relative_to(root.resolve())) if file.is_relative_to(root.resolve()) else shown_name(file)
 
 
 def _recorded(folder: Path, name: str) -> Any:

@@ -109,7 +109,7 @@ def test_recog_every_and_a_generator_that_rests_must_not_fall_together(every, re
     ('train.recog_opt.reduction', 'none', r"reduction: training needs one number"),
     ('datasets.val.type', 'SingleImageDataset',
      r'val\.recognizers: datasets\.val: evaluation needs labels or clean images, but SingleImageDataset has neither'),
-    ('datasets.train', None, r"datasets: 'train' is missing.*tools/test\.py"),
+    ('datasets.train', None, r"datasets: 'train' is missing.*ra-plugin test"),
     ('train', None, r"option file: 'train' is missing"),
     ('train.total_iter', None, r"train: 'total_iter' is missing"),
     ('val.val_freq', None, r"val: 'val_freq' is missing"),

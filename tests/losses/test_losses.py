@@ -238,7 +238,7 @@ def test_the_range_of_gt_is_read_in_the_first_step_alone(make_reference_loss, im
 def test_a_recognizer_without_gradient_is_refused(name, tiny_recognizer):
     recognizer = tiny_recognizer()
     recognizer.info = dataclasses.replace(recognizer.info, differentiable=False)
-    with pytest.raises(ValueError, match=r'Loss: ModuleRecognizer\(TanhNet\) is not differentiable: it can be used for'):
+    with pytest.raises(ValueError, match=r'ModuleRecognizer\(TanhNet\) is not differentiable: it can be used for'):
         LOSSES[name](recognizer)
 
 

@@ -159,11 +159,6 @@ def test_networks_are_trained_once_and_evaluated_side_by_side(tmp_path, monkeypa
         'datasets': {'noise': {'type': 'LabeledImageDataset', 'dataroot_gt': str(tmp_path / 'images'), 'crop_size': 16,
                                'degradation': {'type': 'GaussianNoise', 'sigma': 0.1}}},
         'recognizers': {'vgg': recognizer('TinyVGG'), 'resnet': recognizer('TinyResNet')}}))
-    (tmp_path / 'tools').mkdir()
-    (tmp_path / 'tools' / 'train.py').write_text(  # trains below this folder, not below the repository
-        f'import sys\nfrom pathlib import Path\nsys.path.insert(0, {str(ROOT)!r})\n'
-        'from ra_plugin.training.pipeline import run, train_pipeline\n'
-        'sys.exit(run(train_pipeline, Path(__file__).resolve().parents[2]))\n')
     results = sweep(tmp_path, tmp_path / 'ra.yml', [0.01, 0], tmp_path / 'eval.yml', tmp_path / 'out', max_psnr_drop=9)
     assert list(results['restorers']) == ['weight 0', 'weight 0.01'] and results['baseline'] == 'weight 0'
     assert results['restorers']['weight 0.01']['used'] == ['vgg'] and not results['restorers']['weight 0']['used']

@@ -63,8 +63,8 @@ class BoundaryOptions:
     force_yml: Sequence[str] | None = None
 
 
-def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None) -> str:
-    """Write ``boundary.json``, ``boundary.md`` and ``boundary.html``, and say where; the tables are returned.
+def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None) -> tuple[str, Path]:
+    """Write ``boundary.json``, ``boundary.md`` and ``boundary.html``; return the tables and the folder.
 
     Args:
         root: The repository.
@@ -86,8 +86,7 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
     atomic_write(json.dumps(plain_data(results)), out / 'boundary.json')
     atomic_write(tables, out / 'boundary.md')
     write_boundary_page(results, study.maps(records), out / 'boundary.html')
-    print(f'Written to {out}: boundary.json, boundary.md, boundary.html.')
-    return tables
+    return tables, out
 
 
 class BoundaryStudy:
@@ -204,11 +203,11 @@ def _extent(record: Record) -> float:
 
 def _command(file: str, options: BoundaryOptions) -> str:
     """What gives the same results, wherever they are written and on whatever they are computed."""
-    words = ['python', 'tools/boundary.py', *options.names, '-opt', file]
+    words = ['ra-plugin', 'boundary', *options.names, '-opt', file]
     for name, value in (('source', options.source), ('num_images', options.num_images), ('maps', options.maps),
                         ('seed', options.seed), ('factor', options.search.factor)):
         if value not in (None, getattr(BoundaryOptions, name, Search.factor)):
-            words += [f'--{name}', str(value)]
+            words += [f'--{name.replace("_", "-")}', str(value)]
     return shlex.join([*words, *(['--targets', *options.targets] if options.targets else ()),
                        *as_arguments(options.force_yml)])
 

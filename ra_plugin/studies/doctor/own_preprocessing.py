@@ -13,7 +13,7 @@ from ra_plugin.recognizers import ModuleRecognizer, Recognizer, TimmRecognizer, 
 from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
 from ra_plugin.utils.optional import require
 
-_LOGGED = re.compile(r'test top-1 of the stored weights: (0\.\d+)')  # as tools/train_recognizer.py writes it
+_LOGGED = re.compile(r'test top-1 of the stored weights: (0\.\d+)')  # as ra-plugin train-recognizer writes it
 
 
 @dataclass(frozen=True)
