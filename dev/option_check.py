@@ -29,6 +29,7 @@ from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.options import OptionError
 from ra_plugin.training.pipeline import train_pipeline
 from ra_plugin.utils import children
+from ra_plugin.utils.text import one_line
 from ra_plugin.utils.yaml_file import read_yaml
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'not an image model'
@@ -188,7 +189,7 @@ def _problems_of_validation(opt: dict, folder: Path, log: str, iteration: int) -
 
 def _reason(error: Exception, root: Path) -> str:
     """Return an error as one line, without the temporary folder."""
-    text = ' '.join(str(error).replace(f'{root}/', '').split()) or type(error).__name__
+    text = one_line(str(error).replace(f'{root}/', '')) or type(error).__name__
     return text[:300] if isinstance(error, (ValueError, ImportError)) else f'{type(error).__name__}: {text}'[:300]
 
 

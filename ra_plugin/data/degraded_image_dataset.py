@@ -1,4 +1,5 @@
 """Base class of all data sets: checked options, reproducible randomness, and degradation of gt to lq on the fly."""
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,12 +9,34 @@ import torch
 
 from ra_plugin.data.exif import ExifOrientation
 from ra_plugin.degradations import build_degradation
-from ra_plugin.options import OptionError, check_arguments
+from ra_plugin.option_types import FilePath, NonNegative, Positive
+from ra_plugin.options import OptionError, build_block
+from ra_plugin.registry import DegradationBlock
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """Keys of a dataset's block that the loaders read, or that BasicSR adds (``phase`` and ``scale``)."""
+    """Options for loading the images of a data set; BasicSR itself adds ``phase`` and ``scale`` to the block.
+
+    Attributes:
+        type: Class of the data set.
+        name: Name for logs and for the folder of restored images.
+        phase: Use of the data set.
+        scale: Upscaling factor of the restoration. Default: that of the option file.
+        batch_size_per_gpu: Images per batch, also in validation (where BasicSR always uses 1). Default: 1 in
+            validation; required in training.
+        num_worker_per_gpu: Number of worker processes; 0: the main process. Default: 0 in validation; required in
+            training.
+        dataset_enlarge_ratio: Number of times that each image is used in an epoch of training.
+        use_shuffle: Draw a new order of the images for each epoch of training.
+        prefetch_mode: ``cpu``: prefetch in a thread; ``cuda``: copy the next batch to the GPU during the current step,
+            needs ``pin_memory``. Default: neither.
+        num_prefetch_queue: Number of batches to prefetch with ``cpu``.
+        pin_memory: Keep batches in pinned memory, from which a GPU can copy asynchronously.
+        persistent_workers: Keep the worker processes between epochs.
+        on_bad_image: Handling of an unreadable image in training: ``raise`` ends the run, ``skip`` uses the next image,
+            except for images that need an option (``max_pixels``, ``exif_orientation``, values of masks).
+    """
     type: str = ''
     name: str = ''
     phase: Literal['train', 'val', 'test']
@@ -44,12 +67,44 @@ class DegradedImageOptions(LoaderOptions):
             viewers and OpenCV. Default: ``ignore`` with class labels; with boxes or masks the one whose size equals
             that of the annotation, and an error if both have it. (Pillow itself rotates TIFF files.)
     """
+    dataroot_gt: FilePath | None = None
     use_hflip: bool = False
-    dataroot_lq: str | None = None
-    degradation: Mapping | None = None
-    seed: int = 0
-    max_pixels: int | None = None
+    dataroot_lq: FilePath | None = None
+    degradation: DegradationBlock | None = None
+    seed: NonNegative = 0
+    max_pixels: Positive | None = None
     exif_orientation: ExifOrientation | None = None
+
+    def __post_init__(self):
+        if self.dataroot_lq is not None:
+            for key in ('dataroot_gt', 'degradation'):
+                if getattr(self, key) is not None:
+                    raise OptionError('not allowed with dataroot_lq, whose images are already degraded and have no '
+                                      'clean versions. Remove one; for pairs use PairedImageDataset.', key)
+            if self.phase == 'train':
+                raise OptionError('training needs clean images. Use dataroot_gt.', 'dataroot_lq')
+        elif self.dataroot_gt is None:
+            raise OptionError("'dataroot_gt' is missing.")
+        elif self.scale is not None and self.scale != self.degrade.scale:
+            raise OptionError(f'expected a degradation that shrinks by scale {self.scale}, got one by '
+                              f'{self.degrade.scale}. Use the same scale in the option file and the degradation.')
+
+    @functools.cached_property
+    def degrade(self) -> Any:
+        """Return the degradation built from its block."""
+        return build_degradation(self.degradation, 'degradation')
+
+    @property
+    def dataroot(self) -> str:
+        """Return the folder of the images."""
+        return self.dataroot_gt if self.dataroot_lq is None else self.dataroot_lq
+
+    def check_divides(self, size: int, key: str) -> None:
+        """Raise OptionError if ``size`` is not a multiple of the degradation's scale."""
+        scale = self.degrade.scale
+        if size % scale:
+            raise OptionError(f'expected a multiple of scale {scale}, got {size}. Use {size + scale - size % scale}.',
+                              key)
 
 
 class DegradedImageDataset(torch.utils.data.Dataset):
@@ -85,37 +140,10 @@ class DegradedImageDataset(torch.utils.data.Dataset):
         if 'phase' not in opt:
             raise OptionError(f"{self.where}: expected phase 'train', 'val' or 'test', got none. Add it; "
                               'in an option file BasicSR does so.')
-        self.check_options(opt, self.where)
         self.opt = opt  # BasicSR's models read the name of the data set from it
-        self.options = self.options_type(**_with_one_root(opt))
+        self.options = build_block(self.options_type, opt, self.where)
         self.has_clean = self.options.dataroot_lq is None
-        self.degradation = build_degradation(self.options.degradation, f'{self.where}.degradation')
-        check_least(self.options.seed, 0, f'{self.where}.seed')
-        check_least(self.options.max_pixels, 1, f'{self.where}.max_pixels')
-        scale = self.options.scale
-        if self.has_clean and scale is not None and scale != self.degradation.scale:
-            raise OptionError(f'{self.where}: expected a degradation that shrinks by scale {scale}, got one by '
-                              f'{self.degradation.scale}. '
-                              'Use the same scale in the option file and the degradation.')
-
-    @classmethod
-    def check_options(cls, opt: Mapping[str, Any], where: str) -> None:
-        """Check the block's keys and types without accessing the disk; ``phase`` may be missing, as in a file.
-
-        Raises:
-            OptionError: A key is unknown (the message suggests the nearest one) or missing, or a value has the wrong
-                type.
-        """
-        if opt.get('dataroot_lq') is not None:
-            for key in ('dataroot_gt', 'degradation'):
-                if opt.get(key) is not None:
-                    raise OptionError(f'{where}.{key}: not allowed with dataroot_lq, whose images are already degraded '
-                                      f'and have no clean versions. Remove one; for pairs use PairedImageDataset.')
-            if opt.get('phase') == 'train':
-                raise OptionError(f'{where}.dataroot_lq: training needs clean images. Use dataroot_gt.')
-        check_arguments(cls.options_type, {'phase': 'train', **_with_one_root(opt)}, where)
-        if opt.get('degradation') is not None:
-            build_degradation(opt['degradation'], f'{where}.degradation')  # cheap, and checks the values
+        self.degradation = self.options.degrade
 
     @property
     def train(self) -> bool:
@@ -159,22 +187,6 @@ class DegradedImageDataset(torch.utils.data.Dataset):
             return {'lq': _to_tensor(gt), 'label': self.enlarged(label, self.options.scale or 1), 'lq_path': path}
         lq = self.degradation(gt, rng)
         return {'lq': _to_tensor(lq), 'gt': _to_tensor(gt), 'label': label, 'lq_path': path, 'gt_path': path}
-
-
-def _with_one_root(opt: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the options with the folder of the images under ``dataroot_gt``, even if it is ``dataroot_lq``."""
-    return opt if opt.get('dataroot_lq') is None else {**opt, 'dataroot_gt': opt['dataroot_lq']}
-
-
-def check_least(value: int | None, least: int, where: str) -> None:
-    if value is not None and value < least:
-        raise OptionError(f'{where}: expected a whole number >= {least}, got {value}. Change or remove it.')
-
-
-def check_divides(scale: int, size: int, where: str) -> None:
-    if size % scale:
-        raise OptionError(f'{where}: expected a multiple of scale {scale}, got {size}. '
-                          f'Use {size + scale - size % scale}.')
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:

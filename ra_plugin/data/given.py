@@ -41,6 +41,12 @@ def given_by(dataset: Dataset, where: str) -> Given:
     return given
 
 
+def no_labels(loss: str, kind: str) -> str:
+    """Return the message for a loss that needs labels and a data set of class ``kind`` without labels."""
+    return (f'{loss} needs labels, but {kind} has none. {GAIN_LABELS} for datasets.train, or RecogConsistencyLoss, '
+            'which needs no labels.')
+
+
 def neither(where: str, kind: str) -> str:
     """Return the message for a data set of class ``kind`` without labels and clean images."""
     return (f'{where}: evaluation needs labels or clean images, but {kind} has neither. {GAIN_LABELS}; or add clean '

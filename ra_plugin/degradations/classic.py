@@ -1,61 +1,30 @@
 """The paper's three degradations: bicubic downsampling, Gaussian noise and JPEG compression, and chains of them.
 
-A degradation is called as ``degradation(image, rng)``:
-
-* ``image``: RGB, ``(H, W, 3)``, either uint8 or float32 in ``[0, 1]``;
-* ``rng``: the only source of randomness, so the same generator state gives the same result;
-* returns an image of either of the two types, and never changes its input.
-
-The type that a step returns depends on the step, so that a chain rounds only where a real pipeline rounds:
+The type that a step returns depends on the step:
 
 ===================  ===============  =================================================
-step                 returns          for the other input type
+step                 returns          given the other type
 ===================  ===============  =================================================
-`BicubicDownsample`  the input type   float: the same filter, in float, without rounding
+`BicubicDownsample`  the type it got  float: the same filter, in float, without rounding
 `GaussianNoise`      float32          uint8: divided by 255 first
 `JPEGCompression`    uint8            float: rounded to 8 bit first, halves to even
 ===================  ===============  =================================================
-
-The attribute ``scale`` of a degradation is the factor by which it shrinks height and width.
 """
 import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from ra_plugin.degradations.base import Degradation, check_image, to_bytes
 from ra_plugin.options import OptionError
-from ra_plugin.registry import DEGRADATION_REGISTRY
-
-
-def check_image(image: np.ndarray, where: str) -> None:
-    """Check that ``image`` is a valid input of a degradation: ``(H, W, 3)``, uint8 or float32 in ``[0, 1]``.
-
-    Raises:
-        TypeError: ``image`` is not an array, or neither uint8 nor float32.
-        ValueError: The shape is not ``(H, W, 3)``, or a float value is outside ``[0, 1]``.
-    """
-    kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-    if kind not in (np.uint8, np.float32):
-        raise TypeError(f'{where}: expected an array of uint8, or of float32 in [0, 1], got {kind}. '
-                        'Convert it with np.asarray(image, np.uint8).')
-    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(f'{where}: expected an RGB image (H, W, 3), got {image.shape}. Pass one image, channels last.')
-    if kind == np.float32 and not (image.min() >= 0 and image.max() <= 1):  # written so that NaN fails, too
-        raise ValueError(f'{where}: expected float32 in [0, 1], got [{image.min():.4g}, {image.max():.4g}]. '
-                         'Divide 8-bit values by 255, and do not normalize.')
-
-
-def to_bytes(image: np.ndarray) -> np.ndarray:
-    """Return a uint8 image as it is, and float32 in ``[0, 1]`` rounded to 8 bit: to nearest, halves to even."""
-    return image if image.dtype == np.uint8 else np.rint(image * np.float32(255)).astype(np.uint8)
+from ra_plugin.registry import DEGRADATION_REGISTRY, DegradationBlock
 
 
 @DEGRADATION_REGISTRY.register
-class BicubicDownsample:
+class BicubicDownsample(Degradation):
     """Bicubic downsampling by a whole factor with PIL's filter, which is antialiased.
 
     For uint8 the result equals ``Image.resize((W // scale, H // scale), Image.BICUBIC)``; the bicubic filters of other
@@ -89,14 +58,12 @@ class BicubicDownsample:
 
 
 @DEGRADATION_REGISTRY.register
-class GaussianNoise:
+class GaussianNoise(Degradation):
     """Independent Gaussian noise on each value, clamped to ``[0, 1]`` and not rounded to 8 bit.
 
     Args:
         sigma: Standard deviation on the ``[0, 1]`` scale, at most 1. The paper uses 0.1.
     """
-
-    scale = 1
 
     def __init__(self, sigma: float):
         if not 0 <= sigma <= 1:
@@ -115,7 +82,7 @@ class GaussianNoise:
 
 
 @DEGRADATION_REGISTRY.register
-class JPEGCompression:
+class JPEGCompression(Degradation):
     """JPEG compression and decompression in memory, with PIL's defaults (4:2:0 chroma subsampling).
 
     A float image is first rounded to 8 bit, as for saving: to nearest, halves to even.
@@ -123,8 +90,6 @@ class JPEGCompression:
     Args:
         quality: PIL's quality, from 1 (worst) to 100. The paper uses 10.
     """
-
-    scale = 1
 
     def __init__(self, quality: int):
         if not 1 <= quality <= 100:
@@ -143,7 +108,7 @@ class JPEGCompression:
 
 
 @DEGRADATION_REGISTRY.register
-class Compose:
+class Compose(Degradation):
     """Chain of degradations that share one generator.
 
     Args:
@@ -151,15 +116,9 @@ class Compose:
             0.1}]``; an empty list returns the input.
     """
 
-    def __init__(self, steps: Sequence[Mapping]):
+    def __init__(self, steps: Sequence[DegradationBlock]):
         self.steps = [DEGRADATION_REGISTRY.build(step, f'Compose.steps[{i}]') for i, step in enumerate(steps)]
         self.scale = math.prod(step.scale for step in self.steps)
-
-    @staticmethod
-    def check_options(arguments: Mapping[str, Any], where: str) -> None:
-        """Check the blocks of the steps without building them."""
-        for i, step in enumerate(arguments['steps']):
-            DEGRADATION_REGISTRY.check(step, f'{where}.steps[{i}]')
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the degraded image ``(H / scale, W / scale, 3)``, of the last step's type."""

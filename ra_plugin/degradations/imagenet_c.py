@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from ra_plugin.degradations.classic import check_image, to_bytes
+from ra_plugin.degradations.base import Degradation, check_image, to_bytes
 from ra_plugin.degradations.corruptions import CONSTANTS, CORRUPTIONS
 from ra_plugin.degradations.corruptions.filters import cut_to_bytes
 from ra_plugin.options import OptionError, suggestion
@@ -14,7 +14,7 @@ MIN_SIDE = 32  # pixels; there are no constants for smaller images
 
 
 @DEGRADATION_REGISTRY.register
-class ImageNetC:
+class ImageNetC(Degradation):
     """Corruption of ImageNet-C and CIFAR-10-C (Hendrycks & Dietterich, ICLR 2019), with an 8-bit result.
 
     A float image is rounded to 8 bit first. With several corruptions or severities, one is drawn uniformly per image.
@@ -25,8 +25,6 @@ class ImageNetC:
         constants: Set of strengths: ``imagenet``, made for images of 224 pixels, or ``cifar10``, for 32. Their lengths
             are in pixels and do not scale with the image.
     """
-
-    scale = 1
 
     def __init__(self, corruption: str | Sequence[str], severity: int | Sequence[int],
                  constants: Literal['imagenet', 'cifar10'] = 'imagenet'):

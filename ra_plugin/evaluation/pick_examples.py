@@ -52,7 +52,7 @@ def choose(evaluation: Evaluation, condition: Condition, matrix: Matrix) -> list
             yield (number, *about)
 
     chosen: list[Choice] = []
-    classifiers = [name for name, judge in condition.recognizers.items() if judge.info.task == 'classification']
+    classifiers = [name for name, judge in condition.recognizers.items() if judge.is_classifier]
     restorers = [restorer for restorer in condition.restorers if restorer.name != baseline][:_MOST_RESTORERS]
     for restorer in restorers if classifiers else ():
         name = restorer.name

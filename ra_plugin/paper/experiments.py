@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.options import OptionError, build_block, suggestion
 from ra_plugin.paper.tables import PLAIN, as_list, is_shown
 from ra_plugin.shipped.find import locate
 
@@ -215,8 +215,7 @@ def _recognizers(chosen: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def _checked(cls: type, block: Any, where: str) -> Any:
-    check_arguments(cls, block, where)
-    return cls(**block)
+    return build_block(cls, block, where)
 
 
 def known(blocks: Mapping[str, Mapping], name: str, kind: str) -> Mapping:

@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ra_plugin.builders.option_paths import is_path_key
+from ra_plugin.builders.block_classes import texts
+from ra_plugin.builders.option_paths import training_file
 from ra_plugin.evaluation.options import by_name
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
 from ra_plugin.options import OptionError, suggestion
@@ -199,11 +200,7 @@ class Reproduction:
             run_all(tasks, jobs)
 
 
-def _paths(node: Any) -> list[str]:
-    """What options name of data and weights; the name of a class, or of a zoo's config, has no slash."""
-    if isinstance(node, Mapping):
-        return [path for key, value in node.items() for path in (
-            [value] if isinstance(value, str) and is_path_key(key) and '/' in value else _paths(value))]
-    if isinstance(node, list):
-        return [path for value in node for path in _paths(value)]
-    return []
+def _paths(run: Mapping[str, Any]) -> list[str]:
+    """Return what options name of data and weights; the name of a zoo's config has no slash."""
+    return [found.text for found in texts(run, training_file(run)) if found.names is not None
+            and found.names.what != 'module' and '/' in found.text]

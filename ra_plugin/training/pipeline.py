@@ -13,7 +13,6 @@ import torch
 from basicsr import train as basicsr_train
 from basicsr.utils import get_time_str, make_exp_dirs, set_random_seed
 from basicsr.utils.options import copy_opt_file
-from torch import nn
 
 from ra_plugin.builders.given import check_judges, check_metrics_given
 from ra_plugin.builders.loaders import build_dataset, build_val_loaders, check_classes
@@ -26,7 +25,6 @@ from ra_plugin.library_errors import is_worded, told, translated
 from ra_plugin.models.builder import build_model
 from ra_plugin.models.resume.reader import load_resume_state
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
 from ra_plugin.shipped.find import shown_name
 from ra_plugin.training.loop import Training
 from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
@@ -203,9 +201,9 @@ def _warn_of_enlarged_crops(model, dataset_opt: Mapping, logger: logging.Logger)
     if crop is None:
         return
     height, width = crop
-    for recognizer in getattr(model, 'cri_recog', nn.ModuleList()).modules():  # including members of ensembles
-        if isinstance(recognizer, OpenMMLabRecognizer) and recognizer.resize == 'model':
-            resized = recognizer.geometry.size(height, width).resized
+    for recognizer in (member for loss in getattr(model, 'cri_recog', ()) for member in loss.recognizer.members()):
+        if recognizer.resizes_as_whole_images:
+            resized = recognizer.resized(height, width)
             if resized[0] > height or resized[1] > width:
                 logger.warning(f'train.recog_opt: {recognizer} enlarges crops of {width}x{height} pixels to '
                                f"{resized[1]}x{resized[0]}, as its config's test pipeline does with whole images. Set "

@@ -9,7 +9,9 @@ from typing import Any
 import yaml
 
 from ra_plugin.builders.identity import contents, digest
-from ra_plugin.builders.option_paths import resolve_paths
+from ra_plugin.builders.option_file import import_own
+from ra_plugin.builders.option_paths import resolve_paths, training_file
+from ra_plugin.option_types import FilePath
 from ra_plugin.shipped.find import find, shown_name
 from ra_plugin.training.programs import run_program, signals_passed_on
 from ra_plugin.utils.atomic import atomic_write
@@ -31,10 +33,12 @@ def inputs_digest(root: Path, run: Mapping[str, Any]) -> str:
     Weights and lists are identified by their content, images by their names and sizes.
     """
     run = copy.deepcopy(dict(run))
-    resolve_paths(run, root)
+    import_own(run)
+    resolve_paths(run, root, training_file(run))
     train = (run.get('datasets') or {}).get('train') or {}
     weights = {key: value for key, value in (run.get('path') or {}).items() if key.startswith('pretrain_network_')}
-    return digest([contents(part) for part in ((run.get('train') or {}).get('recog_opt'), weights, train)])
+    losses = (run.get('train') or {}).get('recog_opt')
+    return digest([contents(losses), contents(weights, Mapping[str, FilePath]), contents(train)])
 
 
 def keep_inputs(root: Path, run: Mapping[str, Any]) -> None:

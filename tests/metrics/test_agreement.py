@@ -7,10 +7,10 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
-from ra_plugin.metrics.agreement import ClassificationAgreement, DetectionAgreement, SegmentationAgreement, overlap
 from ra_plugin.evaluation.records import pack, unpack
-from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.evaluation.statistics.transfer import CLEAN, NONE, Cell, Matrix, summary
+from ra_plugin.metrics.agreement import ClassificationAgreement, DetectionAgreement, SegmentationAgreement, overlap
+from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import EnsembleRecognizer, RecognizerInfo
 

@@ -12,17 +12,17 @@ import torch
 import yaml
 from test_evaluation_run import ROOT, recognizer
 
+from ra_plugin.builders.file_check import check_file
 from ra_plugin.cli.reproduce import scales
-from ra_plugin.paper import reproduce
-from ra_plugin.training import train_if_needed as trained_runs
-from ra_plugin.paper.exhibits import SHOW, untouched
-from ra_plugin.paper.option_files import ExperimentOptions, changed
-from ra_plugin.paper.experiments import Experiments, Restorer
-from ra_plugin.builders.option_file import check_options
-from ra_plugin.paper.reproduce import Reproduction
 from ra_plugin.evaluation.statistics.bootstrap import Sampled
 from ra_plugin.options import OptionError
+from ra_plugin.paper import reproduce
+from ra_plugin.paper.exhibits import SHOW, untouched
+from ra_plugin.paper.experiments import Experiments, Restorer
+from ra_plugin.paper.option_files import ExperimentOptions, changed
+from ra_plugin.paper.reproduce import Reproduction
 from ra_plugin.paper.tables import Judged, paper_numbers, paper_table
+from ra_plugin.training import train_if_needed as trained_runs
 
 SMALL = Experiments(ROOT, 'small')
 OPTIONS = ExperimentOptions(SMALL, ROOT, ROOT / 'results')
@@ -126,7 +126,7 @@ def test_every_training_can_be_meant(name):
                for one in SMALL.trained(study, SMALL.restorers(study))}
     for restorer in by_kind.values():
         run = copy.deepcopy(OPTIONS.training_options(restorer, 0))
-        check_options({**run, 'is_train': True})
+        check_file({**run, 'is_train': True})
 
 
 def test_data_of_another_folder():

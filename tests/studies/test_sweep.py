@@ -8,7 +8,7 @@ import runs
 import torch
 import yaml
 from conftest import SOAK
-from test_evaluation_run import ROOT, recognizer
+from test_evaluation_run import recognizer
 
 from ra_plugin.training import train_if_needed as trained_runs
 from ra_plugin.studies.sweep.run import best_within, sweep, with_weight

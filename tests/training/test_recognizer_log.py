@@ -38,7 +38,7 @@ def test_images_that_are_not_enlarged(crop, size):
     recognizer = {**RECOGNIZER, 'input_size': list(size) if size else None}
     found, = lines([RecogLoss(recognizer)], options({'type': 'RecogLoss', 'recognizer': recognizer}, crop_size=crop))
     assert 'enlarged' not in found
-    assert found.endswith('images not resized.' if size is None else 'images resized to 32x32 pixels.')
+    assert found.endswith('images as they come.' if size is None else 'images resized to 32x32 pixels.')
 
 
 def test_each_member_of_an_ensemble_and_each_judge_has_a_line():

@@ -13,12 +13,11 @@ import torch
 
 from ra_plugin.builders.forced_options import as_arguments
 from ra_plugin.builders.loaders import evenly_spaced
-from ra_plugin.data.degraded_image_dataset import check_least
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Condition, Evaluation, plain_data
 from ra_plugin.metrics.psnr_ssim import to_uint8
-from ra_plugin.options import OptionError, suggestion
+from ra_plugin.options import OptionError, check_least, suggestion
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.studies.boundary.maps import DecisionMap
 from ra_plugin.studies.boundary.measure import (Predict, Search, decision_map, find_boundaries, orthogonal,
@@ -213,7 +212,7 @@ def _command(file: str, options: BoundaryOptions) -> str:
 
 
 def _predict(recognizer: Recognizer, name: str) -> Predict:
-    if recognizer.info.task != 'classification' or recognizer.costly:
+    if not recognizer.is_classifier or recognizer.costly:
         raise OptionError(f'boundary: {name}: expected a classifier that may be asked dozens of times for each image, '
                           f'got {recognizer}. Leave it out of --targets.')
     return lambda images: recognizer.predict(images)['labels'][:, 0]
