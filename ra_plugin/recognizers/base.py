@@ -146,7 +146,7 @@ class Recognizer(ChecksArguments, OutOfSight):
                              'torchvision or your own (ModuleRecognizer).')
         if self.folded_norms or self.checkpointed:
             raise ValueError(f'{self}: its batch norm is folded, or it is checkpointed, for use as it is, so it cannot '
-                             'learn. Build it anew, with fold_batch_norm=False.')
+                             'learn. Build it again with fold_batch_norm=False.')
         self.trainable = True
         self.show()
         self.model.requires_grad_(True)
@@ -330,7 +330,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         self._has_no('own_words')
 
     def own_preprocessing(self) -> OwnPreprocessing:
-        """Return the record of its weights, read anew from where it is kept."""
+        """Return the record of its weights, read again from its source."""
         return OwnPreprocessing()
 
     @property
