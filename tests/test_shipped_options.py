@@ -1,4 +1,4 @@
-"""Every option file that is shipped or written: it is checked, then trained or tested for two iterations, made tiny, on the CPU."""
+"""Every option file, shipped or written: checked, then trained or tested for two iterations, made tiny, on the CPU."""
 import sys
 from copy import deepcopy
 from pathlib import Path

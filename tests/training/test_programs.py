@@ -1,4 +1,4 @@
-"""Programs that another one runs end with it, and save first."""
+"""Subprocesses end with their parent, and save before."""
 import os
 import signal
 import subprocess
