@@ -1,6 +1,6 @@
-"""The paper's tables: train what they need, judge it, and lay it out beside the paper's numbers.
+"""Make the paper's tables: train and judge the networks that they show, beside the paper's numbers.
 
-What is finished is taken, what was stopped goes on. docs/REPRODUCE.md has more.
+Finished trainings are taken, stopped ones go on. docs/REPRODUCE.md has more.
 
 Example:
     ra-plugin reproduce --all --dry-run
