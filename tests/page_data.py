@@ -3,7 +3,7 @@ import copy
 
 import numpy as np
 
-from ra_plugin.report.examples import Answer, Example
+from ra_plugin.results import Answer, Example
 
 HOSTILE = '<script>alert(1)</script>'
 HOSTILE_ATTRIBUTE = '"><img src=x onerror=alert(2)>'

@@ -8,17 +8,16 @@ import torch
 import torch.nn.functional as F
 
 from ra_plugin.evaluation.records import Column, Records, Table
-from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, VIEWS, spectrum
+from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, SPECTRUM, VIEWS, spectrum
 from ra_plugin.metrics.base import Metrics, TaskScore
 from ra_plugin.metrics.psnr_ssim import psnr, ssim, to_uint8
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.frozen.resizing import shared_resizes
+from ra_plugin.results import CLEAN, NONE
 
-CLEAN, NONE = 'clean', 'no processing'
 CLEAN_INPUT = 'clean input'  # a view: what the restorer makes of the clean image
-SPECTRUM = 'spectrum'  # of the difference to the baseline
 _IMAGES_IN_FILE = 512
 _SSIM_WINDOW = 11
 

@@ -8,10 +8,10 @@ import yaml
 
 from ra_plugin.builders.forced_options import forced
 from ra_plugin.builders.option_paths import check_folder_name
-from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.metrics.task_scores import TASKS
 from ra_plugin.options import OptionError, check_number, check_type, suggestion
 from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.results import CLEAN, NONE
 from ra_plugin.utils.yaml_file import read_yaml
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ra_plugin.evaluation.judging import CLEAN, NONE, Batch
-from ra_plugin.evaluation.run import Condition, Evaluation
+from ra_plugin.evaluation.judging import Batch
+from ra_plugin.evaluation.run import Evaluation, PreparedCondition
 from ra_plugin.evaluation.statistics.transfer import Matrix
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.class_names import class_word
-from ra_plugin.report.examples import Answer, Example
 from ra_plugin.report.overlays import LEAST_SCORE, draw_boxes, draw_mask
+from ra_plugin.results import CLEAN, NONE, Answer, Example
 from ra_plugin.utils.tensors import pixels
 
 _MOST_RESTORERS = 4  # of a condition; more would make the page heavy
@@ -39,10 +39,10 @@ def examples(evaluation: Evaluation, matrices: Mapping[str, Matrix]) -> list[Exa
     return found
 
 
-def choose(evaluation: Evaluation, condition: Condition, matrix: Matrix) -> list[Choice]:
+def choose(evaluation: Evaluation, condition: PreparedCondition, matrix: Matrix) -> list[Choice]:
     """Images drawn at random, by the seed of the evaluation, among those that each rule fits; none twice."""
     rng, baseline = np.random.default_rng(evaluation.options.seed), evaluation.options.baseline
-    index = matrix.cells[NONE, 0].index
+    index = matrix.processings[NONE, 0].index
     taken: set[int] = set()
 
     def draw(fits: np.ndarray, count: int, *about: str) -> Iterator[Choice]:
@@ -57,9 +57,9 @@ def choose(evaluation: Evaluation, condition: Condition, matrix: Matrix) -> list
     for restorer in restorers if classifiers else ():
         name = restorer.name
         judge = next((used for used in restorer.options.used or () if used in classifiers), classifiers[0])
-        before, after, plain = (matrix.cells[who, 0].right(judge) for who in (NONE, name, baseline))
+        before, after, plain = (matrix.processings[who, 0].right(judge) for who in (NONE, name, baseline))
         if after is None:  # no labels
-            after, plain = (matrix.cells[who, 0].scores[judge].per_image().get('top1_agreement')
+            after, plain = (matrix.processings[who, 0].scores[judge].per_image().get('top1_agreement')
                             for who in (name, baseline))
             if after is not None:
                 chosen += draw(~plain & after, _HELPED, f'{baseline} another answer than {CLEAN}, {name} the same',
@@ -72,7 +72,7 @@ def choose(evaluation: Evaluation, condition: Condition, matrix: Matrix) -> list
 
 
 @torch.no_grad()
-def _example(evaluation: Evaluation, condition: Condition, choice: Choice, batch: Batch) -> Example:
+def _example(evaluation: Evaluation, condition: PreparedCondition, choice: Choice, batch: Batch) -> Example:
     number, rule, kind, restorer, judge = choice
     processings = {name: process for (name, seed), process in evaluation.judging(condition).processings.items()
                    if seed == 0}

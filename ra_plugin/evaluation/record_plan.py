@@ -17,13 +17,14 @@ from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
 from ra_plugin.data.segmentation_dataset import SegmentationDataset
 from ra_plugin.data.with_labels import inner_dataset
-from ra_plugin.evaluation.judging import CLEAN, NONE, Judging
+from ra_plugin.evaluation.judging import Judging
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorers import Restorer
 from ra_plugin.evaluation.reuse import BASIC, Plan, of_metric, of_score
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
 from ra_plugin.recognizers import BlackBoxRecognizer, Recognizer
 from ra_plugin.recognizers.frozen.out_of_sight import networks_within
+from ra_plugin.results import CLEAN, NONE
 from ra_plugin.version import __version__
 
 # whose items depend on their files and labels alone, both of which each data set lists

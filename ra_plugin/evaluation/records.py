@@ -148,13 +148,13 @@ class Records:
                   for key, column in ((key, column.ordered()) for key, column in table.items())}
         atomic_save(packed, self.folder / f'{first:08d}-{last:08d}.pt')
 
-    def read(self) -> dict[tuple, 'Judged']:
+    def read(self) -> dict[tuple, 'ImageRecords']:
         """All images of all files, in order."""
         parts: dict[tuple, list[Mapping]] = {}
         for path in self._files():
             for key, column in torch.load(path, weights_only=True).items():
                 parts.setdefault(key, []).append(column)
-        return {key: Judged(
+        return {key: ImageRecords(
             np.concatenate([part['index'].numpy() for part in columns]),
             {name: np.concatenate([unpack(part['values'][name]) for part in columns]) for name in columns[0]['values']},
             {name: _joined([unpack(part['scores'][name]) for part in columns]) for name in columns[0]['scores']})
@@ -162,8 +162,8 @@ class Records:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A `Column` of all images, as it is read.
+class ImageRecords:
+    """`Column` of all images, as it is read.
 
     Attributes:
         index: ``(N,)`` number of each image in the data set, ascending.

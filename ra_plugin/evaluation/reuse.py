@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from ra_plugin.evaluation.judging import CLEAN, NONE, Batch, Judging
+from ra_plugin.evaluation.judging import Batch, Judging
 from ra_plugin.evaluation.records import PLAN, Column, Table, record_files, unpack
 from ra_plugin.evaluation.statistics.perturbations import SAVED
+from ra_plugin.results import CLEAN, NONE
 from ra_plugin.utils.atomic import is_intact
 
 SCHEMA = 'ra_plugin.records/3'

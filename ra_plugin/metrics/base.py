@@ -8,7 +8,6 @@ import numpy as np
 from ra_plugin.options import OptionError, suggestion
 
 Metrics = str | Sequence[str] | None  # one name, several, or the default
-LEAST_GAP = 0.05  # clean minus baseline; a smaller one is too uncertain to divide by
 LABELS, CLEAN_ANSWERS = 'labels', 'clean answers'  # what predictions are held against
 
 

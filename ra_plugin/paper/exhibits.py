@@ -17,7 +17,8 @@ from ra_plugin.evaluation.write_report import write_results
 from ra_plugin.paper.changed_images import figure
 from ra_plugin.paper.figure_page import figure_markdown, write_figure
 from ra_plugin.paper.option_files import Group
-from ra_plugin.paper.tables import Judged, is_shown, paper_numbers, paper_table
+from ra_plugin.paper.tables import JudgedRestorer, is_shown, paper_numbers, paper_table
+from ra_plugin.results import Results
 from ra_plugin.studies.boundary.run import BoundaryOptions, run_boundary
 from ra_plugin.studies.survey.report import KEY
 from ra_plugin.studies.survey.run import survey
@@ -41,13 +42,13 @@ class Exhibit:
     device: str | None
     batch_size: int
     command: str
-    _judged: dict[str, tuple[Mapping[str, Any], Mapping[str, Matrix]]] = field(default_factory=dict)
+    _judged: dict[str, tuple[Results, Mapping[str, Matrix]]] = field(default_factory=dict)
 
     def folder(self, group: Group) -> Path:
         """Return the folder of an evaluation's results."""
         return self.out / 'evaluations' / group.options['name']
 
-    def judged(self, group: Group) -> tuple[Mapping[str, Any], Mapping[str, Matrix]]:
+    def judged(self, group: Group) -> tuple[Results, Mapping[str, Matrix]]:
         """The results of an evaluation, and the scores of all images that they are made of, by condition."""
         name = group.options['name']
         if name not in self._judged:
@@ -74,11 +75,11 @@ def show_table(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Seq
     judged = []
     for group in groups:
         results, matrices = exhibit.judged(group)
-        (condition,), (matrix,) = results['conditions'].values(), matrices.values()
+        (condition,), (matrix,) = results.conditions.values(), matrices.values()
         for restorer in group.restorers:
-            entry = results['restorers'][restorer.label]
-            judged.append(Judged({**asdict(restorer), 'judged_on': group.judged_on}, restorer.label,
-                                 results['baseline'], tuple(entry['used']), entry['seeds'], condition, matrix))
+            facts = results.restorers[restorer.label]
+            judged.append(JudgedRestorer({**asdict(restorer), 'judged_on': group.judged_on}, restorer.label,
+                                 results.baseline, tuple(facts.used), facts.seeds, condition, matrix))
     return paper_table(spec, judged) + untouched(exhibit.root, spec, groups)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ra_plugin.report.formats import count, number
 from ra_plugin.report.html_page import image_uri, page, render
-from ra_plugin.report.markdown import table
+from ra_plugin.report.markdown_table import table
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.text import markdown_cell
 

@@ -13,7 +13,7 @@ from ra_plugin.paper.exhibits import SHOW, Exhibit
 from ra_plugin.paper.experiments import Experiments, Restorer, Study
 from ra_plugin.paper.option_files import ExperimentOptions, Group, Make
 from ra_plugin.paper.tables import as_list, is_shown
-from ra_plugin.report.markdown import table
+from ra_plugin.report.markdown_table import table
 from ra_plugin.training.train_if_needed import is_trained, make, run_all, train
 from ra_plugin.utils.atomic import atomic_write
 

@@ -2,13 +2,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
 from ra_plugin.report.formats import interval, number, percent
-from ra_plugin.report.metrics import metric_of
-from ra_plugin.report.verdict import main_metrics
+from ra_plugin.report.metrics import main_metrics
+from ra_plugin.results import CLEAN, NONE, Estimate, Results, Spectrum
 
 COLORS, SHAPES = 8, 5  # no common divisor: 40 markers that differ in color or shape
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 350, 240, 38, 92, 12, 40  # right: the names of levels
@@ -16,7 +15,7 @@ _MARGIN = 14  # where there are none
 _MOST_NAMES = 7  # along an axis; of more, every second or third is written
 _NAME_HEIGHT = 14
 _DIGIT_WIDTH = 7
-_REFERENCES = ('clean', 'no processing')  # lines: as points, far off in PSNR, they would press the others together
+_REFERENCES = (CLEAN, NONE)  # lines: as points, far off in PSNR, they would press the others together
 
 
 @dataclass(frozen=True)
@@ -59,35 +58,33 @@ def sign(index: int) -> Markup:
     return Markup('<svg width="14" height="14" aria-hidden="true">{}</svg>').format(marker(index, 7, 7))
 
 
-def trade_off_series(results: Mapping[str, Any], condition: str) -> list[str]:
-    """Names of the processings that are points, in the order of their markers."""
-    return [name for name, entry in results['conditions'][condition].get('processings', {}).items()
-            if name not in _REFERENCES and entry.get('psnr') is not None]
+def trade_off_series(results: Results, condition: str) -> list[str]:
+    """Return the names of the processings that are points, in the order of their markers."""
+    return [name for name, entry in results.conditions[condition].processings.items()
+            if name not in _REFERENCES and not math.isnan(entry.quality.get('psnr', math.nan))]
 
 
-def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
-    """PSNR against the main metric, a chart for each recognizer; charts of the same metric have the same axes."""
-    processings = results['conditions'][condition].get('processings', {})
+def trade_off_charts(results: Results, condition: str) -> list[Chart]:
+    """Draw PSNR against the main metric for each recognizer; charts of the same metric have the same axes."""
+    processings = results.conditions[condition].processings
     series = trade_off_series(results, condition)
     if not series:
         return []
-    metrics = {name: metric for name, metric in main_metrics(results, processings[series[0]].get('scores', {})).items()
-               if metric_of(results, metric).is_share}
-    values = {(name, recognizer): processings[name]['scores'].get(recognizer, {}).get(metric)
-              for name in processings for recognizer, metric in metrics.items()}
-    x_axis = _axis([processings[name]['psnr'] for name in series], _LEFT, _WIDTH - _RIGHT)
+    metrics = {name: metric for name, metric in main_metrics(results, processings[series[0]].scores).items()
+               if metric.is_share}
+    values = {(name, recognizer): score for name in processings for recognizer, metric in metrics.items()
+              if (score := processings[name].scores.get(recognizer, {}).get(metric.name)) and score.is_known}
+    x_axis = _axis([processings[name].quality['psnr'] for name in series], _LEFT, _WIDTH - _RIGHT)
     charts = []
     for recognizer, metric in metrics.items():
-        shared = [estimate[key] for (_, other), estimate in values.items() if estimate and metrics[other] == metric
-                  for key in ('value', 'low', 'high') if estimate.get(key) is not None]
+        shared = [part for (_, other), score in values.items() if metrics[other] == metric for part in _parts(score)]
         if not shared:  # a score that is defined of none, as mAP where there are no boxes
             continue
         y_axis = _axis([100 * value for value in shared], _HEIGHT - _BOTTOM, _TOP)
-        points = [(i, processings[name]['psnr'], values[name, recognizer], name) for i, name in enumerate(series)
-                  if values[name, recognizer] and values[name, recognizer]['value'] is not None]
-        lines = [(name, values[name, recognizer]['value']) for name in _REFERENCES
-                 if values.get((name, recognizer)) and values[name, recognizer]['value'] is not None]
-        title = metric_of(results, metric).title
+        points = [(i, processings[name].quality['psnr'], values[name, recognizer], name)
+                  for i, name in enumerate(series) if (name, recognizer) in values]
+        lines = [(name, values[name, recognizer].value) for name in _REFERENCES if (name, recognizer) in values]
+        title = metric.title
         parts = [_frame(x_axis, y_axis, 'PSNR (dB)', f'{title} (%)'),
                  *_references([(name, y_axis(100 * value)) for name, value in lines]), _front(points, x_axis, y_axis),
                  *(_point(*point, x_axis, y_axis) for point in points)]
@@ -96,26 +93,26 @@ def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
     return charts
 
 
-def spectrum_chart(spectrum: Mapping[str, Sequence[float]], restorer: str, baseline: str) -> Chart | None:
+def spectrum_chart(spectrum: Spectrum, restorer: str, baseline: str) -> Chart | None:
     """Power by frequency, on a logarithmic scale: what ``restorer`` changes, and the error that ``baseline`` leaves."""
-    lines = {f'{restorer} minus {baseline}': spectrum['difference'],
-             f'error of {baseline}': spectrum['baseline_error'] or ()}  # not known without clean images
-    known = [math.log10(v) for values in lines.values() for v in values if v is not None and v > 0]
+    lines = {f'{restorer} minus {baseline}': spectrum.difference,
+             f'error of {baseline}': spectrum.baseline_error or ()}  # not known without clean images
+    known = [math.log10(v) for values in lines.values() for v in values if v > 0]
     if not known:
         return None
-    frequency = spectrum['frequency']
+    frequency = spectrum.frequency
     x_axis = _Axis(0, max(frequency) or 1, _LEFT, _WIDTH - _MARGIN)
     y_axis = _Axis(math.floor(min(known)), max(math.ceil(max(known)), math.floor(min(known)) + 1),
                    _HEIGHT - _BOTTOM, _TOP)
     parts = [_frame(x_axis, y_axis, 'cycles per pixel', 'power', decades=True)]
     for i, values in enumerate(lines.values()):
         points = ' '.join(f'{x_axis(f)},{y_axis(math.log10(v))}' for f, v in zip(frequency, values)
-                          if v is not None and v > 0)
+                          if v > 0)
         parts.append(Markup('<polyline class="line s{}" points="{}"/>').format(i, points))
     return Chart(f'Spectrum of {restorer}', '', _svg(parts, f'Mean power by frequency: {" and ".join(lines)}'))
 
 
-def steps_chart(title: str, note: str, names: Sequence[str], series: Mapping[str, Sequence[Mapping[str, Any] | None]],
+def steps_chart(title: str, note: str, names: Sequence[str], series: Mapping[str, Sequence[Estimate | None]],
                 axes: tuple[str, str], factor: float = 1, limit: tuple[str, float] | None = None) -> Chart | None:
     """Estimates with their intervals at equal steps, joined by a line; zero is dashed.
 
@@ -130,9 +127,8 @@ def steps_chart(title: str, note: str, names: Sequence[str], series: Mapping[str
         None where nothing is known.
     """
     known = {name: [(i, estimate) for i, estimate in enumerate(estimates)
-                    if estimate and estimate.get('value') is not None] for name, estimates in series.items()}
-    values = [factor * estimate[key] for points in known.values() for _, estimate in points
-              for key in ('value', 'low', 'high') if estimate.get(key) is not None]
+                    if estimate and estimate.is_known] for name, estimates in series.items()}
+    values = [factor * part for points in known.values() for _, estimate in points for part in _parts(estimate)]
     if not values:
         return None
     x_axis = _Axis(-0.4, len(names) - 0.6, _LEFT, _WIDTH - _MARGIN)
@@ -145,14 +141,19 @@ def steps_chart(title: str, note: str, names: Sequence[str], series: Mapping[str
                      .format(x_axis.end, y_axis(limit[1]) + 13, limit[0]))
     told = []
     for index, (name, points) in enumerate(known.items()):
-        line = ' '.join(f'{x_axis(i)},{y_axis(factor * estimate["value"])}' for i, estimate in points)
+        line = ' '.join(f'{x_axis(i)},{y_axis(factor * estimate.value)}' for i, estimate in points)
         parts.append(Markup('<polyline class="line s{}" points="{}"/>').format(index, line))
         for i, estimate in points:
-            text = f'{names[i]}: {number(factor * estimate["value"], 2, True)} {interval(estimate, factor, 2, True)}'
+            text = f'{names[i]}: {number(factor * estimate.value, 2, True)} {interval(estimate, factor, 2, True)}'
             told.append(f'{name}, {text}')
             parts.append(_whisker(index, x_axis(i), estimate, y_axis, factor)
-                         + marker(index, x_axis(i), y_axis(factor * estimate['value']), f'{name}, {text}'))
+                         + marker(index, x_axis(i), y_axis(factor * estimate.value), f'{name}, {text}'))
     return Chart(title, note, _svg(parts, f'{title} {note}. {"; ".join(told)}', y_axis))
+
+
+def _parts(estimate: Estimate) -> list[float]:
+    """Return the numbers of an estimate that are known."""
+    return [part for part in (estimate.value, estimate.low, estimate.high) if not math.isnan(part)]
 
 
 def _level(y: float) -> Markup:
@@ -225,24 +226,24 @@ def _references(levels: Sequence[tuple[str, float]]) -> list[Markup]:
     return parts
 
 
-def _point(index: int, psnr: float, estimate: Mapping, name: str, x_axis: _Axis, y_axis: _Axis) -> Markup:
+def _point(index: int, psnr: float, estimate: Estimate, name: str, x_axis: _Axis, y_axis: _Axis) -> Markup:
     x = x_axis(psnr)
-    title = f'{name}: {percent(estimate["value"])} % {interval(estimate)}, {number(psnr, 2)} dB'
-    return _whisker(index, x, estimate, y_axis, 100) + marker(index, x, y_axis(100 * estimate['value']), title)
+    title = f'{name}: {percent(estimate.value)} % {interval(estimate)}, {number(psnr, 2)} dB'
+    return _whisker(index, x, estimate, y_axis, 100) + marker(index, x, y_axis(100 * estimate.value), title)
 
 
-def _whisker(index: int, x: float, estimate: Mapping, y_axis: _Axis, factor: float) -> Markup:
+def _whisker(index: int, x: float, estimate: Estimate, y_axis: _Axis, factor: float) -> Markup:
     """The interval of an estimate, where it is known."""
     if not interval(estimate):
         return Markup('')
-    low, high = (y_axis(factor * estimate[key]) for key in ('low', 'high'))
+    low, high = (y_axis(factor * end) for end in (estimate.low, estimate.high))
     return Markup('<path class="whisker s{}" d="M{} {}V{}m-4 0h8M{} {}h8"/>').format(
         index % COLORS, x, low, high, x - 4, low)
 
 
 def _front(points: Sequence[tuple], x_axis: _Axis, y_axis: _Axis) -> Markup:
     """A line through the points that no other beats in both PSNR and score."""
-    pairs = [(psnr, estimate['value']) for _, psnr, estimate, _ in points]
+    pairs = [(psnr, estimate.value) for _, psnr, estimate, _ in points]
     best = sorted(p for p in set(pairs) if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in pairs))
     coordinates = ' '.join(f'{x_axis(psnr)},{y_axis(100 * value)}' for psnr, value in best)
     return Markup('<polyline class="front" points="{}"/>').format(coordinates)

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from ra_plugin.evaluation.statistics.intervals import Classes
-from ra_plugin.evaluation.statistics.sampled import Sampled, mean, of_trainings, share
+from ra_plugin.evaluation.statistics.sampled import Sampled, mean, mean_over_trainings, share
 from ra_plugin.metrics.base import TaskScore, mean_over_classes
 
-__all__ = ['RESAMPLES', 'Sampled', 'mean', 'of_trainings', 'sample', 'share']
+__all__ = ['RESAMPLES', 'Sampled', 'mean', 'mean_over_trainings', 'sample', 'share']
 
 RESAMPLES = 2000
 _OF_CLASSES = 500  # resamples of each class: its variance is all that is asked of them

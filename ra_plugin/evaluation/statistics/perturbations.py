@@ -12,6 +12,7 @@ from ra_plugin.metrics.psnr_ssim import to_uint8
 View = Callable[[torch.Tensor], torch.Tensor]  # uint8 (N, 3, H, W) -> the same
 SAVED = '8 bit'  # the image as it is saved, which everything but the audit judges
 FLOAT = 'float'  # before it was rounded
+SPECTRUM = 'spectrum'  # of the difference to the baseline
 _BLUR_SIGMA = 0.5  # pixels
 _SHRINK = 0.9
 

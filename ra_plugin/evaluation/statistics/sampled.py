@@ -8,7 +8,7 @@ import numpy as np
 
 from ra_plugin.evaluation.statistics import intervals
 from ra_plugin.evaluation.statistics.intervals import Classes, quantile
-from ra_plugin.evaluation.statistics.significance import Estimate
+from ra_plugin.results import Estimate
 
 # The best precision at each recall is a maximum, and mAP is biased upwards by 2 to 6 times of what resampling adds
 # (simulated: 3 to 20 classes, 30 to 200 images): once is taken off, and as often as this an interval allows for more
@@ -86,7 +86,7 @@ class Sampled:
             low, high = max(low, -1.0), min(high, 1.0)
         return Estimate(self.value, low, high)
 
-    def of_share(self) -> Estimate:
+    def share_estimate(self) -> Estimate:
         """With the interval of a single score in ``[0, 1]``, within that: symmetric on the logit scale.
 
         What few images bias a mean over classes by, a resample adds, on average, once more: the center is as far on the
@@ -165,7 +165,7 @@ def mean(parts: Iterable[Sampled]) -> Sampled:
     return replace(found, unit=math.sqrt(sum(part.unit ** 2 for part in parts)) / len(parts))
 
 
-def of_trainings(way: Any, parts: Iterable[Sampled]) -> Sampled:
+def mean_over_trainings(way: Any, parts: Iterable[Sampled]) -> Sampled:
     """The mean over trainings that differ in their seed, with the interval over such trainings, too.
 
     Args:

@@ -1,23 +1,14 @@
 """How certain a score or a difference is: intervals at 95 %, and tests. Those of the bootstrap are in `bootstrap`."""
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
 
 from ra_plugin.evaluation.statistics.intervals import wilson
+from ra_plugin.results import Estimate
 
 _Z = 1.959964  # 97.5 % quantile of the normal distribution
 _Z_POWER = 0.841621  # 80 %
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def proportion(right: np.ndarray) -> Estimate:

@@ -10,7 +10,7 @@ from scipy.ndimage import distance_transform_edt, minimum_filter
 
 from ra_plugin.report.formats import number
 from ra_plugin.report.images import picture
-from ra_plugin.studies.boundary.scores import RA, RANDOM, Record
+from ra_plugin.studies.boundary.results import RA, RANDOM, BoundaryResults, Record
 
 COLORS = 8  # beside that of the right class: the first is the wrong answer's, the last is all other classes'
 _RIGHT_CLASS = 'right'
@@ -38,14 +38,14 @@ class DecisionMap:
     pictures: Mapping[str, np.ndarray]
 
 
-def map_cards(results: Mapping[str, Any], maps: Sequence[DecisionMap]) -> list[dict[str, Any]]:
+def map_cards(results: BoundaryResults, maps: Sequence[DecisionMap]) -> list[dict[str, Any]]:
     """The maps in the terms of the page's template."""
     return [_card(results, one) for one in maps]
 
 
-def _card(results: Mapping[str, Any], one: DecisionMap) -> dict[str, Any]:
+def _card(results: BoundaryResults, one: DecisionMap) -> dict[str, Any]:
     def name(label: int) -> str:
-        return results['classes'][label] if results['classes'] else f'class {label}'
+        return results.classes[label] if results.classes else f'class {label}'
 
     record, colors = one.record, class_colors(one)
     truth, answer = name(record.truth), name(record.answer)
@@ -55,10 +55,10 @@ def _card(results: Mapping[str, Any], one: DecisionMap) -> dict[str, Any]:
         label, '')) for label, color in colors.items() if color != _other()]
     others = [name(label) for label, color in colors.items() if color == _other()]
     return {
-        'truth': truth, 'answer': answer, 'origin': f'{results["condition"]}, image {record.index}',
+        'truth': truth, 'answer': answer, 'origin': f'{results.condition}, image {record.index}',
         'pictures': pictures, 'legend': legend + [(_other(), ', '.join(others), 'other classes')] * bool(others),
         'unit': number(255 / math.sqrt(values), 1),
-        'panels': [{'name': recognizer, 'is_source': recognizer == results['source'],
+        'panels': [{'name': recognizer, 'is_source': recognizer == results.source,
                     'svg': _panel(one, recognizer, colors, name),
                     'notes': [(direction, *_found(record, direction, recognizer, name))
                               for direction in (RA, RANDOM)]} for recognizer in one.labels]}

@@ -16,15 +16,17 @@ from ra_plugin.builders.loaders import evenly_spaced
 from ra_plugin.data.degraded_image_dataset import check_least
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.evaluation.run import Condition, Evaluation, plain_data
+from ra_plugin.evaluation.run import Evaluation, PreparedCondition
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.results import to_plain
 from ra_plugin.studies.boundary.maps import DecisionMap
 from ra_plugin.studies.boundary.measure import (Predict, Search, decision_map, find_boundaries, orthogonal,
                                                 random_directions, unit)
 from ra_plugin.studies.boundary.report import boundary_markdown, write_boundary_page
-from ra_plugin.studies.boundary.scores import RA, RANDOM, Record, pair_scores
+from ra_plugin.studies.boundary.results import RA, RANDOM, SCHEMA, BoundaryResults, Record
+from ra_plugin.studies.boundary.scores import pair_scores
 from ra_plugin.training.train_if_needed import shown_path
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.out_folder import check_out_folder
@@ -32,7 +34,6 @@ from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import pixels
 from ra_plugin.version import __version__
 
-SCHEMA = 'ra_plugin.boundary/1'
 _POINTS = 51  # of a map along either direction; odd, so that the image itself is one of them
 
 
@@ -79,11 +80,11 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
     evaluation = Evaluation(root, opt, device)
     study = BoundaryStudy(evaluation, options)
     records = study.records()
-    results = {'command': _command(shown_path(file, root), options), **study.results(records)}
+    results = study.results(records, _command(shown_path(file, root), options))
     tables = boundary_markdown(results)
     out = out or root / 'results' / f'{evaluation.options.name}_boundary'
     out.mkdir(parents=True, exist_ok=True)
-    atomic_write(json.dumps(plain_data(results)), out / 'boundary.json')
+    atomic_write(json.dumps(to_plain(results)), out / 'boundary.json')
     atomic_write(tables, out / 'boundary.md')
     write_boundary_page(results, study.maps(records), out / 'boundary.html')
     print(f'Written to {out}: boundary.json, boundary.md, boundary.html.')
@@ -100,7 +101,7 @@ class BoundaryStudy:
     def __init__(self, evaluation: Evaluation, options: BoundaryOptions):
         _check(evaluation, options)
         self.evaluation, self.options = evaluation, options
-        self.condition: Condition = evaluation.conditions[0]
+        self.condition: PreparedCondition = evaluation.conditions[0]
         judges = self.condition.recognizers
         self.processings: list[Processing] = [evaluation.restorers[name].processings[0] for name in options.names]
         used = evaluation.restorers[options.names[1]].options.used or ()
@@ -156,17 +157,17 @@ class BoundaryStudy:
                              f'{" and ".join(str(tuple(image.shape[-2:])) for image in images)}.')
         return images
 
-    def results(self, records: Sequence[Record]) -> dict[str, Any]:
-        """Return the content of ``boundary.json`` but for the command, as ``docs/BOUNDARY.md`` describes it."""
+    def results(self, records: Sequence[Record], command: str = '') -> BoundaryResults:
+        """Return the distances over some records."""
         options = self.options
-        return {
-            'schema': SCHEMA, 'name': self.evaluation.options.name, 'condition': self.condition.name,
-            'plain': options.names[0], 'RA': options.names[1], 'source': self.source, 'seed': options.seed,
-            'seeds': {name: len(self.evaluation.restorers[name].processings) for name in options.names},
-            'n': len(self.numbers), 'search': asdict(options.search), 'classes': self._classes(),
-            'versions': {'ra_plugin': __version__, 'torch': torch.__version__},
-            'targets': {target: pair_scores(records, self.source, target, options.seed) for target in self.targets},
-            'images': [asdict(record) for record in records]}
+        return BoundaryResults(
+            command=command, schema=SCHEMA, name=self.evaluation.options.name, condition=self.condition.name,
+            plain=options.names[0], RA=options.names[1], source=self.source, seed=options.seed,
+            seeds={name: len(self.evaluation.restorers[name].processings) for name in options.names},
+            n=len(self.numbers), search=asdict(options.search), classes=self._classes(),
+            versions={'ra_plugin': __version__, 'torch': torch.__version__},
+            targets={target: pair_scores(records, self.source, target, options.seed) for target in self.targets},
+            images=records)
 
     def _classes(self) -> list[str] | None:
         infos = [self.condition.recognizers[name].info for name in self.predict]

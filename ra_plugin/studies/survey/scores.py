@@ -11,15 +11,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from ra_plugin.evaluation.statistics.significance import Estimate
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.class_names import folded
+from ra_plugin.results import Estimate
 from ra_plugin.utils.text import printable
 from ra_plugin.utils.text_file import read_text
 
@@ -27,6 +28,26 @@ KEY_SCHEMA = 'ra_plugin survey key 1'
 CHOICES = {'A': ('A',), 'B': ('B',), 'both': ('A', 'B'), 'neither': ()}  # what fits by each
 _RESPONDENT = re.compile(r'[A-Za-z0-9_-]{1,40}')
 _LARGEST = 2 ** 24  # bytes; a key of 10 000 questions has a tenth of them
+
+
+@dataclass(frozen=True)
+class SurveyScores:
+    """Satisfaction rates in ``[0, 1]``; 'both' counts for both answers.
+
+    Attributes:
+        page: Id of the page.
+        respondents, questions: Numbers of them.
+        satisfied: Way of processing -> share of answers that fit.
+        difference: Second way minus the first, paired in each respondent's answer to each question.
+        by_respondent: Respondent -> way of processing -> share.
+    """
+
+    page: str
+    respondents: int
+    questions: int
+    satisfied: Mapping[str, Estimate]
+    difference: Estimate
+    by_respondent: Mapping[str, Mapping[str, float]]
 
 
 def read_key(path: Path) -> dict[str, Any]:
@@ -81,16 +102,12 @@ def label_choices(key: Mapping[str, Any]) -> list[str] | None:
                           if folded(answer) == folded(question['label']))] for question in questions]
 
 
-def score_survey(key: Mapping[str, Any], answers: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Satisfaction rates in ``[0, 1]`` with 95 % intervals: the share of answers that fit; 'both' counts for both.
+def score_survey(key: Mapping[str, Any], answers: Mapping[str, list[str]]) -> SurveyScores:
+    """Score the answers, with 95 % intervals.
 
     Args:
         key: As `read_key` gives it.
         answers: Respondent -> choices, as `read_answers` gives them.
-
-    Returns:
-        ``satisfied``: name -> value, low, high; ``difference``: the second name's minus the first's, paired in each
-        respondent's answer to each question; ``by_respondent``: respondent -> name -> share.
 
     Raises:
         ValueError: No respondents.
@@ -102,11 +119,11 @@ def score_survey(key: Mapping[str, Any], answers: Mapping[str, list[str]]) -> di
                              for question, choice in zip(questions, choices)] for choices in answers.values()], float)
             for name in key['names']}
     first, second = fits.values()
-    return {'page': key['page'], 'respondents': len(answers), 'questions': len(questions),
-            'satisfied': {name: vars(crossed_mean(values, 0, 1)) for name, values in fits.items()},
-            'difference': vars(crossed_mean(second - first, -1, 1)),
-            'by_respondent': {respondent: {name: float(values[i].mean()) for name, values in fits.items()}
-                              for i, respondent in enumerate(answers)}}
+    return SurveyScores(
+        key['page'], len(answers), len(questions),
+        {name: crossed_mean(values, 0, 1) for name, values in fits.items()}, crossed_mean(second - first, -1, 1),
+        {respondent: {name: float(values[i].mean()) for name, values in fits.items()}
+         for i, respondent in enumerate(answers)})
 
 
 def crossed_mean(values: np.ndarray, lowest: float, highest: float) -> Estimate:
