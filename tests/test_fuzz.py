@@ -15,11 +15,11 @@ from PIL import Image
 from test_option_file import base
 from torch import nn
 
+from ra_plugin.builders import option_file
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.image_file import decode_image
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
-from ra_plugin.builders import option_file
 from ra_plugin.options import OptionError
 from ra_plugin.utils.atomic import atomic_save, is_intact
 

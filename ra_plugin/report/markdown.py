@@ -68,11 +68,11 @@ def _condition(results: Results, name: str) -> Iterator[str]:
         yield ('Harm: share of images in % that are read right without restoration and wrong with it; helped: the '
                'other way round.')
         yield _harm(tables.harm_table(results, name))
-    if condition.clean_input:
+    if condition.clean_input and condition.clean_input.restorers:
         yield (f'Clean input: the restorer is given the clean image ({condition.clean_input.n} images); score '
                'minus that of the clean image itself, in points.')
         yield printed(tables.clean_input_table(results, name, scale).select(_QUALITY, _SCORES, but=[_HIDDEN]))
-    if condition.audit:
+    if condition.audit and condition.audit.restorers:
         yield (f'Audit: gain over {markdown_cell(baseline)} in points when the image is changed a little '
                f'({condition.audit.n} images). Bold: the recognizer was used in training.')
         yield _audit(results, name, scale)

@@ -16,20 +16,20 @@ from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.archs import SRResNet
-from ra_plugin.studies.boundary.run import BoundaryOptions, BoundaryStudy
-from ra_plugin.evaluation.run import Evaluation
-from ra_plugin.evaluation.options import read_options
-from ra_plugin.evaluation.write_report import evaluate, run_evaluation
-from ra_plugin.evaluation.pick_examples import examples
-from ra_plugin.evaluation.restorers import FolderOfImages, Network
-from ra_plugin.training.pipeline import run as run_program
-from ra_plugin.studies.sweep.run import best_within
 from ra_plugin.evaluation import judging, records
 from ra_plugin.evaluation.judging import CLEAN, SPECTRUM, Batch, Judging
-from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
+from ra_plugin.evaluation.options import read_options
+from ra_plugin.evaluation.pick_examples import examples
+from ra_plugin.evaluation.restorers import FolderOfImages, Network
+from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.statistics.perturbations import FLOAT, VIEWS, spectrum
+from ra_plugin.evaluation.write_report import evaluate, run_evaluation
+from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
 from ra_plugin.options import OptionError
 from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.studies.boundary.run import BoundaryOptions, BoundaryStudy
+from ra_plugin.studies.sweep.run import best_within
+from ra_plugin.training.pipeline import run as run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 30
@@ -77,7 +77,7 @@ def build(root, file):
 
 
 def run(root, file, out, **settings):
-    return build(root, file).run(out, **settings)[0]
+    return build(root, file).run(out, **settings)[0].to_json()
 
 
 @pytest.fixture(scope='module')
@@ -352,7 +352,7 @@ def halves(place):
 
 def test_recognizers_judge_their_own_conditions(place, tmp_path, halves):
     evaluation = build(place, changed(place, tmp_path, **halves))
-    results = evaluate(evaluation, tmp_path / 'out', batch_size=8)
+    results = evaluate(evaluation, tmp_path / 'out', batch_size=8).to_json()
     judges = {'A x2': ['vgg A', 'both'], 'B x2': ['vgg B', 'both', 'resnet B']}
     for condition in evaluation.conditions:
         found, expected = results['conditions'][condition.name], judges[condition.name]
@@ -473,7 +473,7 @@ def test_a_costly_recognizer_is_asked_about_each_result_once(place, tmp_path):
     costly.costly, costly.cost = True, 0.5
     predict = costly.predict
     costly.predict = lambda images: asked.append(len(images)) or predict(images)
-    results = evaluation.run(tmp_path)[0]
+    results = evaluation.run(tmp_path)[0].to_json()
     found = results['conditions']['images x2']
     assert results['recognizers']['resnet']['cost'] == 0.5 and 'cost' not in results['recognizers']['vgg']
     assert sum(asked) == 6 * 5  # clean, no processing, plain, two seeds of RA
@@ -490,7 +490,7 @@ def test_keys_in_headers_are_not_shown(place, tmp_path, monkeypatch):
     evaluation = build(place, changed(place, tmp_path, recognizers=opt['recognizers'], images=1, audit=0))
     cloud = evaluation.recognizers['cloud']
     cloud.predict = lambda images: {'labels': torch.zeros(len(images), 1).long(), 'scores': torch.ones(len(images), 1)}
-    results = json.dumps(evaluation.run(tmp_path)[0])
+    results = json.dumps(evaluation.run(tmp_path)[0].to_json())
     assert 'sesame' not in results and 'mellon' not in results and 'Key $NAME' in results
     assert 'sesame' not in (tmp_path / 'records' / '0' / 'plan.json').read_text()
 
@@ -510,7 +510,7 @@ def test_images_that_are_restored_exactly_are_left_out_of_psnr(place, tmp_path):
             Image.fromarray(saved.astype(np.uint8)).save(tmp_path / restorer / name)
     folders = {restorer: {'folder': str(tmp_path / restorer)} for restorer, _ in quality}
     file = changed(place, tmp_path, restorers=folders, baseline='weight 0', degradations={}, audit=0)
-    results = evaluate(build(place, file), tmp_path / 'out', 8)
+    results = evaluate(build(place, file), tmp_path / 'out', 8).to_json()
     assert json.loads((tmp_path / 'out' / 'results.json').read_text(), parse_constant=lambda word: 1 / 0) == results
     found = results['conditions']['images']
 

@@ -176,14 +176,14 @@ def test_tables_have_a_column_with_an_arrow(place, results):
 def test_records_of_other_metrics_are_kept_in_what_has_not_changed(place, metrics, tmp_path):
     opt = {**yaml.safe_load((place / 'opt.yml').read_text()), 'quality_metrics': metrics}
     shutil.copytree(place / 'out', tmp_path / 'again')
-    again, anew = (Evaluation(place, opt).run(tmp_path / folder)[0]['conditions'] for folder in ('again', 'anew'))
+    again, anew = (Evaluation(place, opt).run(tmp_path / folder)[0].to_json()['conditions'] for folder in ('again', 'anew'))
     assert again == anew
 
 
 def test_a_metric_that_needs_larger_images_is_nan_and_says_so(place, tmp_path):
     opt = {**yaml.safe_load((place / 'opt.yml').read_text()), 'quality_metrics': ['ms_ssim']}
     with pytest.warns(UserWarning, match=f'ms_ssim is not defined for images of {SIDE}x{SIDE} pixels, and is NaN'):
-        found = Evaluation(place, opt).run(tmp_path)[0]
+        found = Evaluation(place, opt).run(tmp_path)[0].to_json()
     condition = found['conditions']['images']
     assert condition['processings']['tool']['ms_ssim'] is None
     assert condition['differences']['tool']['ms_ssim'] == {'value': None, 'low': None, 'high': None}

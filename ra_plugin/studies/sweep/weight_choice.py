@@ -118,9 +118,7 @@ def _main_gain(results: Results, metrics: Mapping[str, Change]) -> Estimate:
 
 def _widened(estimates: Sequence[Estimate | None], factor: float) -> Estimate:
     """Return the mean of estimates with its interval; NaN where one is not known, so that no comparison holds."""
-    known = estimates and all(estimate and estimate.is_known and estimate.has_interval for estimate in estimates)
-    if not known:
-        return Estimate(math.nan, math.nan, math.nan)
-    value, low, high = (sum(ends) / len(ends) for ends in zip(*(
-        (estimate.value, estimate.low, estimate.high) for estimate in estimates)))
+    unknown = Estimate(math.nan, math.nan, math.nan)
+    parts = [(one.value, one.low, one.high) for one in (estimate or unknown for estimate in estimates)] or [(math.nan,) * 3]
+    value, low, high = (sum(ends) / len(ends) if all(map(math.isfinite, ends)) else math.nan for ends in zip(*parts))
     return Estimate(value, value - factor * (value - low), value + factor * (high - value))
