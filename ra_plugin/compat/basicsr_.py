@@ -22,7 +22,7 @@ from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY
 from torch.nn.parallel import DistributedDataParallel
 
 from ra_plugin.checkpoint import load_file
-from ra_plugin.compat import replace
+from ra_plugin.compat.patching import replace
 from ra_plugin.compat.gan_feat_loss import GANFeatLoss
 from ra_plugin.options import suggestion
 from ra_plugin.state_dicts import fit, unwrapped

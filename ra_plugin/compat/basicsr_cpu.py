@@ -1,104 +1,31 @@
-"""Mends that let BasicSR 1.4.2 train, resume and run distributed without a GPU; a GPU run is what it was."""
+"""Mends that let BasicSR 1.4.2 train, resume and run distributed without a GPU; a run on a GPU stays as it was."""
 import functools
-from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
 
 import basicsr.train
 import torch
 from basicsr.models import realesrgan_model, realesrnet_model
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import check_resume, dist_util, get_root_logger
+from basicsr.utils import dist_util
 from torch.nn.parallel import DistributedDataParallel
 
-from ra_plugin.checkpoint import OWN_KEY, load_file
-from ra_plugin.compat import replace
-from ra_plugin.utils.atomic import is_intact
+from ra_plugin.compat.patching import replace
 
 
 def apply() -> None:
     """Apply each mend; call it once."""
-    resume()
     gloo()
     ddp_on_cpu()
     realesr_on_cpu()
     prefetch_without_cuda()
 
 
-def resume() -> None:
-    """Resuming asks for the current CUDA device, and ``--auto_resume`` looks below the working directory.
+def resume(load_resume_state: Callable[[dict], dict | None]) -> None:
+    """Replace BasicSR's reader of training states, which asks for a CUDA device and looks below the working directory.
 
     The first raises without a GPU. The second finds nothing from another folder: the run is archived and starts over.
-    On a GPU the optimizer moves the state to its parameters itself, as it does for what is loaded here.
     """
     basicsr.train.load_resume_state = load_resume_state
-
-
-def load_resume_state(opt: dict) -> dict | None:
-    """Load the training state that the options ask for, and point ``pretrain_network_*`` to its networks.
-
-    The file is read with ``weights_only``: it may hold tensors, numbers, text, lists, dicts and counters (the
-    milestones of a schedule), no code. Tensors arrive on the CPU.
-
-    Args:
-        opt: Parsed options. ``auto_resume`` takes the newest state of the experiment whose files are all undamaged, and
-            warns of those that are not; else ``path.resume_state``.
-
-    Returns:
-        The state, or ``None`` when there is nothing to resume.
-
-    Raises:
-        ValueError: There are states, and none of them is whole.
-    """
-    if opt['auto_resume']:
-        states = [path for path in Path(opt['path']['training_states']).glob('*.state') if path.stem.isdigit()]
-        states.sort(key=lambda path: int(path.stem), reverse=True)
-    else:
-        states = [Path(opt['path']['resume_state'])] if opt['path'].get('resume_state') else []
-    if not opt['auto_resume'] and states and not states[0].is_file():
-        raise ValueError(f'path.resume_state: no file {states[0]}.')
-    for path in states:
-        state = _read_state(path)
-        damaged = path if state is None else _damaged_network(state, opt)
-        if damaged is None:
-            opt['path']['resume_state'] = str(path)
-            names = _networks(state, opt)
-            others = {key: value for key, value in opt['path'].items()
-                      if key.startswith('pretrain_network_') and key.removeprefix('pretrain_network_') not in names}
-            check_resume(opt, state['iter'])
-            for name in (key.removeprefix('network_') for key in opt if key.startswith('network_')):
-                if name not in names:  # the run never saves it, so it is what it was at the start
-                    opt['path'][f'pretrain_network_{name}'] = others.get(f'pretrain_network_{name}')
-            return state
-        get_root_logger().warning(f'{damaged}: missing or damaged, so {path.name} cannot be resumed from.')
-    if states:
-        raise ValueError(f'{states[0].parent}: no training state to resume from is whole. Look at the warnings above; '
-                         'to start again, move the folder of this run away.')
-    return None
-
-
-def _read_state(path: Path) -> dict | None:
-    """A training state, or None where the file is damaged; raises ValueError where it is something else."""
-    if not is_intact(path):
-        return None
-    with torch.serialization.safe_globals([Counter]):
-        state = load_file(path, 'path.resume_state')
-    if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
-        raise ValueError(f'path.resume_state: {path} is no training state. Those end in .state.')
-    return state
-
-
-def _networks(state: dict, opt: dict) -> list[str]:
-    """The networks that were saved with a state, as far as they are to be resumed: ``['g', 'd']``."""
-    kept = opt['path'].get('ignore_resume_networks') or ()
-    saved = (state.get(OWN_KEY) or {}).get('networks')
-    names = [key.removeprefix('network_') for key in opt if key.startswith('network_')] if saved is None else saved
-    return [name for name in names if f'network_{name}' not in kept]
-
-
-def _damaged_network(state: dict, opt: dict) -> Path | None:
-    """The first of the networks of a state whose file is missing or damaged."""
-    files = (Path(opt['path']['models']) / f'net_{name}_{state["iter"]}.pth' for name in _networks(state, opt))
-    return next((file for file in files if not is_intact(file)), None)
 
 
 def gloo() -> None:

@@ -2,7 +2,7 @@
 import sys
 import types
 
-from ra_plugin.compat import installed
+from ra_plugin.compat.patching import installed
 
 
 def apply() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from basicsr.metrics import niqe, psnr_ssim
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from ra_plugin.compat import replace
+from ra_plugin.compat.patching import replace
 
 _SSIM_WINDOW = 11  # pixels a side; only places where all of it fits count
 _NIQE_BLOCK = 96  # pixels a side; the covariance over blocks takes two of them

@@ -7,7 +7,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 
 from ra_plugin.models.channels import watch_channels
 from ra_plugin.models.plain_validation import PlainValidationMixin, has_plain_validation
-from ra_plugin.models.resumable import ResumableMixin
+from ra_plugin.models.resume.writer import ResumableMixin
 from ra_plugin.models.step_log import step_log
 from ra_plugin.models.training_step import TrainingStepMixin
 

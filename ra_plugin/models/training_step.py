@@ -16,7 +16,7 @@ from torch import nn
 
 from ra_plugin.models.kept_tensors import KeptTensors, Later
 from ra_plugin.models.networks import network_buffers
-from ra_plugin.models.resumable import private_generators
+from ra_plugin.models.resume.writer import private_generators
 from ra_plugin.models.step_log import as_text, mean_log
 from ra_plugin.options import OptionError, check_arguments
 from ra_plugin.recognizers import Recognizer

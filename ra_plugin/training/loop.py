@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from basicsr.utils import AvgTimer, MessageLogger
 
-from ra_plugin.models.resumable import SaveError
+from ra_plugin.models.resume.writer import SaveError
 from ra_plugin.models.step_log import numbers
 from ra_plugin.models.training_step import NotFinite
 from ra_plugin.options import OptionError

@@ -24,6 +24,7 @@ from ra_plugin.checkpoint import OWN_KEY
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
 from ra_plugin.library_errors import is_worded, told, translated
 from ra_plugin.models.builder import build_model
+from ra_plugin.models.resume.reader import load_resume_state
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
 from ra_plugin.training.loop import Training
@@ -57,7 +58,7 @@ def train_pipeline(root: Path) -> None:
     with RunLog(opt, 'train') as log:
         logger = log.logger
         _tell_unread_keys(opt, logger)
-        resume_state = basicsr_train.load_resume_state(opt)
+        resume_state = load_resume_state(opt)
         _take_seed(opt, resume_state, logger)
         batches = TrainingBatches(build_dataset(opt['datasets']['train'], 'datasets.train'), opt)
         val_loaders = build_val_loaders(opt)

@@ -2,7 +2,6 @@
 import copy
 import random
 
-import basicsr.train
 import numpy as np
 import pytest
 import test_recog_aware_hosts as hosts
@@ -11,7 +10,8 @@ from basicsr.utils.registry import MODEL_REGISTRY
 
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.recog_aware_model import recog_aware
-from ra_plugin.models.resumable import packed, random_streams, set_random_streams, unpacked
+from ra_plugin.models.resume.reader import load_resume_state
+from ra_plugin.models.resume.writer import packed, random_streams, set_random_streams, unpacked
 
 STOP, STEPS = 5, 8
 
@@ -22,7 +22,7 @@ def build(name, tmp_path, recog=True):
     for folder in opt['path'].values():
         (tmp_path / folder).mkdir(exist_ok=True)
     opt['auto_resume'], opt['path']['resume_state'] = True, None
-    state = basicsr.train.load_resume_state(opt)
+    state = load_resume_state(opt)
     cls = hosts.host_class(hosts.HOSTS[name][0])
     hosts.seed_everything()
     model = run_ready(recog_aware(cls) if recog else cls)(opt)
