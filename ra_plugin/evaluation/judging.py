@@ -1,7 +1,7 @@
 """Restore each image once; every recognizer judges it before the next: N recognizers do not cost N restorations."""
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -48,13 +48,26 @@ class Batch:
         return tuple(self.gt.shape[-2:]) if self.gt is not None else tuple(
             side * self.scale for side in self.lq.shape[-2:])
 
-    def of(self, places: Sequence[int]) -> 'Batch':
-        """Those of its images."""
+    def select(self, places: Sequence[int]) -> 'Batch':
+        """Return the batch of some of its images."""
         label = self.label
         if label is not None:
             label = label[places] if isinstance(label, torch.Tensor) else [label[i] for i in places]
         return Batch(self.lq[places], None if self.gt is None else self.gt[places], label,
                      [self.index[i] for i in places], [self.names[i] for i in places], self.scale)
+
+
+class Keeper(Protocol):
+    """Keeper of images that are to be shown, see `ShownImages`."""
+
+    def see(self, name: str, batch: Batch, images: torch.Tensor, answers: Mapping[str, Any]) -> None:
+        """Take images after one way of processing, ``(N, 3, H, W)`` uint8, and the answers to them."""
+
+    def settle(self, table: Table) -> None:
+        """Take the complete records of a batch."""
+
+    def save(self) -> None:
+        """Write what is kept."""
 
 
 # what makes of a batch the images to judge, (N, 3, H, W) in [0, 1]; networks look at lq alone
@@ -90,6 +103,7 @@ class Judging:
             every seed.
         networks: Names of the restorers that can be given another image, as the clean one.
         quality_metrics: Name -> metric, beside PSNR and SSIM.
+        keeper: Keeper of the images to show, those of the first seed.
     """
 
     processings: Mapping[tuple[str, int], Processing]
@@ -99,6 +113,7 @@ class Judging:
     audited: Collection[int] = ()
     networks: Collection[str] = ()
     quality_metrics: Mapping[str, QualityMetric] = field(default_factory=dict)
+    keeper: Keeper | None = None
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Table:
@@ -117,13 +132,16 @@ class Judging:
                                  + (' Give the data set the network\'s: scale.' if batch.gt is None else ''))
             saved = to_uint8(images)
             reference = None if name == CLEAN else gt8
-            column = table[name, seed, SAVED] = self._column(saved, batch, self.recognizers, on_clean, reference)
+            heard: dict[str, Any] = {}
+            column = table[name, seed, SAVED] = self._column(saved, batch, self.recognizers, on_clean, reference, heard)
+            if self.keeper is not None and seed == 0:
+                self.keeper.see(name, batch, saved, heard)
             column.values.update(self._quality(saved, reference))
             if places and (name == self.baseline or name != NONE):
                 audited[name, seed] = images[places], saved[places]
         if audited:
-            part = batch.of(places)
-            answers = {judge: _chosen(answer, places) for judge, answer in on_clean.items()}
+            part = batch.select(places)
+            answers = {judge: chosen_answers(answer, places) for judge, answer in on_clean.items()}
             for key, (images, saved) in audited.items():
                 table.update(self._audit(key, images, saved, self._compared(key, audited), gt8[places], part, answers))
         return table
@@ -157,16 +175,26 @@ class Judging:
                                                       on_clean, gt8)
         return table
 
+    @torch.no_grad()
+    def show(self, batch: Batch, keeper: Keeper) -> None:
+        """Let a keeper see a batch after every way of processing of the first seed, with nothing recorded."""
+        for (name, seed), process in self.processings.items():
+            if seed == 0:
+                saved = to_uint8(process(batch))
+                keeper.see(name, batch, saved, {judge: recognizer.predict(saved.to(batch.lq.dtype) / 255)
+                                                for judge, recognizer in self.recognizers.items()})
+
     def score(self, recognizer: Recognizer, batch: Batch) -> TaskScore:
         """A recognizer's score of the images of a batch, with nothing counted yet."""
         info = recognizer.info
         return build_score(info, self.metrics.get(info.task), batch.label is not None, batch.gt is not None)
 
     def _column(self, images: torch.Tensor, batch: Batch, recognizers: Mapping[str, Recognizer],
-                on_clean: dict[str, Any], gt8: torch.Tensor | None = None) -> Column:
+                on_clean: dict[str, Any], gt8: torch.Tensor | None = None, heard: dict[str, Any] | None = None
+                ) -> Column:
         """Records of images, uint8 or float in ``[0, 1]``, with PSNR and SSIM where the clean ones are given.
 
-        ``on_clean`` has the answers to the clean images, which are judged first.
+        ``on_clean`` has the answers to the clean images, which are judged first; ``heard`` gets those to these images.
         """
         values = {}
         if gt8 is not None:
@@ -179,6 +207,8 @@ class Judging:
             for name, recognizer in recognizers.items():
                 score = self.score(recognizer, batch)
                 answers = recognizer.predict(shown)
+                if heard is not None:
+                    heard[name] = answers
                 if score.needs_clean:
                     on_clean.setdefault(name, answers)
                 score.add(answers, batch.label, on_clean.get(name))
@@ -186,14 +216,15 @@ class Judging:
         return Column(list(batch.index), values, scores)
 
 
-def _chosen(answers: Any, places: Sequence[int]) -> Any:
-    """Of a recognizer's answers to a batch those to some of its images."""
+def chosen_answers(answers: Any, places: Sequence[int]) -> Any:
+    """Return those of a recognizer's answers to a batch that are to some of its images."""
     if isinstance(answers, Mapping):
         return {key: values[places] for key, values in answers.items()}
     return [answers[place] for place in places]
 
 
-def judge_all(loaded: Iterable[Sequence[Batch]], judging: Judging, records: Records, first: int) -> None:
+def judge_all(loaded: Iterable[Sequence[Batch]], judging: Judging, records: Records, first: int,
+              keeper: Keeper | None = None) -> None:
     """Judge the images of an evaluation from the ``first``-th on; what is known when an error ends it is kept.
 
     Args:
@@ -201,21 +232,31 @@ def judge_all(loaded: Iterable[Sequence[Batch]], judging: Judging, records: Reco
         judging: How.
         records: What they are added to.
         first: Number of images that are judged already.
+        keeper: Keeper of the images to show.
     """
     table: Table = {}
     after = first
+
+    def write() -> None:
+        records.write(first, after - 1, table)
+        if keeper is not None:
+            keeper.save()
+
     try:
         for batches in loaded:
             part: Table = {}
             for batch in batches:
-                for key, column in judging(batch).items():
+                found = judging(batch)
+                if keeper is not None:
+                    keeper.settle(found)
+                for key, column in found.items():
                     part.setdefault(key, Column()).add(column)
             for key, column in part.items():
                 table.setdefault(key, Column()).add(column)
             after += sum(len(batch.index) for batch in batches)
             if after - first >= _IMAGES_IN_FILE:
-                records.write(first, after - 1, table)
+                write()
                 first, table = after, {}
     finally:
         if after > first:
-            records.write(first, after - 1, table)
+            write()

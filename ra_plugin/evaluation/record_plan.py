@@ -20,7 +20,7 @@ from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.evaluation.judging import Judging
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorers import Restorer
-from ra_plugin.evaluation.reuse import BASIC, Plan, of_metric, of_score
+from ra_plugin.evaluation.reuse import BASIC, Plan, metric_unit, score_unit
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
 from ra_plugin.recognizers import BlackBoxRecognizer, Recognizer
 from ra_plugin.recognizers.frozen.out_of_sight import networks_within
@@ -51,8 +51,8 @@ class RecordPlans:
         self._imports = [file_identity(path) for name in imports for path in module_files(f'{name}.')]
         self._digests: dict[int, tuple[nn.Module, str]] = {}  # of weights, with what has them
 
-    def of(self, judging: Judging, restorers: Sequence[Restorer], dataset: Dataset, block: Mapping,
-           numbers: Sequence[int], names: Sequence[str] | None) -> Plan:
+    def plan(self, judging: Judging, restorers: Sequence[Restorer], dataset: Dataset, block: Mapping,
+             numbers: Sequence[int], names: Sequence[str] | None) -> Plan:
         """Return the plan of a condition.
 
         Args:
@@ -64,9 +64,9 @@ class RecordPlans:
         """
         makers = {CLEAN: {0: digest(CLEAN)}, NONE: {0: digest(NONE)},
                   **{restorer.name: dict(enumerate(self._restorer(restorer))) for restorer in restorers}}
-        judges = {of_score(name): self._recognizer(name, judge, judging)
+        judges = {score_unit(name): self._recognizer(name, judge, judging)
                   for name, judge in judging.recognizers.items()}
-        metrics = {of_metric(name): self._metric(name, metric) for name, metric in judging.quality_metrics.items()}
+        metrics = {metric_unit(name): self._metric(name, metric) for name, metric in judging.quality_metrics.items()}
         units = {(name, seed, what): digest(makers[name][seed], value) for name, seed in judging.processings
                  for what, value in {BASIC: BASIC, **metrics, **judges}.items()}
         folders = {(restorer.name, seed): process for restorer in restorers

@@ -18,6 +18,7 @@ from ra_plugin.options import OptionError
 from ra_plugin.utils.atomic import atomic_save, atomic_write, is_intact
 
 PLAN = 'plan.json'
+SHOWN = 'shown.pt'  # images for the page, see `ShownImages`
 _LOCK = '.lock'
 _EARLIER = 'earlier'
 
@@ -94,7 +95,7 @@ class Records:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(folder)
         if restart:
-            for path in (folder / PLAN, *self._files()):
+            for path in (folder / PLAN, folder / SHOWN, *self._files()):
                 path.unlink(missing_ok=True)
             shutil.rmtree(folder / _EARLIER, ignore_errors=True)
         plan_text = json.dumps(plan, indent=1, sort_keys=True, default=str)
@@ -119,7 +120,8 @@ class Records:
         is_half = before and not (before[-1] / PLAN).exists()
         aside = before[-1] if is_half else self.folder / _EARLIER / f'{int(before[-1].name) + 1 if before else 0:04d}'
         aside.mkdir(parents=True, exist_ok=True)
-        for path in (*self._files(), self.folder / PLAN):
+        shown = [path for path in (self.folder / SHOWN,) if path.exists()]
+        for path in (*self._files(), *shown, self.folder / PLAN):
             path.replace(aside / path.name)
 
     def forget(self, folder: Path) -> None:

@@ -56,7 +56,7 @@ class Plan:
                 'restored': [[*key, list(values)] for key, values in self.restored.items()]}
 
     @classmethod
-    def of_plain(cls, plan: Any) -> 'Plan | None':
+    def from_plain(cls, plan: Any) -> 'Plan | None':
         """Read what `plain` gave; None for what another version has written."""
         if not isinstance(plan, Mapping) or plan.get('schema') != SCHEMA:
             return None
@@ -127,9 +127,9 @@ class Earlier:
                 continue
             for old, new in units.get(tuple(processing), ()):
                 parts = ({_renamed(name, old, new): held[place] for name, held in values.items()
-                          if of_value(name, self._whats) == old[2]},
+                          if value_unit(name, self._whats) == old[2]},
                          {_renamed(name, old, new): held[place] for name, held in scores.items()
-                          if of_score(name) == old[2]})
+                          if score_unit(name) == old[2]})
                 if any(parts):
                     found.setdefault(new, {})[view] = parts
         return found
@@ -148,19 +148,19 @@ class Earlier:
         return self._open[path]
 
 
-def of_score(recognizer: str) -> str:
+def score_unit(recognizer: str) -> str:
     """Return the last part of the unit that a recognizer's scores are of."""
     return f'score {recognizer}'
 
 
-def of_metric(name: str) -> str:
+def metric_unit(name: str) -> str:
     """Return the last part of the unit that a further metric of image quality is of."""
     return f'metric {name}'
 
 
-def of_value(name: str, known: Collection[str]) -> str:
+def value_unit(name: str, known: Collection[str]) -> str:
     """Return the last part of the unit that a value is of, one of ``known``."""
-    return of_metric(name) if of_metric(name) in known else BASIC
+    return metric_unit(name) if metric_unit(name) in known else BASIC
 
 
 def _renamed(name: str, old: Unit, new: Unit) -> str:
@@ -209,7 +209,7 @@ class Reusing:
             return self.judging(batch)
         for missing, places in groups.items():
             if missing:
-                for number, found in self._judge(batch.of(places), missing).items():
+                for number, found in self._judge(batch.select(places), missing).items():
                     pieces[number].update(found)
         return self._table(pieces)
 
@@ -228,9 +228,9 @@ class Reusing:
             table = replace(
                 self.judging, processings={key: self.judging.processings[key] for key in needed},
                 recognizers={name: judge for name, judge in self.judging.recognizers.items()
-                             if of_score(name) in parts},
+                             if score_unit(name) in parts},
                 quality_metrics={name: metric for name, metric in self.judging.quality_metrics.items()
-                                 if of_metric(name) in parts})(batch)
+                                 if metric_unit(name) in parts})(batch)
             for (name, seed, view), column in table.items():
                 if (name, seed) in processings:
                     self._split(column, (name, seed), view, parts, found)
@@ -241,7 +241,7 @@ class Reusing:
         """Sort what a column holds by image and unit."""
         for kind, held in enumerate((column.values, column.scores)):
             for name, of_images in held.items():
-                what = of_score(name) if kind else of_value(name, self._whats)
+                what = score_unit(name) if kind else value_unit(name, self._whats)
                 for number, value in zip(column.index, of_images):
                     if what in parts:
                         views = found[number].setdefault((*processing, what), {})
@@ -249,7 +249,7 @@ class Reusing:
 
     def _table(self, pieces: Mapping[int, Pieces]) -> Table:
         """Columns of what is known of each image, the recognizers and metrics in their order."""
-        order = [BASIC, *map(of_metric, self.judging.quality_metrics), *map(of_score, self.judging.recognizers)]
+        order = [BASIC, *map(metric_unit, self.judging.quality_metrics), *map(score_unit, self.judging.recognizers)]
         table: Table = {}
         for number, of_image in pieces.items():
             columns: dict[tuple, tuple[dict, dict]] = {}
@@ -301,7 +301,7 @@ def _chunks(numbers: Sequence[int]) -> Iterator[list[KnownImages]]:
 
 def shares(before: Any, now: Plan) -> bool:
     """Return whether records of one plan, plain data, tell anything under another."""
-    plan = Plan.of_plain(before)
+    plan = Plan.from_plain(before)
     return plan is not None and bool(
         set(plan.units.values()) & set(now.units.values()) and set(plan.images) & set(now.images))
 
@@ -322,6 +322,6 @@ def superseded(folders: Iterable[Path], now: Plan) -> list[Path]:
 def read_plan(folder: Path) -> Plan | None:
     """Return the plan of a folder of records; None where there is none that this version understands."""
     try:
-        return Plan.of_plain(json.loads((folder / PLAN).read_text()))
+        return Plan.from_plain(json.loads((folder / PLAN).read_text()))
     except (OSError, ValueError):
         return None

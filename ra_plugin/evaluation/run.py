@@ -20,6 +20,7 @@ from ra_plugin.builders.option_file import import_own, resolve_paths
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.early_check import check_images
 from ra_plugin.data.given import Given, given_by
+from ra_plugin.evaluation.example_rules import Draw, rules_for
 from ra_plugin.evaluation.judging import CLEAN_INPUT, Batch, Judging, clean, judge_all, no_processing
 from ra_plugin.evaluation.options import (EvaluationOptions, by_name, check_conditions, check_names, conditions_of,
                                           default_baseline, take_conditions)
@@ -29,6 +30,7 @@ from ra_plugin.evaluation.records import ImageRecords, Records
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorers import Restorer, build_restorer, restorer_options, unmatched_recognizers
 from ra_plugin.evaluation.reuse import Plan, Reusing, earlier_records, interleaved, shares, superseded
+from ra_plugin.evaluation.shown_images import ShownImages
 from ra_plugin.evaluation.statistics.audit import audit
 from ra_plugin.evaluation.statistics.chance import against_chance
 from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, VIEWS
@@ -123,6 +125,7 @@ class Evaluation:
             for name, block in by_name(options.quality_metrics).items()}
         self.restorers = {name: build_restorer(name, block, self.device) for name, block in checked.items()}
         self.conditions = [self._condition(name, block) for name, block in conditions_of(options)]
+        self.shown: dict[str, ShownImages] = {}  # condition -> images for the page, once it has run
 
     def _condition(self, name: str, block: Mapping) -> PreparedCondition:
         cls = registered(DATASET_REGISTRY, block.get('type'), f'datasets: {name}.type', 'data set')
@@ -187,13 +190,15 @@ class Evaluation:
             judging = self.judging(condition)
             plan = self._plan(condition, judging, plans)
             records = Records(out / 'records' / str(number), plan.plain(), restart, lambda before: shares(before, plan))
-            self._judge(condition, judging, plan, records, batch_size, num_workers)
+            self.shown[condition.name] = shown = self._shown_images(condition, judging, plan, records)
+            self._judge(condition, replace(judging, keeper=shown), plan, records, batch_size, num_workers)
             judged = records.read()
             records.close()
             matrices[condition.name] = Matrix(
                 {key: judged_processing(judged[(*key, SAVED)], infos, self.options.recognition_metrics,
                                         **vars(condition.given))
                  for key in judging.processings}, self.options.seed)
+            shown.settle_all(matrices[condition.name].answers, matrices[condition.name].index)
             found[condition.name] = self._results(condition, judging, judged, matrices[condition.name], infos)
         return self._all_results(command, infos, matrices, found), matrices
 
@@ -241,6 +246,8 @@ class Evaluation:
         first, total = records.done(), len(condition.chosen)
         if first == total:
             return
+        if first:
+            self._draw_again(condition, records)
         reusing = Reusing(judging, plan, earlier_records(records.earlier, plan))
         left = condition.chosen[first:]
         known = sum(map(reusing.is_known, left)) if reusing.earlier else 0
@@ -259,12 +266,28 @@ class Evaluation:
 
             try:
                 with interruption.at_once():
-                    judge_all(shown(), reusing, records, first)
+                    judge_all(shown(), reusing, records, first, judging.keeper)
             except Interrupted:
                 raise Interrupted(interruption.number,
                                   f' at image {records.done()} of {total} of {condition.name}') from None
         for folder in superseded(records.earlier, plan):
             records.forget(folder)
+
+    def _draw_again(self, condition: PreparedCondition, records: Records) -> None:
+        """Draw the images to show from the records of a run that was stopped."""
+        infos, judged = {name: judge.info for name, judge in condition.recognizers.items()}, records.read()
+        scores = {name: judged_processing(part, infos, self.options.recognition_metrics, **vars(condition.given)).scores
+                  for (name, seed, view), part in judged.items() if seed == 0 and view == SAVED}
+        self.shown[condition.name].settle_all(lambda name, judge, metric: scores[name][judge].per_image()[metric],
+                                              judged[NONE, 0, SAVED].index)
+
+    def _shown_images(self, condition: PreparedCondition, judging: Judging, plan: Plan, records: Records
+                      ) -> ShownImages:
+        rules = rules_for(condition.restorers, condition.recognizers, self.options.recognition_metrics, condition.given,
+                          self.options.baseline)
+        return ShownImages(Draw(rules, condition.chosen, self.options.seed), judging, plan,
+                           condition.given, getattr(condition.dataset, 'classes', None), records.folder,
+                           records.earlier)
 
     def batches(self, condition: PreparedCondition, numbers: Sequence[int], batch_size: int = 16,
                 num_workers: int = 0) -> Iterator[list[Batch]]:
@@ -275,8 +298,8 @@ class Evaluation:
 
     def _plan(self, condition: PreparedCondition, judging: Judging, plans: RecordPlans) -> Plan:
         """What the records depend on."""
-        return plans.of(judging, condition.restorers, condition.dataset, condition.block, condition.chosen,
-                        condition.names)
+        return plans.plan(judging, condition.restorers, condition.dataset, condition.block, condition.chosen,
+                          condition.names)
 
     def _results(self, condition: PreparedCondition, judging: Judging, judged: Mapping[tuple, ImageRecords],
                  matrix: Matrix, infos: Mapping) -> Condition:

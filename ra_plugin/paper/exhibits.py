@@ -60,7 +60,7 @@ class Exhibit:
             except OtherRecords:
                 print(f'== Anew, as options, networks or images are others now: {name}', flush=True)
                 self._judged[name] = run(restart=True)
-            write_results(evaluation, *self._judged[name], self.folder(group))
+            write_results(evaluation, self._judged[name][0], self.folder(group))
         return self._judged[name]
 
     def option_file(self, group: Group) -> Path:
@@ -79,7 +79,7 @@ def show_table(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Seq
         for restorer in group.restorers:
             facts = results.restorers[restorer.label]
             judged.append(JudgedRestorer({**asdict(restorer), 'judged_on': group.judged_on}, restorer.label,
-                                 results.baseline, tuple(facts.used), facts.seeds, condition, matrix))
+                                         results.baseline, tuple(facts.used), facts.seeds, condition, matrix))
     return paper_table(spec, judged) + untouched(exhibit.root, spec, groups)
 
 

@@ -73,7 +73,7 @@ class Matrix:
         self.processings, self.seed = processings, seed
         self.names = list(dict.fromkeys(name for name, _ in processings))
         first = next(iter(processings.values()))
-        self.n = len(first.index)
+        self.index, self.n = first.index, len(first.index)
         columns, scores = {}, {}
         for key, judged in processings.items():
             if not np.array_equal(judged.index, first.index):
@@ -124,6 +124,10 @@ class Matrix:
         """Return ``(N,)`` bool of each seed: right by ``'top1'``, or the same answer by ``'top1_agreement'``."""
         found = [self.processings[name, seed].scores[recognizer].per_image().get(metric) for seed in self.seeds(name)]
         return None if found[0] is None else found
+
+    def answers(self, name: str, recognizer: str, metric: str) -> np.ndarray:
+        """Return ``(N,)`` of the first seed: right by ``'top1'``, or the same answer by ``'top1_agreement'``."""
+        return self.processings[name, self.seeds(name)[0]].scores[recognizer].per_image()[metric]
 
     def facts(self) -> dict[str, MetricFacts]:
         """Return metric -> facts."""

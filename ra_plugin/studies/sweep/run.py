@@ -69,9 +69,9 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
         train(root, option_file, weighted)
         opt['restorers'][name_of(weight)] = {'option_file': shown_path(option_file, root)}
     evaluation = Evaluation(root, opt)
-    results, matrices = evaluation.run(out, batch_size, command=command)
+    results, _ = evaluation.run(out, batch_size, command=command)
     results = replace(results, sweep=answer(results, max_psnr_drop))
-    write_results(evaluation, results, matrices, out)
+    write_results(evaluation, results, out)
     return results
 
 
