@@ -76,7 +76,8 @@ class Counted:
     def __call__(self, opt: dict, out: str = 'out', **settings) -> dict:
         """The results; ``asked`` has what was judged for them."""
         self.asked.clear()
-        return Evaluation(self.root, copy.deepcopy(opt)).run(self.root / out, batch_size=5, **settings)[0].to_json()['conditions']
+        results, _ = Evaluation(self.root, copy.deepcopy(opt)).run(self.root / out, batch_size=5, **settings)
+        return results.to_json()['conditions']
 
     def same_as_anew(self, opt: dict) -> None:
         """Assert that the results are those without records, but for the rounding of sums of floats."""

@@ -115,7 +115,7 @@ def _origin(row: Row) -> str:
 
 def _quality(found: Restored) -> str:
     psnr = '\u221e' if math.isinf(found.psnr) else number(found.psnr, 2)
-    return f'{psnr}/{number(None if math.isnan(found.ssim) else found.ssim, 3)}'
+    return f'{psnr}/{number(found.ssim, 3)}'
 
 
 def _shown(row: Row) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from ra_plugin.report import formats
 from ra_plugin.report.metrics import Metric, main_metrics, metric_of
 from ra_plugin.report.table import Cell, Column, Row, Table
 from ra_plugin.results import (NONE, Change, CleanInput, CleanInputEntry, Condition, Difference, Estimate, Harm,
-                               Processing, RestorerAudit, Results, Score)
+                               Processing, Results, Score)
 
 LEVELS = 6  # strengths of color on each side of zero
 _LIMITS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1)
@@ -55,8 +55,8 @@ def score_table(results: Results, condition: str) -> Table:
         return _score(score, metric, column.name in results.restorer(name).used)
 
     return Table('Scores of each processing, in %', Column('processing'), columns,
-                  [Row(_row_name(results, name), [cell(name, entry, column) for column in columns])
-                   for name, entry in data.processings.items()])
+                 [Row(_row_name(results, name), [cell(name, entry, column) for column in columns])
+                 for name, entry in data.processings.items()])
 
 
 def difference_table(results: Results, condition: str, scale: Scale) -> Table:
@@ -131,7 +131,7 @@ def harm_table(results: Results, condition: str) -> Table:
             for restorer, entry in harm.items()
             for kind, note in (('hurt', 'right before, wrong after'), ('helped', 'wrong before, right after'))]
     return Table('Images whose answer changed against no processing, in % of all images',
-                  Column('processing', plain='restorer'), [Column(name) for name in recognizers], rows)
+                 Column('processing', plain='restorer'), [Column(name) for name in recognizers], rows)
 
 
 def clean_input_table(results: Results, condition: str, scale: Scale) -> Table:
@@ -147,9 +147,9 @@ def clean_input_table(results: Results, condition: str, scale: Scale) -> Table:
                            metric_of(results, column.metric), column.name in results.restorer(name).used)
 
     return Table('Clean images given to the restorer: change of the score against the clean image itself, in points'
-                  + _of_images(data.n), Column('processing', plain='restorer'), columns,
-                  [Row(Cell(name), [cell(name, entry, column) for column in columns])
-                   for name, entry in data.restorers.items()])
+                 + _of_images(data.n), Column('processing', plain='restorer'), columns,
+                 [Row(Cell(name), [cell(name, entry, column) for column in columns])
+                  for name, entry in data.restorers.items()])
 
 
 def audit_table(results: Results, condition: str, restorer: str, scale: Scale) -> Table:
@@ -159,9 +159,9 @@ def audit_table(results: Results, condition: str, restorer: str, scale: Scale) -
     views = audit.views or list(dict.fromkeys(view for values in gains.values() for view in values))
     used = results.restorer(restorer).used
     return Table(f'Gain of {restorer} over {results.baseline} when both images are changed in the same way, in points'
-                  + _of_images(audit.n), Column('recognizer'), [Column(view) for view in views],
-                  [Row(Cell(name, used=name in used), [_difference(values.get(view), scale, SHARE) for view in views])
-                   for name, values in gains.items()], marks_used=True)
+                 + _of_images(audit.n), Column('recognizer'), [Column(view) for view in views],
+                 [Row(Cell(name, used=name in used), [_difference(values.get(view), scale, SHARE) for view in views])
+                  for name, values in gains.items()], marks_used=True)
 
 
 def recovered_cell(change: Change, metric: Metric) -> Cell:

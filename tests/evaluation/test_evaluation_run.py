@@ -27,6 +27,7 @@ from ra_plugin.evaluation.write_report import evaluate, run_evaluation
 from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
 from ra_plugin.options import OptionError
 from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.results import Results
 from ra_plugin.studies.boundary.run import BoundaryOptions, BoundaryStudy
 from ra_plugin.studies.sweep.run import best_within
 from ra_plugin.training.pipeline import run as run_program

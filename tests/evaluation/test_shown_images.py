@@ -62,7 +62,7 @@ def run(root, opt, out='out', **settings):
     evaluation, again = Evaluation(root, copy.deepcopy(opt)), []
     show = Judging.show
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Judging, 'show', lambda self, batch, keeper: again.append(batch.index) or show(self, batch, keeper))
+        patch.setattr(Judging, 'show', lambda *args: again.append(1) or show(*args))
         evaluation.run(root / out, 5, **settings)
         return examples(evaluation), len(again)
 

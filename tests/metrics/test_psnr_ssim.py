@@ -6,8 +6,8 @@ from basicsr.metrics import calculate_psnr, calculate_ssim
 from skimage.metrics import structural_similarity
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
-from ra_plugin.metrics.psnr_ssim import psnr, ssim, to_uint8
 from ra_plugin.evaluation.statistics.significance import proportion
+from ra_plugin.metrics.psnr_ssim import psnr, ssim, to_uint8
 
 
 @pytest.fixture

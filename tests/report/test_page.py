@@ -304,7 +304,8 @@ def test_a_verdict_on_some_of_the_images_says_on_how_many():
     made = page_data.results()
     data = made['conditions'][CONDITIONS[0]]
     data['n'], data['audit']['n'] = 100, 40
-    assert dict(verdicts(typed(made), CONDITIONS[0])[0].sentences)['Audit'].startswith('Real (on 40 of the 100 images): ')
+    told = dict(verdicts(typed(made), CONDITIONS[0])[0].sentences)
+    assert told['Audit'].startswith('Real (on 40 of the 100 images): ')
     data['audit']['n'] = 100
     assert dict(verdicts(typed(made), CONDITIONS[0])[0].sentences)['Audit'].startswith('Real: ')
 

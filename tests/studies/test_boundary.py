@@ -505,7 +505,8 @@ def test_tool_writes_json_tables_and_page(tool, place, tmp_path, capsys, records
 
 def test_a_signal_ends_the_tool_with_a_line_and_keeps_an_earlier_result(tool, place, tmp_path, monkeypatch, capsys):
     (tmp_path / 'boundary.json').write_text('earlier')
-    monkeypatch.setattr('ra_plugin.studies.boundary.run.find_boundaries', lambda *args: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr('ra_plugin.studies.boundary.run.find_boundaries',
+                        lambda *args: signal.raise_signal(signal.SIGTERM))
     assert tool('plain', 'RA', '-opt', place / 'opt.yml', '--device', 'cpu', '--out', tmp_path) == 128 + signal.SIGTERM
     said = capsys.readouterr().err.splitlines()
     assert 'loading' in said[0] and f'searching boundaries around {COUNT} images' in said[1]
@@ -548,10 +549,10 @@ def test_what_cannot_be_meant_is_one_line(tool, place, tmp_path, capsys, argumen
 def test_classes_are_called_as_recognizers_call_them(place):
     """Folders of ImageNet have the names of synsets."""
     this = study(place)
-    assert this.results([])['classes'] == ['a', 'b', 'c']
+    assert this.results([]).classes == ['a', 'b', 'c']
     judge = this.condition.recognizers['two']
     judge.info = replace(judge.info, classes=('cat', 'dog', 'frog'))
-    assert this.results([])['classes'] == ['cat', 'dog', 'frog']
+    assert this.results([]).classes == ['cat', 'dog', 'frog']
 
 
 def test_costly_recognizers_and_restorers_of_other_sizes_are_refused(place, monkeypatch):

@@ -165,7 +165,8 @@ def test_networks_are_trained_once_and_evaluated_side_by_side(tmp_path, monkeypa
         f'import sys\nfrom pathlib import Path\nsys.path.insert(0, {str(ROOT)!r})\n'
         'from ra_plugin.training.pipeline import run, train_pipeline\n'
         'sys.exit(run(train_pipeline, Path(__file__).resolve().parents[2]))\n')
-    results = sweep(tmp_path, tmp_path / 'ra.yml', [0.01, 0], tmp_path / 'eval.yml', tmp_path / 'out', max_psnr_drop=9).to_json()
+    files = tmp_path / 'ra.yml', tmp_path / 'eval.yml', tmp_path / 'out'
+    results = sweep(tmp_path, files[0], [0.01, 0], *files[1:], max_psnr_drop=9).to_json()
     assert list(results['restorers']) == ['weight 0', 'weight 0.01'] and results['baseline'] == 'weight 0'
     assert results['restorers']['weight 0.01']['used'] == ['vgg'] and not results['restorers']['weight 0']['used']
     assert list(results['conditions']['noise']['differences']) == ['weight 0.01']
@@ -176,5 +177,5 @@ def test_networks_are_trained_once_and_evaluated_side_by_side(tmp_path, monkeypa
         text = (tmp_path / 'out' / written).read_text()
         assert 'weight 0.01' in text and chosen['reason'] in text
     monkeypatch.setattr(trained_runs, 'run_program', None)  # nothing is left to train
-    again = sweep(tmp_path, tmp_path / 'ra.yml', [0, 0.01], tmp_path / 'eval.yml', tmp_path / 'out', max_psnr_drop=9).to_json()
+    again = sweep(tmp_path, files[0], [0, 0.01], *files[1:], max_psnr_drop=9).to_json()
     assert again == json.loads((tmp_path / 'out' / 'results.json').read_text()) == results

@@ -119,6 +119,7 @@ def _main_gain(results: Results, metrics: Mapping[str, Change]) -> Estimate:
 def _widened(estimates: Sequence[Estimate | None], factor: float) -> Estimate:
     """Return the mean of estimates with its interval; NaN where one is not known, so that no comparison holds."""
     unknown = Estimate(math.nan, math.nan, math.nan)
-    parts = [(one.value, one.low, one.high) for one in (estimate or unknown for estimate in estimates)] or [(math.nan,) * 3]
-    value, low, high = (sum(ends) / len(ends) if all(map(math.isfinite, ends)) else math.nan for ends in zip(*parts))
+    parts = [vars(estimate or unknown) for estimate in estimates] or [vars(unknown)]
+    ends = ([part[key] for part in parts] for key in ('value', 'low', 'high'))
+    value, low, high = (sum(some) / len(some) if all(map(math.isfinite, some)) else math.nan for some in ends)
     return Estimate(value, value - factor * (value - low), value + factor * (high - value))

@@ -56,7 +56,8 @@ def test_who_reads_is_not_at_chance_whatever_the_shares_of_the_classes_are():
 
 def test_without_clean_images_the_best_processing_counts():
     labels = np.arange(200) % 5
-    cells = {**matrix_of(labels, (labels + 1) % 5, 'no processing').processings, **matrix_of(labels, labels, 'RA').processings}
+    cells = {**matrix_of(labels, (labels + 1) % 5, 'no processing').processings,
+             **matrix_of(labels, labels, 'RA').processings}
     found = to_plain(against_chance(Matrix(cells)))['r']
     assert (found['processing'], found['at_chance'], found['score']) == ('RA', False, 1)
 

@@ -99,7 +99,8 @@ def test_means_over_classes(name, n):
     for trial in range(trials):
         ours, theirs = make(n, np.random.default_rng([13, trial]))
         drawn = sample({}, {('ours',): ours, ('theirs',): theirs}, n, trial, resamples=resamples)
-        found.append((drawn['ours', 'mean'].share_estimate(), (drawn['ours', 'mean'] - drawn['theirs', 'mean']).estimate()))
+        found.append((drawn['ours', 'mean'].share_estimate(),
+                      (drawn['ours', 'mean'] - drawn['theirs', 'mean']).estimate()))
     least = 0.95 - 3 * math.sqrt(0.05 * 0.95 / trials)
     for estimates, value in zip(zip(*found), (true[0], true[0] - true[1])):
         told = [estimate for estimate in estimates if not math.isnan(estimate.low)]
@@ -196,7 +197,8 @@ def test_two_trainings_that_differ_are_not_a_sure_gain():
     for gain in (0.36, 0.06):
         shares = {('clean', 0): 0.95, ('no processing', 0): 0.3, ('plain', 0): 0.5, ('RA', 0): 0.5 + gain,
                   ('RA', 1): 0.5}
-        found = to_plain(summary(Matrix({key: cell(share) for key, share in shares.items()}), 'plain'))['differences']['RA']
+        matrix = Matrix({key: cell(share) for key, share in shares.items()})
+        found = to_plain(summary(matrix, 'plain'))['differences']['RA']
         entry = found['scores']['judge']['top1']
         assert entry['value'] == pytest.approx(gain / 2) and entry['low'] < 0 < entry['high']
         half = 12.7062 * gain / 2  # Student's t of one degree; no two shares differ by more than one

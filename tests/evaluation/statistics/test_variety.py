@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import small_evaluation
 import torch
+from page_data import typed
 from safetensors.torch import load_file, save_file
 from test_agreement import answers, boxes
 
@@ -16,7 +17,7 @@ from ra_plugin.options import OptionError
 from ra_plugin.recognizers import RecognizerInfo
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.notes import notes
-from ra_plugin.results import to_plain
+from ra_plugin.results import CommonestAnswer, to_plain
 
 CLASSES = ('cat', 'dog', 'fox', 'owl')
 INFO = {task: RecognizerInfo('r', task, num_classes=4, classes=CLASSES, gives_probabilities=True)
@@ -36,7 +37,8 @@ def said(task, restored, clean, metrics=None, labels=None):
         again.add_records(unpack(pack(list(score.records()))))  # what the records hold is enough
         cells[name, 0] = JudgedProcessing(np.arange(len(score)), {}, {'net': again})
     entry = to_plain(variety(Matrix(cells), {'net': INFO[task]}))
-    return notes({**RESULTS, 'conditions': {'c': {'n': len(score), 'variety': entry}}}, 'c'), entry.get('net')
+    made_up = typed({**RESULTS, 'conditions': {'c': {'n': len(score), 'variety': entry}}})
+    return notes(made_up, 'c'), entry.get('net')
 
 
 def classes(labels):
@@ -88,8 +90,7 @@ def test_answers_that_are_no_class():
     score = build_score(RecognizerInfo('r', 'classification', num_classes=4), labels=False, clean=True)
     found = {'labels': torch.tensor([[-1, -1]] * 9 + [[2, 1]])}
     score.add(found, None, found)
-    assert to_plain(commonest_answer(score)) == {'answer': NO_CLASS, 'of': 'images', 'share': 0.9, 'metric': 'top1_agreement',
-                                       'score': 0.1, 'constant': 0.1}
+    assert commonest_answer(score) == CommonestAnswer(NO_CLASS, 'images', 0.9, 'top1_agreement', 0.1, 0.1)
     one = build_score(RecognizerInfo('r', 'classification', num_classes=4), labels=False, clean=True)
     one.add({'labels': torch.tensor([[1, 2]])}, None, {'labels': torch.tensor([[1, 2]])})
     assert commonest_answer(one) is None  # a single answer is always the same
@@ -127,9 +128,9 @@ def test_an_evaluation_says_so_and_does_not_take_records_that_lack_the_answers(t
     weights = load_file(tmp_path / 'two.safetensors')
     save_file({**weights, 'head.bias': torch.tensor([0.0, 100.0, 0.0])}, tmp_path / 'two.safetensors')
     results, _ = Evaluation(tmp_path, opt).run(tmp_path / 'out')
-    found = results['conditions']['d']['variety']
-    assert (found['two']['answer'], found['two']['share'], found['two']['little']) == ('1', 1, True)
-    assert not found['one']['little'] and found['one']['share'] < 0.9
+    found = results.conditions['d'].variety
+    assert (found['two'].answer, found['two'].share, found['two'].little) == ('1', 1, True)
+    assert not found['one'].little and found['one'].share < 0.9
     text = to_markdown(results)
     assert 'two answers 1 on 100.0 % of the clean images.' in text and 'one answers' not in text
     plan = tmp_path / 'out' / 'records' / '0' / 'plan.json'
