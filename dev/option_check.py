@@ -29,6 +29,7 @@ from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.options import OptionError
 from ra_plugin.training.pipeline import train_pipeline
 from ra_plugin.utils import children
+from ra_plugin.utils.text import one_line
 from ra_plugin.utils.yaml_file import read_yaml
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'not an image model'
@@ -119,7 +120,7 @@ def _is_image_model(name: object) -> bool:
 
 
 def _train(opt: dict, root: Path, *flags: str) -> str:
-    """Run what tools/train.py runs, with the recognition loss; returns all that the run's logs hold by then."""
+    """Run what ra-plugin train runs, with the recognition loss; returns all that the run's logs hold by then."""
     opt = deepcopy(opt)
     opt['num_gpu'] = 0
     if isinstance(opt.get('train'), dict):
@@ -188,7 +189,7 @@ def _problems_of_validation(opt: dict, folder: Path, log: str, iteration: int) -
 
 def _reason(error: Exception, root: Path) -> str:
     """One line, without the temporary folder."""
-    text = ' '.join(str(error).replace(f'{root}/', '').split()) or type(error).__name__
+    text = one_line(str(error).replace(f'{root}/', '')) or type(error).__name__
     return text[:300] if isinstance(error, (ValueError, ImportError)) else f'{type(error).__name__}: {text}'[:300]
 
 
@@ -206,7 +207,7 @@ def to_markdown(command: str, source: str, findings: Sequence[Finding]) -> str:
     rows = ['# Option files', '', f'`{command}` on {source}, with BasicSR {basicsr_version} installed: '
             f'{summary(findings)}.', '',
             f'Each file got `train.recog_opt: {block}`, generated images and weights at its paths, small networks and '
-            'batches, and trained for two iterations on the CPU, with its own validation; `--auto_resume` added a '
+            'batches, and trained for two iterations on the CPU, with its own validation; `--auto-resume` added a '
             'third. VGG, where a file has a perceptual loss, had random weights. Models for videos and StyleGAN are no '
             'image models: each was refused with an error of one line.', '',
             '| file | model | network | outcome |', '|---|---|---|---|']

@@ -18,7 +18,7 @@ from ra_plugin.recognizers.base import IGNORED, TaskError
 from ra_plugin.recognizers.openmmlab.model import zoo_configs
 from ra_plugin.utils import children
 from ra_plugin.utils.optional import require
-from ra_plugin.utils.text import markdown_cell
+from ra_plugin.utils.text import markdown_cell, one_line
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
 _SECONDS = 1800  # for one model: a transformer that takes images of 640 pixels alone needs half of that
@@ -116,22 +116,34 @@ def _sizes(library: str, recognizer: Recognizer) -> list[int | None]:
 
 
 def _batch(recognizer: Recognizer, size: int | None) -> tuple[torch.Tensor, object]:
-    """Two smooth random images with labels; one of a detector's images has no objects."""
+    """Return two smooth random images with labels."""
     height, width = recognizer.info.input_size or (size or 224, size or 224)
     images = torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), (height, width), mode='bicubic').clamp(0, 1)
-    if recognizer.info.task == 'classification':
-        return images, torch.tensor([0, recognizer.info.num_classes - 1])
-    if recognizer.info.task == 'segmentation':
-        label = torch.randint(recognizer.info.num_classes, (2, height // 8, width // 8))
-        label = label.repeat_interleave(8, 1).repeat_interleave(8, 2)
-        label[:, :8] = IGNORED
-        return images, label
+    return images, _LABELS[recognizer.info.task](recognizer.info.num_classes, height, width)
+
+
+def _label_maps(num_classes: int, height: int, width: int) -> torch.Tensor:
+    label = torch.randint(num_classes, (2, height // 8, width // 8))
+    label = label.repeat_interleave(8, 1).repeat_interleave(8, 2)
+    label[:, :8] = IGNORED
+    return label
+
+
+def _objects(num_classes: int, height: int, width: int) -> list[dict[str, torch.Tensor]]:
+    """Return two objects in the first image and none in the second."""
     boxes = torch.tensor([[0.05, 0.1, 0.5, 0.6], [0.3, 0.2, 0.9, 0.95]]) * torch.tensor([width, height, width, height])
     masks = torch.zeros(2, height, width, dtype=torch.bool)
     for mask, (left, top, right, bottom) in zip(masks, boxes.long().tolist()):
         mask[top:bottom, left:right] = True
-    return images, [{'boxes': boxes, 'labels': torch.tensor([0, recognizer.info.num_classes - 1]), 'masks': masks},
-                    {'boxes': boxes[:0], 'labels': torch.zeros(0, dtype=torch.long), 'masks': masks[:0]}]
+    return [{'boxes': boxes, 'labels': torch.tensor([0, num_classes - 1]), 'masks': masks},
+            {'boxes': boxes[:0], 'labels': torch.zeros(0, dtype=torch.long), 'masks': masks[:0]}]
+
+
+_LABELS: Mapping[str, Callable[[int, int, int], object]] = {  # by task
+    'classification': lambda num_classes, height, width: torch.tensor([0, num_classes - 1]),
+    'detection': _objects,
+    'segmentation': _label_maps,
+}
 
 
 def _try(recognizer: Recognizer, name: str, images: torch.Tensor, label: object) -> Finding:
@@ -180,7 +192,7 @@ def _try_unsupervised(recognizer: Recognizer, images: torch.Tensor) -> str:
 
 def _reason(error: Exception) -> str:
     """One line, without the name that the table has already, and without folders."""
-    text = ' '.join(str(error).split()) or type(error).__name__
+    text = one_line(error) or type(error).__name__
     text = re.sub(r'[^\s\'"]*/(?=[^/\s]+\.py)', '', text)
     _, _, rest = text.partition('): ')
     prefix = '' if isinstance(error, (ValueError, ImportError)) else f'{type(error).__name__}: '

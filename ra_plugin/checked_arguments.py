@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ra_plugin.options import check_type, fits, literals
+from ra_plugin.options import check_limits, check_type, fits, literals
 
 
 class ChecksArguments:
@@ -40,12 +40,15 @@ def _checked(init: Callable) -> Callable:
         except TypeError:
             return init(self, *args, **kwargs)  # which says what it lacks
         if not hints:
-            hints.update(typing.get_type_hints(init))
+            hints.update(typing.get_type_hints(init, include_extras=True))
         for name, value in bound.arguments.items():
-            if name in hints and not fits(value, hints[name]):
-                bound.arguments[name] = value = as_plain(value, hints[name])
-                if not _has_words(hints[name]):
-                    check_type(value, hints[name], f'{type(self).__name__}: {name}')
+            if name in hints:
+                where = f'{type(self).__name__}: {name}'
+                if not fits(value, hints[name]):
+                    bound.arguments[name] = value = as_plain(value, hints[name])
+                    if not _has_words(hints[name]):
+                        check_type(value, hints[name], where)
+                check_limits(value, hints[name], where)
         init(*bound.args, **bound.kwargs)
 
     return checked

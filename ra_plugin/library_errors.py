@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from ra_plugin.options import OptionError, nearest
+from ra_plugin.utils.text import one_line
 
 _OF_NETWORK = ('requests', 'urllib3', 'httpx', 'httpx2', 'httpcore', 'huggingface_hub')  # packages that fetch files
 _NO_SUCH_ARGUMENT = re.compile(r"([\w.<>]+)\(\) got an unexpected keyword argument '(\w+)'")
@@ -113,7 +114,7 @@ def _is_fault(error: BaseException) -> bool:
 
 
 def _short(error: BaseException) -> str:
-    text = ' '.join(str(error).split())
+    text = one_line(error)
     return text if len(text) <= 200 else f'{text[:197]}...'
 
 

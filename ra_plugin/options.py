@@ -1,70 +1,209 @@
-"""Option values against the signature of what they build: one clear line before anything heavy loads.
+"""The one check of option blocks: a dataclass, or the signature of a constructor, is the schema of a block.
 
-The constructor's signature is the schema: its names are the keys that a block may hold, its annotations their types.
+Its names are the keys that the block may hold, its annotations are their types, ranges, nested blocks and paths. What
+an annotation cannot say, as a condition between keys, is checked by the dataclass or the constructor itself.
 """
 import collections.abc
+import dataclasses
 import datetime
 import difflib
 import inspect
 import math
+import os
 import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 from ra_plugin.utils.text import printable, shown
 
+CHANGE = 'Change it or leave it out.'
 # What PyYAML leaves as text although it reads as a number: YAML 1.1 wants a dot and a signed exponent.
 NUMBER_AS_TEXT = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
 
 
 class OptionError(ValueError):
-    """Raised for an invalid option; the message is a single line for the user."""
+    """Raised for an invalid option; the message is a single line for the user.
 
-    def __init__(self, message: str):
+    Args:
+        message: The line.
+        key: The key of its block that the message is about, where the block's place is not known yet, see `at`.
+    """
+
+    def __init__(self, message: str, key: str = ''):
+        message = f'{key}: {message}' if key else message
         super().__init__(printable(' '.join(message.splitlines())))  # a key or value of theirs may have several lines
+        self.key = key
+
+    def at(self, where: str) -> 'OptionError':
+        """Return this error with the place of its block in front."""
+        return OptionError(f'{where or "option file"}: {self}' if not self.key else within(where, str(self)))
 
 
-def check_arguments(target: Callable, arguments: Mapping[str, Any], where: str,
-                    given: typing.Iterable[str] = ()) -> None:
-    """Check option values against the parameters of ``target``.
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Limits of a number, as part of its annotation: ``Annotated[float, Limits(least=0)]``. NaN is in none.
+
+    Attributes:
+        least: Smallest number that is allowed.
+        most: Largest number that is allowed.
+        above: Number that has to be exceeded.
+        below: Number that must not be reached.
+        whole: No fraction is allowed. A float such as 1e6, as YAML reads it, is.
+        remedy: What to do about a number that is out of them, for the message.
+    """
+
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    whole: bool = False
+    remedy: str = ''
+
+    def __str__(self) -> str:
+        low = f'> {self.above}' if self.above is not None else f'>= {self.least}' if self.least is not None else ''
+        high = f'< {self.below}' if self.below is not None else f'<= {self.most}' if self.most is not None else ''
+        return ' and '.join(filter(None, (low, high)))
+
+    def check(self, value: Any, where: str) -> None:
+        """Check that a value is a number within the limits.
+
+        Raises:
+            OptionError: It is not; with the limits and the value.
+        """
+        if value == value:  # NaN is out of the limits
+            check_type(value, float, where)
+        if math.isfinite(value) and (not self.whole or value == int(value)) and (
+                self.least is None or value >= self.least) and (self.most is None or value <= self.most) and (
+                self.above is None or value > self.above) and (self.below is None or value < self.below):
+            return
+        limits = f' {self}' if str(self) else ''
+        raise OptionError(f'{where}: expected a {"whole " if self.whole else ""}number{limits}, '
+                          f'got {value!r}.{f" {self.remedy}" if self.remedy else ""}')
+
+
+def check_number(value: Any, where: str, **limits: Any) -> None:
+    """Check that a value is a number within `Limits`.
+
+    Raises:
+        OptionError: It is not; with the limits and the value.
+    """
+    Limits(**limits).check(value, where)
+
+
+def check_least(value: int | None, least: int, where: str) -> None:
+    """Check that a number is not below ``least``; None is a default.
+
+    Raises:
+        OptionError: It is.
+    """
+    if value is not None and value < least:
+        raise OptionError(f'{where}: expected a whole number >= {least}, got {value}. {CHANGE}')
+
+
+def check_limits(value: Any, hint: Any, where: str) -> None:
+    """Check a number against the `Limits` in its annotation, if it has any; what is no number is left alone.
+
+    Raises:
+        OptionError: It is out of them.
+    """
+    for note in typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ():
+        if isinstance(note, Limits) and value is not None:
+            note.check(value, where)
+    for option in typing.get_args(hint) if is_union(hint) and value is not None else ():
+        check_limits(value, option, where)
+
+
+def build_block(cls: type, block: Any, where: str) -> Any:
+    """Check the block of a dataclass, and return the dataclass.
+
+    Args:
+        cls: The dataclass. An OptionError of its ``__post_init__`` says with ``key`` which key it is about.
+        block: The values by key.
+        where: The place of the block, for messages.
+
+    Raises:
+        OptionError: See `check_arguments`; or a condition between keys is not met.
+    """
+    values = check_arguments(cls, block, where)
+    try:
+        return cls(**values)
+    except OptionError as error:
+        raise error.at(where) from None
+
+
+def check_arguments(target: Callable, arguments: Any, where: str, given: typing.Iterable[str] = ()) -> dict[str, Any]:
+    """Check option values against the parameters of ``target``, and return them as these are annotated.
 
     Args:
         target: What is called with the values.
         arguments: The values by name.
-        where: Their place, for messages.
+        where: Their place, for messages; '' is the option file itself.
         given: Parameters that the caller adds: no options.
+
+    Returns:
+        The values by name; blocks that are annotated as dataclasses are built.
 
     Raises:
         OptionError: A key that ``target`` does not take (with the nearest it does), a required one that is missing, or
-            a value of another type than the annotation says, e.g. the text ``'1e-3'`` for a number.
+            a value that is not as the annotation says, e.g. the text ``'1e-3'`` for a number.
     """
+    if not isinstance(arguments, Mapping):
+        raise OptionError(f'{where or "option file"}: expected a block, got {shown(arguments)}.')
     parameters = inspect.signature(target).parameters
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    hints = option_hints(target)
     named = {name: p for name, p in parameters.items()
              if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and name not in given}
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    values = {}
     for key, value in arguments.items():
         if key in named:
-            check_type(value, hints.get(key, Any), f'{where}.{key}')
+            value = check_value(value, hints.get(key, Any), within(where, key))
         elif not open_ended:
-            raise OptionError(f"{where}: unknown key '{key}'.{suggestion(key, named)} Known: {', '.join(named)}")
+            raise OptionError(f"{where or 'option file'}: unknown key '{key}'.{suggestion(key, named)} "
+                              f"Known: {', '.join(named)}")
+        values[key] = value
     missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
     if missing:
-        raise OptionError(f"{where}: '{missing[0]}' is missing. Known: {', '.join(named)}")
+        raise OptionError(f"{where or 'option file'}: '{missing[0]}' is missing. Known: {', '.join(named)}")
+    return values
+
+
+def within(where: str, key: object) -> str:
+    """Return the place of a key in the block at ``where``; '' is the option file itself."""
+    return f'{where}.{key}' if where else str(key)
+
+
+def option_hints(target: Callable) -> dict[str, Any]:
+    """Return the annotations of what takes options: a class's constructor or options, a function, a TypedDict."""
+    target = getattr(target, 'options_type', target)
+    is_constructor = inspect.isclass(target) and not typing.is_typeddict(target)
+    return typing.get_type_hints(target.__init__ if is_constructor else target, include_extras=True)
 
 
 def type_of(block: Mapping[str, Any], where: str) -> Any:
-    """The ``type`` of a block.
+    """Return the ``type`` of a block.
 
     Raises:
         OptionError: It has none; with the key that may have been meant to be it.
     """
     if 'type' not in block:
-        meant = nearest('type', map(str, block))
-        raise OptionError(f"{where}: 'type' is missing." + (f" Did you mean it by '{meant}'?" if meant else ''))
+        raise missing('type', block, where)
     return block['type']
+
+
+def missing(key: str, block: typing.Iterable[object], where: str) -> OptionError:
+    """Return the error of a key that a block lacks, with the key in it that may have been meant."""
+    meant = nearest(key, map(str, block))
+    return OptionError(f"{where}: '{key}' is missing." + (f" Did you mean it by '{meant}'?" if meant else ''))
+
+
+def unknown(kind: str, name: object, known: typing.Iterable[str], where: str, heading: str = 'Known') -> OptionError:
+    """Return the error of a name that nothing of its kind has, with the nearest that something has."""
+    known, name = list(known), name if isinstance(name, str) else shown(name)
+    return OptionError(f"{where}: no {kind} '{name}'.{suggestion(name, known)} {heading}: {', '.join(known)}")
 
 
 def suggestion(key: object, known: typing.Iterable[str], cutoff: float = 0.6) -> str:
@@ -119,35 +258,50 @@ def _distance(one: str, other: str) -> int:
     return last[-1]
 
 
-def check_number(value: Any, where: str, *, least: float | None = None, most: float | None = None,
-                 above: float | None = None, below: float | None = None, whole: bool = False,
-                 remedy: str = '') -> None:
-    """Check that a value is a number within limits; NaN is in none.
+def check_value(value: Any, hint: Any, where: str) -> Any:
+    """Check one value against an annotation, with the blocks and the limits of numbers in it.
 
-    Args:
-        least, most: Limits that may be reached.
-        above, below: Limits that may not.
-        whole: No fraction. A float such as 1e6, as YAML reads it, is taken.
+    Returns:
+        The value; a block that is annotated as a dataclass is built.
 
     Raises:
-        OptionError: With the limits and the value.
+        OptionError: With the place, what was expected and what came.
     """
-    if value == value:  # NaN is out of the limits
-        check_type(value, float, where)
-    if math.isfinite(value) and (not whole or value == int(value)) and (least is None or value >= least) and (
-            most is None or value <= most) and (above is None or value > above) and (below is None or value < below):
-        return
-    low = '' if least is None else f'>= {least}'
-    low = f'> {above}' if above is not None else low
-    high = '' if most is None else f'<= {most}'
-    high = f'< {below}' if below is not None else high
-    limits = ' and '.join(filter(None, (low, high)))
-    raise OptionError(f'{where}: expected a {"whole " if whole else ""}number{f" {limits}" if limits else ""}, '
-                      f'got {value!r}.{f" {remedy}" if remedy else ""}')
+    if isinstance(value, float) and value != value:
+        check_limits(value, hint, where)  # which NaN is out of: the message has them
+    check_type(value, hint, where)
+    return _checked(value, hint, where)
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    """Check what is within a value of the right type."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if is_union(hint):
+        return next((_checked(value, option, where) for option in args if fits(value, option)), value)
+    if origin is Annotated:
+        value = _checked(value, args[0], where)
+        for note in args[1:]:
+            if hasattr(note, 'check'):
+                note.check(value, where)
+    elif hint is Path:
+        return Path(value)
+    elif _is_dataclass(hint):
+        return build_block(hint, value, where) if isinstance(value, Mapping) else value
+    elif typing.is_typeddict(hint):
+        hints = option_hints(hint)
+        return {key: check_value(item, hints.get(key, Any), within(where, key))
+                for key, item in value.items()}
+    elif (origin or hint) is collections.abc.Mapping and len(args) == 2 and args[1] is not Any:
+        for key in value:
+            check_type(key, args[0], f'{where}: name {key}')
+        return {key: check_value(item, args[1], within(where, key)) for key, item in value.items()}
+    elif origin in (collections.abc.Sequence, list) and isinstance(value, (list, tuple)):
+        return type(value)([_checked(item, args[0], f'{where}[{i}]') for i, item in enumerate(value)])
+    return value
 
 
 def check_type(value: Any, hint: Any, where: str) -> None:
-    """Check one value against an annotation: numbers, text, bool, sequences, mappings, ``Literal``, unions of them.
+    """Check the type of a value against an annotation: numbers, text, bool, lists, blocks, ``Literal``, unions of them.
 
     Raises:
         OptionError: With the place, what was expected and what came.
@@ -161,7 +315,7 @@ def check_type(value: Any, hint: Any, where: str) -> None:
         elif float(value).is_integer() and fits(int(float(value)), hint):
             remedy = f' YAML reads {value} as text: write {int(float(value))}.'
     remedy = remedy or _quotes(value, hint)
-    raise OptionError(f'{where}: expected {_name(hint)}, got {shown(value)}.{remedy}')
+    raise OptionError(f'{where}: expected {in_words(hint)}, got {shown(value)}.{remedy}')
 
 
 def _quotes(value: Any, hint: Any) -> str:
@@ -186,24 +340,42 @@ _SCALARS = {  # bool before int, which it is; a time is a date
 
 def literals(hint: Any) -> list:
     """Return the values that an annotation lists."""
+    hint = without_notes(hint)
     args = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return list(args)
-    return [v for option in args for v in literals(option)] if _is_union(hint) else []
+    return [v for option in args for v in literals(option)] if is_union(hint) else []
 
 
-def _is_union(hint: Any) -> bool:
+def without_notes(hint: Any) -> Any:
+    """Return an annotation without the ``Annotated`` around it."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+
+
+def _is_dataclass(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
+def is_union(hint: Any) -> bool:
+    """Tell whether an annotation lists several, as ``int | None`` does."""
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
 
 def fits(value: Any, hint: Any) -> bool:
     """Tell whether `check_type` takes a value."""
+    hint = without_notes(hint)
     origin = typing.get_origin(hint)
     if hint is Any or isinstance(hint, typing.TypeVar):
         return True
+    if _is_dataclass(hint):
+        return isinstance(value, (Mapping, hint))
+    if typing.is_typeddict(hint):
+        return isinstance(value, Mapping)
+    if hint is Path:
+        return isinstance(value, (str, os.PathLike))
     if hint is None or hint is type(None):
         return value is None
-    if _is_union(hint):
+    if is_union(hint):
         return any(fits(value, option) for option in typing.get_args(hint))
     if origin is typing.Literal:
         return any(type(value) is type(option) and value == option for option in typing.get_args(hint))
@@ -223,17 +395,22 @@ def fits(value: Any, hint: Any) -> bool:
 _PLURALS = {'a number': 'numbers', 'a whole number': 'whole numbers', 'a block': 'blocks'}
 
 
-def _name(hint: Any) -> str:
+def in_words(hint: Any) -> str:
+    """Return an annotation in words: ``a number or nothing (~)``."""
+    hint = without_notes(hint)
     origin = typing.get_origin(hint)
     if hint is type(None):
         return 'nothing (~)'
-    if _is_union(hint):
-        return ' or '.join(_name(option) for option in typing.get_args(hint))
+    if is_union(hint):
+        return ' or '.join(in_words(option) for option in typing.get_args(hint))
     if origin is typing.Literal:
         return ' | '.join(repr(option) for option in typing.get_args(hint))
     if (origin or hint) in (collections.abc.Sequence, list, tuple):
-        inner = [_name(v) for v in typing.get_args(hint) if v is not Ellipsis]
+        inner = [in_words(v) for v in typing.get_args(hint) if v is not Ellipsis]
         items = ' or '.join(dict.fromkeys(_PLURALS.get(name, name) for name in inner))
         return f'a list of {items}' if items else 'a list'
-    names = {float: 'a number', int: 'a whole number', str: 'text', bool: 'true or false', dict: 'a block'}
-    return names.get(origin or hint, 'a block' if (origin or hint) is Mapping else getattr(hint, '__name__', str(hint)))
+    if (origin or hint) is collections.abc.Mapping or _is_dataclass(hint) or typing.is_typeddict(hint):
+        return 'a block'
+    names = {float: 'a number', int: 'a whole number', str: 'text', bool: 'true or false', dict: 'a block',
+             Path: 'text'}
+    return names.get(origin or hint, getattr(hint, '__name__', str(hint)))

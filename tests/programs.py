@@ -1,13 +1,20 @@
-"""The programs of ``tools``, run in the process of a test."""
+"""The commands of ``ra-plugin`` and the maintainers' programs of ``dev``, run in the process of a test."""
 import runpy
 import sys
 from pathlib import Path
 
-TOOLS = Path(__file__).parents[1] / 'tools'
+from ra_plugin.cli.main import COMMANDS, run_command
+
+ROOT = Path(__file__).parents[1]
+TOOLS = ROOT / 'tools'
 
 
 def run_tool(monkeypatch, name, *arguments):
-    """The exit status of ``tools/NAME.py``."""
-    monkeypatch.setattr(sys, 'argv', [f'{name}.py', *map(str, arguments)])
-    monkeypatch.syspath_prepend(TOOLS)  # as Python does for a program
-    return runpy.run_path(str(TOOLS / f'{name}.py'))['main']()
+    """Return the exit status of ``tools/NAME.py``, or of ``dev/NAME.py``."""
+    words = [f'{name}.py', *map(str, arguments)]
+    monkeypatch.setattr(sys, 'argv', words)  # put back after the test
+    command = name.replace('_', '-')
+    if command in COMMANDS:
+        return run_command(command, words[0], words[1:])
+    monkeypatch.syspath_prepend(ROOT / 'dev')  # as Python does for a program
+    return runpy.run_path(str(ROOT / 'dev' / f'{name}.py'))['main']()

@@ -16,6 +16,7 @@ from test_option_file import base
 from torch import nn
 
 from ra_plugin.builders import option_file
+from ra_plugin.builders.file_check import check_file
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.image_file import decode_image
@@ -69,7 +70,7 @@ def test_option_files(count, place, how, value, key):
         node[place[-1]][key] = value
     count('option files fuzzed')
     try:
-        option_file.check_options(opt)
+        check_file(opt)
     except (ValueError, ImportError) as error:
         assert_one_line(error)
 

@@ -161,7 +161,7 @@ def test_a_model_from_a_folder_brings_classes_and_normalization(tmp_path):
     content['pretrained_cfg'].update(mean=[0.1, 0.2, 0.3], std=[0.4, 0.5, 0.6])
     file.write_text(json.dumps(content))
     recognizer = build_recognizer({'type': 'TimmRecognizer', 'model_name': f'local-dir:{tmp_path / "mine"}',
-                                   'pretrained': True, 'input_size': None}, fold=False)
+                                   'pretrained': True, 'input_size': None}, fold_batch_norm=False)
     assert recognizer.info.classes == tuple('abcde') and recognizer.info.name == 'mine'
     assert recognizer.info.mean == (0.1, 0.2, 0.3) and recognizer.info.std == (0.4, 0.5, 0.6)
     images = torch.rand(2, 3, 32, 32)

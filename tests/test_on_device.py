@@ -112,13 +112,13 @@ def test_losses(loss, options, reduction, device):
 
 
 def test_folded_recognizer(device):
-    recognizer = build_recognizer(hosts.RECOGNIZER, fold=False)
+    recognizer = build_recognizer(hosts.RECOGNIZER, fold_batch_norm=False)
     norm = next(layer for layer in recognizer.model.modules() if isinstance(layer, nn.BatchNorm2d))
     for values in (norm.running_mean, norm.running_var, norm.weight, norm.bias):
         values.data.uniform_(0.5, 1.5)
     folded = copy.deepcopy(recognizer)
-    folded.fold()
-    assert folded.folded == 1
+    folded.fold_batch_norm()
+    assert folded.folded_norms == 1
     images = torch.rand(3, 3, 32, 32)
     with torch.no_grad():
         ours = folded.to(device).logits(images.to(device)).double().cpu()

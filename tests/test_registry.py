@@ -1,5 +1,7 @@
 """A registry builds what an option block describes, and says in one line what is wrong with the block."""
 import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import pytest
 
@@ -103,18 +105,23 @@ def test_checking_builds_nothing():
 
 
 def test_blocks_within_a_block_are_checked_with_their_place():
-    class Outer:
-        def __init__(self, inner: dict):
+    registry = Registry('filter')
+
+    class Inner:
+        def __init__(self, size: int):
             pass
 
-        @classmethod
-        def check_options(cls, arguments, where):
-            raise OptionError(f'{where}.inner: {arguments}')
+    class Outer:
+        def __init__(self, inner: Annotated[Mapping, registry], more: Sequence[Annotated[Mapping, registry]] = ()):
+            pass
 
-    registry = Registry('filter')
-    registry.register(Outer)
-    with pytest.raises(OptionError, match=r"^val\.inner: \{'inner': \{'a': 1\}\}$"):
-        registry.check({'type': 'Outer', 'inner': {'a': 1}}, 'val')
+    registry.register(Inner), registry.register(Outer)
+    good = {'type': 'Inner', 'size': 1}
+    assert registry.check({'type': 'Outer', 'inner': good, 'more': [good]}, 'val') is Outer
+    with pytest.raises(OptionError, match=r"^val\.inner: unknown key 'a'"):
+        registry.check({'type': 'Outer', 'inner': {**good, 'a': 1}}, 'val')
+    with pytest.raises(OptionError, match=r"^val\.more\[1\]\.size: expected a whole number, got 'x'"):
+        registry.check({'type': 'Outer', 'inner': good, 'more': [good, {**good, 'size': 'x'}]}, 'val')
 
 
 @pytest.mark.parametrize('name, meant', [('JPEG', 'JPEGCompression'), ('jpegcompression', 'JPEGCompression'),

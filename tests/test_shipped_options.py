@@ -1,4 +1,4 @@
-"""Every option file below options/: it is checked, then trained or tested for two iterations, made tiny, on the CPU."""
+"""Every option file that is shipped or written: it is checked, then trained or tested for two iterations, made tiny, on the CPU."""
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -14,22 +14,23 @@ from mmdet.datasets import VOCDataset
 from PIL import Image
 
 from ra_plugin.archs import SRResNet
-from ra_plugin.builders.option_file import parse_options
 from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.data import cifar10
 from ra_plugin.data.class_split import split_classes
 from ra_plugin.evaluation.options import EvaluationOptions
+from ra_plugin.builders.option_file import parse_options
+from ra_plugin.training.pipeline import test_pipeline as run_test  # under its own name pytest would collect it
+from ra_plugin.training.pipeline import train_pipeline as run_train
 from ra_plugin.options import check_arguments
 from ra_plugin.recognizers.openmmlab import model as openmmlab
 from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.registry import RECOGNIZER_REGISTRY
-from ra_plugin.training.pipeline import test_pipeline as run_test  # under its own name pytest would collect it
-from ra_plugin.training.pipeline import train_pipeline as run_train
+from ra_plugin.shipped.find import option_files, option_text
 
 ROOT = Path(__file__).resolve().parents[1]
-EVALUATIONS = sorted((ROOT / 'options' / 'eval').glob('*.yml'))
-EXPERIMENTS = ROOT / 'options' / 'experiments'  # see test_reproduce
-FILES = sorted(set((ROOT / 'options').rglob('*.yml')) - set(EVALUATIONS) - set(EXPERIMENTS.glob('*.yml')))
+NAMES = [Path(name) for name in option_files()]  # options/..., of those in the folder and those that are written
+EVALUATIONS = [path for path in NAMES if path.parent.name == 'eval']
+FILES = [path for path in NAMES if path.parent.name not in ('eval', 'experiments')]  # the latter: see test_reproduce
 CLASSES = ('ape', 'bee', 'cow')
 TINY_NETWORKS = {'SRResNet': {'num_feat': 4, 'num_block': 1}, 'ResnetGenerator': {'num_feat': 2, 'num_block': 1},
                  'SRDenseNet': {'num_feat': 4, 'num_block': 1, 'num_layer': 2, 'num_grow_ch': 2,
@@ -44,11 +45,11 @@ SCORES = {'voc07': 'voc07_mAP', 'voc12': 'voc12_mAP', 'mIoU': 'mIoU', 'aAcc': 'a
 
 
 def file_id(path):
-    return str(path.relative_to(ROOT / 'options').with_suffix(''))
+    return str(path.relative_to('options').with_suffix(''))
 
 
 def load(path):
-    return yaml.safe_load(path.read_text())
+    return yaml.safe_load(option_text(str(path)))
 
 
 def is_training(opt):
@@ -58,8 +59,8 @@ def is_training(opt):
 def plain_twin(path):
     """The plain file of the same experiment, of which the name says most; None: there is none."""
     experiment = path.stem.partition('_')[2]
-    found = [twin for twin in path.parent.glob('plain_*.yml')
-             if f'{experiment}_'.startswith(f'{twin.stem.removeprefix("plain_")}_')]
+    found = [twin for twin in FILES if twin.parent == path.parent and twin.stem.startswith('plain_')
+             and f'{experiment}_'.startswith(f'{twin.stem.removeprefix("plain_")}_')]
     return max(found, key=lambda twin: len(twin.stem), default=None)
 
 
@@ -234,7 +235,9 @@ def pipeline(monkeypatch):
 
 @ALL
 def test_file_passes_the_checks(path, monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, 'argv', ['program', '-opt', str(path)])
+    file = tmp_path / path.name
+    file.write_text(option_text(str(path)))
+    monkeypatch.setattr(sys, 'argv', ['program', '-opt', str(file)])
     opt, _ = parse_options(tmp_path, is_train=is_training(load(path)))
     assert opt['model_type'] == 'RecogAwareModel'
 
@@ -287,7 +290,7 @@ def test_two_iterations_of_training(path, tmp_path, pipeline):
 
 
 def test_same_seed_gives_same_weights(tmp_path, pipeline):
-    opt = shrink(load(ROOT / 'options' / 'ra_srresnet_x4_ensemble.yml'), tmp_path)  # draws members as well as images
+    opt = shrink(load(Path('options/ra_srresnet_x4_ensemble.yml')), tmp_path)  # draws members as well as images
     weights = []
     for run, seed in enumerate((0, 0, 1)):
         root = tmp_path / str(run)
@@ -356,11 +359,11 @@ def differences(node, other, where=''):
 @pytest.mark.parametrize('name', ALTERNATIVES)
 def test_an_alternative_differs_in_what_its_head_says(name):
     other, places = ALTERNATIVES[name]
-    path, twin = (ROOT / 'options' / f'{file}.yml' for file in (name, other))
+    path, twin = (Path('options', f'{file}.yml') for file in (name, other))
     found = [place for place in differences(load(path), load(twin)) if place != 'name']
     assert found and all(any(f'{place}.'.startswith(f'{known}.') for known in places) for place in found), found
     assert all(any(f'{place}.'.startswith(f'{known}.') for place in found) for known in places)
-    assert twin.name in path.read_text().partition('name:')[0]
+    assert twin.name in option_text(str(path)).partition('name:')[0]
 
 
 # ------------------------------------------------------------------------------------------------------ evaluations
@@ -371,9 +374,9 @@ def test_an_evaluation_is_of_what_its_runs_are(path):
     for name, block in opt['recognizers'].items():
         block.pop('conditions', None)
         RECOGNIZER_REGISTRY.check(block, name)
-    assert f' options/eval/{path.name}' in path.read_text()  # the command that it is for
+    assert f' options/eval/{path.name}' in option_text(str(path))  # the command that it is for
     for name, restorer in opt['restorers'].items():
-        run = load(ROOT / restorer['option_file'])
+        run = load(restorer['option_file'])
         block = (run['train'].get('recog_opt') or {}).get('recognizer')
         used = restorer.get('used') or [key for key, one in opt['recognizers'].items() if one == frozen(block)]
         assert bool(used) == (name != opt['baseline']) and set(used) <= opt['recognizers'].keys()
@@ -384,7 +387,7 @@ def test_an_evaluation_is_of_what_its_runs_are(path):
 
 
 def test_halves_of_the_classes_are_those_of_the_tool():
-    opts = [load(ROOT / 'options' / 'eval' / f'cifar10_half_{letter}.yml') for letter in 'ab']
+    opts = [load(f'options/eval/cifar10_half_{letter}.yml') for letter in 'ab']
     halves = dict(zip('AB', split_classes(cifar10.CLASSES)))
     for letter, opt in zip('AB', opts):
         for name, classes in halves.items():
@@ -393,9 +396,9 @@ def test_halves_of_the_classes_are_those_of_the_tool():
             assert own == [f'resnet {name}', f'vgg {name}']
             assert all(f'_half_{name.lower()}_' in opt['recognizers'][key]['checkpoint'] for key in own)
         for restorer in opt['restorers'].values():
-            run = load(ROOT / restorer['option_file'])
+            run = load(restorer['option_file'])
             assert all(block['keep_classes'] == halves[letter] for block in run['datasets'].values())
-            assert f"--classes {' '.join(halves[letter])} " in (ROOT / restorer['option_file']).read_text()
+            assert f"--classes {' '.join(halves[letter])} " in option_text(restorer['option_file'])
     for opt in opts:
         del opt['name'], opt['restorers']
     assert opts[0] == opts[1]

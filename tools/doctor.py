@@ -1,60 +1,7 @@
-"""Check each recognizer of an option file on real images before a run; exit status 1 if one is broken.
-
-Example:
-    python tools/doctor.py -opt options/demo/ra_srresnet_x2_cifar10.yml --expect resnet=0.856
-"""
-import argparse
-import json
+"""The command ``ra-plugin doctor`` in a clone: python tools/doctor.py --help"""
 import sys
-from dataclasses import asdict
-from pathlib import Path
 
-from ra_plugin.cli.start import loading
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     epilog="BasicSR's other arguments, as --force_yml, are taken, too.")
-    parser.add_argument('-opt', required=True, metavar='FILE', help='option file of a training or a test')
-    parser.add_argument('-k', type=int, default=100, help='clean images to check with. Default: 100')
-    parser.add_argument('--expect', nargs='+', default=[], metavar='NAME=SHARE', type=_named_share,
-                        help='score that a recognizer should have on them, e.g. resnet=0.856')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the findings to this file')
-    args, others = parser.parse_known_args()
-
-    with loading():
-        from ra_plugin.studies.doctor.checks import BROKEN
-        from ra_plugin.studies.doctor.report import to_markdown
-        from ra_plugin.studies.doctor.run import examine, read_options
-        from ra_plugin.training.pipeline import run
-        from ra_plugin.utils.out_folder import check_out_folder
-
-    sys.argv = [sys.argv[0], '-opt', args.opt, *others]
-    findings = []
-
-    def pipeline(root: Path) -> None:
-        if args.json:
-            check_out_folder(args.json.parent, '--json')
-        findings.extend(examine(read_options(root, args.opt), args.k, dict(args.expect)))
-        print(to_markdown(findings))
-        if args.json:
-            args.json.parent.mkdir(parents=True, exist_ok=True)
-            args.json.write_text(json.dumps([asdict(finding) for finding in findings], indent=1))
-
-    status = run(pipeline, Path(__file__).resolve().parents[1], 'nothing is written; the same command begins anew')
-    return status or int(any(finding.verdict == BROKEN for finding in findings))
-
-
-def _named_share(text: str) -> tuple[str, float]:
-    name, _, share = text.rpartition('=')
-    try:
-        is_share = 0 <= float(share) <= 1
-    except ValueError:
-        is_share = False
-    if not name or not is_share:
-        raise argparse.ArgumentTypeError(f'expected NAME=SHARE with a share from 0 to 1, got {text!r}')
-    return name, float(share)
-
+from ra_plugin.cli.main import run_command
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_command('doctor', sys.argv[0], sys.argv[1:]))

@@ -1,23 +1,7 @@
-"""Train a network as a BasicSR option file says.
-
-Example:
-    python tools/train.py -opt FILE
-"""
-import argparse
+"""The command ``ra-plugin train`` in a clone: python tools/train.py --help"""
 import sys
-from pathlib import Path
 
-from ra_plugin.cli.basicsr_flags import add_basicsr_flags
-from ra_plugin.cli.start import loading
-
-
-def parser() -> argparse.ArgumentParser:
-    return add_basicsr_flags(argparse.ArgumentParser(description=__doc__,
-                                                     formatter_class=argparse.RawDescriptionHelpFormatter))
-
+from ra_plugin.cli.main import run_command
 
 if __name__ == '__main__':
-    parser().parse_args()
-    with loading():
-        from ra_plugin.training.pipeline import run, train_pipeline
-    sys.exit(run(train_pipeline, Path(__file__).resolve().parents[1], 'the same command begins anew'))
+    sys.exit(run_command('train', sys.argv[0], sys.argv[1:]))

@@ -1,49 +1,7 @@
-"""Train one of the small classifiers on class folders and write it as float16 safetensors, with its log beside it.
-
-Examples:
-    python tools/train_recognizer.py TinyResNet --data datasets/cifar10 --epochs 8 --out ra_plugin/weights/x.safetensors
-
-    On images that a trained network restores, and on interpolated ones (appendix A of the paper):
-    python tools/train_recognizer.py TinyResNet --data datasets/cifar10 --out experiments/restored.safetensors \\
-        --restorer options/demo/plain_srresnet_x2_cifar10.yml
-    python tools/train_recognizer.py TinyResNet --data datasets/cifar10 --out experiments/interpolated.safetensors \\
-        --degradation '{type: BicubicDownsample, scale: 2}'
-"""
-import argparse
+"""The command ``ra-plugin train-recognizer`` in a clone: python tools/train_recognizer.py --help"""
 import sys
-from pathlib import Path
 
-from ra_plugin.cli.start import loading
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('arch', help='a class of ra_plugin.recognizers.tiny_nets')
-    parser.add_argument('--data', type=Path, required=True, help='folder with train/, val/ and test/ class folders')
-    parser.add_argument('--classes', nargs='+', help='folders to train on, in the order of the labels. Default: all')
-    parser.add_argument('--out', type=Path, required=True, help='the .safetensors file; the log gets the suffix .log')
-    parser.add_argument('--init', type=Path, help='go on from these weights, with a schedule of its own')
-    parser.add_argument('--epochs', type=int, default=8)
-    parser.add_argument('--lr', type=float, default=0.2, help='peak learning rate')
-    parser.add_argument('--optimizer', choices=['SGD', 'AdamW'], default='SGD')
-    parser.add_argument('--weight-decay', type=float, default=5e-4)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--threads', type=int, help='Default: as torch has it')
-    parser.add_argument('--degradation', help="a block as YAML, or a file of one: learn on images so degraded, "
-                                              "interpolated to the clean ones' size. Default: the restorer's")
-    parser.add_argument('--restorer', type=Path, help='option file of a finished training: learn on what it restores')
-    args = parser.parse_args()
-
-    with loading():
-        import torch
-
-        from ra_plugin.demo.recognizer_training import RecognizerTraining, train_recognizer
-        from ra_plugin.training.pipeline import run
-
-    args.threads = args.threads or torch.get_num_threads()
-    return run(lambda root: train_recognizer(RecognizerTraining(**vars(args)), root), Path(__file__).parents[1],
-               'nothing is written before the end; the same command begins anew')
-
+from ra_plugin.cli.main import run_command
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_command('train-recognizer', sys.argv[0], sys.argv[1:]))

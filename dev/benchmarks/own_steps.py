@@ -47,7 +47,7 @@ def own_steps_benchmark(root: Path, file: Path, rounds: int = 3, compiled: bool 
     cases = Cases({name: step_of(options) for name, options in _variants(opt, device, compiled).items()},
                   next(batches.starting_at(0)), device)
     runs = {name: partial(cases.take, name) for name in cases.names()}
-    images = batches.loader.batch_size * StepOptions.of(opt['train']).accum_iter
+    images = batches.loader.batch_size * StepOptions.read(opt['train']).accum_iter
     runs[READING] = lambda: [batches.loader.dataset[place] for place in islice(batches.sampler, images)]
     seconds = interleaved(runs, rounds, device, opt['name'])
     for name in cases.names():

@@ -167,7 +167,7 @@ def _options(network: Mapping, device: torch.device, **train) -> dict[str, Any]:
 def step_of(opt: Mapping[str, Any]) -> Step:
     """Steps as a training with these options takes them, as many as differ: of ``recog_every`` or a GAN's."""
     model, train = build_model(dict(opt)), opt['train']
-    accum_iter = StepOptions.of(train).accum_iter
+    accum_iter = StepOptions.read(train).accum_iter
     number = math.lcm(train.get('recog_every') or 1, train.get('net_d_iters') or 1)
     first = number * math.ceil((train.get('net_d_init_iters') or 0) / number) + 1
 
@@ -190,7 +190,7 @@ def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, 
     """A step by hand; what is left to ours then is the recognizer's memory layout."""
     model = build_model(_options(network, device))
     optimizer = torch.optim.Adam(model.net_g.parameters(), lr=1e-4)  # the model's own steps within its step alone
-    judge = build_recognizer(recognizer, fold=fold).to(device)
+    judge = build_recognizer(recognizer, fold_batch_norm=fold).to(device)
     judge.model.requires_grad_(not frozen)
 
     def take(batch: Batch) -> None:

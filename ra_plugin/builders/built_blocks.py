@@ -23,7 +23,8 @@ from ra_plugin.library_errors import innermost_module, translated
 from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa, check_pyiqa
 from ra_plugin.models.stock import is_stock
 from ra_plugin.models.training_step import with_float_betas
-from ra_plugin.options import OptionError, check_arguments, check_number, check_type, nearest, suggestion, type_of
+from ra_plugin.options import OptionError, check_arguments, check_number, check_type, missing, type_of, unknown
+from ra_plugin.utils.text import one_line
 
 _SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
                'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR}
@@ -69,8 +70,7 @@ def _check_values(kind: type, block: Mapping[str, Any], where: str) -> None:
         known = NAMES[block.get('vgg_type', 'vgg19').removesuffix('_bn')]
         for layer, weight in block['layer_weights'].items():
             if layer not in known and not layer.startswith('bn'):
-                raise OptionError(f"{where}.layer_weights: no layer '{layer}'.{suggestion(layer, known)} "
-                                  f"Known: {', '.join(known)}")
+                raise unknown('layer', layer, known, f'{where}.layer_weights')
             check_number(weight, f'{where}.layer_weights.{layer}', least=0)
         return
     with translated(where):
@@ -106,10 +106,9 @@ def _check_optimizer(block: Any, where: str) -> None:
     known = optimizer_classes()
     kind = type_of(block, where)
     if not isinstance(kind, str) or kind not in known:  # what a file gives as a type need not be hashable
-        raise OptionError(f"{where}.type: no optimizer '{kind}'.{suggestion(kind, known)}")
+        raise unknown('optimizer', kind, known, f'{where}.type')
     if 'lr' not in block:
-        meant = next((key for key in block if nearest(key, ['lr'])), None)
-        raise OptionError(f"{where}: 'lr' is missing." + (f" Did you mean it by '{meant}'?" if meant else ''))
+        raise missing('lr', block, where)
     check_number(block['lr'], f'{where}.lr', above=0)
     check_signature(known[kind], block, where, given=('params',))
     with translated(where):
@@ -121,8 +120,7 @@ def _check_scheduler(block: Any, where: str, total_iter: float) -> None:
     check_type(block, Mapping, where)
     kind = type_of(block, where)
     if not isinstance(kind, str) or kind not in _SCHEDULERS:
-        raise OptionError(f"{where}.type: no schedule '{kind}'.{suggestion(kind, _SCHEDULERS)} "
-                          f"Known: {', '.join(_SCHEDULERS)}")
+        raise unknown('schedule', kind, _SCHEDULERS, f'{where}.type')
     check_signature(_SCHEDULERS[kind], block, where, given=('optimizer',))
     for key in ('milestones', 'restarts', 'restart_weights', 'periods'):
         if key in block:
@@ -176,7 +174,7 @@ def _try_metric(block: Mapping[str, Any], where: str) -> None:
         if innermost_module(error).startswith('ra_plugin'):
             raise
         raise OptionError(f'{where}: {block["type"]} gives no value of two images of 8 bits '
-                          f'({type(error).__name__}: {" ".join(str(error).split())[:200]}).') from error
+                          f'({type(error).__name__}: {one_line(error, 200)}).') from error
 
 
 def check_reader(block: Any, where: str) -> None:
@@ -189,7 +187,7 @@ def check_reader(block: Any, where: str) -> None:
     kinds = FileClient._backends
     kind = type_of(block, where)
     if not isinstance(kind, str) or kind not in kinds:
-        raise OptionError(f"{where}.type: no reader '{kind}'.{suggestion(kind, kinds)} Known: {', '.join(kinds)}")
+        raise unknown('reader', kind, kinds, f'{where}.type')
     given = {key: value for key, value in block.items() if key not in _FROM_DATASET}
     check_signature(kinds[kind], given, where, given=_FROM_DATASET)
 

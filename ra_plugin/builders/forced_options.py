@@ -1,4 +1,4 @@
-"""``--force_yml KEY:KEY=VALUE``: options of a file that the command line changes, as BasicSR has it."""
+"""``--force-yml KEY:KEY=VALUE``: options of a file that the command line changes, as BasicSR has it."""
 import argparse
 import ast
 import copy
@@ -7,7 +7,7 @@ from typing import Any
 
 from ra_plugin.options import OptionError, check_type, suggestion
 
-_FLAG = '--force_yml'
+_FLAG, _BASICSR = '--force-yml', '--force_yml'
 _WORDS = {'~': None, 'none': None, 'true': True, 'false': False}
 
 
@@ -78,7 +78,7 @@ def check_forced(arguments: Sequence[str]) -> None:
         OptionError: See `split`.
     """
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    parser.add_argument(_FLAG, nargs='+', default=())
+    parser.add_argument(_FLAG, _BASICSR, nargs='+', default=())
     try:
         entries = parser.parse_known_args(list(arguments))[0].force_yml
     except (argparse.ArgumentError, SystemExit):

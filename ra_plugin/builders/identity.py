@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
 from torch import nn
 
+from ra_plugin.builders.block_classes import Text, class_of, hints_within, item_hint, texts
 from ra_plugin.builders.named_sources import config_files, module_files, onnx_files
-from ra_plugin.builders.option_paths import is_path_key
+from ra_plugin.option_types import ClassNames, named_by
 from ra_plugin.recognizers.frozen.out_of_sight import OutOfSight
-from ra_plugin.registry import DEGRADATION_REGISTRY, RECOGNIZER_REGISTRY
 
 _SMALL = 2 ** 22  # bytes; files up to this are known by their content, larger ones by what the file system says
 _LOCK = 'lock.mdb'  # of an lmdb: it changes whenever somebody reads
@@ -30,29 +29,31 @@ _ABOUT_IMAGES = {'mean', 'std', 'input_size', 'fit', 'interpolation', 'resize', 
 _WEIGHTS = ('checkpoint', 'file')
 
 
-def canonical(node: Any, key: str = '') -> Any:
+def canonical(node: Any, hint: Any = None) -> Any:
     """Return a block in its one form: defaults filled in, paths absolute, numbers as floats, sequences as lists.
 
     Args:
         node: A block of options, or any value in one.
-        key: Its key; values of the keys of files and folders are paths where something is there.
+        hint: Its annotation, see `hints_within`; text that is annotated as a path is one where something is there.
     """
     if isinstance(node, Mapping):
         filled = {**_defaults(node), **node}
-        return {str(name): canonical(filled[name], str(name)) for name in sorted(filled, key=str)}
+        hints = hints_within(filled, hint)
+        return {str(name): canonical(filled[name], hints.get(name)) for name in sorted(filled, key=str)}
     if isinstance(node, (list, tuple)):
-        return [canonical(value, '' if key.endswith('classes') else key) for value in node]  # a list there holds names
+        return [canonical(value, item_hint(hint)) for value in node]
     if isinstance(node, (int, float)) and not isinstance(node, bool):
         return float(node)
-    if isinstance(node, str) and is_path_key(key):
+    names = named_by(hint, node)
+    if names is not None and names.what != 'module':
         path = os.path.expanduser(node)
         return os.path.realpath(path) if os.path.exists(path) else node
     return node
 
 
 def _defaults(block: Mapping) -> dict[str, Any]:
-    """The arguments that a block leaves to what it builds."""
-    cls = _class_of(block)
+    """Return the arguments that a block leaves to what it builds."""
+    cls = class_of(block)
     if cls is None:
         return {}
     target = getattr(cls, 'options_type', cls)  # data sets take their block as one argument
@@ -61,15 +62,6 @@ def _defaults(block: Mapping) -> dict[str, Any]:
     except (TypeError, ValueError):  # of a class that is not written in Python
         return {}
     return {name: p.default for name, p in parameters.items() if p.default is not p.empty}
-
-
-def _class_of(block: Mapping) -> Callable | None:
-    name = block.get('type')
-    for registry in (RECOGNIZER_REGISTRY._entries, DEGRADATION_REGISTRY._entries, dict(iter(DATASET_REGISTRY)),
-                     dict(iter(ARCH_REGISTRY))):
-        if isinstance(name, str) and name in registry:
-            return registry[name]
-    return None
 
 
 # ----------------------------------------------------------------------------------- which network a recognizer is
@@ -93,7 +85,7 @@ def same_network(first: Mapping, second: Mapping) -> bool:
                for block in (first, second)]
     if all(weights):
         return _same_file(*weights)
-    classes = [canonical(block.get('classes'), 'classes') for block in (first, second)]
+    classes = [canonical(block.get('classes'), ClassNames) for block in (first, second)]
     return weights[0] == weights[1] and _network(first) == _network(second) and (
         not all(classes) or classes[0] == classes[1])
 
@@ -160,24 +152,23 @@ def _tensors(network: nn.Module) -> list:
     return found
 
 
-def named_files(block: Any, but: Sequence[str] = (), seen: frozenset[str] = frozenset()) -> list:
+def named_files(block: Any, hint: Any = None, but: Sequence[str] = (), seen: frozenset[str] = frozenset()) -> list:
     """Return what tells the files and folders that a block names, at any depth, from what was there before.
 
     Args:
         block: Options in any nesting.
+        hint: Annotation of ``block``, see `hints_within`.
         but: Keys to pass over.
         seen: Files to pass over in folders, absolute.
     """
     found = []
-    for key, value in _texts(block):
-        if key in but:
+    for text in texts(block, hint):
+        if text.key in but:
             continue
-        if key == 'module':
-            found += [file_identity(path) for path in module_files(value)]
-        elif key == 'config':
-            found += [file_identity(path) for path in config_files(value)]
-        elif is_path_key(key) or os.sep in value:
-            path = os.path.expanduser(value.removeprefix('local-dir:'))
+        if text.names is not None and text.names.what != 'file':
+            found += [file_identity(path) for path in _leads_to(text)]
+        elif text.names is not None or os.sep in text.text:
+            path = os.path.expanduser(text.text.removeprefix('local-dir:'))
             if os.path.isdir(path):
                 found.append(folder_identity(path, seen))
             elif os.path.isfile(path):
@@ -187,26 +178,31 @@ def named_files(block: Any, but: Sequence[str] = (), seen: frozenset[str] = froz
     return found
 
 
-def contents(block: Any) -> list:
+def contents(block: Any, hint: Any = None) -> list:
     """Return what the files that a block names hold, and of folders the names and sizes of the files: no times."""
     found = []
-    for key, value in _texts(block):
-        if key in ('module', 'config'):
-            files = module_files(value) if key == 'module' else config_files(value)
-            found.append([_content(file) for file in files])
-        elif is_path_key(key):
-            path = os.path.expanduser(value)
-            if os.path.isdir(path):
-                found.append([entry[:2] for entry in folder_identity(path)[1]])
-            elif os.path.isfile(path):
-                found.append([_content(file) for file in (path, *onnx_files(path))])
+    for text in texts(block, hint):
+        if text.names is None:
+            continue
+        path = os.path.expanduser(text.text)
+        if text.names.what != 'file':
+            found.append([_content(file) for file in _leads_to(text)])
+        elif os.path.isdir(path):
+            found.append([entry[:2] for entry in folder_identity(path)[1]])
+        elif os.path.isfile(path):
+            found.append([_content(file) for file in (path, *onnx_files(path))])
     return found
 
 
+def _leads_to(text: Text) -> list[Path]:
+    """Return the files that a module imports, or a config is based on, and its own."""
+    return module_files(text.text) if text.names.what == 'module' else config_files(text.text)
+
+
 def _classes(node: Any) -> Iterator[Callable]:
-    """What the blocks in a block build, each by its type."""
+    """Yield what the blocks in a block build, each by its type."""
     if isinstance(node, Mapping):
-        cls = _class_of(node)
+        cls = class_of(node)
         yield from [cls] if cls else []
     for value in node.values() if isinstance(node, Mapping) else node if isinstance(node, (list, tuple)) else ():
         yield from _classes(value)
@@ -219,17 +215,6 @@ def without_secrets(node: Any, key: str = '') -> Any:
     if isinstance(node, list):
         return [without_secrets(value, key) for value in node]
     return '***' if key == 'headers' and '$' not in str(node) else node
-
-
-def _texts(node: Any, key: str = '') -> Iterator[tuple[str, str]]:
-    if isinstance(node, Mapping):
-        for name in sorted(node, key=str):
-            yield from _texts(node[name], str(name))
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _texts(value, '' if key.endswith('classes') else key)
-    elif isinstance(node, str):
-        yield key, node
 
 
 def file_identity(path: str | os.PathLike) -> list:

@@ -18,7 +18,7 @@ from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.library_errors import translated
 from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.models.plain_validation import has_plain_validation
-from ra_plugin.options import OptionError, check_type
+from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.utils.text_file import read_text
 
@@ -54,8 +54,8 @@ def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
     """
     where = where or f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}'
     kind = registered(DATASET_REGISTRY, dataset_opt.get('type'), f'{where}.type', 'data set')
-    check_dataset(dataset_opt, where)
-    check_type(dataset_opt.get('labels'), str | None, f'{where}.labels')
+    if not hasattr(kind, 'options_type'):  # those of ours are checked as they are built
+        check_dataset(dataset_opt, where)
     is_basicsr = kind.__module__.startswith('basicsr.')
     if is_basicsr and not dataset_opt.get('labels'):  # with labels the images are listed, and missed, by ours
         check_paths(dataset_opt, where)
@@ -158,8 +158,8 @@ def _check_zero_label(dataset: Dataset, recognizer: Recognizer, where: str) -> N
     shifts = getattr(dataset, 'shifts_labels', None)
     if shifts is None:
         return
-    for member in recognizer.modules():  # an ensemble's members, too
-        wanted = member.info.reduce_zero_label if isinstance(member, Recognizer) else None
+    for member in recognizer.members():
+        wanted = member.info.reduce_zero_label
         if wanted and not shifts and dataset.options.reduce_zero_label is None:
             raise OptionError(f"{where}: {member} was trained with reduce_zero_label, as its config says: 0 in the "
                               'masks is no class, and k is class k - 1. Set reduce_zero_label: true for the data set, '

@@ -7,7 +7,8 @@ from torch import nn
 
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
-from ra_plugin.options import OptionError, check_arguments, suggestion, type_of
+from ra_plugin.options import OptionError, check_arguments, type_of, unknown
+from ra_plugin.utils.text import shown
 
 _SUFFIX = '_basicsr'  # what BasicSR adds to its own names where another package has registered the same
 
@@ -23,7 +24,7 @@ def registered(target: registry.Registry, name: Any, where: str, kind: str) -> A
         if registered_name in entries:
             return entries[registered_name]
     known = sorted({key.removesuffix(_SUFFIX) for key in entries})
-    raise OptionError(f"{where}: no {kind} '{name}'.{suggestion(name, known)} Registered: {', '.join(known)}")
+    raise unknown(kind, name, known, where, 'Registered')
 
 
 def check_network(block: Any, where: str) -> type:
@@ -33,7 +34,7 @@ def check_network(block: Any, where: str) -> type:
         OptionError: No such architecture, or arguments that it does not take.
     """
     if not isinstance(block, Mapping):
-        raise OptionError(f'{where}: expected a block with a type, got {block!r}.')
+        raise OptionError(f'{where}: expected a block with a type, got {shown(block)}.')
     cls = registered(registry.ARCH_REGISTRY, type_of(block, where), f'{where}.type', 'architecture')
     check_arguments(cls, _arguments(block), where)
     return cls

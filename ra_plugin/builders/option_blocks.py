@@ -14,22 +14,15 @@ from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGI
 
 from ra_plugin.builders.built_blocks import check_reader
 from ra_plugin.builders.option_keys import Place, ReadKeys, is_foreign, read_keys, words_of
+from ra_plugin.builders.own_keys import OURS
 from ra_plugin.data.degraded_image_dataset import LoaderOptions
+from ra_plugin.data.with_labels import LabelOptions, label_keys
 from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.recog_aware_model import recog_aware
 from ra_plugin.models.stock import owner_of
-from ra_plugin.models.training_step import StepOptions
-from ra_plugin.options import OptionError, check_type, nearest
+from ra_plugin.options import OptionError, build_block, check_type, nearest
 
-# The keys of this package by block.
-OURS: dict[Place, set[str]] = {
-    (): {'network_t', 'custom_imports', 'base_model_type'},
-    ('train',): {'recog_opt', 'recog_every', 'log_grad_ratio', 'optim_t', 'scheduler_t', 'optim_r', 'scheduler_r',
-                 *(field.name for field in fields(StepOptions))},
-    ('val',): {'recognizers', 'recognition_metrics'},
-    ('logger',): {'console_level'},
-}
 # Those that a run of BasicSR sets or reads, whatever the model; a test holds them against its code.
 SET_BY_RUN: dict[Place, set[str]] = {
     (): {'dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path'},
@@ -44,7 +37,7 @@ OF_RUN: dict[Place, set[str]] = {
     ('logger',): {'print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'},
     ('logger', 'wandb'): {'project', 'resume_id'},
 }
-_OF_DATASET = {*(field.name for field in fields(LoaderOptions)), 'labels', 'classes', 'class_order', 'keep_classes'}
+_OF_DATASET = {field.name for cls in (LoaderOptions, LabelOptions) for field in fields(cls)} | {'keep_classes'}
 _LISTS = 'meta_info', 'meta_info_file'  # which a data set with labels need not have: its images are found by folder
 _PACKAGES = ('basicsr', 'ra_plugin')
 
@@ -98,9 +91,9 @@ def unread_keys(opt: Mapping[str, Any]) -> Iterator[Unread]:
 
 
 def unread_in_dataset(block: Mapping[str, Any], where: str, opt: Mapping[str, Any] | None = None) -> Iterator[Unread]:
-    """Every key in the block of a data set that nothing reads. Classes with ``check_options`` check their own."""
+    """Yield every key in the block of a data set that nothing reads; a class with ``options_type`` refuses its own."""
     cls = dataset_class(block)
-    if cls is not None and not hasattr(cls, 'check_options'):
+    if cls is not None and not hasattr(cls, 'options_type'):
         yield from _unread(block, tuple(where.split('.')), _OF_DATASET, read_keys(cls), cls, _all_dataset_keys(),
                            opt or {}, at=())
 
@@ -120,11 +113,16 @@ def _unread_in_metric(block: Mapping[str, Any], where: str) -> Iterator[Unread]:
 
 
 def check_dataset(block: Mapping[str, Any], where: str) -> None:
-    """Check the block of one of BasicSR's data sets, or of a user's own, as its class reads it.
+    """Check the block of a data set: by its options, if its class has ``options_type``, else as the class reads it.
 
     Raises:
-        OptionError: A slip, or a key that is missing, for the phase that the block is for.
+        OptionError: A slip, or a key that is missing, for the phase that the block is for; or as `build_block`.
     """
+    options_type = getattr(dataset_class(block), 'options_type', None)
+    if options_type is not None:
+        build_block(options_type, block, where)
+        return
+    build_block(LabelOptions, label_keys(block), where)
     for unread in unread_in_dataset(block, where):
         if unread.is_slip:
             raise OptionError(str(unread))
@@ -135,7 +133,7 @@ def check_dataset(block: Mapping[str, Any], where: str) -> None:
             'FileClient' in read_keys(cls).built.get(('io_backend',), ())):
         check_reader(block['io_backend'], f'{where}.io_backend')
     check_type(block.get('filename_tmpl'), str | None, f'{where}.filename_tmpl')
-    if cls is not None and not hasattr(cls, 'check_options'):
+    if cls is not None:
         for place in read_keys(cls).missing(block):
             if block.get('labels') and place[-1] in _LISTS:
                 continue

@@ -1,52 +1,32 @@
-"""Which values of an option file name files and folders, and where these are looked up."""
+"""Paths in option files: which values are paths is said by their annotations, see `ra_plugin.option_types`."""
 import os
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ra_plugin.builders.block_classes import texts
+from ra_plugin.option_types import FilePath
 from ra_plugin.options import OptionError
 
-# the keys of files and folders; a key that begins like one of them, as config_name, is none
-_PATH_KEYS = {'meta_info', 'meta_info_file', 'annotation_file', 'checkpoint', 'config', 'file', 'pretrained_model_path',
-              'resume_state', 'classes', 'keep_classes', 'labels', 'option_file', 'folder', 'cache'}
-_PATH_PREFIXES = ('dataroot_', 'pretrain_network_')
-_PASSED_ON = {'module_kwargs', 'model_kwargs', 'cfg_options', 'headers'}  # blocks whose keys have another's meaning
-_WRITTEN = {'cache'}  # what is not there yet is made in the current folder
-_MAY_BE_NAMES = {'checkpoint': ('.pth', '.pt', '.safetensors', '.bin', '.tar', '.ckpt', '.pkl'),  # else: of a hub
-                 'config': (), 'labels': ('.json', '.csv')}  # of a package's zoo; a way to label
-_ADDRESS = re.compile(r'[A-Za-z][\w+.-]+:')
 
+def resolve_paths(node: Any, root: Path, hint: Any = None) -> None:
+    """Resolve relative paths in options, in place: as they are where they exist, else below ``root``.
 
-def is_path_key(key: object) -> bool:
-    """Return whether text under this key of an option block names a file or a folder."""
-    return isinstance(key, str) and (key in _PATH_KEYS or key.startswith(_PATH_PREFIXES))
-
-
-def resolve_paths(node: Any, root: Path) -> None:
-    """Relative paths in a block of options, in place: as they are where they exist, else below ``root``.
-
-    A name that is no path, as the address of a hub or the name of a zoo's config, stays as it is.
+    Args:
+        node: Options in any nesting. The classes of its blocks have to be registered.
+        root: The folder.
+        hint: Annotation of ``node``, see `hints_within`.
     """
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        if key in _PASSED_ON:
-            continue
-        if is_path_key(key) and isinstance(value, str):
-            node[key] = _resolved(value, root, key)
-        elif is_path_key(key) and isinstance(value, list) and not key.endswith('classes'):  # a list there holds names
-            node[key] = [_resolved(item, root, key) if isinstance(item, str) else item for item in value]
-        elif isinstance(value, (dict, list)):
-            resolve_paths(value, root)
+    for found in list(texts(node, hint)):
+        if found.names is not None and isinstance(found.holder, (dict, list)):
+            found.holder[found.place] = found.names.resolved(found.text, root)
 
 
-def _resolved(value: str, root: Path, key: str) -> str:
-    path = os.path.expanduser(value)
-    exists = os.path.isfile if key in _MAY_BE_NAMES else os.path.exists
-    if os.path.isabs(path) or exists(path):
-        return path
-    if exists(root / path):
-        return str(root / path)
-    is_name = key in _MAY_BE_NAMES and not path.endswith(_MAY_BE_NAMES[key] or '\0')
-    return value if is_name or key in _WRITTEN or _ADDRESS.match(value) else str(root / path)
+def training_file(opt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the annotations of the paths in an option file of a training that are in no block with a type."""
+    path = opt.get('path') if isinstance(opt, Mapping) else None
+    return {'path': {key: FilePath for key in (path if isinstance(path, Mapping) else ())
+                     if key == 'resume_state' or str(key).startswith('pretrain_network_')}}
 
 
 def check_folder_name(name: str, where: str, parents: str, is_nested_allowed: bool = False) -> None:

@@ -1,36 +1,63 @@
 """The values of a training's option file that BasicSR reads in the middle of a run, where a wrong one would end it."""
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 from ra_plugin.builders.built_blocks import check_losses, check_optimizers
-from ra_plugin.options import OptionError, check_number, check_type, nearest
+from ra_plugin.options import Limits, OptionError, check_number, check_type, check_value, nearest, within
 
-Limits = dict[str, Any]  # of `check_number`
-_COUNT: Limits = {'least': 1, 'whole': True}
-_NEEDED = {
-    'train': {'total_iter': _COUNT, 'optim_g': None, 'scheduler': None},
-    'logger': {'print_freq': _COUNT, 'save_checkpoint_freq': _COUNT},
-    'val': {'val_freq': _COUNT},
-    'datasets.train': {'batch_size_per_gpu': _COUNT, 'num_worker_per_gpu': {'least': 0, 'whole': True}},
+_Count = Annotated[float, Limits(least=1, whole=True)]  # may be written as 1e6
+_Size = Annotated[int, Limits(least=1, whole=True)]
+_Workers = Annotated[int, Limits(least=0, whole=True)]
+_Probability = Annotated[float, Limits(least=0, most=1)]
+_Factor = Annotated[float, Limits(least=0)]
+_Seed = Annotated[int, Limits(least=0, most=2 ** 32 - 2 ** 16, whole=True)]  # numpy's, and each process adds its rank
+
+
+class _BasicSRKeys(TypedDict, total=False):
+    """Keys of BasicSR's models and data sets, wherever they stand."""
+
+    ema_decay: Annotated[float, Limits(least=0, below=1, remedy='E.g. 0.999; 0 for none.')]  # never empty
+    dataset_enlarge_ratio: Annotated[float, Limits(above=0)]  # never empty
+    net_d_iters: _Count | None
+    net_d_init_iters: Annotated[float, Limits(least=0, whole=True)] | None
+    scale: _Size | None
+    gt_size: _Size | None
+    queue_size: _Size | None
+    num_frame: Annotated[int, Limits(least=-1, whole=True)] | None  # -1 in BasicSR's files: all frames, or not needed
+    batch_size_per_gpu: _Size | None
+    num_worker_per_gpu: _Workers | None
+    num_prefetch_queue: _Size | None
+    flow_lr_mul: _Factor | None
+    dcn_lr_mul: _Factor | None
+    sinc_prob: _Probability | None
+    sinc_prob2: _Probability | None
+    final_sinc_prob: _Probability | None
+    second_blur_prob: _Probability | None
+    gaussian_noise_prob: _Probability | None
+    gaussian_noise_prob2: _Probability | None
+    gray_noise_prob: _Probability | None
+    gray_noise_prob2: _Probability | None
+    use_hflip: bool | None
+    use_rot: bool | None
+    use_shuffle: bool | None
+    pin_memory: bool | None
+    persistent_workers: bool | None
+    save_img: bool | None
+    pbar: bool | None
+    find_unused_parameters: bool | None
+    high_order_degradation: bool | None
+    random_reverse: bool | None
+    num_gpu: Annotated[int, Limits(least=0, whole=True)] | Literal['auto']
+    manual_seed: _Seed | None
+
+
+# what a training cannot do without, by block
+_NEEDED: dict[str, dict[str, Any]] = {
+    'train': {'total_iter': _Count, 'optim_g': Mapping | None, 'scheduler': Mapping},  # optim_g ~: P stays as it is
+    'logger': {'print_freq': _Count, 'save_checkpoint_freq': _Count},
+    'val': {'val_freq': _Count},
+    'datasets.train': {'batch_size_per_gpu': _Size, 'num_worker_per_gpu': _Workers},
 }
-_PROBABILITY: Limits = {'least': 0, 'most': 1}
-# Keys of BasicSR's models and data sets, wherever they stand.
-_LIMITS: dict[str, Limits] = {
-    'ema_decay': {'least': 0, 'below': 1, 'remedy': 'E.g. 0.999; 0 for none.'},
-    'net_d_iters': _COUNT, 'net_d_init_iters': {'least': 0, 'whole': True},
-    'scale': _COUNT, 'gt_size': _COUNT, 'queue_size': _COUNT,
-    'num_frame': {'least': -1, 'whole': True},  # -1 in BasicSR's files: all frames, or not needed
-    'batch_size_per_gpu': _COUNT, 'num_worker_per_gpu': {'least': 0, 'whole': True},
-    'dataset_enlarge_ratio': {'above': 0}, 'num_prefetch_queue': _COUNT,
-    'flow_lr_mul': {'least': 0}, 'dcn_lr_mul': {'least': 0},
-    **dict.fromkeys(('sinc_prob', 'sinc_prob2', 'final_sinc_prob', 'second_blur_prob', 'gaussian_noise_prob',
-                     'gaussian_noise_prob2', 'gray_noise_prob', 'gray_noise_prob2'), _PROBABILITY),
-}
-_NEVER_EMPTY = ('ema_decay', 'dataset_enlarge_ratio')  # read as a number wherever they stand
-_SIZES = ('batch_size_per_gpu', 'num_worker_per_gpu', 'gt_size', 'scale', 'queue_size', 'num_frame',
-          'num_prefetch_queue')  # whole numbers that may not be written as 1e6
-_BOOLEAN = ('use_hflip', 'use_rot', 'use_shuffle', 'pin_memory', 'persistent_workers', 'save_img', 'pbar',
-            'find_unused_parameters', 'high_order_degradation', 'random_reverse')
 
 
 def check_values(opt: Mapping[str, Any]) -> None:
@@ -43,21 +70,10 @@ def check_values(opt: Mapping[str, Any]) -> None:
     blocks = {'': opt, 'train': train_opt, 'val': val_opt,
               **{f'datasets.{phase}': block for phase, block in (opt.get('datasets') or {}).items()}}
     for place, block in blocks.items():
-        for key, value in block.items():
-            where = f'{place}.{key}' if place else str(key)
-            if key in _SIZES and value is not None:
-                check_type(value, int, where)
-            if key in _NEVER_EMPTY and value is None:
-                raise OptionError(f'{where}: expected a number, got ~. Leave the key out for its default.')
-            if key in _LIMITS and value is not None:
-                check_number(value, where, **_LIMITS[key])
-            elif key in _BOOLEAN:
-                check_type(value, bool | None, where)
-    if opt.get('num_gpu', 'auto') != 'auto':
-        check_type(opt['num_gpu'], int | Literal['auto'], 'num_gpu')
-        check_number(opt['num_gpu'], 'num_gpu', least=0, whole=True)
-    if opt.get('manual_seed') is not None:
-        check_seed(opt['manual_seed'])
+        for key in ('ema_decay', 'dataset_enlarge_ratio'):
+            if key in block and block[key] is None:
+                raise OptionError(f'{within(place, key)}: expected a number, got ~. Leave the key out for its default.')
+        check_value(block, _BasicSRKeys, place)
     _check_path(opt)
 
 
@@ -67,9 +83,7 @@ def check_seed(seed: Any) -> None:
     Raises:
         OptionError: It is no whole number, or out of the range of numpy's seeds.
     """
-    check_type(seed, int, 'manual_seed')
-    most = 2 ** 32 - 2 ** 16  # numpy's, and each process adds its rank
-    check_number(seed, 'manual_seed', least=0, most=most, whole=True)
+    check_value(seed, _Seed, 'manual_seed')
 
 
 def _check_path(opt: Mapping[str, Any]) -> None:
@@ -99,13 +113,10 @@ def check_run(opt: dict, model: type) -> None:
     if opt.get('val'):
         blocks['val'] = opt['val']
     for place, block in blocks.items():
-        for key, limits in _NEEDED[place].items():
+        for key, hint in _NEEDED[place].items():
             if key not in block:
                 raise OptionError(f"{place}: '{key}' is missing.")
-            if limits:
-                check_number(block[key], f'{place}.{key}', **limits)
-    check_type(train_opt['optim_g'], Mapping | None, 'train.optim_g')  # ~: the restorer is to stay as it is
-    check_type(train_opt['scheduler'], Mapping, 'train.scheduler')
+            check_value(block[key], hint, f'{place}.{key}')
     if train_opt.get('warmup_iter') is None:
         train_opt['warmup_iter'] = -1
     check_number(train_opt['warmup_iter'], 'train.warmup_iter', least=-1)

@@ -1,1 +1,1 @@
-"""What the programs share before they import ``ra_plugin``, which takes seconds."""
+"""The command ``ra-plugin``: one file for each subcommand, with its flags; heavy imports wait until it runs."""

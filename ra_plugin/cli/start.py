@@ -1,10 +1,10 @@
-"""The seconds of a program in which it imports: it says so, and a signal ends it with one line."""
+"""The first seconds of a program, in which it imports, and the run after them."""
 import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -12,7 +12,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """Say on standard error that the program loads what it is made of, and end it at once where a signal comes.
+    """Say on standard error that the program loads its parts, and end it at once where a signal comes.
 
     Nothing has begun by then, so nothing can be lost; an exception in the middle of an import could be caught there.
     """
@@ -34,3 +34,14 @@ def loading() -> Iterator[None]:
     finally:
         for number, before in previous.items():
             signal.signal(number, before)
+
+
+def run_here(pipeline: Callable[[Path], None], kept: str) -> int:
+    """Run a pipeline with the current folder as its root, and return the exit status.
+
+    Args:
+        pipeline: Takes the folder that experiments and results are in.
+        kept: After a signal: what is kept, and how to go on.
+    """
+    from ra_plugin.training.pipeline import run
+    return run(pipeline, Path.cwd(), kept)

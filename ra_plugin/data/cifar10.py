@@ -105,7 +105,7 @@ def _from_network() -> dict[str, Split]:
             except Exception as error:  # any failure of a source only means: ask the next one
                 reasons.append(f'  {name}: {type(error).__name__}: {error}')
     raise DataError('CIFAR-10 could not be fetched:\n' + '\n'.join(reasons) +
-                    '\nGive a folder that has it: python tools/prepare_data.py cifar10 --source FOLDER')
+                    '\nGive a folder that has it: ra-plugin prepare-data cifar10 --source FOLDER')
 
 
 def _from_torchvision_download(folder: Path) -> dict[str, Split]:

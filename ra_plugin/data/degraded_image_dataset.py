@@ -1,4 +1,5 @@
 """What all our data sets share: checked options, reproducible randomness, and lq made of gt as it is read."""
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,12 +9,34 @@ import torch
 
 from ra_plugin.data.exif import ExifOrientation
 from ra_plugin.degradations import build_degradation
-from ra_plugin.options import OptionError, check_arguments
+from ra_plugin.option_types import FilePath, NonNegative, Positive
+from ra_plugin.options import OptionError, build_block
+from ra_plugin.registry import DegradationBlock
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """Keys that the loaders read from a dataset's block, or BasicSR adds to it (``phase`` and ``scale``)."""
+    """How the images of a data set are loaded; BasicSR adds ``phase`` and ``scale`` to the block itself.
+
+    Attributes:
+        type: Class of the data set.
+        name: Name for logs and for the folder of restored images.
+        phase: What the data set is for.
+        scale: Factor by which images are restored. Default: that of the option file.
+        batch_size_per_gpu: Images in a batch, also in validation (where BasicSR always takes one). Default: 1 in
+            validation; required in training.
+        num_worker_per_gpu: Processes that read images; 0: the process of the run itself. Default: 0 in validation;
+            required in training.
+        dataset_enlarge_ratio: How many times each image is seen in an epoch of training.
+        use_shuffle: Draw the order of the images anew for each epoch of training.
+        prefetch_mode: ``cpu``: read ahead in a thread; ``cuda``: copy the next batch to the GPU while the last one is
+            used, needs ``pin_memory``. Default: neither.
+        num_prefetch_queue: Batches that are read ahead with ``cpu``.
+        pin_memory: Keep batches in memory from which a GPU can copy by itself.
+        persistent_workers: Keep the processes that read images from epoch to epoch.
+        on_bad_image: An image that cannot be read in training: ``raise`` ends the run, ``skip`` takes the next one, but
+            for one that an option has to settle (``max_pixels``, ``exif_orientation``, values of masks).
+    """
     type: str = ''
     name: str = ''
     phase: Literal['train', 'val', 'test']
@@ -44,12 +67,45 @@ class DegradedImageOptions(LoaderOptions):
             upright, as viewers and OpenCV show them. Default: with class labels ``ignore``; with boxes or masks
             whichever has the size that these were drawn for, and an error where both have. (Pillow turns TIFF itself.)
     """
+    dataroot_gt: FilePath | None = None
     use_hflip: bool = False
-    dataroot_lq: str | None = None
-    degradation: Mapping | None = None
-    seed: int = 0
-    max_pixels: int | None = None
+    dataroot_lq: FilePath | None = None
+    degradation: DegradationBlock | None = None
+    seed: NonNegative = 0
+    max_pixels: Positive | None = None
     exif_orientation: ExifOrientation | None = None
+
+    def __post_init__(self):
+        if self.dataroot_lq is not None:
+            for key in ('dataroot_gt', 'degradation'):
+                if getattr(self, key) is not None:
+                    raise OptionError('dataroot_lq has images that are degraded already, without clean versions. Leave '
+                                      'one of the two out; for pairs take PairedImageDataset.', key)
+            if self.phase == 'train':
+                raise OptionError('training needs clean images to learn from. Use dataroot_gt.', 'dataroot_lq')
+        elif self.dataroot_gt is None:
+            raise OptionError("'dataroot_gt' is missing.")
+        elif self.scale is not None and self.scale != self.degrade.scale:
+            raise OptionError(f'expected a degradation that shrinks by scale {self.scale}, got one by '
+                              f'{self.degrade.scale}. Make the scale of the option file and of the degradation the '
+                              'same.')
+
+    @functools.cached_property
+    def degrade(self) -> Any:
+        """Return the degradation, built."""
+        return build_degradation(self.degradation, 'degradation')
+
+    @property
+    def dataroot(self) -> str:
+        """Return the folder of the images."""
+        return self.dataroot_gt if self.dataroot_lq is None else self.dataroot_lq
+
+    def check_divides(self, size: int, key: str) -> None:
+        """Raise OptionError where the degradation would leave a fraction of a pixel of a side of ``size``."""
+        scale = self.degrade.scale
+        if size % scale:
+            raise OptionError(f'expected a multiple of scale {scale}, got {size}. Use {size + scale - size % scale}.',
+                              key)
 
 
 class DegradedImageDataset(torch.utils.data.Dataset):
@@ -85,36 +141,10 @@ class DegradedImageDataset(torch.utils.data.Dataset):
         if 'phase' not in opt:
             raise OptionError(f"{self.where}: expected phase 'train', 'val' or 'test', got none. Give it; "
                               'in an option file BasicSR adds it.')
-        self.check_options(opt, self.where)
         self.opt = opt  # BasicSR's models read the name of the data set from it
-        self.options = self.options_type(**_with_one_root(opt))
+        self.options = build_block(self.options_type, opt, self.where)
         self.has_clean = self.options.dataroot_lq is None
-        self.degradation = build_degradation(self.options.degradation, f'{self.where}.degradation')
-        check_least(self.options.seed, 0, f'{self.where}.seed')
-        check_least(self.options.max_pixels, 1, f'{self.where}.max_pixels')
-        scale = self.options.scale
-        if self.has_clean and scale is not None and scale != self.degradation.scale:
-            raise OptionError(f'{self.where}: expected a degradation that shrinks by scale {scale}, got one by '
-                              f'{self.degradation.scale}. '
-                              'Make the scale of the option file and of the degradation the same.')
-
-    @classmethod
-    def check_options(cls, opt: Mapping[str, Any], where: str) -> None:
-        """Check the block's keys and types without touching the disk. ``phase`` may be missing, as in a file.
-
-        Raises:
-            OptionError: An unknown key (with the nearest one that exists), a missing one, a value of the wrong type.
-        """
-        if opt.get('dataroot_lq') is not None:
-            for key in ('dataroot_gt', 'degradation'):
-                if opt.get(key) is not None:
-                    raise OptionError(f'{where}.{key}: dataroot_lq has images that are degraded already, without clean '
-                                      f'versions. Leave one of the two out; for pairs take PairedImageDataset.')
-            if opt.get('phase') == 'train':
-                raise OptionError(f'{where}.dataroot_lq: training needs clean images to learn from. Use dataroot_gt.')
-        check_arguments(cls.options_type, {'phase': 'train', **_with_one_root(opt)}, where)
-        if opt.get('degradation') is not None:
-            build_degradation(opt['degradation'], f'{where}.degradation')  # which costs nothing, and checks values
+        self.degradation = self.options.degrade
 
     @property
     def train(self) -> bool:
@@ -153,22 +183,6 @@ class DegradedImageDataset(torch.utils.data.Dataset):
             return {'lq': _to_tensor(gt), 'label': self.enlarged(label, self.options.scale or 1), 'lq_path': path}
         lq = self.degradation(gt, rng)
         return {'lq': _to_tensor(lq), 'gt': _to_tensor(gt), 'label': label, 'lq_path': path, 'gt_path': path}
-
-
-def _with_one_root(opt: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The options with the folder of the images as ``dataroot_gt``, also where they have no clean versions."""
-    return opt if opt.get('dataroot_lq') is None else {**opt, 'dataroot_gt': opt['dataroot_lq']}
-
-
-def check_least(value: int | None, least: int, where: str) -> None:
-    if value is not None and value < least:
-        raise OptionError(f'{where}: expected a whole number >= {least}, got {value}. Change it or leave it out.')
-
-
-def check_divides(scale: int, size: int, where: str) -> None:
-    if size % scale:
-        raise OptionError(f'{where}: expected a multiple of scale {scale}, got {size}. '
-                          f'Use {size + scale - size % scale}.')
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:

@@ -3,7 +3,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from ra_plugin.data.image_file import open_image, read_image
 from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, enlarged_map, pad_to
 from ra_plugin.data.spellings import Spellings
 from ra_plugin.data.voc_annotations import default_classes, read_voc
-from ra_plugin.options import OptionError, suggestion
+from ra_plugin.option_types import ClassNames, FilePath
+from ra_plugin.options import Limits, OptionError, suggestion
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.warn import warn
 
@@ -46,15 +47,26 @@ class DetectionOptions(SpatialLabelOptions):
         min_box_size: A box is dropped where resize and crop leave it less wide or high than this, in pixels of gt; one
             of no width or height always is.
     """
-    dataroot_gt: str
     subfolders: Sequence[str] | None = None
     split: str | Sequence[str] | None = None
-    annotation_file: str | Sequence[str] | None = None
-    classes: Sequence[str] | str | None = None
+    annotation_file: FilePath | Sequence[FilePath] | None = None
+    classes: ClassNames | None = None
     class_order: ClassOrder | None = None
     with_masks: bool = False
     filter_empty: bool = False
-    min_box_size: float = 1
+    min_box_size: Annotated[float, Limits(least=0)] = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        if (self.split is None) == (self.annotation_file is None):
+            got = 'neither' if self.split is None else 'both'
+            raise OptionError(f"expected split (VOC's layout) or annotation_file (COCO's json), got {got}.")
+        if self.class_order is not None and (self.split is None or self.classes is not None):
+            raise OptionError(f"expected none with {'classes' if self.classes else 'COCO'}, which has an order. Leave "
+                              'it out.', 'class_order')
+        if self.with_masks and self.split is not None:
+            raise OptionError("expected annotation_file (COCO's json), got split: VOC's boxes have no masks. Leave "
+                              'with_masks out.', 'with_masks')
 
 
 class DetectionDataset(SpatialLabelDataset):
@@ -90,8 +102,6 @@ class DetectionDataset(SpatialLabelDataset):
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__(opt)
         options, where = self.options, self.where
-        if options.min_box_size < 0:
-            raise OptionError(f'{where}.min_box_size: expected pixels >= 0, got {options.min_box_size}.')
         images, names = self._read_annotations()
         self.classes = read_classes(options.classes, where) or names
         self.num_classes = len(self.classes)
@@ -100,7 +110,7 @@ class DetectionDataset(SpatialLabelDataset):
             images = [image for image in images if not image.ignore.all()]
         if not images:
             what = 'images with boxes' if self.train and options.filter_empty else 'images'
-            raise OptionError(f'{where}: expected {what}, got none from {options.dataroot_gt}. '
+            raise OptionError(f'{where}: expected {what}, got none from {options.dataroot}. '
                               'Point it to a set that has some.')
         self.images = images
         self.paths = [image.path for image in images]
@@ -113,16 +123,7 @@ class DetectionDataset(SpatialLabelDataset):
     def _read_annotations(self) -> tuple[list[AnnotatedImage], tuple[str, ...]]:
         """All images, and the classes to use where the options name none."""
         options, where = self.options, self.where
-        if (options.split is None) == (options.annotation_file is None):
-            got = 'neither' if options.split is None else 'both'
-            raise OptionError(f"{where}: expected split (VOC's layout) or annotation_file (COCO's json), got {got}.")
-        if options.class_order is not None and (options.split is None or options.classes is not None):
-            raise OptionError(f"{where}.class_order: expected none with {'classes' if options.classes else 'COCO'}, "
-                              'which has an order. Leave it out.')
         if options.split is not None:
-            if options.with_masks:
-                raise OptionError(f"{where}.with_masks: expected annotation_file (COCO's json), got split: VOC's boxes "
-                                  'have no masks. Leave with_masks out.')
             images = [image for root, split in self._sources('split') for image in read_voc(root, split, where)]
             return images, default_classes(images, options.class_order, where)
         if options.with_masks:
@@ -138,7 +139,7 @@ class DetectionDataset(SpatialLabelDataset):
 
     def _sources(self, key: str) -> list[tuple[str, str]]:
         """Each folder with its split or json."""
-        root, subfolders, value = self.options.dataroot_gt, self.options.subfolders, getattr(self.options, key)
+        root, subfolders, value = self.options.dataroot, self.options.subfolders, getattr(self.options, key)
         roots = [os.path.join(root, name) for name in subfolders] if subfolders else [root]
         files = [value] * len(roots) if isinstance(value, str) else value
         if len(files) != len(roots):

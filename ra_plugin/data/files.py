@@ -6,7 +6,7 @@ from ra_plugin.options import OptionError
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 MOST_SAMPLED = 20  # files that are opened when a data set is built, evenly spaced
-RELATIVE = 'A relative path is looked up in the current folder, then in the one that holds tools/.'
+RELATIVE = 'A relative path is looked up in the current folder, then among the files of ra_plugin: in a clone below its top folder.'
 
 
 class UnsettledFileError(ValueError):

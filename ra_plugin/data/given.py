@@ -41,8 +41,14 @@ def given_by(dataset: Dataset, where: str) -> Given:
     return given
 
 
+def no_labels(loss: str, kind: str) -> str:
+    """Return what to say where a loss needs labels, and a data set of that kind gives none."""
+    return (f'{loss} needs labels, and {kind} gives none. {GAIN_LABELS} for datasets.train, or RecogConsistencyLoss, '
+            'which needs none.')
+
+
 def neither(where: str, kind: str) -> str:
-    """Return what to say of a data set of that kind."""
+    """Return what to say of a data set of that kind that gives nothing to judge by."""
     return (f'{where}: judging needs labels or clean images, and {kind} gives neither. {GAIN_LABELS}; or give it clean '
             'images: dataroot_gt.')
 

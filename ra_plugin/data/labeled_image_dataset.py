@@ -13,12 +13,23 @@ import numpy as np
 
 from ra_plugin.data.annotations import keep_only, list_images, number_labels, read_classes
 from ra_plugin.data.class_order import ClassOrder
-from ra_plugin.data.degraded_image_dataset import DegradedImageDataset, DegradedImageOptions, check_divides, check_least
+from ra_plugin.data.degraded_image_dataset import DegradedImageDataset, DegradedImageOptions
 from ra_plugin.data.files import check_folder
 from ra_plugin.data.geometry import Size, draw_geometry, resized
 from ra_plugin.data.image_file import decode_image
-from ra_plugin.options import OptionError, check_arguments
+from ra_plugin.option_types import ClassNames, FilePath, Positive
+from ra_plugin.options import OptionError
 from ra_plugin.utils.optional import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class IOBackend:
+    """Where images are read from.
+
+    Attributes:
+        type: ``disk``: files; ``lmdb``: a database as BasicSR writes it.
+    """
+    type: Literal['disk', 'lmdb']
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,20 +58,23 @@ class LabeledImageOptions(DegradedImageOptions):
         crop_size: Side in pixels of the square cut from gt: at random in phase ``train``, from the center otherwise.
             Default: the whole image, cut at the right and at the bottom to sides that the degradation's scale divides.
     """
-    dataroot_gt: str
-    meta_info: str | None = None
-    classes: Sequence[str] | str | None = None
+    meta_info: FilePath | None = None
+    classes: ClassNames | None = None
     class_order: ClassOrder | None = None
-    keep_classes: Sequence[str] | str | None = None
+    keep_classes: ClassNames | None = None
     half: Literal['first', 'second'] | None = None
-    io_backend: Mapping | None = None
-    resize: int | None = None
-    crop_size: int | None = None
+    io_backend: IOBackend | None = None
+    resize: Positive | None = None
+    crop_size: Positive | None = None
 
-
-@dataclass(frozen=True, kw_only=True)
-class _IOBackend:
-    type: Literal['disk', 'lmdb']
+    def __post_init__(self):
+        super().__post_init__()
+        if self.crop_size is None:
+            return
+        self.check_divides(self.crop_size, 'crop_size')
+        if self.resize is not None and self.crop_size > self.resize:
+            raise OptionError(f'expected at most resize ({self.resize}), got {self.crop_size}. The shorter side of '
+                              'each image is resize pixels long.', 'crop_size')
 
 
 class LabeledImageDataset(DegradedImageDataset):
@@ -102,10 +116,9 @@ class LabeledImageDataset(DegradedImageDataset):
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__(opt)
         options, where = self.options, self.where
-        _check_ranges(options, self.degradation.scale, where)
-        self._lmdb = (options.io_backend or {}).get('type') == 'lmdb'
+        self._lmdb = options.io_backend is not None and options.io_backend.type == 'lmdb'
         self._client = None
-        root = options.dataroot_gt
+        root = options.dataroot
         check_folder(root, f'{where}.dataroot_gt')
         entries = list_images(root, options.meta_info, self._lmdb, where)
         paths = [path for path, _ in entries]
@@ -121,12 +134,6 @@ class LabeledImageDataset(DegradedImageDataset):
             places = _half(self.labels, options.half, f'{where}.half')
             paths, self.labels = [paths[i] for i in places], [self.labels[i] for i in places]
         self.paths = paths if self._lmdb else [os.path.join(root, path) for path in paths]
-
-    @classmethod
-    def check_options(cls, opt: Mapping[str, Any], where: str) -> None:
-        super().check_options(opt, where)
-        if opt.get('io_backend') is not None:
-            check_arguments(_IOBackend, opt['io_backend'], f'{where}.io_backend')
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_client': None}
@@ -156,10 +163,10 @@ class LabeledImageDataset(DegradedImageDataset):
         if self._client is None:  # opened where it is read: a worker that is spawned cannot be handed an open one
             require('basicsr', 'io_backend {type: lmdb}')
             from basicsr.utils import FileClient
-            self._client = FileClient('lmdb', db_paths=self.options.dataroot_gt)
+            self._client = FileClient('lmdb', db_paths=self.options.dataroot)
         data = self._client.get(path)
         if data is None:
-            raise ValueError(f"{self.options.dataroot_gt}: no image '{path}', which its meta_info.txt lists. "
+            raise ValueError(f"{self.options.dataroot}: no image '{path}', which its meta_info.txt lists. "
                              'Make the lmdb again.')
         return data
 
@@ -175,15 +182,3 @@ def _half(labels: Sequence[int], half: str, where: str) -> list[int]:
         raise OptionError(f'{where}: expected a class with two images or more, got one image a class. '
                           'Leave half out.')
     return kept
-
-
-def _check_ranges(options: LabeledImageOptions, scale: int, where: str) -> None:
-    check_least(options.resize, 1, f'{where}.resize')
-    check_least(options.crop_size, 1, f'{where}.crop_size')
-    size = options.crop_size
-    if size is None:
-        return
-    check_divides(scale, size, f'{where}.crop_size')
-    if options.resize is not None and size > options.resize:
-        raise OptionError(f'{where}.crop_size: expected at most resize ({options.resize}), got {size}. '
-                          'The shorter side of each image is resize pixels long.')

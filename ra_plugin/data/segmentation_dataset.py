@@ -14,6 +14,7 @@ from ra_plugin.data.mask_file import read_mask
 from ra_plugin.data.mask_sample import MaskSample
 from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions, enlarged_map, pad_to
 from ra_plugin.data.spellings import Spellings
+from ra_plugin.option_types import ClassNames, FilePath
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.base import IGNORED
 from ra_plugin.utils.text_file import read_text
@@ -39,16 +40,29 @@ class SegmentationOptions(SpatialLabelOptions):
         reduce_zero_label: As mmseg has it, for ADE20K: 0 in the files means no class, and k is class k - 1. Default:
             false; written out, it is not compared with the recognizer's.
     """
-    dataroot_gt: str
-    dataroot_mask: str
-    meta_info: str | None = None
+    dataroot_mask: FilePath
+    meta_info: FilePath | None = None
     image_suffix: str | None = None
     mask_suffix: str = '.png'
-    classes: Sequence[str] | str | None = None
+    classes: ClassNames | None = None
     num_classes: int | None = None
     ignore_index: int | None = None
     label_map: Mapping | None = None
     reduce_zero_label: bool | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.classes is None and self.num_classes is None:
+            raise OptionError('expected classes or num_classes, got neither. Masks do not say how many classes there '
+                              'are.')
+        if self.ignore_index is not None and not 0 <= self.ignore_index <= 255:
+            raise OptionError(f'expected a value from 0 to 255, got {self.ignore_index}.', 'ignore_index')
+        if self.label_map is not None and self.reduce_zero_label:
+            raise OptionError('expected none with label_map, which says the class of each value. Leave it out.',
+                              'reduce_zero_label')
+        if self.label_map is not None and self.ignore_index not in (None, IGNORED):
+            raise OptionError(f'expected none with label_map, got {self.ignore_index}. Leave that value out of '
+                              'label_map.', 'ignore_index')
 
 
 class SegmentationDataset(SpatialLabelDataset):
@@ -82,7 +96,7 @@ class SegmentationDataset(SpatialLabelDataset):
         self.num_classes = _count_classes(options, self.classes, where)
         self._table = _value_table(options, self.num_classes, where)
         pairs = _list_pairs(options, where)
-        self.paths = [os.path.join(options.dataroot_gt, image) for image, _ in pairs]
+        self.paths = [os.path.join(options.dataroot, image) for image, _ in pairs]
         self.mask_paths = [os.path.join(options.dataroot_mask, mask) for _, mask in pairs]
         last = self.num_classes - 1
         self.shifts_labels = bool(self._table[0] == IGNORED and self._table[1] == 0 and self._table[last + 1] == last)
@@ -126,9 +140,6 @@ class SegmentationDataset(SpatialLabelDataset):
 
 def _count_classes(options: SegmentationOptions, classes: tuple[str, ...] | None, where: str) -> int:
     count = options.num_classes if classes is None else len(classes)
-    if count is None:
-        raise OptionError(f'{where}: expected classes or num_classes, got neither. '
-                          'Masks do not say how many classes there are.')
     if options.num_classes not in (None, count):
         raise OptionError(f'{where}.num_classes: expected {count}, as many as classes names, got '
                           f'{options.num_classes}. Leave it out.')
@@ -140,20 +151,12 @@ def _count_classes(options: SegmentationOptions, classes: tuple[str, ...] | None
 def _value_table(options: SegmentationOptions, num_classes: int, where: str) -> np.ndarray:
     """The label of each value that a mask may hold, int16 ``(256,)``; -1: it must not occur."""
     ignored = IGNORED if options.ignore_index is None else options.ignore_index
-    if not 0 <= ignored <= 255:
-        raise OptionError(f'{where}.ignore_index: expected a value from 0 to 255, got {ignored}.')
     if options.label_map is None:
         first = int(bool(options.reduce_zero_label))
         table = np.full(256, -1, np.int16)
         table[first:first + num_classes] = np.arange(num_classes)
         table[[ignored, IGNORED, *range(first)]] = IGNORED
         return table
-    if options.reduce_zero_label:
-        raise OptionError(f'{where}.reduce_zero_label: expected none with label_map, which says the class of each '
-                          'value. Leave it out.')
-    if ignored != IGNORED:
-        raise OptionError(f'{where}.ignore_index: expected none with label_map, got {ignored}. '
-                          'Leave that value out of label_map.')
     table = np.full(256, IGNORED, np.int16)
     for value, number in options.label_map.items():
         if not (type(value) is type(number) is int and 0 <= value <= 255 and 0 <= number < num_classes):
@@ -165,13 +168,13 @@ def _value_table(options: SegmentationOptions, num_classes: int, where: str) -> 
 
 def _list_pairs(options: SegmentationOptions, where: str) -> list[tuple[str, str]]:
     """Image and mask of each name, relative to their folders."""
-    check_folder(options.dataroot_gt, f'{where}.dataroot_gt')
+    check_folder(options.dataroot, f'{where}.dataroot_gt')
     check_folder(options.dataroot_mask, f'{where}.dataroot_mask')
-    images = files_by_stem(options.dataroot_gt, options.image_suffix, f'{where}.dataroot_gt')
+    images = files_by_stem(options.dataroot, options.image_suffix, f'{where}.dataroot_gt')
     masks = files_by_stem(options.dataroot_mask, options.mask_suffix, f'{where}.dataroot_mask')
     stems = sorted(images) if options.meta_info is None else _read_stems(options.meta_info, images, where)
     if not stems:
-        raise OptionError(f"{where}: expected images, got none from '{options.meta_info or options.dataroot_gt}'. "
+        raise OptionError(f"{where}: expected images, got none from '{options.meta_info or options.dataroot}'. "
                           'Check the folder and image_suffix.')
     known = Spellings(masks, f'{where}.dataroot_mask')
     found = {stem: known.find(stem) for stem in stems}

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
-from ra_plugin.data.degraded_image_dataset import DegradedImageDataset, DegradedImageOptions, check_divides, check_least
+from ra_plugin.data.degraded_image_dataset import DegradedImageDataset, DegradedImageOptions
 from ra_plugin.data.files import UnsettledFileError, evenly_spaced_sample
 from ra_plugin.data.geometry import Geometry, Size, draw_geometry, resized
+from ra_plugin.option_types import Positive
 from ra_plugin.options import OptionError
 
 
@@ -29,9 +30,24 @@ class SpatialLabelOptions(DegradedImageOptions):
             the center otherwise. A side of the image that is shorter stays as it is; in training the batch is padded
             to ``crop_size``. Default: the whole image.
     """
-    resize: int | Sequence[int] | None = None
+    resize: Positive | Sequence[Positive] | None = None
     scale_range: Sequence[float] | None = None
-    crop_size: int | Sequence[int] | None = None
+    crop_size: Positive | Sequence[Positive] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        for key, form in (('resize', '[shorter, longest]'), ('crop_size', '[height, width]')):
+            value = getattr(self, key)
+            if isinstance(value, Sequence) and len(value) != 2:
+                raise OptionError(f'expected a whole number or {form}, got {value}.', key)
+        if isinstance(self.resize, Sequence) and self.resize[0] > self.resize[1]:
+            raise OptionError(f'expected [shorter, longest], got {self.resize}. Swap the two.', 'resize')
+        for size in [self.crop_size] if isinstance(self.crop_size, int) else self.crop_size or []:
+            self.check_divides(size, 'crop_size')
+        factors = self.scale_range
+        if factors is not None and not (len(factors) == 2 and 0 < factors[0] <= factors[1]):
+            raise OptionError(f'expected [low, high] with 0 < low <= high, got {factors}. Write e.g. [0.5, 2.0].',
+                              'scale_range')
 
 
 class SpatialLabelDataset(DegradedImageDataset):
@@ -45,7 +61,6 @@ class SpatialLabelDataset(DegradedImageDataset):
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__(opt)
-        _check_ranges(self.options, self.degradation.scale, self.where)
         crop = self.options.crop_size
         self._crop: Size | None = (crop, crop) if isinstance(crop, int) else tuple(crop[::-1]) if crop else None
 
@@ -118,21 +133,3 @@ def pad_to(image: torch.Tensor, height: int, width: int, value: float = 0) -> to
 def enlarged_map(label: torch.Tensor, scale: int) -> torch.Tensor:
     """``(..., H, W)`` to ``(..., scale * H, scale * W)``: each pixel becomes a square."""
     return label.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
-
-
-def _check_ranges(options: SpatialLabelOptions, scale: int, where: str) -> None:
-    for key, form in (('resize', '[shorter, longest]'), ('crop_size', '[height, width]')):
-        value = getattr(options, key)
-        pair = [value] if isinstance(value, int) else value or []
-        if value is not None and len(pair) != 2 and not isinstance(value, int):
-            raise OptionError(f'{where}.{key}: expected a whole number or {form}, got {value}.')
-        for size in pair:
-            check_least(size, 1, f'{where}.{key}')
-    if isinstance(options.resize, Sequence) and options.resize[0] > options.resize[1]:
-        raise OptionError(f'{where}.resize: expected [shorter, longest], got {options.resize}. Swap the two.')
-    for size in [options.crop_size] if isinstance(options.crop_size, int) else options.crop_size or []:
-        check_divides(scale, size, f'{where}.crop_size')
-    factors = options.scale_range
-    if factors is not None and not (len(factors) == 2 and 0 < factors[0] <= factors[1]):
-        raise OptionError(f'{where}.scale_range: expected [low, high] with 0 < low <= high, got {factors}. '
-                          'Write e.g. [0.5, 2.0].')

@@ -19,7 +19,6 @@ class UnlabeledImageOptions(SpatialLabelOptions):
     Attributes:
         dataroot_gt: Folder of the clean images, at any depth; hidden files are ignored.
     """
-    dataroot_gt: str
 
 
 class UnlabeledImageDataset(SpatialLabelDataset):
@@ -40,7 +39,7 @@ class UnlabeledImageDataset(SpatialLabelDataset):
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__(opt)
-        root = self.options.dataroot_gt
+        root = self.options.dataroot
         check_folder(root, f'{self.where}.dataroot_gt')
         self.paths = [os.path.join(root, path) for path in sorted(files_below(root, IMAGE_SUFFIXES))]
         if not self.paths:

@@ -1,6 +1,7 @@
 """Labels for data sets that give none: each image's class, from its folder or from a list of paths and labels."""
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -9,7 +10,26 @@ from ra_plugin.data.annotations import number_labels, read_classes, read_labels,
 from ra_plugin.data.class_order import ClassOrder
 from ra_plugin.data.label_values import Entry
 from ra_plugin.data.spellings import Spellings
-from ra_plugin.options import OptionError, check_type
+from ra_plugin.option_types import ClassNames, LabelsPath
+from ra_plugin.options import OptionError, build_block
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """Keys that give labels to a data set that has none, BasicSR's or your own.
+
+    Attributes:
+        labels: ``folders``: the folder below ``dataroot_gt`` is the class; or a JSON or CSV file as ``meta_info`` of a
+            :class:`LabeledImageDataset`, with paths relative to ``dataroot_gt``. It may list more images than there
+            are. Default: no labels.
+        classes: Class names in the order of the labels: a list, or a text file with a name a line. Default: the names
+            that occur, in the order of ``class_order``.
+        class_order: Order of names that occur, as of a :class:`LabeledImageDataset`. Default: ``text``.
+    """
+
+    labels: LabelsPath | None = None
+    classes: ClassNames | None = None
+    class_order: ClassOrder | None = None
 
 
 class WithLabels(Dataset):
@@ -18,10 +38,7 @@ class WithLabels(Dataset):
     Args:
         dataset: A data set of single images as BasicSR has them: ``paths`` lists the images, an item has ``gt_path``.
             Where there are no clean images, ``lq_path`` and ``dataroot_lq`` serve instead.
-        opt: Its block, with ``labels``: ``'folders'`` (the folder below ``dataroot_gt`` is the class), or a JSON or CSV
-            file as ``meta_info`` of :class:`LabeledImageDataset`, with paths relative to ``dataroot_gt``. It may list
-            more images than there are. ``classes``: names in the order of the class numbers, or a text file of them.
-            Default: the names that occur, in the order of ``class_order``.
+        opt: Its block, with the keys of :class:`LabelOptions`.
 
     Attributes:
         labels: Class number of each image.
@@ -42,12 +59,11 @@ class WithLabels(Dataset):
         if hasattr(dataset, 'collate_fn'):
             self.collate_fn = dataset.collate_fn
         names = self._names()
-        labels = opt['labels']
+        options = build_block(LabelOptions, label_keys(opt), self.where)
+        labels = options.labels
         entries = [self._in_folder(name) for name in names] if labels == 'folders' else self._read(labels, names)
-        check_type(opt.get('class_order'), ClassOrder | None, f'{self.where}.class_order')
-        numbers, self.classes = number_labels(entries, read_classes(opt.get('classes'), self.where), self.where,
-                                              'labels', by_folder=labels == 'folders',
-                                              class_order=opt.get('class_order'))
+        numbers, self.classes = number_labels(entries, read_classes(options.classes, self.where), self.where,
+                                              'labels', by_folder=labels == 'folders', class_order=options.class_order)
         self.num_classes = len(self.classes) if self.classes else max(numbers) + 1
         self._labels = {name: number for (name, _), number in zip(entries, numbers)}
         missing = [name for name in names if name not in self._labels]
@@ -94,3 +110,8 @@ class WithLabels(Dataset):
 def inner_dataset(dataset: Dataset) -> Dataset:
     """Return the data set that was given labels; the data set itself where it has its own or none."""
     return dataset.dataset if isinstance(dataset, WithLabels) else dataset
+
+
+def label_keys(opt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the keys of a data set's block that give it labels."""
+    return {field.name: opt[field.name] for field in fields(LabelOptions) if field.name in opt}

@@ -1,15 +1,17 @@
 """How a clean image becomes the degraded input of the restoration network. Nothing here needs BasicSR."""
 from collections.abc import Mapping
-from typing import Any
 
+from ra_plugin.degradations.base import Degradation
 from ra_plugin.degradations.classic import BicubicDownsample, Compose, GaussianNoise, JPEGCompression
 from ra_plugin.degradations.imagenet_c import ImageNetC
 from ra_plugin.registry import DEGRADATION_REGISTRY
 
-__all__ = ['BicubicDownsample', 'Compose', 'GaussianNoise', 'ImageNetC', 'JPEGCompression', 'build_degradation']
+__all__ = [
+    'BicubicDownsample', 'Compose', 'Degradation', 'GaussianNoise', 'ImageNetC', 'JPEGCompression', 'build_degradation'
+]
 
 
-def build_degradation(opt: Mapping | None, where: str) -> Any:
+def build_degradation(opt: Mapping | None, where: str) -> Degradation:
     """Build the degradation that an option block describes.
 
     Args:

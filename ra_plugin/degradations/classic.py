@@ -1,12 +1,6 @@
 """The paper's three degradations: bicubic downsampling, Gaussian noise and JPEG compression, and chains of them.
 
-A degradation is called as ``degradation(image, rng)``:
-
-* ``image``: RGB, ``(H, W, 3)``, either uint8 or float32 in ``[0, 1]``;
-* ``rng``: the only source of randomness, so the same generator state gives the same result;
-* returns an image of either of the two types, and never changes its input.
-
-What a step returns follows from what it does, so that a chain rounds only where a real pipeline rounds:
+What a step returns follows from what it does:
 
 ===================  ===============  =================================================
 step                 returns          given the other type
@@ -15,47 +9,22 @@ step                 returns          given the other type
 `GaussianNoise`      float32          uint8: divided by 255 first
 `JPEGCompression`    uint8            float: rounded to 8 bit first, halves to even
 ===================  ===============  =================================================
-
-Its attribute ``scale`` is the factor by which it shrinks height and width.
 """
 import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from ra_plugin.degradations.base import Degradation, check_image, to_bytes
 from ra_plugin.options import OptionError
-from ra_plugin.registry import DEGRADATION_REGISTRY
-
-
-def check_image(image: np.ndarray, where: str) -> None:
-    """Check that ``image`` is what a degradation takes.
-
-    Raises:
-        TypeError: No array, or neither uint8 nor float32.
-        ValueError: Not ``(H, W, 3)``, or float outside of ``[0, 1]``.
-    """
-    kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-    if kind not in (np.uint8, np.float32):
-        raise TypeError(f'{where}: expected an array of uint8, or of float32 in [0, 1], got {kind}. '
-                        'Convert it with np.asarray(image, np.uint8).')
-    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(f'{where}: expected an RGB image (H, W, 3), got {image.shape}. Pass one image, channels last.')
-    if kind == np.float32 and not (image.min() >= 0 and image.max() <= 1):  # written so that NaN fails, too
-        raise ValueError(f'{where}: expected float32 in [0, 1], got [{image.min():.4g}, {image.max():.4g}]. '
-                         'Divide 8-bit values by 255, and do not normalize.')
-
-
-def to_bytes(image: np.ndarray) -> np.ndarray:
-    """uint8 as it is; float32 in ``[0, 1]`` rounded to 8 bit: to nearest, halves to even."""
-    return image if image.dtype == np.uint8 else np.rint(image * np.float32(255)).astype(np.uint8)
+from ra_plugin.registry import DEGRADATION_REGISTRY, DegradationBlock
 
 
 @DEGRADATION_REGISTRY.register
-class BicubicDownsample:
+class BicubicDownsample(Degradation):
     """Shrink by a whole factor with PIL's bicubic filter, which smooths as it shrinks.
 
     For uint8 the bytes are those of ``Image.resize((W // scale, H // scale), Image.BICUBIC)``; other libraries' bicubic
@@ -88,14 +57,12 @@ class BicubicDownsample:
 
 
 @DEGRADATION_REGISTRY.register
-class GaussianNoise:
+class GaussianNoise(Degradation):
     """Add independent Gaussian noise to each value, then clamp to ``[0, 1]``. The result is not rounded to 8 bit.
 
     Args:
         sigma: Standard deviation on the ``[0, 1]`` scale, at most 1. The paper's is 0.1.
     """
-
-    scale = 1
 
     def __init__(self, sigma: float):
         if not 0 <= sigma <= 1:
@@ -114,7 +81,7 @@ class GaussianNoise:
 
 
 @DEGRADATION_REGISTRY.register
-class JPEGCompression:
+class JPEGCompression(Degradation):
     """Encode as JPEG and decode again, in memory, with PIL's defaults (4:2:0 chroma subsampling).
 
     A float image is rounded to 8 bit first, as one has to in order to save it: to nearest, halves to even.
@@ -122,8 +89,6 @@ class JPEGCompression:
     Args:
         quality: PIL's quality, from 1 (worst) to 100. The paper's is 10.
     """
-
-    scale = 1
 
     def __init__(self, quality: int):
         if not 1 <= quality <= 100:
@@ -142,7 +107,7 @@ class JPEGCompression:
 
 
 @DEGRADATION_REGISTRY.register
-class Compose:
+class Compose(Degradation):
     """Apply degradations one after the other, all with the same generator.
 
     Args:
@@ -150,15 +115,9 @@ class Compose:
             an empty list gives the input back.
     """
 
-    def __init__(self, steps: Sequence[Mapping]):
+    def __init__(self, steps: Sequence[DegradationBlock]):
         self.steps = [DEGRADATION_REGISTRY.build(step, f'Compose.steps[{i}]') for i, step in enumerate(steps)]
         self.scale = math.prod(step.scale for step in self.steps)
-
-    @staticmethod
-    def check_options(arguments: Mapping[str, Any], where: str) -> None:
-        """Check the blocks of the steps without building them."""
-        for i, step in enumerate(arguments['steps']):
-            DEGRADATION_REGISTRY.check(step, f'{where}.steps[{i}]')
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """``(H, W, 3)`` to ``(H / scale, W / scale, 3)``, of the last step's type."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from ra_plugin.degradations.classic import check_image, to_bytes
+from ra_plugin.degradations.base import Degradation, check_image, to_bytes
 from ra_plugin.degradations.corruptions import CONSTANTS, CORRUPTIONS
 from ra_plugin.degradations.corruptions.filters import cut_to_bytes
 from ra_plugin.options import OptionError, suggestion
@@ -14,7 +14,7 @@ MIN_SIDE = 32  # pixels; the constants are for no less
 
 
 @DEGRADATION_REGISTRY.register
-class ImageNetC:
+class ImageNetC(Degradation):
     """Corrupt as ImageNet-C and CIFAR-10-C do (Hendrycks & Dietterich, ICLR 2019). The result has 8 bits.
 
     A float image is rounded to 8 bit first. Of several corruptions or severities each image gets one, drawn evenly.
@@ -25,8 +25,6 @@ class ImageNetC:
         constants: Whose strengths: ``imagenet``, made for images of 224 pixels, or ``cifar10``, for 32. Lengths in them
             are pixels and do not follow the size of the image.
     """
-
-    scale = 1
 
     def __init__(self, corruption: str | Sequence[str], severity: int | Sequence[int],
                  constants: Literal['imagenet', 'cifar10'] = 'imagenet'):

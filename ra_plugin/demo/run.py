@@ -10,7 +10,9 @@ from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.write_report import evaluate
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.results import Results
+from ra_plugin.shipped.find import locate
 from ra_plugin.training.programs import run_program
+from ra_plugin.training.train_if_needed import shown_path
 from ra_plugin.utils.out_folder import check_out_folder
 
 _AUDITED = 400  # images; more would take longer than the training
@@ -21,7 +23,7 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     """Train three networks on CIFAR-10 x2 and evaluate them: ``results.json``, ``tables.md`` and ``report.html``.
 
     Args:
-        root: The repository; data is in ``datasets/cifar10``, networks go to ``experiments``.
+        root: Folder; data is in its ``datasets/cifar10``, networks go to its ``experiments``.
         out: Folder for the results.
         seed: Of the weights' start, of the images' order and of the random flips, the same for the three networks.
         num_images: Score that many images, evenly spaced over the split. Default: all.
@@ -36,13 +38,13 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     """
     started = time.time()
     check_out_folder(out)
-    opt = read_options(root / 'options' / 'eval' / 'cifar10.yml')
-    files = {name: root / block['option_file'] for name, block in opt['restorers'].items()}
+    opt = read_options(locate('options/eval/cifar10.yml', root))
+    files = {name: locate(block['option_file'], root) for name, block in opt['restorers'].items()}
     for name, path in files.items() if train else ():
-        print(f'\n== Training: {name} ({path.relative_to(root)})', flush=True)
-        if run_program([root / 'tools' / 'train.py', '-opt', path,
-                        '--force_yml', f'manual_seed={seed}', 'val=~']):  # scored below, on other images
-            raise ChildProcessError(f'The training of {path.relative_to(root)} ended early.')
+        print(f'\n== Training: {name} ({shown_path(path, root)})', flush=True)
+        if run_program(['-m', 'ra_plugin', 'train', '-opt', path, '--force-yml', f'manual_seed={seed}', 'val=~'],
+                       cwd=root):  # scored below, on other images
+            raise ChildProcessError(f'The training of {shown_path(path, root)} ended early.')
     record = root / 'experiments' / 'demo.json'  # what the networks there were trained with
     if train:
         record.write_text(json.dumps({'seed': seed, 'options': {
@@ -52,7 +54,7 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     print(f'\n== Scoring on {split} images', flush=True)
     opt['datasets']['CIFAR-10 x2']['dataroot_gt'] = f'datasets/cifar10/{split}'
     opt.update(images=num_images, audit=_AUDITED)
-    command = f'python tools/demo.py --seed {training["seed"]} --num-images {num_images} --split {split}'
+    command = f'ra-plugin demo --seed {training["seed"]} --num-images {num_images} --split {split}'
     results = evaluate(Evaluation(root, opt), out, batch_size=100, restart=True, command=command, training=training)
     print(f'\n{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html '
           f'({time.time() - started:.0f} s in all).')

@@ -63,7 +63,7 @@ def rules_for(restorers: Sequence[Restorer], recognizers: Mapping[str, Recognize
         given: Parts that the data set has.
         baseline: Name of the way of processing that others are compared with.
     """
-    classifiers = [name for name, judge in recognizers.items() if judge.info.task == 'classification']
+    classifiers = [name for name, judge in recognizers.items() if judge.is_classifier]
     rules = []
     for restorer in [one for one in restorers if one.name != baseline][:_MOST_RESTORERS] if classifiers else ():
         name = restorer.name

@@ -1,16 +1,21 @@
 """The option file of an evaluation: its keys, and what can be checked before anything is built."""
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 
 from ra_plugin.builders.forced_options import forced
-from ra_plugin.builders.option_paths import check_folder_name
-from ra_plugin.metrics.task_scores import TASKS
-from ra_plugin.options import OptionError, check_number, check_type, suggestion
-from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.builders.option_file import import_own
+from ra_plugin.builders.option_paths import check_folder_name, resolve_paths
+from ra_plugin.evaluation.restorers import RestorerOptions
+from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions
+from ra_plugin.metrics.recognition_metrics import RecognitionMetrics
+from ra_plugin.option_types import NonNegative, Positive
+from ra_plugin.options import Limits, OptionError, build_block, check_type, option_hints, unknown
+from ra_plugin.registry import DegradationBlock, RecognizerBlock
 from ra_plugin.results import CLEAN, NONE
 from ra_plugin.utils.yaml_file import read_yaml
 
@@ -20,7 +25,7 @@ class EvaluationOptions:
     """The keys of an evaluation's option file.
 
     Attributes:
-        name: Of the folder of its results.
+        name: Name of the folder of its results.
         datasets: Name -> block of a data set, as in a training's option file.
         degradations: Name -> block; every data set is degraded in each of these ways. Default: as the data sets say.
         restorers: Name -> block, see :class:`RestorerOptions`.
@@ -36,17 +41,53 @@ class EvaluationOptions:
         custom_imports: Modules to import first.
     """
     name: str
-    datasets: Mapping
-    degradations: Mapping = field(default_factory=dict)
-    restorers: Mapping
-    recognizers: Mapping
+    datasets: Mapping[str, Mapping]
+    degradations: Mapping[str, DegradationBlock] = field(default_factory=dict)
+    restorers: Mapping[str, Mapping]
+    recognizers: Mapping[str, RecognizerBlock]
     baseline: str | None = None
-    recognition_metrics: Mapping = field(default_factory=dict)
-    quality_metrics: Mapping | Sequence[str] = ()
-    images: int | None = None
-    audit: int = 1000
-    seed: int = 0
+    recognition_metrics: RecognitionMetrics = field(default_factory=dict)
+    quality_metrics: Mapping[str, PyiqaOptions | None] | Sequence[str] = ()
+    images: Positive | None = None
+    audit: NonNegative = 1000
+    seed: Annotated[int, Limits(least=0, most=2 ** 63 - 1, whole=True)] = 0
     custom_imports: Sequence[str] | None = None
+
+    def __post_init__(self):
+        check_folder_name(self.name, 'name', 'results')
+        for key in ('datasets', 'restorers', 'recognizers'):
+            if not getattr(self, key):
+                raise OptionError('expected at least one, got none.', key)
+        for key, names in (('restorers', (CLEAN, NONE)), ('quality_metrics', ('psnr', 'ssim'))):
+            for name in names:
+                if name in getattr(self, key):
+                    raise OptionError('this is always there. Choose another name, or leave it out.', f'{key}.{name}')
+
+
+# restorers are checked once they are completed by the option files of their runs
+ANNOTATIONS = {**option_hints(EvaluationOptions), 'restorers': Mapping[str, RestorerOptions]}
+
+
+def evaluation_options(opt: Mapping[str, Any], root: Path) -> tuple[EvaluationOptions, dict[str, Any]]:
+    """Check the options of an evaluation; what needs a data set or a network is checked with that.
+
+    Args:
+        opt: As the file has them.
+        root: Relative paths are looked up below it, too.
+
+    Returns:
+        The options, paths resolved; and for each recognizer the conditions that it judges, or None for all.
+
+    Raises:
+        OptionError: They are invalid.
+    """
+    opt = copy.deepcopy(dict(opt))
+    import_own(opt)
+    resolve_paths(opt, root, ANNOTATIONS)
+    judged = _take_conditions(opt.get('recognizers'))
+    if opt.get('baseline') is None:
+        opt['baseline'] = default_baseline(opt.get('restorers'))
+    return build_block(EvaluationOptions, opt, ''), judged
 
 
 def read_options(file: Path, force_yml: Sequence[str] | None = None) -> dict[str, Any]:
@@ -77,10 +118,10 @@ def conditions_of(options: EvaluationOptions) -> Iterator[tuple[str, dict]]:
             yield f'{name} {degradation_name}', {**block, 'degradation': degradation}
 
 
-def take_conditions(recognizers: Mapping) -> dict[str, Sequence[str] | None]:
-    """Recognizer -> the conditions that it judges, or None for all: a key that is taken out of its block."""
+def _take_conditions(recognizers: Any) -> dict[str, Sequence[str] | None]:
+    """Take the key ``conditions`` out of each recognizer's block, and return the conditions that it judges."""
     found = {}
-    for name, block in recognizers.items():
+    for name, block in recognizers.items() if isinstance(recognizers, Mapping) else ():
         found[name] = block.pop('conditions', None) if isinstance(block, dict) else None
         check_type(found[name], Sequence[str] | None, f'recognizers.{name}.conditions')
     return found
@@ -92,37 +133,7 @@ def check_conditions(options: EvaluationOptions, asked: Mapping[str, Sequence[st
     for where, names in asked.items():
         for name in names or ():
             if name not in known:
-                raise OptionError(f"{where}.conditions: no condition '{name}'.{suggestion(name, known)} There are "
-                                  f"{', '.join(known)}")
-
-
-def check_names(options: EvaluationOptions) -> None:
-    """Names, numbers of images and metrics; what needs a data set or a network is checked with that."""
-    check_folder_name(options.name, 'name', 'results')
-    for key in ('datasets', 'restorers', 'recognizers'):
-        if not getattr(options, key):
-            raise OptionError(f'{key}: expected at least one, got none.')
-    for key in ('datasets', 'degradations', 'restorers', 'recognizers', 'recognition_metrics'):
-        for name in getattr(options, key):
-            check_type(name, str, f'{key}: name {name}')
-    check_number(options.seed, 'seed', least=0, most=2 ** 63 - 1, whole=True)
-    for name in (CLEAN, NONE):
-        if name in options.restorers:
-            raise OptionError(f"restorers.{name}: this is always there. Choose another name.")
-    for key, least in (('audit', 0), ('images', 1)):
-        value = getattr(options, key)
-        if value is not None and value < least:
-            raise OptionError(f'{key}: expected a number of images, {least} or more, got {value}.')
-    for name, block in options.recognizers.items():
-        RECOGNIZER_REGISTRY.check(block, f'recognizers.{name}')
-    for task, metrics in options.recognition_metrics.items():
-        if task not in TASKS:
-            raise OptionError(f"recognition_metrics: no task '{task}'.{suggestion(task, TASKS)}")
-        check_type(metrics, str | Sequence[str] | None, f'recognition_metrics.{task}')
-    for name, block in by_name(options.quality_metrics).items():
-        if name in ('psnr', 'ssim'):
-            raise OptionError(f'quality_metrics.{name}: this is always there. Leave it out.')
-        check_type(block, Mapping, f'quality_metrics.{name}')
+                raise unknown('condition', name, known, f'{where}.conditions')
 
 
 def default_baseline(restorers: Any) -> str:

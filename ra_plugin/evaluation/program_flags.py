@@ -25,5 +25,5 @@ def check_loading(batch_size: int, num_workers: int = 0) -> None:
     Raises:
         OptionError: No image at a time, or less than no process.
     """
-    check_number(batch_size, '--batch_size', least=1, whole=True)
-    check_number(num_workers, '--num_workers', least=0, whole=True)
+    check_number(batch_size, '--batch-size', least=1, whole=True)
+    check_number(num_workers, '--num-workers', least=0, whole=True)

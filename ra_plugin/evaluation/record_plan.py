@@ -19,10 +19,11 @@ from ra_plugin.data.segmentation_dataset import SegmentationDataset
 from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.evaluation.judging import Judging
 from ra_plugin.evaluation.restored_folder import FolderOfImages
-from ra_plugin.evaluation.restorers import Restorer
+from ra_plugin.evaluation.restorers import Restorer, RestorerOptions
 from ra_plugin.evaluation.reuse import BASIC, Plan, metric_unit, score_unit
-from ra_plugin.metrics.pyiqa_metrics import QualityMetric
-from ra_plugin.recognizers import BlackBoxRecognizer, Recognizer
+from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions, QualityMetric
+from ra_plugin.options import option_hints
+from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.frozen.out_of_sight import networks_within
 from ra_plugin.results import CLEAN, NONE
 from ra_plugin.version import __version__
@@ -32,7 +33,6 @@ _LISTED = (LabeledImageDataset, DetectionDataset, SegmentationDataset)
 # keys that change no image and no answer
 _LOADING = {'name', 'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio', 'use_shuffle',
             'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers'}
-_ASKING = {'cache', 'requests_per_minute', 'retries', 'timeout', 'price_per_request', 'max_requests'}
 _NAMING = {'used', 'method', 'conditions', 'option_file', 'checkpoint', 'folder'}
 
 
@@ -88,17 +88,17 @@ class RecordPlans:
     def _restorer(self, restorer: Restorer) -> Iterator[str]:
         """Of each seed."""
         options = {key: value for key, value in vars(restorer.options).items() if key not in _NAMING}
+        hints = option_hints(RestorerOptions)
         for process in restorer.processings:
             network = getattr(process, 'network', None)
-            yield digest(canonical(options), named_files(options),
+            yield digest(canonical(options, hints), named_files(options, hints),
                          self._network(network) if isinstance(network, nn.Module) else '')
 
     def _recognizer(self, name: str, recognizer: Recognizer, judging: Judging) -> str:
         block = without_secrets(self._blocks[name])
-        if isinstance(recognizer, BlackBoxRecognizer):
-            block = {key: value for key, value in block.items() if key not in _ASKING}
+        block = {key: value for key, value in block.items() if key not in recognizer.options_of_asking}
         # the weights themselves count, wherever they are from
-        infos = [replace(part.info, source='') for part in recognizer.modules() if isinstance(part, Recognizer)]
+        infos = [replace(part.info, source='') for part in dict.fromkeys((recognizer, *recognizer.members()))]
         return digest(canonical(_without(block, ('checkpoint',))), named_files(block, but=('checkpoint', 'cache')),
                       self._network(recognizer), infos, judging.metrics.get(recognizer.info.task), recognizer.costly)
 
@@ -106,7 +106,7 @@ class RecordPlans:
         network = getattr(metric, 'metric', None)
         block = self._metric_blocks.get(name)
         # the name, too: many metrics have neither options nor weights
-        return digest(name, canonical(block), metric.source, named_files(block),
+        return digest(name, canonical(block, PyiqaOptions), metric.source, named_files(block, PyiqaOptions),
                       self._network(network) if isinstance(network, nn.Module) else '')
 
     def _network(self, network: nn.Module) -> str:

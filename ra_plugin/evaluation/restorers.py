@@ -13,7 +13,9 @@ from ra_plugin.evaluation.judging import Processing
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorer_network import Network, network_input
 from ra_plugin.evaluation.used_recognizers import not_among, trained_with, used_names
-from ra_plugin.options import OptionError, check_arguments
+from ra_plugin.option_types import FilePath, NonNegative, Positive, WeightsPath
+from ra_plugin.options import OptionError, build_block
+from ra_plugin.shipped.find import shown_name
 from ra_plugin.utils.yaml_file import read_yaml
 
 
@@ -44,20 +46,26 @@ class RestorerOptions:
         mean, std: The network takes images that are normalized with them, RGB on the ``[0, 1]`` scale, and makes such
             ones. Default: those of the option file's data set.
     """
-    option_file: str | None = None
+    option_file: FilePath | None = None
     network_g: Mapping | None = None
     network_t: Mapping | None = None
-    checkpoint: str | Sequence[str] | None = None
-    folder: str | Sequence[str] | None = None
+    checkpoint: WeightsPath | Sequence[WeightsPath] | None = None
+    folder: FilePath | Sequence[FilePath] | None = None
     suffix: str | None = None
     used: Sequence[str] | None = None
     method: str | None = None
     conditions: Sequence[str] | None = None
-    tile: int | None = None
-    tile_overlap: int = 32
-    multiple_of: int = 1
+    tile: Positive | None = None
+    tile_overlap: NonNegative = 32
+    multiple_of: Positive = 1
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
+
+    def __post_init__(self):
+        if (self.mean is None) != (self.std is None) or self.std and (min(self.std) <= 0 or not all(
+                len(values) == 3 for values in (self.mean, self.std))):
+            raise OptionError(f'expected mean and std, three numbers each, positive for std, got {self.mean} and '
+                              f'{self.std}.')
 
 
 @dataclass(frozen=True)
@@ -91,22 +99,13 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
     """
     if not isinstance(block, Mapping):
         raise OptionError(f'{where}: expected a block, got {block!r}. Write e.g. {{option_file: ...}}.')
-    check_arguments(RestorerOptions, block, where)
+    options = build_block(RestorerOptions, block, where)
     sources = [key for key in ('option_file', 'network_g', 'folder') if block.get(key)]
     if len(sources) != 1:
         raise OptionError(f'{where}: expected one of option_file, network_g and folder, got '
                           f'{" and ".join(sources) or "none"}.')
-    options = RestorerOptions(**block)
     if options.option_file:
-        options = RestorerOptions(**{**_of_run(options, root, recognizers, where), **block})
-    for key, least in (('tile', 1), ('tile_overlap', 0), ('multiple_of', 1)):
-        value = getattr(options, key)
-        if value is not None and value < least:
-            raise OptionError(f'{where}.{key}: expected {least} or more, got {value}.')
-    if (options.mean is None) != (options.std is None) or options.std and (min(options.std) <= 0 or not all(
-            len(values) == 3 for values in (options.mean, options.std))):
-        raise OptionError(f'{where}: expected mean and std, three numbers each, positive for std, got '
-                          f'{options.mean} and {options.std}.')
+        options = build_block(RestorerOptions, {**_of_run(options, root, recognizers, where), **block}, where)
     for key in ('network_g', 'network_t'):
         if getattr(options, key):
             check_network(getattr(options, key), f'{where}.{key}')
@@ -115,7 +114,7 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
             raise OptionError(f"{where}.used: no recognizer '{name}'. There are {', '.join(recognizers)}")
     for path in (*_listed(options.checkpoint), *_listed(options.folder)):
         if not Path(path).exists():
-            hint = ' Train it first: python tools/train.py -opt ' + options.option_file if options.option_file else ''
+            hint = f' Train it first: ra-plugin train -opt {shown_name(options.option_file)}' if options.option_file else ''
             raise FileNotFoundError(f'{where}: {path} does not exist.{hint}')
     return options
 

@@ -1,5 +1,4 @@
 """An evaluation: restorers x recognizers x data sets x degradations, each image restored once; resumable."""
-import copy
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +15,13 @@ from ra_plugin.builders.given import check_given
 from ra_plugin.builders.identity import without_secrets
 from ra_plugin.builders.loaders import build_dataset, check_classes, evenly_spaced, with_scale
 from ra_plugin.builders.networks import registered
-from ra_plugin.builders.option_file import import_own, resolve_paths
+from ra_plugin.builders.option_blocks import check_dataset
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.early_check import check_images
 from ra_plugin.data.given import Given, given_by
 from ra_plugin.evaluation.example_rules import Draw, rules_for
 from ra_plugin.evaluation.judging import CLEAN_INPUT, Batch, Judging, clean, judge_all, no_processing
-from ra_plugin.evaluation.options import (EvaluationOptions, by_name, check_conditions, check_names, conditions_of,
-                                          default_baseline, take_conditions)
+from ra_plugin.evaluation.options import by_name, check_conditions, conditions_of, evaluation_options
 from ra_plugin.evaluation.program_flags import check_loading, device_of
 from ra_plugin.evaluation.record_plan import RecordPlans, image_name, image_names, item_files
 from ra_plugin.evaluation.records import ImageRecords, Records
@@ -39,7 +37,7 @@ from ra_plugin.evaluation.statistics.transfer import (JudgedProcessing, Matrix, 
 from ra_plugin.evaluation.statistics.variety import variety
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
 from ra_plugin.metrics.task_scores import build_score, gain_metric, left_out
-from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.options import OptionError, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.results import (CLEAN, NONE, SCHEMA, Condition, DataGiven, QualityFacts, RecognizerFacts, RestorerFacts,
                                Results, to_plain)
@@ -100,15 +98,7 @@ class Evaluation:
     def __init__(self, root: Path, opt: Mapping[str, Any], device: str | None = None):
         self.raw = opt
         self.device = device_of(device)
-        check_arguments(EvaluationOptions, opt, 'evaluation')
-        resolved = copy.deepcopy(dict(opt))
-        resolve_paths(resolved, root)
-        self._judged = take_conditions(resolved['recognizers'])
-        if resolved.get('baseline') is None:
-            resolved['baseline'] = default_baseline(resolved['restorers'])
-        self.options = options = EvaluationOptions(**resolved)
-        import_own(resolved)
-        check_names(options)
+        self.options, self._judged = options, _ = evaluation_options(opt, root)
         checked = {name: restorer_options(block, root, options.recognizers, f'restorers.{name}')
                    for name, block in options.restorers.items()}
         self.unmatched = unmatched_recognizers(options.restorers, root, options.recognizers)
@@ -129,8 +119,8 @@ class Evaluation:
 
     def _condition(self, name: str, block: Mapping) -> PreparedCondition:
         cls = registered(DATASET_REGISTRY, block.get('type'), f'datasets: {name}.type', 'data set')
-        if hasattr(cls, 'check_options'):
-            cls.check_options(block, f'datasets: {name}')
+        if hasattr(cls, 'options_type'):
+            check_dataset(block, f'datasets: {name}')
         check_given(block, f'datasets: {name}')
         block = with_scale(block, cls, f'datasets: {name}')
         dataset = build_dataset(block)

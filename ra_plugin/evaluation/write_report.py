@@ -14,6 +14,7 @@ from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.page import write_page
 from ra_plugin.results import Results
+from ra_plugin.shipped.find import shown_name
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.out_folder import check_out_folder
 
@@ -31,7 +32,7 @@ def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, nu
     check_out_folder(out or root / 'results')
     evaluation = Evaluation(root, opt, device)
     out = out or root / 'results' / evaluation.options.name
-    command = shlex.join(['python', 'tools/evaluate.py', '-opt', str(file), *as_arguments(force_yml)])
+    command = shlex.join(['ra-plugin', 'evaluate', '-opt', shown_name(file), *as_arguments(force_yml)])
     results = evaluate(evaluation, out, batch_size, num_workers, restart, command)
     return f'{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html.'
 

@@ -1,19 +1,14 @@
 """Unsupervised recognition loss: Eq. 4 of Liu et al., arXiv:1910.09185, with the distance that serves best."""
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from ra_plugin.losses.distances import cosine_distance, kl_distance, l1_distance, l2_distance, probability_distance
-from ra_plugin.losses.recognizer_loss import Reduction, ReferenceLoss
+from ra_plugin.losses.distances import CONSISTENCY, ConsistencyDistance
+from ra_plugin.losses.recognizer_loss import LossWeight, Reduction, ReferenceLoss
 from ra_plugin.recognizers import Recognizer
-from ra_plugin.recognizers.base import Outputs
-from ra_plugin.recognizers.logits_check import check_logits
-
-_DISTANCES = {'kl': (kl_distance, l2_distance), 'probability': (probability_distance, l2_distance),
-              'l1': (l1_distance, l1_distance), 'cosine': (cosine_distance, cosine_distance)}
+from ra_plugin.recognizers.trainable import LearnerBlock
 
 
 class RecogConsistencyLoss(ReferenceLoss):
@@ -45,11 +40,12 @@ class RecogConsistencyLoss(ReferenceLoss):
             ``'kl'``: it gains more than ``'probability'``, also on other recognizers, and keeps more of the
             PSNR (docs/RESULTS.md). Numbers beside the scores, as a detector's boxes, add their squared difference with
             ``'kl'`` and ``'probability'``, their absolute difference with ``'l1'`` and one minus their cosine with
-            ``'cosine'``.
+            ``'cosine'``. Of embeddings, which have no classes, ``'kl'`` and ``'cosine'`` are one minus the cosine.
         temperature: Softens both sides of ``'kl'``; the loss is scaled by its square. Default: 2.0.
         cache_reference: Keep the recognizer's answers on clean images, which then cost one pass each: for images that
-            come back as they were, as whole ones and their mirror images do and random crops do not. Up to 1 GiB; not
-            for detectors. See `ReferenceCache`. Default: False.
+            come back as they were, as whole ones and their mirror images do and random crops do not. Up to 1 GiB for
+            each loss and process; not for detectors. A resumed run is then the same within rounding alone. See
+            `ReferenceCache`. Default: False.
         gradient_checkpointing, mean, std: As in `RecogLoss`.
 
     Shape:
@@ -60,39 +56,32 @@ class RecogConsistencyLoss(ReferenceLoss):
         >>> loss(output, gt).backward()  # gradient reaches output, never the recognizer or gt
     """
 
-    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float = 1.0,
-                 reduction: Reduction = 'mean', distance: Literal['kl', 'probability', 'l1', 'cosine'] = 'kl',
+    asks_for = 'outputs'
+
+    def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight = 1.0,
+                 reduction: Reduction = 'mean', distance: ConsistencyDistance = 'kl',
                  temperature: float | None = None, cache_reference: bool = False, gradient_checkpointing: bool = False,
                  mean: Sequence[float] | None = None, std: Sequence[float] | None = None):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference, mean, std)
-        if distance not in _DISTANCES:
-            raise ValueError(f'RecogConsistencyLoss: distance: expected {" | ".join(_DISTANCES)}, got {distance!r}.')
-        if temperature is not None and (not 0 < temperature < math.inf or distance != 'kl'):
+        if distance not in CONSISTENCY:
+            raise ValueError(f'RecogConsistencyLoss: distance: expected {" | ".join(CONSISTENCY)}, got {distance!r}.')
+        if temperature is not None and (not 0 < temperature < math.inf or not CONSISTENCY[distance].softened):
             raise ValueError(f"RecogConsistencyLoss: temperature: expected a positive number, with distance: kl; got "
                              f'{temperature} with {distance}.')
+        if temperature is not None and self.recognizer.info.task == 'embedding':
+            raise ValueError(f'RecogConsistencyLoss: temperature: softens the scores of classes, and {self.recognizer} '
+                             'has none. Leave it out.')
         self._asked: set[Recognizer] = set()  # an ensemble draws some members later
-        self.distance, self.temperature = distance, 2.0 if temperature is None else temperature
+        self.distance, self.temperature = CONSISTENCY[distance], 2.0 if temperature is None else temperature
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         reference = self.reference(recognizer, target, recognizer.outputs)
         answers = recognizer.outputs(output, reference)
-        if 'logits' not in answers:
+        if not {'logits', 'embedding'} & set(answers):
             raise ValueError(f"RecogConsistencyLoss: expected 'logits' among the outputs of {recognizer}, got "
                              f'{", ".join(map(repr, answers))}. Name the scores of the classes so, or use '
                              'RecogFeatureLoss, which compares features.')
-        if recognizer.info.task == 'classification' and recognizer not in self._asked:
-            check_logits(torch.cat([answers['logits'], reference['logits']]), str(recognizer))
+        if recognizer not in self._asked:
+            recognizer.check_answers(answers, reference)
             self._asked.add(recognizer)
-        return sum(self._between(name, value, reference) for name, value in answers.items())
-
-    def _between(self, name: str, answer: torch.Tensor, reference: Outputs) -> torch.Tensor:
-        of_scores, of_numbers = _DISTANCES[self.distance]
-        if self.distance == 'cosine':
-            return cosine_distance(answer, reference[name])
-        if self.distance != 'kl':
-            return (of_scores if name == 'logits' else of_numbers)(answer, reference[name],
-                                                                   reference.get(f'{name}_shares'))
-        weights = reference.get(f'{name}_weights')
-        if name == 'logits':
-            return of_scores(answer, reference[name], self.temperature, weights)
-        return of_numbers(answer, reference[name], weights)
+        return sum(self.distance.between(name, value, reference, self.temperature) for name, value in answers.items())

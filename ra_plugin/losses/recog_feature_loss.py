@@ -1,15 +1,13 @@
 """Task-driven perceptual loss: the unsupervised loss on the recognizer's features instead of its answers."""
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from ra_plugin.losses.distances import cosine_distance, l1_distance, l2_distance
-from ra_plugin.losses.recognizer_loss import Reduction, ReferenceLoss
+from ra_plugin.losses.distances import FEATURES, FeatureDistance
+from ra_plugin.losses.recognizer_loss import LossWeight, Reduction, ReferenceLoss
 from ra_plugin.recognizers import Recognizer
-
-_DISTANCES = {'l1': l1_distance, 'l2': l2_distance, 'cosine': cosine_distance}
+from ra_plugin.recognizers.trainable import LearnerBlock
 
 
 class RecogFeatureLoss(ReferenceLoss):
@@ -29,16 +27,16 @@ class RecogFeatureLoss(ReferenceLoss):
         output, gt: ``(N, 3, H, W)``, RGB, ``[0, 1]``. Returns a scalar >= 0, or ``(N,)`` for ``'none'``.
     """
 
-    compares_features = True
+    asks_for = 'features'
 
-    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float = 1.0,
-                 reduction: Reduction = 'mean', distance: Literal['l1', 'l2', 'cosine'] = 'l2',
+    def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight = 1.0,
+                 reduction: Reduction = 'mean', distance: FeatureDistance = 'l2',
                  cache_reference: bool = False, gradient_checkpointing: bool = False,
                  mean: Sequence[float] | None = None, std: Sequence[float] | None = None):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference, mean, std)
-        if distance not in _DISTANCES:
-            raise ValueError(f'RecogFeatureLoss: distance: expected {" | ".join(_DISTANCES)}, got {distance!r}.')
-        self.distance = _DISTANCES[distance]
+        if distance not in FEATURES:
+            raise ValueError(f'RecogFeatureLoss: distance: expected {" | ".join(FEATURES)}, got {distance!r}.')
+        self.distance = FEATURES[distance]
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         reference = self.reference(recognizer, target, lambda images: {'features': recognizer.features(images)})

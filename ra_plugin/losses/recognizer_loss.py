@@ -1,6 +1,6 @@
 """What the three recognition losses share: a recognizer, frozen unless it is to learn, a weight and a reduction."""
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
@@ -9,16 +9,14 @@ from ra_plugin.checked_arguments import ChecksArguments
 from ra_plugin.losses.batch_checks import check_clean, check_images, check_restored
 from ra_plugin.losses.image_sizes import Sizes, checked_sizes, parts_of_one_size
 from ra_plugin.losses.reference_cache import ReferenceCache
-from ra_plugin.options import OptionError, check_number, check_type
+from ra_plugin.options import Limits
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.base import Outputs
-from ra_plugin.recognizers.classification import NO_HEAD
 from ra_plugin.recognizers.frozen.resizing import shared_resizes
-from ra_plugin.recognizers.trainable import check_trainable, frozen, is_trainable
-from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.recognizers.trainable import LearnerBlock, check_learner, frozen, is_trainable
 
 Reduction = Literal['mean', 'sum', 'none']
-_CHECKPOINTS_LEARNER = 'gradient_checkpointing is for recognizers that do not learn. Leave one of them out.'
+LossWeight = Annotated[float, Limits(least=0)]
 
 
 class RecognizerLoss(ChecksArguments, nn.Module):
@@ -31,7 +29,7 @@ class RecognizerLoss(ChecksArguments, nn.Module):
         reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have a loss for a
             batch, and none for each image: as ``'mean'`` it stays what it is, ``'sum'`` is N times that.
         gradient_checkpointing: Whether the recognizer's blocks keep their inputs alone for the backward pass, see
-            `Recognizer.checkpoint`: for images so large that memory is short. Not for one that learns.
+            `Recognizer.set_grad_checkpointing`: for images so large that memory is short. Not for one that learns.
         mean, std: Normalization of a classifier of your own, RGB on the ``[0, 1]`` scale.
 
     Raises:
@@ -40,50 +38,30 @@ class RecognizerLoss(ChecksArguments, nn.Module):
 
     needs: str  # 'label' or 'gt': the second argument of forward()
     check_range = True  # whether the first batch of restored images has to be on the [0, 1] scale
-    compares_features = False  # then the recognizer need not have classes
+    asks_for: str  # 'loss', 'outputs' or 'features': the method of the recognizer that it calls
 
-    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float, reduction: Reduction,
+    def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight, reduction: Reduction,
                  gradient_checkpointing: bool, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None):
         super().__init__()
         if reduction not in ('mean', 'sum', 'none'):
             raise ValueError(f"{type(self).__name__}: reduction: expected 'mean', 'sum' or 'none', got {reduction!r}.")
-        check_number(loss_weight, f'{type(self).__name__}: loss_weight', least=0)
         where = f'{type(self).__name__}.recognizer'
         learns = is_trainable(recognizer)
         self.recognizer = build_recognizer(frozen(recognizer), where, not learns, mean, std, learns)
         if learns:
             self.recognizer.unfreeze()
         if self.recognizer.trainable:
-            check_trainable(type(self.recognizer), type(self), where)
-        if not self.compares_features:
-            check_classifies(self.recognizer, where)
+            check_learner(type(self), type(self.recognizer), loss_weight, gradient_checkpointing, type(self).__name__)
+        self.recognizer.check_gives(self.asks_for, where)
         if not self.recognizer.info.differentiable:
             raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable, so it can judge '
                              '(val.recognizers) but not serve as a loss.')
         if gradient_checkpointing:
-            if self.recognizer.trainable:
-                raise ValueError(f'{where}: {_CHECKPOINTS_LEARNER}')
-            self.recognizer.checkpoint()
+            self.recognizer.set_grad_checkpointing()
         self.loss_weight = loss_weight
         self.reduction = reduction
         self._is_checked = False
-
-    @classmethod
-    def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
-        """Check the recognizer's block without building it."""
-        block, place = arguments['recognizer'], f'{where}.recognizer'
-        if isinstance(block, nn.Module):
-            return
-        kind = RECOGNIZER_REGISTRY.check(frozen(block), place)
-        check_type(block.get('trainable'), bool | None, f'{place}.trainable')
-        if is_trainable(block):
-            check_trainable(kind, cls, place)
-            if arguments.get('gradient_checkpointing'):
-                raise OptionError(f'{place}.trainable: {_CHECKPOINTS_LEARNER}')
-            if not arguments.get('loss_weight', 1) > 0:
-                raise OptionError(f'{where}.loss_weight: expected a number > 0 where the recognizer learns, got '
-                                  f'{arguments["loss_weight"]}.')
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
         """The loss that one recognizer gives for images of one size.
@@ -140,16 +118,6 @@ class RecognizerLoss(ChecksArguments, nn.Module):
             check_restored(output.detach(), where)
 
 
-def check_classifies(recognizer: Recognizer, where: str) -> None:
-    """Raise ValueError where a recognizer has no classes, as an embedding or a network without its head."""
-    info = recognizer.info  # the members of an ensemble share both
-    if info.task == 'embedding' or info.task == 'classification' and not info.num_classes:
-        raise ValueError(f'{where}: {recognizer}: {NO_HEAD}')
-    if info.task == 'classification' and info.num_classes == 1:
-        raise ValueError(f'{where}: {recognizer}: it has one class, whose probability is always 1 and whose loss is '
-                         'always 0. Give a network with two outputs or more.')
-
-
 def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction, count: int) -> torch.Tensor:
     """What all images give together, of what those of each size give; a scalar is the mean of the images it is of."""
     if all(value.dim() for _, value in values):
@@ -174,13 +142,13 @@ class ReferenceLoss(RecognizerLoss):
 
     needs = 'gt'
 
-    def __init__(self, recognizer: Mapping[str, Any] | nn.Module, loss_weight: float, reduction: Reduction,
+    def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight, reduction: Reduction,
                  gradient_checkpointing: bool, cache_reference: bool, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
-        if cache_reference and self.recognizer.info.task == 'detection':
-            raise ValueError(f'{type(self).__name__}: cache_reference: the answers of a detector are too many to be '
-                             f'kept, got {self.recognizer}. Leave it out.')
+        if cache_reference and not self.recognizer.batch_independent:
+            raise ValueError(f'{type(self).__name__}: cache_reference: the answers of {self.recognizer} belong to a '
+                             'whole batch, so none can be kept for one image. Leave it out.')
         self._cache = ReferenceCache() if cache_reference else None
 
     def reference(self, recognizer: Recognizer, clean: torch.Tensor, ask: Callable[[torch.Tensor], Outputs]) -> Outputs:

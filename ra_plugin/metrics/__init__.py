@@ -1,1 +1,1 @@
-"""Scores of restored images and of what recognizers make of them; BasicSR's word for both."""
+"""Metrics (BasicSR's word) of restored images and of recognizers' predictions on them."""

@@ -1,4 +1,4 @@
-"""Agreement with the recognizer's own answer on the clean image: scores without labels, which are no accuracy.
+"""Agreement with the recognizer's own answer on the clean image: scores that need no labels, and are no accuracy.
 
 A recognizer that reads an image wrong in the same way before and after agrees with itself: agreement tells how much of
 what it sees in clean images is still there, and nothing about whether that is right.
@@ -10,6 +10,7 @@ import torch
 
 from ra_plugin.metrics.base import CLEAN_ANSWERS, Metrics, TaskScore
 from ra_plugin.metrics.segmentation import SegmentationScore
+from ra_plugin.recognizers.base import RecognizerInfo
 
 LEAST_SCORE = 0.3  # boxes that the recognizer is less sure of are no answer
 LEAST_OVERLAP = 0.5  # IoU of two boxes that are the same answer
@@ -36,7 +37,7 @@ class ClassificationAgreement(TaskScore):
 
     def __init__(self, metrics: Metrics = None):
         super().__init__(metrics)
-        self._images: list[np.ndarray] = []  # (n, 3): whether the answer is the same, divergence, the clean answer
+        self._images: list[np.ndarray] = []  # (n, 3): same answer, divergence, clean answer
 
     def __len__(self) -> int:
         return sum(map(len, self._images))
@@ -61,7 +62,7 @@ class ClassificationAgreement(TaskScore):
         self._images.append(torch.stack([same, divergence, theirs.double().cpu()], 1).numpy())
 
     def records(self) -> np.ndarray:
-        """``(N, 3)``"""
+        """Return ``(N, 3)``: same answer, divergence, clean answer."""
         return np.concatenate(self._images) if self._images else np.empty((0, 3))
 
     def add_records(self, records: Iterable[np.ndarray]) -> None:
@@ -70,11 +71,11 @@ class ClassificationAgreement(TaskScore):
             self._images.append(np.stack(rows))
 
     def clean_answers(self) -> np.ndarray:
-        """``(N,)`` likeliest class of each clean image; negative where the answer is none of the classes."""
+        """Return the likeliest class of each clean image, ``(N,)``; negative where it is none of the classes."""
         return self.records()[:, 2].astype(int)
 
     def per_image(self) -> dict[str, np.ndarray]:
-        """Metric -> ``(N,)``: bool for ``top1_agreement``, float for ``kl``."""
+        """Map each metric to ``(N,)``: bool for ``top1_agreement``, float for ``kl``."""
         same, divergence, _ = self.records().T
         values = {'top1_agreement': same > 0, 'kl': divergence}
         return {name: values[name] for name in self.metrics}
@@ -118,7 +119,7 @@ class DetectionAgreement(TaskScore):
         self._counts.extend(records)
 
     def clean_boxes(self) -> np.ndarray:
-        """``(N,)`` number of boxes in each clean image."""
+        """Return the number of boxes in each clean image, ``(N,)``."""
         return np.reshape(self._counts, (len(self), 3))[:, 2]
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -128,13 +129,13 @@ class DetectionAgreement(TaskScore):
 
 
 def sure(found: Boxes) -> dict[str, np.ndarray]:
-    """Boxes and labels of one image that are an answer."""
+    """Return the boxes and labels of one image whose score is high enough."""
     kept = found['scores'] >= LEAST_SCORE
     return {key: found[key][kept].float().cpu().numpy() for key in ('boxes', 'labels')}
 
 
 def matched(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> int:
-    """Number of pairs of boxes of one class that overlap enough, largest overlap first."""
+    """Return the number of pairs of boxes of one class that overlap enough, largest overlap first."""
     overlaps = overlap(ours['boxes'], theirs['boxes'])
     overlaps[ours['labels'][:, None] != theirs['labels'][None]] = 0
     rows, columns = np.nonzero(overlaps >= LEAST_OVERLAP)
@@ -148,7 +149,7 @@ def matched(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) ->
 
 
 def overlap(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """IoU ``(A, B)`` of boxes ``(A, 4)`` and ``(B, 4)``, xyxy; 0 for two boxes without area."""
+    """Return the IoU ``(A, B)`` of boxes ``(A, 4)`` and ``(B, 4)``, xyxy; 0 for two boxes without area."""
     low = np.maximum(ours[:, None, :2], theirs[None, :, :2])
     high = np.minimum(ours[:, None, 2:], theirs[None, :, 2:])
     common = np.clip(high - low, 0, None).prod(-1)
@@ -158,12 +159,12 @@ def overlap(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 class SegmentationAgreement(TaskScore):
-    """``miou_agreement``: mIoU of the label maps of restored and of clean images, as `SegmentationScore` has it.
+    """``miou_agreement``: mIoU of the label maps of restored and of clean images, as in `SegmentationScore`.
 
     Args:
         num_classes: C.
         metrics: ``'miou_agreement'``.
-        classes: Their names.
+        classes: Names of the classes.
     """
 
     known = default = ('miou_agreement',)
@@ -172,6 +173,10 @@ class SegmentationAgreement(TaskScore):
     def __init__(self, num_classes: int, metrics: Metrics = None, classes: Sequence[str] | None = None):
         super().__init__(metrics, num_classes, classes)
         self._score = SegmentationScore(num_classes, 'mIoU')
+
+    @classmethod
+    def from_info(cls, info: RecognizerInfo, metrics: Metrics = None) -> 'SegmentationAgreement':
+        return cls(info.num_classes, metrics, info.classes)
 
     def __len__(self) -> int:
         return len(self._score)
@@ -187,7 +192,7 @@ class SegmentationAgreement(TaskScore):
         self._score.add_records(records)
 
     def clean_pixels(self) -> np.ndarray:
-        """``(C,)`` pixels of each class in all clean images."""
+        """Return the pixels of each class in all clean images, ``(C,)``."""
         return np.reshape(self.records(), (len(self), 4, self.num_classes))[:, 3].sum(0)
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Average precision from detections that were matched image by image: of all images, and of resamples of them.
+"""Average precision over all images and over resamples of them, from detections matched image by image.
 
 Whether a detection finds a box does not depend on other images; so the evaluators match each image once, and a resample
 of the images only weighs what was matched.
@@ -15,7 +15,8 @@ _CELLS = 2_000_000  # of one (resamples, detections) array: 16 MB
 
 @dataclass(frozen=True)
 class ClassMatches:
-    """One class over all images; detections in descending order of score, equal scores in the order of the images."""
+    """Detections of one class over all images, in descending order of score; equal scores in the order of the images.
+    """
 
     scores: np.ndarray  # (n,)
     tp: np.ndarray  # (T, n) bool
@@ -24,7 +25,7 @@ class ClassMatches:
     positives: np.ndarray  # (N,) boxes to find in each image
 
     def average_precision(self, counts: np.ndarray, formula: Formula) -> np.ndarray:
-        """``(R, T)``; NaN for a resample with no box to find."""
+        """Return AP ``(R, T)``; NaN for a resample with no box to find."""
         positives = counts @ self.positives
         times = counts[:, self.image]
         values = []
@@ -35,7 +36,7 @@ class ClassMatches:
 
 
 class Matches:
-    """Detections that are right at each of T overlap thresholds, image by image: all that average precision needs.
+    """Detections with their matches at each of T overlap thresholds, image by image.
 
     Args:
         num_classes: C.
@@ -52,7 +53,7 @@ class Matches:
 
     def add(self, labels: np.ndarray, scores: np.ndarray, tp: np.ndarray, fp: np.ndarray,
             positives: np.ndarray) -> None:
-        """One image.
+        """Add one image.
 
         Args:
             labels, scores: ``(K,)`` of its detections.
@@ -63,15 +64,15 @@ class Matches:
         self._positives.append(positives)
 
     def records(self) -> list[tuple[np.ndarray, ...]]:
-        """The arguments that `add` was given for each image."""
+        """Return the arguments that `add` was given for each image."""
         return [(*image, positives) for image, positives in zip(self._images, self._positives)]
 
     def images_of_classes(self) -> np.ndarray:
-        """Return ``(C,)``, the number of images that have a box to find of each class."""
+        """Return the number of images that have a box to find of each class, ``(C,)``."""
         return (np.array(self._positives, int).reshape(len(self), self.num_classes) > 0).sum(0)
 
     def classes(self) -> Iterator[ClassMatches]:
-        """Every class in order."""
+        """Yield the matches of every class in order."""
         nothing = np.empty((self.num_thresholds, 0), bool)
         parts = zip((np.empty(0, int), np.empty(0), nothing, nothing), *self._images)
         labels, scores, tp, fp = (np.concatenate(part, axis=-1) for part in parts)
@@ -83,7 +84,7 @@ class Matches:
             yield ClassMatches(scores[chosen], tp[:, chosen], fp[:, chosen], image[chosen], positives[:, label])
 
     def average_precision(self, counts: np.ndarray, formula: Formula) -> np.ndarray:
-        """AP of every resample, class and threshold.
+        """Return the AP of every resample, class and threshold.
 
         Args:
             counts: ``(R, N)`` whole numbers: how often each resample has each image.

@@ -8,20 +8,25 @@ import numpy as np
 import torch
 
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
+from ra_plugin.option_types import FilePath
 from ra_plugin.options import OptionError
 
 
 def calculate_pyiqa(img: np.ndarray, img2: np.ndarray | None = None, *, metric: str, crop_border: int = 0,
-                    better: str | None = None, **options: Any) -> float:
-    """The value of one image.
+                    better: str | None = None, pretrained_model_path: FilePath | None = None,
+                    **options: Any) -> float:
+    """Return the value of one image.
 
     Args:
         img, img2: Restored and clean image as BasicSR has them: ``(H, W, 3)`` BGR or ``(H, W)``, uint8.
         metric: As in ``pyiqa.list_models()``.
-        crop_border: Pixels at each side that take no part.
-        better: For BasicSR, which tracks the best value.
-        options: Of the metric in pyiqa.
+        crop_border: Pixels at each side that are left out.
+        better: ``'higher'`` or ``'lower'``: for BasicSR, which tracks the best value. Default: as pyiqa says.
+        pretrained_model_path: File of the metric's weights. Default: those that pyiqa fetches.
+        options: Further arguments of the metric's class in pyiqa.
     """
+    if pretrained_model_path is not None:
+        options['pretrained_model_path'] = pretrained_model_path
     device = 'cuda' if torch.cuda.is_initialized() else 'cpu'  # where the run is: num_gpu may be 0 beside a GPU
     measure = _built(metric, json.dumps(options, sort_keys=True), device)
     if img2 is None and measure.needs_reference:
@@ -31,7 +36,7 @@ def calculate_pyiqa(img: np.ndarray, img2: np.ndarray | None = None, *, metric: 
 
 
 def check_pyiqa(block: Mapping[str, Any], where: str) -> str:
-    """Build the metric of an option block, so that what is missing shows before a run.
+    """Build the metric of an option block, so that missing packages or weights show before a run.
 
     Returns:
         ``'lower'`` or ``'higher'``: what is better.
@@ -52,7 +57,7 @@ def _built(metric: str, options: str, device: str) -> QualityMetric:
 
 
 def _as_tensor(image: np.ndarray, crop_border: int) -> torch.Tensor:
-    """``(1, 3, H, W)``, RGB, ``[0, 1]``."""
+    """Return ``(1, 3, H, W)``, RGB, ``[0, 1]``."""
     height, width = image.shape[:2]
     image = image.reshape(height, width, -1)[crop_border:height - crop_border, crop_border:width - crop_border, ::-1]
     tensor = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None] / 255

@@ -30,7 +30,7 @@ class ClassificationScore(TaskScore):
         self._answers.append(torch.cat([labels[:, None], predictions['labels']], 1).cpu().numpy())
 
     def records(self) -> np.ndarray:
-        """``(N, 1 + k)``"""
+        """Return ``(N, 1 + k)``: the label, then the answers."""
         return np.concatenate(self._answers) if self._answers else np.empty((0, 1), int)
 
     def add_records(self, records: Iterable[np.ndarray]) -> None:
@@ -39,11 +39,11 @@ class ClassificationScore(TaskScore):
             self._answers.append(np.stack(rows))
 
     def labels(self) -> np.ndarray:
-        """``(N,)``"""
+        """Return the labels ``(N,)``."""
         return self.records()[:, 0]
 
     def per_image(self) -> dict[str, np.ndarray]:
-        """Metric -> ``(N,)`` bool: whether the class is among the answers that count."""
+        """Map each metric to ``(N,)`` bool, true where the class is among the answers that count."""
         answers = self.records()
         return {name: (answers[:, 1:1 + _ANSWERS[name]] == answers[:, :1]).any(1) for name in self.metrics}
 

@@ -1,4 +1,4 @@
-"""Mean average precision, by mmdetection and pycocotools."""
+"""Mean average precision of detectors: VOC's, and COCO's of boxes and of masks."""
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -6,6 +6,7 @@ import torch
 
 from ra_plugin.metrics.base import Metrics, TaskScore, mean_over_classes
 from ra_plugin.metrics.detection_metrics import Arrays, COCOAveragePrecision, VOCAveragePrecision
+from ra_plugin.recognizers.base import RecognizerInfo
 
 _VOC = {'voc07': '11points', 'voc12': 'area'}
 _COCO = {'coco': 'bbox', 'coco_segm': 'segm'}
@@ -14,13 +15,14 @@ _COCO = {'coco': 'bbox', 'coco_segm': 'segm'}
 class DetectionScore(TaskScore):
     """Mean over the classes of the average precision.
 
-    ``'voc07'`` (11 points) and ``'voc12'`` (area under the curve) are mmdetection's, at an IoU of 0.5; ``'coco'``
-    (boxes) and ``'coco_segm'`` (masks) are pycocotools'. As there, a class with no box to find is left out of the mean.
+    ``'voc07'`` (11 points) and ``'voc12'`` (area under the curve) are at an IoU of 0.5, as mmdetection computes them;
+    ``'coco'`` (boxes) and ``'coco_segm'`` (masks) are computed by pycocotools. As there, a class with no box to find is
+    left out of the mean.
 
     Args:
         num_classes: C.
         metrics: One or more of these. Default: ``'voc12'``.
-        classes: Their names, for `per_class`.
+        classes: Names of the classes, for `per_class`.
 
     Example:
         >>> score = DetectionScore(20, ('voc12', 'coco'))
@@ -38,6 +40,10 @@ class DetectionScore(TaskScore):
         self._parts = [VOCAveragePrecision(num_classes, modes)] if modes else []
         self._parts += [COCOAveragePrecision(num_classes, kind, name) for name, kind in kinds.items()]
 
+    @classmethod
+    def from_info(cls, info: RecognizerInfo, metrics: Metrics = None) -> 'DetectionScore':
+        return cls(info.num_classes, metrics, info.classes)
+
     @property
     def names(self) -> list[str]:
         return [name for part in self._parts for name in part.names]
@@ -50,7 +56,7 @@ class DetectionScore(TaskScore):
         """Add a batch.
 
         Args:
-            predictions: Of each image ``boxes (K, 4)`` xyxy in pixels, ``labels (K,)``, ``scores (K,)``, and for
+            predictions: For each image ``boxes (K, 4)`` xyxy in pixels, ``labels (K,)``, ``scores (K,)``, and for
                 ``'coco_segm'`` ``masks (K, H, W)`` bool.
             labels: The same but for scores; ``ignore (K,)`` bool marks boxes that are neither to be found nor wrong.
 
@@ -83,7 +89,7 @@ class DetectionScore(TaskScore):
                 for name, values in part.per_class().items()}
 
     def per_class(self) -> dict[str, dict[str, float]]:
-        """Name -> class -> average precision; NaN for a class with no box to find."""
+        """Map each name to class -> average precision; NaN for a class with no box to find."""
         return {name: self.by_class(values) for part in self._parts for name, values in part.per_class().items()}
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -97,7 +103,7 @@ class DetectionScore(TaskScore):
 
 
 def _arrays(objects: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    """Of one image, as `detection_metrics` takes them."""
+    """Return the objects of one image as `detection_metrics` takes them."""
     tensors = {key: value.cpu() for key, value in objects.items() if isinstance(value, torch.Tensor)}
     return {key: (value.float() if value.is_floating_point() else value).numpy() for key, value in tensors.items()}
 

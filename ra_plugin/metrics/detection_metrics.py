@@ -1,11 +1,11 @@
-"""Average precision of detectors: VOC's by mmdet, COCO's by pycocotools. Both match; what they matched is kept.
+"""Average precision of detectors with the numbers of VOC's and COCO's tools; the matches of each image are kept.
 
 A detection and a truth are dicts of NumPy arrays of one image: ``boxes (K, 4)`` xyxy, ``labels (K,)``, ``scores (K,)``
 or ``ignore (K,)`` bool, and ``masks (K, H, W)`` bool where there are some.
 """
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -14,13 +14,11 @@ from ra_plugin.metrics.average_precision import Matches
 from ra_plugin.utils.optional import require
 
 Arrays = Mapping[str, np.ndarray]
+Area = Callable[[np.ndarray, np.ndarray], np.ndarray]  # recall, best precision, both (R, m) -> (R,)
 
 
 class VOCAveragePrecision:
-    """AP at an IoU of 0.5 as mmdet's ``VOCMetric`` has it: the sides of a box count both of their pixels.
-
-    `eval_map` itself forks a pool of processes in every call, which a process that trains should not do; this takes its
-    parts, and gives its numbers.
+    """AP at an IoU of 0.5 where the sides of a box count both of their pixels; equal to mmdet's ``VOCMetric``.
 
     Args:
         num_classes: C.
@@ -28,7 +26,6 @@ class VOCAveragePrecision:
     """
 
     def __init__(self, num_classes: int, modes: Mapping[str, str]):
-        self._mmdet = require('mmdet.evaluation.functional.mean_ap', 'The VOC mAP')
         self.modes, self.matches = dict(modes), Matches(num_classes, num_thresholds=1)
 
     @property
@@ -39,31 +36,82 @@ class VOCAveragePrecision:
         """Match one image; a box to ignore does not count, nor do the detections on it."""
         labels, ignore = detection['labels'], truth['ignore']
         tp, fp = np.zeros((2, 1, len(labels)), bool)
-        scored = np.hstack([detection['boxes'], detection['scores'][:, None]])
         for label in np.unique(labels):
             chosen, true = labels == label, truth['labels'] == label
-            tp[:, chosen], fp[:, chosen] = self._mmdet.tpfp_default(
-                scored[chosen], truth['boxes'][true & ~ignore], truth['boxes'][true & ignore],
-                iou_thr=0.5, use_legacy_coordinate=True)
+            tp[0, chosen], fp[0, chosen] = _matched_at_half(
+                detection['boxes'][chosen], detection['scores'][chosen], truth['boxes'][true & ~ignore],
+                truth['boxes'][true & ignore])
         positives = np.bincount(truth['labels'][~ignore], minlength=self.matches.num_classes)
         self.matches.add(labels, detection['scores'], tp, fp, positives)
 
     def per_class(self) -> dict[str, np.ndarray]:
-        """Name -> AP ``(C,)``; NaN for a class with no box to find."""
+        """Map each name to AP ``(C,)``; NaN for a class with no box to find."""
         everything = np.ones((1, len(self.matches)), int)
         return {name: values[0] for name, values in self.resampled(everything).items()}
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """Name -> AP ``(R, C)`` of resamples; ``counts`` as in `Matches.average_precision`."""
-        return {name: self.matches.average_precision(counts, partial(self._formula, mode))[..., 0]
+        """Map each name to AP ``(R, C)`` of resamples; ``counts`` as in `Matches.average_precision`."""
+        return {name: self.matches.average_precision(counts, partial(_voc_average_precision, _AREAS[mode]))[..., 0]
                 for name, mode in self.modes.items()}
 
-    def _formula(self, mode: str, tp: np.ndarray, fp: np.ndarray, positives: np.ndarray) -> np.ndarray:
-        """As in eval_map, to its float32."""
-        epsilon = np.finfo(np.float32).eps
-        tp, fp = tp.astype(np.float32), fp.astype(np.float32)
-        recall = tp / np.maximum(positives[:, None], epsilon)
-        return self._mmdet.average_precision(recall, tp / np.maximum(tp + fp, epsilon), mode)
+
+def _matched_at_half(boxes: np.ndarray, scores: np.ndarray, wanted: np.ndarray,
+                     ignored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which detections of one class in one image are right, and which are wrong; both ``(K,)`` bool.
+
+    A detection belongs to the box that it overlaps most. The first one of a box, by score, is right, the others wrong.
+    """
+    tp, fp = np.zeros((2, len(boxes)), bool)
+    truth = np.vstack([wanted, ignored])
+    if not len(truth):
+        return tp, ~fp
+    overlaps = _pixel_overlap(boxes, truth)
+    best, most = overlaps.argmax(1), overlaps.max(1)
+    found = np.zeros(len(truth), bool)
+    for i in np.argsort(-scores):  # not stable, as in mmdet: equal scores are matched in the same order as there
+        if most[i] < 0.5:
+            fp[i] = True
+        elif best[i] < len(wanted):
+            (fp if found[best[i]] else tp)[i] = True
+            found[best[i]] = True
+    return tp, fp
+
+
+def _pixel_overlap(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return the IoU ``(A, B)`` of boxes ``(A, 4)`` and ``(B, 4)`` whose last pixels count, in float32."""
+    ours, theirs = ours.astype(np.float32)[:, None], theirs.astype(np.float32)[None]
+    common = np.prod(np.maximum(
+        np.minimum(ours[..., 2:], theirs[..., 2:]) - np.maximum(ours[..., :2], theirs[..., :2]) + 1, 0), -1)
+    areas = [np.prod(boxes[..., 2:] - boxes[..., :2] + 1, -1) for boxes in (ours, theirs)]
+    return common / np.maximum(areas[0] + areas[1] - common, np.float32(1e-6))
+
+
+def _voc_average_precision(area: Area, tp: np.ndarray, fp: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Return AP ``(R,)`` in float32, from float32 precisions: the numbers of mmdet's ``eval_map``."""
+    epsilon = np.finfo(np.float32).eps
+    tp, fp = tp.astype(np.float32), fp.astype(np.float32)
+    recall = tp / np.maximum(positives[:, None], epsilon)
+    precision = tp / np.maximum(tp + fp, epsilon)
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # at this recall or a larger one
+    end = np.ones((len(tp), 1))  # the curve goes on at a precision of 0
+    return area(np.hstack([recall, end]), np.hstack([best, 0 * end.astype(np.float32)]))
+
+
+def _at_11_recalls(recall: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return the mean precision at recalls 0, 0.1 ... 1."""
+    total = np.zeros(len(best), np.float32)
+    for least in np.arange(0, 1.001, 0.1):
+        total += np.take_along_axis(best, (recall[:, :-1] < least).sum(1, keepdims=True), 1)[:, 0]
+    return total / np.float32(11)
+
+
+def _under_the_curve(recall: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return the area under precision over recall."""
+    steps = np.diff(recall, axis=1, prepend=0)
+    return np.array([np.sum(step[step > 0] * height[step > 0]) for step, height in zip(steps, best)], np.float32)
+
+
+_AREAS: dict[str, Area] = {'11points': _at_11_recalls, 'area': _under_the_curve}
 
 
 class COCOAveragePrecision:
@@ -74,7 +122,7 @@ class COCOAveragePrecision:
     Args:
         num_classes: C.
         kind: ``'bbox'`` | ``'segm'``.
-        name: Of the first score; the others append ``_50`` and ``_75``.
+        name: Name of the first score; the others append ``_50`` and ``_75``.
     """
 
     def __init__(self, num_classes: int, kind: str, name: str):
@@ -100,7 +148,7 @@ class COCOAveragePrecision:
         self.matches.add(*(np.concatenate(part, axis=-1) for part in zip(*parts)), positives)
 
     def _evaluate(self, detection: Arrays, truth: Arrays) -> list[dict]:
-        """COCOeval's own matches of one image, of each class that is in it."""
+        """Return COCOeval's own matches of one image, for each class in it."""
         with contextlib.redirect_stdout(io.StringIO()):
             evaluator = self._evaluator(
                 self._dataset(truth, 'iscrowd', truth['ignore'].astype(int)),
@@ -110,7 +158,7 @@ class COCOAveragePrecision:
         return [found for found in evaluator.evalImgs if found]
 
     def _dataset(self, objects: Arrays, key: str, values: np.ndarray):
-        """What pycocotools reads from an annotation file, of one image, with ``key: value`` in each annotation."""
+        """Return one image as pycocotools reads it from an annotation file, with ``key: value`` in each annotation."""
         corners, ends = np.split(objects['boxes'].astype(float), 2, axis=1)
         annotations = [
             {'id': i + 1, 'image_id': 0, 'category_id': int(label), 'bbox': [*corner, *side],
@@ -129,7 +177,7 @@ class COCOAveragePrecision:
         return dataset
 
     def per_class(self) -> dict[str, np.ndarray]:
-        """Name -> AP ``(C,)``; NaN for a class with no box to find."""
+        """Map each name to AP ``(C,)``; NaN for a class with no box to find."""
         evaluator = self._evaluator(iouType=self.kind)
         params = evaluator.params
         classes = list(self.matches.classes())
@@ -146,7 +194,7 @@ class COCOAveragePrecision:
         return self._named(np.where(precision < 0, np.nan, precision))
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """Name -> AP ``(R, C)`` of resamples; ``counts`` as in `Matches.average_precision`."""
+        """Map each name to AP ``(R, C)`` of resamples; ``counts`` as in `Matches.average_precision`."""
         return self._named(self.matches.average_precision(counts, _at_101_recalls))
 
     def _named(self, values: np.ndarray) -> dict[str, np.ndarray]:
@@ -154,7 +202,9 @@ class COCOAveragePrecision:
 
 
 def _at_101_recalls(tp: np.ndarray, fp: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """Mean of the best precision at recalls 0, 0.01 ... 1, as ``COCOeval.accumulate`` has it, for many resamples."""
+    """Return the mean of the best precision at recalls 0, 0.01 ... 1, as ``COCOeval.accumulate`` does, for many
+    resamples.
+    """
     recall = tp / np.maximum(positives[:, None], 1)
     precision = tp / (tp + fp + np.spacing(1))
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

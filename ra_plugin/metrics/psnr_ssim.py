@@ -1,15 +1,15 @@
-"""PSNR and SSIM of one image or of each of a batch, on 8-bit values: BasicSR's numbers on the saved files."""
+"""PSNR and SSIM of one image or of each of a batch, on 8-bit values: BasicSR's numbers for the saved files."""
 import torch
 import torch.nn.functional as F
 
 
 def to_uint8(images: torch.Tensor) -> torch.Tensor:
-    """Float images in ``[0, 1]`` as they are once saved: clamped and rounded to 8 bit, halves to even."""
+    """Convert float images in ``[0, 1]`` to 8 bit as for saving: clamped, and rounded with halves to even."""
     return images.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
 def psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Peak signal-to-noise ratio in dB over all channels.
+    """Return the peak signal-to-noise ratio in dB over all channels.
 
     Args:
         images, reference: ``(N, C, H, W)`` or ``(C, H, W)`` uint8.
@@ -22,7 +22,8 @@ def psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 
 
 def ssim(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Structural similarity (Wang et al., 2004): Gaussian window 11x11, sigma 1.5, no padding, mean over channels.
+    """Return the structural similarity (Wang et al., 2004): Gaussian window 11x11, sigma 1.5, no padding, mean over
+    channels.
 
     Args:
         images, reference: ``(N, C, H, W)`` or ``(C, H, W)`` uint8, at least 11x11.

@@ -1,35 +1,37 @@
-"""mIoU and its kin, by mmsegmentation."""
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+"""mIoU, mAcc and aAcc from the pixels of each class that agree."""
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from ra_plugin.metrics.base import Metrics, TaskScore, mean_over_classes
-from ra_plugin.recognizers.base import IGNORED
-from ra_plugin.utils.optional import require
+from ra_plugin.recognizers.base import IGNORED, RecognizerInfo
 
-_NAMES = {'mIoU': 'IoU', 'aAcc': 'aAcc', 'mAcc': 'Acc'}  # ours -> those of IoUMetric.total_area_to_metrics
+_BY_CLASS = ('mIoU', 'mAcc')  # means over the classes
 
 
 class SegmentationScore(TaskScore):
-    """mIoU, aAcc (share of right pixels) and mAcc by mmsegmentation's ``IoUMetric``; pixels labeled 255 do not count.
+    """mIoU, mAcc (means over the classes) and aAcc (share of right pixels); pixels labeled 255 do not count.
 
-    As there, mIoU leaves out a class that is neither in the labels nor in the predictions, mAcc one that is not in the
-    labels. Unlike there, they are shares and not rounded.
+    The numbers are those of mmsegmentation's ``IoUMetric``, as shares and not rounded: mIoU leaves out a class that is
+    neither in the labels nor in the predictions, mAcc one that is not in the labels.
 
     Args:
         num_classes: C.
         metrics: One or more of ``'mIoU'``, ``'aAcc'``, ``'mAcc'``. Default: mIoU and aAcc.
-        classes: Their names, for `per_class`.
+        classes: Names of the classes, for `per_class`.
     """
 
-    known = tuple(_NAMES)
+    known = ('mIoU', 'aAcc', 'mAcc')
     default = ('mIoU', 'aAcc')
 
     def __init__(self, num_classes: int, metrics: Metrics = None, classes: Sequence[str] | None = None):
         super().__init__(metrics, num_classes, classes)
-        self._mmseg = require('mmseg.evaluation', 'SegmentationScore').IoUMetric
         self._areas: list[np.ndarray] = []  # of each image: intersection, union, predicted, labeled; (4, C) pixels
+
+    @classmethod
+    def from_info(cls, info: RecognizerInfo, metrics: Metrics = None) -> 'SegmentationScore':
+        return cls(info.num_classes, metrics, info.classes)
 
     def __len__(self) -> int:
         return len(self._areas)
@@ -46,8 +48,7 @@ class SegmentationScore(TaskScore):
                              f'got {tuple(predicted.shape)} and {tuple(labels.shape)}.')
         self.check_labels(labels[labels != IGNORED].numpy())
         for mask, label in zip(predicted, labels):
-            areas = self._mmseg.intersect_and_union(mask, label, self.num_classes, IGNORED)
-            self._areas.append(torch.stack(areas).double().numpy())  # float32 cannot add up the pixels of a data set
+            self._areas.append(self._count(mask[label != IGNORED], label[label != IGNORED]))
 
     def records(self) -> list[np.ndarray]:
         return self._areas
@@ -56,23 +57,27 @@ class SegmentationScore(TaskScore):
         self._areas.extend(records)
 
     def per_class(self) -> dict[str, dict[str, float]]:
-        """mIoU, mAcc -> class -> its share; NaN for a class that has none."""
-        values = next(self._values(np.ones((1, len(self)), int)))
-        return {name: self.by_class(values[_NAMES[name]]) for name in self.metrics if name != 'aAcc'}
+        """Map mIoU and mAcc to class -> its share; NaN for a class that has none."""
+        values = self.by_class_resampled(np.ones((1, len(self)), int))
+        return {name: self.by_class(values[name][0]) for name in self.metrics if name in _BY_CLASS}
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: mean_over_classes(values) if values.ndim == 2 else values
+        return {name: mean_over_classes(values) if name in _BY_CLASS else values
                 for name, values in self.by_class_resampled(counts).items()}
 
     def by_class_resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        values = list(self._values(counts))
-        return {name: np.array([np.asarray(v[_NAMES[name]]) for v in values]) for name in self.metrics}
+        areas = np.reshape(self._areas, (len(self), 4 * self.num_classes))
+        common, union, _, labeled = np.moveaxis((counts @ areas).reshape(-1, 4, self.num_classes), 1, 0)
+        with np.errstate(invalid='ignore'):
+            values = {'mIoU': common / union, 'mAcc': common / labeled, 'aAcc': common.sum(1) / labeled.sum(1)}
+        return {name: values[name] for name in self.metrics}
 
     def images_of_classes(self) -> np.ndarray:
         return (np.reshape(self._areas, (len(self), 4, self.num_classes))[:, 3] > 0).sum(0)
 
-    def _values(self, counts: np.ndarray) -> Iterator[Mapping[str, np.ndarray]]:
-        """IoU ``(C,)``, Acc ``(C,)`` and aAcc of each resample."""
-        areas = np.reshape(self._areas, (len(self), 4 * self.num_classes))
-        for total in (counts @ areas).reshape(-1, 4, self.num_classes):
-            yield self._mmseg.total_area_to_metrics(*torch.from_numpy(total))
+    def _count(self, predicted: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+        """Return the pixels ``(4, C)`` of one image: intersection, union, predicted, labeled."""
+        common, predicted, labeled = (
+            np.bincount(pixels[(pixels >= 0) & (pixels < self.num_classes)].numpy(), minlength=self.num_classes)
+            for pixels in (labels[predicted == labels], predicted, labels))
+        return np.stack([common, predicted + labeled - common, predicted, labeled]).astype(float)

@@ -1,5 +1,6 @@
 """The scores of each recognition task: against labels, and against the recognizer's own answers on clean images."""
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,26 +16,32 @@ from ra_plugin.recognizers.classification import NO_HEAD
 
 __all__ = ['TASKS', 'ClassificationScore', 'DetectionScore', 'SegmentationScore', 'TaskScore', 'build_score']
 
-Build = Callable[[RecognizerInfo, Metrics], TaskScore]
 
-# task -> the score against labels, and the one against answers on clean images
-_SCORES: dict[str, tuple[tuple[type[TaskScore], Build], tuple[type[TaskScore], Build]]] = {
-    'classification': (
-        (ClassificationScore, lambda info, metrics: ClassificationScore(metrics)),
-        (ClassificationAgreement, lambda info, metrics: ClassificationAgreement(metrics))),
-    'detection': (
-        (DetectionScore, lambda info, metrics: DetectionScore(info.num_classes, metrics, info.classes)),
-        (DetectionAgreement, lambda info, metrics: DetectionAgreement(metrics))),
-    'segmentation': (
-        (SegmentationScore, lambda info, metrics: SegmentationScore(info.num_classes, metrics, info.classes)),
-        (SegmentationAgreement, lambda info, metrics: SegmentationAgreement(info.num_classes, metrics, info.classes))),
+
+@dataclass(frozen=True)
+class ScoredTask:
+    """The scores of a recognition task.
+
+    Attributes:
+        accuracy: Score against labels.
+        agreement: Score against the answers on clean images.
+        with_labels: Keys of data sets that give labels, for messages.
+    """
+
+    accuracy: type[TaskScore]
+    agreement: type[TaskScore]
+    with_labels: str
+
+
+SCORED_TASKS = {
+    'classification': ScoredTask(
+        ClassificationScore, ClassificationAgreement,
+        "LabeledImageDataset (class folders or meta_info), or labels in the block of BasicSR's"),
+    'detection': ScoredTask(DetectionScore, DetectionAgreement, 'DetectionDataset with annotation_file'),
+    'segmentation': ScoredTask(SegmentationScore, SegmentationAgreement, 'SegmentationDataset with dataroot_mask'),
 }
-
-TASKS = tuple(_SCORES)
-# The keys of data sets that give labels, for messages.
-_WITH_LABELS = {
-    'classification': "LabeledImageDataset (class folders or meta_info), or labels in the block of BasicSR's",
-    'detection': 'DetectionDataset with annotation_file', 'segmentation': 'SegmentationDataset with dataroot_mask'}
+TASKS = tuple(SCORED_TASKS)
+_NO_SCORES = {'embedding': NO_HEAD}
 
 
 class JointScore(TaskScore):
@@ -76,26 +83,26 @@ class JointScore(TaskScore):
 
 
 def gain_metric(score: TaskScore) -> str | None:
-    """The first metric of which more is better, by which gains are audited; None where there is none."""
+    """Return the first metric of which more is better, by which gains are audited; None where there is none."""
     return next((name for name, facts in score.facts().items() if facts['better'] == 'higher'), None)
 
 
 def left_out(score: TaskScore, metrics: Metrics) -> list[str]:
-    """Return the metrics that were asked for and that the images do not allow, without labels or clean versions."""
+    """Return the requested metrics that cannot be computed from these images, without labels or clean versions."""
     asked = [metrics] if isinstance(metrics, str) else metrics or ()
     computed = {name for part in score.parts for name in part.metrics}
     return [name for name in asked if name not in computed]
 
 
 def _missing_labels(info: RecognizerInfo, asked: Sequence[str] | None, labels: bool) -> str:
-    """Say which metrics need labels, and which keys of a data set give them, where there are none."""
+    """Say which metrics need labels, and which keys of a data set give them; empty where there are labels."""
     if labels or asked == []:
         return ''
-    return (f' {", ".join(asked) if asked else "It"} needs labels: {_WITH_LABELS[info.task]}.')
+    return (f' {", ".join(asked) if asked else "It"} needs labels: {SCORED_TASKS[info.task].with_labels}.')
 
 
 def _missing_clean(asked: Sequence[str] | None, known: Sequence[str], clean: bool) -> str:
-    """The same for clean images."""
+    """Say which metrics need clean images, and which keys give them; empty where there are clean images."""
     names = [name for name in asked or () if name in known]
     if clean or not names:
         return ''
@@ -104,24 +111,23 @@ def _missing_clean(asked: Sequence[str] | None, known: Sequence[str], clean: boo
 
 
 def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = True, clean: bool = False) -> TaskScore:
-    """The score of a recognizer's task, with nothing counted yet.
+    """Build an empty score for a recognizer's task.
 
     Args:
-        metrics: What to compute: one or more of the task's own, of which those count that the images allow. Default:
+        metrics: One or more metrics of the task; those that the images do not allow are left out. Default:
             the task's default against labels. Without labels, where none of them can be computed or none is named: all
             against the answers on clean images.
-        labels: Whether the images have labels.
-        clean: Whether there are clean images.
+        labels: True if the images have labels.
+        clean: True if there are clean images.
 
     Raises:
         OptionError: No score for the task, an unknown metric, or none that can be computed.
         ImportError: The package that computes it is not installed.
     """
-    if info.task == 'embedding':
-        raise OptionError(f'{info.name}: {NO_HEAD}')
-    if info.task not in _SCORES:
-        raise OptionError(f"{info.name}: no score for the task '{info.task}'. Known: {', '.join(_SCORES)}")
-    (accuracy, build_accuracy), (agreement, build_agreement) = _SCORES[info.task]
+    if info.task not in SCORED_TASKS:
+        reason = _NO_SCORES.get(info.task) or f"no score for the task '{info.task}'. Known: {', '.join(SCORED_TASKS)}"
+        raise OptionError(f'{info.name}: {reason}')
+    accuracy, agreement = SCORED_TASKS[info.task].accuracy, SCORED_TASKS[info.task].agreement
     asked = [metrics] if isinstance(metrics, str) else metrics
     known = *accuracy.known, *agreement.known
     if asked is not None and not asked:
@@ -136,8 +142,8 @@ def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = Tr
         same = list(agreement.default)
     if not info.gives_probabilities:
         same = [name for name in same if name != 'kl']
-    parts = [build_accuracy(info, right)] if labels and right != [] else []
-    parts += [build_agreement(info, same)] if clean and same else []
+    parts = [accuracy.from_info(info, right)] if labels and right != [] else []
+    parts += [agreement.from_info(info, same)] if clean and same else []
     if not parts:
         given = ' and '.join(word for word, there in (('labels', labels), ('clean images', clean)) if there)
         raise OptionError(f'{info.name}: {", ".join(asked or ()) or "a score"} cannot be computed from '

@@ -10,11 +10,15 @@ CHECKPOINT``.
 
 A config is a Python program: reading it runs it, so read only configs that you trust. Checkpoints are read as data.
 """
+from ra_plugin.compat import installed
 from ra_plugin.mm.degrade_image import DegradeImage
 from ra_plugin.mm.ignore_labels import IgnoreLabels
 from ra_plugin.mm.restore_image import RestoreImage
 from ra_plugin.mm.scale_to_ori_shape import ScaleToOriShape
 from ra_plugin.utils.optional import require
+
+if installed('basicsr'):  # for `RestoreImage`, and for modules of custom_imports that register networks in it
+    import ra_plugin.basicsr  # noqa: F401
 
 __all__ = ['DegradeImage', 'IgnoreLabels', 'RestoreImage', 'ScaleToOriShape']
 

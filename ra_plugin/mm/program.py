@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from ra_plugin.shipped.find import find
 from ra_plugin.utils.optional import require
 
 _LIBRARIES = ('mmdet', 'mmseg')
@@ -34,9 +35,10 @@ def read_config(args: argparse.Namespace, phase: str) -> Config:
         ImportError: The library that it is for is not installed.
         ValueError: It is for another library, has no data for the phase, or would predict boxes on the wrong grid.
     """
-    if not Path(args.config).is_file():
+    file = find(args.config, Path())
+    if not file or not file.is_file():
         raise FileNotFoundError(f'no config {args.config}')
-    config = Config.fromfile(args.config)
+    config = Config.fromfile(file)
     config.merge_from_dict(args.cfg_options)
     scope = config.get('default_scope')
     if scope not in _LIBRARIES:

@@ -31,7 +31,7 @@ def check_own_validation(model: type) -> None:
     if 'get_current_visuals' not in source and not _is_basicsrs(model.nondist_validation):
         raise OptionError(f'val.recognizers: {model.__name__} has a validation of its own, which does not call '
                           'get_current_visuals, so recognizers do not see its images. Call it once for each image, as '
-                          "SRModel's does, or leave val.recognizers out and use tools/evaluate.py.")
+                          "SRModel's does, or leave val.recognizers out and use ra-plugin evaluate.")
 
 
 def _is_basicsrs(function: Any) -> bool:
@@ -69,7 +69,7 @@ class OwnValidationMixin:
             if self.opt.get('dist') and not _is_basicsrs(self.host.dist_validation):
                 raise OptionError(f'val.recognizers: {self.host.__name__} shares its validation out among processes in '
                                   'its own way, which recognizers cannot follow. Train in one process, or use '
-                                  'tools/evaluate.py.')
+                                  'ra-plugin evaluate.')
 
     def validation(self, dataloader, current_iter, tb_logger, save_img: bool = False) -> None:
         watched = self._watched = _Watched(dataloader.dataset, current_iter,

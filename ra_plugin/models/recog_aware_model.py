@@ -18,6 +18,7 @@ from basicsr.models.video_base_model import VideoBaseModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
+from ra_plugin.data.given import no_labels
 from ra_plugin.library_errors import translated
 from ra_plugin.losses.batch_checks import check_clean
 from ra_plugin.models.builder import run_ready
@@ -29,6 +30,8 @@ from ra_plugin.models.trainable_recognizer import TrainableRecognizerMixin
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.frozen.resizing import shared_resizes
+
+NO_LOSS_FOR_T = 'network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.'
 
 
 def RecogAwareModel(opt: dict) -> SRModel:  # noqa: N802  (BasicSR calls the registered name like a class)
@@ -144,13 +147,13 @@ class RecogAwareMixin(RecogValidationMixin):
         blocks = recog_blocks(train_opt)
         self._build_net_t()
         if self.net_t is not None and not blocks:
-            raise OptionError('network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.')
+            raise OptionError(NO_LOSS_FOR_T)
         self.cri_recog = nn.ModuleList(_built(block, place) for place, block in numbered(blocks)).to(self.device)
         for cri in self.cri_recog:  # gt has the scale of what the network restores, which may not have learned yet
             cri.check_range = False
         crops = isinstance(self, LabeledPoolMixin) and self.opt.get('high_order_degradation', True)
         for recognizer in self.labeled_recognizers() if crops else ():
-            if recognizer.info.task != 'classification':  # boxes and masks would have to follow the crop, too
+            if recognizer.spatial_labels:  # boxes and masks would have to follow the crop, too
                 raise OptionError(f'train.recog_opt: {recognizer} takes labels of {recognizer.info.task}, and '
                                   f'{self.opt["base_model_type"]} crops the images that it is given. Use a '
                                   'classifier, or RecogConsistencyLoss.')
@@ -222,9 +225,7 @@ class RecogAwareMixin(RecogValidationMixin):
     def recognition_loss(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The sum of the recognition losses on a network's images ``(N, C, H, W)``, and what to log of them."""
         if any(cri.needs == 'label' for cri in self.cri_recog) and not hasattr(self, 'label'):
-            raise OptionError('train.recog_opt: RecogLoss needs labels, and the data set gives none. Give it some, use '
-                              'LabeledImageDataset, DetectionDataset or SegmentationDataset for datasets.train, or '
-                              'RecogConsistencyLoss, which needs none.')
+            raise OptionError(f'train.recog_opt: {no_labels("RecogLoss", "the data set")}')
         if self.sizes and isinstance(self, LabeledPoolMixin) and self.opt.get('high_order_degradation', True):
             raise OptionError(f'datasets.train: {self.opt["base_model_type"]} crops the images that it is given, and '
                               'recognizers would see the padding of a batch of several sizes. Set crop_size to no more '

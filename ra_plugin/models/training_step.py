@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import nn
@@ -18,8 +18,8 @@ from ra_plugin.models.kept_tensors import KeptTensors, Later
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.models.resume.writer import private_generators
 from ra_plugin.models.step_log import as_text, mean_log
-from ra_plugin.options import OptionError, check_arguments
-from ra_plugin.recognizers import Recognizer
+from ra_plugin.option_types import Positive
+from ra_plugin.options import Limits, OptionError, build_block
 from ra_plugin.utils.random_streams import random_streams, set_random_streams
 from ra_plugin.utils.tensors import computes_bfloat16
 
@@ -49,9 +49,9 @@ class StepOptions:
     precision: Literal['fp32', 'bf16'] = 'fp32'
     channels_last: bool | None = None
     compile: bool = False
-    grad_clip: float | None = None
-    accum_iter: int = 1
-    max_bad_steps: int = 10
+    grad_clip: Annotated[float, Limits(above=0)] | None = None
+    accum_iter: Positive = 1
+    max_bad_steps: Positive = 10
 
     def of_recognizers_channels_last(self, device_type: str) -> bool:
         """Return whether the recognizers have that layout on such a device."""
@@ -63,21 +63,14 @@ class StepOptions:
         return self.compile or DTYPES[self.precision] is not None
 
     @classmethod
-    def of(cls, train_opt: Mapping[str, Any]) -> 'StepOptions':
-        """Read and check them.
+    def read(cls, train_opt: Mapping[str, Any]) -> 'StepOptions':
+        """Return those of a file's ``train``.
 
         Raises:
             OptionError: A value of the wrong type or out of range.
         """
-        given = {field.name: train_opt[field.name] for field in fields(cls) if field.name in train_opt}
-        check_arguments(cls, given, 'train')
-        options = cls(**given)
-        if options.grad_clip is not None and not options.grad_clip > 0:
-            raise OptionError(f'train.grad_clip: expected a number > 0 or ~, got {options.grad_clip}.')
-        for key in ('accum_iter', 'max_bad_steps'):
-            if getattr(options, key) < 1:
-                raise OptionError(f'train.{key}: expected a whole number >= 1, got {getattr(options, key)}.')
-        return options
+        return build_block(cls, {field.name: train_opt[field.name] for field in fields(cls)
+                                 if field.name in train_opt}, 'train')
 
 
 class NotFinite(ValueError):
@@ -88,7 +81,7 @@ class TrainingStepMixin:
     """Steps as `StepOptions` has them; put it before a class derived from BasicSR's BaseModel in the bases."""
 
     def __init__(self, opt: dict):
-        self.step_options = StepOptions.of(opt.get('train') or {})
+        self.step_options = StepOptions.read(opt.get('train') or {})
         self._batches_in_step = 0
         self._logs: list[Mapping[str, Any]] = []  # of the batches of a step
         self._is_bad: bool | torch.Tensor = False  # the step that is being taken; a tensor where its device decides
@@ -119,11 +112,10 @@ class TrainingStepMixin:
                 f'train.precision: bf16: this {self.device.type} has no instructions for bfloat16; a step takes many '
                 'times as long as with fp32.')
         last = self.step_options.of_recognizers_channels_last(self.device.type)
-        for module in getattr(self, 'cri_recog', nn.ModuleList()).modules():
-            if isinstance(module, Recognizer):
-                module.autocast_to = DTYPES[self.step_options.precision]
-                if last and not module.trainable:  # one that learns is among the networks
-                    module.to(memory_format=torch.channels_last)
+        for recognizer in (member for cri in getattr(self, 'cri_recog', ()) for member in cri.recognizer.members()):
+            recognizer.autocast_to = DTYPES[self.step_options.precision]
+            if last and not recognizer.trainable:  # one that learns is among the networks
+                recognizer.to(memory_format=torch.channels_last)
         if self.step_options.compile:
             for cri in getattr(self, 'cri_recog', ()):
                 if not cri.recognizer.trainable:
@@ -322,7 +314,7 @@ def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:
 
     @functools.wraps(forward)
     def wrapped(*args, **kwargs):
-        # in validation a network computes as in tools/test.py
+        # in validation a network computes as in ra-plugin test
         with torch.autocast(device_type, dtype, enabled=dtype is not None and net.training):
             output = (compiled if net.training else forward)(*args, **kwargs)
         return _as_float32(output)

@@ -5,12 +5,11 @@ from itertools import chain
 import numpy as np
 import torch
 
-from ra_plugin.data.degraded_image_dataset import check_least
 from ra_plugin.evaluation.judging import Batch
 from ra_plugin.evaluation.run import Evaluation, PreparedCondition
 from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix
 from ra_plugin.metrics.psnr_ssim import to_uint8
-from ra_plugin.options import OptionError
+from ra_plugin.options import OptionError, check_least
 from ra_plugin.paper.figure_page import Figure, Restored, Row
 from ra_plugin.recognizers.class_names import class_word
 from ra_plugin.utils.tensors import pixels

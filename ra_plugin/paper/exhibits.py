@@ -19,6 +19,7 @@ from ra_plugin.paper.figure_page import figure_markdown, write_figure
 from ra_plugin.paper.option_files import Group
 from ra_plugin.paper.tables import JudgedRestorer, is_shown, paper_numbers, paper_table
 from ra_plugin.results import Results
+from ra_plugin.shipped.find import locate
 from ra_plugin.studies.boundary.run import BoundaryOptions, run_boundary
 from ra_plugin.studies.survey.report import KEY
 from ra_plugin.studies.survey.run import survey
@@ -90,7 +91,7 @@ def untouched(root: Path, spec: Mapping[str, Any], groups: Sequence[Group]) -> s
         blocks = group.options['restorers']
         for restorer in group.restorers:
             block = blocks[restorer.label]
-            if is_shown(spec, asdict(restorer)) and read_options(root / block['option_file']).get('network_t'):
+            if is_shown(spec, asdict(restorer)) and read_options(locate(block['option_file'], root)).get('network_t'):
                 pairs = zip(block['checkpoint'], blocks[group.options['baseline']]['checkpoint'], strict=True)
                 same += [_equal(*(read_weights(root / file, 'reproduce') for file in pair)) for pair in pairs]
     return (f'\nIn {sum(same)} of {len(same)} trainings with a transformer P is the plain network, bit for bit: scores '
@@ -107,7 +108,7 @@ def show_boundaries(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups
     for group in groups:
         names = [restorer.label for restorer in group.restorers][:2]
         parts.append(run_boundary(exhibit.root, exhibit.option_file(group), exhibit.out / name,
-                                  BoundaryOptions(names=names, maps=spec['maps']), exhibit.device))
+                                  BoundaryOptions(names=names, maps=spec['maps']), exhibit.device)[0])
     return '\n\n'.join([*parts, *paper_numbers(spec)]) + '\n'
 
 
@@ -140,7 +141,7 @@ def _by_labels(out: Path) -> str:
     choices = label_choices(key)
     rates = label_markdown(score_survey(key, {'labels': choices})) if choices else 'The images have no labels in words.'
     return (f'{key["images_that_differ"]} of {key["images"]} images have different answers. {len(key["questions"])} of '
-            f'them are in survey.html; `tools/survey.py --score` reads what people answer.\n\n{rates}')
+            f'them are in survey.html; `ra-plugin survey --score` reads what people answer.\n\n{rates}')
 
 
 SHOW: dict[str, Callable[[Exhibit, str, Mapping[str, Any], Sequence[Group]], str]] = {

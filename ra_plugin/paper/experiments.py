@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.options import OptionError, check_arguments, suggestion
+from ra_plugin.options import OptionError, build_block, suggestion
 from ra_plugin.paper.tables import PLAIN, as_list, is_shown
+from ra_plugin.shipped.find import locate
 
 _FOLDER = Path('options', 'experiments')
 _COMMON = 'experiments.yml'  # of all scales; beside it there is a file for each of them
@@ -121,28 +122,22 @@ class Study:
         return list(itertools.product(trained_on, as_list(self.judged_on)))
 
 
-def scales(root: Path) -> list[str]:
-    """Names of those that the repository has."""
-    return sorted(file.stem for file in (root / _FOLDER).glob('*.yml') if file.name != _COMMON)
-
-
 class Experiments:
     """The experiments at one scale.
 
     Args:
-        root: The repository.
-        scale: One of `scales`.
+        root: Folder below which the files are looked up first, then among the shipped ones.
+        scale: ``'small'``, ``'paper'`` or another file's name in ``options/experiments``.
 
     Raises:
         OptionError: The files are invalid.
     """
 
     def __init__(self, root: Path, scale: str):
-        folder = root / _FOLDER
         self.scale = scale
         self.domains = {name: _checked(Domain, block, f'{scale}.yml: {name}')
-                        for name, block in read_options(folder / f'{scale}.yml').items()}
-        found = read_options(folder / _COMMON)
+                        for name, block in read_options(locate(_FOLDER / f'{scale}.yml', root)).items()}
+        found = read_options(locate(_FOLDER / _COMMON, root))
         self.studies = {name: _checked(Study, block, f'experiments.yml: studies.{name}')
                         for name, block in found['studies'].items()}
         self.tables: dict[str, Mapping] = found['tables']
@@ -220,8 +215,7 @@ def _recognizers(chosen: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def _checked(cls: type, block: Any, where: str) -> Any:
-    check_arguments(cls, block, where)
-    return cls(**block)
+    return build_block(cls, block, where)
 
 
 def known(blocks: Mapping[str, Mapping], name: str, kind: str) -> Mapping:

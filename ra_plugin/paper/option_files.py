@@ -10,6 +10,7 @@ from typing import Any
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.paper.experiments import Domain, Experiments, Restorer, Study, known
 from ra_plugin.paper.tables import PLAIN
+from ra_plugin.shipped.find import locate
 from ra_plugin.training.train_if_needed import shown_path
 
 
@@ -85,7 +86,7 @@ class ExperimentOptions:
         """Of the plain training, or of another one in its place."""
         block = domain.task(task)
         other = known(domain.networks, network, 'network') if network else {}
-        options = self._read(self.root / (option_file or other.get('option_file', block['option_file'])))
+        options = self._read(locate(option_file or other.get('option_file', block['option_file']), self.root))
         words = {f'${key}': int(value) if value.isdigit() else value
                  for key, value in domain.corruption(task).items()}
         options = changed(changed(options, _filled(block.get('set', {}), words)), other.get('set', {}))

@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ra_plugin.builders.option_paths import is_path_key
+from ra_plugin.builders.block_classes import texts
+from ra_plugin.builders.option_paths import training_file
 from ra_plugin.evaluation.options import by_name
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
 from ra_plugin.options import OptionError, suggestion
@@ -14,6 +15,7 @@ from ra_plugin.paper.experiments import Experiments, Restorer, Study
 from ra_plugin.paper.option_files import ExperimentOptions, Group, Make
 from ra_plugin.paper.tables import as_list, is_shown
 from ra_plugin.report.markdown_table import table
+from ra_plugin.shipped.find import find
 from ra_plugin.training.train_if_needed import is_trained, make, run_all, train
 from ra_plugin.utils.atomic import atomic_write
 
@@ -44,7 +46,7 @@ class Reproduction:
 
     Args:
         root: The repository.
-        scale: ``'small'``, ``'paper'`` or another of `scales`.
+        scale: ``'small'``, ``'paper'`` or another, see `Experiments`.
         data: Folder that takes the place of ``datasets``.
         seed, seeds: First seed and number of seeds of each training.
         out: Folder. Default: ``results/reproduce/SCALE``.
@@ -107,13 +109,13 @@ class Reproduction:
     def _missing(self, judged: Mapping[str, Sequence[Restorer]], runs: Mapping[str, Mapping],
                  makes: Mapping[str, Make]) -> list[str]:
         needed = {path for run in runs.values() for path in _paths(run)}
-        needed |= {path for file, entry in makes.items() if not (self.root / file).exists() for path in entry.needs}
+        needed |= {path for file, entry in makes.items() if not find(file, self.root) for path in entry.needs}
         for name, restorers in judged.items():
             for group in self._groups(name, restorers):
                 needed |= set(_paths({key: group.options[key] for key in ('datasets', 'recognizers')}))
         made = tuple(f'experiments/{name}/' for name in runs)
         return sorted(path for path in needed if path not in makes and not path.startswith(made)
-                      and not (self.root / path).exists())
+                      and not find(path, self.root))
 
     def describe(self, plan: Plan) -> str:
         """The plan as a table, and what is missing for it."""
@@ -166,7 +168,7 @@ class Reproduction:
         self._build_quality_metrics(plan)
         self._train(plan, jobs)
         exhibit = Exhibit(self.root, self.out, device, batch_size,
-                          f'python tools/reproduce.py --scale {self.experiments.scale}')
+                          f'ra-plugin reproduce --scale {self.experiments.scale}')
         shown = []
         for name in plan.tables:
             spec = self.experiments.tables[name]
@@ -198,11 +200,7 @@ class Reproduction:
             run_all(tasks, jobs)
 
 
-def _paths(node: Any) -> list[str]:
-    """What options name of data and weights; the name of a class, or of a zoo's config, has no slash."""
-    if isinstance(node, Mapping):
-        return [path for key, value in node.items() for path in (
-            [value] if isinstance(value, str) and is_path_key(key) and '/' in value else _paths(value))]
-    if isinstance(node, list):
-        return [path for value in node for path in _paths(value)]
-    return []
+def _paths(run: Mapping[str, Any]) -> list[str]:
+    """Return what options name of data and weights; the name of a zoo's config has no slash."""
+    return [found.text for found in texts(run, training_file(run)) if found.names is not None
+            and found.names.what != 'module' and '/' in found.text]

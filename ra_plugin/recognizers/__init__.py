@@ -28,9 +28,9 @@ __all__ = [
 ]
 
 
-def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str = 'recognizer', fold: bool = True,
-                     mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
-                     learns: bool = False) -> Recognizer:
+def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str = 'recognizer',
+                     fold_batch_norm: bool = True, mean: Sequence[float] | None = None,
+                     std: Sequence[float] | None = None, learns: bool = False) -> Recognizer:
     """Build a frozen recognizer from its options; one that is built already is returned as it is.
 
     Building leaves the random streams as they were, so that a run with a recognizer starts from the weights, and draws
@@ -40,7 +40,7 @@ def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str
         opt: ``{'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': True}``; or a classifier of your own,
             which is copied, with ``mean`` and ``std``.
         where: Place in the option file, for messages.
-        fold: Make batch norm part of the convolutions: faster, and the same answers within rounding; see `fold`.
+        fold_batch_norm: Make batch norm part of the convolutions: faster, and the same answers within rounding.
         mean, std: Normalization of a classifier of your own, RGB on the ``[0, 1]`` scale.
         learns: Draw random weights from torch's random stream, as those of a network that is trained.
 
@@ -56,6 +56,6 @@ def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str
     with torch.random.fork_rng(devices=[]):
         recognizer = (as_recognizer(opt, where, mean, std) if is_plain else
                       RECOGNIZER_REGISTRY.build(opt, where) if learns else build_frozen(opt, where))
-    if fold:
-        recognizer.fold()
+    if fold_batch_norm:
+        recognizer.fold_batch_norm()
     return recognizer

@@ -1,8 +1,7 @@
-"""The contract that every recognizer keeps: a frozen network that takes images as the restorer makes them."""
+"""The contract of recognizers: frozen networks that take images as the restorer makes them."""
 import contextlib
-import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -14,16 +13,16 @@ from ra_plugin.recognizers.frozen.checkpointing import checkpoint_blocks
 from ra_plugin.recognizers.frozen.folding import fold_batch_norm
 from ra_plugin.recognizers.frozen.out_of_sight import OutOfSight
 from ra_plugin.recognizers.frozen.resizing import FITS, resize
-from ra_plugin.utils.text import first_line
+from ra_plugin.recognizers.networks import copy_of, float_tensors, with_plain_gradient
+from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 
 Outputs = dict[str, torch.Tensor]
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-_WRAPPERS = ('OptimizedModule', 'DistributedDataParallel', 'DataParallel')
 IGNORED = 255  # in label maps: a pixel of no class, whatever number the files have for it
 
 
 class TaskError(ValueError):
-    """A model of another task than its recognizer is for, or whose loss needs more than that task's labels."""
+    """Raised for a model of another task than its recognizer's, or whose loss needs more than that task's labels."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class RecognizerInfo:
     interpolation: str = 'bilinear'
     differentiable: bool = True  # False: may judge, but not serve as a loss
     gives_probabilities: bool = False  # `predict` has those of all classes, as 'log_probabilities'
-    source: str = ''  # what the weights are
+    source: str = ''  # origin of the weights
     channels: int = 3  # 1: it is given the luma of the images
     reduce_zero_label: bool | None = None  # segmentation: trained on masks in which 0 is no class; None: not on record
 
@@ -52,11 +51,14 @@ class Recognizer(ChecksArguments, OutOfSight):
     says, and the gradient passes through to the images. The network is at ``model`` and out of sight of whatever walks
     over modules and parameters, see `OutOfSight`. `unfreeze` is for the one experiment in which it learns, too.
 
+    A subclass derives from the class of its task, which says what `loss`, `outputs`, `features` and `predict` take and
+    give: `ClassificationRecognizer`, `DetectionRecognizer`, `SegmentationRecognizer`, `EmbeddingRecognizer`.
+
     Args:
         model: The network. That of a subclass with a constructor is its own, and frozen in place; one that comes from
             elsewhere is copied, and stays as it is.
-        info: Its facts.
-        fit: How images reach ``info.input_size``. ``'crop'``: shorter side resized, center cropped, as in the usual
+        info: Facts about it.
+        fit: Way of resizing to ``info.input_size``. ``'crop'``: shorter side resized, center cropped, as in the usual
             evaluation protocol; ``'stretch'``: both sides resized; ``'border'``: longer side resized, a border of the
             mean color added. Square images come out the same.
 
@@ -64,18 +66,33 @@ class Recognizer(ChecksArguments, OutOfSight):
         images: ``(N, 3, H, W)``, RGB, ``[0, 1]``, not normalized, any H and W.
 
     Attributes:
-        autocast_to: What the network computes in, e.g. ``torch.bfloat16``; answers and losses are float32 all the same.
-            Default: the type of its weights.
-        trainable: Whether its network learns.
-        folded: Batch norms that are part of a convolution now.
-        checkpointed: Blocks that are computed again in the backward pass.
+        autocast_to: Type that the network computes in, e.g. ``torch.bfloat16``; answers and losses are float32 all the
+            same. Default: the type of its weights.
+        trainable: True while its network learns.
+        folded_norms: Number of batch norms that are part of a convolution now.
+        checkpointed: Number of blocks that are computed again in the backward pass.
+        can_learn: `unfreeze` is supported.
+        costly: Answers cost money or minutes: it is asked about results alone, not about variants of them.
+        batch_independent: `outputs` of an image do not depend on the other images of its batch, and may be kept.
+        smooth_loss: The gradient is the slope of the loss. False where targets are chosen anew for each image, as most
+            detectors do, and no gradient flows through that choice.
+        spatial_labels: Labels have places in the image (boxes, masks), and would have to follow a crop of it.
+        smooths_labels: `loss` takes ``label_smoothing``.
+        has_own_words: It answers in words of its own, see `own_words`.
+        options_of_asking: Keys of its option block that change no answer.
     """
 
     autocast_to: torch.dtype | None = None
-    folded = 0
+    folded_norms = 0
     checkpointed = 0
-    can_learn = False  # whether `unfreeze` is for it
-    costly = False  # answers cost money or minutes: it is asked about results alone, not about variants of them
+    can_learn = False
+    costly = False
+    batch_independent = True
+    smooth_loss = True
+    spatial_labels = False
+    smooths_labels = False
+    has_own_words = False
+    options_of_asking: Collection[str] = frozenset()
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
         super().__init__()
@@ -95,7 +112,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         self.model = model.requires_grad_(False).eval()
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.register_forward_hook(_with_plain_gradient)
+                module.register_forward_hook(with_plain_gradient)
         self.info = info
         if fit not in FITS:
             raise ValueError(f"{self}: fit: expected 'crop', 'stretch' or 'border', got {fit!r}.")
@@ -108,11 +125,11 @@ class Recognizer(ChecksArguments, OutOfSight):
         self.train(False)
 
     def train(self, mode: bool = True) -> 'Recognizer':
-        """Inference mode, unless it learns: a loss function that moves while it is minimized measures nothing."""
+        """Stay in inference mode unless it learns: a loss that moves while it is minimized measures nothing."""
         return super().train(mode and self.trainable)
 
     def unfreeze(self) -> None:
-        """Let the network learn with what restores its images (appendix A of the paper), as in any training.
+        """Let the network learn together with the restorer (appendix A of the paper), as in any training.
 
         Its parameters take gradients; batch norm normalizes by the batch and follows it, and dropout drops, while it is
         in training mode, which this puts it in.
@@ -123,24 +140,24 @@ class Recognizer(ChecksArguments, OutOfSight):
         if not self.can_learn:
             raise ValueError(f'{self}: a {type(self).__name__} cannot learn. Expected a classifier of timm, '
                              'torchvision or your own (ModuleRecognizer).')
-        if self.folded or self.checkpointed:
-            raise ValueError(f'{self}: it was made faster or smaller for use as it is (fold, checkpoint), so it cannot '
-                             'learn. Build it anew, with fold=False.')
+        if self.folded_norms or self.checkpointed:
+            raise ValueError(f'{self}: its batch norm is folded, or it is checkpointed, for use as it is, so it cannot '
+                             'learn. Build it anew, with fold_batch_norm=False.')
         self.trainable = True
         self.show()
         self.model.requires_grad_(True)
         self.train()
 
-    def fold(self) -> None:
-        """Make batch norm part of the convolutions before it, in place: the same answers, within rounding, for less.
+    def fold_batch_norm(self) -> None:
+        """Fold batch norm into the convolutions before it, in place: the same answers, within rounding, in less time.
 
         See `fold_batch_norm`. A network whose answers cannot be compared stays as it is.
         """
         with contextlib.suppress(ValueError):
-            self.folded += fold_batch_norm(self.model, self._question()[1])
+            self.folded_norms += fold_batch_norm(self.model, self._question()[1])
 
-    def checkpoint(self) -> None:
-        """Keep less of the forward pass, and compute it again in the backward pass, in place; see `checkpoint_blocks`.
+    def set_grad_checkpointing(self) -> None:
+        """Keep less of the forward pass and compute it again in the backward pass, in place; see `checkpoint_blocks`.
 
         Raises:
             ValueError: The gradient is not the same then; the network is left as it was.
@@ -153,7 +170,7 @@ class Recognizer(ChecksArguments, OutOfSight):
             try:
                 found = answer()
             except ValueError:  # none that could be compared
-                found = _tensors([self.features(images)])
+                found = float_tensors([self.features(images)])
             return torch.autograd.grad(sum(tensor.square().mean() for tensor in found), images)[0]
 
         gradient()  # what later answers refer to
@@ -169,36 +186,35 @@ class Recognizer(ChecksArguments, OutOfSight):
         self.checkpointed = len(blocks)
 
     def compile_network(self) -> None:
-        """Compile what its losses and answers call, in place; `features`, which looks into the network, does not."""
+        """Compile the network for `loss`, `outputs` and `predict`, in place; `features` runs it uncompiled."""
         self._large_part().compile()
 
     def _large_part(self) -> nn.Module:
-        """What of the network is checkpointed or compiled."""
+        """Return the part of the network that is checkpointed or compiled."""
         return self.model
 
     def _question(self) -> tuple[torch.Tensor, Callable[[], list[torch.Tensor]]]:
-        """An image, and what the recognizer answers to it: always to the same question, all that losses compare."""
+        """Return an image, and a function that gives all answers to it that losses compare, as tensors."""
         height, width = self.info.input_size or (64, 64)
         images = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0))
         images = images.to(self.mean).requires_grad_()
         reference: Outputs = {}
 
-        def answer() -> list[torch.Tensor]:
-            if self.info.task == 'embedding':
-                return _tensors([self.features(images)])
-            try:
-                reference.update(self.outputs(images, dict(reference) or None))
-            except Exception as error:  # of a network that may serve as a loss all the same
-                raise ValueError(f'{self}: no answers to compare.') from error
-            found = list(reference.values())
-            with contextlib.suppress(ValueError):  # some have none
-                found.append(self.features(images))
-            return _tensors(found)
+        return images, lambda: self._all_answers(images, reference)
 
-        return images, answer
+    def _all_answers(self, images: torch.Tensor, reference: Outputs) -> list[torch.Tensor]:
+        """Return the answers that losses compare; ``reference`` is filled with the outputs, and asked for later."""
+        try:
+            reference.update(self.outputs(images, dict(reference) or None))
+        except Exception as error:  # of a network that may serve as a loss all the same
+            raise ValueError(f'{self}: no answers to compare.') from error
+        found = list(reference.values())
+        with contextlib.suppress(ValueError):  # some have none
+            found.append(self.features(images))
+        return float_tensors(found)
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """Resize to the recognizer's size and normalize, in the type of its weights; differentiable.
+        """Resize images to the input size and normalize them, in the type of the weights; differentiable.
 
         What takes one channel is given the luma, as PIL's ``convert('L')`` weighs it, normalized by the luma of
         ``mean`` and the mean of ``std``.
@@ -219,28 +235,57 @@ class Recognizer(ChecksArguments, OutOfSight):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the network's weights, which images are given to it in."""
+        """Type of the network's weights, to which images are cast."""
         return next((p.dtype for p in self.model.parameters() if p.is_floating_point()), self.mean.dtype)
 
     def luma_normalization(self) -> tuple[float, float]:
-        """Mean and std of a network of one channel, from those of RGB."""
+        """Return mean and std of a network of one channel, computed from those of RGB."""
         return sum(weight * mean for weight, mean in zip(_LUMA, self.info.mean)), sum(self.info.std) / 3
 
     def autocast(self, images: torch.Tensor) -> torch.autocast:
-        """The context in which the network is called."""
+        """Return the context in which the network is called."""
         return torch.autocast(images.device.type, self.autocast_to, enabled=self.autocast_to is not None)
 
+    # ------------------------------------------------------------ ensembles
     def members(self) -> Sequence['Recognizer']:
         """Return the single recognizers that answer: itself, or those of an ensemble at any depth."""
         return (self,)
 
     def draw(self) -> Sequence[tuple[float, 'Recognizer']]:
-        """The recognizers that judge this training step, with their weights: itself, unless it is an ensemble."""
+        """Return the recognizers that judge this training step, each as (weight, recognizer)."""
         return ((1.0, self),)
 
+    @classmethod
+    def member_blocks(cls, block: Mapping[str, Any], place: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return the option blocks of the single recognizers that a block describes, each as (place, block)."""
+        return [(place, block)]
+
+    # ------------------------------------------------------------ the contract
     def loss(self, images: torch.Tensor, label: Any) -> dict[str, torch.Tensor]:
-        """Named loss terms of the recognition task, each a scalar or ``(N,)``."""
+        """Return the terms of the task's loss by name, each a scalar over the batch or ``(N,)``."""
         self._has_no('loss')
+
+    def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
+        """Return the answers that `RecogConsistencyLoss` compares between a restored and a clean image.
+
+        Keys: ``logits`` ``(N, C, ...)``, classes in dimension 1; ``embedding`` ``(N, D)``, of length 1; any other name:
+        numbers. Keys that only the clean image's outputs have are not compared: of those, ``NAME_weights`` are the
+        weights of a sum over the tensor NAME that takes the place of its mean, and ``NAME_shares`` the weights of that
+        mean where images of the batch have fewer numbers than others.
+
+        Args:
+            reference: The outputs on the clean images, for recognizers that answer questions taken from there, as the
+                second stage of a detector does with proposals. Others ignore it.
+        """
+        self._has_no('outputs')
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return last-stage features, batch first, for `RecogFeatureLoss`."""
+        self._has_no('features')
+
+    def predict(self, images: torch.Tensor) -> Any:
+        """Return decoded predictions, without gradient; the class of the task says in which form."""
+        self._has_no('predict')
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         """Check the labels of a batch of ``count`` images while they are on the CPU.
@@ -249,27 +294,47 @@ class Recognizer(ChecksArguments, OutOfSight):
             ValueError: They are not of this task, or name classes that the recognizer does not have.
         """
 
-    def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
-        """Return what unsupervised RA compares between restored and clean image.
+    def check_gives(self, method: str, where: str) -> None:
+        """Check before anything is computed that ``'loss'``, ``'outputs'`` or ``'features'`` is there to be minimized.
 
-        ``logits`` has classes in dimension 1; tensors of other names hold numbers. What the clean image's outputs have
-        and the restored one's have not is not compared; of those, ``NAME_weights`` are what a weighted sum over the
-        tensor NAME takes in place of its mean, and ``NAME_shares`` the weights of that mean where images of the batch
-        have fewer numbers than others.
-
-        Args:
-            reference: The outputs on the clean images, for recognizers that answer questions taken from there, as the
-                second stage of a detector does with proposals. Others leave it aside.
+        Raises:
+            ValueError: It has no such answer, or one that is constant.
         """
-        self._has_no('outputs')
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Last-stage features, batch first."""
-        self._has_no('features')
+    def check_answers(self, *outputs: Outputs) -> None:
+        """Check the first outputs that a loss is given, of one or more batches, once; a GPU waits for it.
 
-    def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Decoded predictions, without gradient."""
-        self._has_no('predict')
+        Raises:
+            ValueError: They are not what their names say.
+        """
+
+    # ------------------------------------------------------------ facts
+    @property
+    def is_classifier(self) -> bool:
+        """True if `predict` gives classes of whole images."""
+        return self.info.task == 'classification'
+
+    def own_words(self, images: torch.Tensor) -> list[str]:
+        """Return the likeliest answer to each image in the recognizer's own words; ``''`` where it has none."""
+        self._has_no('own_words')
+
+    def own_preprocessing(self) -> OwnPreprocessing:
+        """Return the record of its weights, read anew from where it is kept."""
+        return OwnPreprocessing()
+
+    @property
+    def resizes_as_whole_images(self) -> bool:
+        """True if a crop would be enlarged to the size of a whole image, and the objects in it with it."""
+        return False
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) to which images of a size are resized for the network, without padding."""
+        return self.info.input_size or (height, width)
+
+    def resizing(self) -> str:
+        """Describe how images of any size are resized, for a line in a log."""
+        size = self.info.input_size
+        return f'images resized to {size[1]}x{size[0]} pixels' if size else 'images as they come'
 
     def _has_no(self, method: str) -> NoReturn:
         raise NotImplementedError(f'{self}: {type(self).__name__} has no {method}(). Use a recognizer of the task: '
@@ -282,49 +347,3 @@ class Recognizer(ChecksArguments, OutOfSight):
 
 def _luma(images: torch.Tensor) -> torch.Tensor:
     return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-
-
-def unwrapped(network: nn.Module) -> nn.Module:
-    """The network within what compiles or distributes it."""
-    while type(network).__name__ in _WRAPPERS:
-        network = next(network.children())
-    return network
-
-
-def copy_of(network: nn.Module, where: str) -> nn.Module:
-    """A copy of a caller's network, `unwrapped`.
-
-    Raises:
-        ValueError: It cannot be copied.
-    """
-    try:
-        return copy.deepcopy(unwrapped(network))
-    except Exception as error:  # of whatever the network holds
-        raise ValueError(f'{where}: the network cannot be copied ({type(error).__name__}: {first_line(error)}), and as '
-                         'it is it stays. Give the function that builds it, as package.module.name, and its '
-                         'checkpoint.') from error
-
-
-def _with_plain_gradient(module: nn.BatchNorm2d, args: tuple, output: torch.Tensor) -> None:
-    """Give batch norm a gradient whose layout leaves no doubt.
-
-    With a single image the stride between images means nothing, and what follows may leave any there, as layer norm
-    over transposed tokens does. On a CPU, torch (2.15 at least) then mistakes the layout and returns a wrong gradient.
-    """
-    if len(output) == 1 and output.requires_grad:
-        output.register_hook(lambda grad: grad if grad.stride(0) == grad[0].numel() else grad.contiguous())
-
-
-def _tensors(answer: Any) -> list[torch.Tensor]:
-    """All that have numbers in them, also in lists within."""
-    if isinstance(answer, (list, tuple)):
-        return [tensor for item in answer for tensor in _tensors(item)]
-    return [answer] if isinstance(answer, torch.Tensor) and answer.is_floating_point() else []
-
-
-def widened(answer: Any) -> Any:
-    """Tensors of 16 bits as float32, which losses are taken in; also those within a mapping. Others as they are."""
-    if isinstance(answer, dict):
-        return {name: widened(value) for name, value in answer.items()}
-    is_half = isinstance(answer, torch.Tensor) and answer.dtype in (torch.bfloat16, torch.float16)
-    return answer.float() if is_half else answer

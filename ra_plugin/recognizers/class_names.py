@@ -1,4 +1,4 @@
-"""Class names as options give them."""
+"""Class names in options, and comparisons of them."""
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _ID = re.compile(r'[a-z]?[0-9]+')
 
 
 def read_classes(classes: Sequence[str] | str | int) -> tuple[str, ...] | None:
-    """The names in a list, or in a text file with one a line; None for a number of classes.
+    """Return the names in a list, or in a text file with one a line; None for a number of classes.
 
     Raises:
         ValueError: No such file, no names or an empty one among them, or no positive number.
@@ -29,13 +29,13 @@ def read_classes(classes: Sequence[str] | str | int) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in classes)
 
 
-def folded(name: str) -> str:
-    """A name without its case and spacing, in which other programs differ."""
+def casefolded(name: str) -> str:
+    """Return a name without case and spacing, in which programs differ."""
     return ' '.join(name.casefold().split())
 
 
 def first_difference(ours: Sequence[str], theirs: Sequence[str]) -> int | None:
-    """Return the first class that two lists of as many names call differently; None where there is none.
+    """Return the first class that two lists of equal length name differently; None where there is none.
 
     Case, punctuation, the Unicode form and further words do not count: what one library calls ``crane`` is ``crane
     bird`` to another.
@@ -55,7 +55,7 @@ def _words(name: str) -> list[str]:
 
 
 def class_word(label: int, names: Sequence[str] | None) -> str:
-    """A label in words: its name, where there are names."""
+    """Return the name of a class, or its number where there are no names."""
     if label < 0:
         return 'none of the classes'
     return names[label] if names else f'class {label}'

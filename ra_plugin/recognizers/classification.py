@@ -1,4 +1,4 @@
-"""What all classifiers share, wherever they come from: logits in, the contract's members out."""
+"""The contract of classifiers, of any library."""
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo, TaskError, copy_of, unwrapped, widened
+from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo, TaskError
 from ra_plugin.recognizers.feature_layers import captured, classifying_layer
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.logits_check import check_logits
+from ra_plugin.recognizers.networks import copy_of, unwrapped, widened
 from ra_plugin.utils.text import first_line
 
 # 'model': the size in the weights' record; ~: as the images come; a number: square; [height, width].
@@ -27,7 +28,7 @@ NO_HEAD = ('it has no head, so no classes: its features are all that can be comp
 class ClassificationRecognizer(Recognizer):
     """A network whose forward pass gives logits ``(N, num_classes)``.
 
-    ``label`` is ``(N,)``, long, in ``[0, num_classes)``. The classes are counted in the network's output, so
+    A label batch is ``(N,)``, long, in ``[0, num_classes)``. The classes are counted in the network's output, so
     ``info.num_classes`` may be left at 0.
 
     A network without a head (``num_classes`` of 0, or an ``info.task`` of ``'embedding'``) has features alone.
@@ -38,6 +39,7 @@ class ClassificationRecognizer(Recognizer):
     """
 
     can_learn = True
+    smooths_labels = True
     _is_checked = False  # that its answers can be logits
     _head: str | None = None  # the layer that classifies
     _has_own_features = False  # a subclass knows better than to look for it
@@ -53,16 +55,20 @@ class ClassificationRecognizer(Recognizer):
             raise ValueError(f'{self}: feature_layer: no layer {feature_layer!r}.{suggestion(feature_layer, layers)}')
         self.feature_layer = feature_layer
         count = self._count_classes()
-        self.info = replace(self.info, num_classes=count, gives_probabilities=self.info.task == 'classification')
-        if feature_layer is None and self.info.task != 'embedding' and not self._has_own_features:
+        self.info = replace(self.info, num_classes=count, gives_probabilities=self._has_head)
+        if feature_layer is None and self._has_head and not self._has_own_features:
             self._head = classifying_layer(self.model, self._ask_once, self.info.num_classes)
+
+    @property
+    def _has_head(self) -> bool:
+        return self.is_classifier
 
     @torch.no_grad()
     def _ask_once(self) -> Any:
         return self.logits(self.mean.new_full((1, 3, *(self.info.input_size or (64, 64))), 0.5))
 
     def _first_answer(self) -> Any:
-        """What the network says to one image, or to its luma where it takes one channel."""
+        """Return the network's answer to one image, or to its luma where it takes one channel."""
         size = self.info.input_size or (64, 64)
         try:
             return self._ask_once()
@@ -75,9 +81,9 @@ class ClassificationRecognizer(Recognizer):
                              f'{_remedy(self.model)}') from error
 
     def _count_classes(self) -> int:
-        """A wrong size, head or class list shows now, not in the first iteration."""
+        """Return the number of outputs; a wrong size, head or class list shows now, not in the first iteration."""
         logits = self._first_answer()
-        if self.info.task == 'embedding':
+        if not self._has_head:
             return 0
         if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
             got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
@@ -88,22 +94,28 @@ class ClassificationRecognizer(Recognizer):
         return logits.shape[1]
 
     def check_label(self, label: Any, count: int, where: str) -> None:
-        if not isinstance(label, torch.Tensor) or label.shape != (count,) or label.dtype not in _WHOLE:
-            got = f'{label.dtype} {tuple(label.shape)}' if isinstance(label, torch.Tensor) else type(label).__name__
-            raise ValueError(f'{where}: expected whole numbers ({count},), one for each image, got {got}.')
-        if label.device.type == 'cpu' and label.numel() and not (
-                0 <= int(label.min()) <= int(label.max()) < self.info.num_classes):
-            raise ValueError(f'{where}: expected labels in 0..{self.info.num_classes - 1}, '
-                             f'got {int(label.min())}..{int(label.max())}. Are these the classes it was trained on?')
+        check_class_ids(label, count, self.info.num_classes, where)
+
+    def check_gives(self, method: str, where: str) -> None:
+        if method == 'features':
+            return
+        if not self.info.num_classes:
+            raise ValueError(f'{where}: {self}: {NO_HEAD}')
+        if self.info.num_classes == 1:
+            raise ValueError(f'{where}: {self}: it has one class, whose probability is always 1 and whose loss is '
+                             'always 0. Give a network with two outputs or more.')
+
+    def check_answers(self, *outputs: Outputs) -> None:
+        check_logits(torch.cat([answers['logits'] for answers in outputs]), str(self))
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """``(N, num_classes)``."""
+        """Return what the network gives, ``(N, num_classes)``."""
         prepared = self.prepare(images)
         with self.autocast(images):
             return widened(self.model(prepared))
 
     def loss(self, images: torch.Tensor, label: torch.Tensor, label_smoothing: float = 0.0) -> dict[str, torch.Tensor]:
-        """Cross-entropy of each image: ``{'cross_entropy': (N,)}``.
+        """Return the cross-entropy of each image: ``{'cross_entropy': (N,)}``.
 
         Raises:
             ValueError: A label outside ``[0, num_classes)``; on a GPU this would end the whole process. In the first
@@ -119,18 +131,26 @@ class ClassificationRecognizer(Recognizer):
         return {'cross_entropy': values}
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
+        """Return ``{'logits': (N, num_classes)}``."""
         self._check_head()
         return {'logits': self.logits(images)}
 
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the probabilities of the classes, ``(N, num_classes)``."""
+        return self.outputs(images)['logits'].softmax(1)
+
     def _check_head(self) -> None:
-        if self.info.task == 'embedding':
+        if not self._has_head:
             raise ValueError(f'{self}: {NO_HEAD}')
 
+    def _all_answers(self, images: torch.Tensor, reference: Outputs) -> list[torch.Tensor]:
+        return super()._all_answers(images, reference) if self._has_head else [self.features(images)]
+
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """The output of ``feature_layer``; by default the input of the layer that classifies."""
+        """Return the output of ``feature_layer``; by default the input of the layer that classifies."""
         prepared, model = self.prepare(images), unwrapped(self.model)
         layer = self.feature_layer if self.feature_layer is not None else self._head
-        if layer is None and self.info.task != 'embedding':
+        if layer is None and self._has_head:
             raise ValueError(f'{self}: no linear layer to take features from. Name one: feature_layer.')
         with self.autocast(images):
             if layer is None:
@@ -139,15 +159,32 @@ class ClassificationRecognizer(Recognizer):
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``{'labels': (N, k), 'scores': (N, k)}``: the k = 5 (or fewer) likeliest classes, best first.
+        """Return the k = 5 (or fewer) likeliest classes, best first.
 
-        Beside them ``'log_probabilities': (N, num_classes)``, of all classes in their own order.
+        Returns:
+            ``{'labels': (N, k) long, 'scores': (N, k)}``, and of all classes in their own order
+            ``'log_probabilities': (N, num_classes)``.
         """
         self._check_head()
         with judging():
             logits = self.logits(images)
         scores, labels = logits.softmax(1).topk(min(TOP_K, self.info.num_classes))
         return {'labels': labels, 'scores': scores, 'log_probabilities': logits.log_softmax(1)}
+
+
+def check_class_ids(label: Any, count: int, num_classes: int, where: str) -> None:
+    """Check the classes of a batch of images.
+
+    Raises:
+        ValueError: Not ``(count,)`` whole numbers, or, where they are on the CPU, one outside ``[0, num_classes)``.
+    """
+    if not isinstance(label, torch.Tensor) or label.shape != (count,) or label.dtype not in _WHOLE:
+        got = f'{label.dtype} {tuple(label.shape)}' if isinstance(label, torch.Tensor) else type(label).__name__
+        raise ValueError(f'{where}: expected whole numbers ({count},), one for each image, got {got}.')
+    if label.device.type == 'cpu' and label.numel() and not (
+            0 <= int(label.min()) <= int(label.max()) < num_classes):
+        raise ValueError(f'{where}: expected labels in 0..{num_classes - 1}, '
+                         f'got {int(label.min())}..{int(label.max())}. Are these the classes it was trained on?')
 
 
 def _remedy(model: nn.Module) -> str:
@@ -158,7 +195,11 @@ def _remedy(model: nn.Module) -> str:
 
 
 def resolve_input_size(option: InputSize, recorded: tuple[int, int] | None, where: str) -> tuple[int, int] | None:
-    """``(height, width)`` that the option means, or None for 'as the images come'."""
+    """Return ``(height, width)`` of an option, or None for images as they come.
+
+    Raises:
+        ValueError: It is no size.
+    """
     if option == 'model':
         return recorded
     if option is None:

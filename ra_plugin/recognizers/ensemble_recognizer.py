@@ -1,4 +1,4 @@
-"""Several recognizers as one: all of them in every step, or a few drawn anew at the cost of those few."""
+"""Several recognizers as one: all of them in every step, or a random few at the cost of those few."""
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from ra_plugin.recognizers.class_names import first_difference
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.random_weights import build_frozen
-from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.registry import RECOGNIZER_REGISTRY, RecognizerBlock
 
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -28,14 +28,14 @@ class EnsembleRecognizer(Recognizer):
         recognizers: Option blocks, or recognizers built before.
         weights: Positive, one a member; only their ratios count. Default: equal.
         sample: Members drawn for each step. Default: all.
-        seed: Of the draw, which has its own random stream: it disturbs no other.
+        seed: Seed of the draw, which has a random stream of its own.
 
     Raises:
         ValueError: Members of different tasks or classes, or of the same in another order, or weights and sample that
             do not fit them.
     """
 
-    def __init__(self, recognizers: Sequence[Mapping[str, Any] | nn.Module], weights: Sequence[float] | None = None,
+    def __init__(self, recognizers: Sequence[RecognizerBlock | nn.Module], weights: Sequence[float] | None = None,
                  sample: int | None = None, seed: int = 0):
         count = len(recognizers)
         if not count:
@@ -63,43 +63,63 @@ class EnsembleRecognizer(Recognizer):
             name='+'.join(member.info.name for member in members), task=first.task, num_classes=first.num_classes,
             classes=named[0].info.classes if named else None,
             differentiable=all(member.info.differentiable for member in members),
-            gives_probabilities=first.task == 'classification',
+            gives_probabilities=all(member.info.gives_probabilities for member in members),
             source='; '.join(member.info.source for member in members)))
-        self.costly = any(member.costly for member in members)
         total = sum(weights) if weights else count
         self.weights = [w / total for w in weights] if weights else [1 / count] * count
         self.sample = sample
         self.generator = torch.Generator().manual_seed(seed)
 
     @classmethod
-    def check_options(cls, arguments: Mapping[str, Any], where: str) -> None:
-        """Check the members' blocks without building them."""
-        for i, member in enumerate(arguments['recognizers']):
-            if not isinstance(member, nn.Module):
-                RECOGNIZER_REGISTRY.check(member, f'{where}.recognizers[{i}]')
+    def member_blocks(cls, block: Mapping[str, Any], place: str) -> list[tuple[str, Mapping[str, Any]]]:
+        return [single for i, inner in enumerate(block['recognizers'])
+                for single in RECOGNIZER_REGISTRY.get(inner['type'], place).member_blocks(
+                    inner, f'{place}.recognizers[{i}]')]
+
+    @property
+    def costly(self) -> bool:
+        return any(member.costly for member in self.model)
+
+    @property
+    def batch_independent(self) -> bool:
+        return all(member.batch_independent for member in self.model)
+
+    @property
+    def smooth_loss(self) -> bool:
+        return all(member.smooth_loss for member in self.model)
+
+    @property
+    def spatial_labels(self) -> bool:
+        return any(member.spatial_labels for member in self.model)
+
+    @property
+    def smooths_labels(self) -> bool:
+        return all(member.smooths_labels for member in self.model)
 
     @property
     def dtype(self) -> torch.dtype:
-        """A type that holds what any member computes in; each casts the images to its own."""
+        """Type that holds what any member computes in; each casts the images to its own."""
         return functools.reduce(torch.promote_types, (member.dtype for member in self.model))
 
     def members(self) -> Sequence[Recognizer]:
         return [single for member in self.model for single in member.members()]
 
-    def fold(self) -> None:
+    def fold_batch_norm(self) -> None:
         for member in self.model:
-            member.fold()
+            member.fold_batch_norm()
 
-    def checkpoint(self) -> None:
+    def set_grad_checkpointing(self) -> None:
         for member in self.model:
-            member.checkpoint()
+            member.set_grad_checkpointing()
 
     def compile_network(self) -> None:
         for member in self.model:
             member.compile_network()
 
     def draw(self) -> Sequence[tuple[float, Recognizer]]:
-        """``(weight, member)`` for this step; without ``sample`` the weights sum to 1. An ensemble within draws too."""
+        """Return ``(weight, member)`` pairs for this step, also of ensembles within; without ``sample`` the weights sum
+        to 1.
+        """
         count = len(self.model)
         chosen, scale = range(count), 1.0
         if self.sample is not None:
@@ -108,15 +128,19 @@ class EnsembleRecognizer(Recognizer):
         return [(self.weights[i] * scale * weight, drawn) for i in chosen for weight, drawn in self.model[i].draw()]
 
     def loss(self, images: torch.Tensor, label: Any, **kwargs) -> dict[str, torch.Tensor]:
-        """Every member's terms, weighted, as ``'<index>.<term>'``: their sum is the ensemble's loss."""
+        """Return the weighted terms of every member, as ``'<index>.<term>'``: their sum is the ensemble's loss."""
         return {f'{i}.{name}': weight * term for i, (weight, member) in enumerate(zip(self.weights, self.model))
                 for name, term in member.loss(images, label, **kwargs).items()}
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         self.model[0].check_label(label, count, where)
 
+    def check_gives(self, method: str, where: str) -> None:
+        for member in self.model:
+            member.check_gives(method, where)
+
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
-        """Every member's outputs, as ``'<index>.<name>'``."""
+        """Return the outputs of every member, as ``'<index>.<name>'``."""
         outputs = {}
         for i, member in enumerate(self.model):
             own = {} if reference is None else {
@@ -126,24 +150,22 @@ class EnsembleRecognizer(Recognizer):
         return outputs
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Every member's features, flattened and joined: ``(N, C)``."""
+        """Return the features of all members, flattened and joined: ``(N, C)``."""
         return torch.cat([member.features(images).flatten(1) for member in self.model], 1)
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """As a classifier's, from the weighted mean of the members' probabilities."""
-        if self.info.task != 'classification':
+        """Return predictions in a classifier's form, from the weighted mean of the members' probabilities."""
+        if not self.is_classifier:
             raise ValueError(f'{self}: only classifiers vote. Judge the members one by one.')
         with judging():
-            mean = self._probabilities(images)
+            mean = self.probabilities(images)
         scores, labels = mean.topk(min(5, self.info.num_classes))
         return {'labels': labels, 'scores': scores, 'log_probabilities': mean.clamp_min(_TINY).log()}
 
-    def _probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """The weighted mean over the members, ``(N, C)``."""
-        return sum(weight * (member._probabilities(images) if isinstance(member, EnsembleRecognizer)
-                             else member.outputs(images)['logits'].softmax(1))
-                   for weight, member in zip(self.weights, self.model))
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the weighted mean over the members of the probabilities of the classes, ``(N, num_classes)``."""
+        return sum(weight * member.probabilities(images) for weight, member in zip(self.weights, self.model))
 
 
 def _member(recognizer: Mapping[str, Any] | nn.Module, where: str) -> Recognizer:

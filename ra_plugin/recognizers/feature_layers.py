@@ -1,4 +1,4 @@
-"""Which layer of a classifier classifies, and what a layer is given or gives: seen from outside, in one call."""
+"""Inputs and outputs of layers by forward hooks, and the search for the layer that classifies."""
 import contextlib
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ _LAYERS = (nn.Linear, nn.Conv2d)
 
 
 def classifying_layer(model: nn.Module, ask: Callable[[], object], num_classes: int) -> str | None:
-    """The dotted name of the last layer that is called and has an output for each class.
+    """Return the dotted name of the last layer that is called and has an output for each class.
 
     A layer that is defined last need not be it: a gate may come after the head in the class, and before it in the pass.
 
@@ -39,7 +39,7 @@ def classifying_layer(model: nn.Module, ask: Callable[[], object], num_classes: 
 
 
 def captured(model: nn.Module, name: str, images: torch.Tensor, where: str, of_input: bool = False) -> torch.Tensor:
-    """The output (or the input) of the layer called ``name`` during ``model(images)``.
+    """Return the output (or the input) of the layer called ``name`` during ``model(images)``.
 
     Raises:
         ValueError: The layer is not called, or gives no tensor.
@@ -60,5 +60,5 @@ def captured(model: nn.Module, name: str, images: torch.Tensor, where: str, of_i
 
 
 def _eager() -> contextlib.AbstractContextManager:
-    """Not compiled, whatever was: compiled code passes by hooks that it has not seen."""
+    """Run uncompiled code within the context: compiled code skips hooks that were added after compilation."""
     return contextlib.nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance('force_eager')

@@ -1,4 +1,4 @@
-"""Further arguments of a network (``model_kwargs``, ``cfg_options``): what it cannot take is said of the key."""
+"""Further arguments of a network (``model_kwargs``, ``cfg_options``), with errors that name the key."""
 import collections.abc
 import contextlib
 import inspect
@@ -18,7 +18,7 @@ def check_further(arguments: Mapping[str, Any], own: Mapping[str, str], where: s
     Args:
         arguments: By name.
         own: Names that are no further arguments, with the remedy.
-        where: Their place.
+        where: Place of the arguments, for messages.
 
     Raises:
         OptionError: A name that is no text or one of ``own``; ``num_classes`` or ``in_chans`` that is no number.
@@ -35,10 +35,10 @@ def check_further(arguments: Mapping[str, Any], own: Mapping[str, str], where: s
 
 @contextlib.contextmanager
 def built_with(arguments: Mapping[str, Any], where: str) -> Iterator[None]:
-    """Within it a network is built; an error is that of the argument whose type is not the annotated one, if any is.
+    """Build a network within the context; an error names the argument whose type is not the annotated one, if any.
 
     Raises:
-        OptionError: With the place of that argument; else of all, in the words of `told`.
+        OptionError: With the place of that argument, else of all arguments.
     """
     try:
         yield
@@ -79,7 +79,7 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def _takes(hint: Any, leaf: Any) -> bool:
-    """Return whether an annotation has a place for a value that is no list, at any depth; any class may be one."""
+    """True if an annotation accepts a value that is no list, at any depth; a class may accept anything."""
     if leaf is None or fits(leaf, hint):
         return True
     if typing.get_origin(hint) is typing.Literal or hint in (int, float, str, bool, type(None)):
@@ -90,7 +90,7 @@ def _takes(hint: Any, leaf: Any) -> bool:
 
 
 def _classes(traceback: TracebackType | None) -> list[type]:
-    """Classes whose constructors were running, the innermost first."""
+    """Return the classes whose constructors were running, the innermost first."""
     found = []
     while traceback is not None:
         frame = traceback.tb_frame
@@ -105,9 +105,9 @@ def check_dotted(config: Mapping[str, Any], options: Mapping[str, Any], where: s
     """Check that dotted keys lead somewhere: a slip in a block without a ``type`` would have no effect.
 
     Args:
-        config: What is to be changed.
+        config: Config to be changed.
         options: By dotted key.
-        where: Their place.
+        where: Place of the arguments, for messages.
         may_be_new: Keys that the config may lack, for they are known.
 
     Raises:

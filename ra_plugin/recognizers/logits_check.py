@@ -1,9 +1,9 @@
-"""What a classifier must not give in place of logits."""
+"""A check that the answers of a classifier are logits."""
 import torch
 
 
 def check_logits(answers: torch.Tensor, where: str) -> None:
-    """Check that what a classifier answers, ``(N, C)``, can be logits; of other things losses are near zero.
+    """Check that a classifier's answers ``(N, C)`` can be logits; the loss of embeddings or probabilities is near zero.
 
     Raises:
         ValueError: Each vector has length 1, as embeddings have, or holds probabilities.

@@ -1,4 +1,4 @@
-"""Any importable classifier: a colleague's network, by dotted path."""
+"""Any importable classifier, by its dotted path."""
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,10 +7,13 @@ from torch import nn
 
 from ra_plugin.checkpoint import load_weights, read_record
 from ra_plugin.library_errors import translated
+from ra_plugin.option_types import ModuleName, WeightsPath
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.base import RecognizerInfo, copy_of
+from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.further_arguments import built_with, check_further
+from ra_plugin.recognizers.networks import copy_of
+from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, recorded_beside
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.text import shown
 from ra_plugin.utils.warn import warn
@@ -18,7 +21,7 @@ from ra_plugin.utils.warn import warn
 
 @RECOGNIZER_REGISTRY.register
 class ModuleRecognizer(ClassificationRecognizer):
-    """An ``nn.Module`` class, a function that returns one, or (from Python) the module itself.
+    """A classifier from an ``nn.Module`` class, a function that returns one, or (from Python) the module itself.
 
     A module from Python is copied, and stays as it is: what is frozen, made faster or, with ``trainable: true``, learns
     is the copy, the recognizer's ``model``. A network whose first layer takes one channel is given the luma of the
@@ -44,8 +47,8 @@ class ModuleRecognizer(ClassificationRecognizer):
         ValueError: No normalization known, not logits, or a checkpoint that does not fit.
     """
 
-    def __init__(self, module: str | nn.Module, module_kwargs: Mapping[str, Any] | None = None,
-                 checkpoint: str | None = None, mean: Sequence[float] | None = None,
+    def __init__(self, module: ModuleName | nn.Module, module_kwargs: Mapping[str, Any] | None = None,
+                 checkpoint: WeightsPath | None = None, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None, classes: Sequence[str] | None = None,
                  input_size: InputSize = None, fit: Fit = 'crop', feature_layer: str | None = None,
                  pretrained: bool | None = None):
@@ -87,13 +90,16 @@ class ModuleRecognizer(ClassificationRecognizer):
         if is_gray and self.info.channels != 1:
             raise ValueError(problem)
 
+    def own_preprocessing(self) -> OwnPreprocessing:
+        return recorded_beside(self.info.source)
+
 
 def _numbers(value: Any, count: int) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == count and all(isinstance(v, (int, float)) for v in value)
 
 
 def import_name(path: str, where: str) -> Any:
-    """The object at ``package.module.Name``.
+    """Return the object at ``package.module.Name``.
 
     Raises:
         ImportError: With the part that does not exist.

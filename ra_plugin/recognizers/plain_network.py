@@ -1,13 +1,14 @@
-"""A network that somebody has, taken for a recognizer: a classifier whose mean and std are given, or one clear line."""
+"""A network of your own as a recognizer: a classifier with the mean and std that are given for it."""
 from collections.abc import Sequence
 
 from torch import nn
 
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers.base import Recognizer, unwrapped
+from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.module_recognizer import ModuleRecognizer
+from ra_plugin.recognizers.networks import unwrapped
 
-# By the beginning of the name of the module that the network's class is from.
+# Prefix of a module's name -> recognizer for the networks defined there.
 _OF_OTHER_TASKS = {
     'mmdet.': 'MMDetRecognizer', 'torchvision.models.detection.': 'MMDetRecognizer', 'ultralytics.': 'MMDetRecognizer',
     'effdet.': 'MMDetRecognizer', 'mmseg.': 'MMSegRecognizer', 'torchvision.models.segmentation.': 'MMSegRecognizer',
@@ -21,7 +22,7 @@ def as_recognizer(network: nn.Module, where: str, mean: Sequence[float] | None,
 
     Args:
         network: Gives logits ``(N, num_classes)``. It stays as it is.
-        where: Who asks, for messages.
+        where: Place in the options, for messages.
         mean, std: Normalization that it was trained with, RGB on the ``[0, 1]`` scale.
 
     Raises:
@@ -33,8 +34,8 @@ def as_recognizer(network: nn.Module, where: str, mean: Sequence[float] | None,
     for base in type(network).__mro__:
         kind = next((kind for start, kind in _OF_OTHER_TASKS.items() if f'{base.__module__}.'.startswith(start)), None)
         if kind:
-            raise OptionError(f'{where}: {name} is no classifier, and what it needs besides the network its config '
-                              f'says. Give {{type: {kind}, config: ..., checkpoint: ...}}.')
+            raise OptionError(f'{where}: expected a classifier, got {name}. Others are built from a config. '
+                              f'Give {{type: {kind}, config: ..., checkpoint: ...}}.')
     if mean is None or std is None:
         raise OptionError(f'{where}: mean and std of {name} are not known. Give those it was trained with, RGB on the '
                           '[0, 1] scale: mean=[...], std=[...] ([0, 0, 0] and [1, 1, 1] for none), or a block: '

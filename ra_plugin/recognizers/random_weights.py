@@ -13,7 +13,7 @@ _CPU = torch.device('cpu')  # where networks are built
 
 
 def build_frozen(block: Mapping[str, Any], where: str) -> Recognizer:
-    """Build a recognizer; what its block leaves to chance is drawn from one seed, whatever was drawn before.
+    """Build a recognizer; random weights are drawn from one fixed seed, whatever was drawn before.
 
     A training, its validation, an evaluation, each of them after a restart, and every process of a distributed one thus
     have the same network. The seed of the run plays no part: a recognizer is what its block says.

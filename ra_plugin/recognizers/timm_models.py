@@ -1,4 +1,4 @@
-"""Models of timm by name, from its hub or from a folder: what is missing is one line."""
+"""Models of timm by name, from its hub or from a folder, with one-line errors."""
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from types import ModuleType
@@ -14,15 +14,15 @@ _SOURCES = {'hf-hub': 'hf-hub', 'hf_hub': 'hf-hub', 'local-dir': 'local-dir'}  #
 
 
 def create_model(timm: ModuleType, name: str, pretrained: bool, arguments: Mapping[str, Any], where: str) -> nn.Module:
-    """A model of timm.
+    """Create a model of timm.
 
     Args:
         timm: The package.
         name: ``resnet18``, with a tag ``resnet18.a1_in1k``, of the hub ``hf-hub:OWNER/NAME``, or from a folder
             ``local-dir:FOLDER``. Nothing that comes with the weights is executed.
         pretrained: With weights.
-        arguments: Of the model.
-        where: Who asks, for messages.
+        arguments: Further arguments of the model.
+        where: Place in the options, for messages.
 
     Raises:
         ValueError: No such model, tag or folder, arguments that it does not take, or weights that cannot be fetched.
@@ -40,19 +40,19 @@ def create_model(timm: ModuleType, name: str, pretrained: bool, arguments: Mappi
 
 
 def source_of(name: str) -> tuple[str, str]:
-    """The source of a model, ``'hf-hub'``, ``'local-dir'`` or ``''``, and what comes after it."""
+    """Split a model's name into its source, ``'hf-hub'``, ``'local-dir'`` or ``''``, and what comes after it."""
     prefix, colon, rest = name.partition(':')
     return (_SOURCES[prefix], rest) if colon and prefix in _SOURCES else ('', name)
 
 
 def short_name(name: str) -> str:
-    """A model's name in tables: of a folder its own name, of the hub that within it."""
+    """Return a model's name for tables: for a folder its own name, for the hub the name within it."""
     source, rest = source_of(name)
     return PurePath(rest).name or rest if source == 'local-dir' else rest
 
 
 def weights_of(model: nn.Module, name: str) -> str:
-    """The weights that a model was built with: of a name without a tag, the tag that timm chose."""
+    """Return the weights of a model, with the tag that timm chose for a name without one."""
     config = model.pretrained_cfg
     known = [config.get('architecture'), config.get('tag')]
     return name if source_of(name)[0] or not all(known) else f'timm {".".join(known)}'
@@ -83,7 +83,7 @@ def _meant(name: str | None) -> str:
 
 
 def _cache() -> str:
-    """The folder in which timm looks for weights."""
+    """Return timm's download folder."""
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
     except ImportError:

@@ -7,10 +7,13 @@ import torch
 from torch import nn
 
 from ra_plugin.checkpoint import load_weights
+from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import OptionError, check_type
-from ra_plugin.recognizers.base import RecognizerInfo, unwrapped, widened
+from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.further_arguments import check_further
+from ra_plugin.recognizers.networks import unwrapped, widened
+from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, one_image
 from ra_plugin.recognizers.timm_models import create_model, short_name, weights_of
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
@@ -53,7 +56,7 @@ class TimmRecognizer(ClassificationRecognizer):
 
     _has_own_features = True
 
-    def __init__(self, model_name: str, pretrained: bool | None = None, checkpoint: str | None = None,
+    def __init__(self, model_name: str, pretrained: bool | None = None, checkpoint: WeightsPath | None = None,
                  input_size: InputSize = 'model', fit: Fit | None = None,
                  model_kwargs: Mapping[str, Any] | None = None):
         where = f'TimmRecognizer({model_name})'
@@ -86,8 +89,19 @@ class TimmRecognizer(ClassificationRecognizer):
             source=checkpoint or (weights_of(model, model_name) if pretrained else 'random weights')),
             fit or _FITS[config['crop_mode']])
 
+    def own_preprocessing(self) -> OwnPreprocessing:
+        data = require('timm', str(self)).data
+        config = data.resolve_data_config(model=self.model)
+        if self.info.channels == 1:  # it is given the luma, as the recognizer weighs the record for it
+            mean, std = self.luma_normalization()
+            config = {**config, 'mean': (mean,), 'std': (std,)}
+        transform = one_image(data.create_transform(**{**config, 'crop_pct': 1.0}), self.info.channels)
+        record = self.model.pretrained_cfg
+        return OwnPreprocessing(tuple(record['mean']), tuple(record['std']),
+                                transform if self.info.input_size else None)
+
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """timm's ``forward_features``: ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, as the model has it."""
+        """Return timm's ``forward_features``: ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, by the model."""
         prepared = self.prepare(images)
         with self.autocast(images):
             return widened(unwrapped(self.model).forward_features(prepared))
@@ -109,7 +123,7 @@ def _check_kwargs(arguments: Mapping[str, Any], where: str) -> None:
 
 
 def _is_embedding(timm: ModuleType, model: nn.Module) -> bool:
-    """Whether it has no head, or that of CLIP, whose outputs are no classes but go with those of a text encoder."""
+    """True for a model without a head, or with CLIP's, whose outputs are no classes but match a text encoder's."""
     record = model.pretrained_cfg
     name = record.get('architecture') or ''
     may_be_tower = any(word in f'{name}.{record.get("tag")}' for word in _TOWERS)
@@ -121,7 +135,7 @@ def _is_embedding(timm: ModuleType, model: nn.Module) -> bool:
 
 
 def _class_names(timm: ModuleType, config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The names in timm's record; where it has none and 1000 classes, ImageNet's, the first of each class."""
+    """Return the class names in timm's record; else, of 1000 classes, the first name of each of ImageNet's."""
     if config.get('label_names'):
         return tuple(config['label_names'])
     if config.get('num_classes') != 1000:

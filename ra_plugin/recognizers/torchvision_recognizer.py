@@ -9,10 +9,12 @@ import torch
 
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
+from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.further_arguments import built_with, check_annotated, check_further
+from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, one_image
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
@@ -46,7 +48,7 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         published: The name of torchvision's own weights that it has, also where they came as a checkpoint; else None.
     """
 
-    def __init__(self, model_name: str, weights: str | None = None, checkpoint: str | None = None,
+    def __init__(self, model_name: str, weights: str | None = None, checkpoint: WeightsPath | None = None,
                  input_size: InputSize = 'model', fit: Fit = 'crop', feature_layer: str | None = None,
                  model_kwargs: Mapping[str, Any] | None = None):
         where = f'TorchvisionRecognizer({model_name})'
@@ -86,13 +88,24 @@ class TorchvisionRecognizer(ClassificationRecognizer):
             fit, feature_layer)
         self.published = own.name if own else weights
 
+    def own_preprocessing(self) -> OwnPreprocessing:
+        known = require('torchvision', str(self)).models.get_model_weights(self.info.name)
+        name = self.published or self.info.source.removeprefix('torchvision ')
+        is_published = name in known.__members__
+        record = known[name if is_published else 'DEFAULT']
+        transform = record.transforms(resize_size=record.transforms().crop_size[0])
+        measured = record.meta['_metrics'].get('ImageNet-1K', {}).get('acc@1') if is_published else None
+        return OwnPreprocessing(tuple(transform.mean), tuple(transform.std),
+                                one_image(transform, self.info.channels) if self.info.input_size else None,
+                                measured and measured / 100)
+
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         output = super().logits(images)
         return output if isinstance(output, torch.Tensor) else output.logits  # Inception and GoogLeNet with extra heads
 
 
 def _published_as(checkpoint: str, enum: Any) -> Any:
-    """Which of torchvision's own weights a file is, by the hash in their addresses; None where it is none of them."""
+    """Return torchvision's own weights that a file holds, by the hash in their addresses; None for any others."""
     if not Path(checkpoint).is_file():
         return None  # the loader says so
     digest = hashlib.sha256()

@@ -1,29 +1,63 @@
 """The key ``trainable`` in the block of a loss's recognizer: it learns together with what restores its images."""
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from ra_plugin.options import OptionError
+from ra_plugin.options import OptionError, check_type
+from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 
 def is_trainable(block: Any) -> bool:
-    """Return whether the block of a recognizer says that it is to learn."""
+    """True if the block of a recognizer says that it is to learn."""
     return isinstance(block, Mapping) and bool(block.get('trainable'))
 
 
 def frozen(block: Any) -> Any:
-    """The block without the key: the recognizer as it is before it learns. What is no block stays as it is."""
+    """Return the block without the key, for the recognizer before it learns; anything but a block is returned
+    unchanged.
+    """
     return {key: value for key, value in block.items() if key != 'trainable'} if isinstance(block, Mapping) else block
 
 
-def check_trainable(kind: type, loss: type, where: str) -> None:
-    """Check that a recognizer of this class can learn from a loss of that class.
+class _MayLearn:
+    """Note in an annotation: the block of a recognizer, which may have the key ``trainable``."""
+
+    kind = 'recognizer'
+
+    def check(self, block: Mapping[str, Any], where: str) -> None:
+        """Check the block of the recognizer as it is before it learns, and the key.
+
+        Raises:
+            OptionError: As `Registry.check`; or ``trainable`` is not true or false.
+        """
+        RECOGNIZER_REGISTRY.check(frozen(block), where)
+        check_type(block.get('trainable'), bool | None, f'{where}.trainable')
+
+
+LearnerBlock = Annotated[Mapping[str, Any], _MayLearn()]
+
+
+def check_learner(loss: type, kind: type, loss_weight: float, gradient_checkpointing: bool, where: str) -> None:
+    """Check that a recognizer can learn from a loss.
+
+    Args:
+        loss: Class of the loss.
+        kind: Class of the recognizer.
+        loss_weight: Of the loss.
+        gradient_checkpointing: Of the loss.
+        where: The place of the loss, for messages.
 
     Raises:
         OptionError: It cannot.
     """
+    place = f'{where}.recognizer.trainable'
     if loss.needs != 'label':
-        raise OptionError(f'{where}.trainable: {loss.__name__} compares with the answers on clean images, which move '
-                          'as the recognizer learns. Use RecogLoss.')
+        raise OptionError(f'{place}: {loss.__name__} compares with the answers on clean images, which move as the '
+                          'recognizer learns. Use RecogLoss.')
     if not kind.can_learn:
-        raise OptionError(f'{where}.trainable: {kind.__name__} cannot learn. Expected a classifier of timm, '
-                          'torchvision or your own (ModuleRecognizer).')
+        raise OptionError(f'{place}: {kind.__name__} cannot learn. Expected a classifier of timm, torchvision or your '
+                          'own (ModuleRecognizer).')
+    if gradient_checkpointing:
+        raise OptionError(f'{place}: gradient_checkpointing is for recognizers that do not learn. Leave one of them '
+                          'out.')
+    if not loss_weight > 0:
+        raise OptionError(f'{where}.loss_weight: expected a number > 0 where the recognizer learns, got {loss_weight}.')

@@ -21,7 +21,7 @@ def warnings(results: Results, condition: str) -> list[str]:
         found.append(f'{name} reads {what} no better than by chance, or hardly: {metric.value(entry.score)} % '
                      f'{metric.word}, and answers in random order would have {metric.value(entry.chance)} %. '
                      'Nothing that it says of restorers counts. Check its weights, its classes and their order: '
-                     'tools/doctor.py.')
+                     'ra-plugin doctor.')
     return found
 
 

@@ -2,8 +2,6 @@
 import datetime
 import errno
 import logging
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ from ra_plugin.models.training_step import NotFinite
 from ra_plugin.options import OptionError
 from ra_plugin.training.device_batches import on_device
 from ra_plugin.training.network_sizes import sizes_told
+from ra_plugin.training.programs import this_command
 from ra_plugin.training.resumable_batches import TrainingBatches
 from ra_plugin.utils.interruption import Interrupted, Interruption
 from ra_plugin.utils.progress import progress
@@ -215,9 +214,9 @@ class Training:
             self.model.save(self.epoch, self.iteration)
         if self._problem is not None:
             raise self._problem
-        command = shlex.join(['python', *(argument for argument in sys.argv if argument != '--auto_resume')])
         self.logger.warning(f'Stopped by {signal_name or "another process"} at iteration {self.iteration} of '
-                            f'{self.total}; everything is saved. To go on, add --auto_resume: {command} --auto_resume')
+                            f'{self.total}; everything is saved. To go on, add --auto-resume: '
+                            f'{this_command("--auto-resume")}')
 
 
 def message_logger(opt: Mapping, iteration: int, tb_logger: Any = None) -> MessageLogger:

@@ -13,7 +13,6 @@ import torch
 from basicsr import train as basicsr_train
 from basicsr.utils import get_time_str, make_exp_dirs, set_random_seed
 from basicsr.utils.options import copy_opt_file
-from torch import nn
 
 from ra_plugin.builders.given import check_judges, check_metrics_given
 from ra_plugin.builders.loaders import build_dataset, build_val_loaders, check_classes
@@ -26,12 +25,13 @@ from ra_plugin.library_errors import is_worded, told, translated
 from ra_plugin.models.builder import build_model
 from ra_plugin.models.resume.reader import load_resume_state
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
+from ra_plugin.shipped.find import shown_name
 from ra_plugin.training.loop import Training
 from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
 from ra_plugin.training.recognizer_log import crop_size, recognizer_lines
 from ra_plugin.training.resumable_batches import TrainingBatches
 from ra_plugin.training.run_log import RunLog
+from ra_plugin.training.train_if_needed import shown_path
 from ra_plugin.utils import command_line, processes
 from ra_plugin.utils.signals import Interrupted
 
@@ -73,7 +73,7 @@ def train_pipeline(root: Path) -> None:
             if opt['logger'].get('use_tb_logger') and 'debug' not in opt['name'] and opt['rank'] == 0:
                 _move_aside(Path(opt['root_path']) / 'tb_logger' / opt['name'])
         if opt['rank'] == 0:
-            copy_opt_file(args.opt, opt['path']['experiments_root'])
+            _copy_option_file(args.opt, opt['path']['experiments_root'])
         log.open()
         with translated('logger'):
             tb_logger = basicsr_train.init_tb_loggers(opt)
@@ -83,6 +83,8 @@ def train_pipeline(root: Path) -> None:
         number = training.run()
         if tb_logger:
             tb_logger.close()
+    if not number:
+        _say_where(opt, root)
     if number and not opt['dist']:  # of several processes the launcher says how they ended
         raise Interrupted(number, is_told=True)  # by the log
 
@@ -105,6 +107,22 @@ def test_pipeline(root: Path) -> None:
             with sizes_told(model, loader.dataset.opt):
                 model.validation(loader, current_iter=opt['name'], tb_logger=None,
                                  save_img=opt['val'].get('save_img', False))
+    _say_where(opt, root)
+
+
+def _copy_option_file(file: str, folder: str) -> None:
+    """Copy the options with the command line above them, which names shipped files as they are known everywhere."""
+    given, sys.argv = sys.argv, [shown_name(word) for word in sys.argv]
+    try:
+        copy_opt_file(file, folder)
+    finally:
+        sys.argv = given
+
+
+def _say_where(opt: Mapping, root: Path) -> None:
+    if opt['rank'] == 0:
+        folder = Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root'])
+        print(f'Written to {shown_path(folder, root)}.', flush=True)
 
 
 def _take_seed(opt: dict, resume_state: Mapping | None, logger: logging.Logger) -> None:
@@ -183,9 +201,9 @@ def _warn_of_enlarged_crops(model, dataset_opt: Mapping, logger: logging.Logger)
     if crop is None:
         return
     height, width = crop
-    for recognizer in getattr(model, 'cri_recog', nn.ModuleList()).modules():  # an ensemble's members, too
-        if isinstance(recognizer, OpenMMLabRecognizer) and recognizer.resize == 'model':
-            resized = recognizer.geometry.size(height, width).resized
+    for recognizer in (member for loss in getattr(model, 'cri_recog', ()) for member in loss.recognizer.members()):
+        if recognizer.resizes_as_whole_images:
+            resized = recognizer.resized(height, width)
             if resized[0] > height or resized[1] > width:
                 logger.warning(f'train.recog_opt: {recognizer} enlarges crops of {width}x{height} pixels to '
                                f"{resized[1]}x{resized[0]}, as its config's test pipeline does with whole images. Set "

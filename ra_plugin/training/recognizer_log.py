@@ -3,8 +3,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ra_plugin.models.recog_aware_model import numbered, recog_blocks
-from ra_plugin.recognizers import EnsembleRecognizer, Recognizer
-from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
+from ra_plugin.recognizers import Recognizer
 
 Size = tuple[int, int]  # (height, width)
 
@@ -20,22 +19,13 @@ def recognizer_lines(model: Any, opt: Mapping[str, Any]) -> Iterator[str]:
     losses = getattr(model, 'cri_recog', None) or ()
     blocks = numbered(recog_blocks(opt.get('train') or {})) if opt.get('is_train') else []
     for (place, block), loss in zip(blocks, losses):
-        for member in members(loss.recognizer):
+        for member in loss.recognizer.members():
             learns = ', learns with the restorer' if member.trainable else ''
             yield (f'{place}: {block["type"]} of weight {loss.loss_weight:g} on {member}{learns}: '
                    f'{weights_of(member)}; {size_seen(member, crop)}.')
     for name, judge in (getattr(model, 'eval_recognizers', None) or {}).items():
-        for member in members(judge):
+        for member in judge.members():
             yield f'val.recognizers.{name}: {member}: {weights_of(member)}; {size_seen(member, None)}.'
-
-
-def members(recognizer: Recognizer) -> Iterator[Recognizer]:
-    """The recognizers within one: itself, or an ensemble's."""
-    if isinstance(recognizer, EnsembleRecognizer):
-        for member in recognizer.model:
-            yield from members(member)
-    else:
-        yield recognizer
 
 
 def crop_size(dataset_opt: Mapping[str, Any]) -> Size | None:
@@ -53,18 +43,14 @@ def weights_of(recognizer: Recognizer) -> str:
 
 
 def size_seen(recognizer: Recognizer, crop: Size | None) -> str:
-    """The size in pixels that the network sees, and what enlarging crops to it costs."""
-    size = recognizer.info.input_size
-    if isinstance(recognizer, OpenMMLabRecognizer):
-        size = recognizer.geometry.size(*crop).resized if crop else None
-        if size is None:
-            return "images resized as its config's test pipeline does" if recognizer.resize == 'model' else (
-                'images as they come' if recognizer.resize is None else f'images resized by {recognizer.resize:g}')
-    if size is None or size == crop:
+    """Return the size in pixels that the network sees, and what enlarging crops to it costs."""
+    if crop is None:
+        return recognizer.resizing()
+    height, width = recognizer.resized(*crop)
+    if (height, width) == crop:
         return 'images as they come'
-    height, width = size
     text = f'images resized to {width}x{height} pixels'
-    if crop and height * width > crop[0] * crop[1]:
+    if height * width > crop[0] * crop[1]:
         times = height * width / (crop[0] * crop[1])
         text += (f': crops of {crop[1]}x{crop[0]} are enlarged, so that its share of a step costs about {times:.2g} '
                  'times what it would cost at their own size (input_size, resize)')

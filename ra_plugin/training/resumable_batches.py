@@ -25,6 +25,7 @@ from ra_plugin.builders.crop_check import crop_problem
 from ra_plugin.data.files import UnsettledFileError
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.utils.random_streams import kept_random_streams
+from ra_plugin.utils.text import one_line
 
 _DEAD_WORKER = re.compile(r'DataLoader worker \(pid')
 _SIGNAL_AT_DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG
@@ -83,12 +84,12 @@ class PlacedItems(Dataset):
         """What is wrong with which file, in one line."""
         if problem := crop_problem(self.dataset, index, self.where):
             return problem
-        text = ' '.join(str(error).split()) or 'no message'
+        text = one_line(error) or 'no message'
         paths = getattr(self.dataset, 'paths', None)
         path = paths[index] if paths is not None and index < len(paths) else f'image {index} of {self.where}'
         if isinstance(path, Mapping):  # BasicSR's pairs
             path = ' or '.join(str(value) for key, value in path.items() if key.endswith('path'))
-        path = ' '.join(str(path).split())
+        path = one_line(path)
         if isinstance(error, (ValueError, OSError)) and path in text:
             return text
         return f'{path}: cannot be read ({type(error).__name__}: {text}).'

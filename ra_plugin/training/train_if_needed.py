@@ -9,7 +9,10 @@ from typing import Any
 import yaml
 
 from ra_plugin.builders.identity import contents, digest
-from ra_plugin.builders.option_paths import resolve_paths
+from ra_plugin.builders.option_file import import_own
+from ra_plugin.builders.option_paths import resolve_paths, training_file
+from ra_plugin.option_types import FilePath
+from ra_plugin.shipped.find import find, shown_name
 from ra_plugin.training.programs import run_program, signals_passed_on
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.text_file import read_text
@@ -30,10 +33,12 @@ def inputs_digest(root: Path, run: Mapping[str, Any]) -> str:
     Weights and lists count by their content, images by their names and sizes.
     """
     run = copy.deepcopy(dict(run))
-    resolve_paths(run, root)
+    import_own(run)
+    resolve_paths(run, root, training_file(run))
     train = (run.get('datasets') or {}).get('train') or {}
     weights = {key: value for key, value in (run.get('path') or {}).items() if key.startswith('pretrain_network_')}
-    return digest([contents(part) for part in ((run.get('train') or {}).get('recog_opt'), weights, train)])
+    losses = (run.get('train') or {}).get('recog_opt')
+    return digest([contents(losses), contents(weights, Mapping[str, FilePath]), contents(train)])
 
 
 def keep_inputs(root: Path, run: Mapping[str, Any]) -> None:
@@ -51,7 +56,7 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
     """Train, or go on with what was stopped; nothing where the finished run is there.
 
     Args:
-        root: The repository.
+        root: Folder that experiments are in; the training runs there.
         option_file: Where the options are written, as ``NAME.yml``.
         run: The options.
         threads: Of the training. Default: torch's.
@@ -65,33 +70,32 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
         print(f'== {run["name"]}: trained already', flush=True)
         return
     print(f'== Training: {run["name"]}', flush=True)
-    command = [root / 'tools' / 'train.py', '-opt', option_file, '--auto_resume']
+    command = ['-m', 'ra_plugin', 'train', '-opt', option_file.absolute(), '--auto-resume']
     folder = root / 'experiments' / run['name']
     if _recorded(folder, run['name']) not in (None, run) or not _same_inputs(root, run):
         command.pop()  # another run of that name, or of other weights and images, which is moved aside
         (folder / _INPUTS).unlink(missing_ok=True)
-    if run_program(command, threads) or not is_trained(root, run):
+    if run_program(command, threads, cwd=root) or not is_trained(root, run):
         raise ChildProcessError(f'The training of {option_file} ended early; the same command goes on.')
     keep_inputs(root, run)
 
 
 def make(root: Path, file: str, command: Sequence[str], threads: int | None = None) -> None:
-    """A file that a program of the repository makes; nothing where it is there.
+    """Make a file with a program; nothing where it is there.
 
     Args:
-        root: The repository.
+        root: Folder in which the program runs.
         file: Below it.
-        command: Program, below it, or ``-m`` and a module; and arguments.
+        command: ``-m``, a module, and arguments.
         threads: Of the program. Default: torch's.
 
     Raises:
         ChildProcessError: The program failed.
     """
-    if (root / file).exists():
+    if find(file, root):
         return
     print(f'== Making: {file}', flush=True)
-    program, *arguments = command
-    run_program([program if program == '-m' else root / program, *arguments], threads, cwd=root)
+    run_program(command, threads, cwd=root)
     if not (root / file).exists():
         raise ChildProcessError(f'{file} was not made; the same command tries again.')
 
@@ -114,9 +118,9 @@ def run_all(tasks: Sequence[Callable[[int | None], None]], jobs: int = 1) -> Non
 
 
 def shown_path(file: Path, root: Path) -> str:
-    """Below the repository, where it is there: results should not name the folders of one machine."""
+    """Return a path below ``root`` or of a shipped file as option files name it: results name no machine's folders."""
     file = file.resolve()
-    return str(file.relative_to(root.resolve()) if file.is_relative_to(root.resolve()) else file)
+    return str(file.relative_to(root.resolve())) if file.is_relative_to(root.resolve()) else shown_name(file)
 
 
 def _recorded(folder: Path, name: str) -> Any:

@@ -18,8 +18,13 @@ def markdown_cell(text: str) -> str:
     return _MARKUP.sub(r'\\\1', html.escape(printable(' '.join(text.split())), quote=False))
 
 
+def one_line(error: object, most: int | None = None) -> str:
+    """Return the whole message of an error in one line, of at most ``most`` characters."""
+    return ' '.join(str(error).split())[:most]
+
+
 def first_line(error: BaseException) -> str:
-    """The first line of a message that may have many."""
+    """Return the first line of a message that may have many."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 

@@ -7,10 +7,10 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from test_option_blocks import put
 from test_option_file import base
 
-from ra_plugin.compat.basicsr_ import optimizer_classes
 from ra_plugin.builders import built_blocks
-from ra_plugin.builders import option_file
+from ra_plugin.builders.file_check import check_file
 from ra_plugin.builders.run_options import check_values
+from ra_plugin.compat.basicsr_ import optimizer_classes
 from ra_plugin.options import OptionError, check_number, nearest
 
 GAN = MODEL_REGISTRY.get('SRGANModel')
@@ -58,21 +58,21 @@ GAN = MODEL_REGISTRY.get('SRGANModel')
 ])
 def test_a_value_that_cannot_work_is_named(place, value, message):
     with pytest.raises(OptionError, match=message.replace('?', r'\?')):
-        option_file.check_options(put(base(), place, value))
+        check_file(put(base(), place, value))
 
 
 def test_periods_have_to_last_as_long_as_the_training():
     opt = base()
     opt['train']['total_iter'] = 10
     opt['train']['scheduler'] = {'type': 'CosineAnnealingRestartLR', 'periods': [4, 5], 'restart_weights': [1, 1]}
-    option_file.check_options(opt)  # the last step is taken with the rate after 9
+    check_file(opt)  # the last step is taken with the rate after 9
     opt['train']['total_iter'] = 11
     with pytest.raises(OptionError, match='periods: expected numbers > 0 that add up to total_iter, 11, or more'):
-        option_file.check_options(opt)
+        check_file(opt)
 
 
 def test_a_whole_number_of_iterations_may_be_written_as_a_float():
-    option_file.check_options(put(base(), 'train.total_iter', 3e5))
+    check_file(put(base(), 'train.total_iter', 3e5))
 
 
 @pytest.mark.parametrize('name', sorted(optimizer_classes()))
@@ -96,7 +96,7 @@ def test_sizes_that_do_not_divide_each_other():
     opt = base()
     opt['gt_size'] = 33
     with pytest.raises(OptionError, match='gt_size: expected a multiple of scale, 2, got 33'):
-        option_file.check_options(opt)
+        check_file(opt)
 
 
 @pytest.mark.parametrize('logger, missing, message', [
@@ -136,17 +136,17 @@ def test_check_number(value, limits, fits):
 def test_a_value_that_a_loss_only_meets_in_a_step_is_named_before(eps):
     opt = base()
     opt['train']['pixel_opt'] = {'type': 'CharbonnierLoss', 'eps': 1e-6}
-    option_file.check_options(opt)
+    check_file(opt)
     opt['train']['pixel_opt']['eps'] = eps
     with pytest.raises(OptionError, match='train.pixel_opt'):
-        option_file.check_options(opt)
+        check_file(opt)
 
 
 @pytest.mark.parametrize('place, value', [
     ('train.optim_g.betas', [0, 0.99]), ('datasets.train.dataroot_gt', '2024'),
     ('path.pretrain_network_g', None)])
 def test_a_value_that_basicsrs_files_have_is_taken(place, value):
-    option_file.check_options(put(base(), place, value))
+    check_file(put(base(), place, value))
 
 
 def test_the_number_of_frames_that_basicsrs_files_of_videos_have_is_taken():

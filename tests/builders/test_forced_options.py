@@ -1,4 +1,4 @@
-"""--force_yml of the programs that read an option file themselves: as BasicSR reads it for a training."""
+"""--force-yml of the programs that read an option file themselves: as BasicSR reads it for a training."""
 import re
 
 import pytest
@@ -22,7 +22,7 @@ def test_entries_change_a_copy_and_may_be_new_keys():
     assert changed == {'name': 'b', 'train': {'total_iter': 5, 'optim_g': {'lr': 1e-4}, 'ema_decay': 0.9}}
     assert opt == {'name': 'a', 'train': {'total_iter': 5, 'optim_g': {'lr': 1}}}
     assert forced(opt, None) == opt and as_arguments(None) == [] == as_arguments([])
-    assert as_arguments(['a=1', 'b=2']) == ['--force_yml', 'a=1', 'b=2']
+    assert as_arguments(['a=1', 'b=2']) == ['--force-yml', 'a=1', 'b=2']
 
 
 @pytest.mark.parametrize('entry, message', [
@@ -35,14 +35,14 @@ def test_entries_change_a_copy_and_may_be_new_keys():
 def test_what_cannot_be_changed_is_said_in_a_line(entry, message):
     with pytest.raises(OptionError, match=re.escape(message)) as error:
         forced({'name': 'a', 'train': {'optim_g': {}}}, [entry])
-    assert str(error.value).startswith('--force_yml')
+    assert str(error.value).startswith('--force-yml')
 
 
 def test_entries_for_basicsr_are_checked_before_it_unpacks_them():
     check_forced(['-opt', 'x', '--force_yml', 'a:b=1', 'c=2', '--auto_resume'])
     check_forced(['--force_yml'])  # argparse says so
-    for arguments in (['--force_yml', 'a=1', 'total_iter', '--debug'], ['--force_yml=total_iter']):
-        with pytest.raises(OptionError, match='--force_yml total_iter: expected KEY:KEY=VALUE'):
+    for arguments in (['--force-yml', 'a=1', 'total_iter', '--debug'], ['--force_yml=total_iter']):
+        with pytest.raises(OptionError, match='--force-yml total_iter: expected KEY:KEY=VALUE'):
             check_forced(arguments)
 
 
@@ -54,4 +54,4 @@ def test_programs_that_read_an_option_file_take_it(name, more, tmp_path, monkeyp
     (tmp_path / 'x.yml').write_text('{name: a, train: {}}')
     assert run_tool(monkeypatch, name, *more, '-opt', 'x.yml', '--force_yml', 'name=b', 'trian:x=1') == 2
     assert capsys.readouterr().err.splitlines()[1:] == [
-        f"{name}.py: --force_yml trian:x=1: no 'trian' in the file. Did you mean 'train'?"]
+        f"{name}.py: --force-yml trian:x=1: no 'trian' in the file. Did you mean 'train'?"]

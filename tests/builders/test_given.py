@@ -17,16 +17,16 @@ from test_evaluation_run import build, recognizer
 from test_recog_aware_model import RECOG, RECOGNIZER, Items, options
 
 from ra_plugin.archs import SRResNet
+from ra_plugin.builders.given import check_judges, check_metrics_given
 from ra_plugin.data import DetectionDataset, LabeledImageDataset, SegmentationDataset, UnlabeledImageDataset
 from ra_plugin.data.given import Given, given_by
-from ra_plugin.paper.changed_images import figure
+from ra_plugin.evaluation.judging import CLEAN, NONE, Judging, clean, no_processing
 from ra_plugin.evaluation.run import same_size_batches
 from ra_plugin.evaluation.write_report import evaluate
-from ra_plugin.builders.given import check_judges, check_metrics_given
-from ra_plugin.studies.sweep.run import best_within
-from ra_plugin.evaluation.judging import CLEAN, NONE, Judging, clean, no_processing
-from ra_plugin.options import OptionError
+from ra_plugin.options import OptionError, build_block
+from ra_plugin.paper.changed_images import figure
 from ra_plugin.recognizers import RecognizerInfo, build_recognizer
+from ra_plugin.studies.sweep.run import best_within
 
 NOISE = {'type': 'GaussianNoise', 'sigma': 0.1}
 NETWORK = {'type': 'SRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 1}
@@ -285,7 +285,7 @@ def test_restored_images_of_another_size_than_the_scale_says_are_refused(marked)
     ({'phase': 'train'}, r'datasets\.val\.dataroot_lq: training needs clean images')])
 def test_what_cannot_go_with_images_without_clean_versions(changes, message):
     with pytest.raises(OptionError, match=message):
-        LabeledImageDataset.check_options({'phase': 'val', 'dataroot_lq': '.', **changes}, 'datasets.val')
+        build_block(LabeledImageDataset.options_type, {'phase': 'val', 'dataroot_lq': '.', **changes}, 'datasets.val')
 
 
 # ------------------------------------------------------------------------------------------------------ validation

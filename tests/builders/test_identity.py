@@ -1,7 +1,10 @@
 """What an option block means, however it is written, and which files count for what it builds."""
+import copy
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,10 @@ from ra_plugin.builders.identity import (canonical, digest, folder_identity, mem
                                        weights_digest)
 from ra_plugin.builders.named_sources import config_files, module_files, onnx_files
 from ra_plugin.builders.option_paths import resolve_paths
+from ra_plugin.evaluation.options import ANNOTATIONS
 from ra_plugin.evaluation.used_recognizers import not_among, trained_with, used_names
+from ra_plugin.option_types import CacheFolder, FilePath, WeightsPath
+from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 
 @pytest.fixture
@@ -152,7 +158,7 @@ def test_a_config_counts_with_those_that_it_is_based_on(tmp_path):
                                       '    from .base.new import *\n')
     found = {path.name for path in config_files(str(tmp_path / 'mine.py'))}
     assert found == {'mine.py', 'model.py', 'deep.py', 'new.py'}
-    block = {'config': str(tmp_path / 'mine.py')}
+    block = {'type': 'MMDetRecognizer', 'config': str(tmp_path / 'mine.py')}
     before = named_files(block)
     touched(tmp_path / 'base/deep.py')
     assert named_files(block) != before and config_files('retinanet_r50') == []
@@ -198,21 +204,43 @@ def test_a_folder_of_ten_thousand_files_takes_less_than_a_second(tmp_path):
     assert folder_identity(tmp_path) != before
 
 
-# ------------------------------------------------------------------------------------------- which keys are paths
-def test_names_are_no_paths_and_files_of_models_are(tmp_path, monkeypatch):
+# ------------------------------------------------------------------------------------------- which values are paths
+class Own:
+    def __init__(self, checkpoint: str, weights: Path, either: WeightsPath, module_kwargs: Mapping[str, Any],
+                 cache: CacheFolder = '', inner: FilePath | Sequence[str] = ()):
+        pass
+
+
+def test_paths_are_what_is_annotated_as_such_however_the_key_is_spelled(tmp_path, monkeypatch):
+    monkeypatch.setattr(RECOGNIZER_REGISTRY, '_entries', {**RECOGNIZER_REGISTRY._entries, 'Own': Own})
     (tmp_path / 'elsewhere').mkdir()
     monkeypatch.chdir(tmp_path / 'elsewhere')
-    (tmp_path / 'net.onnx').touch()
-    (tmp_path / 'folders').mkdir()
+    for name in ('net.onnx', 'owner.name'):
+        (tmp_path / name).touch()
     (tmp_path / 'hub').mkdir()
-    opt = {'a': {'file': 'net.onnx'}, 'b': {'checkpoint': 'hub'}, 'c': {'checkpoint': 'hf-hub:timm/resnet18.a1_in1k'},
-           'd': {'checkpoint': 'timm/resnet18.a1_in1k'}, 'e': {'labels': 'folders'}, 'f': {'labels': 'labels.csv'},
-           'g': {'module_kwargs': {'config': 'net.onnx', 'labels': 'x.csv'}}, 'h': {'config_name': 'net.onnx'},
-           'i': {'headers': {'config': 'net.onnx'}}, 'j': {'cache': 'answers'}, 'labels': {'folder': 'hub'}}
-    expected = {**opt, 'a': {'file': str(tmp_path / 'net.onnx')}, 'f': {'labels': str(tmp_path / 'labels.csv')},
-                'labels': {'folder': str(tmp_path / 'hub')}}
+    opt = {'own': {'type': 'Own', 'checkpoint': 'owner.name', 'weights': 'net.onnx', 'either': 'owner/name',
+                   'module_kwargs': {'config': 'net.onnx', 'labels': 'x.csv'}, 'cache': 'answers', 'inner': ['hub']},
+           'more': [{'type': 'Own', 'weights': 'https://x/net.onnx', 'either': 'hub', 'inner': 'hub'},
+                    {'type': 'Own', 'weights': 'new.onnx', 'either': 'new.pth', 'cache': 'hub'},
+                    {'type': 'Own', 'either': 'hf-hub:timm/resnet18.a1_in1k'}],
+           'untyped': {'checkpoint': 'net.onnx', 'config_name': 'net.onnx'},
+           'unknown': {'type': 'NoSuchClass', 'checkpoint': 'net.onnx'}}
+    expected = copy.deepcopy(opt)
+    expected['own']['weights'] = str(tmp_path / 'net.onnx')
+    expected['more'][0]['inner'] = str(tmp_path / 'hub')
+    expected['more'][1].update(weights=str(tmp_path / 'new.onnx'), either=str(tmp_path / 'new.pth'),
+                               cache=str(tmp_path / 'hub'))
     resolve_paths(opt, tmp_path)
     assert opt == expected
+
+
+def test_blocks_without_a_type_are_known_by_their_annotation(tmp_path):
+    opt = {'restorers': {'RA': {'option_file': 'run.yml', 'checkpoint': ['a.pth', 'b.pth'], 'method': 'a.pth'}},
+           'quality_metrics': {'lpips': {'pretrained_model_path': 'lpips.pth'}, 'dists': None}}
+    resolve_paths(opt, tmp_path, ANNOTATIONS)
+    assert opt['restorers']['RA'] == {'option_file': str(tmp_path / 'run.yml'), 'method': 'a.pth',
+                                      'checkpoint': [str(tmp_path / 'a.pth'), str(tmp_path / 'b.pth')]}
+    assert opt['quality_metrics']['lpips'] == {'pretrained_model_path': str(tmp_path / 'lpips.pth')}
 
 
 def test_networks_without_a_file_differ_where_their_classes_do():

@@ -14,11 +14,11 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from test_option_file import ROOT, base, changed
 
-from ra_plugin.builders import option_blocks
-from ra_plugin.builders import option_file
+from ra_plugin.builders import option_blocks, option_file
+from ra_plugin.builders.file_check import check_file
 from ra_plugin.builders.loaders import build_dataset
-from ra_plugin.training.pipeline import _make_folders, _tell_unread_keys
 from ra_plugin.options import OptionError
+from ra_plugin.training.pipeline import _make_folders, _tell_unread_keys
 
 PAIRED = {'name': 'pairs', 'type': 'PairedImageDataset', 'dataroot_gt': 'gt', 'dataroot_lq': 'lq',
           'io_backend': {'type': 'disk'}, 'labels': 'folders'}
@@ -74,9 +74,9 @@ def put(opt: dict, place: str, value) -> dict:
     ('val.metrics.psnr.crop_border', None, "val.metrics.psnr: 'crop_border' is missing"),
 ])
 def test_a_slip_or_a_missing_key_is_named(place, value, message):
-    option_file.check_options(paired())
+    check_file(paired())
     with pytest.raises(OptionError, match=message.replace('.', r'\.')):
-        option_file.check_options(put(paired(), place, value))
+        check_file(put(paired(), place, value))
 
 
 SLIPS = {  # what stands in files, by block
@@ -104,7 +104,7 @@ def test_one_letter_wrong_in_any_key_is_caught_with_the_key_that_is_meant(place)
                 block = block[part]
             block[slip] = block.pop(key, 'x.pth')
             with pytest.raises(OptionError, match=f"'{key}'") as caught:
-                option_file.check_options(opt)
+                check_file(opt)
             assert place in str(caught.value), caught.value
 
 
@@ -113,7 +113,7 @@ def test_what_another_class_of_basicsr_reads_is_told_and_runs(caplog):
     opt['train']['gan_opt'] = {'type': 'GANLoss', 'gan_type': 'vanilla'}
     opt['crop_border'] = 4  # misplaced, as in a file that BasicSR ships
     opt['datasets']['val']['meta_info'] = 'list.txt'
-    option_file.check_options(opt)
+    check_file(opt)
     _tell_unread_keys(opt, logging.getLogger('told'))
     assert [record.getMessage() for record in caplog.records] == [
         "option file: 'crop_border' is read by nothing (SRModel), so it has no effect.",
@@ -143,10 +143,10 @@ def test_a_gan_without_its_loss_is_refused():
     opt = paired()
     opt.update(model_type='ESRGANModel', network_d={'type': 'UNetDiscriminatorSN', 'num_in_ch': 3})
     opt['train'].update(optim_d={'type': 'Adam', 'lr': 1e-4}, gan_opt={'type': 'GANLoss', 'gan_type': 'vanilla'})
-    option_file.check_options(opt)
+    check_file(opt)
     del opt['train']['gan_opt']
     with pytest.raises(OptionError, match=r"train: 'gan_opt' is missing\. ESRGANModel reads it"):
-        option_file.check_options(opt)
+        check_file(opt)
 
 
 def test_shipped_option_files_have_no_key_that_is_read_by_nothing():
@@ -188,7 +188,7 @@ def own_classes(monkeypatch):
 
 
 def test_keys_that_a_users_own_classes_read_are_right(own_classes):
-    option_file.check_options(own_classes)
+    check_file(own_classes)
 
 
 @pytest.mark.parametrize('place, message', [
@@ -196,16 +196,16 @@ def test_keys_that_a_users_own_classes_read_are_right(own_classes):
     ('datasets.train.gt_sizes', "datasets.train: 'gt_sizes' is missing. OwnData reads it")])
 def test_a_key_that_a_users_own_class_needs_is_missed(own_classes, place, message):
     with pytest.raises(OptionError, match=message):
-        option_file.check_options(put(own_classes, place, None))
+        check_file(put(own_classes, place, None))
 
 
 def test_a_users_own_schedule_is_left_to_the_class(own_classes, monkeypatch):
     own_classes['train']['scheduler'] = {'type': 'TrueCosine', 'T_max': 5}
     with pytest.raises(OptionError, match="no schedule 'TrueCosine'"):
-        option_file.check_options(own_classes)
+        check_file(own_classes)
     own = type('OwnModel', (OwnModel,), {'setup_schedulers': lambda self: None})
     monkeypatch.setitem(MODEL_REGISTRY._obj_map, 'OwnModel', own)
-    option_file.check_options(own_classes)
+    check_file(own_classes)
 
 
 def test_a_stray_value_under_path_makes_no_folder(tmp_path):
@@ -272,7 +272,7 @@ def test_a_key_that_basicsr_misses_while_it_parses_is_looked_for(tmp_path, monke
     opt['num_gpuu'] = opt.pop('num_gpu')
     (tmp_path / 'run.yml').write_text(yaml.safe_dump(opt))
     monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', str(tmp_path / 'run.yml')])
-    with pytest.raises(OptionError, match="the key 'num_gpu' is missing. Did you mean it by 'num_gpuu'?"):
+    with pytest.raises(OptionError, match="option file: 'num_gpu' is missing. Did you mean it by 'num_gpuu'?"):
         option_file.parse_options(tmp_path, is_train=True)
 
 

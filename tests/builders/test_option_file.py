@@ -15,6 +15,8 @@ from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.builders import option_file
+from ra_plugin.builders.file_check import check_file
+from ra_plugin.builders.option_paths import resolve_paths, training_file
 from ra_plugin.builders.loaders import check_classes
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
@@ -60,7 +62,7 @@ def changed(path: str, value) -> dict:
 
 
 def test_a_right_file_passes():
-    option_file.check_options(base())
+    check_file(base())
 
 
 @pytest.mark.parametrize('change', [
@@ -69,10 +71,10 @@ def test_a_right_file_passes():
 def test_recog_every_is_refused_where_the_steps_between_would_have_no_loss(change):
     opt = base()
     change(opt)
-    option_file.check_options(opt)
+    check_file(opt)
     opt['train']['recog_every'] = 2
     with pytest.raises(OptionError, match='train.recog_every: the steps between would have no loss'):
-        option_file.check_options(opt)
+        check_file(opt)
 
 
 @pytest.mark.parametrize('every, rests, is_refused', [(2, 2, True), (3, 6, True), (3, 2, False), (2, None, False)])
@@ -80,7 +82,7 @@ def test_recog_every_and_a_generator_that_rests_must_not_fall_together(every, re
     opt = base()
     opt['train'].update(recog_every=every, net_d_iters=rests)
     with pytest.raises(OptionError, match='without a common divisor') if is_refused else contextlib.nullcontext():
-        option_file.check_options(opt)
+        check_file(opt)
 
 
 @pytest.mark.parametrize('path, value, message', [
@@ -109,7 +111,7 @@ def test_recog_every_and_a_generator_that_rests_must_not_fall_together(every, re
     ('train.recog_opt.reduction', 'none', r"reduction: training needs one number"),
     ('datasets.val.type', 'SingleImageDataset',
      r'val\.recognizers: datasets\.val: judging needs labels or clean images, and SingleImageDataset gives neither'),
-    ('datasets.train', None, r"datasets: 'train' is missing.*tools/test\.py"),
+    ('datasets.train', None, r"datasets: 'train' is missing.*ra-plugin test"),
     ('train', None, r"option file: 'train' is missing"),
     ('train.total_iter', None, r"train: 'total_iter' is missing"),
     ('val.val_freq', None, r"val: 'val_freq' is missing"),
@@ -147,13 +149,13 @@ def test_recog_every_and_a_generator_that_rests_must_not_fall_together(every, re
 ])
 def test_a_wrong_value_is_named(path, value, message):
     with pytest.raises(OptionError, match=message):
-        option_file.check_options(changed(path, value))
+        check_file(changed(path, value))
 
 
 def test_what_only_looks_wrong_passes():
     opt = changed('datasets.train.classes', ['0', '1', '1e5'])  # digits as the names of classes
     opt['network_e'] = dict(opt['network_g'])  # of somebody's own model class
-    option_file.check_options(opt)
+    check_file(opt)
 
 
 @pytest.mark.parametrize('key, value, message', [
@@ -187,7 +189,7 @@ def test_a_transformer_without_a_recognition_loss_is_refused():
     opt = changed('network_t', {'type': 'ResnetGenerator'})
     del opt['train']['recog_opt']
     with pytest.raises(OptionError, match=r'network_t: .*Add train\.recog_opt'):
-        option_file.check_options(opt)
+        check_file(opt)
 
 
 def test_reading_an_option_file_runs_no_code(tmp_path, monkeypatch):
@@ -242,7 +244,7 @@ def test_every_block_of_a_list_is_checked():
     opt = base()
     opt['train']['recog_opt'] = [opt['train']['recog_opt'], {'type': 'RecogFeatureLoss'}]
     with pytest.raises(OptionError, match=r"train\.recog_opt\[1\]: 'recognizer' is missing"):
-        option_file.check_options(opt)
+        check_file(opt)
 
 
 def test_labels_must_mean_the_same_to_data_and_recognizer():
@@ -376,15 +378,20 @@ def test_relative_paths_are_looked_up_below_the_root(tmp_path, monkeypatch):
     (root / 'options').mkdir(parents=True)
     (root / 'options/mine.py').touch()
     (tmp_path / 'here.json').touch()
-    opt = {'recognizer': {'config': 'options/mine.py', 'checkpoint': 'w.pth'}, 'zoo': {'config': 'retinanet_r50'},
-           'train': {'annotation_file': ['a.json', 'here.json'], 'dataroot_mask': '/abs', 'classes': ['w.pth']},
-           'blocks': [{'dataroot_gt': 'data'}]}
-    option_file.resolve_paths(opt, root)
-    assert opt == {'recognizer': {'config': str(root / 'options/mine.py'), 'checkpoint': str(root / 'w.pth')},
-                   'zoo': {'config': 'retinanet_r50'},  # the name of a config that its package brings
-                   'train': {'annotation_file': [str(root / 'a.json'), 'here.json'], 'dataroot_mask': '/abs',
-                             'classes': ['w.pth']},
-                   'blocks': [{'dataroot_gt': str(root / 'data')}]}
+    opt = {'recognizer': {'type': 'MMDetRecognizer', 'config': 'options/mine.py', 'checkpoint': 'w.pth'},
+           'zoo': {'type': 'MMSegRecognizer', 'config': 'retinanet_r50'},
+           'train': {'type': 'DetectionDataset', 'annotation_file': ['a.json', 'here.json'], 'classes': ['w.pth']},
+           'masks': {'type': 'SegmentationDataset', 'dataroot_mask': '/abs', 'classes': 'names.txt'},
+           'blocks': [{'type': 'PairedImageDataset', 'dataroot_gt': 'data', 'dataroot_lq': ['a', 'b']}],
+           'path': {'pretrain_network_g': 'net_g.pth', 'resume_state': None, 'param_key_g': 'params'}}
+    expected = copy.deepcopy(opt)
+    expected['recognizer'].update(config=str(root / 'options/mine.py'), checkpoint=str(root / 'w.pth'))
+    expected['train']['annotation_file'][0] = str(root / 'a.json')
+    expected['masks']['classes'] = str(root / 'names.txt')
+    expected['blocks'][0].update(dataroot_gt=str(root / 'data'), dataroot_lq=[str(root / 'a'), str(root / 'b')])
+    expected['path']['pretrain_network_g'] = str(root / 'net_g.pth')
+    resolve_paths(opt, root, training_file(opt))
+    assert opt == expected  # the name of a config that its package brings stays
 
 
 @pytest.mark.parametrize('metrics, message', [
@@ -393,7 +400,7 @@ def test_relative_paths_are_looked_up_below_the_root(tmp_path, monkeypatch):
 ])
 def test_recognition_metrics(metrics, message):
     with pytest.raises(OptionError, match=re.escape(message)):
-        option_file.check_options(changed('val.recognition_metrics', metrics))
+        check_file(changed('val.recognition_metrics', metrics))
 
 
 def test_processes_that_talk_through_gpus_cannot_train_on_the_cpu(tmp_path, monkeypatch):
@@ -420,4 +427,4 @@ def test_what_basicsr_does_not_take_empty_is_named(place, message):
         node = node[part]
     node[key] = None
     with pytest.raises(OptionError, match=message):
-        option_file.check_options(opt)
+        check_file(opt)

@@ -488,7 +488,7 @@ def test_validation_loader_takes_whole_images_one_by_one_or_padded(voc):
     ({'resize': [20, 10]}, r'\.resize: expected \[shorter, longest\], got \[20, 10\]'),
     ({'scale_range': [2.0, 0.5]}, r'\.scale_range: expected \[low, high\] with 0 < low <= high, got \[2.0, 0.5\]'),
     ({'scale_range': [1.0]}, r'\.scale_range: expected \[low, high\]'),
-    ({'min_box_size': -1}, r'\.min_box_size: expected pixels >= 0, got -1'),
+    ({'min_box_size': -1}, r'\.min_box_size: expected a number >= 0, got -1'),
     ({'scale': 2}, 'expected a degradation that shrinks by scale 2, got one by 1'),
     ({'seed': -1}, r'DetectionDataset\(Set\)\.seed: expected a whole number >= 0'),
     ({'split': None}, r"expected split \(VOC's layout\) or annotation_file \(COCO's json\), got neither"),

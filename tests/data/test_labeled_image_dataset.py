@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from ra_plugin.data.labeled_image_dataset import LabeledImageDataset, decode_image
-from ra_plugin.options import OptionError
+from ra_plugin.data.labeled_image_dataset import LabeledImageDataset, LabeledImageOptions, decode_image
+from ra_plugin.options import OptionError, build_block
 
 NOISE = {'type': 'GaussianNoise', 'sigma': 0.1}
 BICUBIC = {'type': 'BicubicDownsample', 'scale': 2}
@@ -380,15 +380,15 @@ def test_lmdb_that_lacks_a_listed_image_is_named(lmdb, tmp_path):
 def test_bad_keys_and_types_are_refused_without_touching_the_disk(opt, message):
     block = {'dataroot_gt': '/no/such/folder', **opt}
     with pytest.raises(OptionError, match='^datasets.val' + message if message[0] == '\\' else message):
-        LabeledImageDataset.check_options(block, 'datasets.val')
+        build_block(LabeledImageOptions, {'phase': 'val', **block}, 'datasets.val')
     with pytest.raises(OptionError, match=message):
         LabeledImageDataset({'phase': 'val', **block})
 
 
-def test_block_of_an_option_file_passes_although_it_has_no_phase_yet():
-    LabeledImageDataset.check_options({'dataroot_gt': '/no/such/folder', 'degradation': BICUBIC}, 'datasets.val')
+def test_a_block_needs_a_folder_and_a_phase():
+    build_block(LabeledImageOptions, {'phase': 'val', 'dataroot_gt': '/no/such/folder', 'degradation': BICUBIC}, 'd')
     with pytest.raises(OptionError, match="datasets.val: 'dataroot_gt' is missing"):
-        LabeledImageDataset.check_options({}, 'datasets.val')
+        build_block(LabeledImageOptions, {'phase': 'val'}, 'datasets.val')
     with pytest.raises(OptionError, match="expected phase 'train', 'val' or 'test', got none"):
         LabeledImageDataset({'dataroot_gt': '/no/such/folder'})
 

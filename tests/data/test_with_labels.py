@@ -10,11 +10,12 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
-from ra_plugin.training.resumable_batches import TrainingBatches
+from ra_plugin.builders.file_check import check_file
 from ra_plugin.builders.loaders import build_dataset, build_val_loaders, check_classes
-from ra_plugin.builders.option_file import check_options, resolve_paths
+from ra_plugin.builders.option_paths import resolve_paths
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
+from ra_plugin.training.resumable_batches import TrainingBatches
 
 CLASSES = {'cat': 2, 'ant': 0, 'bee': 1}  # number of each name, sorted
 REALESRGAN = {
@@ -164,9 +165,9 @@ def test_option_file_knows_that_the_set_has_gained_labels(root):
            'datasets': {'train': block, 'val': dict(block)},
            'network_g': {'type': 'SRResNet'}, 'path': {}, 'val': {'recognizers': {'x': recognizer}},
            'train': {'recog_opt': {'type': 'RecogLoss', 'recognizer': recognizer}}}
-    check_options(opt)
+    check_file(opt)
     opt['datasets']['val'].pop('labels')
-    check_options(opt)  # judged by what the recognizer answers to clean images
+    check_file(opt)  # judged by what the recognizer answers to clean images
     for phase, message in (('val', r'val\.recognizers: datasets\.val: judging needs labels or clean images'),
                            ('train', r'train\.recog_opt: RecogLoss needs labels, and PairedImageDataset gives none')):
         kept = dict(opt['datasets'][phase])
@@ -174,17 +175,18 @@ def test_option_file_knows_that_the_set_has_gained_labels(root):
         if phase == 'val':
             opt['datasets'][phase]['type'] = 'SingleImageDataset'
         with pytest.raises(OptionError, match=f'{message}.*Give it labels: folders, or labels: FILE'):
-            check_options(opt)
+            check_file(opt)
         opt['datasets'][phase] = kept
     opt['datasets']['train']['labels'] = True
     with pytest.raises(OptionError, match=r'datasets\.train\.labels: expected text'):
-        check_options(opt)
+        check_file(opt)
 
 
 def test_paths_of_lists_are_found_from_any_folder_and_folders_is_no_path(tmp_path):
-    opt = {'train': {'labels': 'labels.csv'}, 'val': {'labels': 'folders'}}
+    opt = {phase: {'type': 'PairedImageDataset', 'labels': labels}
+           for phase, labels in (('train', 'labels.csv'), ('val', 'folders'))}
     resolve_paths(opt, tmp_path)
-    assert opt == {'train': {'labels': str(tmp_path / 'labels.csv')}, 'val': {'labels': 'folders'}}
+    assert [opt[phase]['labels'] for phase in ('train', 'val')] == [str(tmp_path / 'labels.csv'), 'folders']
 
 
 # Class folders, which BasicSR itself does not look into

@@ -157,4 +157,4 @@ def test_the_tool_says_in_one_line_that_the_restorer_is_not_trained(data, tmp_pa
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / 'tools/train_recognizer.py'), run_name='__main__')
     assert ended.value.code == 2
-    assert 'Train it first: python tools/train.py' in capsys.readouterr().err.splitlines()[-1]
+    assert 'Train it first: ra-plugin train' in capsys.readouterr().err.splitlines()[-1]

@@ -159,7 +159,7 @@ def test_our_step_has_the_gradient_of_the_careless_one(monkeypatch, has_label):
     cases = steps._ours(network, resnet, CPU, compiled=False)
     ours = cases['ours' if has_label else 'ours, unsupervised']
     careless = steps._careless_step(network, resnet, CPU, has_label)
-    assert ours.networks[1][0].recognizer.folded and not careless.networks[1].folded
+    assert ours.networks[1][0].recognizer.folded_norms and not careless.networks[1].folded_norms
     weights = copy.deepcopy(ours.networks[0].state_dict())
 
     def gradient(step):

@@ -52,7 +52,7 @@ def convert(monkeypatch, tmp_path):
 def test_each_tensor_is_in_its_place_in_timms_network(source, convert, tmp_path):
     assert convert(source) == 0
     recognizer = build_recognizer({'type': 'TimmRecognizer', 'model_name': 'tf_efficientnet_lite0',
-                                   'checkpoint': str(tmp_path / 'new' / 'timm.pth')}, fold=False)
+                                   'checkpoint': str(tmp_path / 'new' / 'timm.pth')}, fold_batch_norm=False)
     loaded = recognizer.model.state_dict()
     assert len(loaded) == len(source) == 296
     # timm lists its layers in the order in which they compute, too

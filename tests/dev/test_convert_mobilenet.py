@@ -10,7 +10,7 @@ import torchvision
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'convert_mobilenet_v2.py'
+TOOL = Path(__file__).resolve().parents[2] / 'dev' / 'convert_mobilenet_v2.py'
 LAYER_ENDS = [1, 3, 6, 10, 13, 16, 17]  # torchvision's last block of each layer
 
 

@@ -14,10 +14,10 @@ from basicsr.data import build_dataset
 from basicsr.utils.registry import ARCH_REGISTRY
 from programs import run_tool
 
-from ra_plugin.compat.random_vgg import random_vgg
 from dev import option_check
-from ra_plugin.builders import option_file
 from dev.tiny_options import tiny_options
+from ra_plugin.builders.file_check import check_file
+from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.options import OptionError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,7 +118,7 @@ def test_a_process_that_dies_or_hangs_is_a_failure(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('text, reason', [
     ('- a', "expected blocks of keys, as in BasicSR's option files; got list."), ('a: [', 'ParserError: '),
-    ('name: x', "option file: the key 'datasets' is missing.")])
+    ('name: x', "option file: 'datasets' is missing.")])
 def test_a_file_that_is_no_option_file_is_a_failure(text, reason, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['pytest'])
     (tmp_path / 'x.yml').write_text(text)
@@ -235,17 +235,17 @@ def test_names_that_basicsr_registers_with_a_suffix_are_known(place, kind, name)
                                                        'betap_range') for number in ('', '2')},
                     meta_info='list.txt', blur_kernel_size=7, blur_kernel_size2=7, sinc_prob=0.1, sinc_prob2=0.1,
                     final_sinc_prob=0.1, use_hflip=True, use_rot=True)
-    option_file.check_options(opt)
+    check_file(opt)
     node = opt['network_g'] if name == 'SRVGGNetCompact' else node
     node[last] = name[:-1]
     with pytest.raises(OptionError, match=rf"{place}: no {kind} '{name[:-1]}'\. Did you mean '{name}'\?"):
-        option_file.check_options(opt)
+        check_file(opt)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
 def test_gpus_that_are_not_there_are_one_line():
     with pytest.raises(OptionError, match='num_gpu: 8, but torch finds no GPU. Write num_gpu: 0, or auto.'):
-        option_file.check_options(PLAIN)
+        check_file(PLAIN)
 
 
 def test_random_vgg_downloads_nothing_and_leaves_nothing(monkeypatch):

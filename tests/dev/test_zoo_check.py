@@ -87,7 +87,7 @@ def test_table():
     ('mmdet', 'yolox_tiny_8xb8-300e_coco'), ('mmseg', 'fcn_hr18s_4xb2-40k_cityscapes-512x1024'),
     ('timm', 'test_resnet')])
 def test_program_on_one_model_of_each_zoo(library, name, tmp_path):
-    done = subprocess.run([sys.executable, ROOT / 'tools' / 'zoo_check.py', library, name, '--workers', '1', '--out',
+    done = subprocess.run([sys.executable, ROOT / 'dev' / 'zoo_check.py', library, name, '--workers', '1', '--out',
                            tmp_path / 'x.md'], capture_output=True, text=True, timeout=300, cwd=tmp_path,
                           env={'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PATH': '/usr/bin:/bin'})
     assert '1 of 1 pass (100.0 %)' in done.stdout, done.stdout + done.stderr

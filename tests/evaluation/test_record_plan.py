@@ -1,5 +1,6 @@
 """An image's records hold as long as all that its item is made of is the same, in every data set."""
 import os
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.builders.loaders import build_dataset
 from ra_plugin.evaluation.record_plan import RecordPlans
+from ra_plugin.option_types import FilePath
 
 XML = ('<annotation><object><name>cat</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>1</ymin>'
        '<xmax>{}</xmax><ymax>5</ymax></bndbox></object></annotation>')
@@ -111,15 +113,14 @@ def test_a_data_set_of_ones_own_counts_with_all_that_it_names(tmp_path, monkeypa
 
     from ra_plugin.data import LabeledImageDataset
 
+    @dataclass(frozen=True, kw_only=True)
+    class OwnOptions(LabeledImageDataset.options_type):
+        secrets: FilePath
+
     class OwnDataset(LabeledImageDataset):
         """Reads something that nobody else knows of."""
 
-        @classmethod
-        def check_options(cls, opt, where):
-            pass
-
-        def __init__(self, opt):
-            super().__init__({key: value for key, value in opt.items() if key != 'secrets'})
+        options_type = OwnOptions
 
     monkeypatch.setattr(DATASET_REGISTRY, '_obj_map', {**DATASET_REGISTRY._obj_map, 'OwnDataset': OwnDataset})
     (tmp_path / 'secrets').mkdir()

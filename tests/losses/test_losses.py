@@ -18,8 +18,7 @@ from ra_plugin.options import OptionError
 from ra_plugin.registry import RECOGNIZER_REGISTRY, Registry
 
 LABEL = torch.tensor([1, 3])
-CONSISTENCY = ['probability', 'kl', 'l1', 'cosine']
-FEATURE = ['l1', 'l2', 'cosine']
+CONSISTENCY, FEATURE = list(distances.CONSISTENCY), list(distances.FEATURES)
 LOSSES = {
     'recog': lambda recognizer, **kwargs: RecogLoss(recognizer, **kwargs),
     **{f'consistency_{d}': lambda recognizer, d=d, **kwargs: RecogConsistencyLoss(recognizer, distance=d, **kwargs)
@@ -276,6 +275,7 @@ def test_label_smoothing_outside_its_range_is_refused(value, tiny_recognizer):
 def test_label_smoothing_is_refused_for_a_task_that_is_no_classification(tiny_recognizer):
     recognizer = tiny_recognizer()
     recognizer.info = dataclasses.replace(recognizer.info, task='segmentation')
+    recognizer.smooths_labels = False
     with pytest.raises(ValueError, match=r'for classifiers; ModuleRecognizer\(TanhNet\) does segmentation'):
         RecogLoss(recognizer, label_smoothing=0.1)
 

@@ -12,20 +12,20 @@ from basicsr.archs import build_network
 from basicsr.models import build_model
 from PIL import Image
 
+from ra_plugin.builders.file_check import check_file
 from ra_plugin.data import DetectionDataset, SegmentationDataset
-from ra_plugin.evaluation.run import same_size_batches
-from ra_plugin.builders.option_file import check_options
-from ra_plugin.training.pipeline import _check_recognizers
 from ra_plugin.evaluation.judging import Judging, clean, judge_all
-from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.evaluation.records import Records
-from ra_plugin.metrics.task_scores import DetectionScore, SegmentationScore
-from ra_plugin.evaluation.statistics.transfer import Matrix, judged_processing, summary
+from ra_plugin.evaluation.run import same_size_batches
 from ra_plugin.evaluation.statistics.perturbations import SAVED
+from ra_plugin.evaluation.statistics.transfer import Matrix, judged_processing, summary
+from ra_plugin.metrics.psnr_ssim import to_uint8
+from ra_plugin.metrics.task_scores import DetectionScore, SegmentationScore
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.results import to_plain
+from ra_plugin.training.pipeline import _check_recognizers
 
 NETWORK_G = {'type': 'SRResNet', 'num_feat': 8, 'num_block': 1, 'upscale': 2}
 NETWORK_T = {'type': 'ResnetGenerator', 'num_feat': 4, 'num_block': 1}
@@ -43,7 +43,7 @@ def blocks(tmp_path_factory):
                                        ('segmentation', 'MMSegRecognizer', small.FCN, 'mmseg')):
         config = small.write_config(root / f'{task}.py', model, library, classes=small.CLASSES)
         torch.manual_seed(3)
-        recognizer = build_recognizer({'type': kind, 'config': config, 'pretrained': False}, fold=False)
+        recognizer = build_recognizer({'type': kind, 'config': config, 'pretrained': False}, fold_batch_norm=False)
         with torch.no_grad():
             for parameter in recognizer.model.parameters():
                 if parameter.dim() == 4:
@@ -370,7 +370,7 @@ def test_unknown_tasks_and_metrics_are_one_line(tmp_path, blocks):
                              ('voc07', 'val.recognition_metrics: expected a block')):  # before anything is built
         opt['val']['recognition_metrics'] = metrics
         with pytest.raises(OptionError) as caught:
-            check_options(opt)
+            check_file(opt)
         assert message in str(caught.value) and '\n' not in str(caught.value)
 
 

@@ -22,7 +22,7 @@ from test_recog_aware_model import RECOG, RECOGNIZER, Items, build
 from test_recog_aware_model import options as host_options
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
-from ra_plugin.builders import option_file
+from ra_plugin.builders.file_check import check_file
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.write_report import run_evaluation
 from ra_plugin.metrics import pyiqa_metrics
@@ -307,10 +307,10 @@ def test_basicsr_calls_it_with_its_own_images(pair):
 def test_a_training_keeps_the_best_in_the_metrics_direction(metric, better):
     opt = base()
     opt['val']['metrics'] = {'m': {'type': 'calculate_pyiqa', 'metric': metric}}
-    option_file.check_options(opt)
+    check_file(opt)
     assert opt['val']['metrics']['m']['better'] == better
     opt['val']['metrics']['m']['better'] = 'higher'
-    option_file.check_options(opt)
+    check_file(opt)
     assert opt['val']['metrics']['m']['better'] == 'higher'
 
 
@@ -340,4 +340,4 @@ def test_wrong_options_of_a_training_are_named(block, message):
     opt = base()
     opt['val']['metrics'] = {'m': {'type': 'calculate_pyiqa', **block}}
     with pytest.raises(OptionError, match=message):
-        option_file.check_options(opt)
+        check_file(opt)

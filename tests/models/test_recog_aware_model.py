@@ -86,9 +86,9 @@ def test_training_equals_a_hand_written_step(tmp_path, block, dtype, with_ratio,
     """Bit for bit with the recognizer as its weights are; to rounding, with it as it is fastest."""
     fast = build(options(tmp_path, recog_opt=block, log_grad_ratio=with_ratio))
     with monkeypatch.context() as patch:
-        patch.setattr(Recognizer, 'fold', lambda self: None)
+        patch.setattr(Recognizer, 'fold_batch_norm', lambda self: None)
         model = build(options(tmp_path, recog_opt=block, log_grad_ratio=with_ratio, channels_last=False))
-    assert fast.cri_recog[0].recognizer.folded and not model.cri_recog[0].recognizer.folded
+    assert fast.cri_recog[0].recognizer.folded_norms and not model.cri_recog[0].recognizer.folded_norms
     for each in (model, fast):
         each.net_g.to(dtype), each.cri_recog.to(dtype)
         train(each, batches(dtype=dtype))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from basicsr.metrics import calculate_metric
+from basicsr.utils import get_root_logger
 
 from ra_plugin.models.plain_validation import PlainValidationMixin
 from ra_plugin.models.recog_validation import RecogValidationMixin, _value
@@ -44,9 +45,9 @@ def test_psnr_is_that_of_its_definition():
     assert found == pytest.approx(10 * math.log10(255 ** 2 / np.square(inner).mean()), abs=1e-9)
 
 
-def test_the_mean_is_over_the_images_that_have_a_value(caplog):
+def test_the_mean_is_over_the_images_that_have_a_value(caplog, monkeypatch):
+    monkeypatch.setattr(get_root_logger(), 'propagate', True)
     with caplog.at_level(logging.WARNING, 'basicsr'):
-        logging.getLogger('basicsr').propagate = True
         assert RecogValidationMixin()._mean([1.0, math.nan, 2.0], 'ssim', 'set') == 1.5
         assert math.isnan(RecogValidationMixin()._mean([math.nan], 'ssim', 'set'))
     assert ['1 of 3 images of set have no value' in record.getMessage() for record in caplog.records] == [True, False]

@@ -12,17 +12,25 @@ import torch
 import torch.nn.functional as F
 from basicsr.archs import build_network
 from basicsr.models import build_model
-from test_recog_aware_model import (NETWORK_G, RECOG, RECOGNIZER, SmallClassifier, assert_equal_weights, batches,
-                                    options, to_resume)
+from test_recog_aware_model import (
+    NETWORK_G,
+    RECOG,
+    RECOGNIZER,
+    SmallClassifier,
+    assert_equal_weights,
+    batches,
+    options,
+    to_resume,
+)
 from torch import nn
 
-from ra_plugin.builders import option_file
-from ra_plugin.studies.doctor.run import recognizer_blocks
-from ra_plugin.studies.sweep.run import with_weight
+from ra_plugin.builders.file_check import check_file
 from ra_plugin.losses import RecogConsistencyLoss, RecogLoss
 from ra_plugin.models.builder import build_model as build_run
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
+from ra_plugin.studies.doctor.run import recognizer_blocks
+from ra_plugin.studies.sweep.run import with_weight
 
 LEARNER = {**RECOGNIZER, 'trainable': True}
 JOINT = {**RECOG, 'recognizer': LEARNER}
@@ -314,7 +322,7 @@ def test_a_sweep_without_the_loss_has_no_learner():
     opt = learning()
     plain = with_weight(opt, 0)
     assert 'optim_r' not in plain['train'] and list(plain['val']['recognizers']) == ['vgg']
-    option_file.check_options(plain)
+    check_file(plain)
 
 
 # --------------------------------------------------------------------------------------------------------- refusals
@@ -328,11 +336,11 @@ def learning(**train) -> dict:
 
 
 def test_a_file_with_a_learner_passes():
-    option_file.check_options(learning())
+    check_file(learning())
     alone = learning(optim_g=None)
     alone['path']['pretrain_network_g'] = 'net_g.pth'
     del alone['train']['pixel_opt']
-    option_file.check_options(alone)
+    check_file(alone)
 
 
 def put(path, value):
@@ -366,7 +374,7 @@ OTHER = {**files.RECOGNIZER, 'input_size': 24, 'trainable': True}
     (put('train.recog_opt.recognizer.trainable', False), 'train.optim_r: there is no recognizer to train'),
     (put('train.optim_r', {'type': 'SGDD', 'lr': 0.1}), "train.optim_r.type: no optimizer 'SGDD'. Did you mean 'SGD'"),
     (put('train.optim_r', {'type': 'SGD'}), "train.optim_r: 'lr' is missing"),
-    (put('val.recognizers.learner', OTHER), 'val.recognizers.learner.trainable: expected the very block that learns'),
+    (put('val.recognizers.learner', OTHER), 'val.recognizers.learner.trainable: must equal the trainable block in train.recog_opt'),
     (put('is_train', False), 'val.recognizers.learner.trainable: .*checkpoint: experiments/NAME/models/net_r_latest'),
     (put('train.optim_g', None), 'train.pixel_opt: the recognizer alone learns where train.optim_g is ~'),
 ], ids=str)
@@ -374,7 +382,7 @@ def test_what_cannot_be_meant_is_refused_in_one_line(change, message):
     opt = learning()
     change(opt)
     with pytest.raises(OptionError, match=message) as error:
-        option_file.check_options(opt)
+        check_file(opt)
     assert '\n' not in str(error.value)
 
 
@@ -391,13 +399,13 @@ def test_a_restorer_that_does_not_learn_has_learned(change, message):
         del opt['train']['optim_r']
     change(opt)
     with pytest.raises(OptionError, match=message):
-        option_file.check_options(opt)
+        check_file(opt)
 
 
 def test_from_python_the_unsupervised_loss_refuses_it_too():
     with pytest.raises(OptionError, match='RecogConsistencyLoss compares with the answers on clean images'):
         RecogConsistencyLoss(LEARNER)
-    learner = build_recognizer(RECOGNIZER, fold=False)
+    learner = build_recognizer(RECOGNIZER, fold_batch_norm=False)
     learner.unfreeze()
     with pytest.raises(OptionError, match='Use RecogLoss'):
         RecogConsistencyLoss(learner)

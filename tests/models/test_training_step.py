@@ -213,7 +213,7 @@ def test_the_compiled_network_is_for_training_alone(monkeypatch):
 ])
 def test_wrong_options(train_opt, message):
     with pytest.raises(OptionError, match=re.escape(message)):
-        StepOptions.of(train_opt)
+        StepOptions.read(train_opt)
 
 
 @pytest.mark.parametrize('loss', ['RecogLoss', 'RecogConsistencyLoss'])

@@ -12,12 +12,13 @@ import torch
 import yaml
 from test_evaluation_run import ROOT, recognizer
 
-from ra_plugin.builders.option_file import check_options
+from ra_plugin.builders.file_check import check_file
+from ra_plugin.cli.reproduce import scales
 from ra_plugin.evaluation.statistics.bootstrap import Sampled
 from ra_plugin.options import OptionError
 from ra_plugin.paper import reproduce
 from ra_plugin.paper.exhibits import SHOW, untouched
-from ra_plugin.paper.experiments import Experiments, Restorer, scales
+from ra_plugin.paper.experiments import Experiments, Restorer
 from ra_plugin.paper.option_files import ExperimentOptions, changed
 from ra_plugin.paper.reproduce import Reproduction
 from ra_plugin.paper.tables import JudgedRestorer, paper_numbers, paper_table
@@ -126,7 +127,7 @@ def test_every_training_can_be_meant(name):
                for one in SMALL.trained(study, SMALL.restorers(study))}
     for restorer in by_kind.values():
         run = copy.deepcopy(OPTIONS.training_options(restorer, 0))
-        check_options({**run, 'is_train': True})
+        check_file({**run, 'is_train': True})
 
 
 def test_data_of_another_folder():
@@ -245,7 +246,7 @@ def test_all_experiments_of_the_paper_have_a_name():
     assert {f'T{number}' for number in range(1, 19)} | {f'figure_{number}' for number in range(3, 7)} | {
         'appendix_A', 'appendix_B', 'cloud'} <= set(names) and len(set(names)) == len(names)
     assert Reproduction(ROOT, 'small').plan(['figure_6', 'T6', 'figure_4']).tables == ['T6']
-    for scale in scales(ROOT):
+    for scale in scales():
         plan = Reproduction(ROOT, scale).plan(names)
         assert all(run['name'].startswith(f'{scale}_') for run in plan.runs.values())
 
@@ -271,10 +272,10 @@ def test_recognizers_are_made_before_or_after_the_trainings():
     plan = Reproduction(ROOT, 'small').plan(['T3', 'appendix_A'])
     assert len(plan.makes) == 4 and len(plan.runs) == 12 + 7 and not set(plan.missing).intersection(plan.makes)
     for file, make in plan.makes.items():
-        assert make.command[0] == 'tools/train_recognizer.py' and file in make.command
+        assert make.command[:3] == ['-m', 'ra_plugin', 'train-recognizer'] and file in make.command
     restored = plan.makes['experiments/small_resnet_restored.safetensors']
     run, = (OPTIONS.run_name(restorer, 0) for restorer in restored.after)
-    assert run in plan.runs and restored.command[5].endswith(f'{run}.yml')
+    assert run in plan.runs and restored.command[7].endswith(f'{run}.yml')
     judges = groups_of('alternatives', [3])[0].options['recognizers']
     assert judges['R with RA']['checkpoint'] == \
         'experiments/small_classification_SR_RA_with_R_resnet_seed3/models/net_r_latest.pth'
@@ -523,11 +524,6 @@ def test_from_experiments_to_a_table(tmp_path, monkeypatch):
             'cloud': {'title': 'Cloud', 'study': 'transfer', 'show': 'survey', 'judge': 'cloud', 'number': 3},
             'T2': {'title': 'Transfer', 'study': 'transfer', 'rows': 'recognizer', 'columns': 'judge',
                    'of': {'method': 'RA'}, 'baselines': ['plain']}}}))
-    (tmp_path / 'tools').mkdir()
-    (tmp_path / 'tools' / 'train.py').write_text(
-        f'import sys\nfrom pathlib import Path\nsys.path.insert(0, {str(ROOT)!r})\n'
-        'from ra_plugin.training.pipeline import run, train_pipeline\n'
-        'sys.exit(run(train_pipeline, Path(__file__).resolve().parents[2]))\n')
     reproduction = Reproduction(tmp_path, 'small')
     plan = reproduction.plan(['T2'])
     assert len(plan.runs) == 3 and not plan.missing  # there is no SR, nor a method with T

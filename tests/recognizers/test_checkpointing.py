@@ -144,8 +144,8 @@ def test_one_that_learns_is_refused():
     block = {'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': False, 'trainable': True}
     with pytest.raises(ValueError, match='for recognizers that do not learn'):
         RecogLoss(block, gradient_checkpointing=True)
-    recognizer = build_recognizer(frozen(block), fold=False)
-    recognizer.checkpoint()
+    recognizer = build_recognizer(frozen(block), fold_batch_norm=False)
+    recognizer.set_grad_checkpointing()
     with pytest.raises(ValueError, match='so it cannot learn'):
         recognizer.unfreeze()
     registry = Registry('recognition loss')

@@ -64,8 +64,8 @@ def test_features_are_what_the_classifying_layer_is_given(cls, fold):
     net, images = cls(), torch.rand(2, 3, 9, 9)
     recognizer = recognizer_of(net)
     if fold:
-        recognizer.fold()
-        assert recognizer.folded
+        recognizer.fold_batch_norm()
+        assert recognizer.folded_norms
     torch.testing.assert_close(recognizer.features(images).flatten(1), net.eval().body(images))
 
 

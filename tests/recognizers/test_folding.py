@@ -122,9 +122,9 @@ def test_a_folded_network_is_the_same_function(case):
     net = build(*FOLDED[case]).double()
     own = recognizer_of(copy.deepcopy(net))
     folded = recognizer_of(net)
-    folded.fold()
-    assert folded.folded == 1 and not any(type(module) in (nn.BatchNorm2d, nn.SyncBatchNorm)
-                                          for module in folded.model.modules())
+    folded.fold_batch_norm()
+    assert folded.folded_norms == 1
+    assert not any(type(module) in (nn.BatchNorm2d, nn.SyncBatchNorm) for module in folded.model.modules())
     images, label = torch.rand(3, 3, 16, 16, dtype=torch.float64), torch.tensor([1, 0, 7])
     torch.testing.assert_close(folded.logits(images), own.logits(images), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(gradient(RecogLoss(folded), images, label), gradient(RecogLoss(own), images, label),
@@ -137,8 +137,8 @@ def test_where_it_would_not_be_the_same_the_network_is_left_alone(case):
     recognizer = recognizer_of(build(*LEFT[case]))
     net = recognizer.model
     modules, weights = list(net.modules()), copy.deepcopy(net.state_dict())
-    recognizer.fold()
-    assert recognizer.folded == 0 and list(net.modules()) == modules
+    recognizer.fold_batch_norm()
+    assert recognizer.folded_norms == 0 and list(net.modules()) == modules
     torch.testing.assert_close(net.state_dict(), weights, rtol=0, atol=0)
 
 
@@ -148,8 +148,8 @@ def test_what_does_not_hold_is_undone(monkeypatch):
     recognizer = recognizer_of(net)
     net = recognizer.model
     weights = copy.deepcopy(net.state_dict())
-    recognizer.fold()
-    assert recognizer.folded == 0 and isinstance(net.norm, nn.BatchNorm2d)
+    recognizer.fold_batch_norm()
+    assert recognizer.folded_norms == 0 and isinstance(net.norm, nn.BatchNorm2d)
     torch.testing.assert_close(net.state_dict(), weights, rtol=0, atol=0)
 
 
@@ -159,8 +159,8 @@ def test_features_stay_what_they_were(layer, folded):
     images = torch.rand(2, 3, 16, 16)
     own = recognizer_of(copy.deepcopy(net), feature_layer=layer).features(images)
     recognizer = recognizer_of(net, feature_layer=layer)
-    recognizer.fold()
-    assert recognizer.folded == folded
+    recognizer.fold_batch_norm()
+    assert recognizer.folded_norms == folded
     torch.testing.assert_close(recognizer.features(images), own)
 
 
@@ -169,12 +169,12 @@ def test_features_stay_what_they_were(layer, folded):
 def test_classifiers_of_timm(model_name, count):
     """DenseNet's other batch norms take what was put together; RepVGG's are branches of their own."""
     block = {'type': 'TimmRecognizer', 'model_name': model_name, 'pretrained': False, 'input_size': 64}
-    recognizer = build_recognizer(block, fold=False)
+    recognizer = build_recognizer(block, fold_batch_norm=False)
     randomized(recognizer.model)
     images = torch.rand(2, 3, 64, 64)
     own = recognizer.logits(images)
-    recognizer.fold()
-    assert recognizer.folded == count
+    recognizer.fold_batch_norm()
+    assert recognizer.folded_norms == count
     torch.testing.assert_close(recognizer.logits(images), own, rtol=0, atol=1e-4 * own.abs().max().item())
 
 
@@ -183,13 +183,14 @@ def test_blocks_are_folded_objects_and_learners_are_not(tiny_recognizer):
              'mean': [0.4] * 3, 'std': [0.2] * 3}
     state = torch.random.get_rng_state()
     build_recognizer({'type': 'TimmRecognizer', 'model_name': 'tf_efficientnet_lite0', 'pretrained': False})
-    assert RecogConsistencyLoss(block).recognizer.folded == 10
-    assert RecogLoss({'type': 'EnsembleRecognizer', 'recognizers': [block, block]}).recognizer.model[1].folded == 10
+    assert RecogConsistencyLoss(block).recognizer.folded_norms == 10
+    ensemble = RecogLoss({'type': 'EnsembleRecognizer', 'recognizers': [block, block]}).recognizer
+    assert ensemble.model[1].folded_norms == 10
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert RecogLoss({**block, 'trainable': True}).recognizer.folded == 0
+    assert RecogLoss({**block, 'trainable': True}).recognizer.folded_norms == 0
     given = tiny_recognizer()
-    assert RecogLoss(given).recognizer is given and given.folded == 0
-    with pytest.raises(ValueError, match='made faster or smaller .* fold=False'):
+    assert RecogLoss(given).recognizer is given and given.folded_norms == 0
+    with pytest.raises(ValueError, match='batch norm is folded.* fold_batch_norm=False'):
         build_recognizer(block).unfreeze()
 
 
@@ -200,8 +201,8 @@ def test_a_network_without_answers_is_left_alone(monkeypatch):
         raise KeyError('levels')
 
     monkeypatch.setattr(recognizer, 'outputs', outputs)
-    recognizer.fold()
-    assert recognizer.folded == 0 and isinstance(recognizer.model.norm, nn.BatchNorm2d)
+    recognizer.fold_batch_norm()
+    assert recognizer.folded_norms == 0 and isinstance(recognizer.model.norm, nn.BatchNorm2d)
 
 
 def test_training_mode_is_not_folded():
@@ -227,8 +228,8 @@ def test_detectors_and_segmenters(name, detector, segmenter):  # noqa: F811
         randomized(recognizer.model)
         mm.in_float64(recognizer.model)
     geometry = folded.geometry
-    folded.fold()
-    assert folded.folded >= 20 and folded.geometry is geometry
+    folded.fold_batch_norm()
+    assert folded.folded_norms >= 20 and folded.geometry is geometry
     (terms, gradient), (own_terms, own_gradient) = (losses(r, images.double(), label) for r in (folded, own))
     torch.testing.assert_close(terms, own_terms, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(gradient, own_gradient, rtol=1e-6, atol=1e-12)

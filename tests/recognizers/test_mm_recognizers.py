@@ -15,9 +15,9 @@ from mmengine.structures import InstanceData, PixelData
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer, build_recognizer
+from ra_plugin.recognizers.base import TaskError
 from ra_plugin.recognizers.openmmlab import mmdet_recognizer
 from ra_plugin.recognizers.openmmlab import model as openmmlab_model
-from ra_plugin.recognizers.base import TaskError
 
 DETECTORS = {'retinanet': small.RETINANET, 'fcos': small.FCOS, 'faster_rcnn': small.FASTER_RCNN,
              'mask_rcnn': small.MASK_RCNN}

@@ -250,7 +250,7 @@ def test_a_judge_refuses_to_be_a_loss(exported):
         RecogLoss(judge)
     with pytest.raises(ValueError, match='OnnxRuntime passes no gradient to the images: it can judge'):
         judge.loss(images, torch.tensor([0]))
-    with pytest.raises(ValueError, match='only its answers can be had, no features'):
+    with pytest.raises(ValueError, match='it gives answers, and no features'):
         judge.features(images.detach())
 
 

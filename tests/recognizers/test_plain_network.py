@@ -50,7 +50,7 @@ def test_mean_and_std_are_asked_for_in_one_line(cls, given, network):
     (lambda: torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None), 'MMSeg'),
 ], ids=['detector', 'segmenter'])
 def test_networks_of_other_tasks_are_sent_to_their_recognizer(make, kind):
-    with pytest.raises(OptionError, match=rf'is no classifier.* Give {{type: {kind}Recognizer, config: ') as error:
+    with pytest.raises(OptionError, match=rf'expected a classifier, got .* Give {{type: {kind}Recognizer, config: ') as error:
         RecogLoss(make())
     assert len(str(error.value)) < 300
 
@@ -58,7 +58,7 @@ def test_networks_of_other_tasks_are_sent_to_their_recognizer(make, kind):
 @pytest.mark.parametrize('kind', ['mmdet', 'mmseg'])
 def test_models_of_openmmlab_are_sent_to_their_recognizer(kind):
     model = type('Model', (type('Base', (nn.Module,), {'__module__': f'{kind}.models.base'}),), {})()
-    with pytest.raises(OptionError, match=r'Model is no classifier.* Give {type: MM(Det|Seg)Recognizer, config'):
+    with pytest.raises(OptionError, match=r'expected a classifier, got \w*Model\..* Give {type: MM(Det|Seg)Recognizer, config'):
         RecogLoss(model, mean=MEAN, std=STD)
 
 
@@ -152,7 +152,7 @@ def test_a_choice_is_silent_and_on_record(pretrained, source, recwarn):
 
 def test_a_network_or_a_checkpoint_is_a_choice(network, tmp_path, recwarn):
     ModuleRecognizer(network, mean=MEAN, std=STD)
-    torch.save(build_recognizer({**BLOCK, 'pretrained': False}, fold=False).model.state_dict(), tmp_path / 'net.pth')
+    torch.save(build_recognizer({**BLOCK, 'pretrained': False}, fold_batch_norm=False).model.state_dict(), tmp_path / 'net.pth')
     build_recognizer({**BLOCK, 'checkpoint': str(tmp_path / 'net.pth')})
     assert not recwarn
 

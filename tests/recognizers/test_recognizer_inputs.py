@@ -8,7 +8,6 @@ from PIL import Image
 from torch import nn
 
 from ra_plugin import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss, build_recognizer
-from ra_plugin.studies.doctor.own_preprocessing import own_preprocessing
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import ClassificationRecognizer, EnsembleRecognizer, ModuleRecognizer, RecognizerInfo
@@ -176,7 +175,7 @@ def test_timm_with_one_channel_and_its_own_pipeline_see_the_same():
     expected = torch.tensor((luma - mean) / std, dtype=torch.float32)[None, None]
     torch.testing.assert_close(recognizer.prepare(as_images(image)), expected, rtol=0, atol=0.51 / 255 / std)
     assert recognizer.predict(as_images(image))['labels'].shape == (1, 5)
-    own = own_preprocessing(recognizer)
+    own = recognizer.own_preprocessing()
     assert own.transform(image).shape[1] == 1
 
 

@@ -142,12 +142,6 @@ def save_weights(net, path, wrap=lambda weights: weights):
 
 # The contract
 
-def test_the_cases_cover_every_registered_recognizer():
-    elsewhere = {'MMDetRecognizer', 'MMSegRecognizer'}  # not classifiers: test_mm_recognizers.py
-    judges = {'BlackBoxRecognizer', 'TFLiteRecognizer'}  # no gradient: test_blackbox_recognizer, test_onnx_recognizer
-    assert {opt['type'] for opt in CASES.values()} | elsewhere | judges == set(RECOGNIZER_REGISTRY)
-
-
 def test_options_of_each_case_pass_the_check():
     for opt in CASES.values():
         RECOGNIZER_REGISTRY.check(opt, 'recognizer')
@@ -492,8 +486,8 @@ def test_a_layer_that_is_never_called_is_no_feature_layer(photos):
 
 # Checkpoints
 
-def tiny_from(checkpoint, fold=True, **kwargs):
-    return build_recognizer({**TINY, 'checkpoint': str(checkpoint), **kwargs}, fold=fold)
+def tiny_from(checkpoint, fold_batch_norm=True, **kwargs):
+    return build_recognizer({**TINY, 'checkpoint': str(checkpoint), **kwargs}, fold_batch_norm=fold_batch_norm)
 
 
 @pytest.fixture
@@ -519,7 +513,7 @@ def net():
 ], ids=['plain', 'params', 'params_ema before params', 'state_dict', 'model', 'DataParallel', 'DDP of compile',
         'compile of DDP', 'older torch'])
 def test_a_checkpoint_is_read_however_it_was_wrapped(wrap, net, tmp_path):
-    loaded = tiny_from(save_weights(net, tmp_path / 'net.pth', wrap), fold=False).model
+    loaded = tiny_from(save_weights(net, tmp_path / 'net.pth', wrap), fold_batch_norm=False).model
     own = net.state_dict()
     assert all(torch.equal(value, own[key]) for key, value in loaded.state_dict().items())
 
@@ -539,7 +533,7 @@ def test_a_model_whose_own_names_begin_with_module_keeps_them(net, tmp_path, tin
 
 def test_safetensors_are_read(net, tmp_path):
     save_file(net.state_dict(), tmp_path / 'net.safetensors')
-    weights = tiny_from(tmp_path / 'net.safetensors', fold=False).model.state_dict()
+    weights = tiny_from(tmp_path / 'net.safetensors', fold_batch_norm=False).model.state_dict()
     torch.testing.assert_close(weights, net.state_dict())
 
 

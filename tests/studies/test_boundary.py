@@ -489,7 +489,7 @@ def test_tool_writes_json_tables_and_page(tool, place, tmp_path, capsys, records
     assert (tmp_path / 'a' / 'boundary.md').read_text() in text
     results = json.loads((tmp_path / 'a' / 'boundary.json').read_text())
     assert (results['schema'], results['source'], results['n']) == ('ra_plugin.boundary/1', 'one', COUNT)
-    assert results['command'] == f'python tools/boundary.py plain RA -opt {place}/opt.yml --maps 1'
+    assert results['command'] == f'ra-plugin boundary plain RA -opt {place}/opt.yml --maps 1'
     assert [one['index'] for one in results['images']] == [one.index for one in records]
     pairs = [one['distance']['RA'] for one in results['images'] if 'two' in one['distance']['RA']]
     known = [pair for pair in pairs if None not in (pair['one'], pair['two'])]  # null: infinitely far
@@ -518,15 +518,15 @@ def test_a_signal_ends_the_tool_with_a_line_and_keeps_an_earlier_result(tool, pl
 def test_command_does_not_name_the_folders_of_one_machine(place, tmp_path):
     run_boundary(place, place / 'opt.yml', tmp_path, BoundaryOptions(names=('plain', 'RA'), maps=0), 'cpu')
     results = json.loads((tmp_path / 'boundary.json').read_text())
-    assert results['command'] == 'python tools/boundary.py plain RA -opt opt.yml --maps 0'
+    assert results['command'] == 'ra-plugin boundary plain RA -opt opt.yml --maps 0'
 
 
 def test_command_says_all_that_changes_the_results(tool, place, tmp_path):
-    changed = ['--source', 'two', '--num_images', '20', '--maps', '0', '--seed', '3', '--factor', '1.2',
+    changed = ['--source', 'two', '--num-images', '20', '--maps', '0', '--seed', '3', '--factor', '1.2',
                '--targets', 'one', 'three']
     assert tool('plain', 'RA', '-opt', place / 'opt.yml', *changed, '--device', 'cpu', '--out', tmp_path / 'a') == 0
     results = json.loads((tmp_path / 'a' / 'boundary.json').read_text())
-    assert results['command'] == f'python tools/boundary.py plain RA -opt {place}/opt.yml {" ".join(changed)}'
+    assert results['command'] == f'ra-plugin boundary plain RA -opt {place}/opt.yml {" ".join(changed)}'
     assert (results['source'], list(results['targets']), results['n']) == ('two', ['one', 'three'], 20)
     assert (results['seed'], results['search']['factor']) == (3, 1.2)
 

@@ -22,9 +22,10 @@ from scipy.stats import binomtest
 
 from ra_plugin.checkpoint import load_weights, read_record
 from ra_plugin.studies.doctor.run import examine, recognizer_blocks
+from ra_plugin.studies.doctor import case
 from ra_plugin.studies.doctor import checks as doctor
 from ra_plugin.studies.doctor.checks import BROKEN, CHECKS, NOT_APPLICABLE, OK, SUSPICIOUS, Case, Finding
-from ra_plugin.studies.doctor.own_preprocessing import own_preprocessing
+from ra_plugin.metrics.task_scores import TASKS
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import (MMDetRecognizer, MMSegRecognizer, ModuleRecognizer, TimmRecognizer,
                                    TorchvisionRecognizer, build_recognizer, tiny_nets)
@@ -75,7 +76,7 @@ def test_the_shipped_recognizers_are_sound(name, cifar10):
     findings = findings_of(build_recognizer(block(name)), cifar10)
     assert list(findings) == [check.name for check in CHECKS]
     assert {name: f.verdict for name, f in findings.items() if f.verdict != OK} == {'resize parity': NOT_APPLICABLE}
-    assert findings['clean accuracy'].expected == f'{own_preprocessing(build_recognizer(block(name))).score:.1%}'
+    assert findings['clean accuracy'].expected == f'{build_recognizer(block(name)).own_preprocessing().score:.1%}'
     recognizer = build_recognizer(block(name))
     right = [recognizer.predict(image)['labels'][0, 0] == label for image, label in zip(*cifar10)]
     assert f'top-1 {torch.cat(right).double().mean():.1%}' in findings['clean accuracy'].measured
@@ -334,13 +335,13 @@ def test_another_interpolation_is_noticed(photographs):
 
 
 def test_the_record_is_that_of_the_package(tmp_path):
-    own = own_preprocessing(timm_recognizer())
+    own = timm_recognizer().own_preprocessing()
     config = timm.create_model('test_resnet').pretrained_cfg
     assert (own.mean, own.std, own.score) == (tuple(config['mean']), tuple(config['std']), None)
     recognizer = torchvision_recognizer(tmp_path)
-    assert own_preprocessing(recognizer).score is None  # of a file nobody knows
+    assert recognizer.own_preprocessing().score is None  # of a file nobody knows
     recognizer.info = replace(recognizer.info, source='torchvision IMAGENET1K_V1')
-    assert own_preprocessing(recognizer).score == pytest.approx(0.58178)
+    assert recognizer.own_preprocessing().score == pytest.approx(0.58178)
 
 
 # ------------------------------------------------------------------ detectors and segmenters
@@ -477,8 +478,12 @@ def test_the_training_set_serves_where_the_other_has_no_labels(option_file):
     assert [f.verdict for f in findings if f.check == 'clean accuracy'] == [NOT_APPLICABLE]
 
 
+def test_each_task_with_a_score_has_one_of_chance():
+    assert set(case.CHANCE) == set(TASKS)
+
+
 def test_each_recognizer_is_checked_once_and_ensembles_by_their_members():
-    a, b, c = ({'type': 'T', 'name': name} for name in 'abc')
+    a, b, c = ({'type': 'ModuleRecognizer', 'module': name} for name in 'abc')
     opt = {'train': {'recog_opt': [{'recognizer': {'type': 'EnsembleRecognizer', 'recognizers': [a, b]}},
                                    {'recognizer': a}]}, 'val': {'recognizers': {'x': b, 'y': c}}}
     assert recognizer_blocks(opt) == {'x': (b, True), 'y': (c, False),

@@ -9,7 +9,7 @@ import torch
 import yaml
 from conftest import SOAK
 from page_data import typed
-from test_evaluation_run import ROOT, recognizer
+from test_evaluation_run import recognizer
 
 from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix, summary
@@ -160,11 +160,6 @@ def test_networks_are_trained_once_and_evaluated_side_by_side(tmp_path, monkeypa
         'datasets': {'noise': {'type': 'LabeledImageDataset', 'dataroot_gt': str(tmp_path / 'images'), 'crop_size': 16,
                                'degradation': {'type': 'GaussianNoise', 'sigma': 0.1}}},
         'recognizers': {'vgg': recognizer('TinyVGG'), 'resnet': recognizer('TinyResNet')}}))
-    (tmp_path / 'tools').mkdir()
-    (tmp_path / 'tools' / 'train.py').write_text(  # trains below this folder, not below the repository
-        f'import sys\nfrom pathlib import Path\nsys.path.insert(0, {str(ROOT)!r})\n'
-        'from ra_plugin.training.pipeline import run, train_pipeline\n'
-        'sys.exit(run(train_pipeline, Path(__file__).resolve().parents[2]))\n')
     files = tmp_path / 'ra.yml', tmp_path / 'eval.yml', tmp_path / 'out'
     results = sweep(tmp_path, files[0], [0.01, 0], *files[1:], max_psnr_drop=9).to_json()
     assert list(results['restorers']) == ['weight 0', 'weight 0.01'] and results['baseline'] == 'weight 0'

@@ -121,7 +121,7 @@ def jobs(tmp_path_factory, blocks):  # noqa: F811
     config = small.write_config(root / 'fcos.py', small.FCOS, 'mmdet', classes=small.CLASSES)
     torch.manual_seed(3)
     block = {'type': 'MMDetRecognizer', 'config': config, 'pretrained': False, 'resize': None}
-    torch.save({'state_dict': build_recognizer(block, fold=False).model.state_dict()}, root / 'fcos.pth')
+    torch.save({'state_dict': build_recognizer(block, fold_batch_norm=False).model.state_dict()}, root / 'fcos.pth')
     block.update(pretrained=None, checkpoint=str(root / 'fcos.pth'))
 
     def training(recog_opt, **train):

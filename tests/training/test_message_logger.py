@@ -13,7 +13,6 @@ from ra_plugin.training.loop import message_logger
 def test_the_time_that_is_left(done_before, monkeypatch, caplog):
     opt = base()
     opt['train']['total_iter'] = 1e2  # as YAML reads it
-    logging.getLogger('basicsr').propagate = True
     clock = [1000.0]
     monkeypatch.setattr(time, 'time', lambda: clock[0])
     message = message_logger(opt, done_before)

@@ -50,8 +50,8 @@ def test_devices(name):
 
 
 @pytest.mark.parametrize('given, message', [
-    ({'batch_size': 0}, '--batch_size: expected a whole number >= 1, got 0'),
-    ({'batch_size': 1, 'num_workers': -1}, '--num_workers: expected a whole number >= 0, got -1')])
+    ({'batch_size': 0}, '--batch-size: expected a whole number >= 1, got 0'),
+    ({'batch_size': 1, 'num_workers': -1}, '--num-workers: expected a whole number >= 0, got -1')])
 def test_loading(given, message):
     check_loading(1, 0)
     with pytest.raises(OptionError, match=message):

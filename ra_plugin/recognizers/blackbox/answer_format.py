@@ -1,4 +1,4 @@
-"""What a black box answers, read from its JSON: another program's words, of which nothing is taken for granted."""
+"""Parsing of a black box's JSON: the output of another program, of which nothing is taken for granted."""
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _LARGEST_SCORE = 1e12
 
 
 def read_json(content: bytes) -> Any:
-    """Raise ValueError, which shows how the content begins, where it is no JSON."""
+    """Parse JSON; the ValueError raised where it is none shows how the content begins."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
@@ -20,13 +20,13 @@ def read_json(content: bytes) -> Any:
 
 
 def read_answer(answer: Any, path: str, label_key: str, score_key: str) -> Answer:
-    """Labels with their scores, best first; in the order of the answer where not all have a score.
+    """Return labels with their scores, best first; in the order of the answer where not all have a score.
 
     Args:
         answer: A list of labels, or of ``{label, score}``, one of these alone, or an object that holds it.
         path: Where: keys and indexes with dots between them, ``responses.0.labels``. ``''``: the answer itself, or
             what it has under ``labels``.
-        label_key, score_key: What label and score are called.
+        label_key, score_key: Keys of label and score.
 
     Raises:
         ValueError: It is something else.
@@ -67,7 +67,7 @@ def _read_item(item: Any, label_key: str, score_key: str) -> tuple[str | int, fl
 
 
 def shown(content: Any, most: int = 120) -> str:
-    """The beginning of what came, harmless for a terminal."""
+    """Return the beginning of some content, safe to print to a terminal."""
     text = content.decode(errors='replace') if isinstance(content, bytes) else content
     text = text if isinstance(text, str) else repr(text)
     text = printable(' '.join(text[:10 * most].split()))

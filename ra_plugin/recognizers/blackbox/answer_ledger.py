@@ -1,15 +1,16 @@
-"""What a black box was asked and answered, in a file that only grows: a run that was stopped goes on from there."""
+"""Requests to a black box and its answers in an append-only file, from which an interrupted run continues."""
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ra_plugin.recognizers.blackbox.file_lock import exclusive
+
 
 class AnswerLedger:
-    """Requests and answers, a line of JSON each; each line is on the disk before the next step is taken.
+    """A file of requests and answers, one line of JSON each; each line is on the disk before the next step is taken.
 
     A line that a dying process left half written is passed over. Several processes may use one file at a time: they
     count each other's requests, and see each other's answers.
@@ -42,7 +43,8 @@ class AnswerLedger:
             return json.loads(file.readline())['answer']
 
     def book(self, image: str, most: int | None) -> bool:
-        """Note a request that is about to be made; False, and nothing noted, where ``most`` have been made already."""
+        """Note a request that is about to be made; return False, with nothing noted, where ``most`` were made already.
+        """
         with self._locked() as file:
             if most is not None and self.requests >= most:
                 return False
@@ -50,14 +52,13 @@ class AnswerLedger:
             return True
 
     def add(self, image: str, answer: Any) -> None:
-        """Keep an answer: what was read from JSON."""
+        """Store an answer, as parsed from JSON."""
         with self._locked() as file:
             self._append(file, {'image': image, 'answer': answer})
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[BinaryIO]:
-        with self.path.open('ab') as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, or its process ends
+        with self.path.open('ab') as file, exclusive(file):
             self._read_on()
             yield file
 
@@ -69,7 +70,7 @@ class AnswerLedger:
         self._read_on()
 
     def _read_on(self) -> None:
-        """Take in the whole lines that this or another process has added since."""
+        """Read the whole lines that this or another process has added since."""
         if not self.path.exists():
             return
         with self.path.open('rb') as file:

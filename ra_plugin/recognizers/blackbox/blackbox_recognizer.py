@@ -1,4 +1,4 @@
-"""A recognizer that only answers: a cloud service, or any program that is given an image."""
+"""A recognizer that gives answers and no gradient: a cloud service, or any program that reads an image."""
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -6,18 +6,19 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
+from ra_plugin.option_types import CacheFolder, ClassNames
 from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
 from ra_plugin.recognizers.blackbox.answer_format import Answer, read_answer
 from ra_plugin.recognizers.blackbox.client import BlackBoxClient
 from ra_plugin.recognizers.blackbox.source import Command, Endpoint
-from ra_plugin.recognizers.class_names import folded, read_classes
-from ra_plugin.recognizers.classification import TOP_K, ClassificationRecognizer
+from ra_plugin.recognizers.class_names import casefolded, read_classes
+from ra_plugin.recognizers.classification import TOP_K, check_class_ids
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 
 @RECOGNIZER_REGISTRY.register
 class BlackBoxRecognizer(Recognizer):
-    """Labels from a command or an HTTP endpoint that is shown the image as an 8-bit RGB PNG.
+    """A classifier behind a command or an HTTP endpoint, which receives each image as an 8-bit RGB PNG.
 
     It can judge, but not serve as a loss. Each image is asked about once: answers are kept, so that a run that was
     stopped, by a limit or by accident, goes on where it was.
@@ -31,25 +32,28 @@ class BlackBoxRecognizer(Recognizer):
         url: Address that the PNG is posted to; answers with JSON. Redirections are not followed.
         headers: Headers for ``url``; ``$NAME`` in a value is the environment variable NAME, so that no key need be
             written into an option file.
-        answer: Where in the JSON the labels are: keys and indexes with dots between them, ``responses.0.labels``.
+        answer: Place of the labels in the JSON: keys and indexes with dots between them, ``responses.0.labels``.
             Default: the JSON itself, or what it has under ``labels``. They are a list of labels or of objects.
-        label_key, score_key: What an object calls its label and its score.
+        label_key, score_key: Keys of label and score in an object.
         name: For tables. Default: the host, or the program.
         requests_per_minute: At most this many.
         retries: Further requests for an image where there is no connection, or where the answer is 429 or 5xx, after
             1, 2, 4 ... seconds, or when the server says.
         timeout: Seconds for one answer.
         price_per_request: For `cost`, in any currency.
-        max_requests: Of all runs with this cache together, failed ones included; the one that would exceed it is not
-            made.
+        max_requests: Budget of all runs with this cache together, failed requests included; a request that would exceed
+            it is not made.
 
     Raises:
         ValueError: Options that do not fit together, or are out of range.
     """
 
     costly = True
+    has_own_words = True
+    options_of_asking = frozenset(('cache', 'requests_per_minute', 'retries', 'timeout', 'price_per_request',
+                                   'max_requests'))
 
-    def __init__(self, classes: Sequence[str] | str | int, cache: str, command: Sequence[str] | None = None,
+    def __init__(self, classes: ClassNames | int, cache: CacheFolder, command: Sequence[str] | None = None,
                  url: str | None = None, headers: Mapping[str, Any] | None = None, answer: str = '',
                  label_key: str = 'label', score_key: str = 'score', name: str | None = None,
                  requests_per_minute: float | None = None, retries: int = 4, timeout: float = 30.0,
@@ -77,7 +81,7 @@ class BlackBoxRecognizer(Recognizer):
         self.client = BlackBoxClient(source, cache, requests_per_minute, retries, max_requests)
         self.price_per_request = price_per_request
         self._format = {'path': answer, 'label_key': label_key, 'score_key': score_key}
-        self._ids = {folded(name): i for i, name in reversed(list(enumerate(names or ())))}  # of twins, the first
+        self._ids = {casefolded(name): i for i, name in reversed(list(enumerate(names or ())))}  # of twins, the first
 
     @property
     def cost(self) -> float:
@@ -102,7 +106,7 @@ class BlackBoxRecognizer(Recognizer):
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``{'labels': (N, 5), 'scores': (N, 5)}``, best first, as the black box ranks them.
+        """Return ``{'labels': (N, 5), 'scores': (N, 5)}``, best first, as the black box ranks them.
 
         Labels that are none of the classes are -1, as are missing ones. Scores are the black box's own: NaN where it
         gives none, 0 for a missing answer.
@@ -121,9 +125,13 @@ class BlackBoxRecognizer(Recognizer):
             label = int(label) if label.strip().isdecimal() else -1
         if isinstance(label, int):
             return label if 0 <= label < self.info.num_classes else -1
-        return self._ids.get(folded(label), -1)
+        return self._ids.get(casefolded(label), -1)
 
-    check_label = ClassificationRecognizer.check_label
+    def own_words(self, images: torch.Tensor) -> list[str]:
+        return [str(answer[0][0]) if answer else '' for answer in self.answers(images)]
+
+    def check_label(self, label: Any, count: int, where: str) -> None:
+        check_class_ids(label, count, self.info.num_classes, where)
 
     def _refuse(self) -> NoReturn:
         raise ValueError(f'{self}: a black box has no gradient, so it can judge (val.recognizers) but not serve as '

@@ -1,4 +1,4 @@
-"""How a black box is asked: once an image, not too fast, again where that may help, never beyond the budget."""
+"""Requests to a black box: one per image, rate-limited, retried where that may help, never beyond the budget."""
 import hashlib
 import io
 import itertools
@@ -14,19 +14,19 @@ from ra_plugin.recognizers.blackbox.answer_format import read_json
 from ra_plugin.recognizers.blackbox.answer_ledger import AnswerLedger
 from ra_plugin.recognizers.blackbox.source import Command, Endpoint, Unavailable
 
-_LONGEST_WAIT = 300.0  # seconds; who is told to wait longer is better served by a later run
+_LONGEST_WAIT = 300.0  # seconds; a longer wait is better left to a later run
 
 
 class BlackBoxClient:
-    """Answers of a source, of which each is asked for once and then kept.
+    """Answers of a black box; each is requested once and then kept.
 
     Args:
-        source: What is asked.
+        source: The black box.
         cache: Folder for the answers.
         requests_per_minute: At most this many.
         retries: Further requests for an image where the source is unavailable, after 1, 2, 4 ... seconds, or when it
             says.
-        max_requests: Of all runs with this cache together, failed ones included.
+        max_requests: Budget of all runs with this cache together, failed requests included.
     """
 
     def __init__(self, source: Command | Endpoint, cache: str, requests_per_minute: float | None, retries: int,
@@ -39,7 +39,7 @@ class BlackBoxClient:
         self._next_request = -math.inf  # when it may be made, by the monotonic clock
 
     def answer(self, image: np.ndarray) -> Any:
-        """Return what the source says of an ``(H, W, 3)`` uint8 RGB image: its JSON, read but not checked further.
+        """Return the black box's answer to an ``(H, W, 3)`` uint8 RGB image, as parsed from JSON.
 
         Raises:
             ValueError: It cannot be reached, refuses, answers something else than JSON, or may not be asked any more.

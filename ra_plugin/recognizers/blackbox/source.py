@@ -1,4 +1,4 @@
-"""The two ways to ask a black box about an image: a program on this machine, an address on the network."""
+"""The two kinds of black boxes: a program on this machine, and an address on the network."""
 import email.utils
 import http.client
 import json
@@ -21,7 +21,7 @@ MOST_BYTES = 2 ** 20  # of an answer
 
 
 class Unavailable(Exception):
-    """No answer this time; the same request may be answered later.
+    """Raised for a request without an answer that may be answered later.
 
     Args:
         message: Why.
@@ -65,7 +65,7 @@ class Command:
         return json.dumps({'command': list(self.command)})
 
     def ask(self, png: bytes) -> bytes:
-        """The program's standard output.
+        """Return the program's standard output.
 
         Raises:
             ValueError: It cannot be run, fails, takes too long or says too much.
@@ -90,7 +90,7 @@ class Command:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Leaves a redirection unfollowed: image and keys go to the address that the options name, and to no other."""
+    """A handler that follows no redirection: image and keys go only to the address in the options."""
 
     def redirect_request(self, *args):
         return None
@@ -130,7 +130,7 @@ class Endpoint:
 
     @property
     def source(self) -> str:
-        """The address without what may be a secret in it."""
+        """The address without parts that may be secret."""
         parts = urllib.parse.urlsplit(self.url)
         return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition('@')[2], parts.path, '', ''))
 
@@ -153,7 +153,7 @@ class Endpoint:
         return filled
 
     def ask(self, png: bytes) -> bytes:
-        """The body of the answer.
+        """Return the body of the response.
 
         Raises:
             Unavailable: No connection, no whole answer in time, too many requests (429), an error of the server (5xx).
@@ -170,7 +170,7 @@ class Endpoint:
             raise Unavailable(f'no answer ({shown(str(error) or type(error).__name__)})') from None
 
     def _body(self, response: http.client.HTTPResponse) -> bytes:
-        """All of it in time, however small the pieces that it comes in."""
+        """Read the whole body within the time limit, however small the pieces it comes in."""
         deadline, body = time.monotonic() + self.timeout, b''
         while piece := response.read1(2 ** 16):
             body = _limited(body + piece)
@@ -189,7 +189,7 @@ class Endpoint:
         return ValueError(f'status {error.code}: {shown(self._without_secrets(error))}')
 
     def _without_secrets(self, error: BinaryIO) -> bytes:
-        """The beginning of a refusal, which may repeat what was sent."""
+        """Return the beginning of an error response, which may repeat what was sent, without the secrets in it."""
         try:
             text = error.read(1000)
         except (OSError, http.client.HTTPException):
@@ -207,7 +207,7 @@ def _limited(body: bytes) -> bytes:
 
 
 def _seconds(retry_after: str | None) -> float:
-    """What a Retry-After header says: a number of seconds, or a date. 0 where it says nothing that can be read."""
+    """Return the seconds in a Retry-After header, which has a number or a date; 0 where it cannot be parsed."""
     try:
         return max(0.0, float(retry_after or 0))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What recognizers from a model file share: a batch size that may be fixed, and answers that may be probabilities."""
+"""The base of recognizers from a model file: a batch size that may be fixed, answers that may be probabilities."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +15,7 @@ class Runtime(nn.Module):
     """A model file in a runtime of its own, called as a network; it passes no gradient."""
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Answers ``(N, C)`` on normalized float32 images ``(N, 3, H, W)``."""
+        """Return answers ``(N, C)`` to normalized float32 images ``(N, 3, H, W)``."""
         raise NotImplementedError(f'{type(self).__name__} has no run().')
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -29,14 +29,14 @@ class FileRecognizer(ClassificationRecognizer):
     """A classifier from a model file.
 
     Args:
-        network: What gives its answers on normalized images.
-        file: Where it is from.
-        mean, std: Its normalization, RGB on the ``[0, 1]`` scale.
+        network: Network that answers to normalized images.
+        file: Path of the model file.
+        mean, std: Normalization of its input, RGB on the ``[0, 1]`` scale.
         input_size: (height, width), or None: images as they come.
         classes: As in `read_classes`, or None where the file's own count will do.
-        probabilities: Its answers are probabilities, and not logits.
+        probabilities: The answers are probabilities, and not logits.
         batch: Number of images that it takes at once; None: any.
-        differentiable: Whether ``network`` passes the gradient to the images.
+        differentiable: ``network`` passes the gradient to the images.
     """
 
     can_learn = False  # a conversion for inference
@@ -59,7 +59,9 @@ class FileRecognizer(ClassificationRecognizer):
         self._check_scale()
 
     def _check_scale(self) -> None:
-        """Probabilities taken for logits give a wrong loss and wrong scores, and nobody would notice."""
+        """Check whether the answers are probabilities: taken for logits, they would give a wrong loss without any
+        error.
+        """
         noise = torch.rand(1, 3, *(self.info.input_size or (64, 64)), generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             answers = self._answers(noise.to(self.mean))
@@ -75,7 +77,7 @@ class FileRecognizer(ClassificationRecognizer):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         if not self.info.differentiable:
-            raise ValueError(f'{self}: only its answers can be had, no features.')
+            raise ValueError(f'{self}: it gives answers, and no features. Use an ONNX file, or another loss.')
         return torch.cat([super(FileRecognizer, self).features(part) for part in self._parts(images)])
 
     def _answers(self, images: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""An ONNX graph as a torch network, and whether its answers and its gradient are those of the file."""
+"""Conversion of an ONNX graph to a torch network, checked for the answers and the gradient of the file."""
 import math
 import re
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import one_line
 
 OPSET = 17  # the newest that onnx2torch knows well
 ANSWER_TOLERANCE = 1e-3  # largest difference of an answer, relative to the largest answer
@@ -18,7 +19,7 @@ _WIDTHS = (1e-2, 3e-3, 3e-2, 1e-3)  # of the differences, relative to the images
 
 
 def converted(model, where: str) -> nn.Module:
-    """An ONNX model (``onnx.ModelProto``, changed in place) as a torch network.
+    """Convert an ONNX model (``onnx.ModelProto``, changed in place) to a torch network.
 
     Nodes get names of their operator and place, ``Relu_3``: torch makes code of the names, and those in the file are
     somebody else's.
@@ -37,8 +38,8 @@ def converted(model, where: str) -> nn.Module:
         for i, node in enumerate(model.graph.node):
             node.name = f'{re.sub(r"[^A-Za-z0-9]", "_", node.op_type)}_{i}'
         return onnx2torch.convert(model)
-    except Exception as error:  # both meet what they do not know with whatever they stumble over
-        reason = ' '.join(str(error).split())[:150]
+    except Exception as error:  # of any type, from both packages
+        reason = one_line(error, 150)
         raise ValueError(
             f'{where}: it cannot be converted to torch ({type(error).__name__}: {reason}). Export it with opset '
             f'{OPSET} or older, or use it to judge only: differentiable: false.') from None
@@ -66,7 +67,8 @@ def _constants_to_initializers(graph, onnx) -> None:
 
 
 def _drop_identities(graph) -> None:
-    """Exporters share equal weights through Identity nodes, in which onnx2torch does not see the weights."""
+    """Remove Identity nodes through which exporters share equal weights: onnx2torch does not see weights behind them.
+    """
     outputs = {value.name for value in graph.output}
     same: dict[str, str] = {}
     for node in list(graph.node):
@@ -79,7 +81,7 @@ def _drop_identities(graph) -> None:
 
 def check_conversion(network: nn.Module, judge: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor,
                      where: str) -> None:
-    """Check a converted network against an engine that has nothing to do with torch.
+    """Check a converted network against an engine that is independent of torch.
 
     Central finite differences of a random combination of the engine's answers, along random directions, are compared
     with the network's mean slope between the same two points. At one of several widths all have to agree: a wide one
@@ -99,7 +101,7 @@ def check_conversion(network: nn.Module, judge: Callable[[torch.Tensor], torch.T
         if answers.shape == expected.shape else math.inf
     if not error <= ANSWER_TOLERANCE:
         raise ValueError(f"{where}: the answers of its torch version differ from onnxruntime's by {error:.1%} of the "
-                         f'largest; at most {ANSWER_TOLERANCE:.1%} is taken. {remedy}')
+                         f'largest; at most {ANSWER_TOLERANCE:.1%} is accepted. {remedy}')
     if not answers.requires_grad:
         raise ValueError(f'{where}: no gradient comes through, as it has an operator without one. {remedy}')
     error = _gradient_error(network, judge, images, torch.randn(answers.shape, generator=random), random)
@@ -107,7 +109,7 @@ def check_conversion(network: nn.Module, judge: Callable[[torch.Tensor], torch.T
         raise ValueError(f'{where}: its gradient is zero, or not finite, on random images. {remedy}')
     if error > GRADIENT_TOLERANCE:
         raise ValueError(f'{where}: its gradient differs from finite differences by {error:.0%}; at most '
-                         f'{GRADIENT_TOLERANCE:.0%} is taken. An operator in it may have none. {remedy}')
+                         f'{GRADIENT_TOLERANCE:.0%} is accepted. An operator in it may have none. {remedy}')
 
 
 def _gradient_error(network: nn.Module, judge: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor,
@@ -127,7 +129,9 @@ def _gradient_error(network: nn.Module, judge: Callable[[torch.Tensor], torch.Te
 
 
 def _mean_slope(network: nn.Module, images: torch.Tensor, step: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """From ``images - step`` to ``images + step`` by the network's gradient at points between: no kink counts much."""
+    """Return the change from ``images - step`` to ``images + step`` by the gradient at points between; a kink weighs
+    little.
+    """
     total = torch.zeros((), dtype=torch.float64)
     for i in range(_POINTS):
         point = (images + ((2 * i + 1) / _POINTS - 1) * step).requires_grad_()

@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from ra_plugin.option_types import ClassNames, FilePath
 from ra_plugin.recognizers.classification import Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.file.base import FileRecognizer, Runtime
 from ra_plugin.recognizers.file.onnx_conversion import check_conversion, converted
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import one_line
 
 
 @RECOGNIZER_REGISTRY.register
@@ -36,8 +38,8 @@ class OnnxRecognizer(FileRecognizer):
         ValueError: No classifier, no conversion, or another answer or gradient than onnxruntime's.
     """
 
-    def __init__(self, file: str, mean: Sequence[float], std: Sequence[float],
-                 classes: Sequence[str] | str | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
+    def __init__(self, file: FilePath, mean: Sequence[float], std: Sequence[float],
+                 classes: ClassNames | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
                  probabilities: bool = False, differentiable: bool = True, feature_layer: str | None = None):
         where = f'{type(self).__name__}({Path(file).name})'
         model = load_model(file, where)
@@ -73,7 +75,7 @@ class OnnxRuntime(Runtime):
     Attributes:
         batch: Number of images that it takes at once, or None: any.
         size: (height, width) of its input; None or a name where it takes any.
-        channels_last: Whether its input is ``(N, H, W, 3)``.
+        channels_last: True if its input is ``(N, H, W, 3)``.
     """
 
     def __init__(self, model, where: str):
@@ -84,7 +86,7 @@ class OnnxRuntime(Runtime):
         try:
             self.session = runtime.InferenceSession(model.SerializeToString(), options, ['CPUExecutionProvider'])
         except Exception as error:  # onnxruntime has exceptions of its own
-            raise ValueError(f'{where}: onnxruntime cannot take it ({_one_line(error)}).') from None
+            raise ValueError(f'{where}: onnxruntime cannot take it ({one_line(error, 200)}).') from None
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         shape = inputs[0].shape if len(inputs) == 1 else ()
         if len(shape) != 4 or 3 not in (shape[1], shape[3]) or len(outputs) != 1 or inputs[0].type != 'tensor(float)':
@@ -105,11 +107,11 @@ class OnnxRuntime(Runtime):
         try:
             return self.session.run(None, {self.name: images})[0]
         except Exception as error:
-            raise ValueError(_one_line(error)) from None
+            raise ValueError(one_line(error, 200)) from None
 
 
 def load_model(file: str, where: str):
-    """The ``onnx.ModelProto`` in a file, with the weights that it has beside it.
+    """Load the ``onnx.ModelProto`` in a file, with the weights stored beside it.
 
     Raises:
         FileNotFoundError: No such file.
@@ -121,8 +123,4 @@ def load_model(file: str, where: str):
     try:
         return onnx.load(file)  # checks the paths of external data
     except Exception as error:  # protobuf's and onnx's own
-        raise ValueError(f'{where}: {file} is damaged, or no ONNX file ({_one_line(error)}).') from None
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:200]
+        raise ValueError(f'{where}: {file} is damaged, or no ONNX file ({one_line(error, 200)}).') from None

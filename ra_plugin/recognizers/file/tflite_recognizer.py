@@ -4,15 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
+from ra_plugin.option_types import ClassNames, FilePath
 from ra_plugin.recognizers.classification import Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.file.base import FileRecognizer, Runtime
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import one_line
 
 
 @RECOGNIZER_REGISTRY.register
 class TFLiteRecognizer(FileRecognizer):
-    """A TFLite file with one input, the images, and one output, float or quantized: it can judge, but not be a loss.
+    """A TFLite file with one input, the images, and one output, float or quantized: a judge, but no loss.
 
     Args:
         file: The ``.tflite`` file.
@@ -27,8 +29,8 @@ class TFLiteRecognizer(FileRecognizer):
         ValueError: No classifier.
     """
 
-    def __init__(self, file: str, mean: Sequence[float], std: Sequence[float],
-                 classes: Sequence[str] | str | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
+    def __init__(self, file: FilePath, mean: Sequence[float], std: Sequence[float],
+                 classes: ClassNames | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
                  probabilities: bool = False):
         where = f'{type(self).__name__}({Path(file).name})'
         runtime = TFLiteRuntime(file, where)
@@ -43,7 +45,7 @@ class TFLiteRuntime(Runtime):
         size: (height, width) of its input.
     """
 
-    def __init__(self, file: str, where: str):
+    def __init__(self, file: FilePath, where: str):
         super().__init__()
         interpreter = require('ai_edge_litert.interpreter', where).Interpreter
         if not Path(file).is_file():
@@ -52,7 +54,7 @@ class TFLiteRuntime(Runtime):
             self.interpreter = interpreter(model_path=str(file))
             self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f'{where}: LiteRT cannot take {file} ({" ".join(str(error).split())[:200]}).') from None
+            raise ValueError(f'{where}: LiteRT cannot take {file} ({one_line(error, 200)}).') from None
         inputs, outputs = self.interpreter.get_input_details(), self.interpreter.get_output_details()
         shape = tuple(map(int, inputs[0]['shape'])) if len(inputs) == 1 else ()
         if len(shape) != 4 or shape[0] != 1 or shape[3] != 3 or len(outputs) != 1:
@@ -67,14 +69,14 @@ class TFLiteRuntime(Runtime):
             self.interpreter.set_tensor(self._input['index'], values)
             self.interpreter.invoke()
         except (RuntimeError, ValueError) as error:
-            raise ValueError(' '.join(str(error).split())[:200]) from None
+            raise ValueError(one_line(error, 200)) from None
         scale, zero_point = self._output['quantization']
         answers = self.interpreter.get_tensor(self._output['index']).astype(np.float32)
         return (answers - zero_point) * np.float32(scale) if scale else answers
 
 
 def _quantized(values: np.ndarray, details: dict) -> np.ndarray:
-    """Real numbers as a tensor holds them: in steps of ``scale`` around ``zero_point``, unless ``scale`` is 0."""
+    """Quantize numbers in steps of ``scale`` around ``zero_point``, unless ``scale`` is 0."""
     scale, zero_point = details['quantization']
     if scale:
         limits = np.iinfo(details['dtype'])

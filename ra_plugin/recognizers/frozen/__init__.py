@@ -1,1 +1,1 @@
-"""How a frozen network is run: folded, checkpointed, resized once for several, and out of torch's sight."""
+"""Running a frozen network: folded batch norm, gradient checkpointing, shared resizing, hidden parameters."""

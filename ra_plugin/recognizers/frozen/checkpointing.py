@@ -1,4 +1,4 @@
-"""Gradient checkpointing of a frozen network (Chen et al., arXiv:1604.06174): memory for a second forward pass."""
+"""Gradient checkpointing of a frozen network (Chen et al., arXiv:1604.06174): a second forward pass saves memory."""
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ _LISTS = (nn.ModuleList, nn.ModuleDict)  # have no forward
 
 
 def checkpoint_blocks(model: nn.Module) -> list[nn.Module]:
-    """Let parts of the network keep their input alone, and compute the rest again for the backward pass; in place.
+    """Let blocks of the network store their input alone and compute the rest again in the backward pass; in place.
 
     A part is about the square root of a sequence of blocks or layers: of a stage of a ResNet, of VGG; elsewhere a
     smallest member of a list of modules that has two convolutions or linear layers, as the layer of a transformer, or a
@@ -45,12 +45,14 @@ def _is_sequence(module: nn.Module) -> bool:
 
 
 def _smallest(modules: set[nn.Module]) -> list[nn.Module]:
-    """Those that hold no other of them."""
+    """Return the modules that contain no other of them."""
     return [module for module in modules if not any(within in modules for within in list(module.modules())[1:])]
 
 
 def _pieces(layers: nn.Sequential) -> list[nn.Sequential]:
-    """As many as each has layers with weights. It begins with one: others may change what they are given."""
+    """Split into as many pieces as each has layers with weights. Each begins with such a layer: others may work in
+    place.
+    """
     children = list(layers)
     starts = [i for i, layer in enumerate(children) if _count(layer)]
     step = round(len(starts) ** 0.5)
@@ -65,6 +67,6 @@ def _in_turn(pieces: Sequence[nn.Module], value: Any) -> Any:
 
 
 def _checkpointed(forward: Callable, *args, **kwargs) -> Any:
-    """``forward(...)``; of lists a copy is kept, since a DenseNet goes on to append to the list of its features."""
+    """Call ``forward`` with checkpointing; lists are copied, since a DenseNet appends to the list of its features."""
     return checkpoint(forward, *(list(arg) if type(arg) is list else arg for arg in args), **kwargs,
                       use_reentrant=False, preserve_rng_state=False)

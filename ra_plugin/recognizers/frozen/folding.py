@@ -1,4 +1,4 @@
-"""Batch norm of a frozen network as a part of the convolution before it: the same answers for less arithmetic."""
+"""Folding of batch norm into the convolution before it: the same answers for less arithmetic."""
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ _NORMS = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)  # and of classes th
 
 
 def fold_batch_norm(model: nn.Module, answer: Callable[[], Sequence[torch.Tensor]]) -> int:
-    """Fold each batch norm in inference mode that alone takes what a convolution gives; in place.
+    """Fold each batch norm in inference mode that is the only consumer of a convolution; in place.
 
     ``norm(conv(x)) = scale * (w * x + b - mean) + shift`` is a convolution, too. Which batch norm follows which
     convolution, and that nothing else takes its output, is read from the autograd graph of one call. If the answers
@@ -37,7 +37,7 @@ def fold_batch_norm(model: nn.Module, answer: Callable[[], Sequence[torch.Tensor
 
 
 def _pairs(model: nn.Module, answer: Callable) -> tuple[list[tuple[nn.Conv2d, nn.Module]], list[torch.Tensor]]:
-    """Convolutions and the batch norms to fold into them; and the answers."""
+    """Return the convolutions with the batch norms to fold into them, and the answers."""
     made = defaultdict(list)  # convolution -> node of each output
     taken = defaultdict(list)  # batch norm -> node that made each input
     hooks = []
@@ -62,7 +62,7 @@ def _pairs(model: nn.Module, answer: Callable) -> tuple[list[tuple[nn.Conv2d, nn
 
 
 def _alone(nodes: Sequence, takers: Counter) -> bool:
-    """Whether each output is taken once. What no answer depends on, as the layers behind features, is not in the graph.
+    """True if the batch norm is the only consumer of each output.
 
     Taken once means by the batch norm; but one must be seen: with checkpoints none is.
     """
@@ -71,7 +71,7 @@ def _alone(nodes: Sequence, takers: Counter) -> bool:
 
 
 def _takers(answers: Sequence[torch.Tensor]) -> Counter:
-    """How often what each node of the graph made is taken; an answer counts as a taker."""
+    """Count the consumers of each node of the graph; an answer counts as one."""
     nodes = [tensor.grad_fn for tensor in answers if tensor.grad_fn is not None]
     count, seen = Counter(nodes), set()
     while nodes:
@@ -85,14 +85,14 @@ def _takers(answers: Sequence[torch.Tensor]) -> Counter:
 
 
 def _is_plain_conv(module: nn.Module) -> bool:
-    """Whether it is a convolution by just its weight and bias: those that change the weight first are not."""
+    """True for a convolution by its weight and bias alone: not for those that change the weight first."""
     return isinstance(module, nn.Conv2d) and not module._forward_pre_hooks and not hasattr(
         module, 'parametrizations') and (type(module) is nn.Conv2d or _is_linear_in_weight(module))
 
 
 @torch.no_grad()
 def _is_linear_in_weight(conv: nn.Conv2d) -> bool:
-    """Whether twice the weight gives twice the output, bit for bit: not where the layer standardizes it, as some do."""
+    """True if twice the weight gives twice the output, bit for bit: not where the layer standardizes its weight."""
     weight, bias = conv.weight, conv.bias
     sides = [step * (size - 1) + 1 for step, size in zip(conv.dilation, conv.kernel_size)]
     images = torch.linspace(0.1, 1, conv.in_channels * sides[0] * sides[1]).to(weight)
@@ -112,13 +112,13 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def _has_activation(norm: nn.Module) -> bool:
-    """timm's batch norm with dropout and activation within."""
+    """True for timm's batch norm that contains dropout and activation."""
     return type(norm).__name__ == 'BatchNormAct2d'
 
 
 @torch.no_grad()
 def _fold(model: nn.Module, conv: nn.Conv2d, norm: nn.Module) -> list[Callable[[], None]]:
-    """Fold one; what undoes it."""
+    """Fold one pair; return the steps that undo it."""
     weight, bias = conv.weight, conv.bias
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     if norm.weight is not None:
@@ -142,7 +142,7 @@ def _fold(model: nn.Module, conv: nn.Conv2d, norm: nn.Module) -> list[Callable[[
 def _answers_as(before: Sequence[torch.Tensor], answer: Callable) -> bool:
     try:
         after = list(answer())
-    except Exception:  # whatever a network that looks into its batch norm meets: it is left as it was
+    except Exception:  # of a network that looks into its batch norm: it is left as it was
         return False
     return len(after) == len(before) and all(
         new.shape == old.shape and bool((new - old).abs().amax() <= TOLERANCE * old.abs().amax())

@@ -1,4 +1,4 @@
-"""A module whose network no walk over the modules around it finds, but that moves with them all the same."""
+"""A module whose network is invisible to the modules around it, but moves with them."""
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,7 +10,8 @@ from ra_plugin.utils.warn import warn
 
 
 class OutOfSight(nn.Module):
-    """Hold networks, parameters and buffers where ``parameters()``, ``modules()``, ``apply()`` ... do not look.
+    """A module that holds networks, parameters and buffers where ``parameters()``, ``modules()``, ``apply()`` ... do
+    not look.
 
     Thus no optimizer, initialization, ``requires_grad_(True)``, average of weights, DDP or checkpoint of a system
     reaches them, whatever walks over it. What moves or casts a system (``to()``, ``cuda()``, ``half()``), ``train()``,
@@ -19,7 +20,7 @@ class OutOfSight(nn.Module):
     While `trainable` is true, networks are registered as in any module. Others of this class always are: each hides its
     own network.
 
-    Who asks this module itself gets the weights: its own ``state_dict()`` and ``load_state_dict()`` have them, the
+    This module itself gives the weights: its own ``state_dict()`` and ``load_state_dict()`` have them, the
     state dict of a module around it does not. In one that is loaded into such a module, as older versions saved it,
     they are passed over; a warning says where they differ from those here.
     """
@@ -36,11 +37,11 @@ class OutOfSight(nn.Module):
         object.__setattr__(self, name, tensor)
 
     def hidden(self) -> dict[str, nn.Module]:
-        """The networks of this module that are out of sight, by attribute."""
+        """Return the hidden networks of this module, by attribute."""
         return {name: value for name, value in vars(self).items() if isinstance(value, nn.Module)}
 
     def networks(self) -> Iterator[nn.Module]:
-        """All networks within, hidden or registered, also those of modules of this class within."""
+        """Yield all networks within, hidden or registered, also those of modules of this class within."""
         for name, module in (*self.hidden().items(), *self.named_children()):
             for part in module if isinstance(module, nn.ModuleList) and _hides_its_own(module) else [module]:
                 if isinstance(part, OutOfSight):
@@ -49,12 +50,12 @@ class OutOfSight(nn.Module):
                     yield part
 
     def show(self) -> None:
-        """Register what was hidden; call it once `trainable` is set."""
+        """Register the hidden networks; call it once `trainable` is set."""
         for name, value in list(vars(self).items()):
             if isinstance(value, (nn.Module, nn.Parameter)):
                 setattr(self, name, value)
 
-    # ------------------------------------------------------------ what reaches them
+    # ------------------------------------------------------------ moves and modes
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> 'OutOfSight':
         super()._apply(fn, recurse)
         for module in self.hidden().values() if recurse else ():
@@ -78,9 +79,9 @@ class OutOfSight(nn.Module):
                              'DistributedDataParallel, or compute the loss outside of what it wraps.')
         return super()._replicate_for_data_parallel()
 
-    # ------------------------------------------------------------ what is saved
+    # ------------------------------------------------------------ state dicts
     def state_dict(self, *args, **kwargs) -> dict[str, Any]:
-        """The weights, where it is asked for those of this module; nothing for one around it."""
+        """Return the weights when this module itself is asked; nothing for a module around it."""
         state = super().state_dict(*args, **kwargs)
         if not args and kwargs.get('destination') is None:
             for prefix, network in self._named_hidden():
@@ -89,7 +90,7 @@ class OutOfSight(nn.Module):
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load what `state_dict` of this module gives."""
+        """Load the result of `state_dict` of this module."""
         hidden = dict(self._named_hidden())
         own = {key: value for key, value in state_dict.items() if not key.startswith(tuple(hidden))}
         result = super().load_state_dict(own, strict, assign)
@@ -100,7 +101,7 @@ class OutOfSight(nn.Module):
         return result
 
     def _named_hidden(self) -> Iterator[tuple[str, nn.Module]]:
-        """Each hidden network with what its keys begin with."""
+        """Yield each hidden network with the prefix of its keys."""
         for path, module in self.named_modules():
             if isinstance(module, OutOfSight):
                 for name, network in module.hidden().items():
@@ -117,7 +118,7 @@ class OutOfSight(nn.Module):
 
 
 def networks_within(module: nn.Module) -> Iterator[nn.Module]:
-    """A module, and all networks that are out of its sight."""
+    """Yield a module, and all networks that are hidden in it."""
     yield module
     for part in module.modules():
         if isinstance(part, OutOfSight):
@@ -125,12 +126,12 @@ def networks_within(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _hides_its_own(value: Any) -> bool:
-    """Whether it is of this class, or a list of such."""
+    """True for a module of this class, or a list of such."""
     return isinstance(value, OutOfSight) or isinstance(value, nn.ModuleList) and all(map(_hides_its_own, value))
 
 
 def _part(state_dict: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
-    """What a state dict has below a prefix, with the versions that modules note in it."""
+    """Return the entries of a state dict below a prefix, with the versions that modules note in it."""
     part = OrderedDict((key[len(prefix):], value) for key, value in state_dict.items() if key.startswith(prefix))
     versions = getattr(state_dict, '_metadata', None)
     if versions is not None:
@@ -140,7 +141,7 @@ def _part(state_dict: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
 
 
 def _same(given: Mapping[str, Any], own: Mapping[str, torch.Tensor]) -> bool:
-    """Whether they hold the same weights, but for what another machine rounds otherwise."""
+    """True if both hold the same weights within the rounding of other machines."""
     return given.keys() == own.keys() and all(
         isinstance(value, torch.Tensor) and value.shape == own[key].shape
         and torch.allclose(value.detach().cpu().double(), own[key].cpu().double(), rtol=1e-4, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Images in the size of a recognizer: once for all recognizers that want the same of the same images."""
+"""Resizing to the input size of recognizers, once for all recognizers that need the same size of the same images."""
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -14,7 +14,7 @@ _clamps: ContextVar[bool] = ContextVar('clamps', default=False)
 
 @contextlib.contextmanager
 def judging() -> Iterator[None]:
-    """Clamp what is resized within to ``[0, 1]``, as pipelines do that read 8-bit images.
+    """Clamp resized images to ``[0, 1]`` within the context, as pipelines do that read 8-bit images.
 
     Pillow clamps after each axis, the horizontal one first (recent versions: in most shapes). Bicubic weights leave the
     range by up to 28 % at hard edges. A loss sees that: clamped pixels would have no gradient, and both images that it
@@ -29,7 +29,7 @@ def judging() -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared_resizes() -> Iterator[None]:
-    """Resize once, within, what is resized to one size; what is made of it shares its gradient.
+    """Resize images to each size once within the context; all uses of a result share its gradient.
 
     One within another shares what that knows, until the outer one ends. The images must not be changed in place
     meanwhile.
@@ -78,7 +78,7 @@ def _resized(images: torch.Tensor, size: tuple[int, int], fit: str, interpolatio
 
 
 def _scaled(original: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[int, int]:
-    """Height and width before anything is cut off or added."""
+    """Return height and width before cropping or padding."""
     if fit == 'stretch':
         return size
     (height, width), (rows, columns) = original, size

@@ -1,4 +1,4 @@
-"""What detectors of mmdetection and segmenters of mmsegmentation share as frozen losses."""
+"""The base of detectors of mmdetection and segmenters of mmsegmentation as frozen losses."""
 import contextlib
 import copy
 import math
@@ -6,15 +6,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from PIL import Image
 
 from ra_plugin.library_errors import translated
+from ra_plugin.option_types import ConfigPath, WeightsPath
 from ra_plugin.options import check_number, fits
-from ra_plugin.recognizers.base import Recognizer, RecognizerInfo, widened
-from ra_plugin.recognizers.openmmlab.geometry import Geometry, Size, fit_images, within_image
-from ra_plugin.recognizers.openmmlab.model import (build_model, class_names, download, find_config, load_checkpoint,
-                                                   missing_operators, model_class, pinned_layers, published_weights,
-                                                   read_config, test_pipeline)
+from ra_plugin.recognizers.base import Recognizer, RecognizerInfo
+from ra_plugin.recognizers.networks import widened
+from ra_plugin.recognizers.openmmlab.geometry import PipelineGeometry, Size, fit_images, within_image
+from ra_plugin.recognizers.openmmlab.model import (
+    build_model,
+    class_names,
+    download,
+    find_config,
+    load_checkpoint,
+    missing_operators,
+    model_class,
+    pinned_layers,
+    published_weights,
+    read_config,
+    test_pipeline,
+)
+from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.random_streams import seeded
 from ra_plugin.utils.text import first_line
@@ -27,7 +42,7 @@ _COUNTER_SIZE = 10 ** 6  # numbers; larger buffers are tables that no layer chan
 
 
 class OpenMMLabRecognizer(Recognizer):
-    """A frozen model of OpenMMLab, whose own preprocessor, loss and decoding are used.
+    """A frozen model of OpenMMLab, with its own preprocessor, loss and decoding.
 
     Its loss is that of training: layers with running statistics or randomness stay in inference mode, the others in
     training mode, since some heads compute another loss, or none, in inference mode. Answers and predictions are those
@@ -44,7 +59,7 @@ class OpenMMLabRecognizer(Recognizer):
         resize: ``'model'``: as the config's test pipeline; right for whole images. A number: a factor on height and
             width; right for crops, which the pipeline would blow up to the size of whole images. ``~``: as they come.
         cfg_options: Dotted keys of the config with other values: ``{model.test_cfg.rcnn.score_thr: 0.3}``.
-        seed: Of the random sampling within the loss.
+        seed: Seed of the random sampling within the loss.
 
     Raises:
         ImportError: A package is not installed.
@@ -54,9 +69,9 @@ class OpenMMLabRecognizer(Recognizer):
     """
 
     package: str  # 'mmdet' | 'mmseg', which is also the scope of its registries
-    task: str
+    task: str  # from the class of the task
 
-    def __init__(self, config: str, checkpoint: str | None = None, pretrained: bool | None = None,
+    def __init__(self, config: ConfigPath, checkpoint: WeightsPath | None = None, pretrained: bool | None = None,
                  resize: Resize = 'model', cfg_options: Mapping[str, Any] | None = None, seed: int = 0):
         where = f'{type(self).__name__}({Path(config).stem})'
         require(self.package, where)
@@ -96,57 +111,60 @@ class OpenMMLabRecognizer(Recognizer):
         self._unpinned = [module for module in model.modules() if module not in pinned]
         self._counters = counters(self._unpinned)
         self.resize, self.seed = resize, seed
-        self.geometry = (Geometry.of_pipeline(test_pipeline(settings), self.package) if resize == 'model'
-                         else Geometry(factor=resize))
+        self.geometry = (PipelineGeometry.from_config(test_pipeline(settings), self.package) if resize == 'model'
+                         else PipelineGeometry(factor=resize))
 
-    def fold(self) -> None:
+    def fold_batch_norm(self) -> None:
         with self._images_as_they_come():
-            super().fold()
+            super().fold_batch_norm()
 
-    def checkpoint(self) -> None:
+    def set_grad_checkpointing(self) -> None:
         with self._images_as_they_come():
-            super().checkpoint()
+            super().set_grad_checkpointing()
 
     @contextlib.contextmanager
     def _images_as_they_come(self) -> Iterator[None]:
-        """A small image stays as it is, and is not made as large as a whole one."""
-        kept, self.geometry = self.geometry, Geometry()
+        """Keep small images small within the context, instead of enlarging them to the size of whole ones."""
+        kept, self.geometry = self.geometry, PipelineGeometry()
         try:
             yield
         finally:
             self.geometry = kept
 
     def _large_part(self) -> torch.nn.Module:
-        """The backbone: heads may draw, or compute something else in the forward pass of their loss."""
+        """Return the backbone: heads may draw random numbers, or compute something else in the forward pass of their
+        loss.
+        """
         return self.model.backbone
 
-    # --------------------------------------------------- what a subclass says
+    # --------------------------------------------------- for subclasses
     def check_class(self, model_class: type, settings: Mapping[str, Any], where: str) -> None:
-        """Raise TaskError where the model's task is another one, or its loss needs more than this task's labels."""
+        """Raise TaskError where the model is of another task, or its loss needs more than this task's labels."""
         raise NotImplementedError(f'{type(self).__name__} has no check_class().')
 
     def adapt_config(self, config: Any) -> None:
-        """Change what would keep the model from serving as a loss; in place."""
+        """Change settings that keep the model from serving as a loss; in place."""
 
     def adapt_model(self, model: torch.nn.Module) -> None:
-        """The same after it is built."""
+        """Change a built model so that it can serve as a loss; in place."""
 
     def count_classes(self, model: torch.nn.Module) -> int:
-        """Classes that the model tells apart."""
+        """Return the number of the model's classes."""
         raise NotImplementedError(f'{type(self).__name__} has no count_classes().')
 
     def reduces_zero_label(self, config: Any) -> bool | None:
-        """As ``RecognizerInfo.reduce_zero_label``."""
+        """Return ``RecognizerInfo.reduce_zero_label``."""
         return None
 
     def sample(self, size: Size, index: int) -> Any:
-        """The library's data sample for an image of this size, without labels."""
+        """Return the library's data sample for an image of this size, without labels."""
         raise NotImplementedError(f'{type(self).__name__} has no sample().')
 
-    # ------------------------------------------------------------ what they share
+    # ------------------------------------------------------------ shared
     @contextlib.contextmanager
     def calling(self, images: torch.Tensor, for_loss: bool = False) -> Iterator[None]:
-        """The state in which the model is called: its registry's scope, its layers' mode, its random stream."""
+        """Prepare the model for a call within the context: its registry's scope, its layers' mode, its random stream.
+        """
         scope = require('mmengine.registry', str(self)).DefaultScope.overwrite_default_scope(self.package)
         kept = [(module, name, copy.deepcopy(getattr(module, name)))
                 for module, name in (self._counters if for_loss else ())]
@@ -157,7 +175,7 @@ class OpenMMLabRecognizer(Recognizer):
                 yield
         except NotImplementedError as error:  # an operator that is reached only now
             raise ValueError(f'{self}: {error}') from error
-        except (RuntimeError, IndexError, AssertionError, ValueError) as error:  # how an image that is too small shows
+        except (RuntimeError, IndexError, AssertionError, ValueError) as error:  # raised for images that are too small
             if str(error).startswith(str(self)) or any(word in str(error) for word in _NOT_ABOUT_SIZE):
                 raise
             size = 'x'.join(str(side) for side in images.shape[-2:])
@@ -171,17 +189,17 @@ class OpenMMLabRecognizer(Recognizer):
 
     def feed(self, images: torch.Tensor, sizes: Sequence[tuple[int, int]] | None = None, training: bool = False,
              annotate: Any = None) -> tuple[torch.Tensor, list]:
-        """Images as the model takes them, and their data samples.
+        """Return images in the model's input format, and their data samples.
 
         Args:
             images: ``(N, 3, H, W)``, RGB, ``[0, 1]``.
             sizes: Height and width of each image within a padded batch. Default: all of it.
-            training: How the model's preprocessor is to pad.
+            training: Pad as the model's preprocessor does in training.
             annotate: Called with each sample, its size and its index to add the labels.
         """
         if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
-        bgr = images.to(self.dtype).flip(1) * 255  # what OpenMMLab's loaders give; its preprocessor does the rest
+        bgr = images.to(self.dtype).flip(1) * 255  # as OpenMMLab's loaders give it; its preprocessor does the rest
         shapes = [tuple(images.shape[-2:])] * len(images) if sizes is None else list(sizes)
         measured = [self.geometry.size(*shape) for shape in shapes]
         if len(set(shapes)) == 1:
@@ -200,26 +218,55 @@ class OpenMMLabRecognizer(Recognizer):
         data = preprocessor({'inputs': inputs, 'data_samples': samples}, training)
         return data['inputs'], data['data_samples']
 
+    @property
+    def resizes_as_whole_images(self) -> bool:
+        return self.resize == 'model'
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        return self.geometry.size(height, width).resized
+
+    def resizing(self) -> str:
+        if self.resize == 'model':
+            return "images resized as its config's test pipeline does"
+        return 'images as they come' if self.resize is None else f'images resized by {self.resize:g}'
+
+    def own_preprocessing(self) -> OwnPreprocessing:
+        """Return the library's own preprocessing: the geometric steps of the config's test pipeline, and the
+        preprocessor.
+        """
+
+        def transform(picture: Image.Image) -> torch.Tensor:
+            pixels = np.ascontiguousarray(np.asarray(picture)[..., ::-1])  # BGR, as its loaders read files
+            size = self.geometry.size(*pixels.shape[:2])
+            results = {'img': pixels, 'img_shape': pixels.shape[:2], 'ori_shape': pixels.shape[:2]}
+            for step in self.geometry.transforms:
+                results = step(results)
+            inputs = torch.from_numpy(np.ascontiguousarray(results['img'].transpose(2, 0, 1)))
+            data = {'inputs': [inputs.to(self.mean.device)], 'data_samples': [self.sample(size, 0)]}
+            return self.model.data_preprocessor(data, False)['inputs']
+
+        return OwnPreprocessing(self.info.mean, self.info.std, transform if self.resize == 'model' else None)
+
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """The model's input as its own test pipeline and preprocessor make it; differentiable."""
+        """Return the model's input as its own test pipeline and preprocessor make it; differentiable."""
         return self.feed(images)[0]
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """The last (coarsest) level of the model's features: ``(N, C, h, w)``, without what is padding alone."""
+        """Return the last (coarsest) level of the model's features, ``(N, C, h, w)``, without padding."""
         with self.calling(images):
             inputs, samples = self.feed(images)
             found = widened(last_tensor(self.model.extract_feat(inputs), str(self)))
         return within_image(found, inputs.shape[-2:], samples[0]) if found.dim() == 4 else found
 
     def native_loss(self, images: torch.Tensor, sizes: Sequence | None, annotate: Any) -> dict[str, torch.Tensor]:
-        """The scalars that the model sums to its training loss, by its own names."""
+        """Return the scalars that the model sums to its training loss, by the model's own names."""
         with self.calling(images, for_loss=True):
             batch = self.feed(images, sizes, training=True, annotate=annotate)
             try:
                 losses = self.model.loss(*batch)
             except ImportError as error:
                 raise ImportError(f'{self}: {first_line(error)}') from error
-            except (AttributeError, KeyError, TypeError) as error:  # how the libraries meet a label that is not there
+            except (AttributeError, KeyError, TypeError) as error:  # of the libraries, where a label is missing
                 raise ValueError(f'{self}: its loss cannot be computed from labels of {self.task} '
                                  f'({type(error).__name__}: {first_line(error)}).') from error
         terms = {name: value for name, value in losses.items() if 'loss' in name}  # as mmengine picks them
@@ -228,7 +275,7 @@ class OpenMMLabRecognizer(Recognizer):
 
 
 def counters(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, str]]:
-    """Return what layers in training mode count up from call to call, as (layer, attribute): a frozen one must not.
+    """Return what layers in training mode update from call to call, as (layer, attribute): a frozen one must not.
 
     Running means of a loss or an attention are buffers; DDOD's head counts its positive samples
     in lists, that of Dynamic R-CNN keeps the course of its training.
@@ -241,7 +288,7 @@ def counters(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, 
 
 @contextlib.contextmanager
 def _after_warm_up() -> Iterator[None]:
-    """The time that heads with a warm-up ask mmengine for: late, as for a model that is trained."""
+    """Report a late iteration to heads that ask mmengine for it because of a warm-up."""
     hub = require('mmengine.logging', 'mmengine').MessageHub.get_current_instance()
     kept = {name: hub.get_info(name) for name in ('epoch', 'iter')}
     try:
@@ -254,7 +301,7 @@ def _after_warm_up() -> Iterator[None]:
 
 
 def last_tensor(features: Any, where: str) -> torch.Tensor:
-    """The last tensor of what a backbone or neck gives: a tensor, or nested sequences or mappings of them."""
+    """Return the last tensor in the output of a backbone or neck: a tensor, or nested sequences or mappings of them."""
     while not isinstance(features, torch.Tensor):
         if isinstance(features, Mapping):
             features = list(features.values())
@@ -266,7 +313,7 @@ def last_tensor(features: Any, where: str) -> torch.Tensor:
 
 
 def _normalization(preprocessor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation in RGB on the ``[0, 1]`` scale, for the record: the preprocessor applies them."""
+    """Return mean and std in RGB on the ``[0, 1]`` scale, for the record: the preprocessor applies its own."""
     mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
     if mean is None or std is None:
         return (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)

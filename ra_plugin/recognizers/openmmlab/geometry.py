@@ -1,4 +1,4 @@
-"""What a config's test pipeline does to the size of an image, done differentiably to a batch of tensors."""
+"""The geometric steps of a config's test pipeline, applied differentiably to a batch of tensors."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from ra_plugin.utils.optional import require
 
 @dataclass(frozen=True)
 class Size:
-    """Way of images of one size to the model."""
+    """Sizes of an image on its way to the model."""
 
     original: tuple[int, int]  # (height, width), here and below
     resized: tuple[int, int]
@@ -21,13 +21,13 @@ class Size:
 
     @property
     def scale_factor(self) -> tuple[float, float]:
-        """(width, height), as OpenMMLab has it."""
+        """Scale factors (width, height), in the order of OpenMMLab."""
         return self.resized[1] / self.original[1], self.resized[0] / self.original[0]
 
 
 @dataclass
-class Geometry:
-    """Sizes before and after.
+class PipelineGeometry:
+    """Resizing and padding of images of any size.
 
     Args:
         transforms: The geometric ones of a test pipeline, built: ``Pad``, and those with ``Resize`` in their name.
@@ -39,8 +39,8 @@ class Geometry:
     _known: dict[tuple[int, int], Size] = field(default_factory=dict)
 
     @classmethod
-    def of_pipeline(cls, pipeline: Sequence[Mapping], package: str) -> 'Geometry':
-        """The geometric part of a test pipeline's config."""
+    def from_config(cls, pipeline: Sequence[Mapping], package: str) -> 'PipelineGeometry':
+        """Build the geometric steps of a test pipeline's config."""
         registry = require('mmengine.registry', package)
         named = [(step.get('type'), step) for step in pipeline if isinstance(step, Mapping)]
         chosen = [step for name, step in named if isinstance(name, str) and
@@ -49,7 +49,7 @@ class Geometry:
             return cls([registry.TRANSFORMS.build(step) for step in chosen])
 
     def size(self, height: int, width: int) -> Size:
-        """Return the size of an image in the model; the library's own transforms say it, once for each size."""
+        """Return the size of an image in the model, measured once for each size with the library's own transforms."""
         key = (height, width)
         if key not in self._known:
             self._known[key] = self._measure(key)
@@ -79,7 +79,7 @@ def fit_images(images: torch.Tensor, size: Size) -> torch.Tensor:
 
 
 def within_image(maps: torch.Tensor, padded: Sequence[int], sample: Any) -> torch.Tensor:
-    """Maps ``(..., h, w)`` of a model's input without the cells that lie in its padding.
+    """Crop maps ``(..., h, w)`` of a model's input to the cells that are not in its padding.
 
     Args:
         padded: (height, width) of the input.

@@ -1,4 +1,4 @@
-"""What unsupervised recognition-aware training compares of a detector: its answers before boxes are picked from them.
+"""Outputs of detectors for the unsupervised loss: their answers before boxes are picked from them.
 
 Every family of heads gives class scores first. Here the answers become two tensors:
 
@@ -35,7 +35,7 @@ _SMALL = 1e-6
 
 def detector_outputs(model: nn.Module, inputs: torch.Tensor, samples: list, reference: Outputs | None,
                      where: str) -> Outputs:
-    """The outputs of any detector with a dense head, queries or a second stage.
+    """Return the outputs of any detector with a dense head, queries or a second stage.
 
     Raises:
         ValueError: A detector of another kind.
@@ -72,7 +72,7 @@ def detector_outputs(model: nn.Module, inputs: torch.Tensor, samples: list, refe
 
 
 def _answers(model: nn.Module, head: nn.Module, inputs: torch.Tensor, samples: list) -> Sequence[Any]:
-    """What the head gives: class scores, then other numbers, each as a list of levels."""
+    """Return the head's answers: class scores, then other numbers, each as a list of levels."""
     if isinstance(model, require('mmdet.models.detectors.base_detr', 'mmdet').DetectionTransformer):
         answers = model._forward(inputs, samples)  # (decoder layers, N, queries, numbers)
         return [[value[-1].movedim(1, 2)] for value in answers if isinstance(value, torch.Tensor)]
@@ -119,13 +119,13 @@ def _second_stage(model: nn.Module, inputs: torch.Tensor, samples: list, referen
 
 
 def _side_by_side(numbers: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
-    """``(sum of counts, D)``, image after image, as ``(N, largest count, D)``, filled up with zeros."""
+    """Turn ``(sum of counts, D)``, image after image, into ``(N, largest count, D)``, filled up with zeros."""
     return nn.utils.rnn.pad_sequence(numbers.split(list(counts)), batch_first=True)
 
 
 @torch.no_grad()
 def _proposals(model: nn.Module, features: Sequence[torch.Tensor], samples: list) -> list[torch.Tensor]:
-    """Boxes ``(P, 4)`` of each image, best first; the whole image is one, so that there always is one."""
+    """Return boxes ``(P, 4)`` of each image, best first; the whole image is one, so that there always is one."""
     found = model.rpn_head.predict(features, samples, rescale=False)
     boxes = []
     for result, sample in zip(found, samples):
@@ -137,7 +137,7 @@ def _proposals(model: nn.Module, features: Sequence[torch.Tensor], samples: list
 
 def _outputs(logits: torch.Tensor, values: list[tuple[torch.Tensor, torch.Tensor]], foreground: torch.Tensor,
              decisions: int, aside: dict, reference: Outputs | None) -> Outputs:
-    """Numbers with their weights, each ``(N, ...)``, join the logits; their sizes are those of the reference.
+    """Join the logits with weighted numbers, each ``(N, ...)``, in units of the sizes that the reference has.
 
     Args:
         foreground: ``(N, M)``: the probability of an object at each place, of the clean image.
@@ -160,7 +160,7 @@ def _outputs(logits: torch.Tensor, values: list[tuple[torch.Tensor, torch.Tensor
 
 
 def _size(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Root mean square of an image's numbers where there are objects: ``(N, 1, ...)``."""
+    """Return the root mean square of an image's numbers over objects, ``(N, 1, ...)``."""
     places = tuple(range(1, value.dim()))
     weight = weight.expand_as(value)
     return ((weight * value.square()).sum(places, keepdim=True)
@@ -168,7 +168,8 @@ def _size(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def _within(answers: Any, inputs: torch.Tensor, samples: list) -> Any:
-    """Maps ``(N, D, h, w)`` without the cells that lie in the padding of the model's input; others as they are."""
+    """Crop maps ``(N, D, h, w)`` to the cells that are not in the padding of the model's input; leave others unchanged.
+    """
     if isinstance(answers, (list, tuple)):
         return [_within(item, inputs, samples) for item in answers]
     if not isinstance(answers, torch.Tensor) or answers.dim() != 4:
@@ -177,29 +178,29 @@ def _within(answers: Any, inputs: torch.Tensor, samples: list) -> Any:
 
 
 def _anchors_apart(level: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """``(N, A * C, ...)``, anchors outermost, to ``(N, C, A, places)``."""
+    """Turn ``(N, A * C, ...)``, anchors outermost, into ``(N, C, A, places)``."""
     return level.flatten(2).unflatten(1, (-1, num_classes)).movedim(1, 2)
 
 
 def _as_pairs(logits: torch.Tensor) -> torch.Tensor:
-    """``(N, C, M)`` of independent decisions to ``(N, 2, C * M)``: the softmax over a pair is the sigmoid."""
+    """Turn ``(N, C, M)`` independent decisions into ``(N, 2, C * M)``: the softmax over a pair is the sigmoid."""
     flat = logits.flatten(1)
     return torch.stack([flat, torch.zeros_like(flat)], 1)
 
 
 def _joint(logits: torch.Tensor, objectness: torch.Tensor) -> torch.Tensor:
-    """The logit of 'an object, and of this class'."""
+    """Return the logit of 'an object, and of this class'."""
     log_p = F.logsigmoid(logits) + F.logsigmoid(objectness)
     return log_p - torch.log1p(-log_p.exp().clamp_max(1 - _SMALL))
 
 
 def _foreground(level: torch.Tensor, sigmoid: bool) -> torch.Tensor:
-    """Probability of any class, ``(N, A, places)``; a softmax keeps its last class for the background."""
+    """Return the probability of any class, ``(N, A, places)``; a softmax keeps its last class for the background."""
     return level.sigmoid().amax(1) if sigmoid else 1 - level.softmax(1)[:, -1]
 
 
 def _at_places(value: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(N, A * D, ...)`` as ``(N, A, D, places)`` with its weight; numbers of other places count everywhere alike."""
+    """Return ``(N, A * D, ...)`` as ``(N, A, D, places)`` with its weight; numbers of other places have weight 1."""
     anchors, places = weight.shape[1:]
     value = value.flatten(2)
     if value.shape[2] != places or value.shape[1] % anchors:
@@ -208,7 +209,7 @@ def _at_places(value: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor,
 
 
 def _tensors(item: Any) -> Iterator[torch.Tensor]:
-    """The tensors of what may be one, or a sequence of some."""
+    """Yield the tensors in a tensor or in nested sequences."""
     if isinstance(item, torch.Tensor):
         yield item
     elif isinstance(item, (list, tuple)):

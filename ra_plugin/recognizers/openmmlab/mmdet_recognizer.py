@@ -1,20 +1,20 @@
 """Any detector of mmdetection (Chen et al., arXiv:1906.07155) whose loss takes boxes, and masks where it has them."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
 
-from ra_plugin.recognizers.base import Outputs, TaskError, widened
+from ra_plugin.recognizers.base import Outputs, TaskError
+from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer
+from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
 from ra_plugin.recognizers.openmmlab.geometry import Size, fit_masks
 from ra_plugin.recognizers.openmmlab.mmdet_outputs import detector_outputs
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.text import first_line
-
-DetectionLabel = Sequence[Mapping[str, Any]]
 
 # Detectors that are no function of an image and its boxes alone, by class name, and what they need besides.
 _OTHER_INPUTS = {
@@ -25,17 +25,10 @@ _OTHER_INPUTS = {
 
 
 @RECOGNIZER_REGISTRY.register
-class MMDetRecognizer(OpenMMLabRecognizer):
-    """A frozen detector of mmdetection; arguments as in `OpenMMLabRecognizer`.
-
-    ``label``: one mapping an image: ``boxes`` ``(K, 4)``, xyxy in pixels of the image; ``labels`` ``(K,)`` long, in
-    ``[0, num_classes)``; where they are known ``masks`` ``(K, H, W)``, ``ignore`` ``(K,)`` bool (neither object nor
-    background), and ``size`` (height, width) of the image within a padded batch. Boxes without area are left out; an
-    image may have none.
-    """
+class MMDetRecognizer(OpenMMLabRecognizer, DetectionRecognizer):
+    """A frozen detector of mmdetection; arguments as in `OpenMMLabRecognizer`."""
 
     package = 'mmdet'
-    task = 'detection'
 
     def check_class(self, model_class: type, settings: Mapping[str, Any], where: str) -> None:
         kinds = [cls.__name__ for cls in model_class.__mro__]
@@ -71,29 +64,8 @@ class MMDetRecognizer(OpenMMLabRecognizer):
             'scale_factor': size.scale_factor, 'flip': False, 'flip_direction': None,
             'border': [0, height, 0, width]})  # of CenterNet, whose own pipeline centers the image
 
-    def check_label(self, label: Any, count: int, where: str) -> None:
-        if not isinstance(label, (list, tuple)) or not all(
-                isinstance(item, Mapping) and {'boxes', 'labels'} <= set(item) for item in label):
-            raise ValueError(f"{where}: expected a list of {{'boxes': (K, 4), 'labels': (K,)}}, one an image, got "
-                             f'{type(label).__name__}. Use a DetectionDataset.')
-        if len(label) != count:
-            raise ValueError(f'{where}: expected labels of {count} images, got {len(label)}.')
-        for i, item in enumerate(label):
-            boxes, labels = item['boxes'], item['labels']
-            if boxes.dim() != 2 or boxes.shape[1] != 4 or labels.shape != boxes.shape[:1]:
-                raise ValueError(f'{where}: image {i}: expected boxes (K, 4) and labels (K,), got {tuple(boxes.shape)} '
-                                 f'and {tuple(labels.shape)}.')
-            for key in ('ignore', 'masks'):
-                if key in item and len(item[key]) != len(labels):
-                    raise ValueError(f"{where}: image {i}: expected '{key}' of {len(labels)} boxes, got "
-                                     f'{tuple(item[key].shape)}.')
-            if labels.device.type == 'cpu' and labels.numel() and not (
-                    0 <= int(labels.min()) <= int(labels.max()) < self.info.num_classes):
-                raise ValueError(f'{where}: image {i}: expected labels in 0..{self.info.num_classes - 1}, got '
-                                 f'{int(labels.min())}..{int(labels.max())}. Are these the classes it was trained on?')
-
     def loss(self, images: torch.Tensor, label: DetectionLabel) -> dict[str, torch.Tensor]:
-        """The detector's own training loss, term by term, each a scalar over the batch."""
+        """Return the detector's own training loss, term by term, each a scalar over the batch."""
         self.check_label(label, len(images), str(self))
         needs_masks = _needs_masks(self.model)
 
@@ -126,7 +98,7 @@ class MMDetRecognizer(OpenMMLabRecognizer):
             sample.gt_instances.masks = bitmaps(fitted.cpu().numpy().astype('uint8'), *size.padded)
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
-        """Return what the detector answers at each of its places before it picks boxes: see `mmdet_outputs`."""
+        """Return the detector's answers at all places before boxes are chosen, see `mmdet_outputs`."""
         if self._one_by_one and len(images) > 1:
             raise ValueError(f'{self}: its guided anchors take one image at a time. Set batch_size_per_gpu: 1, or use '
                              'RecogFeatureLoss, which compares features.')
@@ -141,12 +113,12 @@ class MMDetRecognizer(OpenMMLabRecognizer):
 
     @cached_property
     def _one_by_one(self) -> bool:
-        """Whether a layer takes no batches in inference."""
+        """True if a layer takes single images only in inference."""
         return any(type(module).__name__ == 'MaskedConv2d' for module in self.model.modules())
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
-        """For each image ``{'boxes': (K, 4) xyxy in its pixels, 'labels': (K,), 'scores': (K,)}``, best first.
+        """Return for each image ``{'boxes': (K, 4) xyxy in its pixels, 'labels': (K,), 'scores': (K,)}``, best first.
 
         Models with masks add ``'masks'``, ``(K, H, W)`` bool. How many boxes there are, and from which score on, the
         config says under ``test_cfg``.
@@ -159,7 +131,7 @@ class MMDetRecognizer(OpenMMLabRecognizer):
 
 
 def _heads(model: nn.Module) -> list[nn.Module]:
-    """The heads that decide on the class, the deciding one first."""
+    """Return the heads that decide on the class, the deciding one first."""
     heads = [getattr(getattr(model, 'roi_head', None), 'bbox_head', None)]
     heads += [getattr(model, name, None) for name in ('bbox_head', 'mask_head', 'panoptic_head', 'query_head',
                                                       'rpn_head')]
@@ -167,7 +139,7 @@ def _heads(model: nn.Module) -> list[nn.Module]:
 
 
 def _needs_masks(model: nn.Module) -> bool:
-    """Whether the loss reads masks; some heads that find masks do not say so."""
+    """True if the loss reads masks; some heads that find masks do not say so."""
     return bool(model.with_mask or hasattr(model, 'panoptic_head')
                 or 'Ins' in type(getattr(model, 'bbox_head', None)).__name__)
 

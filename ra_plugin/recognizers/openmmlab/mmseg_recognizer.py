@@ -6,10 +6,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.recognizers.base import IGNORED, Outputs, TaskError, widened
+from ra_plugin.recognizers.base import IGNORED, Outputs, TaskError
+from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
 from ra_plugin.recognizers.openmmlab.geometry import Size, fit_masks
 from ra_plugin.recognizers.openmmlab.model import reduces_zero_label
+from ra_plugin.recognizers.segmentation import SegmentationRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
@@ -20,14 +22,10 @@ _OTHER_INPUTS = {'PIDHead': 'maps of the edges', 'VPDDepthHead': 'depth maps', '
 
 
 @RECOGNIZER_REGISTRY.register
-class MMSegRecognizer(OpenMMLabRecognizer):
-    """A frozen segmenter of mmsegmentation; arguments as in `OpenMMLabRecognizer`.
-
-    ``label``: ``(N, H, W)`` long, in ``[0, num_classes)``; 255 is ignored.
-    """
+class MMSegRecognizer(OpenMMLabRecognizer, SegmentationRecognizer):
+    """A frozen segmenter of mmsegmentation; arguments as in `OpenMMLabRecognizer`."""
 
     package = 'mmseg'
-    task = 'segmentation'
 
     def adapt_config(self, config: Any) -> None:
         preprocessor = config.model.get('data_preprocessor') or config.get('data_preprocessor')
@@ -67,25 +65,11 @@ class MMSegRecognizer(OpenMMLabRecognizer):
             'scale_factor': size.scale_factor, 'padding_size': [0, right, 0, below],
             'flip': False, 'flip_direction': None})
 
-    def check_label(self, label: Any, count: int, where: str) -> None:
-        if not isinstance(label, torch.Tensor) or label.dim() != 3 or label.is_floating_point():
-            got = tuple(label.shape) if isinstance(label, torch.Tensor) else type(label).__name__
-            raise ValueError(f'{where}: expected label maps (N, H, W) of whole numbers, got {got}. '
-                             'Use a SegmentationDataset.')
-        if len(label) != count:
-            raise ValueError(f'{where}: expected labels of {count} images, got {len(label)}.')
-        if label.device.type == 'cpu':
-            used = label[label != IGNORED]
-            if used.numel() and not 0 <= int(used.min()) <= int(used.max()) < self.info.num_classes:
-                raise ValueError(f'{where}: expected labels in 0..{self.info.num_classes - 1}, or {IGNORED} (ignored), '
-                                 f'got {int(used.min())}..{int(used.max())}. Are these the classes it was trained on?')
-
     def loss(self, images: torch.Tensor, label: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The segmenter's own training loss, term by term (auxiliary heads too), each a scalar over the batch."""
+        """Return the segmenter's own training loss, term by term (auxiliary heads too), each a scalar over the batch.
+        """
         self.check_label(label, len(images), str(self))
-        if label.shape[-2:] != images.shape[-2:]:
-            raise ValueError(f'{self}: expected labels of the size of the images, {tuple(images.shape[-2:])}, got '
-                             f'{tuple(label.shape[-2:])}.')
+        self.check_label_size(label, images)
         pixels = require('mmengine.structures', str(self)).PixelData
         fitted = fit_masks(label.to(images.device), self.geometry.size(*images.shape[-2:]), IGNORED)
 
@@ -95,7 +79,7 @@ class MMSegRecognizer(OpenMMLabRecognizer):
         return self.native_loss(images, None, annotate)
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
-        """``{'logits': (N, C, h, w)}`` at the resolution of the model's input; two classes where it decides on one."""
+        """Return ``{'logits': (N, C, h, w)}`` at the resolution of the model's input; a single class as two."""
         with self.calling(images):
             inputs, samples = self.feed(images, training=True)  # padded, as for the loss
             whole = {'img_shape': inputs.shape[-2:], 'pad_shape': inputs.shape[-2:]}
@@ -110,7 +94,7 @@ class MMSegRecognizer(OpenMMLabRecognizer):
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """``{'masks': (N, H, W)}``: the class of each pixel."""
+        """Return ``{'masks': (N, H, W)}``, the class of each pixel."""
         with self.calling(images):
             results = self.model.predict(*self.feed(images))
         return {'masks': torch.stack([result.pred_sem_seg.data[0] for result in results]).long()}
@@ -119,7 +103,7 @@ class MMSegRecognizer(OpenMMLabRecognizer):
 def _weighted_mean(criterion: Callable, pred: torch.Tensor, label: torch.Tensor, *args, class_weight: torch.Tensor,
                    reduction: str = 'mean', avg_factor: float | None = None, ignore_index: int = -100,
                    **kwargs) -> torch.Tensor:
-    """mmseg's cross-entropy with weights of the classes, which looks up the weight of the ignored label and fails."""
+    """Call mmseg's cross-entropy with class weights; its own mean looks up a weight for the ignored label and fails."""
     if avg_factor is None and reduction == 'mean':
         counted = label != ignore_index
         avg_factor = (class_weight[label.where(counted, 0)] * counted).sum()

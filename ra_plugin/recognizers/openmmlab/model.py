@@ -1,4 +1,4 @@
-"""An mmdetection or mmsegmentation config, by path or by name, as a frozen model without downloads."""
+"""Models of mmdetection and mmsegmentation from a config, by path or by name, frozen and without downloads."""
 import contextlib
 import inspect
 import logging
@@ -25,7 +25,7 @@ _PINNED = ('Dropout', 'DropPath', 'DropBlock', 'StochasticDepth', '_BatchNorm', 
 
 
 def find_config(config: str, package: str, where: str) -> Path:
-    """The file of a config: a path, or the name of one that the installed package brings, with or without ``.py``.
+    """Return the file of a config: a path, or the name of one in the installed package, with or without ``.py``.
 
     Raises:
         FileNotFoundError: Neither; with the closest name.
@@ -41,7 +41,7 @@ def find_config(config: str, package: str, where: str) -> Path:
 
 
 def zoo_configs(package: str, where: str) -> dict[str, Path]:
-    """Name -> file of every config that the installed package brings."""
+    """Map the name of every config in the installed package to its file."""
     root = _zoo_root(package, where)
     return {path.stem: path for path in sorted(root.rglob('*.py')) if '_base_' not in path.parts}
 
@@ -51,7 +51,8 @@ def _zoo_root(package: str, where: str) -> Path:
 
 
 def read_config(path: Path, options: Mapping[str, Any] | None, where: str) -> Any:
-    """mmengine's ``Config``, with dotted keys replaced as ``--cfg-options`` does. The file is Python, and is executed.
+    """Read mmengine's ``Config``, with dotted keys replaced as by ``--cfg-options``. The file is Python, and is
+    executed.
 
     Raises:
         ValueError: The file cannot be read as a config, or (TaskError) configures no model.
@@ -77,7 +78,7 @@ def read_config(path: Path, options: Mapping[str, Any] | None, where: str) -> An
 
 
 def _missing_module(error: BaseException | None) -> str:
-    """The module that could not be found; mmengine tells of it in the error behind its own."""
+    """Return the name of the module that was not found; mmengine reports it in the error behind its own."""
     name = ''
     while error is not None:
         name = getattr(error, 'name', None) or name
@@ -86,7 +87,7 @@ def _missing_module(error: BaseException | None) -> str:
 
 
 def model_class(config: Any, package: str, where: str) -> type:
-    """The class that the config's model is of; nothing is built.
+    """Return the class of the config's model; nothing is built.
 
     Raises:
         TaskError: The package has no such class.
@@ -101,21 +102,23 @@ def model_class(config: Any, package: str, where: str) -> type:
 
 
 def _meant(name: Any, package: str) -> str:
-    """The nearest name that a package has registered for a model or a part of one."""
+    """Return the nearest name that a package has registered for a model or a part of one."""
     models = require('mmengine.registry', package).MODELS
     known = {*models.module_dict, *(key for child in models.children.values() for key in child.module_dict)}
     return suggestion(name, sorted(known), 0.8)
 
 
 def _registered(registry: Any, name: Any, package: str) -> Any:
-    """What a config calls by name: a config without a scope means its own library; None where there is no such name."""
+    """Return the class or function that a config names; None where there is no such name. Without a scope it is its own
+    library.
+    """
     if not isinstance(name, str):
         return name
     return registry.get(name if '.' in name else f'{package}.{name}')
 
 
 def build_model(config: Any, package: str, where: str, options: Mapping[str, Any] | None = None) -> nn.Module:
-    """The config's model with random weights; whatever it would download is left out.
+    """Build the config's model with random weights, without any download.
 
     Args:
         options: Dotted keys that were replaced, for messages.
@@ -153,7 +156,7 @@ def build_model(config: Any, package: str, where: str, options: Mapping[str, Any
 
 
 def without_downloads(node: Any) -> None:
-    """Take every entry out of a config, in place, that would fetch weights from the network."""
+    """Remove every entry of a config that would download weights; in place."""
     if isinstance(node, dict):
         for key in ('pretrained', 'teacher_ckpt'):
             if isinstance(node.get(key), str):
@@ -173,7 +176,7 @@ def without_downloads(node: Any) -> None:
 
 
 def load_checkpoint(model: nn.Module, path: str, classes: tuple[str, ...] | None, where: str) -> None:
-    """Load a checkpoint of mmengine safely; every key has to fit, and the classes that it names.
+    """Load a checkpoint of mmengine safely; every key and the class names in it have to fit.
 
     Raises:
         ValueError: Keys or shapes that differ, or other classes than the config's.
@@ -206,7 +209,7 @@ def _some(keys: list[str], what: str) -> str:
 
 
 def published_weights(path: Path, package: str, where: str) -> str:
-    """Address of the weights that the package's own list (``metafile``) names for one of its configs.
+    """Return the address of the weights that the package's own list (``metafile``) has for one of its configs.
 
     Raises:
         ValueError: No zoo config, or one without published weights.
@@ -221,7 +224,7 @@ def published_weights(path: Path, package: str, where: str) -> str:
 
 
 def download(url: str) -> str:
-    """The file behind an address, fetched once into torch's cache; the hash in its name is checked."""
+    """Return the file behind an address, downloaded once into torch's cache; the hash in its name is checked."""
     name = url.rpartition('/')[2]
     file = Path(torch.hub.get_dir()) / 'checkpoints' / name
     if not file.is_file():
@@ -232,7 +235,7 @@ def download(url: str) -> str:
 
 
 def class_names(config: Any, package: str) -> tuple[str, ...] | None:
-    """Class names from the config's data sets: what ``metainfo`` says, else what the data set's class is known for."""
+    """Return the class names of the config's data sets: ``metainfo``, else those of the data set's class."""
     datasets = require('mmengine.registry', package).DATASETS
     for place in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
         for dataset in _datasets((config.get(place) or {}).get('dataset')):
@@ -246,7 +249,7 @@ def class_names(config: Any, package: str) -> tuple[str, ...] | None:
 
 
 def reduces_zero_label(config: Any, package: str) -> bool | None:
-    """Tell whether the config's data sets read masks with ``reduce_zero_label``: 0 is no class, and k is class k - 1.
+    """Return ``reduce_zero_label`` of the config's data sets: true where 0 is no class and k is class k - 1.
 
     None: the config does not say so, nor is it the default of their class.
     """
@@ -273,7 +276,7 @@ def _default(kind: type, name: str) -> Any:
 
 
 def _datasets(node: Any) -> Iterator[Mapping]:
-    """A data set's config, or those within a wrapper (RepeatDataset, ConcatDataset, ...)."""
+    """Return the config of a data set, or those within a wrapper (RepeatDataset, ConcatDataset, ...)."""
     if isinstance(node, Mapping):
         inner = node.get('dataset') or node.get('datasets')
         yield from _datasets(inner) if inner else (node,)
@@ -283,7 +286,7 @@ def _datasets(node: Any) -> Iterator[Mapping]:
 
 
 def test_pipeline(config: Any) -> list[Mapping]:
-    """The transforms that the config's images pass through when it is tested."""
+    """Return the transforms of the config's test pipeline."""
     for dataset in _datasets((config.get('test_dataloader') or {}).get('dataset')):
         if dataset.get('pipeline'):
             return list(dataset['pipeline'])
@@ -291,7 +294,7 @@ def test_pipeline(config: Any) -> list[Mapping]:
 
 
 def pinned_layers(model: nn.Module) -> set[nn.Module]:
-    """The layers that stay in inference mode while the model computes its loss."""
+    """Return the layers that stay in inference mode while the model computes its loss."""
 
     def is_pinned(module: nn.Module) -> bool:
         names = [cls.__name__ for cls in type(module).__mro__]
@@ -303,14 +306,16 @@ def pinned_layers(model: nn.Module) -> set[nn.Module]:
 
 
 def missing_operators(model: nn.Module) -> list[str]:
-    """Layers of the model that need an operator which a stand-in for the compiled mmcv does not have."""
+    """Return layers of the model that need an operator that a stand-in for the compiled mmcv lacks."""
     missing = getattr(require('mmcv._ext', 'mmcv'), 'missing_modules', frozenset())
     return sorted({type(module).__name__ for module in model.modules() if type(module).__module__ in missing})
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Initializing a model logs a line for each of its parameters; warnings still come through."""
+    """Suppress the log line for each parameter that a model initializes within the context; warnings still come
+    through.
+    """
     logger = require('mmengine.logging', 'mmengine').MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(max(level, logging.WARNING))

@@ -13,12 +13,11 @@ import torch
 
 from ra_plugin.builders.forced_options import as_arguments
 from ra_plugin.builders.loaders import evenly_spaced
-from ra_plugin.data.degraded_image_dataset import check_least
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Evaluation, PreparedCondition
 from ra_plugin.metrics.psnr_ssim import to_uint8
-from ra_plugin.options import OptionError, suggestion
+from ra_plugin.options import OptionError, check_least, suggestion
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.results import to_plain
 from ra_plugin.studies.boundary.maps import DecisionMap
@@ -64,8 +63,8 @@ class BoundaryOptions:
     force_yml: Sequence[str] | None = None
 
 
-def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None) -> str:
-    """Write ``boundary.json``, ``boundary.md`` and ``boundary.html``, and say where; the tables are returned.
+def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None) -> tuple[str, Path]:
+    """Write ``boundary.json``, ``boundary.md`` and ``boundary.html``; return the tables and the folder.
 
     Args:
         root: The repository.
@@ -87,8 +86,7 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
     atomic_write(json.dumps(to_plain(results)), out / 'boundary.json')
     atomic_write(tables, out / 'boundary.md')
     write_boundary_page(results, study.maps(records), out / 'boundary.html')
-    print(f'Written to {out}: boundary.json, boundary.md, boundary.html.')
-    return tables
+    return tables, out
 
 
 class BoundaryStudy:
@@ -205,17 +203,17 @@ def _extent(record: Record) -> float:
 
 def _command(file: str, options: BoundaryOptions) -> str:
     """What gives the same results, wherever they are written and on whatever they are computed."""
-    words = ['python', 'tools/boundary.py', *options.names, '-opt', file]
+    words = ['ra-plugin', 'boundary', *options.names, '-opt', file]
     for name, value in (('source', options.source), ('num_images', options.num_images), ('maps', options.maps),
                         ('seed', options.seed), ('factor', options.search.factor)):
         if value not in (None, getattr(BoundaryOptions, name, Search.factor)):
-            words += [f'--{name}', str(value)]
+            words += [f'--{name.replace("_", "-")}', str(value)]
     return shlex.join([*words, *(['--targets', *options.targets] if options.targets else ()),
                        *as_arguments(options.force_yml)])
 
 
 def _predict(recognizer: Recognizer, name: str) -> Predict:
-    if recognizer.info.task != 'classification' or recognizer.costly:
+    if not recognizer.is_classifier or recognizer.costly:
         raise OptionError(f'boundary: {name}: expected a classifier that may be asked dozens of times for each image, '
                           f'got {recognizer}. Leave it out of --targets.')
     return lambda images: recognizer.predict(images)['labels'][:, 0]

@@ -1,1 +1,1 @@
-"""The check of a recognizer before it is trained with."""
+"""The check of a recognizer before it is used for training."""

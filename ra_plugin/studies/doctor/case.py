@@ -1,4 +1,4 @@
-"""What the checks of a recognizer measure: answers and scores on the images of a case, values, gradients."""
+"""Measurements of a recognizer on example images: answers, scores, values, gradients."""
 import copy
 import math
 from collections.abc import Callable, Sequence
@@ -22,15 +22,15 @@ _FEW = 4  # images, where one would do but may be an unlucky choice
 
 @dataclass(frozen=True)
 class Case:
-    """A recognizer and what it is tried on.
+    """A recognizer and the images to try it on.
 
     Attributes:
         name: In the findings.
         recognizer: Frozen, as built.
         images: Clean images, each ``(1, 3, H, W)``, RGB, ``[0, 1]``, on the recognizer's device.
-        labels: Of each image, as a batch of one; None: nobody knows them.
-        trains: It serves as a loss, and not only as a judge.
-        expected: Its score on such images, in ``[0, 1]``. Default: the weights' record, else far above chance.
+        labels: Label of each image, as a batch of one; None: not known.
+        trains: True if it serves as a loss, and not only as a judge.
+        expected: Expected score on such images, in ``[0, 1]``. Default: the weights' record, else far above chance.
         class_problem: Why a label does not mean the same to data set and recognizer, where their names say so.
     """
 
@@ -44,12 +44,12 @@ class Case:
 
 
 def few(items: Sequence) -> Sequence:
-    """Four of them, or all that there are, evenly spaced."""
+    """Return four items, or all where there are fewer, evenly spaced."""
     return items[::max(1, len(items) // _FEW)][:_FEW]
 
 
 def numbers_of(recognizer: Recognizer, images: torch.Tensor) -> list[torch.Tensor]:
-    """All numbers that it answers, tensor by tensor; those of the first image come first."""
+    """Return all numbers in the recognizer's answers, tensor by tensor; those of the first image come first."""
     with torch.no_grad():
         answers = recognizer.outputs(images) if recognizer.info.differentiable else recognizer.predict(images)
     items = answers if isinstance(answers, list) else [answers]
@@ -57,22 +57,24 @@ def numbers_of(recognizer: Recognizer, images: torch.Tensor) -> list[torch.Tenso
 
 
 def features_of(recognizer: Recognizer, images: torch.Tensor) -> list[torch.Tensor]:
-    """Numbers that an image has for itself: the answers, but not of detectors, which answer at places of the batch."""
-    if recognizer.info.task != 'detection' or not recognizer.info.differentiable:
+    """Return the numbers of each image by itself: the answers, or the features of a recognizer whose answers belong to
+    a batch.
+    """
+    if recognizer.batch_independent or not recognizer.info.differentiable:
         return numbers_of(recognizer, images)
     with torch.no_grad():
         return [recognizer.features(images)]
 
 
 def close(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:
-    """Return whether all tensors are equal but for a thousandth of the largest number in each."""
+    """True if all tensors are equal within a thousandth of the largest number in each."""
     return all(a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=0, equal_nan=True,
                                                      atol=1e-3 * max(1e-6, a.double().abs().max().item()))
                for a, b in zip(some, others) if a.numel())
 
 
 def class_answers(case: Case, change: Change = lambda images: images) -> np.ndarray:
-    """A classifier's first answer to each image, ``(N,)``."""
+    """Return a classifier's first answer to each image, ``(N,)``."""
     answers = np.empty(len(case.images), int)
     sizes = [tuple(image.shape) for image in case.images]
     for size in set(sizes):
@@ -85,8 +87,8 @@ def class_answers(case: Case, change: Change = lambda images: images) -> np.ndar
 
 
 def image_scores(case: Case, change: Change = lambda images: images) -> np.ndarray:
-    """Return how well each image is read, ``(N,)``: right or wrong for a classifier, else minus the log of the loss."""
-    if case.recognizer.info.task == 'classification':
+    """Return a score of each image, ``(N,)``: right or wrong for a classifier, else minus the log of the loss."""
+    if case.recognizer.is_classifier:
         return (class_answers(case, change) == torch.cat(list(case.labels)).cpu().numpy()).astype(float)
     with torch.no_grad():
         losses = [loss_of(case.recognizer, change(image), label).item()
@@ -95,11 +97,11 @@ def image_scores(case: Case, change: Change = lambda images: images) -> np.ndarr
 
 
 def task_score(case: Case) -> tuple[str, Estimate]:
-    """The first metric of the task, with its interval; Wilson's for a classifier.
+    """Return the first metric of the task, with its interval; Wilson's for a classifier.
 
     Classes that few images hold count as any others here: the question is if weights and labels belong together.
     """
-    if case.recognizer.info.task == 'classification':
+    if case.recognizer.is_classifier:
         return 'top-1', proportion(image_scores(case))
     score = build_score(case.recognizer.info)
     for image, label in zip(case.images, case.labels):
@@ -109,52 +111,62 @@ def task_score(case: Case) -> tuple[str, Estimate]:
 
 
 def chance_score(case: Case) -> float:
-    """Return what an answer without looking scores: the commonest label, one class everywhere, boxes anywhere."""
-    task = case.recognizer.info.task
-    if task == 'classification':
-        return float(np.bincount(torch.cat(list(case.labels)).cpu().numpy()).max() / len(case.images))
-    return 1 / max(case.recognizer.info.num_classes, 2) if task == 'segmentation' else 0.01
+    """Return the score of an answer that is given without looking at the image."""
+    return CHANCE[case.recognizer.info.task](case)
+
+
+def _commonest_label(case: Case) -> float:
+    return float(np.bincount(torch.cat(list(case.labels)).cpu().numpy()).max() / len(case.images))
+
+
+CHANCE: dict[str, Callable[[Case], float]] = {  # by task
+    'classification': _commonest_label,
+    'detection': lambda case: 0.01,  # boxes anywhere
+    'segmentation': lambda case: 1 / max(case.recognizer.info.num_classes, 2),  # one class everywhere
+}
 
 
 def normalization(recognizer: Recognizer) -> Normalization:
-    """Mean and std as they are applied."""
+    """Return the mean and std that the recognizer applies."""
     return tuple(recognizer.mean.flatten().tolist()), tuple(recognizer.std.flatten().tolist())
 
 
 def renormalized(images: torch.Tensor, given: Normalization, other: Normalization) -> torch.Tensor:
-    """Images that, normalized as ``given``, are what ``images`` are when normalized as ``other``."""
+    """Return images that, normalized as ``given``, equal ``images`` normalized as ``other``."""
     (mean, std), (other_mean, other_std) = (
         [images.new_tensor(value).view(1, 3, 1, 1) for value in pair] for pair in (given, other))
     return (images - other_mean) / other_std * std + mean
 
 
 def statistics(images: Sequence[torch.Tensor]) -> Normalization:
-    """Mean and deviation of each channel over all images."""
+    """Return mean and deviation of each channel over all images."""
     means = torch.stack([image.double().mean((0, 2, 3)) for image in images]).mean(0)
     squares = torch.stack([image.double().square().mean((0, 2, 3)) for image in images]).mean(0)
     return tuple(means.tolist()), tuple((squares - means ** 2).clamp_min(1e-6).sqrt().tolist())
 
 
 def extremes(images: Sequence[torch.Tensor]) -> tuple[float, float]:
-    """The smallest and the largest value of all."""
+    """Return the smallest and the largest value of all images."""
     return min(image.min().item() for image in images), max(image.max().item() for image in images)
 
 
 def levels_apart(recognizer: Recognizer, ours: Sequence, theirs: Sequence) -> tuple[float, float]:
-    """Difference of normalized images on the 0..255 scale: the mean, and the largest, of the image that has most."""
+    """Return the mean and the largest difference of normalized images, on the 0..255 scale, of the image that differs
+    most.
+    """
     apart = [((a - b) * recognizer.std).abs() * 255 for a, b in zip(ours, theirs)]
     return max(item.mean().item() for item in apart), max(item.max().item() for item in apart)
 
 
 def top_answer(recognizer: Recognizer, prepared: torch.Tensor) -> int | None:
-    """A classifier's answer to a tensor that has the network's size already."""
-    if recognizer.info.task != 'classification':
+    """Return a classifier's answer to a tensor that has the network's size already."""
+    if not recognizer.is_classifier:
         return None
     return recognizer.predict(prepared * recognizer.std + recognizer.mean)['labels'][0, 0].item()
 
 
 def loss_of(recognizer: Recognizer, images: torch.Tensor, label: Any) -> torch.Tensor:
-    """A scalar: the loss, or without a label one that all answers enter."""
+    """Return the loss, a scalar; without a label, one to which all answers contribute."""
     if label is not None:
         return sum(term.mean() for term in recognizer.loss(images, label).values())
     return sum(value.square().mean() for value in recognizer.outputs(images).values()
@@ -170,7 +182,9 @@ def gradient_of(recognizer: Recognizer, images: torch.Tensor, label: Any) -> tor
 
 
 def slope_error(recognizer: Recognizer, images: torch.Tensor, label: Any) -> tuple[float, str]:
-    """Relative difference of the gradient's size and the central difference along it, and the precision."""
+    """Return the relative difference between the gradient's size and the central difference along it, and the
+    precision.
+    """
     try:
         return _slope_error_in(copy.deepcopy(recognizer).double(), images.double(), label, 1e-5), 'float64'
     except (RuntimeError, ValueError, TypeError):  # layers that make float32 tensors of their own

@@ -1,4 +1,4 @@
-"""Checks of a recognizer before a run, on real images: each gives a verdict, what it rests on, and what to change.
+"""Checks of a recognizer on real images: each returns a verdict, the evidence for it, and what to change.
 
 All fail in silence otherwise: a network that sees wrongly normalized images still answers, with a worse gradient.
 """
@@ -16,7 +16,7 @@ from ra_plugin.recognizers.frozen.resizing import FITS, judging
 from ra_plugin.studies.doctor.case import (Case, Normalization, chance_score, class_answers, close, extremes,
                                            features_of, few, gradient_of, image_scores, levels_apart, normalization,
                                            numbers_of, renormalized, slope_error, statistics, task_score, top_answer)
-from ra_plugin.studies.doctor.own_preprocessing import own_preprocessing
+from ra_plugin.utils.text import one_line
 
 OK, SUSPICIOUS, BROKEN, NOT_APPLICABLE = 'ok', 'suspicious', 'broken', 'not applicable'
 BUILD = 'build'  # the finding of a recognizer that cannot be built
@@ -24,7 +24,7 @@ BUILD = 'build'  # the finding of a recognizer that cannot be built
 # Some ten recognizers are checked for a project: one in a hundred may ask for a look without need, none may stop a run.
 _LOOK, _STOP = 1e-2, 1e-4
 _LEAST_GAIN = 0.05  # accuracy, or share of the loss: less than what like normalizations (CIFAR's, ImageNet's) differ by
-_FAR = 0.2  # of the way from chance to 1: what published models of any task and data set exceed by far
+_FAR = 0.2  # of the way from chance to 1: published models of any task and data set exceed this by far
 _NORMALIZATIONS = {  # the commonest first
     'ImageNet': ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     'Inception': ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -37,7 +37,7 @@ _NORMALIZATIONS = {  # the commonest first
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of one check; `check_recognizer` fills in whose it is."""
+    """Result of one check; `check_recognizer` fills in recognizer and check."""
 
     verdict: str  # OK, SUSPICIOUS, BROKEN or NOT_APPLICABLE
     measured: str
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """A function of a case, and the checks without which its answer would blame the wrong thing."""
+    """A check, and the checks that must pass first so that its verdict does not blame the wrong thing."""
 
     name: str
     run: Callable[[Case], Finding]
@@ -57,7 +57,7 @@ class Check:
 
 
 def check_recognizer(case: Case) -> Iterator[Finding]:
-    """The finding of every check, in the order of `CHECKS`; whatever one raises is its finding.
+    """Yield the finding of every check, in the order of `CHECKS`; an error that a check raises is its finding.
 
     A check that rests on a broken one is not applicable until that is mended.
     """
@@ -69,7 +69,7 @@ def check_recognizer(case: Case) -> Iterator[Finding]:
         else:
             try:
                 finding = check.run(case)
-            except Exception as error:  # networks of any origin: whatever they raise is what is to be reported
+            except Exception as error:  # of any type: it is the finding
                 finding = failure(error)
         if finding.verdict == BROKEN:
             broken.add(check.name)
@@ -77,16 +77,16 @@ def check_recognizer(case: Case) -> Iterator[Finding]:
 
 
 def failure(error: Exception) -> Finding:
-    """The finding of a recognizer that raised an error."""
-    message = ' '.join(str(error).split())
+    """Return the finding of a recognizer that raised an error."""
+    message = one_line(error)
     if not message or not isinstance(error, (ValueError, ImportError, OSError)):  # those are written for the user
         message = f'{type(error).__name__}: {message}'
     return Finding(BROKEN, 'it raised an error', 'an answer', message)
 
 
-# ---------------------------------------------------------------------- the checks
+# ---------------------------------------------------------------------- checks
 def value_range(case: Case) -> Finding:
-    """Images are in [0, 1], and reach the network once normalized."""
+    """Check that images are in [0, 1], and normalized exactly once before the network."""
     low, high = extremes(case.images)
     if low < -1e-3 or high > 1 + 1e-3:
         return Finding(BROKEN, f'images in [{low:.2f}, {high:.2f}]', 'images in [0, 1]',
@@ -121,7 +121,7 @@ def value_range(case: Case) -> Finding:
 
 
 def eval_mode(case: Case) -> Finding:
-    """Equal answers in each pass, with any batch mates, whatever ``train()`` says; buffers as they were."""
+    """Check for equal answers in each pass, in any batch and after ``train()``, and for unchanged buffers."""
     recognizer, image = case.recognizer, case.images[0]
     before = [buffer.clone() for network in recognizer.networks() for buffer in network.buffers()]
     first, second = numbers_of(recognizer, image), numbers_of(recognizer, image)
@@ -147,11 +147,11 @@ def eval_mode(case: Case) -> Finding:
 
 
 def classes(case: Case) -> Finding:
-    """A label means the same to the data set and the recognizer: by the names, and by the answers."""
+    """Check that a label means the same to the data set and the recognizer: by the names, and by the answers."""
     if case.class_problem:
         return Finding(BROKEN, 'the class names or their number differ', 'the classes of the recognizer',
                        case.class_problem)
-    if case.labels is None or case.recognizer.info.task != 'classification':
+    if case.labels is None or not case.recognizer.is_classifier:
         return Finding(NOT_APPLICABLE, 'no labels') if case.labels is None else Finding(OK, 'no contradiction')
     truth = torch.cat(list(case.labels)).cpu().numpy()
     answers = class_answers(case)
@@ -173,9 +173,9 @@ def classes(case: Case) -> Finding:
 
 
 def mean_std(case: Case) -> Finding:
-    """Mean and std are those of the weights' record, and no other usual ones serve the labeled images better."""
+    """Compare mean and std with the weights' record, and with other usual ones on the labeled images."""
     given = normalization(case.recognizer)
-    own = own_preprocessing(case.recognizer)
+    own = case.recognizer.own_preprocessing()
     differs = own.mean is not None and own.std is not None and not _alike(given, (own.mean, own.std))
     others = {'the record': (own.mean, own.std)} if differs else {
         name: value for name, value in {**_NORMALIZATIONS, 'these images': statistics(case.images)}.items()
@@ -188,7 +188,7 @@ def mean_std(case: Case) -> Finding:
                  for name, value in others.items()}
         best = _commonest_best(found, ours)
         verdict = max(verdict, _better(found[best], ours, len(found)), key=_SEVERITY.index)
-        measured += f': {_told(case, ours)}; with those of {best}: {_told(case, found[best])}'
+        measured += f': {_score_text(case, ours)}; with those of {best}: {_score_text(case, found[best])}'
     elif own.mean is None:
         return Finding(NOT_APPLICABLE, f'{measured}: no record, and no labels to try others with')
     if verdict == OK:
@@ -198,11 +198,11 @@ def mean_std(case: Case) -> Finding:
 
 
 def channel_order(case: Case) -> Finding:
-    """Red is red: the labeled images are not read better with red and blue exchanged."""
+    """Check that the labeled images are not read better with red and blue exchanged."""
     if case.labels is None:
         return Finding(NOT_APPLICABLE, 'no labels')
     rgb, bgr = image_scores(case), image_scores(case, lambda images: images.flip(1))
-    measured = f'as RGB: {_told(case, rgb)}; as BGR: {_told(case, bgr)}'
+    measured = f'as RGB: {_score_text(case, rgb)}; as BGR: {_score_text(case, bgr)}'
     verdict = _better(bgr, rgb)
     if verdict == OK:
         return Finding(OK, measured)
@@ -211,8 +211,8 @@ def channel_order(case: Case) -> Finding:
 
 
 def resize_parity(case: Case) -> Finding:
-    """Compare the network's input with that of the package's own preprocessing of the same pictures."""
-    recognizer, own = case.recognizer, own_preprocessing(case.recognizer)
+    """Compare the network's input with that of the library's own preprocessing of the same pictures."""
+    recognizer, own = case.recognizer, case.recognizer.own_preprocessing()
     if own.transform is None:
         return Finding(NOT_APPLICABLE, 'images as they come, or no preprocessing on record')
     images = few(case.images)
@@ -235,7 +235,7 @@ def resize_parity(case: Case) -> Finding:
 
 
 def gradient(case: Case) -> Finding:
-    """The gradient of the loss with respect to the images is there, finite, dense, and that of the loss."""
+    """Check that the gradient of the loss with respect to the images is finite, dense, and the slope of the loss."""
     recognizer = case.recognizer
     if not recognizer.info.differentiable:
         return Finding(BROKEN, 'not differentiable', 'a gradient', 'It can judge (val.recognizers) but not train: use '
@@ -257,8 +257,7 @@ def gradient(case: Case) -> Finding:
     dense = (strongest != 0).any(1).float().mean().item()
     off, precision = slope_error(recognizer, images, label)
     measured = f'{dense:.0%} of the pixels have one; {off:.1g} of it off the finite difference in {precision}'
-    # The targets of detectors follow their own proposals and boxes, through which by design no gradient flows
-    if recognizer.info.task != 'detection' and off > _SLOPE_TOLERANCE[precision]:
+    if recognizer.smooth_loss and off > _SLOPE_TOLERANCE[precision]:
         return Finding(bad, measured, 'the slope of the loss', 'Part of the graph is cut, or numbers are rounded: look '
                        'for detach(), no_grad, round or a straight-through estimate in its forward().')
     if dense < 0.2:  # convolutions of 1x1 in steps of 2 leave out three of four pixels, and so do crops of panoramas
@@ -268,11 +267,11 @@ def gradient(case: Case) -> Finding:
 
 
 def clean_accuracy(case: Case) -> Finding:
-    """The score on clean images is near the one expected, or far above chance."""
+    """Check that the score on clean images is near the expected one, or far above chance."""
     if case.labels is None:
         return Finding(NOT_APPLICABLE, 'no labels')
     metric, found = task_score(case)
-    expected = case.expected if case.expected is not None else own_preprocessing(case.recognizer).score
+    expected = case.expected if case.expected is not None else case.recognizer.own_preprocessing().score
     measured = f'{metric} {found.value:.1%} ({found.low:.1%} to {found.high:.1%}) on {len(case.images)} images'
     chance = chance_score(case)
     fix = ('It has random weights: set checkpoint: FILE, or pretrained: true.'
@@ -301,9 +300,9 @@ _SEVERITY = (OK, SUSPICIOUS, BROKEN)
 _SLOPE_TOLERANCE = {'float64': 0.01, 'float32': 0.1}  # a kink within the step costs less; rounding in float32 may not
 
 
-# ----------------------------------------------------------------- how verdicts are found and told
+# ----------------------------------------------------------------- verdicts and their wording
 def _better(theirs: np.ndarray, ours: np.ndarray, trials: int = 1) -> str:
-    """Whether another way reads the same images so much better that it is no chance: OK where it does not.
+    """Return a verdict on how surely another way reads the same images better: OK where it may be chance.
 
     The sign test over the images that differ, one-sided; for right and wrong it is the exact test of McNemar (1947).
     With ``trials`` ways tried, the best has to be as much less likely (Bonferroni).
@@ -317,7 +316,7 @@ def _better(theirs: np.ndarray, ours: np.ndarray, trials: int = 1) -> str:
 
 
 def _commonest_best(found: Mapping[str, np.ndarray], ours: np.ndarray) -> str:
-    """The first, in order of how common they are, that serves as well as the best one but for chance.
+    """Return the first alternative, in order of how common they are, that is not surely worse than the best one.
 
     It has to be surely better than ``ours`` where the best one is.
     """
@@ -328,7 +327,7 @@ def _commonest_best(found: Mapping[str, np.ndarray], ours: np.ndarray) -> str:
 
 
 def _alike(one: Normalization, other: Normalization) -> bool:
-    """Whether two normalizations are one but for figures rounded to two digits."""
+    """True if two normalizations are the same but for figures rounded to two digits."""
     return np.allclose(one[0], other[0], rtol=0, atol=6e-3) and np.allclose(one[1], other[1], rtol=0.03, atol=0)
 
 
@@ -336,13 +335,12 @@ def _far_above(chance: float) -> float:
     return chance + _FAR * (1 - chance)
 
 
-def _told(case: Case, scores: np.ndarray) -> str:
-    is_share = case.recognizer.info.task == 'classification'
-    return f'{_percent(scores)} right' if is_share else f'a loss of {np.exp(-scores.mean()):.3g}'
+def _score_text(case: Case, scores: np.ndarray) -> str:
+    return f'{_percent(scores)} right' if case.recognizer.is_classifier else f'a loss of {np.exp(-scores.mean()):.3g}'
 
 
 def _how_to_resize(recognizer: Recognizer, images: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> str:
-    """The option that brings both together, where there is one."""
+    """Return the option that makes both agree, where there is one."""
     own = recognizer.fit
     try:
         for other in FITS if recognizer.info.input_size else ():

@@ -1,4 +1,4 @@
-"""What the checks of recognizers found, as Markdown: a table, then what to change."""
+"""Findings about recognizers as Markdown: a table, then what to change."""
 from collections.abc import Sequence
 
 from ra_plugin.studies.doctor.checks import BROKEN, CHECKS, NOT_APPLICABLE, OK, Finding
@@ -6,9 +6,10 @@ from ra_plugin.utils.text import markdown_cell, printable
 
 
 def to_markdown(findings: Sequence[Finding]) -> str:
-    """A row for each recognizer, a column for each check, and a line for each finding that is not ok.
+    """Return a table with a row for each recognizer and a column for each check, and a line for each finding that is
+    not ok.
 
-    What it scores on clean images is told in any case: whether that is good is for the reader to say.
+    The score on clean images is listed in any case: only the reader knows if it is good.
     """
     names = list(dict.fromkeys(finding.recognizer for finding in findings))
     verdicts = {(finding.recognizer, finding.check): finding.verdict for finding in findings}

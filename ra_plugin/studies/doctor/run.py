@@ -1,4 +1,4 @@
-"""The recognizers of an option file before a run, checked on images of its own data sets."""
+"""The check of all recognizers of an option file, on images of its own data sets."""
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from ra_plugin.models.recog_validation import recognizable
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.trainable import frozen
+from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.studies.doctor.checks import BUILD, Case, Finding, check_recognizer, failure
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import moved
@@ -23,7 +24,7 @@ from ra_plugin.utils.yaml_file import read_yaml
 
 
 def read_options(root: Path, file: str) -> dict:
-    """The option file on the command line, checked as for the run that it is for: training, or only testing."""
+    """Read the option file on the command line, checked for its kind of run: training, or only testing."""
     try:
         content = read_yaml(file, 'option file')
     except (OSError, OptionError, yaml.YAMLError):
@@ -55,7 +56,7 @@ def examine(opt: Mapping[str, Any], count: int = 100, expected: Mapping[str, flo
     for name, (block, trains) in progress(list(blocks.items()), 'Checking', unit='recognizer'):
         try:
             recognizer = build_recognizer(block, name).to(device)
-        except Exception as error:  # whatever the packages raise is what is to be reported
+        except Exception as error:  # of any type: it is the finding
             yield replace(failure(error), recognizer=name, check=BUILD)
             continue
         yield from check_recognizer(Case(
@@ -64,7 +65,7 @@ def examine(opt: Mapping[str, Any], count: int = 100, expected: Mapping[str, flo
 
 
 def recognizer_blocks(opt: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
-    """Name -> option block, and whether it serves as a loss; ensembles by their members, and each block once.
+    """Map each name to (option block, true if it serves as a loss); ensembles by their members, each block once.
 
     Names are those in ``val.recognizers``, and for what trains alone its place below ``train``.
     """
@@ -84,14 +85,11 @@ def recognizer_blocks(opt: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
 
 
 def _members(block: Any, place: str) -> list[tuple[str, Any]]:
-    if not isinstance(block, Mapping) or block.get('type') != 'EnsembleRecognizer':
-        return [(place, block)]
-    return [member for i, inner in enumerate(block['recognizers'])
-            for member in _members(inner, f'{place}.recognizers[{i}]')]
+    return RECOGNIZER_REGISTRY.get(block['type'], place).member_blocks(block, place)
 
 
 def _chosen_dataset(opt: Mapping[str, Any]) -> Dataset:
-    """The first data set for validation with labels, else the training set, its images as for validation."""
+    """Return the first data set for validation with labels, else the training set with images as for validation."""
     options = opt['datasets']
     for phase in sorted(options, key=lambda phase: (phase == 'train', phase)):
         kind = 'val' if phase == 'train' else options[phase]['phase']  # crops from the center, nothing drawn at random
@@ -105,7 +103,7 @@ def _chosen_dataset(opt: Mapping[str, Any]) -> Dataset:
 
 def _examples(dataset: Dataset, count: int,
               device: torch.device) -> tuple[list[torch.Tensor], Sequence[Any] | None]:
-    """Evenly spaced clean images, each ``(1, 3, H, W)``, and their labels, each as a batch of one."""
+    """Return evenly spaced clean images, each ``(1, 3, H, W)``, and their labels, each as a batch of one."""
     if count < 1:
         raise OptionError(f'doctor: -k: expected a whole number >= 1, got {count}.')
     collate = getattr(dataset, 'collate_fn', default_collate)

@@ -7,13 +7,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from ra_plugin.data.degraded_image_dataset import check_least
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.metrics.psnr_ssim import to_uint8
-from ra_plugin.options import OptionError, suggestion
-from ra_plugin.recognizers import BlackBoxRecognizer, Recognizer
+from ra_plugin.options import OptionError, check_least, suggestion
+from ra_plugin.recognizers import Recognizer
 from ra_plugin.studies.survey.report import SurveyItem, build_survey, check_free
 from ra_plugin.training.train_if_needed import shown_path
 from ra_plugin.utils.out_folder import check_out_folder
@@ -113,9 +112,9 @@ def _answering(recognizer: Recognizer, dataset) -> tuple[Answer, Sequence[str] |
     """The likeliest class in words, a black box's own, the recognizer's names of its classes, or the data set's; and
     the words for labels, where there are."""
     classes = getattr(dataset, 'classes', None)
-    if isinstance(recognizer, BlackBoxRecognizer):
-        return lambda images: [str(answer[0][0]) if answer else '' for answer in recognizer.answers(images)], classes
-    if recognizer.info.task != 'classification':
+    if recognizer.has_own_words:
+        return recognizer.own_words, classes
+    if not recognizer.is_classifier:
         raise OptionError(f'{recognizer}: expected a classifier for the survey, got {recognizer.info.task}.')
     names = recognizer.info.classes or classes
     if not names or len(names) != recognizer.info.num_classes:

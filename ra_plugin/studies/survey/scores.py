@@ -19,7 +19,7 @@ import numpy as np
 from scipy import stats
 
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers.class_names import folded
+from ra_plugin.recognizers.class_names import casefolded
 from ra_plugin.results import Estimate
 from ra_plugin.utils.text import printable
 from ra_plugin.utils.text_file import read_text
@@ -99,7 +99,7 @@ def label_choices(key: Mapping[str, Any]) -> list[str] | None:
         return None
     letters = {fits: choice for choice, fits in CHOICES.items()}
     return [letters[tuple(letter for letter, answer in zip('AB', question['answers'])
-                          if folded(answer) == folded(question['label']))] for question in questions]
+                          if casefolded(answer) == casefolded(question['label']))] for question in questions]
 
 
 def score_survey(key: Mapping[str, Any], answers: Mapping[str, list[str]]) -> SurveyScores:

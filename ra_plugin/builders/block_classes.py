@@ -1,0 +1,129 @@
+"""The classes that option blocks name by their type, and with them the annotations of the keys of a block."""
+import collections.abc
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
+
+from ra_plugin.data.with_labels import LabelOptions
+from ra_plugin.option_types import FilePath, Names, named_by
+from ra_plugin.options import is_union, option_hints, without_notes
+from ra_plugin.registry import DEGRADATION_REGISTRY, RECOGNIZER_REGISTRY
+
+_OF_BASICSR = (DATASET_REGISTRY, ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY)
+
+
+class ImageFolders(typing.TypedDict, total=False):
+    """Keys of BasicSR's data sets, and of a user's own, that name files and folders.
+
+    Attributes:
+        dataroot_gt: Folder of the clean images, or an lmdb.
+        dataroot_lq: Folder of the degraded images, or an lmdb.
+        dataroot_flow: Folder of the optical flow, in data sets of videos.
+        meta_info: List of the images to use.
+        meta_info_file: List of the images to use.
+    """
+
+    dataroot_gt: FilePath | Sequence[FilePath]
+    dataroot_lq: FilePath | Sequence[FilePath]
+    dataroot_flow: FilePath
+    meta_info: FilePath | Sequence[FilePath]
+    meta_info_file: FilePath
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text in a block of options.
+
+    Attributes:
+        holder: The block or list that it is in.
+        place: Its key or index there.
+        key: The key of the block that it is under; of an item in a list, the key of that.
+        text: The text.
+        names: What it names on the disk by its annotation; None: nothing.
+    """
+
+    holder: Any
+    place: Any
+    key: str
+    text: str
+    names: Names | None
+
+
+def texts(node: Any, hint: Any = None, key: str = '') -> Iterator[Text]:
+    """Yield every text in a block, at any depth, by the order of the keys.
+
+    Args:
+        node: Options in any nesting.
+        hint: Annotation of ``node``, see `hints_within`.
+        key: Its key.
+    """
+    if isinstance(node, Mapping):
+        items = [(name, node[name], str(name)) for name in sorted(node, key=str)]
+        hints = hints_within(node, hint)
+    elif isinstance(node, (list, tuple)):
+        items = [(place, value, key) for place, value in enumerate(node)]
+        hints = dict.fromkeys(range(len(node)), item_hint(hint))
+    else:
+        return
+    for place, value, name in items:
+        if isinstance(value, str):
+            yield Text(node, place, name, value, named_by(hints.get(place), value))
+        else:
+            yield from texts(value, hints.get(place), name)
+
+
+def hints_within(block: Mapping[str, Any], hint: Any = None) -> Mapping[Any, Any]:
+    """Return the annotations of the keys of a block: those of the class that its type names, if there is one.
+
+    Args:
+        block: The block.
+        hint: The annotation of a block without a type, or those of its keys by key. Default: none.
+    """
+    cls = class_of(block)
+    if cls is not None:
+        return _hints_of(cls)
+    if isinstance(hint, dict):
+        return hint
+    for option in _options(hint):
+        if dataclasses.is_dataclass(option) or typing.is_typeddict(option):
+            return option_hints(option)
+        if typing.get_origin(option) is collections.abc.Mapping:
+            return dict.fromkeys(block, typing.get_args(option)[1])
+    return {}
+
+
+def item_hint(hint: Any) -> Any:
+    """Return the annotation of the items of a list; None where it has none."""
+    found = (typing.get_args(option)[0] for option in _options(hint) if typing.get_origin(option) in (
+        collections.abc.Sequence, list))
+    return next(found, None)
+
+
+def _options(hint: Any) -> list[Any]:
+    """Return the annotations that a value may have one of, without notes."""
+    return [without_notes(option) for option in (typing.get_args(hint) if is_union(hint) else [hint])]
+
+
+def class_of(block: Mapping[str, Any]) -> Callable | None:
+    """Return what the type of a block names; None where nothing has that name."""
+    name = block.get('type')
+    if not isinstance(name, str):
+        return None
+    found = (registry.find(name) for registry in (RECOGNIZER_REGISTRY, DEGRADATION_REGISTRY))
+    found = (*found, *(dict(iter(registry)).get(name) for registry in _OF_BASICSR))
+    return next((entry for entry in found if entry is not None), None)
+
+
+@functools.cache
+def _hints_of(cls: Callable) -> Mapping[str, Any]:
+    if not hasattr(cls, 'options_type') and any(entry is cls for _, entry in DATASET_REGISTRY):
+        return {**option_hints(ImageFolders), **option_hints(LabelOptions)}
+    try:
+        return option_hints(cls)
+    except (NameError, TypeError, AttributeError):  # annotations of other code that cannot be evaluated
+        return {}

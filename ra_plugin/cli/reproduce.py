@@ -1,0 +1,62 @@
+"""The paper's tables: train what they need, judge it, and lay it out beside the paper's numbers.
+
+What is finished is taken, what was stopped goes on. docs/REPRODUCE.md has more.
+
+Example:
+    ra-plugin reproduce --all --dry-run
+    ra-plugin reproduce T1 T2 --jobs 2
+"""
+import argparse
+from pathlib import Path
+
+from ra_plugin.cli.flags import UsageError
+from ra_plugin.cli.start import loading, run_here
+from ra_plugin.shipped.find import find, option_text
+from ra_plugin.shipped.written import load_quickly
+
+_EXPERIMENTS = 'options/experiments'
+_COMMON = 'experiments'  # of all scales: studies and tables
+
+
+def scales() -> list[str]:
+    """Return the names of the scales that are shipped."""
+    return sorted(path.stem for path in find(_EXPERIMENTS).glob('*.yml') if path.stem != _COMMON)
+
+
+def tables() -> dict[str, str]:
+    """Return the names of all tables and figures, and their titles."""
+    blocks = load_quickly(option_text(f'{_EXPERIMENTS}/{_COMMON}.yml'))['tables']
+    return {', '.join([name, *block.get('also', ())]): block['title'] for name, block in blocks.items()}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of this command."""
+    parser.epilog = 'tables:\n' + '\n'.join(f'  {name:<18}  {title}' for name, title in tables().items())
+    parser.add_argument('tables', nargs='*', metavar='TABLE', help='names in the list below')
+    parser.add_argument('--all', action='store_true', help='all tables')
+    parser.add_argument('--scale', choices=scales(), default='small', help='Default: small')
+    parser.add_argument('--data', help='folder in place of datasets')
+    parser.add_argument('--seed', type=int, default=0, help='the first seed. Default: 0')
+    parser.add_argument('--seeds', type=int, default=1, help='number of seeds. Default: 1')
+    parser.add_argument('--jobs', type=int, default=1, help='trainings at a time. Default: 1')
+    parser.add_argument('--device', help='of the evaluations. Default: a GPU where there is one')
+    parser.add_argument('--out', type=Path, help='folder of the results. Default: results/reproduce/SCALE')
+    parser.add_argument('--dry-run', action='store_true', help='show the plan alone')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reproduce tables, or show the plan; return the exit status."""
+    if bool(args.tables) == args.all:
+        raise UsageError('expected names of tables, or --all')
+    with loading():
+        from ra_plugin.paper.reproduce import Reproduction
+
+    def pipeline(root: Path) -> None:
+        reproduction = Reproduction(root, args.scale, args.data, args.seed, args.seeds, args.out)
+        plan = reproduction.plan(args.tables or reproduction.names)
+        print(reproduction.describe(plan), flush=True)
+        if not args.dry_run:
+            print(reproduction.run(plan, args.jobs, args.device))
+            print(f'Written to {reproduction.out}: {", ".join(f"{name}.md" for name in plan.tables)}.')
+
+    return run_here(pipeline, 'what is trained and judged is kept; the same command goes on from there')

@@ -1,0 +1,24 @@
+"""Train a network as a BasicSR option file says.
+
+Example:
+    ra-plugin train -opt options/ra_rdn_x4.yml
+    torchrun --nproc_per_node 4 -m ra_plugin train -opt options/ra_rdn_x4.yml --launcher pytorch
+"""
+import argparse
+import sys
+
+from ra_plugin.cli.flags import add_basicsr_flags, basicsr_arguments
+from ra_plugin.cli.start import loading, run_here
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of this command."""
+    add_basicsr_flags(parser, 'option file of a training')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; return the exit status."""
+    sys.argv[1:] = basicsr_arguments(args)
+    with loading():
+        from ra_plugin.training.pipeline import train_pipeline
+    return run_here(train_pipeline, 'the same command begins anew')

@@ -1,0 +1,51 @@
+"""The contract of degradations, and what they share."""
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+
+class Degradation(ABC):
+    """A function that makes a degraded image of a clean one.
+
+    It rounds only where a real pipeline rounds, so that it may give another type than it gets.
+
+    Attributes:
+        scale: Factor by which it shrinks height and width.
+    """
+
+    scale: int = 1
+
+    @abstractmethod
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Degrade one image.
+
+        Args:
+            image: RGB, ``(H, W, 3)``, uint8 or float32 in ``[0, 1]``, see `check_image`; it is not changed.
+            rng: The only source of randomness: the same state gives the same result.
+
+        Returns:
+            RGB, ``(H / scale, W / scale, 3)``, of either of the two types.
+        """
+
+
+def check_image(image: np.ndarray, where: str) -> None:
+    """Check that ``image`` is what a degradation takes.
+
+    Raises:
+        TypeError: No array, or neither uint8 nor float32.
+        ValueError: Not ``(H, W, 3)``, or float outside of ``[0, 1]``.
+    """
+    kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+    if kind not in (np.uint8, np.float32):
+        raise TypeError(f'{where}: expected an array of uint8, or of float32 in [0, 1], got {kind}. '
+                        'Convert it with np.asarray(image, np.uint8).')
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f'{where}: expected an RGB image (H, W, 3), got {image.shape}. Pass one image, channels last.')
+    if kind == np.float32 and not (image.min() >= 0 and image.max() <= 1):  # written so that NaN fails, too
+        raise ValueError(f'{where}: expected float32 in [0, 1], got [{image.min():.4g}, {image.max():.4g}]. '
+                         'Divide 8-bit values by 255, and do not normalize.')
+
+
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """uint8 as it is; float32 in ``[0, 1]`` rounded to 8 bit: to nearest, halves to even."""
+    return image if image.dtype == np.uint8 else np.rint(image * np.float32(255)).astype(np.uint8)

@@ -1,0 +1,75 @@
+"""The contract of detectors, of any library."""
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ra_plugin.recognizers.base import Outputs, Recognizer
+
+DetectionLabel = Sequence[Mapping[str, Any]]
+
+
+class DetectionRecognizer(Recognizer):
+    """A network that finds objects: boxes with a class and a score, and masks where it has them.
+
+    A label batch is a list with one mapping an image: ``boxes`` ``(K, 4)``, xyxy in pixels of the image as it comes;
+    ``labels`` ``(K,)`` long, in ``[0, num_classes)``; where they are known ``masks`` ``(K, H, W)`` bool, ``ignore``
+    ``(K,)`` bool (neither object nor background), and ``size`` (height, width) of the image within a padded batch. An
+    image may have no object. Boxes without area are left out.
+    """
+
+    task = 'detection'
+    batch_independent = False
+    smooth_loss = False
+    spatial_labels = True
+
+    def loss(self, images: torch.Tensor, label: DetectionLabel) -> dict[str, torch.Tensor]:
+        """Return the detector's own training loss, term by term, each a scalar over the batch.
+
+        Raises:
+            ValueError: As `check_label`.
+        """
+        self._has_no('loss')
+
+    def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
+        """Return the answers at all places (anchors, points, queries, proposals) before boxes are chosen.
+
+        Returns:
+            ``logits`` ``(N, C, M)``, over M places; a sigmoid's logit z as the two logits (z, 0). ``regression``
+            ``(N, V)``: the other numbers, such as sides of boxes, weighted by how likely an object is there. Further
+            keys as `Recognizer.outputs` has them.
+        """
+        self._has_no('outputs')
+
+    def predict(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+        """Return the objects of each image, best first, without gradient.
+
+        Returns:
+            For each image ``{'boxes': (K, 4) xyxy in its pixels, 'labels': (K,) long, 'scores': (K,) in [0, 1]}``, and
+            ``'masks'`` ``(K, H, W)`` bool where the network has them.
+        """
+        self._has_no('predict')
+
+    def check_label(self, label: Any, count: int, where: str) -> None:
+        if not isinstance(label, (list, tuple)) or not all(
+                isinstance(item, Mapping) and {'boxes', 'labels'} <= set(item) for item in label):
+            raise ValueError(f"{where}: expected a list of {{'boxes': (K, 4), 'labels': (K,)}}, one an image, got "
+                             f'{type(label).__name__}. Use a DetectionDataset.')
+        if len(label) != count:
+            raise ValueError(f'{where}: expected labels of {count} images, got {len(label)}.')
+        for i, item in enumerate(label):
+            _check_objects(item, self.info.num_classes, f'{where}: image {i}')
+
+
+def _check_objects(item: Mapping[str, Any], num_classes: int, where: str) -> None:
+    boxes, labels = item['boxes'], item['labels']
+    if boxes.dim() != 2 or boxes.shape[1] != 4 or labels.shape != boxes.shape[:1]:
+        raise ValueError(f'{where}: expected boxes (K, 4) and labels (K,), got {tuple(boxes.shape)} and '
+                         f'{tuple(labels.shape)}.')
+    for key in ('ignore', 'masks'):
+        if key in item and len(item[key]) != len(labels):
+            raise ValueError(f"{where}: expected '{key}' of {len(labels)} boxes, got {tuple(item[key].shape)}.")
+    if labels.device.type == 'cpu' and labels.numel() and not (
+            0 <= int(labels.min()) <= int(labels.max()) < num_classes):
+        raise ValueError(f'{where}: expected labels in 0..{num_classes - 1}, got {int(labels.min())}..'
+                         f'{int(labels.max())}. Are these the classes it was trained on?')

@@ -1,0 +1,45 @@
+"""The contract of embedding networks: faces, identities, and image towers without a classifier."""
+from typing import Any, NoReturn
+
+import torch
+import torch.nn.functional as F
+
+from ra_plugin.recognizers.base import Outputs, Recognizer
+from ra_plugin.recognizers.frozen.resizing import judging
+from ra_plugin.recognizers.networks import widened
+
+_NO_LABELS = ('an embedding has no classes, so no loss against labels. Use RecogConsistencyLoss, which compares with '
+              'the embedding of the clean image.')
+
+
+class EmbeddingRecognizer(Recognizer):
+    """A network whose forward pass gives a vector ``(N, D)`` for each image; only its direction counts.
+
+    It needs no labels: the clean image's embedding is the reference, and the distance to it one minus the cosine. A
+    subclass with a loss of its own has identities ``(N,)`` long as labels, and overrides `loss` and `check_gives`.
+    """
+
+    task = 'embedding'
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the vectors as the network gives them, ``(N, D)``."""
+        prepared = self.prepare(images)
+        with self.autocast(images):
+            return widened(self.model(prepared))
+
+    def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
+        """Return ``{'embedding': (N, D)}``, each vector of length 1."""
+        return {'embedding': F.normalize(self.features(images), dim=1)}
+
+    @torch.no_grad()
+    def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return ``{'embeddings': (N, D)}``, each vector of length 1, without gradient."""
+        with judging():
+            return {'embeddings': self.outputs(images)['embedding']}
+
+    def loss(self, images: torch.Tensor, label: Any) -> NoReturn:
+        raise ValueError(f'{self}: {_NO_LABELS}')
+
+    def check_gives(self, method: str, where: str) -> None:
+        if method == 'loss':
+            raise ValueError(f'{where}: {self}: {_NO_LABELS}')

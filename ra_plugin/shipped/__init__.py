@@ -1,0 +1,1 @@
+"""Files that come with the package: option files, configs of OpenMMLab, the demo's weights."""

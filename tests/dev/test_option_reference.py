@@ -1,0 +1,37 @@
+"""docs/OPTIONS.md is what the annotations and docstrings say today, and says something of every key."""
+from pathlib import Path
+
+import pytest
+
+from dev import option_reference
+from ra_plugin.registry import DEGRADATION_REGISTRY, RECOGNIZER_REGISTRY
+
+FILE = Path(__file__).parents[2] / 'docs' / 'OPTIONS.md'
+
+
+@pytest.fixture(scope='module')
+def reference():
+    return option_reference.reference()
+
+
+def test_the_file_is_current(reference):
+    assert FILE.read_text() == reference, 'run: python -m dev.option_reference > docs/OPTIONS.md'
+
+
+def test_every_key_has_a_meaning_and_a_type(reference):
+    rows = [line for line in reference.splitlines() if line.startswith('| `')]
+    lacking = [row for row in rows if not all(cell.strip() for cell in row.split(' | ')) or row.endswith('|  |')]
+    assert len(rows) > 200 and not lacking
+
+
+def test_everything_that_is_registered_has_a_section(reference):
+    for registry in (RECOGNIZER_REGISTRY, DEGRADATION_REGISTRY):
+        for name in option_reference.ours(registry):
+            assert f'\n### `{name}`\n' in reference
+
+
+def test_a_table_says_what_the_annotation_does(reference):
+    assert '| `loss_weight` | number >= 0 | `1.0` | Factor on the loss' in reference
+    assert '| `checkpoint` | path or name or `~` | `~` | File with the weights' in reference
+    assert '| `steps` | list of block (degradation) | required |' in reference
+    assert not [word for word in ('<class', 'typing.', 'collections.abc', 'Annotated', 'factory') if word in reference]

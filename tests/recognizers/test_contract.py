@@ -1,0 +1,236 @@
+"""Every registered recognizer, and a small one of each task, keeps the contract of its task's class.
+
+A new recognizer has one line in `BLOCKS`.
+"""
+import sys
+from types import SimpleNamespace
+
+import mm_configs as small
+import pytest
+import torch
+import torchvision
+from test_onnx_recognizer import lite  # noqa: F401  (fixture)
+from test_recognizers import onnx_file
+from tiny_recognizers import TinyDetector, TinyEmbedder, TinySegmenter
+
+from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
+from ra_plugin.metrics.task_scores import build_score
+from ra_plugin.recognizers import build_recognizer
+from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.classification import ClassificationRecognizer
+from ra_plugin.recognizers.detection import DetectionRecognizer
+from ra_plugin.recognizers.embedding import EmbeddingRecognizer
+from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
+from ra_plugin.recognizers.segmentation import SegmentationRecognizer
+from ra_plugin.registry import RECOGNIZER_REGISTRY
+
+SCALE = {'mean': [0.5, 0.4, 0.3], 'std': [0.2, 0.3, 0.4]}
+MODULE = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.TinyVGG', 'pretrained': False, **SCALE}
+
+BLOCKS = {  # registered name -> its block, given files to name in it
+    'BlackBoxRecognizer': lambda files: {
+        'classes': ['cat', 'dog'], 'cache': files.folder, 'command': [sys.executable, '-c', 'print(\'["dog"]\')', '{image}']},
+    'EnsembleRecognizer': lambda files: {'recognizers': [MODULE, MODULE], 'weights': [3, 1]},
+    'MMDetRecognizer': lambda files: {'config': files.mmdet(), 'pretrained': False, 'resize': None},
+    'MMSegRecognizer': lambda files: {'config': files.mmseg(), 'pretrained': False, 'resize': None},
+    'ModuleRecognizer': lambda files: MODULE,
+    'OnnxRecognizer': lambda files: {'file': files.onnx(), **SCALE},
+    'TFLiteRecognizer': lambda files: {'file': files.tflite(), **SCALE},
+    'TimmRecognizer': lambda files: {'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32},
+    'TorchvisionRecognizer': lambda files: {
+        'model_name': 'squeezenet1_1', 'checkpoint': files.torchvision(), 'feature_layer': 'features', 'input_size': 64},
+}
+SMALL = {'detector of a few lines': TinyDetector, 'segmenter of a few lines': TinySegmenter,
+         'embedding of a few lines': TinyEmbedder}
+TASK_CLASSES = {'classification': ClassificationRecognizer, 'detection': DetectionRecognizer,
+                'segmentation': SegmentationRecognizer, 'embedding': EmbeddingRecognizer}
+OWN_BASE = {'BlackBoxRecognizer', 'EnsembleRecognizer'}  # neither has a network of its own
+SIZE = 64
+
+
+@pytest.fixture
+def files(tmp_path, lite):  # noqa: F811
+
+    def torchvision_weights():
+        torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / 'net.pth')
+        return str(tmp_path / 'net.pth')
+
+    return SimpleNamespace(
+        folder=str(tmp_path), tflite=lite, torchvision=torchvision_weights,
+        onnx=lambda: onnx_file('TinyVGG', tmp_path),
+        mmdet=lambda: small.write_config(tmp_path / 'retinanet.py', small.RETINANET, 'mmdet'),
+        mmseg=lambda: small.write_config(tmp_path / 'fcn.py', small.FCN, 'mmseg'))
+
+
+@pytest.fixture(params=[*BLOCKS, *SMALL])
+def recognizer(request, files):
+    if request.param in SMALL:
+        return SMALL[request.param]()
+    return build_recognizer({'type': request.param, **BLOCKS[request.param](files)})
+
+
+@pytest.fixture
+def loss_recognizer(recognizer):
+    if not recognizer.info.differentiable:
+        pytest.skip('it judges alone')
+    return recognizer
+
+
+@pytest.fixture
+def images():
+    """Two smooth images."""
+    return torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), (SIZE, SIZE), mode='bicubic').clamp(0, 1)
+
+
+def label_of(recognizer):
+    """Labels of two images in the format of the task; one of a detector's images has no object."""
+    boxes = torch.tensor([[8., 6, 40, 50], [30, 20, 62, 60]])
+    return {
+        'classification': torch.tensor([0, 1]),
+        'detection': [{'boxes': boxes, 'labels': torch.tensor([0, 2])},
+                      {'boxes': boxes[:0], 'labels': torch.zeros(0, dtype=torch.long)}],
+        'segmentation': torch.randint(3, (2, 8, 8)).repeat_interleave(8, 1).repeat_interleave(8, 2),
+    }.get(recognizer.info.task)
+
+
+def gives(recognizer, method):
+    try:
+        recognizer.check_gives(method, 'here')
+    except ValueError as error:
+        assert str(error).startswith('here: ') and '\n' not in str(error)
+        return False
+    return True
+
+
+def test_every_registered_recognizer_has_a_case():
+    assert set(BLOCKS) == set(RECOGNIZER_REGISTRY)
+
+
+@pytest.mark.parametrize('name', BLOCKS)
+def test_the_options_pass_the_check(name, files):
+    RECOGNIZER_REGISTRY.check({'type': name, **BLOCKS[name](files)}, 'recognizer')
+
+
+def test_it_derives_from_the_class_of_its_task(recognizer):
+    assert isinstance(recognizer, TASK_CLASSES[recognizer.info.task]) or type(recognizer).__name__ in OWN_BASE
+
+
+def test_the_loss_has_terms_of_a_batch_or_of_each_image(loss_recognizer, images):
+    if not gives(loss_recognizer, 'loss'):
+        with pytest.raises(ValueError):
+            loss_recognizer.loss(images, label_of(loss_recognizer))
+        with pytest.raises(ValueError, match=r'^RecogLoss\.recognizer: '):
+            RecogLoss(loss_recognizer)
+        return
+    terms = loss_recognizer.loss(images.requires_grad_(), label_of(loss_recognizer))
+    assert terms and all(term.shape in ((), (2,)) and term.isfinite().all() for term in terms.values())
+    gradient, = torch.autograd.grad(sum(term.sum() for term in terms.values()), images)
+    assert gradient.isfinite().all() and gradient.any()
+    assert RecogLoss(loss_recognizer)(images, label_of(loss_recognizer)).dim() == 0
+
+
+def test_the_outputs_are_what_the_consistency_loss_compares(loss_recognizer, images):
+    outputs = loss_recognizer.outputs(images)
+    compared = {name: value for name, value in outputs.items() if name in loss_recognizer.outputs(images, outputs)}
+    for name, value in compared.items():
+        assert isinstance(value, torch.Tensor) and value.is_floating_point() and len(value) == 2, name
+    if loss_recognizer.info.task == 'embedding':
+        torch.testing.assert_close(outputs['embedding'].norm(dim=1), torch.ones(2))
+    elif 'logits' in outputs:  # an ensemble has those of its members
+        assert outputs['logits'].dim() >= 2
+    loss = RecogConsistencyLoss(loss_recognizer, distance='l1')  # fresh networks answer nearly alike
+    restored = (images + 0.05 * torch.randn(images.shape)).requires_grad_()
+    value = loss(restored, images)
+    gradient, = torch.autograd.grad(value, restored)
+    assert value > 0 and gradient.isfinite().all() and gradient.any()
+    assert loss(images, images).abs() < 1e-6 * max(1, value.item()) + 1e-6
+
+
+def test_the_features_have_the_batch_first(loss_recognizer, images):
+    assert len(loss_recognizer.features(images)) == 2
+    restored = (images + 0.05 * torch.randn(images.shape)).requires_grad_()
+    RecogFeatureLoss(loss_recognizer)(restored, images).backward()
+    assert restored.grad.isfinite().all() and restored.grad.any()
+
+
+def test_answers_are_kept_where_no_batch_mate_changes_them(loss_recognizer, images):
+    if not loss_recognizer.batch_independent:
+        with pytest.raises(ValueError, match='cache_reference: the answers of .* belong to a whole batch'):
+            RecogConsistencyLoss(loss_recognizer, cache_reference=True)
+        return
+    alone, together = loss_recognizer.outputs(images[:1]), loss_recognizer.outputs(images)
+    for name, value in together.items():
+        torch.testing.assert_close(alone[name], value[:1], rtol=1e-4, atol=1e-5)
+
+
+def test_what_it_predicts_has_the_form_of_its_task(recognizer, images):
+    found, count = recognizer.predict(images), recognizer.info.num_classes
+    if recognizer.info.task == 'classification':
+        assert found['labels'].shape == found['scores'].shape == (2, found['labels'].shape[1])
+        assert ('log_probabilities' in found) == recognizer.info.gives_probabilities
+        assert -1 <= found['labels'].min() and found['labels'].max() < count
+    elif recognizer.info.task == 'detection':
+        assert len(found) == 2
+        for one in found:
+            boxes = len(one['boxes'])
+            assert one['boxes'].shape == (boxes, 4) and one['labels'].shape == one['scores'].shape == (boxes,)
+            assert (one['scores'].diff() <= 0).all() and ((one['labels'] >= 0) & (one['labels'] < count)).all()
+    elif recognizer.info.task == 'segmentation':
+        assert found['masks'].shape == (2, SIZE, SIZE) and 0 <= found['masks'].min() and found['masks'].max() < count
+    else:
+        torch.testing.assert_close(found['embeddings'].norm(dim=1), torch.ones(2))
+    if (label := label_of(recognizer)) is not None:
+        score = build_score(recognizer.info)
+        score.update(found, label)
+        assert all(0 <= value <= 1 for value in score.compute().values())
+
+
+def test_labels_of_another_task_or_count_are_refused(recognizer):
+    own = label_of(recognizer)
+    if own is None:
+        pytest.skip('it has no labels')
+    recognizer.check_label(own, 2, 'here')
+    others = [torch.zeros(2, 4, 4, 4), [{}] * 2, 'cat', None, own[:1]]
+    for wrong in others:
+        with pytest.raises(ValueError, match='^here: ') as error:
+            recognizer.check_label(wrong, 2, 'here')
+        assert '\n' not in str(error.value)
+
+
+def test_it_is_frozen_and_out_of_sight(recognizer):
+    recognizer.train()
+    modules = [module for network in recognizer.networks() for module in network.modules()]
+    assert modules and not any(module.training for module in modules)
+    assert not list(recognizer.parameters())
+    assert not any(p.requires_grad for network in recognizer.networks() for p in network.parameters())
+
+
+def test_its_facts_are_there(recognizer):
+    assert isinstance(recognizer.own_preprocessing(), OwnPreprocessing)
+    assert recognizer.resizing() and len(recognizer.resized(48, 32)) == 2
+    assert recognizer.resizes_as_whole_images is False
+    assert all(isinstance(member, Recognizer) and member.members() == (member,) for member in recognizer.members())
+
+
+def test_words_of_its_own(recognizer, images):
+    if not recognizer.has_own_words:
+        with pytest.raises(NotImplementedError, match='has no own_words'):
+            recognizer.own_words(images)
+    else:
+        assert recognizer.own_words(images) == ['dog', 'dog']
+
+
+@pytest.mark.parametrize('distance', ['l1', 'probability', 'kl', 'cosine'])
+def test_the_distance_of_embeddings_is_about_their_direction(distance, images):
+    embedder, other = TinyEmbedder(), torch.rand_like(images)
+    a, b = (embedder.outputs(x)['embedding'] for x in (images, other))
+    cosine = (embedder.features(images) * embedder.features(other)).sum(1) / (
+        embedder.features(images).norm(dim=1) * embedder.features(other).norm(dim=1))
+    expected = {'l1': (a - b).abs().mean(1), 'probability': (2 - 2 * cosine) / 5}.get(distance, 1 - cosine)
+    value = RecogConsistencyLoss(embedder, distance=distance, reduction='none')(images, other)
+    torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_temperature_of_embeddings_is_refused():
+    with pytest.raises(ValueError, match='temperature: softens the scores of classes'):
+        RecogConsistencyLoss(TinyEmbedder(), temperature=2)
