@@ -1,4 +1,4 @@
-"""Answers of recognizers, and labels, in words and drawn into the image."""
+"""Answers of recognizers and labels, in words and drawn into the image."""
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Rules that choose the images of a page: which images fit, and which of these are drawn.
+"""Rules that draw the images of a page at random from those that fit.
 
 Every image has its place in a random order of each rule before anything is judged. A rule takes the first images in its
 order that fit and that no earlier rule has taken. So an image that is not drawn from those judged so far is never drawn
@@ -32,7 +32,7 @@ class Rule:
         text: The rule in words.
         kind: Kind of its images.
         count: Number of images to draw.
-        restorer, recognizer: Those that the rule is about; empty for any image.
+        restorer, recognizer: Names that the rule is about; empty for any image.
         metric: ``'top1'`` or ``'top1_agreement'``.
         wanted: Way of processing -> True where its answer has to be right, False where wrong.
     """
@@ -58,7 +58,7 @@ def rules_for(restorers: Sequence[Restorer], recognizers: Mapping[str, Recognize
     """Return the rules of a condition, those of its first restorers before that of any image.
 
     Args:
-        restorers, recognizers: Those for the condition.
+        restorers, recognizers: Restorers and recognizers of the condition.
         metrics: Task -> metrics, as in `build_score`.
         given: Parts that the data set has.
         baseline: Name of the way of processing that others are compared with.
@@ -82,7 +82,7 @@ def rules_for(restorers: Sequence[Restorer], recognizers: Mapping[str, Recognize
 
 
 class Draw:
-    """The random order of each rule.
+    """Random order of each rule.
 
     Args:
         rules: The rules, the first of which draws first.

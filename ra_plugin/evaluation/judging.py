@@ -1,4 +1,4 @@
-"""Restore each image once; every recognizer judges it before the next: N recognizers do not cost N restorations."""
+"""Judge images batch by batch: each is restored once, and then read by every recognizer."""
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -29,10 +29,10 @@ class Batch:
     Attributes:
         lq: ``(N, 3, h, w)`` in ``[0, 1]``.
         gt: ``(N, 3, H, W)`` in ``[0, 1]``; None where the data set has no clean images.
-        label: As the recognizers' task has it; None where the data set has no labels.
+        label: Labels in the form of the recognizers' task; None where the data set has none.
         index: Number of each image in the data set.
         names: Path of each clean image, or without these of each degraded one, below its data set's folder.
-        scale: How many times as large as lq restored images are, where no clean ones say so.
+        scale: Upscaling factor of restored images, where there are no clean ones.
     """
 
     lq: torch.Tensor
@@ -70,34 +70,34 @@ class Keeper(Protocol):
         """Write what is kept."""
 
 
-# what makes of a batch the images to judge, (N, 3, H, W) in [0, 1]; networks look at lq alone
+# makes the images to judge of a batch, (N, 3, H, W) in [0, 1]; networks look at lq alone
 Processing = Callable[[Batch], torch.Tensor]
 
 
 def clean(batch: Batch) -> torch.Tensor:
-    """The target: what a perfect restoration would give."""
+    """Return the clean images, the result of a perfect restoration."""
     return batch.gt
 
 
 def no_processing(batch: Batch) -> torch.Tensor:
-    """The degraded image itself, by bicubic interpolation where it is smaller than the clean one."""
+    """Return the degraded images, by bicubic interpolation where they are smaller than the clean ones."""
     return fitted(batch.lq, batch.size)
 
 
 def fitted(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """``images`` in a size, ``(height, width)``; bicubic where they have another."""
+    """Return images in a size, ``(height, width)``; bicubic where they have another."""
     return images if tuple(images.shape[-2:]) == tuple(size) else F.interpolate(images, size, mode='bicubic',
                                                                                 antialias=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judging:
-    """Processings of the images of a data set, and the recognizers that judge them.
+    """Ways of processing the images of a data set, and the recognizers that judge them.
 
     Attributes:
-        processings: (name, number of the seed) -> what makes the images.
-        recognizers: Name -> recognizer; costly ones take no part in the audit.
-        metrics: Task -> what to compute, see `build_score`.
+        processings: (name, number of the seed) -> way of processing.
+        recognizers: Name -> recognizer; costly ones are left out of the audit.
+        metrics: Task -> metrics, see `build_score`.
         baseline: Name of the restorer that others are compared with.
         audited: Numbers of the images that are judged under every view, too, and whose clean image is restored; for
             every seed.
@@ -117,9 +117,9 @@ class Judging:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Table:
-        """Records of the images of one batch."""
+        """Return the records of the images of one batch."""
         gt8 = None if batch.gt is None else to_uint8(batch.gt)
-        on_clean: dict[str, Any] = {}  # what recognizers answer to the clean images, asked once
+        on_clean: dict[str, Any] = {}  # answers to the clean images, asked once
         table: Table = {}
         places = [place for place, number in enumerate(batch.index) if number in self.audited]
         audited: dict[tuple[str, int], tuple[torch.Tensor, torch.Tensor]] = {}  # audited images: as made, and as saved
@@ -148,21 +148,21 @@ class Judging:
 
     def _compared(self, key: tuple[str, int], audited: Mapping[tuple[str, int], tuple[torch.Tensor, torch.Tensor]]
                   ) -> list[torch.Tensor]:
-        """Return the baseline's images that others are set against: of the same seed, or else of all its seeds."""
+        """Return the baseline's images to compare with: those of the same seed, or else of all its seeds."""
         same = (self.baseline, key[1])
         if key[0] != CLEAN and same in audited:
             return [audited[same][1]]
         return [saved for (name, _), (_, saved) in audited.items() if name == self.baseline]
 
     def _quality(self, saved: torch.Tensor, reference: torch.Tensor | None) -> dict[str, list[np.ndarray]]:
-        """What the further metrics say of uint8 images; without clean ones, those that need none."""
+        """Return the further measures of uint8 images; without clean images, those that need none."""
         images, reference = (None if part is None else part.float() / 255 for part in (saved, reference))
         return {name: list(metric(images, reference)) for name, metric in self.quality_metrics.items()
                 if reference is not None or not metric.needs_reference}
 
     def _audit(self, key: tuple[str, int], images: torch.Tensor, saved: torch.Tensor,
                baseline: Sequence[torch.Tensor], gt8: torch.Tensor, batch: Batch, on_clean: dict[str, Any]) -> Table:
-        """What small changes leave of a gain, how images differ from the baseline, what becomes of clean ones."""
+        """Return the records for the audit: every view, the spectrum of the change, and clean images as input."""
         judges = {judge: recognizer for judge, recognizer in self.recognizers.items() if not recognizer.costly}
         table = {(*key, FLOAT): self._column(images, batch, judges, on_clean)}
         spectra = torch.stack([spectrum((saved.float() - other.float()) / 255) for other in baseline])
@@ -185,22 +185,22 @@ class Judging:
                                                 for judge, recognizer in self.recognizers.items()})
 
     def score(self, recognizer: Recognizer, batch: Batch) -> TaskScore:
-        """A recognizer's score of the images of a batch, with nothing counted yet."""
+        """Return an empty score of a recognizer for the images of a batch."""
         info = recognizer.info
         return build_score(info, self.metrics.get(info.task), batch.label is not None, batch.gt is not None)
 
     def _column(self, images: torch.Tensor, batch: Batch, recognizers: Mapping[str, Recognizer],
                 on_clean: dict[str, Any], gt8: torch.Tensor | None = None, heard: dict[str, Any] | None = None
                 ) -> Column:
-        """Records of images, uint8 or float in ``[0, 1]``, with PSNR and SSIM where the clean ones are given.
+        """Return the records of images, uint8 or float in ``[0, 1]``, with PSNR and SSIM where clean ones are given.
 
         ``on_clean`` has the answers to the clean images, which are judged first; ``heard`` gets those to these images.
         """
         values = {}
         if gt8 is not None:
             values['psnr'] = list(psnr(images, gt8).cpu().numpy())
-            can_be_had = min(images.shape[-2:]) >= _SSIM_WINDOW
-            values['ssim'] = list(ssim(images, gt8).cpu().numpy() if can_be_had else np.full(len(images), np.nan))
+            is_defined = min(images.shape[-2:]) >= _SSIM_WINDOW
+            values['ssim'] = list(ssim(images, gt8).cpu().numpy() if is_defined else np.full(len(images), np.nan))
         shown = images.to(batch.lq.dtype) / 255 if images.dtype == torch.uint8 else images
         scores = {}
         with shared_resizes():
@@ -225,12 +225,12 @@ def chosen_answers(answers: Any, places: Sequence[int]) -> Any:
 
 def judge_all(loaded: Iterable[Sequence[Batch]], judging: Judging, records: Records, first: int,
               keeper: Keeper | None = None) -> None:
-    """Judge the images of an evaluation from the ``first``-th on; what is known when an error ends it is kept.
+    """Judge the images of an evaluation from the ``first``-th on; after an error, finished batches are kept.
 
     Args:
         loaded: Batches that together have the next images, without a gap.
-        judging: How.
-        records: What they are added to.
+        judging: How images are judged.
+        records: Records to add to.
         first: Number of images that are judged already.
         keeper: Keeper of the images to show.
     """

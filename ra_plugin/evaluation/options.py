@@ -1,4 +1,4 @@
-"""The option file of an evaluation: its keys, and what can be checked before anything is built."""
+"""The option file of an evaluation, parsed and checked before anything is built."""
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from ra_plugin.utils.yaml_file import read_yaml
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """The keys of an evaluation's option file.
+    """Keys of an evaluation's option file.
 
     Attributes:
         name: Name of the folder of its results.
@@ -37,7 +37,7 @@ class EvaluationOptions:
         images: Number of images, evenly spaced over each data set. Default: all.
         audit: Images, evenly spaced over the data set, on which the gain is audited and clean images are restored;
             0: none.
-        seed: Of the bootstrap and of what is drawn to be shown.
+        seed: Seed of the bootstrap and of the images that are shown.
         custom_imports: Modules to import first.
     """
     name: str
@@ -72,7 +72,7 @@ def evaluation_options(opt: Mapping[str, Any], root: Path) -> tuple[EvaluationOp
     """Check the options of an evaluation; what needs a data set or a network is checked with that.
 
     Args:
-        opt: As the file has them.
+        opt: Options as in the file.
         root: Relative paths are looked up below it, too.
 
     Returns:
@@ -128,7 +128,7 @@ def _take_conditions(recognizers: Any) -> dict[str, Sequence[str] | None]:
 
 
 def check_conditions(options: EvaluationOptions, asked: Mapping[str, Sequence[str] | None]) -> None:
-    """``asked``: place in the options -> names of conditions, or None for all."""
+    """Check names of conditions; ``asked``: place in the options -> names, or None for all."""
     known = [name for name, _ in conditions_of(options)]
     for where, names in asked.items():
         for name in names or ():

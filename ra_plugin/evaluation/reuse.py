@@ -1,4 +1,4 @@
-"""What earlier records of an evaluation still tell: each image is judged anew in those respects alone that changed.
+"""Reuse of earlier records: each image is judged anew only where something it depends on has changed.
 
 A record's *unit* is one way of processing as one recognizer, or one metric, sees it. It holds for an image as long as
 the digests of both are the same, whatever has become of the other units and images.
@@ -33,9 +33,9 @@ class Plan:
 
     Attributes:
         units: Unit -> digest of what makes the image and of what judges it.
-        baseline: Of each image the digest of the baseline's, with which it is compared if it is audited; `NONE` where
+        baseline: For each image, the digest of the baseline's image to compare with in the audit; `NONE` where
             that is the image without restoration.
-        numbers: Of the images, in order.
+        numbers: Numbers of the images, in order.
         images: Digest of each.
         audited: Numbers of the images that are audited.
         restored: (name, seed) of a processing that has a file of its own for each image -> digests of these files.
@@ -49,7 +49,7 @@ class Plan:
     restored: Mapping[tuple[str, int], Sequence[str]]
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the plan as plain data."""
         return {'schema': SCHEMA, 'units': [[*unit, value] for unit, value in self.units.items()],
                 'baseline': list(self.baseline), 'numbers': list(self.numbers), 'images': list(self.images),
                 'audited': sorted(self.audited),
@@ -57,7 +57,7 @@ class Plan:
 
     @classmethod
     def from_plain(cls, plan: Any) -> 'Plan | None':
-        """Read what `plain` gave; None for what another version has written."""
+        """Build a plan from plain data; None for the plan of another version."""
         if not isinstance(plan, Mapping) or plan.get('schema') != SCHEMA:
             return None
         return cls(units={(name, seed, what): value for name, seed, what, value in plan['units']},
@@ -67,12 +67,12 @@ class Plan:
 
 
 class Earlier:
-    """The records of one earlier plan.
+    """Records of one earlier plan.
 
     Args:
-        folder: Of its files, which are left as they are.
-        plan: As it was.
-        now: As it is.
+        folder: Folder of its files, which are left as they are.
+        plan: Its plan.
+        now: The present plan.
     """
 
     def __init__(self, folder: Path, plan: Plan, now: Plan):
@@ -113,7 +113,7 @@ class Earlier:
         return found
 
     def pieces(self, number: int) -> Pieces:
-        """Return what is known of an image."""
+        """Return the records of an image that still hold."""
         units: dict[tuple, list[tuple[Unit, Unit]]] = {}
         for old, new in self.known(number):
             units.setdefault(old[:2], []).append((old, new))
@@ -135,7 +135,7 @@ class Earlier:
         return found
 
     def _read(self, path: Path) -> dict:
-        """Column by column: where each image is, values and scores."""
+        """Return, for each column, the places of the images, the values and the scores."""
         if path not in self._open:
             self._open[path] = {key: (
                 {number: place for place, number in enumerate(column['index'].tolist())},
@@ -164,23 +164,23 @@ def value_unit(name: str, known: Collection[str]) -> str:
 
 
 def _renamed(name: str, old: Unit, new: Unit) -> str:
-    """The name of a value or a recognizer, which the option file may have changed."""
+    """Return the present name of a value or recognizer, which the option file may have changed."""
     return name if old[2] == BASIC else new[2].partition(' ')[2]
 
 
 @dataclass(frozen=True)
 class KnownImages:
-    """Images of which nothing is to be judged, in the place of a batch: they need not be read."""
+    """Images with complete records, in place of a batch: they need not be read."""
 
     index: list[int]
 
 
 class Reusing:
-    """`Judging` that takes what earlier records tell, and finds the rest.
+    """`Judging` that takes what holds from earlier records, and judges the rest.
 
     Args:
-        judging: How the rest is found.
-        plan: What the records depend on now.
+        judging: How the rest is judged.
+        plan: The present plan.
         earlier: The latest first.
     """
 
@@ -197,7 +197,7 @@ class Reusing:
         return not self.missing(number)
 
     def __call__(self, batch: Batch | KnownImages) -> Table:
-        """Records of the images of one batch, complete."""
+        """Return the complete records of the images of one batch."""
         pieces: dict[int, Pieces] = {}
         groups: dict[frozenset[Unit], list[int]] = {}
         for place, number in enumerate(batch.index):
@@ -214,7 +214,7 @@ class Reusing:
         return self._table(pieces)
 
     def _judge(self, batch: Batch, missing: frozenset[Unit]) -> dict[int, Pieces]:
-        """The missing units of some images; what else comes with them is left aside."""
+        """Judge the missing units of some images."""
         wanted: dict[frozenset[str], list[tuple[str, int]]] = {}
         for processing in self.judging.processings:
             parts = frozenset(what for *key, what in missing if tuple(key) == processing)
@@ -248,7 +248,7 @@ class Reusing:
                         views.setdefault(view, ({}, {}))[kind][name] = value
 
     def _table(self, pieces: Mapping[int, Pieces]) -> Table:
-        """Columns of what is known of each image, the recognizers and metrics in their order."""
+        """Return the records of the images in columns, recognizers and metrics in their order."""
         order = [BASIC, *map(metric_unit, self.judging.quality_metrics), *map(score_unit, self.judging.recognizers)]
         table: Table = {}
         for number, of_image in pieces.items():
@@ -273,8 +273,8 @@ def interleaved(numbers: Sequence[int], is_known: Callable[[int], bool],
     """Yield all images in order, together without a gap, as batches; those that are known are not loaded.
 
     Args:
-        numbers: Of the images.
-        is_known: Of an image, whether nothing is to be judged.
+        numbers: Numbers of the images.
+        is_known: Tells if an image has complete records.
         load: Gives batches of images, in order.
     """
     waiting = [number for number in numbers if is_known(number)][::-1]
@@ -300,7 +300,7 @@ def _chunks(numbers: Sequence[int]) -> Iterator[list[KnownImages]]:
 
 
 def shares(before: Any, now: Plan) -> bool:
-    """Return whether records of one plan, plain data, tell anything under another."""
+    """Return True if records of one plan, plain data, hold partly under another."""
     plan = Plan.from_plain(before)
     return plan is not None and bool(
         set(plan.units.values()) & set(now.units.values()) and set(plan.images) & set(now.images))

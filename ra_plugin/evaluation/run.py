@@ -1,4 +1,4 @@
-"""An evaluation: restorers x recognizers x data sets x degradations, each image restored once; resumable."""
+"""An evaluation: restorers x recognizers x data sets x degradations; resumable."""
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +57,7 @@ class PreparedCondition:
         dataset: The data set.
         chosen: Numbers of the images that are judged.
         names: Paths of these images below their folder; None where the data set does not list them.
-        restorers, recognizers: Those for it.
+        restorers, recognizers: Restorers and recognizers of the condition.
         given: Parts that the data set has.
     """
 
@@ -83,7 +83,7 @@ class PreparedCondition:
 
 
 class Evaluation:
-    """The options of an evaluation, checked and built.
+    """Evaluation, its options checked and its parts built.
 
     Args:
         root: The repository: relative paths in the options are looked up below it, too.
@@ -154,20 +154,20 @@ class Evaluation:
 
     def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
             command: str = '') -> tuple[Results, dict[str, Matrix]]:
-        """Judge what is not judged yet, and sum it up.
+        """Judge the images without records, and compute the results.
 
         Args:
-            out: Folder of the records; a run that was stopped goes on with what is there.
+            out: Folder of the records; a run that was stopped goes on from there.
             batch_size: Images at a time; it changes no result, but for the rounding of sums of floats.
             num_workers: Processes that read and degrade images.
-            restart: Begin anew.
+            restart: Remove earlier records.
             command: Command that the results name.
 
         Returns:
             The results, and condition -> the scores of all images that they are made of.
 
         Raises:
-            Interrupted: By Ctrl-C or SIGTERM; what was judged is kept.
+            Interrupted: Ctrl-C or SIGTERM; finished images are kept.
             OptionError: See `check_loading`.
         """
         check_loading(batch_size, num_workers)
@@ -212,7 +212,7 @@ class Evaluation:
                        for name, restorer in self.restorers.items()})
 
     def judging(self, condition: PreparedCondition) -> Judging:
-        """Return how the images of a condition are processed, and by whom judged."""
+        """Return the ways of processing and the recognizers of a condition."""
         processings = {**({(CLEAN, 0): clean} if condition.given.clean else {}), (NONE, 0): no_processing}
         for restorer in condition.restorers:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
@@ -281,13 +281,13 @@ class Evaluation:
 
     def batches(self, condition: PreparedCondition, numbers: Sequence[int], batch_size: int = 16,
                 num_workers: int = 0) -> Iterator[list[Batch]]:
-        """Images of a condition, so many at a time, as batches of one size each."""
+        """Yield the images of a condition, ``batch_size`` at a time, as batches of one size each."""
         for items in DataLoader(_Numbered(condition.dataset), batch_size, sampler=numbers, num_workers=num_workers,
                                 collate_fn=list):
             yield same_size_batches(items, condition, self.device)
 
     def _plan(self, condition: PreparedCondition, judging: Judging, plans: RecordPlans) -> Plan:
-        """What the records depend on."""
+        """Return all that the records depend on."""
         return plans.plan(judging, condition.restorers, condition.dataset, condition.block, condition.chosen,
                           condition.names)
 
@@ -318,7 +318,7 @@ class Evaluation:
 
 
 class _Numbered(Dataset):
-    """Items with their number."""
+    """Data set whose items have their number."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
@@ -329,7 +329,7 @@ class _Numbered(Dataset):
 
 def same_size_batches(items: Sequence[tuple[int, dict]], condition: PreparedCondition,
                       device: torch.device) -> list[Batch]:
-    """Numbered items as batches of images of one size each: what a batch holds changes no image."""
+    """Return numbered items as batches of images of one size each."""
     groups: dict[tuple, list[tuple[int, dict]]] = {}
     for number, item in items:
         groups.setdefault((item['lq'].shape, item['gt'].shape if 'gt' in item else None), []).append((number, item))

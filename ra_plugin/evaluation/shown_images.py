@@ -1,4 +1,4 @@
-"""Images that the page shows, kept as they are judged: restored with 8 bits, and with what is read in them.
+"""Images for the page, kept as they are judged: 8-bit images, and the answers to them.
 
 The images that the rules draw from those judged so far are kept, a few dozen of a condition: memory does not grow with
 the data set. They are on the disk beside the records. Each piece, an image or an answer to one, is named by a digest of
@@ -28,10 +28,10 @@ Pieces = dict[str, Any]  # digest -> image (H, W, 3) uint8, answer, or label and
 
 
 class ShownImages:
-    """The images of a condition that its page shows.
+    """Images of a condition for its page.
 
     Args:
-        draw: The rules and their orders.
+        draw: Rules and their orders.
         judging: How images are judged.
         plan: All that the records depend on.
         given: Parts that the data set has.

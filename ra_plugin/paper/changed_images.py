@@ -1,4 +1,4 @@
-"""Images that are read wrong after the baseline and right after all others, drawn by rule: the figures 3 and 5."""
+"""Images read wrong after the baseline and right after all others, drawn at random: the figures 3 and 5."""
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
@@ -16,22 +16,22 @@ from ra_plugin.utils.tensors import pixels
 
 
 def figure(evaluation: Evaluation, matrices: Mapping[str, Matrix], number: int) -> list[Figure]:
-    """`changed_images` of every condition.
+    """Return `changed_images` of every condition.
 
     Args:
-        matrices: Condition -> what was judged, see `Evaluation.run`.
+        matrices: Condition -> scores, see `Evaluation.run`.
     """
     return [changed_images(evaluation, matrices[condition.name], condition, number)
             for condition in evaluation.conditions]
 
 
 def changed_images(evaluation: Evaluation, matrix: Matrix, condition: PreparedCondition, number: int) -> Figure:
-    """Images that are read wrong after the baseline and right after every other restorer, and how many there are.
+    """Draw images that are read wrong after the baseline and right after every other restorer, and count them.
 
-    The first seed of each restorer counts. What is read, PSNR and SSIM are those of the evaluation's records.
+    The first seed of each restorer counts. Answers, PSNR and SSIM are those of the evaluation's records.
 
     Args:
-        matrix: What was judged of the condition.
+        matrix: Scores of the condition.
         number: Images to draw, at random by the seed of the evaluation, from those that fit.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the paper shows of restorers that are judged side by side: tables, boundaries, images, answers to ask about."""
+"""The paper's exhibits of restorers judged side by side: tables, boundaries, images, surveys."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -50,7 +50,7 @@ class Exhibit:
         return self.out / 'evaluations' / group.options['name']
 
     def judged(self, group: Group) -> tuple[Results, Mapping[str, Matrix]]:
-        """The results of an evaluation, and the scores of all images that they are made of, by condition."""
+        """Return the results of an evaluation, and condition -> the scores that they are made of."""
         name = group.options['name']
         if name not in self._judged:
             print(f'== Judging: {name}', flush=True)
@@ -72,7 +72,7 @@ class Exhibit:
 
 
 def show_table(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
-    """Laid out as the paper's, see `paper_table`."""
+    """Return a table laid out as the paper's, see `paper_table`."""
     judged = []
     for group in groups:
         results, matrices = exhibit.judged(group)
@@ -85,7 +85,7 @@ def show_table(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Seq
 
 
 def untouched(root: Path, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
-    """In how many of the trainings shown that have a transformer the restoration network is the plain one."""
+    """Return a sentence on the trainings with a transformer whose restoration network is the plain one."""
     same = []
     for group in groups:
         blocks = group.options['restorers']
@@ -103,7 +103,7 @@ def _equal(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]
 
 
 def show_boundaries(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
-    """Distances and maps of the plain and the first other restorer, see `run_boundary`."""
+    """Return distances and maps of the plain and the first other restorer, see `run_boundary`."""
     parts = []
     for group in groups:
         names = [restorer.label for restorer in group.restorers][:2]
@@ -113,7 +113,7 @@ def show_boundaries(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups
 
 
 def show_images(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
-    """Images that plain restoration gets wrong and all others right, see `figure`."""
+    """Return images read wrong after plain restoration and right after all others, see `figure`."""
     figures = []
     for group in groups:
         evaluation = Evaluation(exhibit.root, group.options, exhibit.device)
@@ -123,7 +123,7 @@ def show_images(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Se
 
 
 def show_survey(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
-    """A survey for people, and what the labels say in their place."""
+    """Write a survey for people, and return the rates by the labels."""
     parts = [f'## {spec["title"]}']
     for group in groups:
         out = exhibit.out / name
@@ -136,7 +136,7 @@ def show_survey(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Se
 
 
 def _by_labels(out: Path) -> str:
-    """The page is for people; the labels have answered before them."""
+    """Return the rates of answers that are the label."""
     key = read_key(out / KEY)
     choices = label_choices(key)
     rates = label_markdown(score_survey(key, {'labels': choices})) if choices else 'The images have no labels in words.'

@@ -1,4 +1,4 @@
-"""Tables laid out as the paper's, with intervals, and the paper's own beside them."""
+"""Tables laid out as the paper's, with intervals, beside the paper's own numbers."""
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ class JudgedRestorer:
     Attributes:
         coordinates: ``task``, ``method``, ``recognizer``, ``network``, ``loss_weight``, ``domain``, ``judged_on``: what
             rows and columns are of.
-        label: Its name there.
+        label: Name there.
         baseline: Name of the plain restorer beside it.
         used: The recognizers that it was trained with.
         seeds: Number of trainings.
-        condition: Of ``results.json``.
-        matrix: What that was made of; rows are compared with each other by it.
+        condition: Results of the condition.
+        matrix: Scores that they are made of; rows are compared with each other by it.
     """
 
     coordinates: Mapping[str, Any]
@@ -42,23 +42,23 @@ class JudgedRestorer:
 
     @property
     def judges(self) -> dict[str, str]:
-        """Recognizer -> its main metric."""
+        """Recognizer -> main metric."""
         scores = self.condition.processings[CLEAN].scores
         return {name: next(iter(metrics)) for name, metrics in scores.items()}
 
     @property
     def judge(self) -> str:
-        """The one used in training, or the first."""
+        """The recognizer used in training, or the first."""
         return next((name for name in self.used if name in self.judges), next(iter(self.judges)))
 
     @property
     def measures(self) -> list[str]:
-        """PSNR, SSIM, and what else measures image quality."""
+        """PSNR, SSIM and further measures of image quality."""
         return list(self.condition.processings[self.baseline].quality)
 
 
 def paper_table(spec: Mapping[str, Any], judged: Sequence[JudgedRestorer]) -> str:
-    """A table of ``experiments.yml``, one for each group of tasks, with what holds and the paper's numbers.
+    """Return a table of ``experiments.yml``, one for each group of tasks, with conclusions and the paper's numbers.
 
     Args:
         spec: ``title``, ``rows`` (a coordinate, or several), ``columns`` (a coordinate, ``judge``, ``measure``, or
@@ -78,7 +78,7 @@ def paper_table(spec: Mapping[str, Any], judged: Sequence[JudgedRestorer]) -> st
 
 
 def is_shown(spec: Mapping[str, Any], coordinates: Mapping[str, Any]) -> bool:
-    """Return whether a table shows restorers with these coordinates; plain ones are what others are compared with."""
+    """Return True if a table shows restorers with these coordinates; plain ones are shown to compare with."""
     groups = spec.get('groups')
     return (not groups or any(coordinates['task'] in tasks for tasks in groups.values())) and (
         coordinates['method'] == PLAIN
@@ -86,7 +86,7 @@ def is_shown(spec: Mapping[str, Any], coordinates: Mapping[str, Any]) -> bool:
 
 
 def paper_numbers(spec: Mapping[str, Any], group: str | None = None) -> list[str]:
-    """Return what the paper has of one group, or of all; where it has none of that group, the others by name."""
+    """Return the paper's numbers of one group, or of all; where it has none of that group, the others by name."""
     paper = spec.get('paper', {})
     printed = {name: rows for name, rows in paper.items() if name not in ('columns', CLEAN)}
     of_all = {CLEAN: paper[CLEAN]} if CLEAN in paper else {}
@@ -156,7 +156,7 @@ def _fits(spec: Mapping[str, Any], one: JudgedRestorer, column: str) -> bool:
 
 def _of_cell(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], row: tuple, column: str
              ) -> list[JudgedRestorer]:
-    """The restorers of a cell: one, but for those of which all that never used the judge have a share."""
+    """Return the restorers of a cell: one, or all that never used the judge, whose mean it shows."""
     return [one for one in chosen if _row(spec, one) == row and _fits(spec, one, column)
             and (one['method'] != PLAIN or PLAIN not in spec['baselines'])
             and (one['method'] == PLAIN or column in one.measures or _judged_by(spec, one, column))]
@@ -173,7 +173,7 @@ def _baseline(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], name: s
 
 
 def _cell(spec: Mapping[str, Any], those: Sequence[tuple[JudgedRestorer, str]], column: str) -> str:
-    """The mean over some ways of processing."""
+    """Return the mean over some ways of processing."""
     entries = [one.condition.processings[name] for one, name in those]
     if not entries:
         return ''
@@ -200,7 +200,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _changes(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], tasks: Sequence[str]) -> Iterator[str]:
-    """The rows minus plain restoration, on the same images and resamples."""
+    """Yield the rows minus plain restoration, on the same images and resamples."""
     trained = [one for one in chosen if one['method'] != PLAIN]
     if not trained:
         return
@@ -222,7 +222,7 @@ def _change(those: Sequence[JudgedRestorer], column: str) -> str:
 
 
 def _holds(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer]) -> Iterator[str]:
-    """For each row, on how many judges it is surely above plain, surely below, or neither, and how far it gets."""
+    """Yield, for each row, the numbers of judges on which it is surely above or below plain, and the gap recovered."""
     trained = [one for one in chosen if one['method'] != PLAIN]
     lines = []
     for row in _rows(spec, chosen):
@@ -238,7 +238,7 @@ def _holds(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer]) -> Iterato
 
 
 def _verdict(name: str, pairs: Sequence[tuple[JudgedRestorer, str]], merged: bool = True) -> list[str]:
-    """A line on restorers and their judges; ``merged``: those of one judge count as one, by their mean."""
+    """Return a line on restorers and their judges; ``merged``: those of one judge count as one, by their mean."""
     found: dict[tuple, list] = {}
     for one, judge in pairs:
         key = (one['task'], one['network'], one['judged_on'], judge)
@@ -259,7 +259,7 @@ def _verdict(name: str, pairs: Sequence[tuple[JudgedRestorer, str]], merged: boo
 
 
 def _compared(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer]) -> Iterator[str]:
-    """One row minus another, on the same images and resamples: the mean over the judges, and PSNR."""
+    """Yield one row minus another, on the same images and resamples: the mean over the judges, and PSNR."""
     rows = {_row_name(row): row for row in _rows(spec, chosen)}
     lines = []
     for first, second in [pair for pair in spec.get('compare', ()) if rows.keys() >= set(pair)]:  # those of this scale
@@ -281,12 +281,12 @@ def _difference(one: JudgedRestorer, judge: str) -> Change:
 
 
 def _gap(one: JudgedRestorer, judge: str) -> float:
-    """From plain to clean."""
+    """Return the gap from plain to clean."""
     clean, plain = (one.condition.processings[name].scores[judge][one.judges[judge]].value
                     for name in (CLEAN, one.baseline))
     return clean - plain
 
 
 def as_list(value: Any) -> list:
-    """One value may stand for a list of it."""
+    """Return a list; one value stands for a list of it."""
     return list(value) if isinstance(value, (list, tuple)) else [value]

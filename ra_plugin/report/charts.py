@@ -1,4 +1,4 @@
-"""Charts as inline SVG: image quality against score, the spectrum of what a restorer adds, and a sweep's weights."""
+"""Charts as inline SVG: image quality against score, spectrum of a difference, weights of a sweep."""
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Where a value lies, between ``start`` and ``end`` in the drawing's units."""
+    """Linear axis from ``start`` to ``end`` in the drawing's units."""
 
     low: float
     high: float
@@ -41,7 +41,7 @@ class _Axis:
 
 
 def marker(index: int, x: float, y: float, title: str = '') -> Markup:
-    """The sign of the series ``index``, ten units wide."""
+    """Return the marker of the series ``index``, ten units wide."""
     shape = (
         Markup('<circle cx="{0}" cy="{1}" r="5"').format(x, y),
         Markup('<path d="M{} {}h9v9h-9z"').format(x - 4.5, y - 4.5),
@@ -54,7 +54,7 @@ def marker(index: int, x: float, y: float, title: str = '') -> Markup:
 
 
 def sign(index: int) -> Markup:
-    """A marker alone, for the key."""
+    """Return a marker alone, for the key."""
     return Markup('<svg width="14" height="14" aria-hidden="true">{}</svg>').format(marker(index, 7, 7))
 
 
@@ -94,7 +94,7 @@ def trade_off_charts(results: Results, condition: str) -> list[Chart]:
 
 
 def spectrum_chart(spectrum: Spectrum, restorer: str, baseline: str) -> Chart | None:
-    """Power by frequency, on a logarithmic scale: what ``restorer`` changes, and the error that ``baseline`` leaves."""
+    """Draw power by frequency on a logarithmic scale: of the restorer's change, and of the baseline's error."""
     lines = {f'{restorer} minus {baseline}': spectrum.difference,
              f'error of {baseline}': spectrum.baseline_error or ()}  # not known without clean images
     known = [math.log10(v) for values in lines.values() for v in values if v > 0]
@@ -114,13 +114,13 @@ def spectrum_chart(spectrum: Spectrum, restorer: str, baseline: str) -> Chart | 
 
 def steps_chart(title: str, note: str, names: Sequence[str], series: Mapping[str, Sequence[Estimate | None]],
                 axes: tuple[str, str], factor: float = 1, limit: tuple[str, float] | None = None) -> Chart | None:
-    """Estimates with their intervals at equal steps, joined by a line; zero is dashed.
+    """Draw estimates with their intervals at equal steps, joined by a line; zero is dashed.
 
     Args:
-        names: Of the steps, e.g. weights.
+        names: Names of the steps, e.g. weights.
         series: Name -> the estimate at each step; None where there is none.
         axes: Names of both axes.
-        factor: On the estimates: 100 for points.
+        factor: Factor on the estimates: 100 for points.
         limit: Another dashed level and its name.
 
     Returns:
@@ -161,7 +161,7 @@ def _level(y: float) -> Markup:
 
 
 def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
-    """From below the least to above the largest of the values."""
+    """Return an axis from below the least to above the largest of the values."""
     low, high = min(values), max(values)
     is_point = high - low < 1e-6 * max(1, abs(low), abs(high))  # differences of rounding have no round numbers
     room = 0.5 if is_point else 0.08 * (high - low)
@@ -169,7 +169,7 @@ def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
 
 
 def _ticks(axis: _Axis, most: int = 5) -> list[float]:
-    """Round numbers within the axis."""
+    """Return round numbers within the axis."""
     span = axis.high - axis.low
     power = 10 ** math.floor(math.log10(span / most))
     step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= most)
@@ -179,7 +179,7 @@ def _ticks(axis: _Axis, most: int = 5) -> list[float]:
 
 def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, decades: bool = False,
            names: Mapping[float, str] | None = None) -> Markup:
-    """Ticks, grid and the names of the axes; ``names`` stand at their places in place of round numbers."""
+    """Draw ticks, grid and the names of the axes; ``names`` replace the round numbers of the x axis."""
     bottom, right, parts = y_axis.start, x_axis.end, []
     for value, name in (names or _numbers_apart(x_axis)).items():
         parts.append(Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
@@ -215,7 +215,7 @@ def _digits(axis: _Axis, most: int = 5) -> int:
 
 
 def _references(levels: Sequence[tuple[str, float]]) -> list[Markup]:
-    """Lines with their names, which keep a line's distance where the levels are closer."""
+    """Draw lines with their names, which keep a line's distance where the levels are closer."""
     parts: list[Markup] = []
     beside = -math.inf
     for name, y in sorted(levels, key=lambda level: level[1]):
@@ -233,7 +233,7 @@ def _point(index: int, psnr: float, estimate: Estimate, name: str, x_axis: _Axis
 
 
 def _whisker(index: int, x: float, estimate: Estimate, y_axis: _Axis, factor: float) -> Markup:
-    """The interval of an estimate, where it is known."""
+    """Draw the interval of an estimate, where it is known."""
     if not interval(estimate):
         return Markup('')
     low, high = (y_axis(factor * end) for end in (estimate.low, estimate.high))
@@ -242,7 +242,7 @@ def _whisker(index: int, x: float, estimate: Estimate, y_axis: _Axis, factor: fl
 
 
 def _front(points: Sequence[tuple], x_axis: _Axis, y_axis: _Axis) -> Markup:
-    """A line through the points that no other beats in both PSNR and score."""
+    """Draw a line through the points that no other beats in both PSNR and score."""
     pairs = [(psnr, estimate.value) for _, psnr, estimate, _ in points]
     best = sorted(p for p in set(pairs) if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in pairs))
     coordinates = ' '.join(f'{x_axis(psnr)},{y_axis(100 * value)}' for psnr, value in best)
@@ -250,7 +250,7 @@ def _front(points: Sequence[tuple], x_axis: _Axis, y_axis: _Axis) -> Markup:
 
 
 def _svg(parts: Sequence[Markup], label: str, y_axis: _Axis | None = None) -> Markup:
-    """The drawing, with room at the left for the numbers beside ``y_axis``, however long they are."""
+    """Return the drawing, with room at the left for the numbers beside ``y_axis``."""
     widest = max((len(number(value, _digits(y_axis))) for value in _ticks(y_axis)), default=0) if y_axis else 0
     beyond = max(0, widest * _DIGIT_WIDTH - (_LEFT - 6))
     return Markup('<svg viewBox="{} 0 {} {}" role="img" aria-label="{}">{}</svg>').format(

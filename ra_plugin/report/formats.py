@@ -1,4 +1,4 @@
-"""Numbers as text, everywhere in the same way: true minus signs, no negative zero, a dash where there is none."""
+"""Numbers as text: true minus signs, no negative zero, a dash for a number that is not known."""
 import math
 from collections.abc import Iterable, Mapping, Sequence
 

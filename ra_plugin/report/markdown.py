@@ -1,4 +1,4 @@
-"""The results of an evaluation in Markdown: tables laid out as the paper's, rows are ways of processing."""
+"""Results of an evaluation in Markdown: tables laid out as the paper's, rows are ways of processing."""
 import math
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What has to be known before any number of a condition is read: in a few sentences, the most important first."""
+"""Warnings and notes before the numbers of a condition, the most important first."""
 from collections.abc import Iterator
 
 from ra_plugin.report.formats import listed
@@ -7,7 +7,7 @@ from ra_plugin.results import CLEAN, NONE, Condition, Results
 
 
 def unreadable(results: Results, condition: str) -> list[str]:
-    """Recognizers that read images no better than by chance: nothing that they say of restorers counts."""
+    """Return the recognizers that read images no better than by chance: their answers do not count."""
     return [name for name, entry in results.conditions[condition].chance.items() if entry.at_chance]
 
 
@@ -26,7 +26,7 @@ def warnings(results: Results, condition: str) -> list[str]:
 
 
 def notes(results: Results, condition: str) -> list[str]:
-    """Return what the data set lacks, whose answers hardly differ, which images are left out, and a poor baseline."""
+    """Return notes on missing labels, answers that hardly differ, images left out, and a poor baseline."""
     return list(_notes(results, results.conditions[condition]))
 
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds all that it shows, and asks nothing of any network."""
+"""The report: one HTML file that needs no network."""
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,12 +24,12 @@ _SECTIONS = {'sweep': 'Sweep', 'summary': 'Summary', 'transfer': 'Transfer', 'tr
 
 
 def write_page(results: Results, examples: Sequence[Example], path: Path) -> None:
-    """Write the report; parts that the results do not have are left out.
+    """Write the report; sections without results are left out.
 
     Args:
         results: The results.
-        examples: Images to show. Names and labels of both are shown as they are, and never become code.
-        path: Of the HTML file; the same arguments give the same bytes.
+        examples: Images to show. Names and labels of both are shown as text, and never become code.
+        path: Path of the HTML file; the same arguments give the same bytes.
     """
     content = _content(results, examples)
     body = render('report', heat=_heat, signs=_SIGNS, **content)
@@ -37,12 +37,12 @@ def write_page(results: Results, examples: Sequence[Example], path: Path) -> Non
 
 
 def _heat(level: int) -> str:
-    """The class of a color's strength."""
+    """Return the CSS class of a color's strength."""
     return f'p{level}' if level > 0 else f'n{-level}' if level < 0 else ''
 
 
 def _content(results: Results, examples: Sequence[Example]) -> dict[str, Any]:
-    """All that the template names."""
+    """Return all values that the template names."""
     scale, cards = tables.color_scale(results), images.ExampleCards(results, examples)
     conditions = [_condition(results, name, scale, cards) for name in results.conditions]
     shown = {'summary', 'reproduce'} | {section for section, keys in {

@@ -1,4 +1,4 @@
-"""A sweep's answer: which weight, why, and what each of them gives."""
+"""The choice of a sweep: the weight, the reason, and the effect of each weight."""
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class SweepAnswer:
 
 
 def sweep_answer(results: Results, condition: str) -> SweepAnswer | None:
-    """Return the weight and its price in words, or that there is none and why; None where there was no sweep."""
+    """Return the weight and its cost in words, or why there is none; None where there was no sweep."""
     found = _choice(results, condition)
     if not found:
         return None
@@ -55,7 +55,7 @@ def _choice(results: Results, condition: str) -> SweepChoice | None:
 
 
 def sweep_table(results: Results, condition: str) -> Table | None:
-    """Return what each weight gives over weight 0."""
+    """Return the table of the effect of each weight, over weight 0."""
     found = _choice(results, condition)
     if not found:
         return None

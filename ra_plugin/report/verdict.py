@@ -29,7 +29,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Gain:
-    """A difference that a recognizer sees, and which way it is."""
+    """Difference by the main metric of a recognizer."""
 
     estimate: Change
     metric: Metric
@@ -103,7 +103,13 @@ def _verdict(results: Results, data: Condition, restorer: str, blind: Sequence[s
 
 
 def _headline(seen: list[str], unseen: list[str], agrees: bool, audit: str) -> tuple[str, Tone]:
-    """Of the directions on recognizers used in training, and on the others; ``agrees``: with their own answers."""
+    """Return headline and tone.
+
+    Args:
+        seen, unseen: Directions on recognizers used in training, and on the others.
+        agrees: True where scores are agreement with answers to clean images.
+        audit: Verdict of the audit.
+    """
     both = seen + unseen
     if not both:
         return 'Not judged by any recognizer', 'none'
@@ -186,7 +192,7 @@ def _held_out(found: Mapping[str, _Gain], some_used: bool, sides: Mapping[str, s
 
 
 def _against_none(found: Mapping[str, _Gain]) -> str:
-    """How the images fare against those that nobody processed."""
+    """Return the sentence on the comparison with no processing."""
     better, worse = ([(name, gain) for name, gain in found.items() if gain.side == side] for side in ('up', 'down'))
     text = f'Surely better than no processing on {len(better) or "none"} of {len(found)} recognizers'
     if worse:
@@ -200,7 +206,7 @@ def _quality(psnr: Estimate) -> str:
 
 
 def _harm(harm: Mapping[str, Mapping[str, Harm]], restorer: str, baseline: str) -> str:
-    """Of the recognizer that is hurt most, beside what the baseline does to it."""
+    """Return the sentence on the recognizer that is hurt most, beside the same by the baseline."""
     name, worst = max(harm[restorer].items(), key=lambda item: item[1].hurt.value if item[1].hurt.is_known else 0)
     before = harm.get(baseline, {}).get(name) if restorer != baseline else None
     hurt, helped = (f' ({baseline}: {percent(share.value)} %)' for share in (before.hurt, before.helped)

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to plain JSON data and back: each field is a key, and its type says what may stand there.
+"""Frozen dataclasses to plain JSON data and back: each field is a key, and its type says which values it takes.
 
 A float that is not a number is null in JSON, and null is read as NaN. Two kinds of fields differ from that: one made by
 `left_out_if_none` has no key where it is None, and the entries of one made by `flattened` stand beside the other keys.

@@ -93,7 +93,7 @@ class CommonestAnswer:
     """Commonest answer of a recognizer to the clean images.
 
     Attributes:
-        answer: In words; None: no box.
+        answer: The answer in words; None: no box.
         of: ``'images'`` or ``'pixels'``.
         share: Share of these that have it.
         metric: Metric of agreement.
@@ -127,7 +127,7 @@ class Variety(CommonestAnswer):
     """Commonest answer, for the images on which the recognizer agrees most with its answers to the clean ones.
 
     Attributes:
-        processing: How these images were processed.
+        processing: Way of processing of these images.
         little: True where agreement says little of restorers, since the answers hardly differ.
     """
 

@@ -1,4 +1,4 @@
-"""Results of a whole evaluation: what ``results.json`` holds."""
+"""Results of a whole evaluation, the content of ``results.json``."""
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +84,7 @@ class Results:
 
     Attributes:
         schema: `SCHEMA`.
-        name, command, seed, versions, options: What was evaluated, and with what.
+        name, command, seed, versions, options: Facts of the run.
         baseline: Way of processing that restorers are compared with.
         recognizers, quality_metrics, recognition_metrics, restorers: Name -> facts.
         conditions: Name -> results.

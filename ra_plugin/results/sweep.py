@@ -33,7 +33,7 @@ class SweepChoice:
         reason: One sentence.
         recognizers: Names of those whose mean gain decides.
         never_used: True where these were never used in training.
-        weights: What each weight above 0 gives, from the least weight on.
+        weights: Effect of each weight above 0, from the least weight on.
     """
 
     weight: float | None

@@ -1,4 +1,4 @@
-"""Is a gain real, or an adversarial pattern? Small changes of the image, and recognizers never seen, tell.
+"""Audit of a gain: small changes of the image and recognizers never used tell a real one from an adversarial pattern.
 
 No change is harmless to every image: on small ones a blur costs accuracy by itself. So what one leaves of a gain is
 compared with what it leaves of the clean image's, which is real. Recognizers differ in what they have to gain: one that
@@ -99,7 +99,7 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
         of_clean: The same for the clean image: what there was to gain, and what a change leaves of a real gain. None:
             there are no clean images.
         used: The recognizers that served as the loss.
-        images: How many there are; None: enough.
+        images: Number of images; None: enough.
 
     Returns:
         The verdict with its reason and the shares that it rests on.

@@ -1,4 +1,4 @@
-"""Does a recognizer read clean images at all? Its score against that of the same answers in random order."""
+"""Check against chance: the score on clean images beside that of the same answers in random order."""
 import math
 
 import numpy as np
@@ -70,7 +70,7 @@ def agreement_by_chance(labels: np.ndarray, answers: np.ndarray) -> tuple[float,
 
 
 def _iou_by_chance(areas: np.ndarray) -> float:
-    """mIoU of predictions that have nothing to do with the labels; ``areas``: see `SegmentationScore`, ``(4, C)``."""
+    """Return the mIoU of predictions that have nothing to do with the labels; ``areas`` ``(4, C)`` as in `SegmentationScore`."""
     predicted, labeled = areas[2], areas[3]
     total = max(labeled.sum(), 1)
     common = predicted * labeled / total

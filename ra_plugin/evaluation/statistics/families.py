@@ -1,4 +1,4 @@
-"""Several comparisons at once: which of them still stand when all have to."""
+"""Correction for several comparisons at once."""
 from collections.abc import Mapping
 
 from ra_plugin.evaluation.statistics.sampled import Sampled

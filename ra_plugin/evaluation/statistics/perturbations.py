@@ -1,4 +1,4 @@
-"""Small changes of a restored image. A gain that they undo was a pattern for one network, not a better image."""
+"""Small changes of a restored image: a gain that they undo was a pattern for one network."""
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -28,12 +28,12 @@ def _jpeg(quality: int) -> View:
 
 
 def _shift(images: torch.Tensor) -> torch.Tensor:
-    """One pixel to the right and down; the first row and column are repeated."""
+    """Shift by one pixel to the right and down; the first row and column are repeated."""
     return F.pad(images[..., :-1, :-1].float(), (1, 0, 1, 0), mode='replicate').to(torch.uint8)
 
 
 def _blur(images: torch.Tensor) -> torch.Tensor:
-    """A Gaussian of sigma 0.5 pixels over 5x5; the border is repeated."""
+    """Blur by a Gaussian of sigma 0.5 pixels over 5x5; the border is repeated."""
     offset = torch.arange(-2, 3, device=images.device)
     line = torch.exp(-offset.square() / (2 * _BLUR_SIGMA ** 2))
     window = (line[:, None] * line / line.sum() ** 2).expand(3, 1, 5, 5)
@@ -41,7 +41,7 @@ def _blur(images: torch.Tensor) -> torch.Tensor:
 
 
 def _resize(images: torch.Tensor) -> torch.Tensor:
-    """To 0.9 of the size and back, bicubic; boxes and masks stay where they are."""
+    """Resize to 0.9 of the size and back, bicubic; boxes and masks stay where they are."""
     size = images.shape[-2:]
     smaller = F.interpolate(images / 255, [max(1, round(_SHRINK * side)) for side in size], mode='bicubic',
                             antialias=True)

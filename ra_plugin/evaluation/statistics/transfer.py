@@ -224,7 +224,7 @@ def _difference(matrix: Matrix, name: str, baseline: str) -> Difference:
 
 
 def _known(matrix: Matrix, names: Collection[str], column: str) -> Matrix | None:
-    """The images of which a measure of quality is a number after each of these ways, and that measure alone.
+    """Return the images with a finite value of one measure after each of these ways, and that measure alone.
 
     An image that is restored exactly has an infinite PSNR, and some measures are not defined for small images: a mean
     over all would be no number, so it is one over the others.
@@ -254,7 +254,7 @@ def difference_of_quality(matrix: Matrix, name: str, baseline: str, column: str)
 
 
 def left_out(matrix: Matrix, name: str) -> tuple[int, dict[str, int]] | tuple[None, None]:
-    """Return how many images the means of quality leave out: restored exactly, and not defined for, by measure."""
+    """Return the numbers of images that the means of quality leave out: restored exactly, and undefined by measure."""
     seeds = [matrix.processings[name, seed].values for seed in matrix.seeds(name)]
     if 'psnr' not in seeds[0]:
         return None, None
@@ -305,7 +305,7 @@ def _share_of_images(matrix: Matrix, name: str, by_seed: Sequence[np.ndarray]) -
 
 def clean_input(processings: Mapping[tuple[str, int], JudgedProcessing], clean: JudgedProcessing, seed: int = 0
                 ) -> CleanInput:
-    """Compare what restorers make of clean images with these: score minus that of the clean image.
+    """Compare clean images after restorers with the clean images: score minus that of the clean image.
 
     Args:
         processings: (restorer, number of the seed) -> its output for clean images; of several seeds the mean counts.

@@ -1,4 +1,4 @@
-"""Do a recognizer's answers on clean images differ at all, for each recognizer of an evaluation?"""
+"""Variety of the answers to clean images, for each recognizer of an evaluation."""
 import math
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Boundary distances as tables, in Markdown and on a page with maps; and what becomes of the paper's claims."""
+"""Boundary distances as tables, in Markdown and on a page with maps, and a check of the paper's claims."""
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +20,7 @@ DEFINITIONS = ('BD(R), the boundary distance of a recognizer R: how far from an 
 
 
 def boundary_markdown(results: BoundaryResults) -> str:
-    """All that is known of the distances, as Markdown; ``results`` is what ``boundary.json`` holds."""
+    """Return all distances as Markdown."""
     parts = [f'## {markdown_cell(results.name)}: decision boundaries', markdown_cell(facts(results))]
     parts += [markdown_cell(DEFINITIONS)]
     parts += ['\n'.join(f'- {markdown_cell(claim)}' for claim in claims(results))]
@@ -30,7 +30,7 @@ def boundary_markdown(results: BoundaryResults) -> str:
 
 
 def write_boundary_page(results: BoundaryResults, maps: Sequence[DecisionMap], path: Path) -> None:
-    """Write the same as one HTML file, with the maps."""
+    """Write the distances as one HTML file, with the maps."""
     title = f'{results.name}: decision boundaries'
     body = render(
         'boundary', title=title, facts=facts(results), definitions=DEFINITIONS, claims=claims(results),
@@ -40,7 +40,7 @@ def write_boundary_page(results: BoundaryResults, maps: Sequence[DecisionMap], p
 
 
 def facts(results: BoundaryResults) -> str:
-    """Return what was looked at."""
+    """Return a paragraph on the images and recognizers."""
     first = [name for name, seeds in results.seeds.items() if seeds > 1]
     of_seeds = f' Of the seeds of {listed(first)}, the first alone.' if first else ''
     return (f'{results.condition}, {count(results.n)} images.{of_seeds} Source recognizer Rs: '
@@ -51,7 +51,7 @@ def facts(results: BoundaryResults) -> str:
 
 
 def tables(results: BoundaryResults) -> Iterator[tuple[str, Rows]]:
-    """Titles and rows; the first row is the head."""
+    """Yield title and rows of each table; the first row is the head."""
     known = {target: scores for target, scores in results.targets.items() if scores}
     if not known:
         return
@@ -106,7 +106,7 @@ def _distance(estimate: Estimate | None, sign: str = '') -> str:
 
 
 def claims(results: BoundaryResults) -> list[str]:
-    """The paper's claims, and one that makes the second worth something, with the recognizers that they hold for."""
+    """Return the paper's claims, and that IBD is below chance, with the recognizers that they hold for."""
     known = {target: scores for target, scores in results.targets.items() if scores}
     without = [target for target in results.targets if target not in known]
     found = [f'No image that Rs and {listed(without)} read as the same wrong class.'] if without else []
@@ -128,7 +128,7 @@ def claims(results: BoundaryResults) -> list[str]:
 
 
 def _outcome(estimates: Mapping[str, Sequence[Estimate | None]]) -> str:
-    """For whom all differences are below zero, for whom one is above it, and for whom the intervals leave it open."""
+    """Return the recognizers with all differences below zero, with one above it, and with neither."""
     groups: dict[str, list[str]] = {'holds for': [], 'refuted for': [], 'open for': []}
     for target, differences in estimates.items():
         if any(estimate and estimate.low > 0 for estimate in differences):

@@ -1,4 +1,4 @@
-"""Results of a boundary study: what ``boundary.json`` holds."""
+"""Results of a boundary study, the content of ``boundary.json``."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -93,15 +93,15 @@ class BoundaryResults:
     """Results of a boundary study.
 
     Attributes:
-        command, schema, name, condition, seed, versions: What was measured, and with what.
+        command, schema, name, condition, seed, versions: Facts of the run.
         plain, RA: Names of the two restorers.
         source: Name of the source recognizer.
         seeds: Restorer -> number of its seeds, of which the first counts.
         n: Number of images.
-        search: How the boundaries are found, see `Search`.
+        search: Fields of `Search`.
         classes: Names of the classes; None where nobody knows them.
         targets: Target recognizer -> distances; None without an image that both read as the same wrong class.
-        images: What was found on each image.
+        images: Record of each image.
     """
 
     command: str

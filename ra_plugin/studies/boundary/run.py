@@ -38,7 +38,7 @@ _POINTS = 51  # of a map along either direction; odd, so that the image itself i
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryOptions:
-    """Questions about the first condition of an evaluation.
+    """Options of a boundary study, which takes the first condition of an evaluation.
 
     Attributes:
         names: The plain and the RA restorer, of which the first seeds count.
@@ -46,8 +46,8 @@ class BoundaryOptions:
         targets: The recognizers Rt. Default: all others.
         num_images: Images to restore, evenly spaced over the evaluation's. Default: all of them.
         maps: Images to draw maps of.
-        seed: Of the random directions, the images with maps, and the bootstrap.
-        search: How the boundaries are found.
+        seed: Seed of the random directions, the images with maps, and the bootstrap.
+        search: Search for the boundaries.
         batch_size: Images at a time.
         force_yml: Changes of the evaluation's options, see `forced`.
     """
@@ -63,7 +63,8 @@ class BoundaryOptions:
     force_yml: Sequence[str] | None = None
 
 
-def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None) -> tuple[str, Path]:
+def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None
+                 ) -> tuple[str, Path]:
     """Write ``boundary.json``, ``boundary.md`` and ``boundary.html``; return the tables and the folder.
 
     Args:
@@ -90,7 +91,7 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
 
 
 class BoundaryStudy:
-    """The boundaries around the images of an evaluation's first condition.
+    """Boundaries around the images of an evaluation's first condition.
 
     Raises:
         OptionError: See `run_boundary`.
@@ -122,7 +123,7 @@ class BoundaryStudy:
 
     @torch.no_grad()
     def _of_batch(self, batch: Batch, done: Callable[[int], Any]) -> Iterator[Record]:
-        """``done`` is told of each number of images that a recognizer has been searched around."""
+        """Yield the records of a batch; ``done`` is called with the number of images after each recognizer."""
         plain, restored = self._restored(batch)
         answers = {name: predict(plain) for name, predict in self.predict.items()}
         same = {name: (answers[self.source] != batch.label) & (answer == answers[self.source])
@@ -148,7 +149,7 @@ class BoundaryStudy:
                          int(answers[self.source][place]), steps[place], distance[place], after[place])
 
     def _restored(self, batch: Batch) -> list[torch.Tensor]:
-        """By the plain and by the RA restorer."""
+        """Return the images of the plain and of the RA restorer."""
         images = [process(batch) for process in self.processings]
         if images[0].shape != images[1].shape:
             raise ValueError(f'{" and ".join(self.options.names)}: expected restored images of one size, got '
@@ -196,13 +197,13 @@ class BoundaryStudy:
 
 
 def _extent(record: Record) -> float:
-    """From the middle of a map to its sides; the RA image and most boundaries in its direction are well within."""
+    """Return half the side of a map; the RA image and most boundaries in its direction are well within."""
     found = [length for length in record.distance[RA].values() if np.isfinite(length)]
     return max(2 * record.step, 1.5 * float(np.median(found)) if found else 0.0)
 
 
 def _command(file: str, options: BoundaryOptions) -> str:
-    """What gives the same results, wherever they are written and on whatever they are computed."""
+    """Return the command that gives the same results; folder and device are left out."""
     words = ['ra-plugin', 'boundary', *options.names, '-opt', file]
     for name, value in (('source', options.source), ('num_images', options.num_images), ('maps', options.maps),
                         ('seed', options.seed), ('factor', options.search.factor)):

@@ -29,7 +29,7 @@ def pair_scores(records: Sequence[Record], source: str, target: str, seed: int =
 
 
 def inter_boundary(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """IBD, the distance between two boundaries: ``(N,)``; infinite where either boundary is infinitely far."""
+    """Return IBD, the distance between two boundaries, ``(N,)``; infinite where either boundary is infinitely far."""
     with np.errstate(invalid='ignore'):
         return np.where(np.isfinite(source) & np.isfinite(target), np.abs(source - target), np.inf)
 
@@ -64,7 +64,7 @@ def _paired(ours: np.ndarray, theirs: np.ndarray, seed: int) -> PairedDifference
 
 
 def chance(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return what IBD would be if the two boundaries had nothing to do with each other.
+    """Return IBD by chance, as if the two boundaries had nothing to do with each other.
 
     The mean of ``|source[i] - target[j]|`` over different images i and j, as each image's share in it: the mean of the
     shares is that mean, and resampling them gives its interval, to first order (Hajek's projection).
@@ -80,7 +80,7 @@ def chance(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _mean_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Of each point the mean of its distances to the others."""
+    """Return the mean distance of each point to the others."""
     others = np.sort(others)
     below = np.searchsorted(others, points)
     sums = np.concatenate([[0.0], np.cumsum(others)])
@@ -88,7 +88,7 @@ def _mean_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def median(values: np.ndarray) -> Estimate:
-    """The median of ``(N,)`` numbers >= 0, maybe infinite, with its interval by ranks: exact for any distribution."""
+    """Return the median of ``(N,)`` numbers >= 0, maybe infinite, with its interval by ranks, exact for any distribution."""
     rank = int(binom.ppf(0.025, len(values), 0.5))
     bounded = np.concatenate([[0.0], np.sort(values), [math.inf]])  # too few values bound nothing
     return Estimate(float(np.median(values)), float(bounded[rank]), float(bounded[len(values) + 1 - rank]))

@@ -1,4 +1,4 @@
-"""What people said of a recognizer's answers: the share that fits after each way of processing, and its certainty.
+"""Scores of a survey: the share of fitting answers after each way of processing, with intervals.
 
 Every respondent answers every question, so respondents and questions are crossed, and both are samples: of the people
 and of the images that might have been asked. The intervals are those of the mean in a two-way random-effects analysis
@@ -51,10 +51,10 @@ class SurveyScores:
 
 
 def read_key(path: Path) -> dict[str, Any]:
-    """The key that was written beside a survey page.
+    """Read the key that was written beside a survey page.
 
     Raises:
-        ValueError: It is no such file.
+        ValueError: The file is no such key.
     """
     try:
         key = _read_json(path)
@@ -68,7 +68,7 @@ def read_key(path: Path) -> dict[str, Any]:
 
 
 def read_answers(key: Mapping[str, Any], paths: Iterable[Path]) -> tuple[dict[str, list[str]], list[str]]:
-    """The choices of each respondent, in the order of the key's questions; and a line for each file that is refused.
+    """Read the choices of each respondent, in the order of the key's questions, and a line for each refused file.
 
     Refused are files of another page, damaged ones, ones without an answer to each question, and all files of a
     respondent who has several: which of them is meant is not for a program to say.
@@ -89,7 +89,7 @@ def read_answers(key: Mapping[str, Any], paths: Iterable[Path]) -> tuple[dict[st
 
 
 def label_choices(key: Mapping[str, Any]) -> list[str] | None:
-    """Return what the labels of the data set choose, which are there before anybody has answered; None without labels.
+    """Return the choices that the labels of the data set make; None without labels.
 
     Args:
         key: As `read_key` gives it.
@@ -127,7 +127,7 @@ def score_survey(key: Mapping[str, Any], answers: Mapping[str, list[str]]) -> Su
 
 
 def crossed_mean(values: np.ndarray, lowest: float, highest: float) -> Estimate:
-    """Mean of ``(respondents, questions)`` with the interval over both, within ``[lowest, highest]``.
+    """Return the mean of ``(respondents, questions)`` with the interval over both, within ``[lowest, highest]``.
 
     A single respondent says nothing of how others differ: the interval is over the questions alone then.
     """
@@ -145,7 +145,7 @@ def crossed_mean(values: np.ndarray, lowest: float, highest: float) -> Estimate:
 
 
 def _crossed_variance(values: np.ndarray) -> tuple[float, float]:
-    """Variance of the mean, and its degrees of freedom."""
+    """Return the variance of the mean, and its degrees of freedom."""
     respondents, questions = values.shape
     by_respondent = values.mean(1, keepdims=True) - values.mean()
     by_question = values.mean(0, keepdims=True) - values.mean()

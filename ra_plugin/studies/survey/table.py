@@ -4,14 +4,14 @@ from ra_plugin.studies.survey.scores import SurveyScores
 
 
 def label_markdown(scores: SurveyScores) -> str:
-    """Return how often the answers are the label; ``scores`` is of `score_survey` with `label_choices` alone."""
+    """Return the rates of answers that are the label; ``scores`` are of `label_choices` alone."""
     rows = _rates(scores, 'the label')
     return (f'Answers that are the label, in %; questions: {scores.questions}. 95 % intervals over the questions.'
             f'\n\n{table(rows)}\n')
 
 
 def survey_markdown(scores: SurveyScores) -> str:
-    """Satisfaction rates and their difference, then the rates of each respondent; ``scores`` is of `score_survey`."""
+    """Return the satisfaction rates and their difference, then the rates of each respondent."""
     first, second = scores.satisfied
     over = 'questions and respondents' if scores.respondents > 1 else 'questions alone, with a single respondent'
     people = [['respondent', first, second, f'{second} - {first}']]

@@ -1,4 +1,4 @@
-"""A sweep over the weight of the recognition loss: what accuracy costs in PSNR, and what a budget buys."""
+"""A sweep over the weight of the recognition loss: recognition against PSNR, and the best weight in a budget."""
 import copy
 import math
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,12 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
     Args:
         root: The repository.
         file: Option file of a training with one recognition loss.
-        weights: Of that loss; one is 0, the plain network that the others are compared with.
+        weights: Weights of that loss; one is 0, the plain network that the others are compared with.
         evaluation_file: Option file of an evaluation: its data sets and recognizers. Choose weights on images that
             nothing is reported on.
         out: Folder of the option files and results.
-        batch_size: Of the evaluation.
-        command: What the results are said to be made by.
+        batch_size: Batch size of the evaluation.
+        command: Command that the results name.
         max_psnr_drop: Budget in dB below weight 0 for the weight that is named. Default: any.
         force_yml: Changes of the training's options, see `forced`.
 
@@ -76,7 +76,7 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
 
 
 def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:
-    """The options of a training with another weight of its recognition loss; with 0, without that loss."""
+    """Return the options of a training with another weight of its recognition loss; for 0, without that loss."""
     run = copy.deepcopy(dict(run)) if weight else without_recognition(run)
     run['name'] = f'{run["name"]}_weight{weight:g}'
     if weight:
@@ -85,7 +85,7 @@ def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:
 
 
 def without_recognition(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the same training with its image loss alone."""
+    """Return the options of the same training with its image loss alone."""
     run = copy.deepcopy(dict(run))
     del run['train']['recog_opt']
     judges = (run.get('val') or {}).get('recognizers') or {}

@@ -1,4 +1,4 @@
-"""The weight of a sweep that is worth its decibels, by intervals that allow for having chosen it among several.
+"""The best weight of a sweep, by intervals that allow for the choice among several.
 
 The largest of several estimates is too large on average, and the more weights are tried, the more often one of them
 seems to gain by luck. So the intervals here are simultaneous: with 95 % probability all of a condition's weights lie in
@@ -17,10 +17,10 @@ _SINGLE = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True)
 class Chosen:
-    """The best weight within a budget.
+    """Best weight within a budget.
 
     Attributes:
-        weight: Of the recognition loss.
+        weight: Weight of the recognition loss.
         gain: Mean gain over weight 0, a share in ``[-1, 1]``; the largest of several, so rather too large.
         low, high: Its simultaneous interval.
         psnr_drop: dB below weight 0; None where there is no PSNR.
@@ -61,7 +61,7 @@ def counted(results: Results, condition: str) -> tuple[list[str], bool]:
 
 
 def weigh(results: Results, condition: str, max_psnr_drop: float | None = None) -> list[Weighed]:
-    """Return what each weight above 0 gives under a condition, from the least weight on.
+    """Return the effect of each weight above 0 under a condition, from the least weight on.
 
     The half-width of an interval is the mean of the recognizers' half-widths, as if their errors were one (they never
     add up to more), widened from 95 % for one comparison to 95 % for all weights together (Bonferroni).
@@ -83,7 +83,7 @@ def weigh(results: Results, condition: str, max_psnr_drop: float | None = None) 
 
 
 def answer(results: Results, max_psnr_drop: float | None = None) -> Sweep:
-    """Return, for each condition, what was chosen, why, and what each weight gives."""
+    """Return, for each condition, the chosen weight, the reason, and the effect of each weight."""
     found = {}
     for condition in results.conditions:
         weighed = weigh(results, condition, max_psnr_drop)
@@ -94,7 +94,7 @@ def answer(results: Results, max_psnr_drop: float | None = None) -> Sweep:
 
 
 def _reason(weighed: Sequence[Weighed], best: Chosen | None, max_psnr_drop: float | None) -> str:
-    """Return why this weight, or why none, in one sentence."""
+    """Return the reason for this weight, or for none, in one sentence."""
     budget = '' if max_psnr_drop is None else f' and surely costs no more than {max_psnr_drop:g} dB'
     if best:
         return f'Of the {len(weighed)} weights tried it has the largest mean gain that is surely above zero{budget}.' \
