@@ -66,7 +66,7 @@ class Domain:
         return self.tasks['corruption'] if self.corruption(name) else known(self.tasks, name, 'task')
 
     def corruption(self, task: str) -> dict[str, str]:
-        """Return ``corruption`` and ``severity`` of a task that the block of all corruptions stands for; else nothing."""
+        """Return ``corruption`` and ``severity`` of a task of the block of all corruptions; else nothing."""
         found = _CORRUPTION.fullmatch(task) if 'corruption' in self.tasks and task not in self.tasks else None
         return found.groupdict() if found else {}
 
@@ -177,7 +177,7 @@ class Experiments:
                 if is_shown(spec, asdict(restorer))]
 
     def trained(self, study: Study, restorers: Sequence[Restorer]) -> list[Restorer]:
-        """Return restorers to train for a study, each after the one that it starts from, and the trainings of judges."""
+        """Return the restorers to train for a study, each after the one it starts from, and the trainings of judges."""
         found: dict[Restorer, None] = {}
         for restorer in (*restorers, *(
                 restorer for _, judged_on in study.pairs() if self.tasks(study)

@@ -96,7 +96,7 @@ class Reproduction:
         return self.experiments.seeds(study, self.seed, self.seeds)
 
     def _judged(self, name: str, tables: Sequence[str]) -> list[Restorer]:
-        """Return the restorers of a study that these tables show, and those trained already, so that they stay judged."""
+        """Return the restorers of a study that these tables show, and those that are trained already."""
         study = self.experiments.studies[name]
         shown = {restorer for table in tables if self.experiments.tables[table]['study'] == name
                  for restorer in self.experiments.shown(table)}

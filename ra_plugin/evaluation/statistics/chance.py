@@ -70,7 +70,7 @@ def agreement_by_chance(labels: np.ndarray, answers: np.ndarray) -> tuple[float,
 
 
 def _iou_by_chance(areas: np.ndarray) -> float:
-    """Return the mIoU of predictions that have nothing to do with the labels; ``areas`` ``(4, C)`` as in `SegmentationScore`."""
+    """Return the mIoU of predictions independent of the labels; ``areas`` ``(4, C)`` as in `SegmentationScore`."""
     predicted, labeled = areas[2], areas[3]
     total = max(labeled.sum(), 1)
     common = predicted * labeled / total

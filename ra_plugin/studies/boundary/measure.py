@@ -27,8 +27,8 @@ class Search:
         first: Shortest distance, one 8-bit level.
         factor: Factor between distances, > 1; it may be a little less, so that ``last`` is one of them.
         last: Longest distance, where nothing is left of the image. A boundary that is farther counts as infinitely far.
-        tolerance: Tolerance of the result, as a share of the distance. Up to ``first`` it is that share of the distance from
-            which on a factor makes steps of ``first``.
+        tolerance: Tolerance of the result, as a share of the distance. Up to ``first`` it is that share of the distance
+            from which on a factor makes steps of ``first``.
     """
 
     first: float = 1 / 255

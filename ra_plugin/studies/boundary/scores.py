@@ -88,7 +88,7 @@ def _mean_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def median(values: np.ndarray) -> Estimate:
-    """Return the median of ``(N,)`` numbers >= 0, maybe infinite, with its interval by ranks, exact for any distribution."""
+    """Return the median of ``(N,)`` numbers >= 0, maybe infinite, with its exact interval by ranks."""
     rank = int(binom.ppf(0.025, len(values), 0.5))
     bounded = np.concatenate([[0.0], np.sort(values), [math.inf]])  # too few values bound nothing
     return Estimate(float(np.median(values)), float(bounded[rank]), float(bounded[len(values) + 1 - rank]))
