@@ -114,8 +114,8 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
             raise OptionError(f"{where}.used: no recognizer '{name}'. There are {', '.join(recognizers)}")
     for path in (*_listed(options.checkpoint), *_listed(options.folder)):
         if not Path(path).exists():
-            hint = (f' Train it first: ra-plugin train -opt {shown_name(options.option_file)}' if options.option_file
-                    else '')
+            file = options.option_file
+            hint = f' Train it first: ra-plugin train -opt {shown_name(file)}' if file else ''
             raise FileNotFoundError(f'{where}: {path} does not exist.{hint}')
     return options
 
