@@ -1,4 +1,4 @@
-"""Exceptions of other packages, in one line with the place in the options: the border between their code and ours."""
+"""Turn exceptions of other packages into one line with the place in the options."""
 import contextlib
 import inspect
 import re
@@ -20,7 +20,7 @@ _ABOUT_ARGUMENTS = re.compile(r'\(\) (got an unexpected keyword|missing \d+ requ
 
 @contextlib.contextmanager
 def translated(where: str, weights_in: str = '') -> Iterator[None]:
-    """Within it, what other code raises is an OptionError that begins with ``where``.
+    """Turn exceptions of other code within the context into an OptionError that begins with ``where``.
 
     Errors that this package words itself get ``where`` in front, if they lack it, and stay what they are. An error that
     is neither is a fault of this package, and is left alone, as is a lack of memory. ``RA_PLUGIN_DEBUG=1`` shows
@@ -49,7 +49,7 @@ def translated(where: str, weights_in: str = '') -> Iterator[None]:
 def _place(error: Exception, where: str) -> None:
     """Put the place in an option file before the message; from Python there is none.
 
-    What the class of the block at that place says of an argument is said of its key there.
+    Where the class of the block names an argument of its own, the place of that key is put.
     """
     if '.' in where and where not in str(error) and len(error.args) == 1:
         own = _OF_ARGUMENT.match(str(error))
@@ -58,7 +58,7 @@ def _place(error: Exception, where: str) -> None:
 
 
 def told(error: Exception, weights_in: str = '') -> str:
-    """Return what an exception of another package says, in one short line; for the commonest, with a remedy."""
+    """Return the message of another package's exception in one short line, with a remedy for common ones."""
     if is_of_network(error):
         place = f', and are not in {weights_in}' if weights_in else ''
         return (f'its weights cannot be fetched{place} ({_short(error)}). Fetch them where there is a network, or set '
@@ -87,7 +87,7 @@ def is_of_network(error: BaseException | None) -> bool:
 
 
 def innermost_module(error: BaseException) -> str:
-    """The module whose code raised an exception."""
+    """Return the name of the module whose code raised an exception."""
     frames = list(_frames(error.__traceback__))
     return frames[-1].f_globals.get('__name__', '') if frames else ''
 
@@ -97,7 +97,7 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _is_of_memory(error: BaseException) -> bool:
-    """Whether it is torch's or Python's; torch is not imported for that: it takes seconds."""
+    """Return whether memory ran out, in torch or Python; torch, which takes seconds to import, is not."""
     return type(error).__name__ in ('OutOfMemoryError', 'MemoryError')
 
 
@@ -108,7 +108,7 @@ def is_worded(error: BaseException) -> bool:
 
 
 def _is_fault(error: BaseException) -> bool:
-    """Whether code of this package failed where it did not mean to; a call with a user's arguments is no fault."""
+    """Return whether the error is a bug of this package; a call with a user's arguments is none."""
     called = isinstance(error, TypeError) and _ABOUT_ARGUMENTS.search(str(error))
     return _is_ours(error) and type(error).__module__ == 'builtins' and not called
 
@@ -123,7 +123,7 @@ def _owner(function: str) -> str:
 
 
 def _parameters(function: str, traceback: TracebackType | None) -> list[str]:
-    """The names that the function, or the class, of a message takes, as far as it can be seen from where it failed."""
+    """Return the arguments of the function or class in a message, if a frame of the traceback has it."""
     name = _owner(function)
     for frame in reversed(list(_frames(traceback))):
         for value in (*frame.f_locals.values(), *frame.f_globals.values()):

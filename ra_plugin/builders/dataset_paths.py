@@ -1,4 +1,4 @@
-"""Folders and lists that the blocks of BasicSR's data sets name: its own messages name neither block nor key."""
+"""Check the folders and lists that blocks of BasicSR's data sets name: its own messages name neither block nor key."""
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from ra_plugin.options import OptionError, check_type
 _LISTS = ('meta_info', 'meta_info_file')
 PAIRS = ('PairedImageDataset', 'RealESRGANPairedDataset')  # of single images
 _LMDB_LIST = 'meta_info.txt'  # within each lmdb
-# What BasicSR says of pairs that do not match, and what to do.
+# BasicSR's messages about pairs that do not match, and the remedies.
 _OF_PAIRS = {
     'is not in lq_paths': 'filename_tmpl, {} in it standing for the name of the clean image without its suffix, has to '
                           'give the names of the degraded images in dataroot_lq.',

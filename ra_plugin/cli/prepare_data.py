@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         print(f'{args.dataset} is in {out}')
 
     try:
-        return run_program(prepare, 'prepare_data')
+        return run_program(prepare, Path(sys.argv[0]).name)
     except cifar10.DataError as error:
-        print(f'prepare_data: {error}', file=sys.stderr)
+        print(f'{Path(sys.argv[0]).name}: {error}', file=sys.stderr)
         return 1

@@ -66,7 +66,7 @@ def train_recognizer(options: RecognizerTraining, root: Path) -> None:
 
     Args:
         options: Settings of the training.
-        root: Root of the repository, with the restorer's run.
+        root: Folder with the restorer's run: its ``experiments``.
 
     Raises:
         OptionError: There is no such network, or the degradation or restorer is invalid.

@@ -69,7 +69,7 @@ class RecogConsistencyLoss(ReferenceLoss):
         if temperature is not None and (not 0 < temperature < math.inf or not CONSISTENCY[distance].softened):
             raise ValueError(f"RecogConsistencyLoss: temperature: expected a positive number, with distance: kl; got "
                              f'{temperature} with {distance}.')
-        if temperature is not None and self.recognizer.info.task == 'embedding':
+        if temperature is not None and self.recognizer.compared_output != 'logits':
             raise ValueError(f'RecogConsistencyLoss: temperature: only for class scores, which {self.recognizer} does '
                              'not have. Remove it.')
         self._asked: set[Recognizer] = set()  # recognizers checked so far; an ensemble draws some members later
@@ -78,9 +78,10 @@ class RecogConsistencyLoss(ReferenceLoss):
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         reference = self.reference(recognizer, target, recognizer.outputs)
         answers = recognizer.outputs(output, reference)
-        if not {'logits', 'embedding'} & set(answers):
-            raise ValueError(f"RecogConsistencyLoss: expected 'logits' among the outputs of {recognizer}, got "
-                             f'{", ".join(map(repr, answers))}. Return the class scores under that name, or use '
+        if recognizer.compared_output not in answers:
+            raise ValueError(f"RecogConsistencyLoss: expected '{recognizer.compared_output}' among the outputs of "
+                             f'{recognizer}, got {", ".join(map(repr, answers))}. Return the class scores under that '
+                             'name, or use '
                              'RecogFeatureLoss, which compares features.')
         if recognizer not in self._asked:
             recognizer.check_answers(answers, reference)

@@ -18,6 +18,8 @@ from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 
 Outputs = dict[str, torch.Tensor]
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+NO_HEAD = ('it has no head, so no classes: its features are all that can be compared. Use RecogFeatureLoss, or a '
+           'network with a head.')
 IGNORED = 255  # in label maps: a pixel of no class, whatever number the files have for it
 
 
@@ -78,6 +80,7 @@ class Recognizer(ChecksArguments, OutOfSight):
             detectors do, and no gradient flows through that choice.
         spatial_labels: Labels have places in the image (boxes, masks), and would have to follow a crop of it.
         smooths_labels: `loss` takes ``label_smoothing``.
+        compared_output: Name of the answer that `outputs` always has.
         has_own_words: It answers in words of its own, see `own_words`.
         options_of_asking: Keys of its option block that change no answer.
     """
@@ -91,6 +94,7 @@ class Recognizer(ChecksArguments, OutOfSight):
     smooth_loss = True
     spatial_labels = False
     smooths_labels = False
+    compared_output = 'logits'
     has_own_words = False
     options_of_asking: Collection[str] = frozenset()
 
@@ -300,6 +304,13 @@ class Recognizer(ChecksArguments, OutOfSight):
         Raises:
             ValueError: It has no such answer, or one that is constant.
         """
+        if method == 'features' or self.info.task not in ('classification', 'embedding'):
+            return
+        if not (self.is_classifier and self.info.num_classes):
+            raise ValueError(f'{where}: {self}: {NO_HEAD}')
+        if self.info.num_classes == 1:
+            raise ValueError(f'{where}: {self}: it has one class, whose probability is always 1 and whose loss is '
+                             'always 0. Give a network with two outputs or more.')
 
     def check_answers(self, *outputs: Outputs) -> None:
         """Check the first outputs that a loss is given, of one or more batches, once; a GPU waits for it.

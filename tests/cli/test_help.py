@@ -24,9 +24,10 @@ except SystemExit as end:
     heavy = {'torch', 'basicsr', 'numpy'} & set(sys.modules)
     sys.exit(f'imports {heavy}' if heavy or end.code else 0)
 '''
-CALLS = [(ROOT / 'ra_plugin' / '__main__.py', ()), *((ROOT / 'ra_plugin' / '__main__.py', (name,)) for name in COMMANDS),
-         *((tool, ()) for tool in sorted(TOOLS.glob('*.py'))), *((tool, ()) for tool in (
-             ROOT / 'dev' / f'{name}.py' for name in ('benchmark', 'check_options', 'zoo_check')))]
+MAIN = ROOT / 'ra_plugin' / '__main__.py'
+OF_MAINTAINERS = [ROOT / 'dev' / f'{name}.py' for name in ('benchmark', 'check_options', 'zoo_check')]
+CALLS = [(MAIN, ()), *((MAIN, (name,)) for name in COMMANDS),
+         *((program, ()) for program in [*sorted(TOOLS.glob('*.py')), *OF_MAINTAINERS])]
 
 
 @pytest.mark.parametrize('program, words', CALLS, ids=lambda value: getattr(value, 'stem', None) or '-'.join(value))

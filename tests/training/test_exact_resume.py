@@ -137,7 +137,7 @@ def test_a_signal_saves_the_run_and_says_how_to_go_on(number, whole, tmp_path):
     opt = runs.options(tmp_path)
     assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(5, number)) == 128 + number
     said = runs.output(tmp_path)
-    assert f'Stopped by {signal.Signals(number).name} at iteration 5 of 9' in said and '--auto_resume' in said
+    assert f'Stopped by {signal.Signals(number).name} at iteration 5 of 9' in said and '--auto-resume' in said
     assert said.count('Stopped by') == 1
     assert (runs.folder(tmp_path) / 'training_states' / '5.state').is_file()
     assert runs.train(tmp_path, opt, '--auto_resume') == 0

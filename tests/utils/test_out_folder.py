@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from programs import run_tool
 
-from ra_plugin.evaluation.program_flags import check_loading, device_of
 from ra_plugin.evaluation.options import EvaluationOptions, check_names
+from ra_plugin.evaluation.program_flags import check_loading, device_of
 from ra_plugin.options import OptionError
 from ra_plugin.utils.out_folder import check_out_folder
 
