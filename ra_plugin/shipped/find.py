@@ -1,4 +1,4 @@
-"""Where the shipped files are: in a clone below the repository, in an installed package below the package.
+"""Find shipped files: in a clone below the repository, in an installed package below the package.
 
 A relative path that an option file or a command line names is looked up below the current folder first, and here where
 nothing is there. Option files that are not shipped as files are written to a temporary folder when they are asked for.
@@ -25,18 +25,6 @@ def find(path: str | Path, *folders: Path) -> Path | None:
         if (folder / path).exists():
             return folder / path
     return _written(_name(path)) if _is_written(path) else None
-
-
-def shipped(path: str | Path) -> Path:
-    """Return where a shipped file or folder is.
-
-    Raises:
-        FileNotFoundError: There is none of that name.
-    """
-    found = find(path)
-    if found is None:
-        raise FileNotFoundError(f'{path}: no such file is shipped.')
-    return found
 
 
 def locate(path: str | Path, root: Path) -> Path:
@@ -68,8 +56,8 @@ def unknown_option_file(given: str | Path) -> str:
 def option_files() -> list[str]:
     """Return the paths of all shipped option files, ``options/...``, those that are written among them."""
     root = _options_folder()
-    there = {path.relative_to(root.parent).as_posix() for path in root.rglob('*.yml')}
-    return sorted({*there, *written_files()})
+    shipped = {path.relative_to(root.parent).as_posix() for path in root.rglob('*.yml')}
+    return sorted({*shipped, *written_files()})
 
 
 def written_files() -> list[str]:
