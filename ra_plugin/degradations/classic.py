@@ -27,7 +27,7 @@ from ra_plugin.registry import DEGRADATION_REGISTRY, DegradationBlock
 class BicubicDownsample(Degradation):
     """Bicubic downsampling by a whole factor with PIL's filter, which is antialiased.
 
-    For uint8 the result equals ``Image.resize((W // scale, H // scale), Image.Resampling.BICUBIC)``; the bicubic filters of other
+    For uint8 the result equals ``Image.resize((W // scale, H // scale), Image.BICUBIC)``; the bicubic filters of other
     libraries (OpenCV, MATLAB, torch) give other pixels. For float32 the filter is the same and its overshoot is
     clamped.
 

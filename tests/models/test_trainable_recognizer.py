@@ -374,7 +374,8 @@ OTHER = {**files.RECOGNIZER, 'input_size': 24, 'trainable': True}
     (put('train.recog_opt.recognizer.trainable', False), 'train.optim_r: there is no recognizer to train'),
     (put('train.optim_r', {'type': 'SGDD', 'lr': 0.1}), "train.optim_r.type: no optimizer 'SGDD'. Did you mean 'SGD'"),
     (put('train.optim_r', {'type': 'SGD'}), "train.optim_r: 'lr' is missing"),
-    (put('val.recognizers.learner', OTHER), 'val.recognizers.learner.trainable: must equal the trainable block in train.recog_opt'),
+    (put('val.recognizers.learner', OTHER),
+     'val.recognizers.learner.trainable: must equal the trainable block in train.recog_opt'),
     (put('is_train', False), 'val.recognizers.learner.trainable: .*checkpoint: experiments/NAME/models/net_r_latest'),
     (put('train.optim_g', None), 'train.pixel_opt: the recognizer alone learns where train.optim_g is ~'),
 ], ids=str)

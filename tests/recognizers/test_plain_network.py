@@ -153,7 +153,8 @@ def test_a_choice_is_silent_and_on_record(pretrained, source, recwarn):
 
 def test_a_network_or_a_checkpoint_is_a_choice(network, tmp_path, recwarn):
     ModuleRecognizer(network, mean=MEAN, std=STD)
-    torch.save(build_recognizer({**BLOCK, 'pretrained': False}, fold_batch_norm=False).model.state_dict(), tmp_path / 'net.pth')
+    torch.save(build_recognizer({**BLOCK, 'pretrained': False}, fold_batch_norm=False).model.state_dict(),
+               tmp_path / 'net.pth')
     build_recognizer({**BLOCK, 'checkpoint': str(tmp_path / 'net.pth')})
     assert not recwarn
 

@@ -10,8 +10,18 @@ import numpy as np
 import page_data
 import pytest
 from browser import chromium, console, requested, resize
-from page_data import (CLASSIFIERS, CONDITIONS, DETECTOR, GAINS, HOSTILE, HOSTILE_ATTRIBUTE, RECOGNIZERS, VIEWS,
-                       estimate, typed)
+from page_data import (
+    CLASSIFIERS,
+    CONDITIONS,
+    DETECTOR,
+    GAINS,
+    HOSTILE,
+    HOSTILE_ATTRIBUTE,
+    RECOGNIZERS,
+    VIEWS,
+    estimate,
+    typed,
+)
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys

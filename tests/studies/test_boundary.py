@@ -21,8 +21,15 @@ from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.options import OptionError
 from ra_plugin.studies.boundary.maps import DecisionMap, class_colors, map_cards
-from ra_plugin.studies.boundary.measure import (NO_LABEL, Search, decision_map, find_boundaries, orthogonal,
-                                                random_directions, unit)
+from ra_plugin.studies.boundary.measure import (
+    NO_LABEL,
+    Search,
+    decision_map,
+    find_boundaries,
+    orthogonal,
+    random_directions,
+    unit,
+)
 from ra_plugin.studies.boundary.report import boundary_markdown, claims, write_boundary_page
 from ra_plugin.studies.boundary.results import RA, RANDOM, SCHEMA, BoundaryResults, Record
 from ra_plugin.studies.boundary.run import BoundaryOptions, BoundaryStudy, run_boundary

@@ -21,15 +21,22 @@ from programs import run_tool
 from scipy.stats import binomtest
 
 from ra_plugin.checkpoint import load_weights, read_record
-from ra_plugin.studies.doctor.run import examine, recognizer_blocks
+from ra_plugin.metrics.task_scores import TASKS
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers import (
+    MMDetRecognizer,
+    MMSegRecognizer,
+    ModuleRecognizer,
+    TimmRecognizer,
+    TorchvisionRecognizer,
+    build_recognizer,
+    tiny_nets,
+)
 from ra_plugin.studies.doctor import case
 from ra_plugin.studies.doctor import checks as doctor
 from ra_plugin.studies.doctor.checks import BROKEN, CHECKS, NOT_APPLICABLE, OK, SUSPICIOUS, Case, Finding
-from ra_plugin.metrics.task_scores import TASKS
-from ra_plugin.options import OptionError
-from ra_plugin.recognizers import (MMDetRecognizer, MMSegRecognizer, ModuleRecognizer, TimmRecognizer,
-                                   TorchvisionRecognizer, build_recognizer, tiny_nets)
 from ra_plugin.studies.doctor.report import to_markdown
+from ra_plugin.studies.doctor.run import examine, recognizer_blocks
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / 'ra_plugin' / 'weights'

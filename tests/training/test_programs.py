@@ -101,7 +101,8 @@ def test_handlers_are_as_before(tmp_path):
 @pytest.mark.parametrize('argv, said', [
     (['tools/train.py', '-opt', 'x_y.yml', '--auto_resume', '--force_yml', 'a_b=1'],
      'python tools/train.py -opt x_y.yml --force-yml a_b=1 --auto-resume'),
-    (['ra-plugin train', '-opt', option_file('ra_dbpn_x4')], 'ra-plugin train -opt options/ra_dbpn_x4.yml --auto-resume')])
+    (['ra-plugin train', '-opt', option_file('ra_dbpn_x4')],
+     'ra-plugin train -opt options/ra_dbpn_x4.yml --auto-resume')])
 def test_the_command_that_goes_on_is_the_one_that_was_typed(argv, said, monkeypatch):
     monkeypatch.setattr(sys, 'argv', [str(word) for word in argv])
     assert this_command('--auto-resume') == said
