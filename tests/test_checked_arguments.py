@@ -80,6 +80,7 @@ def test_numbers_and_arrays_of_numpy_and_torch_are_those_they_hold(network):
     assert EnsembleRecognizer(members, weights=np.ones(1), sample=np.int64(1)).sample == 1
 
 
+@pytest.mark.slow
 def test_a_path_is_text(tmp_path, network):
     torch.save(network.state_dict(), tmp_path / 'net.pth')
     assert ModuleRecognizer(network, checkpoint=Path(tmp_path / 'net.pth'), **HALF).info.num_classes == 3

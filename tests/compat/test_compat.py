@@ -106,6 +106,7 @@ assert 'ra_plugin.compat.basicsr_imports' not in sys.modules
 """, cwd=tmp_path))
 
 
+@pytest.mark.slow
 def test_import_as_of_python_312_and_after_the_error_of_a_broken_basicsr(tmp_path):
     broken = tmp_path / 'broken'
     (broken / 'basicsr').mkdir(parents=True)
@@ -414,6 +415,7 @@ def test_prefetch_mode_cuda_without_cuda():
     assert [prefetcher.next() for _ in range(3)] == [1, 2, None]
 
 
+@pytest.mark.distributed
 @no_gpu
 def test_two_processes_train_over_gloo(tmp_path):
     import cv2

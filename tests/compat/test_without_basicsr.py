@@ -28,6 +28,7 @@ BUILDS_ON_IT = ['basicsr', 'models.recog_aware_model', 'builders.loaders', 'trai
                 'studies.sweep.run', 'demo.run']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('block', [
     '{"type": "TimmRecognizer", "model_name": "test_resnet", "pretrained": false}',
     '{"type": "TorchvisionRecognizer", "model_name": "shufflenet_v2_x0_5", "checkpoint": "weights.pth"}',
@@ -38,6 +39,7 @@ def test_losses_train_and_recognizers_answer(block, tmp_path):
     run_without({'basicsr', 'lmdb'}, TRAINS, block, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_images_are_degraded_and_read(tmp_path):
     run_without({'basicsr', 'lmdb'}, """
 import numpy as np
@@ -53,6 +55,7 @@ assert LabeledImageDataset(block)[0]['lq'].shape == UnlabeledImageDataset(block)
 """, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_what_builds_on_it_says_so_in_one_line(tmp_path):
     told = run_without({'basicsr', 'lmdb'}, f"""
 import importlib
@@ -68,6 +71,7 @@ for name in {BUILDS_ON_IT!r}:
                     '"ra_plugin[basicsr]"'] * len(BUILDS_ON_IT)
 
 
+@pytest.mark.slow
 def test_import_takes_little_more_than_that_of_torch(tmp_path):
     """The time is the processor's, which other programs do not change; the smallest of three."""
     code = """

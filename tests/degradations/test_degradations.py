@@ -232,6 +232,7 @@ def test_checking_a_chain_checks_the_values_of_its_steps():
                                    'val.d')
 
 
+@pytest.mark.slow
 def test_degradations_do_not_import_basicsr_themselves():
     # ra_plugin itself may import BasicSR to register in it; an empty package in its place leaves what degradations need
     code = ('import sys, types, importlib.util as u; package = types.ModuleType("ra_plugin"); '

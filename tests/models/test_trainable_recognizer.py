@@ -246,6 +246,7 @@ def run_options(root) -> dict:
     return opt
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path):
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     whole.mkdir(), killed.mkdir()
@@ -274,6 +275,7 @@ def train_and_validate(opt, data, rank=0, world=1):
     return {'grads': grads, 'results': getattr(model, 'metric_results', None)}
 
 
+@pytest.mark.distributed
 def test_two_processes_learn_and_judge_as_one(tmp_path):
     opt = joint(tmp_path)
     opt['network_g'] = dict(two.NETWORK)

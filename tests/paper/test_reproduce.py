@@ -26,6 +26,8 @@ from ra_plugin.results import Condition, from_plain
 from ra_plugin.shipped.find import option_text
 from ra_plugin.training import train_if_needed as trained_runs
 
+pytestmark = pytest.mark.slow
+
 SMALL = Experiments(ROOT, 'small')
 OPTIONS = ExperimentOptions(SMALL, ROOT, ROOT / 'results')
 PAPER_OPTIONS = ExperimentOptions(Experiments(ROOT, 'paper'), ROOT, ROOT / 'results')

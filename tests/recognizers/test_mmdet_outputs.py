@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from ra_plugin.losses import RecogConsistencyLoss, RecogLoss
 from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer
 
+pytestmark = pytest.mark.mm
+
 MODELS = {'retinanet': small.RETINANET, 'fcos': small.FCOS, 'faster_rcnn': small.FASTER_RCNN}
 _STAGE = small.FASTER_RCNN['roi_head']['bbox_head']
 CASCADE = {**small.FASTER_RCNN, 'type': 'CascadeRCNN', 'roi_head': {
@@ -108,6 +110,7 @@ def test_divergence_of_sigmoid_heads_is_its_definition(detector, pair, name, tem
     np.testing.assert_allclose(loss(*pair).numpy(), expected, rtol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['retinanet', 'fcos', 'yolox'])
 def test_divergence_of_images_of_unequal_sizes_is_that_of_each_alone(detector, pair, name):
     """In float64: padding of the batch, which holds noise here, is no part of an image, and padding to 32 no place."""

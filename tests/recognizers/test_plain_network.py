@@ -23,6 +23,7 @@ def network():
     return torchvision.models.resnet18(num_classes=5).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('cls', LOSSES)
 def test_a_classifier_with_mean_and_std_is_a_loss(cls, network):
     images, clean = torch.rand(2, 2, 3, 32, 32)

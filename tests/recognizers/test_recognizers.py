@@ -153,6 +153,7 @@ def test_options_of_each_case_pass_the_check():
         RECOGNIZER_REGISTRY.check(opt, 'recognizer')
 
 
+@pytest.mark.slow
 def test_gradient_reaches_the_image_finite_and_not_zero(recognizer, photos):
     photos.requires_grad_()
     sum(term.sum() for term in recognizer.loss(photos, labels_for(recognizer)).values()).backward()
@@ -699,6 +700,7 @@ def test_another_head_has_no_names_of_imagenet(tmp_path):
     assert info.num_classes == 7 and info.classes is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, size', [('googlenet', 64), ('inception_v3', 75)])
 def test_how_a_checkpoint_takes_images_is_asked_for(name, size, tmp_path):
     kwargs = {'num_classes': 2, 'aux_logits': False, 'init_weights': False}
@@ -715,6 +717,7 @@ def test_how_a_checkpoint_takes_images_is_asked_for(name, size, tmp_path):
         torch.testing.assert_close(recognizer.logits(images), expected)
 
 
+@pytest.mark.slow
 def test_torchvisions_own_weights_are_known_by_their_hash(tmp_path, monkeypatch):
     net = torchvision.models.googlenet(weights=None, init_weights=False)
     path = save_weights(net, tmp_path / 'copied.pth')

@@ -624,6 +624,7 @@ def test_on_paper_everything_is_unfolded_and_nothing_is_a_control(shown):
     assert shown.execute_script("return document.querySelectorAll('details[open]').length") == 0  # folded again
 
 
+@pytest.mark.browser
 def test_without_javascript_everything_is_there(driver, address):
     driver.execute_cdp_cmd('Emulation.setScriptExecutionDisabled', {'value': True})
     try:

@@ -368,6 +368,7 @@ def test_names_are_within_their_regions_and_clear_of_the_markers():
     assert not (15 < x < 36 and 15 < y < 36) and 0 < x < 51 and 0 < y < 51
 
 
+@pytest.mark.browser
 def test_page_shows_hostile_names_as_text_and_asks_for_nothing(tmp_path):
     results = made_up(RECORDS, classes=(HOSTILE, 'dog', 'frog\u202e'))
     results = replace(results, targets={HOSTILE: results.targets['rt']})

@@ -18,6 +18,8 @@ from ra_plugin.data import DetectionDataset, SegmentationDataset
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.utils import processes
 
+pytestmark = pytest.mark.distributed
+
 NETWORK = {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2}  # no batch norm
 CLASSIFIER = [classify.RECOG, classify.UNSUPERVISED]
 SGD = {'type': 'SGD', 'lr': 0.1}

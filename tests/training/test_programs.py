@@ -45,6 +45,7 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('parent, number', [('alone', signal.SIGINT), ('alone', signal.SIGHUP),
                                             ('side by side', signal.SIGINT), ('side by side', signal.SIGTERM)])
 def test_a_signal_reaches_what_runs_and_no_other_begins(parent, number, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from programs import run_tool
 
-from ra_plugin.evaluation.options import EvaluationOptions, check_names
+from ra_plugin.evaluation.options import evaluation_options
 from ra_plugin.evaluation.program_flags import check_loading, device_of
 from ra_plugin.options import OptionError
 from ra_plugin.utils.out_folder import check_out_folder
@@ -67,7 +67,7 @@ def test_loading(given, message):
 def test_names_and_seeds_of_an_evaluation(change, message):
     options = {'name': 'a', **BLOCKS, 'recognizers': {'x': {'type': 'TimmRecognizer'}}, **change}
     with pytest.raises(OptionError, match=re.escape(message)):
-        check_names(EvaluationOptions(**options))
+        evaluation_options(options, Path())
 
 
 @pytest.mark.parametrize('name', ['5', '~', '../x'])

@@ -43,6 +43,7 @@ def test_other_encodings_are_one_line_with_the_file(tmp_path, reader, encoding):
     assert '\n' not in str(error.value)
 
 
+@pytest.mark.slow
 def test_training_reads_option_files_as_utf8_whatever_the_locale(tmp_path):
     code = ('import sys, ra_plugin.basicsr, yaml\n'
             'from basicsr.utils.options import ordered_yaml\n'
