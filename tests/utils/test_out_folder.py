@@ -65,7 +65,8 @@ def test_loading(given, message):
     ({'restorers': {1: {}}}, "restorers: name 1: expected text, got 1. YAML reads this as a number"),
     ({'recognizers': {True: {}}}, 'recognizers: name True: expected text, got True. YAML reads yes, no')])
 def test_names_and_seeds_of_an_evaluation(change, message):
-    options = {'name': 'a', **BLOCKS, 'recognizers': {'x': {'type': 'TimmRecognizer'}}, **change}
+    options = {'name': 'a', **BLOCKS, 'recognizers': {'x': {
+        'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': False}}, **change}
     with pytest.raises(OptionError, match=re.escape(message)):
         evaluation_options(options, Path())
 
