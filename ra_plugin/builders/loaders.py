@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from ra_plugin.builders.crop_check import check_crops
 from ra_plugin.builders.dataset_paths import check_listed, check_paths, pairs_remedy
 from ra_plugin.builders.labeled_hosts import build_with_labels
-from ra_plugin.builders.networks import registered
+from ra_plugin.builders.networks import dataset_class
 from ra_plugin.builders.option_blocks import check_dataset
 from ra_plugin.data.spellings import normal_forms
 from ra_plugin.data.with_labels import inner_dataset
