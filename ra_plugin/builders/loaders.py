@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from basicsr.data import build_dataset as build_basicsr_dataset
 from basicsr.data.paired_image_dataset import PairedImageDataset
-from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.builders.crop_check import check_crops
