@@ -112,11 +112,12 @@ def test_pipeline(root: Path) -> None:
 
 def _copy_option_file(file: str, folder: str) -> None:
     """Copy the options with the command line above them, which names shipped files as they are known everywhere."""
-    given, sys.argv = sys.argv, [shown_name(word) for word in sys.argv]
+    given = list(sys.argv)
+    sys.argv[:] = [shown_name(word) for word in given]  # BasicSR reads them
     try:
         copy_opt_file(file, folder)
     finally:
-        sys.argv = given
+        sys.argv[:] = given
 
 
 def _say_where(opt: Mapping, root: Path) -> None:

@@ -68,7 +68,7 @@ def test_names_that_are_repeated(monkeypatch):
 
 
 def parsed(name, words, monkeypatch):
-    """What a command gets of its command line."""
+    """Return the arguments that a command is run with."""
     from ra_plugin.cli import boundary, train
     command, found = {'train': train, 'boundary': boundary}[name], []
     monkeypatch.setattr(command, 'run', lambda args: found.append(args) or 0)
