@@ -115,22 +115,14 @@ def train_recognizer(options: RecognizerTraining, root: Path) -> None:
 
 
 def _settings(options: RecognizerTraining) -> dict[str, Any]:
-<<<<<<< HEAD
     """Return the given settings for the head of the log, with files as names."""
-=======
-    """Return the settings that the log begins with; files of weights by their names."""
->>>>>>> h-cli
     given = {field.name: getattr(options, field.name) for field in fields(options)}
     given.update(out=options.out.name, init=options.init and options.init.name, torch=torch.__version__)
     return {key: value for key, value in given.items() if value is not None}
 
 
 def _processing(options: RecognizerTraining, root: Path) -> Callable[[torch.Tensor], torch.Tensor] | None:
-<<<<<<< HEAD
     """Return the function from clean images to training images; None to train on clean images."""
-=======
-    """Return the function that makes training images of clean ones; None to learn on clean ones."""
->>>>>>> h-cli
     process, block = no_processing, _degradation_block(options.degradation)
     if options.restorer:
         restorer = restorer_options({'option_file': str(options.restorer)}, root, {}, 'train_recognizer: --restorer')
