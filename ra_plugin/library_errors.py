@@ -10,11 +10,11 @@ from typing import Any
 from ra_plugin.options import OptionError, nearest
 from ra_plugin.utils.text import one_line
 
-_OF_NETWORK = ('requests', 'urllib3', 'httpx', 'httpx2', 'httpcore', 'huggingface_hub')  # packages that fetch files
+_NETWORK_PACKAGES = ('requests', 'urllib3', 'httpx', 'httpx2', 'httpcore', 'huggingface_hub')  # they fetch files
 _NO_SUCH_ARGUMENT = re.compile(r"([\w.<>]+)\(\) got an unexpected keyword argument '(\w+)'")
 # How a class names an argument of its own: 'RecogLoss.recognizer: ', 'Compose.steps[1]: ', 'RecogLoss: reduction: ',
 # 'LabeledImageDataset(val).crop_size: '.
-_OF_ARGUMENT = re.compile(r'[A-Z]\w*(?:(?:\([^()]*\))?((?:\.\w+|\[\d+\])+)|: (\w+)): ')
+_ARGUMENT_NAME = re.compile(r'[A-Z]\w*(?:(?:\([^()]*\))?((?:\.\w+|\[\d+\])+)|: (\w+)): ')
 _ABOUT_ARGUMENTS = re.compile(r'\(\) (got an unexpected keyword|missing \d+ required|takes )')
 
 
@@ -33,7 +33,7 @@ def translated(where: str, weights_in: str = '') -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _is_of_memory(error):
+        if _is_out_of_memory(error):
             raise
         if is_worded(error):
             _place(error, where)
@@ -52,14 +52,14 @@ def _place(error: Exception, where: str) -> None:
     Where the class of the block names an argument of its own, the place of that key is put.
     """
     if '.' in where and where not in str(error) and len(error.args) == 1:
-        own = _OF_ARGUMENT.match(str(error))
+        own = _ARGUMENT_NAME.match(str(error))
         key = '' if own is None else own[1] or f'.{own[2]}'
         error.args = (f'{where}{key}: {str(error)[own.end() if own else 0:]}',)
 
 
 def told(error: Exception, weights_in: str = '') -> str:
     """Return the message of another package's exception in one short line, with a remedy for common ones."""
-    if is_of_network(error):
+    if is_network_error(error):
         place = f', and are not in {weights_in}' if weights_in else ''
         return (f'its weights cannot be fetched{place} ({_short(error)}). Fetch them where there is a network, or set '
                 'checkpoint: FILE.')
@@ -74,13 +74,13 @@ def told(error: Exception, weights_in: str = '') -> str:
         f'{type(error).__name__}: {text}' if text else type(error).__name__)
 
 
-def is_of_network(error: BaseException | None) -> bool:
+def is_network_error(error: BaseException | None) -> bool:
     """Return whether something could not be fetched."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         if isinstance(error, (urllib.error.URLError, ConnectionError)) or (
-                type(error).__module__.partition('.')[0] in _OF_NETWORK):
+                type(error).__module__.partition('.')[0] in _NETWORK_PACKAGES):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -96,7 +96,7 @@ def _is_ours(error: BaseException) -> bool:
     return innermost_module(error).partition('.')[0] == 'ra_plugin'
 
 
-def _is_of_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out, in torch or Python; torch, which takes seconds to import, is not."""
     return type(error).__name__ in ('OutOfMemoryError', 'MemoryError')
 

@@ -3,7 +3,7 @@ import copy
 
 import numpy as np
 
-from ra_plugin.report.examples import Answer, Example
+from ra_plugin.results import SCHEMA, Answer, Example, Results
 
 HOSTILE = '<script>alert(1)</script>'
 HOSTILE_ATTRIBUTE = '"><img src=x onerror=alert(2)>'
@@ -17,6 +17,11 @@ GAINS = {'RA': (0.223, 0.124, -0.23), 'unsupervised RA': (0.2, 0.001, -0.19), HO
 VIEWS = ['8 bit', 'float', 'JPEG 95', 'JPEG 85', 'JPEG 75', 'shift by 1 px', 'blur', 'resize by 0.9']
 CLASSES = ['dog', HOSTILE_CLASS]
 CONDITIONS = ['cifar10 x2', f'noise {HOSTILE}']
+
+
+def typed(data):
+    """Return made-up results as the report takes them."""
+    return Results.from_json({'schema': SCHEMA, **data})
 
 
 def estimate(value, half=0.012):

@@ -2,8 +2,8 @@
 import numpy as np
 
 from ra_plugin.metrics.average_precision import ClassMatches
-from ra_plugin.metrics.detection_metrics import _at_101_recalls
 from ra_plugin.metrics.base import TaskScore, mean_over_classes
+from ra_plugin.metrics.detection_metrics import _at_101_recalls
 
 
 class Population(TaskScore):

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.judging import Judging
+from ra_plugin.evaluation.run import Evaluation
 
 COUNT = 12
 CODE = '''
@@ -76,7 +76,8 @@ class Counted:
     def __call__(self, opt: dict, out: str = 'out', **settings) -> dict:
         """Run and return the results; ``asked`` has the triples that were computed."""
         self.asked.clear()
-        return Evaluation(self.root, copy.deepcopy(opt)).run(self.root / out, batch_size=5, **settings)[0]['conditions']
+        results, _ = Evaluation(self.root, copy.deepcopy(opt)).run(self.root / out, batch_size=5, **settings)
+        return results.to_json()['conditions']
 
     def same_as_anew(self, opt: dict) -> None:
         """Assert that the results equal those without records, up to the rounding of sums of floats."""

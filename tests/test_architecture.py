@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / 'ra_plugin'
 # a room imports from itself, the ground floor and the rooms below it; modules beside the rooms are the ground floor
-ROOMS = ['compat', 'degradations', 'archs', 'recognizers', 'data', 'losses', 'metrics', 'models', 'basicsr', 'builders',
-         'training', 'results', 'report', 'evaluation', 'studies', 'paper', 'demo', 'mm', 'cli']
+ROOMS = ['results', 'compat', 'degradations', 'archs', 'recognizers', 'data', 'losses', 'metrics', 'models', 'basicsr',
+         'builders', 'training', 'report', 'evaluation', 'studies', 'paper', 'demo', 'mm', 'cli']
 GROUND = ['utils', 'options', 'option_types', 'shipped', 'registry', 'checked_arguments', 'checkpoint', 'state_dicts',
           'library_errors', 'version']
 WITHOUT_BASICSR = ['utils', 'degradations', 'recognizers', 'losses', 'metrics', 'results', 'report',
@@ -135,3 +135,11 @@ def test_import_is_light_and_names_what_is_missing():
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300, cwd=ROOT.parent)
     assert done.returncode == 0, done.stderr
     assert 'pip install "timm>=1.0"' in done.stdout
+
+
+@pytest.mark.parametrize('folder, allowed', [('results', ('ra_plugin.results', 'ra_plugin.utils')),
+                                             ('report', ('ra_plugin.report', 'ra_plugin.results', 'ra_plugin.utils'))])
+def test_results_and_report_know_nothing_of_how_numbers_are_made(folder, allowed):
+    found = [f'{path.name}: {name}' for path in modules(ROOT / folder) for name in imported(path)
+             if name.startswith('ra_plugin.') and not name.startswith(allowed)]
+    assert not found

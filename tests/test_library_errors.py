@@ -14,12 +14,12 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from timm.models import save_for_hf
 from torch import nn
 
-from ra_plugin.training import pipeline as runs
 from ra_plugin.builders.networks import trained_network
 from ra_plugin.library_errors import told, translated
 from ra_plugin.models.recog_aware_model import _built
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers import build_recognizer
+from ra_plugin.training import pipeline as runs
 from ra_plugin.utils import command_line
 
 NET = 'ra_plugin.recognizers.tiny_nets.TinyVGG'

@@ -17,11 +17,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from ra_plugin import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
-from ra_plugin.training.device_batches import on_device
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.recog_aware_model import recog_aware
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.recognizers.classification import ClassificationRecognizer
+from ra_plugin.training.device_batches import on_device
 
 CPU = torch.device('cpu')
 GOLDEN = torch.load(Path(__file__).with_name('golden') / 'mmcv_ops.pt', weights_only=True)

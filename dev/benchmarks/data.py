@@ -12,7 +12,7 @@ import torch
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
 from ra_plugin.degradations import build_degradation
 from ra_plugin.degradations.corruptions import CORRUPTIONS
-from ra_plugin.report.markdown import table
+from ra_plugin.report.markdown_table import table
 
 _PAPER = {'no degradation': None, 'bicubic x4': {'type': 'BicubicDownsample', 'scale': 4},
           'noise': {'type': 'GaussianNoise', 'sigma': 0.1}, 'JPEG': {'type': 'JPEGCompression', 'quality': 10}}

@@ -12,7 +12,7 @@ from dev.benchmarks.timing import interleaved, ratios, spread
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.metrics.psnr_ssim import to_uint8
-from ra_plugin.report.markdown import table
+from ra_plugin.report.markdown_table import table
 
 _RESTORERS = 4
 _NETWORK = {'type': 'SRResNet', 'num_feat': 24, 'num_block': 5, 'upscale': 2}  # the demo's

@@ -15,7 +15,7 @@ from dev.benchmarks.timing import interleaved, ratios, spread
 from ra_plugin.builders.loaders import build_dataset
 from ra_plugin.builders.option_file import parse_options
 from ra_plugin.models.training_step import StepOptions
-from ra_plugin.report.markdown import table
+from ra_plugin.report.markdown_table import table
 from ra_plugin.studies.sweep.run import without_recognition
 from ra_plugin.training.resumable_batches import TrainingBatches
 from ra_plugin.utils.tensors import computes_bfloat16

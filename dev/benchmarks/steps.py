@@ -21,7 +21,7 @@ from ra_plugin.models.builder import build_model
 from ra_plugin.models.training_step import StepOptions
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.frozen.out_of_sight import networks_within
-from ra_plugin.report.markdown import table
+from ra_plugin.report.markdown_table import table
 from ra_plugin.utils.tensors import computes_bfloat16, moved
 
 Batch = dict[str, Any]

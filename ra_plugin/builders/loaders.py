@@ -9,7 +9,7 @@ from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.builders.crop_check import check_crops
-from ra_plugin.builders.dataset_paths import check_listed, check_paths, remedy_of_pairs
+from ra_plugin.builders.dataset_paths import check_listed, check_paths, pairs_remedy
 from ra_plugin.builders.labeled_hosts import build_with_labels
 from ra_plugin.builders.networks import registered
 from ra_plugin.builders.option_blocks import check_dataset
@@ -69,7 +69,7 @@ def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
                     read_text(dataset_opt[key], f'{where}: {key}')
             raise
         except (AssertionError, ValueError) as error:
-            if remedy := remedy_of_pairs(error):
+            if remedy := pairs_remedy(error):
                 raise OptionError(f'{where}: {error} {remedy}') from error
             raise
     host = type(inner_dataset(dataset))

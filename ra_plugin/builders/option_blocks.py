@@ -28,7 +28,7 @@ SET_BY_RUN: dict[Place, set[str]] = {
     (): {'dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path'},
     ('path',): {'experiments_root', 'models', 'training_states', 'log', 'visualization', 'results_root'},
 }
-OF_RUN: dict[Place, set[str]] = {
+READ_BY_RUN: dict[Place, set[str]] = {
     (): {'name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'path', 'train', 'val',
          'logger', 'dist_params', 'find_unused_parameters'},
     ('path',): {'pretrain_network_g', 'param_key_g', 'strict_load_g', 'resume_state', 'ignore_resume_networks'},
@@ -37,7 +37,7 @@ OF_RUN: dict[Place, set[str]] = {
     ('logger',): {'print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'},
     ('logger', 'wandb'): {'project', 'resume_id'},
 }
-_OF_DATASET = {field.name for cls in (LoaderOptions, LabelOptions) for field in fields(cls)} | {'keep_classes'}
+_DATASET_KEYS = {field.name for cls in (LoaderOptions, LabelOptions) for field in fields(cls)} | {'keep_classes'}
 _LISTS = 'meta_info', 'meta_info_file'  # which a data set with labels need not have: its images are found by folder
 _PACKAGES = ('basicsr', 'ra_plugin')
 
@@ -84,11 +84,11 @@ def unread_keys(opt: Mapping[str, Any]) -> Iterator[Unread]:
     read = read_keys(model) if model else None
     networks = {key.removeprefix('network_') for key in opt if str(key).startswith('network_')} | {'g'}
     of_networks = {f'{kind}_{name}' for kind in ('pretrain_network', 'param_key', 'strict_load') for name in networks}
-    for place, of_run in OF_RUN.items():
+    for place, read_by_run in READ_BY_RUN.items():
         block = _block(opt, place)
         if not isinstance(block, Mapping) or place == ('train',) and not opt.get('is_train', True):
             continue  # a file for testing may keep what it was trained with
-        known = of_run | OURS.get(place, set()) | SET_BY_RUN.get(place, set())
+        known = read_by_run | OURS.get(place, set()) | SET_BY_RUN.get(place, set())
         if place == ('path',):
             known |= of_networks
         yield from _unread(block, place, known, read, model, _all_keys(place), opt)
@@ -102,7 +102,7 @@ def unread_in_dataset(block: Mapping[str, Any], where: str, opt: Mapping[str, An
     """Yield every key in the block of a data set that nothing reads; a class with ``options_type`` refuses its own."""
     cls = dataset_class(block)
     if cls is not None and not hasattr(cls, 'options_type'):
-        yield from _unread(block, tuple(where.split('.')), _OF_DATASET, read_keys(cls), cls, _all_dataset_keys(),
+        yield from _unread(block, tuple(where.split('.')), _DATASET_KEYS, read_keys(cls), cls, _all_dataset_keys(),
                            opt or {}, at=())
 
 

@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.score and not (args.opt and args.judge and args.out):
         raise UsageError('expected two restorers, -opt, --judge and --out; or --score KEY and files of answers')
     with loading():
+        from ra_plugin.results import to_plain
         from ra_plugin.studies.survey.run import survey
         from ra_plugin.studies.survey.scores import read_answers, read_key, score_survey
         from ra_plugin.studies.survey.table import survey_markdown
@@ -51,11 +52,11 @@ def run(args: argparse.Namespace) -> int:
         answers, refused = read_answers(key, map(Path, args.inputs))
         for line in refused:
             print(line, file=sys.stderr)
-        scores = {**score_survey(key, answers), 'refused': refused}
+        scores = score_survey(key, answers)
         print(survey_markdown(scores))
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
-            (args.out / 'scores.json').write_text(json.dumps(scores, indent=1))
+            (args.out / 'scores.json').write_text(json.dumps({**to_plain(scores), 'refused': refused}, indent=1))
             print(f'Written to {args.out}: scores.json.')
 
     return run_here(score if args.score else ask, 'nothing is written before the end; the same command begins anew')

@@ -1,9 +1,7 @@
 """Demo: train plain, recognition-aware and unsupervised networks from one start, and evaluate five recognizers."""
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -11,6 +9,7 @@ from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.write_report import evaluate
 from ra_plugin.report.markdown import to_markdown
+from ra_plugin.results import Results
 from ra_plugin.shipped.find import locate
 from ra_plugin.training.programs import run_program
 from ra_plugin.training.train_if_needed import shown_path
@@ -20,7 +19,7 @@ _AUDITED = 400  # images in the audit; more would take longer than the training
 
 
 def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None, split: str = 'test',
-             train: bool = True) -> Mapping[str, Any]:
+             train: bool = True) -> Results:
     """Train three networks on CIFAR-10 x2 and evaluate them: ``results.json``, ``tables.md`` and ``report.html``.
 
     Args:

@@ -1,1 +1,1 @@
-"""Restored images judged by recognizers: scores for each image, and how certain their differences are."""
+"""Evaluation: recognizers judge restored images; scores of each image, and their statistics."""

@@ -10,13 +10,13 @@ import yaml
 from ra_plugin.builders.forced_options import forced
 from ra_plugin.builders.option_file import import_own
 from ra_plugin.builders.option_paths import check_folder_name, resolve_paths
-from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.evaluation.restorers import RestorerOptions
 from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions
 from ra_plugin.metrics.recognition_metrics import RecognitionMetrics
 from ra_plugin.option_types import NonNegative, Positive
 from ra_plugin.options import Limits, OptionError, build_block, check_type, option_hints, unknown
 from ra_plugin.registry import DegradationBlock, RecognizerBlock
+from ra_plugin.results import CLEAN, NONE
 from ra_plugin.utils.yaml_file import read_yaml
 
 
@@ -73,7 +73,7 @@ def evaluation_options(opt: Mapping[str, Any], root: Path) -> tuple[EvaluationOp
     """Check the options of an evaluation; what needs a data set or a network is checked with that.
 
     Args:
-        opt: As the file has them.
+        opt: Options as in the file.
         root: Relative paths are looked up below it, too.
 
     Returns:

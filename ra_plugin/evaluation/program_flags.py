@@ -1,4 +1,4 @@
-"""Flags that several programs have, checked before anything is built: where they compute, and how they load."""
+"""Checks of flags that several programs have: device, batch size and workers."""
 import torch
 
 from ra_plugin.options import OptionError, check_number

@@ -1,4 +1,4 @@
-"""What the records of an evaluation depend on: every processing, recognizer, metric and image by what it is."""
+"""Digests of all that the records of an evaluation depend on: processings, recognizers, metrics, images."""
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,29 +10,22 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from ra_plugin.builders.identity import (
-    canonical,
-    digest,
-    file_identity,
-    folder_identity,
-    named_files,
-    state_identity,
-    weights_digest,
-    without_secrets,
-)
+from ra_plugin.builders.identity import (canonical, digest, file_identity, folder_identity, named_files, state_identity,
+                                         weights_digest, without_secrets)
 from ra_plugin.builders.named_sources import module_files
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
 from ra_plugin.data.segmentation_dataset import SegmentationDataset
 from ra_plugin.data.with_labels import inner_dataset
-from ra_plugin.evaluation.judging import CLEAN, NONE, Judging
+from ra_plugin.evaluation.judging import Judging
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorers import Restorer, RestorerOptions
-from ra_plugin.evaluation.reuse import BASIC, Plan, of_metric, of_score
+from ra_plugin.evaluation.reuse import BASIC, Plan, metric_unit, score_unit
 from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions, QualityMetric
 from ra_plugin.options import option_hints
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.frozen.out_of_sight import networks_within
+from ra_plugin.results import CLEAN, NONE
 from ra_plugin.version import __version__
 
 # whose items depend on their files and labels alone, both of which each data set lists
@@ -44,7 +37,7 @@ _NAMING = {'used', 'method', 'conditions', 'option_file', 'checkpoint', 'folder'
 
 
 class RecordPlans:
-    """The plans of an evaluation's conditions; weights are read once.
+    """Maker of the plans of an evaluation's conditions; weights are read once.
 
     Args:
         recognizers: Name -> its block, paths resolved.
@@ -58,22 +51,22 @@ class RecordPlans:
         self._imports = [file_identity(path) for name in imports for path in module_files(f'{name}.')]
         self._digests: dict[int, tuple[nn.Module, str]] = {}  # of weights, with what has them
 
-    def of(self, judging: Judging, restorers: Sequence[Restorer], dataset: Dataset, block: Mapping,
-           numbers: Sequence[int], names: Sequence[str] | None) -> Plan:
+    def plan(self, judging: Judging, restorers: Sequence[Restorer], dataset: Dataset, block: Mapping,
+             numbers: Sequence[int], names: Sequence[str] | None) -> Plan:
         """Return the plan of a condition.
 
         Args:
             judging: How its images are judged.
-            restorers: Those that are for it.
-            dataset, block: Its images.
-            numbers: Of the images that are judged.
-            names: Of these, below their data set's folder; None where it does not list them.
+            restorers: Restorers of the condition.
+            dataset, block: Data set and its options.
+            numbers: Numbers of the images that are judged.
+            names: Paths of these, below their data set's folder; None where it does not list them.
         """
         makers = {CLEAN: {0: digest(CLEAN)}, NONE: {0: digest(NONE)},
                   **{restorer.name: dict(enumerate(self._restorer(restorer))) for restorer in restorers}}
-        judges = {of_score(name): self._recognizer(name, judge, judging)
+        judges = {score_unit(name): self._recognizer(name, judge, judging)
                   for name, judge in judging.recognizers.items()}
-        metrics = {of_metric(name): self._metric(name, metric) for name, metric in judging.quality_metrics.items()}
+        metrics = {metric_unit(name): self._metric(name, metric) for name, metric in judging.quality_metrics.items()}
         units = {(name, seed, what): digest(makers[name][seed], value) for name, seed in judging.processings
                  for what, value in {BASIC: BASIC, **metrics, **judges}.items()}
         folders = {(restorer.name, seed): process for restorer in restorers
@@ -93,7 +86,7 @@ class RecordPlans:
         return [digest(_real(file), state_identity(file)) for file in files]
 
     def _restorer(self, restorer: Restorer) -> Iterator[str]:
-        """Of each seed."""
+        """Yield the digest of each seed."""
         options = {key: value for key, value in vars(restorer.options).items() if key not in _NAMING}
         hints = option_hints(RestorerOptions)
         for process in restorer.processings:
@@ -117,7 +110,7 @@ class RecordPlans:
                       self._network(network) if isinstance(network, nn.Module) else '')
 
     def _network(self, network: nn.Module) -> str:
-        """Of what it has learned, of its code, and of the packages that its layers are from."""
+        """Return the digest of a network's weights, its code, and the packages that its layers are from."""
         if id(network) not in self._digests:
             modules = sorted({type(layer).__module__ for part in networks_within(network) for layer in part.modules()})
             packages = sorted({name.partition('.')[0] for name in modules} - {'torch', 'ra_plugin'})
@@ -145,7 +138,7 @@ class RecordPlans:
 
 
 def _label_facts(dataset: Dataset, number: int) -> Iterator[Any]:
-    """What a data set knows of an image's label."""
+    """Yield the facts that a data set has of an image's label."""
     for key in ('labels', 'images'):
         listed = getattr(dataset, key, None)
         if isinstance(listed, (list, tuple)) and len(listed) == len(dataset):
@@ -185,8 +178,8 @@ def image_name(path: str, block: Mapping, kind: str) -> str:
     """Return the path of an image below its data set's folder; its name alone where it is not there.
 
     Args:
-        path: Of the image, or its key in an lmdb.
-        block: Of the data set.
+        path: Path of the image, or its key in an lmdb.
+        block: Options of the data set.
         kind: ``'gt'`` or ``'lq'``.
     """
     if (block.get('io_backend') or {}).get('type') == 'lmdb':
@@ -197,7 +190,7 @@ def image_name(path: str, block: Mapping, kind: str) -> str:
 
 
 def _version(package: str) -> str:
-    """What a package says of itself, or else what it was installed as; nothing for a module of the user."""
+    """Return the version of a package, as it tells it or as it was installed; nothing for a module of the user."""
     told = getattr(sys.modules.get(package), '__version__', None)
     return str(told) if told else ' '.join(metadata.version(name) for name in _installed().get(package, ()))
 

@@ -1,4 +1,4 @@
-"""What is known of each judged image, on the disk: memory stays what a few hundred images take, and a stop loses them.
+"""Records of judged images on the disk: memory holds a few hundred images, and a stop loses only these.
 
 Every file holds the images from one number to another, so that what is there says where to go on.
 """
@@ -18,13 +18,14 @@ from ra_plugin.options import OptionError
 from ra_plugin.utils.atomic import atomic_save, atomic_write, is_intact
 
 PLAN = 'plan.json'
+SHOWN = 'shown.pt'  # images for the page, see `ShownImages`
 _LOCK = '.lock'
 _EARLIER = 'earlier'
 
 
 @dataclass
 class Column:
-    """The images of one way of processing under one view: numbers of the images, and what was found of each.
+    """Images of one way of processing under one view, with the records of each.
 
     Attributes:
         index: Number of each image in the data set.
@@ -44,7 +45,7 @@ class Column:
                 mine.setdefault(name, []).extend(values)
 
     def ordered(self) -> 'Column':
-        """The same in the order of the data set."""
+        """Return the column in the order of the data set."""
         order = np.argsort(self.index, kind='stable')
         return Column([self.index[i] for i in order],
                       {name: [values[i] for i in order] for name, values in self.values.items()},
@@ -60,7 +61,7 @@ def record_files(folder: Path) -> list[Path]:
 
 
 def _plain(text: str) -> Any:
-    """What a plan says; None where a full disk or somebody has cut it off."""
+    """Parse a plan; None where the file was cut off."""
     try:
         return json.loads(text)
     except ValueError:
@@ -72,13 +73,13 @@ class OtherRecords(OptionError):
 
 
 class Records:
-    """The folder of one evaluation's records.
+    """Folder of one evaluation's records.
 
     Args:
-        folder: It is made where it is missing.
-        plan: What the records depend on, plain data. Records of another plan are refused, or set aside.
-        restart: Remove what is there instead.
-        useful: Of an earlier plan, whether its records tell something under this one. Default: they do not.
+        folder: Path of the folder, which is made where it is missing.
+        plan: All that the records depend on, plain data. Records of another plan are refused, or set aside.
+        restart: Remove earlier records instead.
+        useful: Tells if the records of an earlier plan hold partly under this one. Default: never.
 
     Attributes:
         earlier: Folders of records that were set aside, the latest first.
@@ -94,7 +95,7 @@ class Records:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(folder)
         if restart:
-            for path in (folder / PLAN, *self._files()):
+            for path in (folder / PLAN, folder / SHOWN, *self._files()):
                 path.unlink(missing_ok=True)
             shutil.rmtree(folder / _EARLIER, ignore_errors=True)
         plan_text = json.dumps(plan, indent=1, sort_keys=True, default=str)
@@ -110,7 +111,7 @@ class Records:
         self.earlier = sorted((folder / _EARLIER).glob('[0-9]*'), reverse=True)
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Unlock the folder."""
         self._lock.close()
 
     def _set_aside(self) -> None:
@@ -119,7 +120,8 @@ class Records:
         is_half = before and not (before[-1] / PLAN).exists()
         aside = before[-1] if is_half else self.folder / _EARLIER / f'{int(before[-1].name) + 1 if before else 0:04d}'
         aside.mkdir(parents=True, exist_ok=True)
-        for path in (*self._files(), self.folder / PLAN):
+        shown = [path for path in (self.folder / SHOWN,) if path.exists()]
+        for path in (*self._files(), *shown, self.folder / PLAN):
             path.replace(aside / path.name)
 
     def forget(self, folder: Path) -> None:
@@ -148,13 +150,13 @@ class Records:
                   for key, column in ((key, column.ordered()) for key, column in table.items())}
         atomic_save(packed, self.folder / f'{first:08d}-{last:08d}.pt')
 
-    def read(self) -> dict[tuple, 'Judged']:
-        """All images of all files, in order."""
+    def read(self) -> dict[tuple, 'ImageRecords']:
+        """Return the records of all images, in order."""
         parts: dict[tuple, list[Mapping]] = {}
         for path in self._files():
             for key, column in torch.load(path, weights_only=True).items():
                 parts.setdefault(key, []).append(column)
-        return {key: Judged(
+        return {key: ImageRecords(
             np.concatenate([part['index'].numpy() for part in columns]),
             {name: np.concatenate([unpack(part['values'][name]) for part in columns]) for name in columns[0]['values']},
             {name: _joined([unpack(part['scores'][name]) for part in columns]) for name in columns[0]['scores']})
@@ -162,8 +164,8 @@ class Records:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A `Column` of all images, as it is read.
+class ImageRecords:
+    """`Column` of all images, as it is read.
 
     Attributes:
         index: ``(N,)`` number of each image in the data set, ascending.
@@ -177,7 +179,7 @@ class Judged:
 
 
 def pack(values: Sequence[Any]) -> Any:
-    """Arrays, or tuples of arrays, one for each image, as a few tensors; they may differ in the last dimension."""
+    """Pack arrays, or tuples of arrays, one for each image, as a few tensors; they may differ in the last dimension."""
     if values and isinstance(values[0], tuple):
         return tuple(pack(part) for part in zip(*values))
     arrays = [np.atleast_1d(value) for value in values]
@@ -188,7 +190,7 @@ def pack(values: Sequence[Any]) -> Any:
 
 
 def unpack(packed: Any) -> Sequence[Any]:
-    """Return what `pack` was given; arrays of one size as one array, the images first."""
+    """Return the arrays that were packed; arrays of one size as one array, the images first."""
     if isinstance(packed, tuple):
         return list(zip(*(unpack(part) for part in packed)))
     joined, lengths = packed['joined'].numpy(), packed['lengths'].tolist()
@@ -205,7 +207,7 @@ def _joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
 
 
 def _locked(folder: Path) -> IO:
-    """An open file of the folder that no other process can lock before this one closes it, or ends."""
+    """Lock the folder for this process; return the open file that holds the lock."""
     file = (folder / _LOCK).open('w')
     try:
         import fcntl

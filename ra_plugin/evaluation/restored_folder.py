@@ -1,4 +1,4 @@
-"""Folders of images that something else has restored: which file belongs to which image, settled before judging."""
+"""Folders of images restored by other programs: the file of each image, found before judging."""
 import os
 import re
 from collections import Counter
@@ -19,7 +19,7 @@ _LOOKS_LIKE_SUFFIX = re.compile(r'[^0-9A-Za-z]|[xX][0-9]')  # how _out, -sr, x4 
 
 
 class FolderOfImages:
-    """Images that something else has restored, found by the path of the clean one below its data set's folder.
+    """Images restored by another program, found by the path of the clean image below its data set's folder.
 
     Where no image is found by its path, and the base names of the data set differ, by its base name. What the names of
     the files have before the dot (``_out``, ``_x4``) is ``suffix``, or found out where all files agree.
@@ -55,7 +55,7 @@ class FolderOfImages:
 
         Args:
             names: Paths of the images that are judged, below their data set's folder.
-            all_names: Those of all its images, judged or not.
+            all_names: Paths of all its images, judged or not.
 
         Raises:
             FileNotFoundError: Images without a file: their number, and the first of them.
@@ -94,7 +94,7 @@ class FolderOfImages:
         return f'{stem}{extension}' if len(files) > 1 else files[0] if files else None
 
     def _found_suffix(self, keys: Sequence[str]) -> str:
-        """What all files have after the name of their image, where that is one thing; else nothing.
+        """Return the common end of all files' names after the name of their image, or nothing.
 
         Raises:
             OptionError: Several would do.
@@ -109,7 +109,7 @@ class FolderOfImages:
         return whole[0] if whole else ''
 
     def _suffixes(self, keys: Sequence[str]) -> Counter:
-        """What files have after the names of images -> of how many images."""
+        """Count, for each end of a file's name, the images whose name it follows."""
         by_folder: dict[str, list[str]] = {}
         for stem in self._by_stem:
             stem, = normal_forms([stem])

@@ -1,4 +1,4 @@
-"""A trained network as a restorer: tiles, sizes that it takes, normalized images, and errors in words."""
+"""A trained network as a restorer: tiles, sizes, normalized images, and errors in words."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +15,7 @@ from ra_plugin.utils.tensors import denormalized, extended, normalized
 
 
 def network_input(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how the option file of a run has its network fed: keys of a restorer's block.
+    """Return the keys of a restorer's block that say how a run's option file feeds its network.
 
     ``multiple_of`` is the window to which the run's model class pads in its validation. ``mean`` and ``std`` are those
     with which its data set normalizes.
@@ -40,7 +40,7 @@ def _pads_to_window(run: Mapping[str, Any]) -> bool:
 
 
 class Network:
-    """The images that a network makes of the degraded ones.
+    """Restorer that runs a network on the degraded images.
 
     Args:
         network: ``(N, 3, h, w)`` to ``(N, 3, s * h, s * w)``.
@@ -48,7 +48,7 @@ class Network:
         tile_overlap: Pixels that a tile sees beyond its border.
         multiple_of: The network takes sides that this number divides; images are extended, and the result is cut.
         mean, std: The network takes and makes images normalized with them; None: in ``[0, 1]``.
-        where: Its place in the options, for messages.
+        where: Place in the options, for messages.
     """
 
     def __init__(self, network: nn.Module, tile: int | None = None, tile_overlap: int = 32, multiple_of: int = 1,
@@ -71,7 +71,7 @@ class Network:
         return torch.cat(rows, -2)
 
     def _tile(self, images: torch.Tensor, top: int, left: int) -> torch.Tensor:
-        """One tile, restored with what is around it and cut out."""
+        """Restore one tile with its surroundings, and cut it out."""
         height, width = images.shape[-2:]
         above, before = max(top - self.overlap, 0), max(left - self.overlap, 0)
         bottom, right = min(top + self.tile, height), min(left + self.tile, width)

@@ -1,4 +1,4 @@
-"""Restorers of an evaluation: trained networks, whole or tile by tile, or folders of images that anything has made."""
+"""Restorers of an evaluation: trained networks, or folders of restored images."""
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,11 +70,11 @@ class RestorerOptions:
 
 @dataclass(frozen=True)
 class Restorer:
-    """A way of restoring, with one processing for each seed.
+    """Way of restoring, with one processing for each seed.
 
     Attributes:
-        name: As in the option file.
-        options: Its block, complete.
+        name: Name in the option file.
+        options: The complete block.
         processings: One for each seed.
     """
 
@@ -114,13 +114,14 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
             raise OptionError(f"{where}.used: no recognizer '{name}'. There are {', '.join(recognizers)}")
     for path in (*_listed(options.checkpoint), *_listed(options.folder)):
         if not Path(path).exists():
-            hint = f' Train it first: ra-plugin train -opt {shown_name(options.option_file)}' if options.option_file else ''
+            file = options.option_file
+            hint = f' Train it first: ra-plugin train -opt {shown_name(file)}' if file else ''
             raise FileNotFoundError(f'{where}: {path} does not exist.{hint}')
     return options
 
 
 def _of_run(options: RestorerOptions, root: Path, recognizers: Mapping[str, Mapping], where: str) -> dict[str, Any]:
-    """What the option file of a run says of its networks and of the recognizers that it used."""
+    """Return the keys of a restorer's block that a run's option file gives."""
     run = read_yaml(options.option_file, f'{where}.option_file')
     if not isinstance(run, Mapping) or not run.get('name') or not run.get('network_g'):
         raise OptionError(f"{where}.option_file: expected BasicSR's option file of a run, with name and network_g, got "
@@ -137,7 +138,7 @@ def _folder_of(run: Mapping[str, Any], root: Path) -> Path:
 
 def unmatched_recognizers(restorers: Mapping[str, Mapping], root: Path,
                           recognizers: Mapping[str, Mapping]) -> dict[str, list[str]]:
-    """Return, for each restorer that names a run and not ``used``, those of its recognizers that do not judge.
+    """Return, for each restorer that names a run and not ``used``, the recognizers of the run that do not judge.
 
     Where none of them does, nothing tells a recognizer that was used from one that was not: a line says so.
 

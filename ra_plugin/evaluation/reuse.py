@@ -1,4 +1,4 @@
-"""What earlier records of an evaluation still tell: each image is judged anew in those respects alone that changed.
+"""Reuse of earlier records: each image is judged anew only where something it depends on has changed.
 
 A record's *unit* is one way of processing as one recognizer, or one metric, sees it. It holds for an image as long as
 the digests of both are the same, whatever has become of the other units and images.
@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from ra_plugin.evaluation.judging import CLEAN, NONE, Batch, Judging
+from ra_plugin.evaluation.judging import Batch, Judging
 from ra_plugin.evaluation.records import PLAN, Column, Table, record_files, unpack
 from ra_plugin.evaluation.statistics.perturbations import SAVED
+from ra_plugin.results import CLEAN, NONE
 from ra_plugin.utils.atomic import is_intact
 
 SCHEMA = 'ra_plugin.records/3'
@@ -32,9 +33,9 @@ class Plan:
 
     Attributes:
         units: Unit -> digest of what makes the image and of what judges it.
-        baseline: Of each image the digest of the baseline's, with which it is compared if it is audited; `NONE` where
+        baseline: For each image, the digest of the baseline's image to compare with in the audit; `NONE` where
             that is the image without restoration.
-        numbers: Of the images, in order.
+        numbers: Numbers of the images, in order.
         images: Digest of each.
         audited: Numbers of the images that are audited.
         restored: (name, seed) of a processing that has a file of its own for each image -> digests of these files.
@@ -48,15 +49,15 @@ class Plan:
     restored: Mapping[tuple[str, int], Sequence[str]]
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the plan as plain data."""
         return {'schema': SCHEMA, 'units': [[*unit, value] for unit, value in self.units.items()],
                 'baseline': list(self.baseline), 'numbers': list(self.numbers), 'images': list(self.images),
                 'audited': sorted(self.audited),
                 'restored': [[*key, list(values)] for key, values in self.restored.items()]}
 
     @classmethod
-    def of_plain(cls, plan: Any) -> 'Plan | None':
-        """Read what `plain` gave; None for what another version has written."""
+    def from_plain(cls, plan: Any) -> 'Plan | None':
+        """Build a plan from plain data; None for the plan of another version."""
         if not isinstance(plan, Mapping) or plan.get('schema') != SCHEMA:
             return None
         return cls(units={(name, seed, what): value for name, seed, what, value in plan['units']},
@@ -66,12 +67,12 @@ class Plan:
 
 
 class Earlier:
-    """The records of one earlier plan.
+    """Records of one earlier plan.
 
     Args:
-        folder: Of its files, which are left as they are.
-        plan: As it was.
-        now: As it is.
+        folder: Folder of its files, which are left as they are.
+        plan: Its plan.
+        now: The present plan.
     """
 
     def __init__(self, folder: Path, plan: Plan, now: Plan):
@@ -112,7 +113,7 @@ class Earlier:
         return found
 
     def pieces(self, number: int) -> Pieces:
-        """Return what is known of an image."""
+        """Return the records of an image that still hold."""
         units: dict[tuple, list[tuple[Unit, Unit]]] = {}
         for old, new in self.known(number):
             units.setdefault(old[:2], []).append((old, new))
@@ -126,15 +127,15 @@ class Earlier:
                 continue
             for old, new in units.get(tuple(processing), ()):
                 parts = ({_renamed(name, old, new): held[place] for name, held in values.items()
-                          if of_value(name, self._whats) == old[2]},
+                          if value_unit(name, self._whats) == old[2]},
                          {_renamed(name, old, new): held[place] for name, held in scores.items()
-                          if of_score(name) == old[2]})
+                          if score_unit(name) == old[2]})
                 if any(parts):
                     found.setdefault(new, {})[view] = parts
         return found
 
     def _read(self, path: Path) -> dict:
-        """Column by column: where each image is, values and scores."""
+        """Return, for each column, the places of the images, the values and the scores."""
         if path not in self._open:
             self._open[path] = {key: (
                 {number: place for place, number in enumerate(column['index'].tolist())},
@@ -147,39 +148,39 @@ class Earlier:
         return self._open[path]
 
 
-def of_score(recognizer: str) -> str:
+def score_unit(recognizer: str) -> str:
     """Return the last part of the unit that a recognizer's scores are of."""
     return f'score {recognizer}'
 
 
-def of_metric(name: str) -> str:
+def metric_unit(name: str) -> str:
     """Return the last part of the unit that a further metric of image quality is of."""
     return f'metric {name}'
 
 
-def of_value(name: str, known: Collection[str]) -> str:
+def value_unit(name: str, known: Collection[str]) -> str:
     """Return the last part of the unit that a value is of, one of ``known``."""
-    return of_metric(name) if of_metric(name) in known else BASIC
+    return metric_unit(name) if metric_unit(name) in known else BASIC
 
 
 def _renamed(name: str, old: Unit, new: Unit) -> str:
-    """The name of a value or a recognizer, which the option file may have changed."""
+    """Return the present name of a value or recognizer, which the option file may have changed."""
     return name if old[2] == BASIC else new[2].partition(' ')[2]
 
 
 @dataclass(frozen=True)
 class KnownImages:
-    """Images of which nothing is to be judged, in the place of a batch: they need not be read."""
+    """Images with complete records, in place of a batch: they need not be read."""
 
     index: list[int]
 
 
 class Reusing:
-    """`Judging` that takes what earlier records tell, and finds the rest.
+    """`Judging` that takes what holds from earlier records, and judges the rest.
 
     Args:
-        judging: How the rest is found.
-        plan: What the records depend on now.
+        judging: How the rest is judged.
+        plan: The present plan.
         earlier: The latest first.
     """
 
@@ -196,7 +197,7 @@ class Reusing:
         return not self.missing(number)
 
     def __call__(self, batch: Batch | KnownImages) -> Table:
-        """Records of the images of one batch, complete."""
+        """Return the complete records of the images of one batch."""
         pieces: dict[int, Pieces] = {}
         groups: dict[frozenset[Unit], list[int]] = {}
         for place, number in enumerate(batch.index):
@@ -208,12 +209,12 @@ class Reusing:
             return self.judging(batch)
         for missing, places in groups.items():
             if missing:
-                for number, found in self._judge(batch.of(places), missing).items():
+                for number, found in self._judge(batch.select(places), missing).items():
                     pieces[number].update(found)
         return self._table(pieces)
 
     def _judge(self, batch: Batch, missing: frozenset[Unit]) -> dict[int, Pieces]:
-        """The missing units of some images; what else comes with them is left aside."""
+        """Judge the missing units of some images."""
         wanted: dict[frozenset[str], list[tuple[str, int]]] = {}
         for processing in self.judging.processings:
             parts = frozenset(what for *key, what in missing if tuple(key) == processing)
@@ -227,9 +228,9 @@ class Reusing:
             table = replace(
                 self.judging, processings={key: self.judging.processings[key] for key in needed},
                 recognizers={name: judge for name, judge in self.judging.recognizers.items()
-                             if of_score(name) in parts},
+                             if score_unit(name) in parts},
                 quality_metrics={name: metric for name, metric in self.judging.quality_metrics.items()
-                                 if of_metric(name) in parts})(batch)
+                                 if metric_unit(name) in parts})(batch)
             for (name, seed, view), column in table.items():
                 if (name, seed) in processings:
                     self._split(column, (name, seed), view, parts, found)
@@ -240,15 +241,15 @@ class Reusing:
         """Sort what a column holds by image and unit."""
         for kind, held in enumerate((column.values, column.scores)):
             for name, of_images in held.items():
-                what = of_score(name) if kind else of_value(name, self._whats)
+                what = score_unit(name) if kind else value_unit(name, self._whats)
                 for number, value in zip(column.index, of_images):
                     if what in parts:
                         views = found[number].setdefault((*processing, what), {})
                         views.setdefault(view, ({}, {}))[kind][name] = value
 
     def _table(self, pieces: Mapping[int, Pieces]) -> Table:
-        """Columns of what is known of each image, the recognizers and metrics in their order."""
-        order = [BASIC, *map(of_metric, self.judging.quality_metrics), *map(of_score, self.judging.recognizers)]
+        """Return the records of the images in columns, recognizers and metrics in their order."""
+        order = [BASIC, *map(metric_unit, self.judging.quality_metrics), *map(score_unit, self.judging.recognizers)]
         table: Table = {}
         for number, of_image in pieces.items():
             columns: dict[tuple, tuple[dict, dict]] = {}
@@ -272,8 +273,8 @@ def interleaved(numbers: Sequence[int], is_known: Callable[[int], bool],
     """Yield all images in order, together without a gap, as batches; those that are known are not loaded.
 
     Args:
-        numbers: Of the images.
-        is_known: Of an image, whether nothing is to be judged.
+        numbers: Numbers of the images.
+        is_known: Tells if an image has complete records.
         load: Gives batches of images, in order.
     """
     waiting = [number for number in numbers if is_known(number)][::-1]
@@ -299,8 +300,8 @@ def _chunks(numbers: Sequence[int]) -> Iterator[list[KnownImages]]:
 
 
 def shares(before: Any, now: Plan) -> bool:
-    """Return whether records of one plan, plain data, tell anything under another."""
-    plan = Plan.of_plain(before)
+    """Return True if records of one plan, plain data, hold partly under another."""
+    plan = Plan.from_plain(before)
     return plan is not None and bool(
         set(plan.units.values()) & set(now.units.values()) and set(plan.images) & set(now.images))
 
@@ -321,6 +322,6 @@ def superseded(folders: Iterable[Path], now: Plan) -> list[Path]:
 def read_plan(folder: Path) -> Plan | None:
     """Return the plan of a folder of records; None where there is none that this version understands."""
     try:
-        return Plan.of_plain(json.loads((folder / PLAN).read_text()))
+        return Plan.from_plain(json.loads((folder / PLAN).read_text()))
     except (OSError, ValueError):
         return None

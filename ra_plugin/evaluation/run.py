@@ -1,8 +1,8 @@
-"""An evaluation: restorers x recognizers x data sets x degradations, each image restored once; resumable."""
+"""An evaluation: restorers x recognizers x data sets x degradations; resumable."""
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +19,53 @@ from ra_plugin.builders.option_blocks import check_dataset
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.early_check import check_images
 from ra_plugin.data.given import Given, given_by
-from ra_plugin.evaluation.judging import CLEAN, CLEAN_INPUT, NONE, Batch, Judging, clean, judge_all, no_processing
+from ra_plugin.evaluation.example_rules import Draw, rules_for
+from ra_plugin.evaluation.judging import CLEAN_INPUT, Batch, Judging, clean, judge_all, no_processing
 from ra_plugin.evaluation.options import by_name, check_conditions, conditions_of, evaluation_options
 from ra_plugin.evaluation.program_flags import check_loading, device_of
 from ra_plugin.evaluation.record_plan import RecordPlans, image_name, image_names, item_files
-from ra_plugin.evaluation.records import Judged, Records
+from ra_plugin.evaluation.records import ImageRecords, Records
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorers import Restorer, build_restorer, restorer_options, unmatched_recognizers
 from ra_plugin.evaluation.reuse import Plan, Reusing, earlier_records, interleaved, shares, superseded
+from ra_plugin.evaluation.shown_images import ShownImages
 from ra_plugin.evaluation.statistics.audit import audit
 from ra_plugin.evaluation.statistics.chance import against_chance
 from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, VIEWS
-from ra_plugin.evaluation.statistics.transfer import Matrix, cell_of, clean_input, harm, summary
+from ra_plugin.evaluation.statistics.transfer import (JudgedProcessing, Matrix, clean_input, harm, judged_processing,
+                                                      summary)
 from ra_plugin.evaluation.statistics.variety import variety
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
 from ra_plugin.metrics.task_scores import build_score, gain_metric, left_out
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.results import (CLEAN, NONE, SCHEMA, Condition, DataGiven, QualityFacts, RecognizerFacts, RestorerFacts,
+                               Results, to_plain)
 from ra_plugin.utils.interruption import Interrupted, Interruption
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import denormalized
 from ra_plugin.version import __version__
 
-SCHEMA = 'ra_plugin.results/1'
-
 
 @dataclass(frozen=True)
-class Condition:
-    """A data set under a degradation, and the restorers and recognizers that are for it."""
+class PreparedCondition:
+    """Data set under a degradation, with the restorers and recognizers that are for it.
+
+    Attributes:
+        name: Name of the condition.
+        block: Options of the data set.
+        dataset: The data set.
+        chosen: Numbers of the images that are judged.
+        names: Paths of these images below their folder; None where the data set does not list them.
+        restorers, recognizers: Restorers and recognizers of the condition.
+        given: Parts that the data set has.
+    """
 
     name: str
     block: Mapping
     dataset: Dataset
-    chosen: list[int]  # numbers of its images
-    names: list[str] | None  # of these images, below their folder; None where the data set does not list them
+    chosen: list[int]
+    names: list[str] | None
     restorers: list[Restorer]
     recognizers: dict[str, Recognizer]
     given: Given
@@ -70,7 +83,7 @@ class Condition:
 
 
 class Evaluation:
-    """The options of an evaluation, checked and built.
+    """Evaluation, its options checked and its parts built.
 
     Args:
         root: The repository: relative paths in the options are looked up below it, too.
@@ -102,8 +115,9 @@ class Evaluation:
             for name, block in by_name(options.quality_metrics).items()}
         self.restorers = {name: build_restorer(name, block, self.device) for name, block in checked.items()}
         self.conditions = [self._condition(name, block) for name, block in conditions_of(options)]
+        self.shown: dict[str, ShownImages] = {}  # condition -> images for the page, once it has run
 
-    def _condition(self, name: str, block: Mapping) -> Condition:
+    def _condition(self, name: str, block: Mapping) -> PreparedCondition:
         cls = registered(DATASET_REGISTRY, block.get('type'), f'datasets: {name}.type', 'data set')
         if hasattr(cls, 'options_type'):
             check_dataset(block, f'datasets: {name}')
@@ -136,24 +150,24 @@ class Evaluation:
         for process in (process for restorer in restorers.values() for process in restorer.processings):
             if isinstance(process, FolderOfImages) and names is not None:
                 process.prepare(names, all_names)
-        return Condition(name, block, dataset, chosen, names, list(restorers.values()), recognizers, given)
+        return PreparedCondition(name, block, dataset, chosen, names, list(restorers.values()), recognizers, given)
 
     def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
-            command: str = '') -> tuple[dict[str, Any], dict[str, Matrix]]:
-        """Judge what is not judged yet, and sum it up.
+            command: str = '') -> tuple[Results, dict[str, Matrix]]:
+        """Judge the images without records, and compute the results.
 
         Args:
-            out: Folder of the records; a run that was stopped goes on with what is there.
+            out: Folder of the records; a run that was stopped goes on from there.
             batch_size: Images at a time; it changes no result, but for the rounding of sums of floats.
             num_workers: Processes that read and degrade images.
-            restart: Begin anew.
-            command: What the results are said to be made by.
+            restart: Remove earlier records.
+            command: Command that the results name.
 
         Returns:
-            The results, as ``docs/EVALUATION.md`` describes them; and of each condition what they were made of.
+            The results, and condition -> the scores of all images that they are made of.
 
         Raises:
-            Interrupted: By Ctrl-C or SIGTERM; what was judged is kept.
+            Interrupted: Ctrl-C or SIGTERM; finished images are kept.
             OptionError: See `check_loading`.
         """
         check_loading(batch_size, num_workers)
@@ -166,35 +180,39 @@ class Evaluation:
             judging = self.judging(condition)
             plan = self._plan(condition, judging, plans)
             records = Records(out / 'records' / str(number), plan.plain(), restart, lambda before: shares(before, plan))
-            self._judge(condition, judging, plan, records, batch_size, num_workers)
+            self.shown[condition.name] = shown = self._shown_images(condition, judging, plan, records)
+            self._judge(condition, replace(judging, keeper=shown), plan, records, batch_size, num_workers)
             judged = records.read()
             records.close()
             matrices[condition.name] = Matrix(
-                {key: cell_of(judged[(*key, SAVED)], infos, self.options.recognition_metrics, **vars(condition.given))
+                {key: judged_processing(judged[(*key, SAVED)], infos, self.options.recognition_metrics,
+                                        **vars(condition.given))
                  for key in judging.processings}, self.options.seed)
+            shown.settle_all(matrices[condition.name].answers, matrices[condition.name].index)
             found[condition.name] = self._results(condition, judging, judged, matrices[condition.name], infos)
-        return plain_data({
-            'schema': SCHEMA, 'name': self.options.name, 'command': command, 'seed': self.options.seed,
-            'baseline': self.options.baseline,
-            'versions': {'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__},
-            'options': without_secrets(self.raw),
-            'recognizers': {name: {
-                'name': info.name, 'task': info.task, 'num_classes': info.num_classes, 'source': info.source,
-                **({'cost': judge.cost} if (judge := self.recognizers[name]).costly else {})}
-                for name, info in infos.items()},
-            'quality_metrics': {name: {'better': metric.better, 'source': metric.source}
-                                for name, metric in self.quality_metrics.items()},
-            'recognition_metrics': {metric: facts for matrix in matrices.values() for metric, facts in
-                                    matrix.facts().items()},
-            'restorers': {name: {
-                'seeds': len(restorer.processings), 'used': list(restorer.options.used or ()),
-                'method': restorer.options.method or name,
-                **({'also_trained_with': self.unmatched[name]} if name in self.unmatched else {})}
-                for name, restorer in self.restorers.items()},
-            'conditions': found}), matrices
+        return self._all_results(command, infos, matrices, found), matrices
 
-    def judging(self, condition: Condition) -> Judging:
-        """Return how the images of a condition are processed, and by whom judged."""
+    def _all_results(self, command: str, infos: Mapping, matrices: Mapping[str, Matrix],
+                     conditions: Mapping[str, Condition]) -> Results:
+        judges = self.recognizers
+        return Results(
+            schema=SCHEMA, name=self.options.name, command=command, seed=self.options.seed,
+            baseline=self.options.baseline, conditions=conditions,
+            versions={'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__},
+            options=to_plain(without_secrets(self.raw)),
+            recognizers={name: RecognizerFacts(info.name, info.task, info.num_classes, info.source,
+                                               judges[name].cost if judges[name].costly else None)
+                         for name, info in infos.items()},
+            quality_metrics={name: QualityFacts(metric.better, metric.source)
+                             for name, metric in self.quality_metrics.items()},
+            recognition_metrics={metric: facts for matrix in matrices.values()
+                                 for metric, facts in matrix.facts().items()},
+            restorers={name: RestorerFacts(len(restorer.processings), list(restorer.options.used or ()),
+                                           restorer.options.method or name, self.unmatched.get(name))
+                       for name, restorer in self.restorers.items()})
+
+    def judging(self, condition: PreparedCondition) -> Judging:
+        """Return the ways of processing and the recognizers of a condition."""
         processings = {**({(CLEAN, 0): clean} if condition.given.clean else {}), (NONE, 0): no_processing}
         for restorer in condition.restorers:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
@@ -213,11 +231,13 @@ class Evaluation:
                         if isinstance(process, FolderOfImages) for name in condition.names or ()]
             check_images(condition.dataset, condition.chosen, item_files, restored)
 
-    def _judge(self, condition: Condition, judging: Judging, plan: Plan, records: Records, batch_size: int,
+    def _judge(self, condition: PreparedCondition, judging: Judging, plan: Plan, records: Records, batch_size: int,
                num_workers: int) -> None:
         first, total = records.done(), len(condition.chosen)
         if first == total:
             return
+        if first:
+            self._draw_again(condition, records)
         reusing = Reusing(judging, plan, earlier_records(records.earlier, plan))
         left = condition.chosen[first:]
         known = sum(map(reusing.is_known, left)) if reusing.earlier else 0
@@ -236,53 +256,69 @@ class Evaluation:
 
             try:
                 with interruption.at_once():
-                    judge_all(shown(), reusing, records, first)
+                    judge_all(shown(), reusing, records, first, judging.keeper)
             except Interrupted:
                 raise Interrupted(interruption.number,
                                   f' at image {records.done()} of {total} of {condition.name}') from None
         for folder in superseded(records.earlier, plan):
             records.forget(folder)
 
-    def batches(self, condition: Condition, numbers: Sequence[int], batch_size: int = 16,
+    def _draw_again(self, condition: PreparedCondition, records: Records) -> None:
+        """Draw the images to show from the records of a run that was stopped."""
+        infos, judged = {name: judge.info for name, judge in condition.recognizers.items()}, records.read()
+        scores = {name: judged_processing(part, infos, self.options.recognition_metrics, **vars(condition.given)).scores
+                  for (name, seed, view), part in judged.items() if seed == 0 and view == SAVED}
+        self.shown[condition.name].settle_all(lambda name, judge, metric: scores[name][judge].per_image()[metric],
+                                              judged[NONE, 0, SAVED].index)
+
+    def _shown_images(self, condition: PreparedCondition, judging: Judging, plan: Plan, records: Records
+                      ) -> ShownImages:
+        rules = rules_for(condition.restorers, condition.recognizers, self.options.recognition_metrics, condition.given,
+                          self.options.baseline)
+        return ShownImages(Draw(rules, condition.chosen, self.options.seed), judging, plan,
+                           condition.given, getattr(condition.dataset, 'classes', None), records.folder,
+                           records.earlier)
+
+    def batches(self, condition: PreparedCondition, numbers: Sequence[int], batch_size: int = 16,
                 num_workers: int = 0) -> Iterator[list[Batch]]:
-        """Images of a condition, so many at a time, as batches of one size each."""
+        """Yield the images of a condition, ``batch_size`` at a time, as batches of one size each."""
         for items in DataLoader(_Numbered(condition.dataset), batch_size, sampler=numbers, num_workers=num_workers,
                                 collate_fn=list):
             yield same_size_batches(items, condition, self.device)
 
-    def _plan(self, condition: Condition, judging: Judging, plans: RecordPlans) -> Plan:
-        """What the records depend on."""
-        return plans.of(judging, condition.restorers, condition.dataset, condition.block, condition.chosen,
-                        condition.names)
+    def _plan(self, condition: PreparedCondition, judging: Judging, plans: RecordPlans) -> Plan:
+        """Return all that the records depend on."""
+        return plans.plan(judging, condition.restorers, condition.dataset, condition.block, condition.chosen,
+                          condition.names)
 
-    def _results(self, condition: Condition, judging: Judging, judged: Mapping[tuple, Judged], matrix: Matrix,
-                 infos: Mapping) -> dict[str, Any]:
+    def _results(self, condition: PreparedCondition, judging: Judging, judged: Mapping[tuple, ImageRecords],
+                 matrix: Matrix, infos: Mapping) -> Condition:
         metrics, seed, baseline = self.options.recognition_metrics, self.options.seed, self.options.baseline
 
-        def cell(name: str, number: int = 0, view: str = SAVED, index: np.ndarray | None = None):
-            return cell_of(judged[name, number, view], infos, metrics, index, **vars(condition.given))
+        def scores(name: str, number: int = 0, view: str = SAVED, index: np.ndarray | None = None) -> JudgedProcessing:
+            return judged_processing(judged[name, number, view], infos, metrics, index, **vars(condition.given))
 
-        found = {'given': vars(condition.given), **summary(matrix, baseline), 'chance': against_chance(matrix),
-                 'variety': variety(matrix, infos)}
+        found = replace(summary(matrix, baseline, DataGiven(**vars(condition.given))),
+                        chance=against_chance(matrix), variety=variety(matrix, infos))
         labels = matrix.labels()
         if labels is not None:
-            found['harm'] = harm(matrix, getattr(condition.dataset, 'classes', None), labels)
-        if judging.audited and any(gain_metric(matrix.cells[NONE, 0].scores[name]) for name, recognizer in
+            found = replace(found, harm=harm(matrix, getattr(condition.dataset, 'classes', None), labels))
+        if judging.audited and any(gain_metric(matrix.processings[NONE, 0].scores[name]) for name, recognizer in
                                    condition.recognizers.items() if not recognizer.costly):
             index = np.array(sorted(judging.audited))
             audited = [(name, number) for name, number, view in judged if view == FLOAT]
-            views = {view: {key: cell(*key, view, index) for key in audited} for view in (SAVED, FLOAT, *VIEWS)}
+            views = {view: {key: scores(*key, view, index) for key in audited} for view in (SAVED, FLOAT, *VIEWS)}
             used = {restorer.name: restorer.options.used or () for restorer in condition.restorers}
-            found['audit'] = audit(views, baseline, used, seed)
+            found = replace(found, audit=audit(views, baseline, used, seed))
             if judging.networks:
-                found['clean_input'] = clean_input(
-                    {key: cell(*key, CLEAN_INPUT) for key in audited if key[0] in judging.networks},
-                    cell(CLEAN, index=index), seed)
+                found = replace(found, clean_input=clean_input(
+                    {key: scores(*key, CLEAN_INPUT) for key in audited if key[0] in judging.networks},
+                    scores(CLEAN, index=index), seed))
         return found
 
 
 class _Numbered(Dataset):
-    """Items with their number."""
+    """Data set whose items have their number."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
@@ -291,8 +327,9 @@ class _Numbered(Dataset):
         return index, self.dataset[index]
 
 
-def same_size_batches(items: Sequence[tuple[int, dict]], condition: Condition, device: torch.device) -> list[Batch]:
-    """Numbered items as batches of images of one size each: what a batch holds changes no image."""
+def same_size_batches(items: Sequence[tuple[int, dict]], condition: PreparedCondition,
+                      device: torch.device) -> list[Batch]:
+    """Return numbered items as batches of images of one size each."""
     groups: dict[tuple, list[tuple[int, dict]]] = {}
     for number, item in items:
         groups.setdefault((item['lq'].shape, item['gt'].shape if 'gt' in item else None), []).append((number, item))
@@ -309,14 +346,3 @@ def same_size_batches(items: Sequence[tuple[int, dict]], condition: Condition, d
                              [image_name(item[f'{kind}_path'], condition.block, kind) for _, item in group],
                              condition.block.get('scale') or 1))
     return batches
-
-
-def plain_data(value: Any) -> Any:
-    """Results as JSON has them: no numpy numbers, and None where there is no number."""
-    if isinstance(value, Mapping):
-        return {str(key): plain_data(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_data(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

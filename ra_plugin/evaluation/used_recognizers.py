@@ -1,4 +1,4 @@
-"""Which recognizers of an evaluation a training has used: by their networks and weights, however a file writes them."""
+"""The recognizers of an evaluation that a training has used, matched by their networks and weights."""
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ def trained_with(run: Mapping[str, Any], folder: Path, root: Path) -> list[Mappi
 
     Args:
         run: Its option file.
-        folder: Of its results. A recognizer that has learned is there, and counts as it was before, too.
+        folder: Folder of its results. A trained recognizer is there, and also counts with its first weights.
         root: Relative paths in the file are looked up below it, too.
     """
     blocks = copy.deepcopy((run.get('train') or {}).get('recog_opt') or [])
@@ -41,7 +41,7 @@ def not_among(used: Sequence[Mapping], recognizers: Mapping[str, Mapping]) -> li
 
 
 def _in_words(block: Mapping) -> str:
-    """``ModuleRecognizer TinyVGG (cifar10_vgg.safetensors)``"""
+    """Return e.g. ``ModuleRecognizer TinyVGG (cifar10_vgg.safetensors)``."""
     named = next((str(block[key]) for key in ('model_name', 'module', 'config', 'file') if block.get(key)), '')
     weights = f' ({Path(str(block["checkpoint"])).name})' if block.get('checkpoint') else ''
     name = named.rpartition('.')[2] if block.get('module') else Path(named).name

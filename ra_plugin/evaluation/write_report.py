@@ -1,7 +1,8 @@
 """An evaluation from its option file to its report: ``results.json``, ``tables.md`` and ``report.html``."""
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.pick_examples import examples
 from ra_plugin.evaluation.program_flags import check_loading
 from ra_plugin.evaluation.run import Evaluation
-from ra_plugin.evaluation.statistics.transfer import Matrix
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.page import write_page
+from ra_plugin.results import Results
 from ra_plugin.shipped.find import shown_name
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.out_folder import check_out_folder
@@ -37,17 +38,16 @@ def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, nu
 
 
 def evaluate(evaluation: Evaluation, out: Path, batch_size: int, num_workers: int = 0, restart: bool = False,
-             command: str = '', **more: Any) -> Mapping[str, Any]:
+             command: str = '', **more: Any) -> Results:
     """Run an evaluation, write its files to ``out``, and return the results; ``more`` is added to them."""
-    results, matrices = evaluation.run(out, batch_size, num_workers, restart, command)
-    results.update(more)
-    write_results(evaluation, results, matrices, out)
+    results, _ = evaluation.run(out, batch_size, num_workers, restart, command)
+    results = replace(results, more=more)
+    write_results(evaluation, results, out)
     return results
 
 
-def write_results(evaluation: Evaluation, results: Mapping[str, Any], matrices: Mapping[str, Matrix],
-                  out: Path) -> None:
+def write_results(evaluation: Evaluation, results: Results, out: Path) -> None:
     """Write what `Evaluation.run` gave: figures, tables and page."""
-    atomic_write(json.dumps(results, indent=1), out / 'results.json')
+    atomic_write(json.dumps(results.to_json(), indent=1), out / 'results.json')
     atomic_write(to_markdown(results), out / 'tables.md')
-    write_page(results, examples(evaluation, matrices), out / 'report.html')
+    write_page(results, examples(evaluation), out / 'report.html')

@@ -9,7 +9,6 @@ from ra_plugin.options import OptionError, suggestion
 from ra_plugin.recognizers.base import RecognizerInfo
 
 Metrics = str | Sequence[str] | None  # one name, several, or the default
-LEAST_GAP = 0.05  # clean minus baseline; a smaller one is too uncertain to divide by
 LABELS, CLEAN_ANSWERS = 'labels', 'clean answers'  # references of predictions
 
 

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from ra_plugin.data.given import Given, given_by
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.metrics.task_scores import TaskScore, build_score
-from ra_plugin.metrics.variety import REMEDY, is_little, of_clean_answers, said
+from ra_plugin.metrics.variety import commonest_answer, is_little
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.models.padded_batches import judge
 from ra_plugin.models.validation_metrics import mean_of_known, needs_clean
@@ -132,11 +132,11 @@ class RecogValidationMixin:
     def _tell_little_variety(self, scores: Mapping[str, TaskScore], dataset_name: str) -> None:
         """Warn once per recognizer whose predictions hardly vary, and so agree whatever the restoration does."""
         for name, score in scores.items():
-            entry = of_clean_answers(score, self.eval_recognizers[name].info.classes)
-            if entry and is_little(entry['share']) and (dataset_name, name) not in self._warned_of:
+            entry = commonest_answer(score, self.eval_recognizers[name].info.classes)
+            if entry and is_little(entry.share) and (dataset_name, name) not in self._warned_of:
                 self._warned_of.add((dataset_name, name))
-                get_root_logger().warning(f'{dataset_name}: {said(name, entry)}: agreement with it tells '
-                                          f'little. {REMEDY}')
+                get_root_logger().warning(f'{dataset_name}: {entry.sentence(name)}: agreement with it tells '
+                                          f'little. {entry.REMEDY}')
 
     def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:
         """Return the mean over the images with a value, and log the number of those without."""

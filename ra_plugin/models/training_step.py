@@ -54,7 +54,7 @@ class StepOptions:
     accum_iter: Positive = 1
     max_bad_steps: Positive = 10
 
-    def of_recognizers_channels_last(self, device_type: str) -> bool:
+    def recognizers_channels_last(self, device_type: str) -> bool:
         """Return True if the recognizers use channels-last layout on a device type."""
         by_default = device_type == 'cpu' or DTYPES[self.precision] is not None
         return by_default if self.channels_last is None else self.channels_last
@@ -112,7 +112,7 @@ class TrainingStepMixin:
             logging.getLogger('basicsr').warning(
                 f'train.precision: bf16: this {self.device.type} has no bfloat16 instructions; a step takes many times '
                 'as long as with fp32.')
-        last = self.step_options.of_recognizers_channels_last(self.device.type)
+        last = self.step_options.recognizers_channels_last(self.device.type)
         for recognizer in (member for cri in getattr(self, 'cri_recog', ()) for member in cri.recognizer.members()):
             recognizer.autocast_to = DTYPES[self.step_options.precision]
             if last and not recognizer.trainable:  # one that learns is among the networks

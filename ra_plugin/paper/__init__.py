@@ -1,1 +1,1 @@
-"""The paper's tables and figures: the trainings and evaluations that they need, and how they are laid out."""
+"""The paper's tables and figures: their trainings, evaluations and layout."""

@@ -1,4 +1,4 @@
-"""Images that are read wrong after the baseline and right after all others, drawn by rule: the figures 3 and 5."""
+"""Images read wrong after the baseline and right after all others, drawn at random: the figures 3 and 5."""
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from ra_plugin.evaluation.judging import Batch
-from ra_plugin.evaluation.run import Condition, Evaluation
-from ra_plugin.evaluation.statistics.transfer import Cell, Matrix
+from ra_plugin.evaluation.run import Evaluation, PreparedCondition
+from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.options import OptionError, check_least
 from ra_plugin.paper.figure_page import Figure, Restored, Row
@@ -16,22 +16,22 @@ from ra_plugin.utils.tensors import pixels
 
 
 def figure(evaluation: Evaluation, matrices: Mapping[str, Matrix], number: int) -> list[Figure]:
-    """`changed_images` of every condition.
+    """Return `changed_images` of every condition.
 
     Args:
-        matrices: Condition -> what was judged, see `Evaluation.run`.
+        matrices: Condition -> scores, see `Evaluation.run`.
     """
     return [changed_images(evaluation, matrices[condition.name], condition, number)
             for condition in evaluation.conditions]
 
 
-def changed_images(evaluation: Evaluation, matrix: Matrix, condition: Condition, number: int) -> Figure:
-    """Images that are read wrong after the baseline and right after every other restorer, and how many there are.
+def changed_images(evaluation: Evaluation, matrix: Matrix, condition: PreparedCondition, number: int) -> Figure:
+    """Draw images that are read wrong after the baseline and right after every other restorer, and count them.
 
-    The first seed of each restorer counts. What is read, PSNR and SSIM are those of the evaluation's records.
+    The first seed of each restorer counts. Answers, PSNR and SSIM are those of the evaluation's records.
 
     Args:
-        matrix: What was judged of the condition.
+        matrix: Scores of the condition.
         number: Images to draw, at random by the seed of the evaluation, from those that fit.
 
     Raises:
@@ -41,7 +41,7 @@ def changed_images(evaluation: Evaluation, matrix: Matrix, condition: Condition,
     condition.check_given('images of a figure')
     baseline, seed = evaluation.options.baseline, evaluation.options.seed
     others = [restorer for restorer in condition.restorers if restorer.name != baseline]
-    cells = {name: matrix.cells[name, 0] for name in (baseline, *(restorer.name for restorer in others))}
+    cells = {name: matrix.processings[name, 0] for name in (baseline, *(restorer.name for restorer in others))}
     used = list(dict.fromkeys(name for restorer in others for name in restorer.options.used or ()))
     judge = next((name for name in used if name in condition.recognizers
                   and cells[baseline].right(name) is not None), None)
@@ -62,8 +62,8 @@ def changed_images(evaluation: Evaluation, matrix: Matrix, condition: Condition,
 
 
 @torch.no_grad()
-def _rows(evaluation: Evaluation, condition: Condition, cells: Mapping[str, Cell], judge: str, places: Sequence[int],
-          batches: Iterable[Batch]) -> list[Row]:
+def _rows(evaluation: Evaluation, condition: PreparedCondition, cells: Mapping[str, JudgedProcessing], judge: str,
+          places: Sequence[int], batches: Iterable[Batch]) -> list[Row]:
     processings = evaluation.judging(condition).processings
     # one list for the truth and the answers: a data set may have other words for the same classes
     names = condition.recognizers[judge].info.classes or getattr(condition.dataset, 'classes', None)

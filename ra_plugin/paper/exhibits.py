@@ -1,4 +1,4 @@
-"""What the paper shows of restorers that are judged side by side: tables, boundaries, images, answers to ask about."""
+"""The paper's exhibits of restorers judged side by side: tables, boundaries, images, surveys."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -17,7 +17,8 @@ from ra_plugin.evaluation.write_report import write_results
 from ra_plugin.paper.changed_images import figure
 from ra_plugin.paper.figure_page import figure_markdown, write_figure
 from ra_plugin.paper.option_files import Group
-from ra_plugin.paper.tables import Judged, is_shown, paper_numbers, paper_table
+from ra_plugin.paper.tables import JudgedRestorer, is_shown, paper_numbers, paper_table
+from ra_plugin.results import Results
 from ra_plugin.shipped.find import locate
 from ra_plugin.studies.boundary.run import BoundaryOptions, run_boundary
 from ra_plugin.studies.survey.report import KEY
@@ -42,14 +43,14 @@ class Exhibit:
     device: str | None
     batch_size: int
     command: str
-    _judged: dict[str, tuple[Mapping[str, Any], Mapping[str, Matrix]]] = field(default_factory=dict)
+    _judged: dict[str, tuple[Results, Mapping[str, Matrix]]] = field(default_factory=dict)
 
     def folder(self, group: Group) -> Path:
         """Return the folder of an evaluation's results."""
         return self.out / 'evaluations' / group.options['name']
 
-    def judged(self, group: Group) -> tuple[Mapping[str, Any], Mapping[str, Matrix]]:
-        """The results of an evaluation, and the scores of all images that they are made of, by condition."""
+    def judged(self, group: Group) -> tuple[Results, Mapping[str, Matrix]]:
+        """Return the results of an evaluation, and condition -> the scores that they are made of."""
         name = group.options['name']
         if name not in self._judged:
             print(f'== Judging: {name}', flush=True)
@@ -60,7 +61,7 @@ class Exhibit:
             except OtherRecords:
                 print(f'== Anew, as options, networks or images are others now: {name}', flush=True)
                 self._judged[name] = run(restart=True)
-            write_results(evaluation, *self._judged[name], self.folder(group))
+            write_results(evaluation, self._judged[name][0], self.folder(group))
         return self._judged[name]
 
     def option_file(self, group: Group) -> Path:
@@ -71,20 +72,20 @@ class Exhibit:
 
 
 def show_table(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
-    """Laid out as the paper's, see `paper_table`."""
+    """Return a table laid out as the paper's, see `paper_table`."""
     judged = []
     for group in groups:
         results, matrices = exhibit.judged(group)
-        (condition,), (matrix,) = results['conditions'].values(), matrices.values()
+        (condition,), (matrix,) = results.conditions.values(), matrices.values()
         for restorer in group.restorers:
-            entry = results['restorers'][restorer.label]
-            judged.append(Judged({**asdict(restorer), 'judged_on': group.judged_on}, restorer.label,
-                                 results['baseline'], tuple(entry['used']), entry['seeds'], condition, matrix))
+            facts = results.restorers[restorer.label]
+            judged.append(JudgedRestorer({**asdict(restorer), 'judged_on': group.judged_on}, restorer.label,
+                                         results.baseline, tuple(facts.used), facts.seeds, condition, matrix))
     return paper_table(spec, judged) + untouched(exhibit.root, spec, groups)
 
 
 def untouched(root: Path, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
-    """In how many of the trainings shown that have a transformer the restoration network is the plain one."""
+    """Return a sentence on the trainings with a transformer whose restoration network is the plain one."""
     same = []
     for group in groups:
         blocks = group.options['restorers']
@@ -102,7 +103,7 @@ def _equal(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]
 
 
 def show_boundaries(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
-    """Distances and maps of the plain and the first other restorer, see `run_boundary`."""
+    """Return distances and maps of the plain and the first other restorer, see `run_boundary`."""
     parts = []
     for group in groups:
         names = [restorer.label for restorer in group.restorers][:2]
@@ -112,7 +113,7 @@ def show_boundaries(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups
 
 
 def show_images(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
-    """Images that plain restoration gets wrong and all others right, see `figure`."""
+    """Return images read wrong after plain restoration and right after all others, see `figure`."""
     figures = []
     for group in groups:
         evaluation = Evaluation(exhibit.root, group.options, exhibit.device)
@@ -122,7 +123,7 @@ def show_images(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Se
 
 
 def show_survey(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Sequence[Group]) -> str:
-    """A survey for people, and what the labels say in their place."""
+    """Write a survey for people, and return the rates by the labels."""
     parts = [f'## {spec["title"]}']
     for group in groups:
         out = exhibit.out / name
@@ -135,7 +136,7 @@ def show_survey(exhibit: Exhibit, name: str, spec: Mapping[str, Any], groups: Se
 
 
 def _by_labels(out: Path) -> str:
-    """The page is for people; the labels have answered before them."""
+    """Return the rates of answers that are the label."""
     key = read_key(out / KEY)
     choices = label_choices(key)
     rates = label_markdown(score_survey(key, {'labels': choices})) if choices else 'The images have no labels in words.'

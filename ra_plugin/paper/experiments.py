@@ -1,4 +1,4 @@
-"""The paper's experiments as data: what is trained and judged for which table. `options/experiments` has them."""
+"""The paper's experiments as data, from `options/experiments`: trainings and evaluations of each table."""
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _CORRUPTION = re.compile(r'(?P<corruption>\w+) (?P<severity>[1-5])')  # a task: 
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """A data set at one scale: its recognizers, and how the tasks are trained and judged on it.
+    """Data set at one scale: its recognizers, and the trainings and evaluations of each task.
 
     Attributes:
         recognizers: Name -> block; in the order of the paper's.
@@ -41,7 +41,7 @@ class Domain:
         test: Keys of the validation set's block that are others where results are reported.
         recognition_metrics, quality_metrics: As in an evaluation; the latter in studies that ask for them.
         images: Evenly spaced images that are judged. Default: all.
-        minutes: That the first task's plain training takes, for the estimate of a plan.
+        minutes: Minutes of the first task's plain training, for the estimate of a plan.
     """
 
     recognizers: Mapping
@@ -58,7 +58,7 @@ class Domain:
     minutes: float = 1.0
 
     def task(self, name: str) -> Mapping:
-        """Its block, or that of all corruptions.
+        """Return the block of a task, or that of all corruptions.
 
         Raises:
             OptionError: There is none.
@@ -66,7 +66,7 @@ class Domain:
         return self.tasks['corruption'] if self.corruption(name) else known(self.tasks, name, 'task')
 
     def corruption(self, task: str) -> dict[str, str]:
-        """``corruption`` and ``severity`` of a task that the block of all corruptions stands for; else nothing."""
+        """Return ``corruption`` and ``severity`` of a task of the block of all corruptions; else nothing."""
         found = _CORRUPTION.fullmatch(task) if 'corruption' in self.tasks and task not in self.tasks else None
         return found.groupdict() if found else {}
 
@@ -84,7 +84,7 @@ class Restorer:
 
     @property
     def label(self) -> str:
-        """Its name among those of one task."""
+        """Name among the restorers of one task."""
         weight = '' if self.loss_weight is None else f'weight {self.loss_weight:g}'
         return ', '.join(filter(None, [self.network, ' '.join(filter(None, [self.method, self.recognizer])), weight]))
 
@@ -100,7 +100,7 @@ class Study:
         trained_on, judged_on: Domain, or several: those trained on each are judged on each. Default of the latter: the
             domain that they were trained on.
         judges: Names of those that judge beside the recognizers of the domain.
-        quality: Whether images are judged by the domain's ``quality_metrics``.
+        quality: True: images are judged by the domain's ``quality_metrics``.
         seeds: At least so many.
         audit: Images of the audit.
     """
@@ -115,7 +115,7 @@ class Study:
     audit: int = 0
 
     def pairs(self) -> list[tuple[str, str]]:
-        """The domains of training and of judging."""
+        """Return the pairs of domains of training and judging."""
         trained_on = as_list(self.trained_on)
         if self.judged_on is None:
             return [(name, name) for name in trained_on]
@@ -123,7 +123,7 @@ class Study:
 
 
 class Experiments:
-    """The experiments at one scale.
+    """Experiments at one scale.
 
     Args:
         root: Folder below which the files are looked up first, then among the shipped ones.
@@ -143,7 +143,7 @@ class Experiments:
         self.tables: dict[str, Mapping] = found['tables']
 
     def tasks(self, study: Study) -> list[str]:
-        """Those of a study's that this scale has."""
+        """Return the tasks of a study that this scale has."""
         domains = [self.domains.get(name) for pair in study.pairs() for name in pair]
         if study.judges and not any(domain and set(study.judges) & set(domain.judges) for domain in domains):
             return []
@@ -155,7 +155,7 @@ class Experiments:
         return range(first, first + max(number, study.seeds))
 
     def restorers(self, study: Study) -> list[Restorer]:
-        """Those of a study that this scale has, domain by domain and task by task."""
+        """Return the restorers of a study that this scale has, domain by domain and task by task."""
         return [restorer for name in as_list(study.trained_on) for task in self.tasks(study)
                 for restorer in self._of_task(study, name, task)]
 
@@ -171,13 +171,13 @@ class Experiments:
                 and restorer.network in (None, *domain.networks) and restorer.recognizer in (None, *domain.recognizers)]
 
     def shown(self, table: str) -> list[Restorer]:
-        """Those of its study that a table shows."""
+        """Return the restorers that a table shows."""
         spec = self.tables[table]
         return [restorer for restorer in self.restorers(self.studies[spec['study']])
                 if is_shown(spec, asdict(restorer))]
 
     def trained(self, study: Study, restorers: Sequence[Restorer]) -> list[Restorer]:
-        """Restorers of a study, before each what it begins with, and what trains the judges."""
+        """Return the restorers to train for a study, each after the one it starts from, and the trainings of judges."""
         found: dict[Restorer, None] = {}
         for restorer in (*restorers, *(
                 restorer for _, judged_on in study.pairs() if self.tasks(study)
@@ -187,17 +187,17 @@ class Experiments:
         return list(found)
 
     def judge_trainings(self, domain: str, study: Study) -> dict[str, Restorer]:
-        """Judge -> the training that leaves it."""
+        """Return judge -> the training that makes it."""
         return {name: Restorer(domain=domain, **block['checkpoint'])
                 for name, block in self.judges(domain, study).items() if isinstance(block.get('checkpoint'), Mapping)}
 
     def judges(self, domain: str, study: Study) -> dict[str, Mapping]:
-        """Those beside the recognizers of a domain, of a study's that this scale has."""
+        """Return the judges of a study beside the recognizers of a domain, as far as this scale has them."""
         judges = self.domains[domain].judges
         return {name: judges[name] for name in study.judges if name in judges}
 
     def start(self, restorer: Restorer) -> Restorer | None:
-        """Whose network a training begins with."""
+        """Return the restorer whose network a training starts from."""
         domain = self.domains[restorer.domain]
         blocks = (domain.task(restorer.task), domain.networks.get(restorer.network, {}), self.method(restorer))
         changes = {key: value for block in blocks for key, value in block.get('set', {}).items()}
@@ -205,7 +205,7 @@ class Experiments:
         return replace(restorer, **{'recognizer': None, 'loss_weight': None, **start}) if start else None
 
     def method(self, restorer: Restorer) -> Mapping:
-        """Return the changes that it makes in the plain training."""
+        """Return the changes that a method makes in the plain training."""
         methods = self.domains[restorer.domain].methods
         return {} if restorer.method == PLAIN else known(methods, restorer.method, 'method')
 
@@ -219,7 +219,7 @@ def _checked(cls: type, block: Any, where: str) -> Any:
 
 
 def known(blocks: Mapping[str, Mapping], name: str, kind: str) -> Mapping:
-    """The block of that name.
+    """Return the block of that name.
 
     Raises:
         OptionError: There is none.

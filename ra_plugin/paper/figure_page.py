@@ -1,4 +1,4 @@
-"""Restored images side by side with what is read in them, as one HTML page and as Markdown: the paper's figure 3."""
+"""Restored images side by side with the answers to them, as HTML and Markdown: the paper's figure 3."""
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 from ra_plugin.report.formats import count, number
 from ra_plugin.report.html_page import image_uri, page, render
-from ra_plugin.report.markdown import table
+from ra_plugin.report.markdown_table import table
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.text import markdown_cell
 
@@ -30,7 +30,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class Row:
-    """An image: number and path in its data set, label, clean ``(H, W, 3)`` and degraded ``(h, w, 3)``, both uint8."""
+    """Image: number and path in its data set, label, clean ``(H, W, 3)`` and degraded ``(h, w, 3)``, both uint8."""
 
     index: int
     name: str
@@ -45,8 +45,8 @@ class Figure:
     """Images of a condition that are read wrong after the baseline and right after every other restorer.
 
     Attributes:
-        recognizer: Who reads.
-        seed: By which the images were drawn.
+        recognizer: Name of the recognizer.
+        seed: Seed of the draw.
         asked: Number of images that were asked for.
         n: Images that were judged; the rule fits ``fits`` of them, and its opposite ``opposite``.
         changes: Restorer -> images that the baseline has wrong and it right, and the other way round.
@@ -75,7 +75,7 @@ def write_figure(figures: Sequence[Figure], title: str, command: str, path: Path
 
 
 def figure_markdown(figures: Sequence[Figure]) -> str:
-    """The same in Markdown, without the images."""
+    """Return the figures in Markdown, without the images."""
     parts = []
     for one in figures:
         parts += [f'### {markdown_cell(one.condition)}', markdown_cell(' '.join(facts(one))), table(_counts(one))]
@@ -87,7 +87,7 @@ def figure_markdown(figures: Sequence[Figure]) -> str:
 
 
 def facts(one: Figure) -> Iterator[str]:
-    """The rule, how many images fit it and its opposite, and how many of them are shown."""
+    """Yield sentences on the rule and the numbers of images that fit it and its opposite."""
     yield (f'{count(one.n)} images, read by {one.recognizer}, which was used in training; the first seed of each '
            'restorer.')
     yield (f'Read wrong after {one.baseline} and right after every other restorer: {count(one.fits)}. The opposite, '
@@ -115,11 +115,11 @@ def _origin(row: Row) -> str:
 
 def _quality(found: Restored) -> str:
     psnr = '\u221e' if math.isinf(found.psnr) else number(found.psnr, 2)
-    return f'{psnr}/{number(None if math.isnan(found.ssim) else found.ssim, 3)}'
+    return f'{psnr}/{number(found.ssim, 3)}'
 
 
 def _shown(row: Row) -> dict[str, Any]:
-    """A row in the terms of the template; all its pictures are as large as the enlarged target."""
+    """Return a row in the terms of the template; all its pictures are as large as the enlarged target."""
     height, width = row.target.shape[:2]
     factor = max(1, _ENLARGED_TO // max(height, width))
 

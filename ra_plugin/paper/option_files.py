@@ -1,4 +1,4 @@
-"""The option files of the experiments: those of the trainings, and those of the evaluations that judge them."""
+"""Option files of the experiments: trainings, and the evaluations that judge them."""
 import copy
 import functools
 import re
@@ -16,7 +16,7 @@ from ra_plugin.training.train_if_needed import shown_path
 
 @dataclass(frozen=True)
 class Make:
-    """Way to make a file: program and arguments, and the trainings and files that have to be there."""
+    """Way to make a file: program and arguments, and the trainings and files that it needs."""
 
     command: Sequence[str]
     after: Sequence[Restorer]
@@ -29,7 +29,7 @@ class Group:
 
     Attributes:
         judged_on: Domain.
-        options: Of the evaluation.
+        options: Options of the evaluation.
     """
 
     restorers: Sequence[Restorer]
@@ -43,7 +43,7 @@ class ExperimentOptions:
     Args:
         experiments: Which.
         root: The repository.
-        folder: Of the trainings' option files.
+        folder: Folder of the trainings' option files.
         data: Folder that takes the place of ``datasets`` in the paths of data.
     """
 
@@ -52,7 +52,7 @@ class ExperimentOptions:
         self._read = functools.cache(read_options)  # a plan asks for the same few files hundreds of times
 
     def training_options(self, restorer: Restorer, seed: int) -> dict[str, Any]:
-        """The option file of one training."""
+        """Return the options of one training."""
         options, start = self._trained(restorer), self.experiments.start(restorer)
         if start:
             options['path']['pretrain_network_g'] = shown_path(self.network_file(start, seed), self.root)
@@ -70,7 +70,7 @@ class ExperimentOptions:
         return '_'.join(re.sub(r'[^\w.]+', '_', word).strip('_') for word in words)
 
     def _trained(self, restorer: Restorer) -> dict[str, Any]:
-        """Options of a training, whatever its name and seed."""
+        """Return the options of a training without name and seed."""
         domain, method = self.experiments.domains[restorer.domain], self.experiments.method(restorer)
         options = self._task_options(domain, restorer.task, restorer.network, method.get('option_file'))
         others = [block for name, block in domain.recognizers.items() if name != restorer.recognizer]
@@ -83,7 +83,7 @@ class ExperimentOptions:
 
     def _task_options(self, domain: Domain, task: str, network: str | None = None,
                       option_file: str | None = None) -> dict[str, Any]:
-        """Of the plain training, or of another one in its place."""
+        """Return the options of the plain training, or of another one in its place."""
         block = domain.task(task)
         other = known(domain.networks, network, 'network') if network else {}
         options = self._read(locate(option_file or other.get('option_file', block['option_file']), self.root))
@@ -102,7 +102,7 @@ class ExperimentOptions:
                 * (times + self.experiments.method(restorer).get('adds', 0)))
 
     def groups(self, name: str, seeds: Sequence[int], restorers: Sequence[Restorer]) -> list[Group]:
-        """The evaluations of restorers of a study."""
+        """Return the evaluations of restorers of a study."""
         study = self.experiments.studies[name]
         found: dict[tuple, list[Restorer]] = {}
         for restorer in restorers:
@@ -137,14 +137,14 @@ class ExperimentOptions:
                 for name, block in self.experiments.judges(domain, study).items()}
 
     def _used(self, restorer: Restorer) -> list[str]:
-        """The recognizers that a training asks."""
+        """Return the recognizers that a training uses."""
         recognizers = self.experiments.domains[restorer.domain].recognizers
         if self.experiments.method(restorer).get('left_out'):
             return [name for name in recognizers if name != restorer.recognizer]
         return [restorer.recognizer] if restorer.recognizer else []
 
     def network_file(self, restorer: Restorer, seed: int, kind: str = 'g') -> Path:
-        """Return where a training leaves its network, or the recognizer that it trained: ``'r'``."""
+        """Return the path of the network of a training, or of the recognizer that it trained: ``'r'``."""
         return self.root / 'experiments' / self.run_name(restorer, seed) / 'models' / f'net_{kind}_latest.pth'
 
     def option_file(self, restorer: Restorer, seed: int) -> Path:
@@ -152,7 +152,7 @@ class ExperimentOptions:
         return self.folder / f'{self.run_name(restorer, seed)}.yml'
 
     def makes(self, study: Study, seed: int) -> dict[str, Make]:
-        """File -> what makes it, of those that the recognizers of a study are."""
+        """Return file -> the program that makes it, for files of the recognizers of a study."""
         found = {}
         for name in dict.fromkeys(name for pair in study.pairs() for name in pair if self.experiments.tasks(study)):
             domain = self.experiments.domains[name]
@@ -169,7 +169,7 @@ class ExperimentOptions:
                     self.experiments.domains[domain].needs)
 
     def _with_data(self, node: Any) -> Any:
-        """Options with the data's folder in the place of ``datasets``."""
+        """Return options with the data's folder in place of ``datasets``."""
         if isinstance(node, dict):
             return {key: self._with_data(value) for key, value in node.items()}
         if isinstance(node, list):
@@ -180,12 +180,12 @@ class ExperimentOptions:
 
 
 def _images_seen(run: Mapping[str, Any]) -> int:
-    """By a training."""
+    """Return the number of images that a training sees."""
     return run['train']['total_iter'] * run['datasets']['train']['batch_size_per_gpu']
 
 
 def changed(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with other values under dotted keys."""
+    """Return options with other values under dotted keys."""
     options = copy.deepcopy(dict(options))
     for key, value in changes.items():
         *parents, last = key.split('.')
@@ -197,7 +197,7 @@ def changed(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 
 def _filled(node: Any, words: Mapping[str, Any]) -> Any:
-    """Options with the words that stand for something replaced."""
+    """Return options with placeholders filled in."""
     if isinstance(node, Mapping):
         return {key: _filled(value, words) for key, value in node.items()}
     if isinstance(node, list):

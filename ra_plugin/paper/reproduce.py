@@ -1,4 +1,4 @@
-"""The paper's tables and figures from its experiments: plan, do what is missing, show."""
+"""The paper's tables and figures from its experiments: plan, train and judge, show."""
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from ra_plugin.paper.exhibits import SHOW, Exhibit
 from ra_plugin.paper.experiments import Experiments, Restorer, Study
 from ra_plugin.paper.option_files import ExperimentOptions, Group, Make
 from ra_plugin.paper.tables import as_list, is_shown
-from ra_plugin.report.markdown import table
+from ra_plugin.report.markdown_table import table
 from ra_plugin.shipped.find import find
 from ra_plugin.training.train_if_needed import is_trained, make, run_all, train
 from ra_plugin.utils.atomic import atomic_write
@@ -28,8 +28,8 @@ class Plan:
         tables: Their names.
         judged: Study -> the restorers of it that the tables show, and those that are trained already.
         runs: Name -> options of each training, finished or not; those that others begin with are before them.
-        minutes: Of each training.
-        makes: File -> what makes it.
+        minutes: Estimated minutes of each training.
+        makes: File -> way to make it.
         missing: Files and folders that are needed, not there, and not made.
     """
 
@@ -42,7 +42,7 @@ class Plan:
 
 
 class Reproduction:
-    """The experiments at one scale, with what has been done of them in ``results/reproduce/SCALE``.
+    """Experiments at one scale, with their results in ``results/reproduce/SCALE``.
 
     Args:
         root: The repository.
@@ -65,7 +65,7 @@ class Reproduction:
         return {name: key for key, spec in self.experiments.tables.items() for name in (key, *spec.get('also', ()))}
 
     def plan(self, names: Sequence[str]) -> Plan:
-        """Return what tables and figures need.
+        """Return the plan for tables and figures.
 
         Raises:
             OptionError: There is no such one.
@@ -96,7 +96,7 @@ class Reproduction:
         return self.experiments.seeds(study, self.seed, self.seeds)
 
     def _judged(self, name: str, tables: Sequence[str]) -> list[Restorer]:
-        """Of a study: what these tables show of it, and what else is there, so that it stays judged."""
+        """Return the restorers of a study that these tables show, and those that are trained already."""
         study = self.experiments.studies[name]
         shown = {restorer for table in tables if self.experiments.tables[table]['study'] == name
                  for restorer in self.experiments.shown(table)}
@@ -118,7 +118,7 @@ class Reproduction:
                       and not find(path, self.root))
 
     def describe(self, plan: Plan) -> str:
-        """The plan as a table, and what is missing for it."""
+        """Return the plan as a table, and the files that are missing for it."""
         done = {name for name, run in plan.runs.items() if is_trained(self.root, run)}
         rows = [['table', 'what it shows', 'trainings', 'done', 'evaluations']]
         for name in plan.tables:
@@ -141,7 +141,7 @@ class Reproduction:
         return '\n\n'.join(lines)
 
     def _part(self, table: str) -> str:
-        """How much of a table there is at this scale, where it is not all of it."""
+        """Return the part of a table that this scale has, where it is not all of it."""
         spec, shown = self.experiments.tables[table], self.experiments.shown(table)
         if not shown:
             return ' (nothing at this scale)'
@@ -154,7 +154,7 @@ class Reproduction:
         return f' ({", ".join(parts)} at this scale)' if parts else ''
 
     def run(self, plan: Plan, jobs: int = 1, device: str | None = None, batch_size: int = 100) -> str:
-        """Do what is left of the plan; what it shows is returned, and written to ``NAME.md``.
+        """Do what is left of the plan; return the tables and write them to ``NAME.md``.
 
         Raises:
             FileNotFoundError: Something is missing, be it the weights of a metric of image quality.
@@ -180,14 +180,14 @@ class Reproduction:
         return '\n'.join(shown)
 
     def _build_quality_metrics(self, plan: Plan) -> None:
-        """Before hours of training: they may lack a package or weights."""
+        """Build the measures of image quality before hours of training: they may lack a package or weights."""
         groups = [group for study, restorers in plan.judged.items() for group in self._groups(study, restorers)]
         metrics = {name: block for group in groups for name, block in by_name(group.options['quality_metrics']).items()}
         for name, block in metrics.items():
             QualityMetric(name, block, where=f'quality_metrics.{name}')
 
     def _train(self, plan: Plan, jobs: int) -> None:
-        """First what others need: recognizers, and networks that others begin with."""
+        """Train recognizers and starting networks first, then the rest."""
         folder = self.options.folder
         files = {after: [partial(make, self.root, file, entry.command) for file, entry in plan.makes.items()
                          if bool(entry.after) == after] for after in (False, True)}

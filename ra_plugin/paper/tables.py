@@ -1,12 +1,13 @@
-"""Tables laid out as the paper's, with intervals, and the paper's own beside them."""
+"""Tables laid out as the paper's, with intervals, beside the paper's own numbers."""
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ra_plugin.evaluation.statistics.bootstrap import Sampled, mean
 from ra_plugin.evaluation.statistics.transfer import Matrix
-from ra_plugin.metrics.base import LEAST_GAP
-from ra_plugin.report.markdown import CLEAN, interval, percent, table
+from ra_plugin.report.markdown_table import interval, percent, table
+from ra_plugin.results import CLEAN, LEAST_GAP, Change, Condition, Estimate
 
 PLAIN = 'plain'  # the method that the others are compared with
 _FORMS = {'psnr': '.2f'}
@@ -14,18 +15,18 @@ _HEADS = {'psnr': 'PSNR', 'ssim': 'SSIM'}
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A restorer with the results of the condition that it was judged under.
+class JudgedRestorer:
+    """Restorer with the results of the condition that it was judged under.
 
     Attributes:
         coordinates: ``task``, ``method``, ``recognizer``, ``network``, ``loss_weight``, ``domain``, ``judged_on``: what
             rows and columns are of.
-        label: Its name there.
+        label: Name there.
         baseline: Name of the plain restorer beside it.
         used: The recognizers that it was trained with.
         seeds: Number of trainings.
-        condition: Of ``results.json``.
-        matrix: What that was made of; rows are compared with each other by it.
+        condition: Results of the condition.
+        matrix: Scores that they are made of; rows are compared with each other by it.
     """
 
     coordinates: Mapping[str, Any]
@@ -33,7 +34,7 @@ class Judged:
     baseline: str
     used: Sequence[str]
     seeds: int
-    condition: Mapping[str, Any]
+    condition: Condition
     matrix: Matrix | None = None
 
     def __getitem__(self, key: str) -> Any:
@@ -41,23 +42,23 @@ class Judged:
 
     @property
     def judges(self) -> dict[str, str]:
-        """Recognizer -> its main metric."""
-        scores = self.condition['processings'][CLEAN]['scores']
+        """Recognizer -> main metric."""
+        scores = self.condition.processings[CLEAN].scores
         return {name: next(iter(metrics)) for name, metrics in scores.items()}
 
     @property
     def judge(self) -> str:
-        """The one used in training, or the first."""
+        """The recognizer used in training, or the first."""
         return next((name for name in self.used if name in self.judges), next(iter(self.judges)))
 
     @property
     def measures(self) -> list[str]:
-        """PSNR, SSIM, and what else measures image quality."""
-        return [key for key in self.condition['processings'][self.baseline] if key != 'scores']
+        """PSNR, SSIM and further measures of image quality."""
+        return list(self.condition.processings[self.baseline].quality)
 
 
-def paper_table(spec: Mapping[str, Any], judged: Sequence[Judged]) -> str:
-    """A table of ``experiments.yml``, one for each group of tasks, with what holds and the paper's numbers.
+def paper_table(spec: Mapping[str, Any], judged: Sequence[JudgedRestorer]) -> str:
+    """Return a table of ``experiments.yml``, one for each group of tasks, with conclusions and the paper's numbers.
 
     Args:
         spec: ``title``, ``rows`` (a coordinate, or several), ``columns`` (a coordinate, ``judge``, ``measure``, or
@@ -77,7 +78,7 @@ def paper_table(spec: Mapping[str, Any], judged: Sequence[Judged]) -> str:
 
 
 def is_shown(spec: Mapping[str, Any], coordinates: Mapping[str, Any]) -> bool:
-    """Return whether a table shows restorers with these coordinates; plain ones are what others are compared with."""
+    """Return True if a table shows restorers with these coordinates; plain ones are shown to compare with."""
     groups = spec.get('groups')
     return (not groups or any(coordinates['task'] in tasks for tasks in groups.values())) and (
         coordinates['method'] == PLAIN
@@ -85,7 +86,7 @@ def is_shown(spec: Mapping[str, Any], coordinates: Mapping[str, Any]) -> bool:
 
 
 def paper_numbers(spec: Mapping[str, Any], group: str | None = None) -> list[str]:
-    """Return what the paper has of one group, or of all; where it has none of that group, the others by name."""
+    """Return the paper's numbers of one group, or of all; where it has none of that group, the others by name."""
     paper = spec.get('paper', {})
     printed = {name: rows for name, rows in paper.items() if name not in ('columns', CLEAN)}
     of_all = {CLEAN: paper[CLEAN]} if CLEAN in paper else {}
@@ -98,22 +99,22 @@ def paper_numbers(spec: Mapping[str, Any], group: str | None = None) -> list[str
     return parts
 
 
-def _facts(chosen: Sequence[Judged]) -> str:
-    images = ' or '.join(dict.fromkeys(f'{one.condition["n"]:,}' for one in chosen))
+def _facts(chosen: Sequence[JudgedRestorer]) -> str:
+    images = ' or '.join(dict.fromkeys(f'{one.condition.n:,}' for one in chosen))
     runs = ' or '.join(str(seeds) for seeds in sorted({one.seeds for one in chosen}))
     over = ', and over trainings where there are several' if any(one.seeds > 1 for one in chosen) else ''
     return (f'Judged on {images} images; trainings of each: {runs}. Scores in %, with 95 % intervals over the images'
             f'{over}.')
 
 
-def _groups(spec: Mapping[str, Any], judged: Sequence[Judged]) -> dict[str, list[str]]:
+def _groups(spec: Mapping[str, Any], judged: Sequence[JudgedRestorer]) -> dict[str, list[str]]:
     there = list(dict.fromkeys(one['task'] for one in judged))
     groups = spec.get('groups') or {task: [task] for task in there}
     found = {name: [task for task in tasks if task in there] for name, tasks in groups.items()}
     return {name: tasks for name, tasks in found.items() if tasks}
 
 
-def _measured(spec: Mapping[str, Any], chosen: Sequence[Judged], tasks: Sequence[str]) -> str:
+def _measured(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], tasks: Sequence[str]) -> str:
     columns = _columns(spec, chosen, tasks)
     rows = [[', '.join(as_list(spec['rows'])).replace('_', ' '), *(_HEADS.get(column, column) for column in columns)]]
     for name in (CLEAN, *spec['baselines']):
@@ -124,7 +125,7 @@ def _measured(spec: Mapping[str, Any], chosen: Sequence[Judged], tasks: Sequence
     return table(rows)
 
 
-def _columns(spec: Mapping[str, Any], chosen: Sequence[Judged], tasks: Sequence[str]) -> list[str]:
+def _columns(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], tasks: Sequence[str]) -> list[str]:
     kind = spec['columns']
     if kind == 'judge':
         return list(chosen[0].judges)
@@ -135,11 +136,11 @@ def _columns(spec: Mapping[str, Any], chosen: Sequence[Judged], tasks: Sequence[
     return list(tasks) if kind == 'task' else list(dict.fromkeys(one[kind] for one in chosen))
 
 
-def _row(spec: Mapping[str, Any], one: Judged) -> tuple:
+def _row(spec: Mapping[str, Any], one: JudgedRestorer) -> tuple:
     return tuple(one[key] for key in as_list(spec['rows']))
 
 
-def _rows(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> list[tuple]:
+def _rows(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer]) -> list[tuple]:
     return list(dict.fromkeys(_row(spec, one) for one in chosen
                               if one['method'] != PLAIN or PLAIN not in spec['baselines']))
 
@@ -148,58 +149,58 @@ def _row_name(row: tuple) -> str:
     return ' '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in row if value is not None)
 
 
-def _fits(spec: Mapping[str, Any], one: Judged, column: str) -> bool:
+def _fits(spec: Mapping[str, Any], one: JudgedRestorer, column: str) -> bool:
     kind = spec['columns']
     return kind in ('judge', 'measure', 'measure and judge') or one[kind] == column
 
 
-def _of_cell(spec: Mapping[str, Any], chosen: Sequence[Judged], row: tuple, column: str) -> list[Judged]:
-    """The restorers of a cell: one, but for those of which all that never used the judge have a share."""
+def _of_cell(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], row: tuple, column: str
+             ) -> list[JudgedRestorer]:
+    """Return the restorers of a cell: one, or all that never used the judge, whose mean it shows."""
     return [one for one in chosen if _row(spec, one) == row and _fits(spec, one, column)
             and (one['method'] != PLAIN or PLAIN not in spec['baselines'])
             and (one['method'] == PLAIN or column in one.measures or _judged_by(spec, one, column))]
 
 
-def _judged_by(spec: Mapping[str, Any], one: Judged, judge: str) -> bool:
+def _judged_by(spec: Mapping[str, Any], one: JudgedRestorer, judge: str) -> bool:
     which = spec.get('judge')
     return judge in one.used if which == 'the one used' else judge not in one.used or which != 'never used'
 
 
-def _baseline(spec: Mapping[str, Any], chosen: Sequence[Judged], name: str, column: str) -> str:
+def _baseline(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], name: str, column: str) -> str:
     one = next(one for one in chosen if _fits(spec, one, column))
     return _cell(spec, [(one, one.baseline if name == PLAIN else name)], column)
 
 
-def _cell(spec: Mapping[str, Any], those: Sequence[tuple[Judged, str]], column: str) -> str:
-    """The mean over some ways of processing."""
-    entries = [one.condition['processings'][name] for one, name in those]
+def _cell(spec: Mapping[str, Any], those: Sequence[tuple[JudgedRestorer, str]], column: str) -> str:
+    """Return the mean over some ways of processing."""
+    entries = [one.condition.processings[name] for one, name in those]
     if not entries:
         return ''
     if spec['columns'].startswith('measure') and column in those[0][0].measures:
-        values = [entry[column] for entry in entries]
-        return '' if None in values else f'{_mean(values):{_FORMS.get(column, ".4f")}}'
+        value = _mean([entry.quality[column] for entry in entries])
+        return '' if math.isnan(value) else f'{value:{_FORMS.get(column, ".4f")}}'
     judge = _judge(those[0][0], column)
-    scores = [entry['scores'][judge][one.judges[judge]] for entry, (one, _) in zip(entries, those)]
-    seeds = scores[0]['seeds'] if len(scores) == 1 else None
-    return percent(_mean_estimate(scores)) + (f', std {100 * seeds["std"]:.2f}' if seeds else '')
+    scores = [entry.scores[judge][one.judges[judge]] for entry, (one, _) in zip(entries, those)]
+    seeds = scores[0].seeds if len(scores) == 1 else None
+    return percent(_mean_estimate(scores)) + (f', std {100 * seeds.std:.2f}' if seeds else '')
 
 
-def _judge(one: Judged, column: str) -> str:
+def _judge(one: JudgedRestorer, column: str) -> str:
     return column if column in one.judges else one.judge
 
 
-def _mean_estimate(estimates: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Its interval is the mean of theirs, as wide as if they were all of one restorer: wider, if anything."""
-    ends = {key: [estimate[key] for estimate in estimates] for key in ('value', 'low', 'high')}
-    return {key: None if None in values else _mean(values) for key, values in ends.items()}
+def _mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean with the mean interval, as wide as if all were of one restorer: wider, if anything."""
+    return Estimate(*(_mean(ends) for ends in zip(*((one.value, one.low, one.high) for one in estimates))))
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _changes(spec: Mapping[str, Any], chosen: Sequence[Judged], tasks: Sequence[str]) -> Iterator[str]:
-    """The rows minus plain restoration, on the same images and resamples."""
+def _changes(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], tasks: Sequence[str]) -> Iterator[str]:
+    """Yield the rows minus plain restoration, on the same images and resamples."""
     trained = [one for one in chosen if one['method'] != PLAIN]
     if not trained:
         return
@@ -211,17 +212,17 @@ def _changes(spec: Mapping[str, Any], chosen: Sequence[Judged], tasks: Sequence[
     yield table(rows)
 
 
-def _change(those: Sequence[Judged], column: str) -> str:
+def _change(those: Sequence[JudgedRestorer], column: str) -> str:
     if not those:
         return ''
     if column in those[0].measures:
-        entries = [one.condition['differences'][one.label].get(column) for one in those]
+        entries = [one.condition.differences[one.label].quality.get(column) for one in those]
         return '' if None in entries else interval(_mean_estimate(entries), f'+{_FORMS.get(column, ".4f")}')
     return percent(_mean_estimate([_difference(one, _judge(one, column)) for one in those]), '+')
 
 
-def _holds(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str]:
-    """For each row, on how many judges it is surely above plain, surely below, or neither, and how far it gets."""
+def _holds(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer]) -> Iterator[str]:
+    """Yield, for each row, the numbers of judges on which it is surely above or below plain, and the gap recovered."""
     trained = [one for one in chosen if one['method'] != PLAIN]
     lines = []
     for row in _rows(spec, chosen):
@@ -236,8 +237,8 @@ def _holds(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str]:
                'twenty would leave out a true zero):\n\n') + '\n'.join(lines)
 
 
-def _verdict(name: str, pairs: Sequence[tuple[Judged, str]], merged: bool = True) -> list[str]:
-    """A line on restorers and their judges; ``merged``: those of one judge count as one, by their mean."""
+def _verdict(name: str, pairs: Sequence[tuple[JudgedRestorer, str]], merged: bool = True) -> list[str]:
+    """Return a line on restorers and their judges; ``merged``: those of one judge count as one, by their mean."""
     found: dict[tuple, list] = {}
     for one, judge in pairs:
         key = (one['task'], one['network'], one['judged_on'], judge)
@@ -245,21 +246,20 @@ def _verdict(name: str, pairs: Sequence[tuple[Judged, str]], merged: bool = True
     if not found:
         return []
     estimates = [_mean_estimate([_difference(*pair) for pair in those]) for those in found.values()]
-    sides = [0 if estimate['low'] is None else 1 if estimate['low'] > 0 else -1 if estimate['high'] < 0 else 0
-             for estimate in estimates]
-    gain = _mean([estimate['value'] for estimate in estimates])
+    sides = [estimate.side for estimate in estimates]
+    gain = _mean([estimate.value for estimate in estimates])
     gap = _mean([_mean([_gap(*pair) for pair in those]) for those in found.values()])
     share = ''
     if gap >= LEAST_GAP:
         percents = round(100 * gain / gap)
         share = (f', {percents} % of what plain leaves to clean' if percents >= 0 else
                  f', further from clean than plain is, by {-percents} % of what that leaves')
-    return [f'- {name}: above plain on {sides.count(1)} of {len(sides)}, below on {sides.count(-1)}, open on '
-            f'{sides.count(0)}; {100 * gain:+.1f} points on average{share}.']
+    return [f'- {name}: above plain on {sides.count("up")} of {len(sides)}, below on {sides.count("down")}, '
+            f'open on {sides.count("unclear")}; {100 * gain:+.1f} points on average{share}.']
 
 
-def _compared(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str]:
-    """One row minus another, on the same images and resamples: the mean over the judges, and PSNR."""
+def _compared(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer]) -> Iterator[str]:
+    """Yield one row minus another, on the same images and resamples: the mean over the judges, and PSNR."""
     rows = {_row_name(row): row for row in _rows(spec, chosen)}
     lines = []
     for first, second in [pair for pair in spec.get('compare', ()) if rows.keys() >= set(pair)]:  # those of this scale
@@ -271,22 +271,22 @@ def _compared(spec: Mapping[str, Any], chosen: Sequence[Judged]) -> Iterator[str
         yield 'Rows against each other, on average over the recognizers:\n\n' + '\n'.join(lines)
 
 
-def _of_row(spec: Mapping[str, Any], chosen: Sequence[Judged], row: tuple, columns: Sequence[str]) -> Sampled:
+def _of_row(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], row: tuple, columns: Sequence[str]) -> Sampled:
     return mean(mean(one.matrix.mean(one.label, *([column, one.judges[column]] if column in one.judges else [column]))
                      for one in _of_cell(spec, chosen, row, column)) for column in columns)
 
 
-def _difference(one: Judged, judge: str) -> Mapping[str, float]:
-    return one.condition['differences'][one.label]['scores'][judge][one.judges[judge]]
+def _difference(one: JudgedRestorer, judge: str) -> Change:
+    return one.condition.differences[one.label].scores[judge][one.judges[judge]]
 
 
-def _gap(one: Judged, judge: str) -> float:
-    """From plain to clean."""
-    clean, plain = (one.condition['processings'][name]['scores'][judge][one.judges[judge]]['value']
+def _gap(one: JudgedRestorer, judge: str) -> float:
+    """Return the gap from plain to clean."""
+    clean, plain = (one.condition.processings[name].scores[judge][one.judges[judge]].value
                     for name in (CLEAN, one.baseline))
     return clean - plain
 
 
 def as_list(value: Any) -> list:
-    """One value may stand for a list of it."""
+    """Return a list; one value stands for a list of it."""
     return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -76,8 +76,8 @@ class Recognizer(ChecksArguments, OutOfSight):
         can_learn: `unfreeze` is supported.
         costly: Answers cost money or minutes: it is asked about results alone, not about variants of them.
         batch_independent: `outputs` of an image do not depend on the other images of its batch, and may be kept.
-        smooth_loss: The gradient is the slope of the loss. False where targets are chosen anew for each image, as most
-            detectors do, and no gradient flows through that choice.
+        smooth_loss: The gradient is the slope of the loss. False where targets are chosen from the answers to each
+            image, as by most detectors, and no gradient flows through that choice.
         spatial_labels: Labels have places in the image (boxes, masks), and would have to follow a crop of it.
         smooths_labels: `loss` takes ``label_smoothing``.
         compared_output: Name of the answer that `outputs` always has.

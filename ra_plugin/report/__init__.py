@@ -1,1 +1,1 @@
-"""Scores as people read them: tables, JSON, pictures."""
+"""Results for people to read: tables, charts, sentences, pages."""

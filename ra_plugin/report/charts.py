@@ -1,14 +1,13 @@
-"""Charts as inline SVG: image quality against score, the spectrum of what a restorer adds, and a sweep's weights."""
+"""Charts as inline SVG: image quality against score, spectrum of a difference, weights of a sweep."""
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
 from ra_plugin.report.formats import interval, number, percent
-from ra_plugin.report.metrics import metric_of
-from ra_plugin.report.verdict import main_metrics
+from ra_plugin.report.metrics import main_metrics
+from ra_plugin.results import CLEAN, NONE, Estimate, Results, Spectrum
 
 COLORS, SHAPES = 8, 5  # no common divisor: 40 markers that differ in color or shape
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 350, 240, 38, 92, 12, 40  # right: the names of levels
@@ -16,7 +15,7 @@ _MARGIN = 14  # where there are none
 _MOST_NAMES = 7  # along an axis; of more, every second or third is written
 _NAME_HEIGHT = 14
 _DIGIT_WIDTH = 7
-_REFERENCES = ('clean', 'no processing')  # lines: as points, far off in PSNR, they would press the others together
+_REFERENCES = (CLEAN, NONE)  # lines: as points, far off in PSNR, they would press the others together
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Where a value lies, between ``start`` and ``end`` in the drawing's units."""
+    """Linear axis from ``start`` to ``end`` in the drawing's units."""
 
     low: float
     high: float
@@ -42,7 +41,7 @@ class _Axis:
 
 
 def marker(index: int, x: float, y: float, title: str = '') -> Markup:
-    """The sign of the series ``index``, ten units wide."""
+    """Return the marker of the series ``index``, ten units wide."""
     shape = (
         Markup('<circle cx="{0}" cy="{1}" r="5"').format(x, y),
         Markup('<path d="M{} {}h9v9h-9z"').format(x - 4.5, y - 4.5),
@@ -55,39 +54,37 @@ def marker(index: int, x: float, y: float, title: str = '') -> Markup:
 
 
 def sign(index: int) -> Markup:
-    """A marker alone, for the key."""
+    """Return a marker alone, for the key."""
     return Markup('<svg width="14" height="14" aria-hidden="true">{}</svg>').format(marker(index, 7, 7))
 
 
-def trade_off_series(results: Mapping[str, Any], condition: str) -> list[str]:
-    """Names of the processings that are points, in the order of their markers."""
-    return [name for name, entry in results['conditions'][condition].get('processings', {}).items()
-            if name not in _REFERENCES and entry.get('psnr') is not None]
+def trade_off_series(results: Results, condition: str) -> list[str]:
+    """Return the names of the processings that are points, in the order of their markers."""
+    return [name for name, entry in results.conditions[condition].processings.items()
+            if name not in _REFERENCES and not math.isnan(entry.quality.get('psnr', math.nan))]
 
 
-def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
-    """PSNR against the main metric, a chart for each recognizer; charts of the same metric have the same axes."""
-    processings = results['conditions'][condition].get('processings', {})
+def trade_off_charts(results: Results, condition: str) -> list[Chart]:
+    """Draw PSNR against the main metric for each recognizer; charts of the same metric have the same axes."""
+    processings = results.conditions[condition].processings
     series = trade_off_series(results, condition)
     if not series:
         return []
-    metrics = {name: metric for name, metric in main_metrics(results, processings[series[0]].get('scores', {})).items()
-               if metric_of(results, metric).is_share}
-    values = {(name, recognizer): processings[name]['scores'].get(recognizer, {}).get(metric)
-              for name in processings for recognizer, metric in metrics.items()}
-    x_axis = _axis([processings[name]['psnr'] for name in series], _LEFT, _WIDTH - _RIGHT)
+    metrics = {name: metric for name, metric in main_metrics(results, processings[series[0]].scores).items()
+               if metric.is_share}
+    values = {(name, recognizer): score for name in processings for recognizer, metric in metrics.items()
+              if (score := processings[name].scores.get(recognizer, {}).get(metric.name)) and score.is_known}
+    x_axis = _axis([processings[name].quality['psnr'] for name in series], _LEFT, _WIDTH - _RIGHT)
     charts = []
     for recognizer, metric in metrics.items():
-        shared = [estimate[key] for (_, other), estimate in values.items() if estimate and metrics[other] == metric
-                  for key in ('value', 'low', 'high') if estimate.get(key) is not None]
+        shared = [part for (_, other), score in values.items() if metrics[other] == metric for part in _parts(score)]
         if not shared:  # a score that is defined of none, as mAP where there are no boxes
             continue
         y_axis = _axis([100 * value for value in shared], _HEIGHT - _BOTTOM, _TOP)
-        points = [(i, processings[name]['psnr'], values[name, recognizer], name) for i, name in enumerate(series)
-                  if values[name, recognizer] and values[name, recognizer]['value'] is not None]
-        lines = [(name, values[name, recognizer]['value']) for name in _REFERENCES
-                 if values.get((name, recognizer)) and values[name, recognizer]['value'] is not None]
-        title = metric_of(results, metric).title
+        points = [(i, processings[name].quality['psnr'], values[name, recognizer], name)
+                  for i, name in enumerate(series) if (name, recognizer) in values]
+        lines = [(name, values[name, recognizer].value) for name in _REFERENCES if (name, recognizer) in values]
+        title = metric.title
         parts = [_frame(x_axis, y_axis, 'PSNR (dB)', f'{title} (%)'),
                  *_references([(name, y_axis(100 * value)) for name, value in lines]), _front(points, x_axis, y_axis),
                  *(_point(*point, x_axis, y_axis) for point in points)]
@@ -96,43 +93,42 @@ def trade_off_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
     return charts
 
 
-def spectrum_chart(spectrum: Mapping[str, Sequence[float]], restorer: str, baseline: str) -> Chart | None:
-    """Power by frequency, on a logarithmic scale: what ``restorer`` changes, and the error that ``baseline`` leaves."""
-    lines = {f'{restorer} minus {baseline}': spectrum['difference'],
-             f'error of {baseline}': spectrum['baseline_error'] or ()}  # not known without clean images
-    known = [math.log10(v) for values in lines.values() for v in values if v is not None and v > 0]
+def spectrum_chart(spectrum: Spectrum, restorer: str, baseline: str) -> Chart | None:
+    """Draw power by frequency on a logarithmic scale: of the restorer's change, and of the baseline's error."""
+    lines = {f'{restorer} minus {baseline}': spectrum.difference,
+             f'error of {baseline}': spectrum.baseline_error or ()}  # not known without clean images
+    known = [math.log10(v) for values in lines.values() for v in values if v > 0]
     if not known:
         return None
-    frequency = spectrum['frequency']
+    frequency = spectrum.frequency
     x_axis = _Axis(0, max(frequency) or 1, _LEFT, _WIDTH - _MARGIN)
     y_axis = _Axis(math.floor(min(known)), max(math.ceil(max(known)), math.floor(min(known)) + 1),
                    _HEIGHT - _BOTTOM, _TOP)
     parts = [_frame(x_axis, y_axis, 'cycles per pixel', 'power', decades=True)]
     for i, values in enumerate(lines.values()):
         points = ' '.join(f'{x_axis(f)},{y_axis(math.log10(v))}' for f, v in zip(frequency, values)
-                          if v is not None and v > 0)
+                          if v > 0)
         parts.append(Markup('<polyline class="line s{}" points="{}"/>').format(i, points))
     return Chart(f'Spectrum of {restorer}', '', _svg(parts, f'Mean power by frequency: {" and ".join(lines)}'))
 
 
-def steps_chart(title: str, note: str, names: Sequence[str], series: Mapping[str, Sequence[Mapping[str, Any] | None]],
+def steps_chart(title: str, note: str, names: Sequence[str], series: Mapping[str, Sequence[Estimate | None]],
                 axes: tuple[str, str], factor: float = 1, limit: tuple[str, float] | None = None) -> Chart | None:
-    """Estimates with their intervals at equal steps, joined by a line; zero is dashed.
+    """Draw estimates with their intervals at equal steps, joined by a line; zero is dashed.
 
     Args:
-        names: Of the steps, e.g. weights.
+        names: Names of the steps, e.g. weights.
         series: Name -> the estimate at each step; None where there is none.
         axes: Names of both axes.
-        factor: On the estimates: 100 for points.
+        factor: Factor on the estimates: 100 for points.
         limit: Another dashed level and its name.
 
     Returns:
         None where nothing is known.
     """
     known = {name: [(i, estimate) for i, estimate in enumerate(estimates)
-                    if estimate and estimate.get('value') is not None] for name, estimates in series.items()}
-    values = [factor * estimate[key] for points in known.values() for _, estimate in points
-              for key in ('value', 'low', 'high') if estimate.get(key) is not None]
+                    if estimate and estimate.is_known] for name, estimates in series.items()}
+    values = [factor * part for points in known.values() for _, estimate in points for part in _parts(estimate)]
     if not values:
         return None
     x_axis = _Axis(-0.4, len(names) - 0.6, _LEFT, _WIDTH - _MARGIN)
@@ -145,14 +141,19 @@ def steps_chart(title: str, note: str, names: Sequence[str], series: Mapping[str
                      .format(x_axis.end, y_axis(limit[1]) + 13, limit[0]))
     told = []
     for index, (name, points) in enumerate(known.items()):
-        line = ' '.join(f'{x_axis(i)},{y_axis(factor * estimate["value"])}' for i, estimate in points)
+        line = ' '.join(f'{x_axis(i)},{y_axis(factor * estimate.value)}' for i, estimate in points)
         parts.append(Markup('<polyline class="line s{}" points="{}"/>').format(index, line))
         for i, estimate in points:
-            text = f'{names[i]}: {number(factor * estimate["value"], 2, True)} {interval(estimate, factor, 2, True)}'
+            text = f'{names[i]}: {number(factor * estimate.value, 2, True)} {interval(estimate, factor, 2, True)}'
             told.append(f'{name}, {text}')
             parts.append(_whisker(index, x_axis(i), estimate, y_axis, factor)
-                         + marker(index, x_axis(i), y_axis(factor * estimate['value']), f'{name}, {text}'))
+                         + marker(index, x_axis(i), y_axis(factor * estimate.value), f'{name}, {text}'))
     return Chart(title, note, _svg(parts, f'{title} {note}. {"; ".join(told)}', y_axis))
+
+
+def _parts(estimate: Estimate) -> list[float]:
+    """Return the numbers of an estimate that are known."""
+    return [part for part in (estimate.value, estimate.low, estimate.high) if not math.isnan(part)]
 
 
 def _level(y: float) -> Markup:
@@ -160,7 +161,7 @@ def _level(y: float) -> Markup:
 
 
 def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
-    """From below the least to above the largest of the values."""
+    """Return an axis from below the least to above the largest of the values."""
     low, high = min(values), max(values)
     is_point = high - low < 1e-6 * max(1, abs(low), abs(high))  # differences of rounding have no round numbers
     room = 0.5 if is_point else 0.08 * (high - low)
@@ -168,7 +169,7 @@ def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
 
 
 def _ticks(axis: _Axis, most: int = 5) -> list[float]:
-    """Round numbers within the axis."""
+    """Return round numbers within the axis."""
     span = axis.high - axis.low
     power = 10 ** math.floor(math.log10(span / most))
     step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= most)
@@ -178,7 +179,7 @@ def _ticks(axis: _Axis, most: int = 5) -> list[float]:
 
 def _frame(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, decades: bool = False,
            names: Mapping[float, str] | None = None) -> Markup:
-    """Ticks, grid and the names of the axes; ``names`` stand at their places in place of round numbers."""
+    """Draw ticks, grid and the names of the axes; ``names`` replace the round numbers of the x axis."""
     bottom, right, parts = y_axis.start, x_axis.end, []
     for value, name in (names or _numbers_apart(x_axis)).items():
         parts.append(Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
@@ -214,7 +215,7 @@ def _digits(axis: _Axis, most: int = 5) -> int:
 
 
 def _references(levels: Sequence[tuple[str, float]]) -> list[Markup]:
-    """Lines with their names, which keep a line's distance where the levels are closer."""
+    """Draw lines with their names, which keep a line's distance where the levels are closer."""
     parts: list[Markup] = []
     beside = -math.inf
     for name, y in sorted(levels, key=lambda level: level[1]):
@@ -225,31 +226,31 @@ def _references(levels: Sequence[tuple[str, float]]) -> list[Markup]:
     return parts
 
 
-def _point(index: int, psnr: float, estimate: Mapping, name: str, x_axis: _Axis, y_axis: _Axis) -> Markup:
+def _point(index: int, psnr: float, estimate: Estimate, name: str, x_axis: _Axis, y_axis: _Axis) -> Markup:
     x = x_axis(psnr)
-    title = f'{name}: {percent(estimate["value"])} % {interval(estimate)}, {number(psnr, 2)} dB'
-    return _whisker(index, x, estimate, y_axis, 100) + marker(index, x, y_axis(100 * estimate['value']), title)
+    title = f'{name}: {percent(estimate.value)} % {interval(estimate)}, {number(psnr, 2)} dB'
+    return _whisker(index, x, estimate, y_axis, 100) + marker(index, x, y_axis(100 * estimate.value), title)
 
 
-def _whisker(index: int, x: float, estimate: Mapping, y_axis: _Axis, factor: float) -> Markup:
-    """The interval of an estimate, where it is known."""
+def _whisker(index: int, x: float, estimate: Estimate, y_axis: _Axis, factor: float) -> Markup:
+    """Draw the interval of an estimate, where it is known."""
     if not interval(estimate):
         return Markup('')
-    low, high = (y_axis(factor * estimate[key]) for key in ('low', 'high'))
+    low, high = (y_axis(factor * end) for end in (estimate.low, estimate.high))
     return Markup('<path class="whisker s{}" d="M{} {}V{}m-4 0h8M{} {}h8"/>').format(
         index % COLORS, x, low, high, x - 4, low)
 
 
 def _front(points: Sequence[tuple], x_axis: _Axis, y_axis: _Axis) -> Markup:
-    """A line through the points that no other beats in both PSNR and score."""
-    pairs = [(psnr, estimate['value']) for _, psnr, estimate, _ in points]
+    """Draw a line through the points that no other beats in both PSNR and score."""
+    pairs = [(psnr, estimate.value) for _, psnr, estimate, _ in points]
     best = sorted(p for p in set(pairs) if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in pairs))
     coordinates = ' '.join(f'{x_axis(psnr)},{y_axis(100 * value)}' for psnr, value in best)
     return Markup('<polyline class="front" points="{}"/>').format(coordinates)
 
 
 def _svg(parts: Sequence[Markup], label: str, y_axis: _Axis | None = None) -> Markup:
-    """The drawing, with room at the left for the numbers beside ``y_axis``, however long they are."""
+    """Return the drawing, with room at the left for the numbers beside ``y_axis``."""
     widest = max((len(number(value, _digits(y_axis))) for value in _ticks(y_axis)), default=0) if y_axis else 0
     beyond = max(0, widest * _DIGIT_WIDTH - (_LEFT - 6))
     return Markup('<svg viewBox="{} 0 {} {}" role="img" aria-label="{}">{}</svg>').format(

@@ -1,6 +1,6 @@
-"""One self-contained HTML file: styles, script and images are within, and the browser is told to ask for nothing else.
+"""Self-contained HTML files: styles, script and images are inline, and the page's policy forbids any request.
 
-What is inline is allowed by its hash, so that markup which slipped through the escaping could not run as a script.
+Inline parts are allowed by their hash, so that markup which slipped through the escaping could not run as a script.
 """
 import base64
 import hashlib
@@ -20,7 +20,7 @@ _PNG_UP_TO = 128  # pixels; larger images are photographs, which JPEG takes a te
 
 
 def render(template: str, /, **content: Any) -> str:
-    """HTML from ``pages/TEMPLATE.html``; of every expression in it, text without control characters."""
+    """Render ``pages/TEMPLATE.html``; text in its expressions loses control characters."""
     environment = Environment(loader=FileSystemLoader(_PAGES), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True, finalize=_shown)
     return environment.get_template(f'{template}.html').render(**content)
@@ -31,9 +31,12 @@ def _shown(value: Any) -> Any:
 
 
 def page(name: str, title: str, body: str) -> str:
-    """A page with the style ``pages/NAME.css`` and, where there is one, the script ``pages/NAME.js``.
+    """Return a page with the style ``pages/NAME.css`` and, where there is one, the script ``pages/NAME.js``.
 
-    ``body`` is HTML, ``title`` text.
+    Args:
+        name: Name of the files.
+        title: Text.
+        body: HTML.
     """
     style, script = (file.read_text() if (file := _PAGES / f'{name}.{suffix}').exists() else ''
                      for suffix in ('css', 'js'))
@@ -47,12 +50,12 @@ def page(name: str, title: str, body: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text from elsewhere as HTML that shows just this text, also within the quotes of an attribute."""
+    """Escape text for HTML, also within the quotes of an attribute."""
     return html.escape(printable(' '.join(text.split())))
 
 
 def image_uri(image: np.ndarray, longest: int | None = None) -> str:
-    """A ``data:`` address of an image ``(H, W, 3)`` uint8.
+    """Return a ``data:`` address of an image ``(H, W, 3)`` uint8.
 
     Args:
         longest: Larger images are shrunk to so many pixels a side, and photographs are JPEG. Default: as it is.

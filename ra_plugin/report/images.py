@@ -1,22 +1,21 @@
-"""Pictures as ``data:`` addresses, and the examples as the page shows them."""
-from collections.abc import Mapping, Sequence
+"""Pictures as ``data:`` addresses, and examples in the terms of the template."""
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ra_plugin.report.examples import Answer, Example
 from ra_plugin.report.html_page import image_uri
+from ra_plugin.results import NONE, Answer, Example, Results
 
 LOSSLESS_SIDE = 128  # pixels, as in image_uri: larger pictures are photographs, and are JPEG
 _LONGEST_SIDE = 1024
 _THUMBNAIL = 128
-_BEFORE = 'no processing'  # what harm is measured against
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image within the page."""
+    """Image within the page."""
 
     src: str
     width: int
@@ -30,20 +29,20 @@ class Picture:
 
 def picture(image: np.ndarray, alt: str, caption: str = '', processing: str = '', view: str = '',
             longest: int = _LONGEST_SIDE) -> Picture:
-    """``(H, W, 3)`` uint8, scaled down to ``longest`` pixels where it is larger."""
+    """Return a picture of ``(H, W, 3)`` uint8, scaled down to ``longest`` pixels where it is larger."""
     height, width = image.shape[:2]
     return Picture(image_uri(image, longest), width, height, max(height, width) <= LOSSLESS_SIDE, alt, caption,
                    processing, view)
 
 
 class ExampleCards:
-    """The examples in the terms of the template; names become keys, so that no name is part of the page's code."""
+    """Examples in the terms of the template; names become keys, so that no name is part of the page's code."""
 
-    def __init__(self, results: Mapping[str, Any], examples: Sequence[Example]) -> None:
+    def __init__(self, results: Results, examples: Sequence[Example]) -> None:
         self.examples = examples
-        self.conditions = list(results['conditions'])
-        self.baseline = results['baseline']
-        self.trained = [name for name, entry in results.get('restorers', {}).items() if entry.get('used')]
+        self.conditions = list(results.conditions)
+        self.baseline = results.baseline
+        self.trained = [name for name, facts in results.restorers.items() if facts.used]
         self.processings = _distinct(name for example in examples for name in example.images)
         self.rule_recognizers = _distinct(example.recognizer for example in examples if example.recognizer)
         self.drawn_by = _distinct(name for example in examples for answers in example.answers.values()
@@ -51,11 +50,11 @@ class ExampleCards:
         self.kinds = [kind for kind in ('helped', 'hurt', 'any') if any(e.kind == kind for e in examples)]
 
     def cards(self) -> list[dict[str, Any]]:
-        """One for each example."""
+        """Return a card for each example."""
         return [self._card(example) for example in self.examples]
 
     def hurt(self, condition: str) -> list[dict[str, Any]]:
-        """The examples of ``condition`` that got worse: before and after, and what was read in both."""
+        """Return the examples of ``condition`` that got worse: before and after, and the answers to both."""
         return [self._before_and_after(i, example) for i, example in enumerate(self.examples)
                 if example.kind == 'hurt' and example.condition == condition]
 
@@ -63,9 +62,9 @@ class ExampleCards:
         return f'p{self.processings.index(processing)}'
 
     def _sides(self, example: Example) -> tuple[str, str]:
-        """The two processings that the example's rule is about, as far as it has their images."""
+        """Return the two ways of processing that the example's rule is about, as far as it has their images."""
         names = list(example.images)
-        wanted = [_BEFORE] if example.kind == 'hurt' else [self.baseline, _BEFORE]
+        wanted = [NONE] if example.kind == 'hurt' else [self.baseline, NONE]
         left = next((name for name in wanted if name in names), names[0])
         wanted = [example.restorer, *self.trained, *reversed(names)]
         return left, next((name for name in wanted if name in names and name != left), left)

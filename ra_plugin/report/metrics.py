@@ -1,72 +1,101 @@
-"""A recognition metric as tables and sentences have it: its name, its unit, which way is better, what it is against."""
+"""A recognition metric in tables and sentences: its name, unit and direction."""
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ra_plugin.report import formats
+from ra_plugin.results import Estimate, MetricFacts, Results
 
 _NAMES = {'top1': 'top-1', 'top5': 'top-5', 'top1_agreement': 'top-1 agreement', 'kl': 'KL',
           'miou_agreement': 'mIoU agreement'}
-_FACTS = {'better': 'higher', 'unit': 'share', 'against': 'labels'}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Facts of one metric; fields as in ``results.json``."""
+    """Metric with its facts.
+
+    Attributes:
+        name: Name as in ``results.json``.
+        facts: Its facts.
+    """
 
     name: str
-    better: str
-    unit: str
-    against: str
+    facts: MetricFacts = MetricFacts()
+
+    @property
+    def better(self) -> str:
+        """``'higher'`` or ``'lower'``."""
+        return self.facts.better
+
+    @property
+    def unit(self) -> str:
+        """``'share'`` or ``'nats'``."""
+        return self.facts.unit
 
     @property
     def is_share(self) -> bool:
+        """True where values are shares in ``[0, 1]``."""
         return self.unit == 'share'
 
     @property
     def is_agreement(self) -> bool:
-        """True where answers are held against those on clean images, and not against labels."""
-        return self.against != 'labels'
+        """True where answers are compared with those on clean images, and not with labels."""
+        return self.facts.against != 'labels'
 
     @property
     def word(self) -> str:
-        """As in prose."""
+        """Name in prose."""
         return _NAMES.get(self.name, self.name.replace('_', ' '))
 
     @property
     def title(self) -> str:
-        """As the head of a column."""
+        """Head of a column."""
         return self.word if self.is_share else f'{self.word}, {self.unit}, {self.better} is better'
 
     @property
     def factor(self) -> float:
-        """From the values of ``results.json`` to those shown: shares are shown in %."""
+        """Factor from the values of the results to those shown: shares are shown in %."""
         return 100 if self.is_share else 1
 
     @property
     def digits(self) -> int:
+        """Digits after the point."""
         return 1 if self.is_share else 3
 
-    def value(self, value: float | None, sign: bool = False) -> str:
-        """A score, or with ``sign`` a difference, without its unit."""
-        return formats.number(None if value is None else self.factor * value, self.digits, sign)
+    def value(self, value: float, sign: bool = False) -> str:
+        """Return a score, or with ``sign`` a difference, without its unit."""
+        return formats.number(self.factor * value, self.digits, sign)
 
-    def interval(self, estimate: Mapping, sign: bool = False) -> str:
+    def interval(self, estimate: Estimate, sign: bool = False) -> str:
+        """Return the interval of a score or difference."""
         return formats.interval(estimate, self.factor, self.digits, sign)
 
-    def difference(self, estimate: Mapping) -> str:
-        """``+22.3 points [+20.7, +23.8]``."""
+    def difference(self, estimate: Estimate) -> str:
+        """Return ``+22.3 points [+20.7, +23.8]``."""
         unit = 'points' if self.is_share else self.unit
-        return f'{self.value(estimate["value"], True)} {unit} {self.interval(estimate, True)}'.rstrip()
+        return f'{self.value(estimate.value, True)} {unit} {self.interval(estimate, True)}'.rstrip()
 
-    def direction(self, estimate: Mapping) -> Literal['up', 'down', 'unclear']:
-        """``'up'`` where the whole interval lies on the better side of zero, ``'down'`` on the worse."""
-        side = formats.side(estimate)
-        if side == 'unclear' or self.better == 'higher':
-            return side
-        return 'down' if side == 'up' else 'up'
+    def direction(self, estimate: Estimate) -> Literal['up', 'down', 'unclear']:
+        """Return ``'up'`` where the whole interval lies on the better side of zero, ``'down'`` on the worse."""
+        if estimate.side == 'unclear' or self.better == 'higher':
+            return estimate.side
+        return 'down' if estimate.side == 'up' else 'up'
 
 
-def metric_of(results: Mapping[str, Any], name: str) -> Metric:
-    """The metric of that name; shares of right answers where the results say nothing else."""
-    return Metric(name, **{**_FACTS, **results.get('recognition_metrics', {}).get(name, {})})
+def metric_of(results: Results, name: str) -> Metric:
+    """Return the metric of that name; shares of right answers where the results say nothing else."""
+    return Metric(name, results.recognition_metrics.get(name, MetricFacts()))
+
+
+def main_metrics(results: Results, scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
+    """Return recognizer -> its main metric, for those in ``scores``, in the order of the results."""
+    known = results.recognizers
+    names = [name for name in known if name in scores] + [name for name in scores if name not in known]
+    return {name: metric_of(results, _main_metric(results, name, scores[name])) for name in names if scores[name]}
+
+
+def _main_metric(results: Results, recognizer: str, metrics: Mapping[str, Any]) -> str:
+    """Return the first of which more is better, as the audit does, or else the first."""
+    told = results.recognizers[recognizer].metrics or () if recognizer in results.recognizers else ()
+    first = next((name for name in metrics if metric_of(results, name).better == 'higher'), next(iter(metrics)))
+    return next((metric for metric in told if metric in metrics), first)

@@ -1,44 +1,40 @@
-"""What has to be known before any number of a condition is read: in a few sentences, the most important first."""
-from collections.abc import Iterator, Mapping
-from typing import Any
+"""Warnings and notes before the numbers of a condition, the most important first."""
+from collections.abc import Iterator
 
-from ra_plugin.metrics.variety import REMEDY, said
 from ra_plugin.report.formats import listed
 from ra_plugin.report.metrics import metric_of
-
-_CLEAN, _NONE = 'clean', 'no processing'
-
-
-def unreadable(results: Mapping[str, Any], condition: str) -> list[str]:
-    """Recognizers that read images no better than by chance: nothing that they say of restorers counts."""
-    return [name for name, entry in results['conditions'][condition].get('chance', {}).items() if entry['at_chance']]
+from ra_plugin.results import CLEAN, NONE, Condition, Results
 
 
-def warnings(results: Mapping[str, Any], condition: str) -> list[str]:
+def unreadable(results: Results, condition: str) -> list[str]:
+    """Return the recognizers that read images no better than by chance: their answers do not count."""
+    return [name for name, entry in results.conditions[condition].chance.items() if entry.at_chance]
+
+
+def warnings(results: Results, condition: str) -> list[str]:
     """Return a sentence for each recognizer that reads clean images no better than by chance, or hardly."""
     found = []
     for name in unreadable(results, condition):
-        entry = results['conditions'][condition]['chance'][name]
-        metric = metric_of(results, entry['metric'])
-        what = 'clean images' if entry['processing'] == _CLEAN else f'images, even those of {entry["processing"]},'
-        found.append(f'{name} reads {what} no better than by chance, or hardly: {metric.value(entry["score"])} % '
-                     f'{metric.word}, and answers in random order would have {metric.value(entry["chance"])} %. '
+        entry = results.conditions[condition].chance[name]
+        metric = metric_of(results, entry.metric)
+        what = 'clean images' if entry.processing == CLEAN else f'images, even those of {entry.processing},'
+        found.append(f'{name} reads {what} no better than by chance, or hardly: {metric.value(entry.score)} % '
+                     f'{metric.word}, and answers in random order would have {metric.value(entry.chance)} %. '
                      'Nothing that it says of restorers counts. Check its weights, its classes and their order: '
                      'ra-plugin doctor.')
     return found
 
 
-def notes(results: Mapping[str, Any], condition: str) -> list[str]:
-    """Return what the data set lacks, whose answers hardly differ, which images are left out, and a poor baseline."""
-    return list(_notes(results, results['conditions'][condition]))
+def notes(results: Results, condition: str) -> list[str]:
+    """Return notes on missing labels, answers that hardly differ, images left out, and a poor baseline."""
+    return list(_notes(results, results.conditions[condition]))
 
 
-def _notes(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
-    given = data.get('given', {'labels': True, 'clean': True})
-    if not given['labels']:
+def _notes(results: Results, data: Condition) -> Iterator[str]:
+    if not data.given.labels:
         yield ('These images have no labels: scores say how far recognizers agree with their own answers on clean '
                'images, and nothing about how often they are right.')
-    if not given['clean']:
+    if not data.given.clean:
         yield ('These images have no clean versions: there is no PSNR, no gap recovered, no agreement with answers on '
                'clean images, and no audit, which measures gains by what clean images gain.')
     yield from _little_variety(results, data)
@@ -46,42 +42,42 @@ def _notes(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]
     yield from _worse_than_nothing(results, data)
 
 
-def _little_variety(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
-    for name, entry in data.get('variety', {}).items():
-        if not entry['little']:
+def _little_variety(results: Results, data: Condition) -> Iterator[str]:
+    for name, entry in data.variety.items():
+        if not entry.little:
             continue
-        metric = metric_of(results, entry['metric'])
-        if entry['constant'] is None:
-            left = 'is that of the few others, and tells little of restorers' if entry['share'] < 1 else 'tells nothing'
-            yield f'{said(name, entry)}: {metric.word} {left}. {REMEDY}'
+        metric = metric_of(results, entry.metric)
+        if not entry.can_be_constant:
+            left = 'is that of the few others, and tells little of restorers' if entry.share < 1 else 'tells nothing'
+            yield f'{entry.sentence(name)}: {metric.word} {left}. {entry.REMEDY}'
         else:
-            yield (f'{said(name, entry)}. One answer for all images would have {metric.value(entry["constant"])} % '
-                   f'{metric.word}, and {entry["processing"]}, with which it agrees most, has '
-                   f'{metric.value(entry["score"])} %: agreement with it tells little of restorers. {REMEDY}')
+            yield (f'{entry.sentence(name)}. One answer for all images would have {metric.value(entry.constant)} % '
+                   f'{metric.word}, and {entry.processing}, with which it agrees most, has '
+                   f'{metric.value(entry.score)} %: agreement with it tells little of restorers. {entry.REMEDY}')
 
 
-def _left_out(data: Mapping[str, Any]) -> Iterator[str]:
-    entries = data.get('processings', {})
-    exact = [f'{name} {entry["exact"]} of {data.get("n")}' for name, entry in entries.items() if entry.get('exact')]
+def _left_out(data: Condition) -> Iterator[str]:
+    entries = data.processings
+    exact = [f'{name} {entry.exact} of {data.n}' for name, entry in entries.items() if entry.exact]
     if exact:
         yield (f'Images that are restored exactly have an infinite PSNR, and are left out of its mean: {listed(exact)}'
                '. Differences are over the images that have one on both sides.')
-    for column in dict.fromkeys(column for entry in entries.values() for column in entry.get('undefined', {})):
-        counts = [f'{name} {entry["undefined"][column]} of {data.get("n")}' for name, entry in entries.items()
-                  if entry.get('undefined', {}).get(column)]
+    for column in dict.fromkeys(column for entry in entries.values() for column in entry.undefined or ()):
+        counts = [f'{name} {entry.undefined[column]} of {data.n}' for name, entry in entries.items()
+                  if entry.undefined and entry.undefined.get(column)]
         yield f'{column} is not defined for some images, and its mean is without them: {listed(counts)}.'
 
 
-def _worse_than_nothing(results: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
-    baseline = results['baseline']
-    entry = data.get('differences_from_no_processing', {}).get(baseline)
+def _worse_than_nothing(results: Results, data: Condition) -> Iterator[str]:
+    baseline = results.baseline
+    entry = data.differences_from_no_processing.get(baseline)
     if not entry:
         return
     worse = []
-    for recognizer, scores in entry.get('scores', {}).items():
+    for recognizer, scores in entry.scores.items():
         metric = metric_of(results, next(iter(scores)))
         if metric.direction(scores[metric.name]) == 'down':
             worse.append(f'{recognizer} ({metric.difference(scores[metric.name])})')
     if worse:
-        yield (f'{baseline}, which the others are compared with, is itself surely worse than {_NONE} for '
+        yield (f'{baseline}, which the others are compared with, is itself surely worse than {NONE} for '
                f'{listed(worse)}: a gain over it need not be one over the images as they were.')

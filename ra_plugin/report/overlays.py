@@ -1,4 +1,4 @@
-"""What a recognizer sees in an image, drawn into it: boxes with their classes, or the pixels' classes as colors."""
+"""Answers of recognizers drawn into an image: boxes with their classes, or masks as colors."""
 import colorsys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ _MASK_SHARE = 0.55  # of the color over the image
 
 
 def class_colors(count: int) -> np.ndarray:
-    """``(count, 3)`` uint8: well apart for neighboring class numbers."""
+    """Return ``(count, 3)`` uint8, well apart for neighboring class numbers."""
     hues = (np.arange(count) * 0.618034) % 1  # the golden ratio never comes back to a hue
     return np.array([[round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.85, 0.9)] for hue in hues], np.uint8)
 
 
 def draw_boxes(image: np.ndarray, objects: Mapping[str, Any], classes: Sequence[str] | None, num_classes: int,
                least_score: float = LEAST_SCORE) -> np.ndarray:
-    """Boxes of one image with their classes.
+    """Draw the boxes of one image with their classes.
 
     Args:
         image: ``(H, W, 3)`` uint8.
@@ -41,7 +41,7 @@ def draw_boxes(image: np.ndarray, objects: Mapping[str, Any], classes: Sequence[
 
 
 def draw_mask(image: np.ndarray, mask: np.ndarray, num_classes: int) -> np.ndarray:
-    """Colors of the classes over one image; pixels of no class (255) stay as they are.
+    """Draw the colors of the classes over one image; pixels of no class (255) stay as they are.
 
     Args:
         image: ``(H, W, 3)`` uint8.

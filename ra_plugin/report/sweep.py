@@ -1,12 +1,12 @@
-"""A sweep's answer: which weight, why, and what each of them gives."""
-from collections.abc import Iterator, Mapping, Sequence
+"""The choice of a sweep: the weight, the reason, and the effect of each weight."""
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ra_plugin.report.charts import Chart, steps_chart
-from ra_plugin.report.formats import NONE, decibels, interval, listed, number, percent, points, side
-from ra_plugin.report.page_tables import Cell, Table
+from ra_plugin.report.formats import decibels, listed, points
+from ra_plugin.report.table import Cell, Column, Row, Table
 from ra_plugin.report.verdict import Tone
+from ra_plugin.results import Estimate, Results, SweepChoice
 
 _INTERVALS = ('Brackets hold simultaneous 95 % intervals: all {} weights lie in theirs with that probability, so that '
               'choosing one of them is allowed for.')
@@ -22,22 +22,20 @@ class SweepAnswer:
     sentences: tuple[tuple[str, str], ...]  # (topic, sentence)
 
 
-def sweep_answer(results: Mapping[str, Any], condition: str) -> SweepAnswer | None:
-    """Return the weight and its price in words, or that there is none and why; None where there was no sweep."""
-    found = results.get('sweep', {}).get('conditions', {}).get(condition)
+def sweep_answer(results: Results, condition: str) -> SweepAnswer | None:
+    """Return the weight and its cost in words, or why there is none; None where there was no sweep."""
+    found = _choice(results, condition)
     if not found:
         return None
-    chosen = next((one for one in found['weights'] if one['weight'] == found['weight']), None)
-    count = len(found['weights'])
-    names = listed(found['recognizers'])
-    whose = f'The gain is the mean of {names}' if len(found['recognizers']) > 1 else f'The gain is that of {names}'
-    whose += ', never used in training.' if found['never_used'] else '; none was held out of a training.'
-    sentences = [('Why', found['reason']), ('Recognizers', whose)]
+    chosen, count, names = found.chosen, len(found.weights), listed(found.recognizers)
+    whose = f'The gain is the mean of {names}' if len(found.recognizers) > 1 else f'The gain is that of {names}'
+    whose += ', never used in training.' if found.never_used else '; none was held out of a training.'
+    sentences = [('Why', found.reason), ('Recognizers', whose)]
     if chosen:
-        headline = f'Weight {chosen["weight"]:g}: {points(chosen["gain"])}'
-        headline += f', {decibels(chosen["psnr"])}' if chosen['psnr'] else ', no PSNR'
-        if chosen['used_gain']:
-            sentences.append(('Used in training', f'Gain of those used in training: {points(chosen["used_gain"])}.'))
+        headline = f'Weight {chosen.weight:g}: {points(chosen.gain)}'
+        headline += f', {decibels(chosen.psnr)}' if chosen.psnr else ', no PSNR'
+        if chosen.used_gain:
+            sentences.append(('Used in training', f'Gain of those used in training: {points(chosen.used_gain)}.'))
     else:
         headline = 'No weight above 0 can be named'
     if count > 1:
@@ -45,61 +43,64 @@ def sweep_answer(results: Mapping[str, Any], condition: str) -> SweepAnswer | No
     return SweepAnswer(headline, 'good' if chosen else 'none', tuple(sentences))
 
 
-def sweep_lines(results: Mapping[str, Any]) -> Iterator[str]:
+def sweep_lines(results: Results) -> Iterator[str]:
     """Yield the answer for each condition as a line of text."""
-    for condition in results.get('sweep', {}).get('conditions', {}):
+    for condition in results.sweep.conditions if results.sweep else ():
         answer = sweep_answer(results, condition)
         yield f'{condition}: {answer.headline}. {" ".join(sentence for _, sentence in answer.sentences)}'
 
 
-def sweep_table(results: Mapping[str, Any], condition: str) -> Table | None:
-    """Return what each weight gives over weight 0."""
-    found = results.get('sweep', {}).get('conditions', {}).get(condition)
+def _choice(results: Results, condition: str) -> SweepChoice | None:
+    return results.sweep.conditions.get(condition) if results.sweep else None
+
+
+def sweep_table(results: Results, condition: str) -> Table | None:
+    """Return the table of the effect of each weight, over weight 0."""
+    found = _choice(results, condition)
     if not found:
         return None
-    used = any(one['used_gain'] for one in found['weights'])
+    used = found.has_used_gain
     rows = []
-    for one in found['weights']:
-        tags = ('chosen',) * (one['weight'] == found['weight']) + ('over budget',) * (not one['within'])
-        rows.append((Cell(f'{one["weight"]:g}', tags=tags), [
-            _gain(one['gain']), *([_gain(one['used_gain'])] if used else []),
-            Cell(number(one['psnr']['value'], 2, True), interval(one['psnr'], 1, 2, True)) if one['psnr']
-            else Cell(NONE)]))
-    heads = [Cell('weight'), Cell('mean gain', 'points, ' + ('never used' if found['never_used'] else 'all judges')),
-             *([Cell('mean gain', 'points, used in training')] if used else []), Cell('PSNR', 'dB')]
-    return Table(f'What each weight gives over {results["baseline"]}, with simultaneous 95 % intervals', heads, rows)
+    for one in found.weights:
+        tags = ('chosen',) * (one.weight == found.weight) + ('over budget',) * (not one.within)
+        rows.append(Row(Cell(f'{one.weight:g}', tags=tags), [
+            _gain(one.gain), *([_gain(one.used_gain)] if used else []),
+            Cell(estimate=one.psnr, factor=1, digits=2, sign=True)]))
+    columns = [Column('mean gain', 'points, ' + ('never used' if found.never_used else 'all judges')),
+               *([Column('mean gain', 'points, used in training')] if used else []), Column('PSNR', 'dB')]
+    return Table(f'What each weight gives over {results.baseline}, with simultaneous 95 % intervals', Column('weight'),
+                 columns, rows)
 
 
-def sweep_charts(results: Mapping[str, Any], condition: str) -> list[Chart]:
+def sweep_charts(results: Results, condition: str) -> list[Chart]:
     """Return gain and dB by weight."""
-    found = results.get('sweep', {}).get('conditions', {}).get(condition)
+    found = _choice(results, condition)
     if not found:
         return []
-    names = _short([one['weight'] for one in found['weights']])
-    series = {'never used' if found['never_used'] else 'all recognizers': [one['gain'] for one in found['weights']]}
-    if any(one['used_gain'] for one in found['weights']):
-        series['used in training'] = [one['used_gain'] for one in found['weights']]
-    budget = results['sweep'].get('max_psnr_drop')
+    names = _short([one.weight for one in found.weights])
+    series = {'never used' if found.never_used else 'all recognizers': [one.gain for one in found.weights]}
+    if found.has_used_gain:
+        series['used in training'] = [one.used_gain for one in found.weights]
+    budget = results.sweep.max_psnr_drop
     charts = (
-        steps_chart('Gain by weight', f'points over {results["baseline"]}', names, series,
+        steps_chart('Gain by weight', f'points over {results.baseline}', names, series,
                     ('weight', 'mean gain (points)'), 100),
-        steps_chart('PSNR by weight', f'dB over {results["baseline"]}', names,
-                    {'PSNR': [one['psnr'] for one in found['weights']]}, ('weight', 'change of PSNR (dB)'),
+        steps_chart('PSNR by weight', f'dB over {results.baseline}', names,
+                    {'PSNR': [one.psnr for one in found.weights]}, ('weight', 'change of PSNR (dB)'),
                     limit=None if budget is None else ('budget', -budget)))
     return [chart for chart in charts if chart]
 
 
-def sweep_series(results: Mapping[str, Any], condition: str) -> list[str]:
+def sweep_series(results: Results, condition: str) -> list[str]:
     """Return the names of the gains that the chart draws, where they are two."""
-    found = results.get('sweep', {}).get('conditions', {}).get(condition) or {'weights': ()}
-    return ['never used in training', 'used in training'] if any(one['used_gain'] for one in found['weights']) else []
+    found = _choice(results, condition)
+    return ['never used in training', 'used in training'] if found and found.has_used_gain else []
 
 
-def _gain(estimate: Mapping[str, Any] | None) -> Cell:
-    if not estimate or estimate['value'] is None:
-        return Cell(NONE)
-    tags = ('\u2248 0',) if side(estimate) == 'unclear' else ()
-    return Cell(percent(estimate['value'], sign=True), interval(estimate, sign=True), tags=tags)
+def _gain(estimate: Estimate | None) -> Cell:
+    if not estimate or not estimate.is_known:
+        return Cell()
+    return Cell(estimate=estimate, sign=True, tags=('\u2248 0',) if estimate.side == 'unclear' else ())
 
 
 def _short(weights: Sequence[float]) -> list[str]:

@@ -1,11 +1,13 @@
-"""The results in plain sentences: who gains, at what cost, how sure, and as clearly when there is nothing to tell."""
+"""The results in plain sentences: which recognizers gain, at what cost and how surely."""
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from ra_plugin.report.formats import decibels, interval, listed, no_share, percent, side
-from ra_plugin.report.metrics import Metric, metric_of
+from ra_plugin.report.formats import decibels, interval, listed, no_share, percent
+from ra_plugin.report.metrics import Metric, main_metrics
 from ra_plugin.report.notes import unreadable
+from ra_plugin.results import Change, Condition, Difference, Estimate, Harm, Results
 
 Tone = Literal['good', 'mixed', 'bad', 'none']
 # verdict of the audit -> its one color
@@ -25,29 +27,11 @@ class Verdict:
     sentences: tuple[tuple[str, str], ...]  # (topic, sentence)
 
 
-def main_metrics(results: Mapping[str, Any], scores: Mapping[str, Mapping]) -> dict[str, str]:
-    """Recognizer -> the metric that it is judged by, for those in ``scores``, in the order of the results."""
-    known = results.get('recognizers', {})
-    names = [name for name in known if name in scores] + [name for name in scores if name not in known]
-    return {name: next((metric for metric in known.get(name, {}).get('metrics', ()) if metric in scores[name]),
-                       _first(results, scores[name])) for name in names if scores[name]}
-
-
-def _first(results: Mapping[str, Any], metrics: Mapping) -> str:
-    """The first of which more is better, which the audit looks at, too; else the first."""
-    return next((name for name in metrics if metric_of(results, name).better == 'higher'), next(iter(metrics)))
-
-
-def used_by(results: Mapping[str, Any], restorer: str) -> list[str]:
-    """Recognizers that a restorer was trained with."""
-    return list(results.get('restorers', {}).get(restorer, {}).get('used', ()))
-
-
 @dataclass(frozen=True)
 class _Gain:
-    """A difference that a recognizer sees, and which way it is."""
+    """Difference by the main metric of a recognizer."""
 
-    estimate: Mapping[str, Any]
+    estimate: Change
     metric: Metric
 
     @property
@@ -58,71 +42,74 @@ class _Gain:
         return self.metric.difference(self.estimate)
 
 
-def gains(results: Mapping[str, Any], entry: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, _Gain]:
-    """Recognizer -> the difference by its main metric, of an entry that compares two ways of processing."""
-    scores = entry.get('scores', {})
-    return {name: _Gain(scores[name][metric], metric_of(results, metric))
-            for name, metric in main_metrics(results, scores).items() if name not in without}
+def gains(results: Results, entry: Difference, without: Collection[str] = ()) -> dict[str, _Gain]:
+    """Return recognizer -> its difference by its main metric."""
+    return {name: _Gain(entry.scores[name][metric.name], metric)
+            for name, metric in main_metrics(results, entry.scores).items() if name not in without}
 
 
-def sure_direction(difference: Mapping, recognizer: str, gain: _Gain) -> str:
-    """Return `_Gain.side`, corrected for the number of recognizers where the results have that; to count them."""
-    family = difference.get('family')
-    if family is None:  # results of before there were families
+def sure_direction(difference: Difference, recognizer: str, gain: _Gain) -> str:
+    """Return the direction of a gain, corrected for the number of recognizers where the results have that."""
+    family = difference.family
+    if family is None:  # files of early versions
         return gain.side
-    return next((side for side in ('up', 'down') if recognizer in family[side]), 'unclear')
+    return 'up' if recognizer in family.up else 'down' if recognizer in family.down else 'unclear'
 
 
-def verdicts(results: Mapping[str, Any], condition: str) -> list[Verdict]:
-    """One for each restorer that is compared with the baseline under ``condition``."""
-    data = results['conditions'][condition]
+def verdicts(results: Results, condition: str) -> list[Verdict]:
+    """Return a verdict for each restorer that is compared with the baseline under ``condition``."""
+    data = results.conditions[condition]
     blind = unreadable(results, condition)
-    return [_verdict(results, data, restorer, blind) for restorer in data.get('differences', {})]
+    return [_verdict(results, data, restorer, blind) for restorer in data.differences]
 
 
-def _verdict(results: Mapping[str, Any], data: Mapping[str, Any], restorer: str, blind: Sequence[str]) -> Verdict:
-    difference = data['differences'][restorer]
+def _verdict(results: Results, data: Condition, restorer: str, blind: Sequence[str]) -> Verdict:
+    difference = data.differences[restorer]
     found = gains(results, difference, blind)
-    used = {name: found[name] for name in used_by(results, restorer) if name in found}
+    used = {name: found[name] for name in results.restorer(restorer).used if name in found}
     held_out = {name: gain for name, gain in found.items() if name not in used}
-    against_none = gains(results, data.get('differences_from_no_processing', {}).get(restorer, {}), blind)
-    audit = data.get('audit', {}).get('restorers', {}).get(restorer, {})
+    against_none = gains(results, data.differences_from_no_processing.get(restorer, Difference()), blind)
+    audit = data.audit.restorers.get(restorer) if data.audit else None
     if blind and not found:
         return Verdict(restorer, 'Nothing can be told: no recognizer reads images better than by chance', 'bad', ())
     sides = {name: sure_direction(difference, name, gain) for name, gain in found.items()}
     agrees = all(gain.metric.is_agreement for gain in found.values())
     headline, tone = _headline(*([sides[name] for name in group] for group in (used, held_out)), agrees,
-                               audit.get('verdict'))
+                               audit.verdict if audit else '')
     worse = [name for name, gain in against_none.items() if gain.side == 'down']
     if worse:
         headline += f'; {"and" if tone in ("bad", "none") else "yet"} worse than no processing on {len(worse)} of ' \
                     f'{len(against_none)} recognizer{"s" * (len(against_none) != 1)}'
         tone = {'good': 'mixed', 'none': 'bad'}.get(tone, tone)
-    sentences = [('Used in training', _used(name, gain, results['baseline'])) for name, gain in used.items()]
+    sentences = [('Used in training', _used(name, gain, results.baseline)) for name, gain in used.items()]
     if held_out:
-        known = bool(used_by(results, restorer))  # also where those that were used judge other conditions alone
+        known = bool(results.restorer(restorer).used)  # also where those that were used judge other conditions alone
         sentences.append(('Held out' if known else 'Recognizers', _held_out(held_out, known, sides)))
-    if difference.get('family', {}).get('comparisons', 0) > 1:
-        many = difference['family']['comparisons']
-        sentences.append(('Counted', f'{many} recognizers are compared at once: who gains or loses is corrected for '
-                          'that (Holm, 5 %); each interval stands for itself.'))
+    if difference.family and difference.family.comparisons > 1:
+        sentences.append(('Counted', f'{difference.family.comparisons} recognizers are compared at once: who gains or '
+                          'loses is corrected for that (Holm, 5 %); each interval stands for itself.'))
     if against_none:
         sentences.append(('No processing', _against_none(against_none)))
-    if difference.get('psnr') and difference['psnr']['value'] is not None:
-        sentences.append(('Image quality', _quality(difference['psnr'])))
-    if data.get('harm', {}).get(restorer):
-        sentences.append(('Harm', _harm(data['harm'], restorer, results['baseline'])))
+    if 'psnr' in difference.quality and difference.quality['psnr'].is_known:
+        sentences.append(('Image quality', _quality(difference.quality['psnr'])))
+    if data.harm and data.harm.get(restorer):
+        sentences.append(('Harm', _harm(data.harm, restorer, results.baseline)))
     if audit:
-        seen = data['audit'].get('n')
-        some = f' (on {seen} of the {data["n"]} images)' if seen and seen != data.get('n') else ''
-        sentences.append(('Audit', f'{audit["verdict"].capitalize()}{some}: {audit.get("reason", "")}'))
+        some = f' (on {data.audit.n} of the {data.n} images)' if data.audit.n and data.audit.n != data.n else ''
+        sentences.append(('Audit', f'{audit.verdict.capitalize()}{some}: {audit.reason}'))
     if blind:
         sentences.append(('Not counted', f'{listed(blind)}, which hardly read{"s" * (len(blind) == 1)} clean images.'))
     return Verdict(restorer, headline, tone, tuple(sentences))
 
 
-def _headline(seen: list[str], unseen: list[str], agrees: bool, audit: str | None) -> tuple[str, Tone]:
-    """Of the directions on recognizers used in training, and on the others; ``agrees``: with their own answers."""
+def _headline(seen: list[str], unseen: list[str], agrees: bool, audit: str) -> tuple[str, Tone]:
+    """Return headline and tone.
+
+    Args:
+        seen, unseen: Directions on recognizers used in training, and on the others.
+        agrees: True where scores are agreement with answers to clean images.
+        audit: Verdict of the audit.
+    """
     both = seen + unseen
     if not both:
         return 'Not judged by any recognizer', 'none'
@@ -160,18 +147,17 @@ def _used(name: str, gain: _Gain, baseline: str) -> str:
     text = f'{name}: {gain} of {metric.word} {"against" if gain.side == "down" else "over"} {baseline}'
     if gain.side == 'unclear':
         return f'{text}, which {_UNCLEAR}.'
-    recovered = estimate.get('gap_recovered')
-    if recovered:
-        share = 100 * recovered['value']
+    if estimate.gap_recovered:
+        share = 100 * estimate.gap_recovered.value
         if share < 0:
             return f'{text}: further away from clean images than {baseline} is, by {-share:.0f} % of the way to them.'
         if share > 100:
             return f'{text}: more than all of the way from {baseline} to clean images ({share:.0f} %).'
         return f'{text}: {share:.0f} % of the way from {baseline} to clean images.'
-    gap = estimate.get('gap')
-    if gap is None:
+    gap = estimate.gap
+    if math.isnan(gap):
         return f'{text}.'
-    beyond = {'value': gap, 'low': None}
+    beyond = Estimate(gap, math.nan, math.nan)
     if (gap < 0) != (metric.better == 'lower'):
         return f'{text}. {baseline} is read no worse than clean images ({metric.difference(beyond)} for these).'
     above = 'above' if metric.is_share else 'from'
@@ -195,8 +181,8 @@ def _held_out(found: Mapping[str, _Gain], some_used: bool, sides: Mapping[str, s
     for names, words in ((set(groups['unclear']) - set(alone), ''), (alone, ' once corrected for how many there are')):
         if names:
             parts.append(f'the change on {listed([name for name in found if name in names])} {_UNCLEAR}{words}')
-    known = sorted((name for name, gain in found.items() if gain.estimate['value'] is not None),
-                   key=lambda name: found[name].estimate['value'])
+    known = sorted((name for name, gain in found.items() if gain.estimate.is_known),
+                   key=lambda name: found[name].estimate.value)
     text = '; '.join(parts)
     if len(known) > 1 and len({gain.metric.unit for gain in found.values()}) == 1:
         text += ': from ' + ' to '.join(f'{found[name]} ({name})' for name in (known[0], known[-1]))
@@ -206,7 +192,7 @@ def _held_out(found: Mapping[str, _Gain], some_used: bool, sides: Mapping[str, s
 
 
 def _against_none(found: Mapping[str, _Gain]) -> str:
-    """How the images fare against those that nobody processed."""
+    """Return the sentence on the comparison with no processing."""
     better, worse = ([(name, gain) for name, gain in found.items() if gain.side == side] for side in ('up', 'down'))
     text = f'Surely better than no processing on {len(better) or "none"} of {len(found)} recognizers'
     if worse:
@@ -214,16 +200,17 @@ def _against_none(found: Mapping[str, _Gain]) -> str:
     return text + '.'
 
 
-def _quality(psnr: Mapping) -> str:
-    word = {'up': 'PSNR rises', 'down': 'PSNR falls', 'unclear': f'The change in PSNR {_UNCLEAR}'}[side(psnr)]
+def _quality(psnr: Estimate) -> str:
+    word = {'up': 'PSNR rises', 'down': 'PSNR falls', 'unclear': f'The change in PSNR {_UNCLEAR}'}[psnr.side]
     return f'{word}: {decibels(psnr)}.'
 
 
-def _harm(harm: Mapping[str, Mapping], restorer: str, baseline: str) -> str:
-    """Of the recognizer that is hurt most, beside what the baseline does to it."""
-    name, worst = max(harm[restorer].items(), key=lambda item: item[1]['hurt']['value'] or 0)
+def _harm(harm: Mapping[str, Mapping[str, Harm]], restorer: str, baseline: str) -> str:
+    """Return the sentence on the recognizer that is hurt most, beside the same by the baseline."""
+    name, worst = max(harm[restorer].items(), key=lambda item: item[1].hurt.value if item[1].hurt.is_known else 0)
     before = harm.get(baseline, {}).get(name) if restorer != baseline else None
-    beside = {key: f' ({baseline}: {percent(before[key]["value"])} %)' if before else '' for key in ('hurt', 'helped')}
-    return (f'Most on {name}: {percent(worst["hurt"]["value"])} % {interval(worst["hurt"])} of all images were right '
-            f'without processing and are wrong after it{beside["hurt"]}; '
-            f'{percent(worst["helped"]["value"])} % the other way round{beside["helped"]}.').replace('  ', ' ')
+    hurt, helped = (f' ({baseline}: {percent(share.value)} %)' for share in (before.hurt, before.helped)
+                    ) if before else ('', '')
+    return (f'Most on {name}: {percent(worst.hurt.value)} % {interval(worst.hurt)} of all images were right '
+            f'without processing and are wrong after it{hurt}; '
+            f'{percent(worst.helped.value)} % the other way round{helped}.').replace('  ', ' ')

@@ -49,7 +49,7 @@ def evaluated(place, tmp_path, dataset, **changes):
            'recognizers': {'vgg': recognizer('TinyVGG'), 'resnet': recognizer('TinyResNet')}, **changes}
     (tmp_path / 'opt.yml').write_text(yaml.safe_dump(opt, sort_keys=False))
     evaluation = build(place, tmp_path / 'opt.yml')
-    return evaluation, evaluate(evaluation, tmp_path / 'out', 8)
+    return evaluation, evaluate(evaluation, tmp_path / 'out', 8).to_json()
 
 
 def strict(path):

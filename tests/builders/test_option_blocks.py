@@ -263,8 +263,8 @@ def test_every_key_that_basicsr_s_runs_read_is_known(module):
             found.setdefault(tuple(keys[:-1]), set()).add(keys[-1])
     assert found
     for place, keys in found.items():
-        if place in option_blocks.OF_RUN:
-            known = option_blocks.OF_RUN[place] | option_blocks.SET_BY_RUN.get(place, set())
+        if place in option_blocks.READ_BY_RUN:
+            known = option_blocks.READ_BY_RUN[place] | option_blocks.SET_BY_RUN.get(place, set())
             assert keys <= known, place
 
 

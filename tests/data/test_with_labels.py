@@ -168,13 +168,13 @@ def test_option_file_knows_that_the_set_has_gained_labels(root):
     check_file(opt)
     opt['datasets']['val'].pop('labels')
     check_file(opt)  # judged by what the recognizer answers to clean images
-    for phase, message in (('val', r'val\.recognizers: datasets\.val: judging needs labels or clean images'),
+    for phase, message in (('val', r'val\.recognizers: datasets\.val: evaluation needs labels or clean images'),
                            ('train', r'train\.recog_opt: RecogLoss needs labels, but PairedImageDataset has none')):
         kept = dict(opt['datasets'][phase])
         opt['datasets'][phase].pop('labels', None)
         if phase == 'val':
             opt['datasets'][phase]['type'] = 'SingleImageDataset'
-        with pytest.raises(OptionError, match=f'{message}.*Give it labels: folders, or labels: FILE'):
+        with pytest.raises(OptionError, match=f'{message}.*Add labels: folders, or labels: FILE'):
             check_file(opt)
         opt['datasets'][phase] = kept
     opt['datasets']['train']['labels'] = True

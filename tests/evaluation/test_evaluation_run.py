@@ -16,20 +16,21 @@ from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.archs import SRResNet
-from ra_plugin.studies.boundary.run import BoundaryOptions, BoundaryStudy
-from ra_plugin.evaluation.run import Evaluation
-from ra_plugin.evaluation.options import read_options
-from ra_plugin.evaluation.write_report import evaluate, run_evaluation
-from ra_plugin.evaluation.pick_examples import examples
-from ra_plugin.evaluation.restorers import FolderOfImages, Network
-from ra_plugin.training.pipeline import run as run_program
-from ra_plugin.studies.sweep.run import best_within
 from ra_plugin.evaluation import judging, records
 from ra_plugin.evaluation.judging import CLEAN, SPECTRUM, Batch, Judging
-from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
+from ra_plugin.evaluation.options import read_options
+from ra_plugin.evaluation.pick_examples import examples
+from ra_plugin.evaluation.restorers import FolderOfImages, Network
+from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.statistics.perturbations import FLOAT, VIEWS, spectrum
+from ra_plugin.evaluation.write_report import evaluate, run_evaluation
+from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
 from ra_plugin.options import OptionError
 from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.results import Results
+from ra_plugin.studies.boundary.run import BoundaryOptions, BoundaryStudy
+from ra_plugin.studies.sweep.run import best_within
+from ra_plugin.training.pipeline import run as run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 30
@@ -77,7 +78,7 @@ def build(root, file):
 
 
 def run(root, file, out, **settings):
-    return build(root, file).run(out, **settings)[0]
+    return build(root, file).run(out, **settings)[0].to_json()
 
 
 @pytest.fixture(scope='module')
@@ -352,7 +353,7 @@ def halves(place):
 
 def test_recognizers_judge_their_own_conditions(place, tmp_path, halves):
     evaluation = build(place, changed(place, tmp_path, **halves))
-    results = evaluate(evaluation, tmp_path / 'out', batch_size=8)
+    results = evaluate(evaluation, tmp_path / 'out', batch_size=8).to_json()
     judges = {'A x2': ['vgg A', 'both'], 'B x2': ['vgg B', 'both', 'resnet B']}
     for condition in evaluation.conditions:
         found, expected = results['conditions'][condition.name], judges[condition.name]
@@ -446,8 +447,8 @@ def test_the_tool_writes_results_and_tables(place, tmp_path):
 
 def test_examples_are_what_their_rule_says(place, results, tmp_path):
     evaluation = build(place, place / 'opt.yml')
-    _, matrices = evaluation.run(place / 'out')
-    shown = examples(evaluation, matrices)
+    evaluation.run(place / 'out')
+    shown = examples(evaluation)
     assert len({example.index for example in shown}) == len(shown) and {e.kind for e in shown} >= {'any'}
     dataset = evaluation.conditions[0].dataset
     for example in shown:
@@ -464,7 +465,7 @@ def test_examples_are_what_their_rule_says(place, results, tmp_path):
             assert read['no processing'].right and not read['RA'].right
         gt = (dataset[example.index]['gt'] * 255).round().byte().permute(1, 2, 0).numpy()
         assert np.array_equal(example.images['clean'], gt)
-    assert [e.index for e in shown] == [e.index for e in examples(evaluation, matrices)]
+    assert [e.index for e in shown] == [e.index for e in examples(evaluation)]
 
 
 def test_a_costly_recognizer_is_asked_about_each_result_once(place, tmp_path):
@@ -473,7 +474,7 @@ def test_a_costly_recognizer_is_asked_about_each_result_once(place, tmp_path):
     costly.costly, costly.cost = True, 0.5
     predict = costly.predict
     costly.predict = lambda images: asked.append(len(images)) or predict(images)
-    results = evaluation.run(tmp_path)[0]
+    results = evaluation.run(tmp_path)[0].to_json()
     found = results['conditions']['images x2']
     assert results['recognizers']['resnet']['cost'] == 0.5 and 'cost' not in results['recognizers']['vgg']
     assert sum(asked) == 6 * 5  # clean, no processing, plain, two seeds of RA
@@ -490,7 +491,7 @@ def test_keys_in_headers_are_not_shown(place, tmp_path, monkeypatch):
     evaluation = build(place, changed(place, tmp_path, recognizers=opt['recognizers'], images=1, audit=0))
     cloud = evaluation.recognizers['cloud']
     cloud.predict = lambda images: {'labels': torch.zeros(len(images), 1).long(), 'scores': torch.ones(len(images), 1)}
-    results = json.dumps(evaluation.run(tmp_path)[0])
+    results = json.dumps(evaluation.run(tmp_path)[0].to_json())
     assert 'sesame' not in results and 'mellon' not in results and 'Key $NAME' in results
     assert 'sesame' not in (tmp_path / 'records' / '0' / 'plan.json').read_text()
 
@@ -510,7 +511,7 @@ def test_images_that_are_restored_exactly_are_left_out_of_psnr(place, tmp_path):
             Image.fromarray(saved.astype(np.uint8)).save(tmp_path / restorer / name)
     folders = {restorer: {'folder': str(tmp_path / restorer)} for restorer, _ in quality}
     file = changed(place, tmp_path, restorers=folders, baseline='weight 0', degradations={}, audit=0)
-    results = evaluate(build(place, file), tmp_path / 'out', 8)
+    results = evaluate(build(place, file), tmp_path / 'out', 8).to_json()
     assert json.loads((tmp_path / 'out' / 'results.json').read_text(), parse_constant=lambda word: 1 / 0) == results
     found = results['conditions']['images']
 
@@ -530,7 +531,7 @@ def test_images_that_are_restored_exactly_are_left_out_of_psnr(place, tmp_path):
     said = (tmp_path / 'out' / 'tables.md').read_text()
     assert 'left out of its mean: no processing 30 of 30, weight 0 2 of 30, weight 0.1 3 of 30' in said
     assert re.search(r'weight 1 +[|] exact', said) and 'exact' in (tmp_path / 'out' / 'report.html').read_text()
-    best_within(results, 0.1)  # which reads the differences
+    best_within(Results.from_json(results), 0.1)  # which reads the differences
 
 
 def test_memory_holds_no_more_than_one_file_of_records(place, tmp_path, monkeypatch):

@@ -11,9 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from small_evaluation import CODE, COUNT, Counted, make, recognizer, rounded, save_weights
 
-from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.judging import Judging
 from ra_plugin.evaluation.records import OtherRecords
+from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.report.markdown import to_markdown
 
 

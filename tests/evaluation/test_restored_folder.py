@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
+from ra_plugin.evaluation.judging import Batch
 from ra_plugin.evaluation.record_plan import image_name, image_names
 from ra_plugin.evaluation.restored_folder import FolderOfImages
-from ra_plugin.evaluation.judging import Batch
 from ra_plugin.options import OptionError
 
 

@@ -13,9 +13,9 @@ from torchvision.utils import save_image
 
 from ra_plugin.builders.loaders import with_scale
 from ra_plugin.builders.networks import check_color
+from ra_plugin.evaluation.judging import Batch
 from ra_plugin.evaluation.restorer_network import Network, network_input
 from ra_plugin.evaluation.restorers import build_restorer, restorer_options
-from ra_plugin.evaluation.judging import Batch
 from ra_plugin.options import OptionError
 from ra_plugin.utils.tensors import denormalized, extended, normalized
 

@@ -18,12 +18,13 @@ from ra_plugin.evaluation.judging import Judging, clean, judge_all
 from ra_plugin.evaluation.records import Records
 from ra_plugin.evaluation.run import same_size_batches
 from ra_plugin.evaluation.statistics.perturbations import SAVED
-from ra_plugin.evaluation.statistics.transfer import Matrix, cell_of, summary
+from ra_plugin.evaluation.statistics.transfer import Matrix, judged_processing, summary
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.metrics.task_scores import DetectionScore, SegmentationScore
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.report.markdown import to_markdown
+from ra_plugin.results import to_plain
 from ra_plugin.training.pipeline import _check_recognizers
 
 NETWORK_G = {'type': 'SRResNet', 'num_feat': 8, 'num_block': 1, 'upscale': 2}
@@ -396,7 +397,7 @@ def evaluated(blocks, dataset, tmp_path):
         judge_all([same_size_batches(items[first:first + batch_size], condition, torch.device('cpu'))
                    for first in range(0, len(items), batch_size)], judging, records, 0)
         judged = records.read()
-        return Matrix({(name, 0): cell_of(judged[name, 0, SAVED], {'x': recognizer.info}, METRICS)
+        return Matrix({(name, 0): judged_processing(judged[name, 0, SAVED], {'x': recognizer.info}, METRICS)
                        for name in PROCESSINGS}), data, recognizer
 
     return run
@@ -413,7 +414,7 @@ def test_evaluation_in_batches_is_that_of_each_image(evaluated, task, sizes, bat
             error = saved[0].double() - to_uint8(item['gt']).double()
             psnr.append(10 * torch.log10(255 ** 2 / error.square().mean()).item())
             score.update(recognizer.predict(saved.float() / 255), one_label(item))
-        ours = matrix.cells[name, 0].scores['x']
+        ours = matrix.processings[name, 0].scores['x']
         assert len(ours) == len(data) == 5
         assert ours.compute() == pytest.approx(score.compute(), abs=1e-6)
         counts = np.array([[0, 2, 1, 1, 1], [5, 0, 0, 0, 0], [0, 0, 0, 0, 5]])  # the images are in order, too
@@ -421,14 +422,14 @@ def test_evaluation_in_batches_is_that_of_each_image(evaluated, task, sizes, bat
         for metric, values in ours.resampled(counts).items():
             np.testing.assert_allclose(values, theirs[metric], atol=1e-6)
         if name != 'clean':
-            np.testing.assert_allclose(matrix.cells[name, 0].values['psnr'], psnr, rtol=1e-6)
+            np.testing.assert_allclose(matrix.processings[name, 0].values['psnr'], psnr, rtol=1e-6)
 
 
 @TASKS
 def test_summary_of_task_scores(evaluated, task):
     matrix, _, _ = evaluated(task, 'different', 3)
-    found = summary(matrix, 'plain')
-    values = {name: matrix.cells[name, 0].scores['x'].compute() for name in PROCESSINGS}
+    found = to_plain(summary(matrix, 'plain'))
+    values = {name: matrix.processings[name, 0].scores['x'].compute() for name in PROCESSINGS}
     assert found['n'] == 5 and list(found['differences']) == ['RA']
     for metric in values['RA']:
         for name in PROCESSINGS:

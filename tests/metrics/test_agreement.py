@@ -8,11 +8,12 @@ from scipy.optimize import linear_sum_assignment
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.evaluation.records import pack, unpack
-from ra_plugin.evaluation.statistics.transfer import CLEAN, NONE, Cell, Matrix, summary
+from ra_plugin.evaluation.statistics.transfer import CLEAN, NONE, JudgedProcessing, Matrix, summary
 from ra_plugin.metrics.agreement import ClassificationAgreement, DetectionAgreement, SegmentationAgreement, overlap
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import EnsembleRecognizer, RecognizerInfo
+from ra_plugin.results import to_plain
 
 LOGITS = torch.tensor([[3.0, 1, 0], [0, 2, 1], [0.5, 0.4, 0.3], [1, 1.1, 5]])
 CLEAN_LOGITS = torch.tensor([[2.0, 1, 0], [0, 1, 2.5], [0.3, 0.4, 0.5], [1, 1, 6]])
@@ -58,9 +59,9 @@ def test_the_interval_of_kl_is_that_of_a_mean_which_may_be_above_one():
         for seed, strength in enumerate(noise):
             score = ClassificationAgreement()
             score.update(answers(clean + strength * torch.tensor(rng.normal(size=clean.shape))), answers(clean))
-            cells[name, seed] = Cell(np.arange(200), {}, {'net': score})
+            cells[name, seed] = JudgedProcessing(np.arange(200), {}, {'net': score})
             each[name] = score.per_image()['kl']
-    entries = summary(Matrix(cells, 0), NONE)['processings']
+    entries = to_plain(summary(Matrix(cells, 0), NONE))['processings']
     found = {name: entry['scores']['net']['kl'] for name, entry in entries.items()}
     assert (found[CLEAN]['value'], found[CLEAN]['low'], found[CLEAN]['high']) == (0, 0, 0)
     for name in (NONE, 'near'):
@@ -133,12 +134,12 @@ def test_miou_agreement_has_no_interval_where_few_clean_answers_hold_a_class(rar
     ours = torch.where(torch.rand(theirs.shape, generator=generator) < 0.2, 0, theirs)
     score = SegmentationAgreement(3, classes=['sky', 'road', 'tree'])
     score.update({'masks': ours}, {'masks': theirs})
-    matrix = Matrix({(NONE, 0): Cell(np.arange(40), {}, {'net': score})})
+    matrix = Matrix({(NONE, 0): JudgedProcessing(np.arange(40), {}, {'net': score})})
     classes = matrix.sampled[NONE, 0, 'net', 'miou_agreement'].classes
     assert classes.images.tolist() == [40, 40, rare] and classes.draws.shape == (500, 3)
-    found = summary(matrix, NONE)['processings'][NONE]['scores']['net']['miou_agreement']
+    found = to_plain(summary(matrix, NONE))['processings'][NONE]['scores']['net']['miou_agreement']
     if rare == 3:
-        assert matrix.too_few() == {'net': {'tree': 3}} and math.isnan(found['low'])
+        assert matrix.too_few() == {'net': {'tree': 3}} and found['low'] is None
     else:
         assert not matrix.too_few() and found['low'] < found['value'] < found['high']
 

@@ -30,8 +30,10 @@ from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa
 from ra_plugin.metrics.psnr_ssim import psnr, ssim
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
 from ra_plugin.options import OptionError
+from ra_plugin.report.html_table import shown_table
 from ra_plugin.report.markdown import to_markdown
-from ra_plugin.report.page_tables import color_scale, difference_table, score_table
+from ra_plugin.report.tables import color_scale, difference_table, score_table
+from ra_plugin.results import Results
 from ra_plugin.training.pipeline import run as run_program
 
 SIDE = 48
@@ -160,34 +162,38 @@ def test_tables_have_a_column_with_an_arrow(place, results):
     assert f'{condition["processings"]["tool"]["piqe"]:.4f}' in text
     widths = {line.count('|') for line in text.split('## ')[1].splitlines() if line.startswith('| tool')}
     assert len(widths) <= 3  # rows of one table have one width
-    for table in (score_table(results, 'images'), difference_table(results, 'images', color_scale(results))):
+    typed = Results.from_json(results)
+    scores = shown_table(score_table(typed, 'images').select(['main'], ['quality']))
+    differences = difference_table(typed, 'images', color_scale(typed)).select(['main'], ['quality'])
+    for table in (scores, shown_table(differences)):
         assert [(head.text, head.note) for head in table.heads[-5:]] == [
             ('PSNR', 'dB'), ('SSIM', ''), ('ssimc', '\u2191 higher is better'), ('gmsd', '\u2193 lower is better'),
             ('piqe', '\u2193 lower is better')]
         assert all(len(cells) == len(table.heads) - 1 for _, cells in table.rows)
-    shown = dict((name.text, cells) for name, cells in score_table(results, 'images').rows)
+    shown = {name.text: cells for name, cells in scores.rows}
     assert shown['tool'][-2].text == f'{condition["processings"]["tool"]["gmsd"]:.4f}'
     assert [cell.text for cell in shown['clean'][-4:-1]] == ['\u2013'] * 3 and shown['clean'][-1].text != '\u2013'
     assert 'gmsd' in (place / 'out' / 'report.html').read_text()
-    assert '\u2193' not in to_markdown({**results, 'quality_metrics': {}})
+    assert '\u2193' not in to_markdown(Results.from_json({**results, 'quality_metrics': {}}))
 
 
 @pytest.mark.parametrize('metrics', [['ssimc', 'gmsd', 'piqe'], {**METRICS, 'nlpd': None}, []])
 def test_records_of_other_metrics_are_kept_in_what_has_not_changed(place, metrics, tmp_path):
     opt = {**yaml.safe_load((place / 'opt.yml').read_text()), 'quality_metrics': metrics}
     shutil.copytree(place / 'out', tmp_path / 'again')
-    again, anew = (Evaluation(place, opt).run(tmp_path / folder)[0]['conditions'] for folder in ('again', 'anew'))
+    again, anew = (Evaluation(place, opt).run(tmp_path / folder)[0].to_json()['conditions']
+                   for folder in ('again', 'anew'))
     assert again == anew
 
 
 def test_a_metric_that_needs_larger_images_is_nan_and_says_so(place, tmp_path):
     opt = {**yaml.safe_load((place / 'opt.yml').read_text()), 'quality_metrics': ['ms_ssim']}
     with pytest.warns(UserWarning, match=f'ms_ssim is not defined for images of {SIDE}x{SIDE} pixels, and is NaN'):
-        found = Evaluation(place, opt).run(tmp_path)[0]
+        found = Evaluation(place, opt).run(tmp_path)[0].to_json()
     condition = found['conditions']['images']
     assert condition['processings']['tool']['ms_ssim'] is None
     assert condition['differences']['tool']['ms_ssim'] == {'value': None, 'low': None, 'high': None}
-    assert '\u2193' not in to_markdown({**found, 'restorers': {'tool': {'seeds': 1, 'used': [], 'method': 'tool'}}})
+    assert '\u2193' not in to_markdown(Results.from_json(found))
 
 
 def test_what_fails_on_large_images_is_an_error(monkeypatch, pair):

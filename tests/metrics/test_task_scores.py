@@ -320,7 +320,7 @@ def test_a_resample_that_misses_every_class_does_not_count():
     # one draw in four is the second image twice, with nothing to find; one the first, 1; two are both, 1/2
     assert found.value == 0.5 and set(found.draws[~np.isnan(found.draws)]) == {0.5, 1} and np.isnan(found.draws).any()
     nothing = scored([objects(box, scores=[0.5])], [objects()], 'voc12')
-    assert all(map(math.isnan, vars(sample({}, {(): nothing}, 1)['voc12_mAP',].of_share()).values()))
+    assert all(map(math.isnan, vars(sample({}, {(): nothing}, 1)['voc12_mAP',].share_estimate()).values()))
 
 
 def test_images_that_hold_each_class_are_counted_by_their_labels():

@@ -169,8 +169,8 @@ def test_by_default_the_recognizers_alone_are_channels_last(options, networks, r
     model = build('SRModel', **options)
     for net, last in ((model.net_g, networks), (model.cri_recog[0].recognizer.model, recognizers)):
         assert is_last([p for p in net.parameters() if p.dim() == 4 and min(p.shape[1:]) > 1]) == last
-    assert not StepOptions().of_recognizers_channels_last('cuda')
-    assert StepOptions(precision='bf16').of_recognizers_channels_last('cuda')
+    assert not StepOptions().recognizers_channels_last('cuda')
+    assert StepOptions(precision='bf16').recognizers_channels_last('cuda')
 
 
 def test_bf16_without_instructions_for_it_is_said(monkeypatch, caplog):

@@ -13,9 +13,9 @@ from skimage.metrics import structural_similarity
 from torch import nn
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
-from ra_plugin.paper.changed_images import figure
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.options import OptionError
+from ra_plugin.paper.changed_images import figure
 from ra_plugin.paper.figure_page import Figure, Restored, Row, figure_markdown, write_figure
 
 CLASSES = ['red', 'green', 'blue']

@@ -21,7 +21,8 @@ from ra_plugin.paper.exhibits import SHOW, untouched
 from ra_plugin.paper.experiments import Experiments, Restorer
 from ra_plugin.paper.option_files import ExperimentOptions, changed
 from ra_plugin.paper.reproduce import Reproduction
-from ra_plugin.paper.tables import Judged, paper_numbers, paper_table
+from ra_plugin.paper.tables import JudgedRestorer, paper_numbers, paper_table
+from ra_plugin.results import Condition, from_plain
 from ra_plugin.shipped.find import option_text
 from ra_plugin.training import train_if_needed as trained_runs
 
@@ -361,7 +362,8 @@ def judged(recognizer_name, scores, differences):
                                             for name, values in differences.items()}}}}
     coordinates = {'task': 'SR', 'method': 'RA', 'recognizer': recognizer_name, 'network': None, 'loss_weight': None,
                    'judged_on': 'classification'}
-    return Judged(coordinates, 'RA x', 'plain', (recognizer_name,), 3, condition)
+    return JudgedRestorer(coordinates, 'RA x', 'plain', (recognizer_name,), 3,
+                          from_plain(Condition, condition, 'made up'))
 
 
 FIRST = judged('a', {'a': 0.7, 'b': 0.6}, {'a': (0.2, 0.1, 0.3), 'b': (0.2, -0.1, 0.5)})

@@ -4,11 +4,12 @@ import re
 import pytest
 
 from ra_plugin.report.charts import _axis, _numbers_apart, steps_chart
+from ra_plugin.results import Estimate
 
 
 @pytest.mark.parametrize('scale', [0.002, 0.05, 3, 4000])
 def test_numbers_beside_the_axis_are_within_the_drawing(scale):
-    estimates = [{'value': -scale, 'low': -3 * scale, 'high': scale}]
+    estimates = [Estimate(-scale, -3 * scale, scale)]
     svg = str(steps_chart('PSNR', 'dB', ['1e-3'], {'all': estimates}, ('weight', 'dB')).svg)
     left = float(re.search(r'viewBox="(\S+)', svg)[1])
     beside = re.findall(r'<text class="tick" x="(\S+)" y="\S+" text-anchor="end">([^<]+)<', svg)

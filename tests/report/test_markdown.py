@@ -2,6 +2,7 @@
 import copy
 
 import pytest
+from page_data import typed
 
 from ra_plugin.report.formats import alone
 from ra_plugin.report.markdown import to_markdown
@@ -29,14 +30,14 @@ def test_tables_1_and_2_of_the_paper():
                       'a': {'seeds': 1, 'used': ['r18'], 'method': 'RA'},
                       'b': {'seeds': 1, 'used': ['v|16'], 'method': 'RA'}},
         'conditions': {'set': {'n': 9, 'processings': processings, 'differences': {}}}}
-    text = to_markdown(results)
+    text = to_markdown(typed(results))
     assert rows(text, 'Each recognizer on images restored with itself') == [
         ['processing', 'r18', 'v/16'], ['no processing', '40.0', '30.0'], ['plain', '50.0', '45.0'],
         ['RA', '61.0', '59.0']]
     assert rows(text, 'Transfer of RA') == [
         ['trained with', 'r18', 'v/16'], ['r18', '61.0', '52.0'], ['v/16', '57.0', '59.0']]
     results['restorers']['b']['used'] = []
-    assert 'Transfer of' not in to_markdown(results)
+    assert 'Transfer of' not in to_markdown(typed(results))
 
 
 def test_table_3_of_the_paper():
@@ -51,13 +52,13 @@ def test_table_3_of_the_paper():
                'restorers': {name: {'seeds': 1, 'used': [], 'method': name} for name in ('plain', 'RA')},
                'conditions': {'half A': condition('r18 A', 0.8, 0.5, 0.6), 'half B': condition('r18 B', 0.9, 0.4, 0.7)}}
     del results['conditions']['half B']['processings']['plain']  # not for it
-    text = to_markdown(results)
+    text = to_markdown(typed(results))
     assert rows(text, 'Scores in %, with 95 % intervals: each recognizer judges its own') == [
         ['processing', 'half A: r18 A', 'half B: r18 B'],
         ['clean', '80.0 [79.0, 81.0]', '90.0 [89.0, 91.0]'], ['plain', '50.0 [49.0, 51.0]', ''],
         ['RA', '60.0 [59.0, 61.0]', '70.0 [69.0, 71.0]']]
     results['conditions']['half B'] = copy.deepcopy(results['conditions']['half A'])
-    assert 'its own' not in to_markdown(results)
+    assert 'its own' not in to_markdown(typed(results))
 
 
 def test_what_the_intervals_are_over_how_many_there_are_and_which_cannot_be_told():
@@ -75,7 +76,7 @@ def test_what_the_intervals_are_over_how_many_there_are_and_which_cannot_be_told
                                                   'RA': {'seeds': 1, 'used': [], 'method': 'RA'}},
                'conditions': {'set': {'n': 9, 'processings': processings, 'differences': differences,
                                       'too_few_images': {'v|16': {'cat': 1, 'dog': 2}}}}}
-    text = to_markdown(results)
+    text = to_markdown(typed(results))
     assert ('The intervals are over the images, and for plain over trainings from other seeds, too. What training from '
             'another seed changes is not in them: RA has one seed.') in text
     assert 'cannot be told, so no gain or loss is sure: too few images hold cat (1 image) and dog (2 images).' in text
@@ -83,9 +84,9 @@ def test_what_the_intervals_are_over_how_many_there_are_and_which_cannot_be_told
     assert rows(text, 'Differences to plain')[1] == ['RA', '+0.00 [+0.00, +0.00]', '+10.0 [+9.0, +11.0]', '+10.0']
     assert rows(text, 'Differences to plain')[2][2:] == ['gap too uncertain', 'gap too uncertain']
     differences['RA']['scores']['v|16']['top1']['gap'] = None  # of a score that is not defined, as mAP without boxes
-    assert rows(to_markdown(results), 'Differences to plain')[2][2:] == ['gap too uncertain', '']
+    assert rows(to_markdown(typed(results)), 'Differences to plain')[2][2:] == ['gap too uncertain', '']
     differences['RA']['scores']['v|16']['top1'].update(low=0.0, high=0.1)
-    assert 'each of the 2 would leave out zero by chance one time in 20' in to_markdown(results)
+    assert 'each of the 2 would leave out zero by chance one time in 20' in to_markdown(typed(results))
 
 
 @pytest.mark.parametrize('number, words', [

@@ -3,14 +3,16 @@ import re
 
 import page_data
 import pytest
-from page_data import CONDITIONS, estimate
+from page_data import CONDITIONS, estimate, typed
 from test_page import Page, write
 
-from ra_plugin.report import page_tables
+from ra_plugin.report import tables
+from ra_plugin.report.html_table import shown_table
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.metrics import metric_of
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.verdict import verdicts
+from ra_plugin.results import Estimate
 
 KL = {'kl': {'better': 'lower', 'unit': 'nats', 'against': 'clean answers'},
       'top1_agreement': {'better': 'higher', 'unit': 'share', 'against': 'clean answers'}}
@@ -38,16 +40,17 @@ def chance(*names, processing='clean'):
 
 def test_who_reads_clean_images_by_chance_is_warned_of_first_and_not_counted():
     data = results({'used': 0.2, 'blind': 0.0, 'other': 0.1}, chance=chance('blind'))
-    said = warnings(data, 'c')
+    said = warnings(typed(data), 'c')
     assert len(said) == 1 and said[0].startswith('blind reads clean images no better than by chance, or hardly: 1.0 % '
                                                  'top-1, and answers in random order would have 10.0 %.')
-    verdict = verdicts(data, 'c')[0]
+    verdict = verdicts(typed(data), 'c')[0]
     assert verdict.headline == 'Every recognizer gains, those never seen in training too'
     assert dict(verdict.sentences)['Held out'].startswith('1 of 1 never seen')
     assert dict(verdict.sentences)['Not counted'] == 'blind, which hardly reads clean images.'
     data = results({'used': 0.0, 'blind': 0.0}, chance=chance('used', 'blind'))
-    assert verdicts(data, 'c')[0].headline == 'Nothing can be told: no recognizer reads images better than by chance'
-    assert 'even those of RA' in warnings(results({'x': 0.1}, chance=chance('x', processing='RA')), 'c')[0]
+    headline = verdicts(typed(data), 'c')[0].headline
+    assert headline == 'Nothing can be told: no recognizer reads images better than by chance'
+    assert 'even those of RA' in warnings(typed(results({'x': 0.1}, chance=chance('x', processing='RA'))), 'c')[0]
 
 
 @pytest.mark.parametrize('differences, against_none, headline, tone', [
@@ -61,7 +64,7 @@ def test_who_reads_clean_images_by_chance_is_warned_of_first_and_not_counted():
     ({'used': 0.0, 'a': 0.0}, {'used': -0.3, 'a': 0.0},
      'Open: the change cannot be told apart from zero; and worse than no processing on 1 of 2 recognizers', 'bad')])
 def test_what_is_worse_than_no_processing_is_on_the_first_screen(differences, against_none, headline, tone):
-    verdict = verdicts(results(differences, {'RA': against_none}), 'c')[0]
+    verdict = verdicts(typed(results(differences, {'RA': against_none})), 'c')[0]
     assert (verdict.headline, verdict.tone) == (headline, tone)
     worse = [name for name, value in against_none.items() if value < -0.02]
     said = dict(verdict.sentences)['No processing']
@@ -70,10 +73,10 @@ def test_what_is_worse_than_no_processing_is_on_the_first_screen(differences, ag
 
 def test_a_baseline_that_is_worse_than_no_processing_is_noted():
     data = results({'used': 0.2}, {'plain': {'used': -0.1}, 'RA': {'used': 0.1}})
-    assert notes(data, 'c') == [
+    assert notes(typed(data), 'c') == [
         'plain, which the others are compared with, is itself surely worse than no processing for used (\u221210.0 '
         'points [\u221211.2, \u22128.8]): a gain over it need not be one over the images as they were.']
-    assert not notes(results({'used': 0.2}, {'plain': {'used': 0.0}}), 'c')
+    assert not notes(typed(results({'used': 0.2}, {'plain': {'used': 0.0}})), 'c')
 
 
 @pytest.mark.parametrize('share, words', [
@@ -82,33 +85,35 @@ def test_a_baseline_that_is_worse_than_no_processing_is_noted():
     (1.2, r'over plain: more than all of the way from plain to clean images \(120 %\)\.')])
 def test_shares_of_the_gap_are_said_as_what_they_are(share, words):
     data = results({'used': (0.3 * share, {'gap': 0.3, 'gap_recovered': estimate(share)})})
-    assert re.search(words, dict(verdicts(data, 'c')[0].sentences)['Used in training'])
+    assert re.search(words, dict(verdicts(typed(data), 'c')[0].sentences)['Used in training'])
 
 
 def test_where_the_baseline_is_read_no_worse_than_clean_images_there_is_no_gap_to_be_too_small():
     data = results({'used': (0.2, {'gap': -0.02, 'gap_recovered': None})})
-    assert 'plain is read no worse than clean images' in dict(verdicts(data, 'c')[0].sentences)['Used in training']
+    told = dict(verdicts(typed(data), 'c')[0].sentences)['Used in training']
+    assert 'plain is read no worse than clean images' in told
 
 
 @pytest.mark.parametrize('metric, good', [('top1_agreement', 0.2), ('kl', -0.2)])
 def test_agreement_is_never_called_recognition(metric, good):
-    better = verdicts(results({'used': good, 'a': good}, metric=metric), 'c')[0]
-    worse = verdicts(results({'used': -good, 'a': -good}, metric=metric), 'c')[0]
+    better = verdicts(typed(results({'used': good, 'a': good}, metric=metric)), 'c')[0]
+    worse = verdicts(typed(results({'used': -good, 'a': -good}, metric=metric)), 'c')[0]
     assert better.headline == ('Every recognizer agrees more with its answers on clean images, those never seen in '
                                'training too')
     assert worse.headline == 'Recognizers agree less with their answers on clean images'
     told = ' '.join(sentence for verdict in (better, worse) for _, sentence in verdict.sentences)
     assert '1 of 1 never seen in training agrees more with its answers on clean images' in told
     assert 'a agrees less' in told and 'ecogni' not in told and ('nats' in told) == (metric == 'kl')
-    mixed = verdicts(results({'used': good, 'a': -good}, metric=metric), 'c')[0]
+    mixed = verdicts(typed(results({'used': good, 'a': -good}, metric=metric)), 'c')[0]
     assert mixed.headline == 'Mixed: 1 of 2 recognizers agree more with their answers on clean images, 1 less'
 
 
 def test_less_divergence_is_a_gain_and_has_no_color():
-    metric = metric_of({'recognition_metrics': KL}, 'kl')
-    assert [metric.direction(estimate(value)) for value in (-0.1, 0.1, 0.001)] == ['up', 'down', 'unclear']
+    metric = metric_of(typed({'baseline': '', 'conditions': {}, 'recognition_metrics': KL}), 'kl')
+    assert [metric.direction(Estimate(**estimate(value))) for value in (-0.1, 0.1, 0.001)] == ['up', 'down', 'unclear']
     data = results({'used': -0.2}, metric='kl')
-    table = page_tables.difference_table(data, 'c', page_tables.color_scale(data))
+    table = tables.difference_table(typed(data), 'c', tables.color_scale(typed(data)))
+    table = shown_table(table)
     cell = table.rows[0][1][0]
     assert (cell.text, cell.note, cell.level) == ('\u22120.200', '[\u22120.212, \u22120.188]', None)
     assert table.heads[1].note == 'KL, nats, lower is better'
@@ -143,7 +148,7 @@ def test_images_that_are_all_restored_exactly_are_exact():
     data = {'baseline': 'no processing', 'restorers': {}, 'conditions': {'c': {
         'n': 5, 'differences': {},
         'processings': {'clean': {'psnr': None, 'ssim': None, 'scores': {}}, 'same': entry}}}}
-    assert '| same       | exact | 1.0000 |' in to_markdown(data)
+    assert '| same       | exact | 1.0000 |' in to_markdown(typed(data))
 
 
 def test_pictures_have_the_names_of_their_files(tmp_path):

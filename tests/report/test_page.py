@@ -2,6 +2,7 @@
 import base64
 import copy
 import io
+import math
 import re
 from html.parser import HTMLParser
 
@@ -9,15 +10,17 @@ import numpy as np
 import page_data
 import pytest
 from browser import chromium, console, requested, resize
-from page_data import CLASSIFIERS, CONDITIONS, DETECTOR, GAINS, HOSTILE, HOSTILE_ATTRIBUTE, RECOGNIZERS, VIEWS, estimate
+from page_data import (CLASSIFIERS, CONDITIONS, DETECTOR, GAINS, HOSTILE, HOSTILE_ATTRIBUTE, RECOGNIZERS, VIEWS,
+                       estimate, typed)
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from ra_plugin.report import charts, formats, images, page_tables
+from ra_plugin.report import charts, formats, images, tables
 from ra_plugin.report.page import write_page
 from ra_plugin.report.verdict import AUDIT_TONES, verdicts
+from ra_plugin.results import Estimate, Spectrum
 
 SECTIONS = ['summary', 'transfer', 'trade-off', 'images', 'harm', 'clean-input', 'audit', 'certainty', 'reproduce']
 
@@ -63,7 +66,7 @@ class Page(HTMLParser):
 
 def write(tmp_path, results=None, examples=()):
     path = tmp_path / 'page.html'
-    write_page(results or page_data.results(), examples, path)
+    write_page(typed(results or page_data.results()), examples, path)
     return path.read_text(encoding='utf-8')
 
 
@@ -125,7 +128,7 @@ def test_a_recognizer_that_does_not_judge_a_condition_has_no_place_there(tmp_pat
         assert ['resnet' in str(rows) for rows in tables] == [True, False], caption
         assert all(len(row) == len(rows[0]) for rows in tables for row in rows)
     assert 'resnet' in found.text and len(found.found('when both images are changed')) == 2 * len(GAINS)
-    told = {verdict.restorer: dict(verdict.sentences) for verdict in verdicts(data, CONDITIONS[1])}
+    told = {verdict.restorer: dict(verdict.sentences) for verdict in verdicts(typed(data), CONDITIONS[1])}
     assert told['RA']['Held out'].startswith('4 of 4 never seen in training gain')  # it used resnet, which is elsewhere
 
 
@@ -221,7 +224,7 @@ def test_headline(used, others, audit, words):
     data = {'differences': {'RA': {'scores': scores}},
             'audit': {'restorers': {'RA': {'verdict': audit, 'reason': ''}} if audit else {}}}
     results = {'baseline': 'plain', 'restorers': {'RA': {'used': ['used']}}, 'conditions': {'c': data}}
-    assert verdicts(results, 'c')[0].headline == words
+    assert verdicts(typed(results), 'c')[0].headline == words
 
 
 @pytest.mark.parametrize('verdict, tone', [
@@ -235,7 +238,7 @@ def test_a_verdict_has_one_color_in_card_and_audit(tmp_path, verdict, tone):
     colors = re.findall(r'class="headline (\w+)"><span class="sign" aria-hidden="true">.</span> <strong>'
                         f'{verdict.capitalize()}</strong>', text)
     assert colors[0] == tone and AUDIT_TONES[verdict] == tone
-    card = next(one for one in verdicts(data, CONDITIONS[0]) if one.restorer == 'RA')
+    card = next(one for one in verdicts(typed(data), CONDITIONS[0]) if one.restorer == 'RA')
     assert card.tone == ('mixed' if verdict == 'undecided' else tone)  # all recognizers do gain
 
 
@@ -258,7 +261,7 @@ def test_without_clean_images_the_spectrum_has_no_error_to_stand_beside(tmp_path
 
 
 def test_sentences_have_the_figures_and_say_what_cannot_be_said():
-    told = {v.restorer: dict(v.sentences) for v in verdicts(page_data.results(), CONDITIONS[0])}
+    told = {v.restorer: dict(v.sentences) for v in verdicts(typed(page_data.results()), CONDITIONS[0])}
     ra = told['RA']
     assert ra['Used in training'] == ('resnet: +22.3 points [+21.1, +23.5] of top-1 over plain: 62 % of the way from '
                                       'plain to clean images.')
@@ -273,7 +276,7 @@ def test_sentences_have_the_figures_and_say_what_cannot_be_said():
     small = page_data.results()
     small['conditions'][CONDITIONS[0]]['differences']['RA']['scores']['resnet']['top1'].update(
         gap=0.031, gap_recovered=None)
-    assert dict(verdicts(small, CONDITIONS[0])[0].sentences)['Used in training'].endswith(
+    assert dict(verdicts(typed(small), CONDITIONS[0])[0].sentences)['Used in training'].endswith(
         'Clean images are +3.1 points above plain: too small a gap to speak of recovery.')
 
 
@@ -282,7 +285,7 @@ def test_the_headline_counts_what_stands_corrected_for_the_number_of_recognizers
     difference = made['conditions'][CONDITIONS[0]]['differences']['RA']
     assert all(metrics[next(iter(metrics))]['low'] > 0 for metrics in difference['scores'].values())
     difference['family'] = {'comparisons': 5, 'up': ['resnet', 'vgg'], 'down': []}
-    ra = verdicts(made, CONDITIONS[0])[0]
+    ra = verdicts(typed(made), CONDITIONS[0])[0]
     assert ra.headline == '1 of 4 recognizers never seen in training gain'
     told = dict(ra.sentences)
     assert told['Held out'].startswith('1 of 4 never seen in training gains; the change on ')
@@ -291,19 +294,20 @@ def test_the_headline_counts_what_stands_corrected_for_the_number_of_recognizers
                                                    'are')
     difference['scores']['vgg'] = {'top1': estimate(0.0)}
     difference['family']['up'] = ['resnet', 'densenet']
-    apart = dict(verdicts(made, CONDITIONS[0])[0].sentences)['Held out']
+    apart = dict(verdicts(typed(made), CONDITIONS[0])[0].sentences)['Held out']
     assert 'the change on vgg cannot be told apart from zero; the change on ' in apart
     del difference['family']
-    assert 'Counted' not in dict(verdicts(made, CONDITIONS[0])[0].sentences)
+    assert 'Counted' not in dict(verdicts(typed(made), CONDITIONS[0])[0].sentences)
 
 
 def test_a_verdict_on_some_of_the_images_says_on_how_many():
     made = page_data.results()
     data = made['conditions'][CONDITIONS[0]]
     data['n'], data['audit']['n'] = 100, 40
-    assert dict(verdicts(made, CONDITIONS[0])[0].sentences)['Audit'].startswith('Real (on 40 of the 100 images): ')
+    told = dict(verdicts(typed(made), CONDITIONS[0])[0].sentences)
+    assert told['Audit'].startswith('Real (on 40 of the 100 images): ')
     data['audit']['n'] = 100
-    assert dict(verdicts(made, CONDITIONS[0])[0].sentences)['Audit'].startswith('Real: ')
+    assert dict(verdicts(typed(made), CONDITIONS[0])[0].sentences)['Audit'].startswith('Real: ')
 
 
 @pytest.mark.parametrize('clean, none', [(0.8, 0.8), (0.8, 0.799), (0.9, 0.3)])
@@ -312,7 +316,7 @@ def test_names_of_levels_do_not_lie_upon_each_other(clean, none):
     for metrics, value in ((results['conditions'][CONDITIONS[0]]['processings'][name]['scores']['resnet'], value)
                            for name, value in (('clean', clean), ('no processing', none))):
         metrics['top1'].update(estimate(value))
-    drawn = str(charts.trade_off_charts(results, CONDITIONS[0])[0].svg)
+    drawn = str(charts.trade_off_charts(typed(results), CONDITIONS[0])[0].svg)
     first, second = (float(re.search(rf'y="([\d.]+)">{name}</text>', drawn)[1]) for name in ('clean', 'no processing'))
     assert second - first >= 14
 
@@ -321,18 +325,18 @@ def test_a_gap_that_does_not_bound_a_share_is_called_uncertain():
     made = page_data.results()
     made['conditions'][CONDITIONS[0]]['differences']['RA']['scores']['resnet']['top1'].update(
         gap=0.06, gap_recovered=None)
-    assert dict(verdicts(made, CONDITIONS[0])[0].sentences)['Used in training'].endswith(
+    assert dict(verdicts(typed(made), CONDITIONS[0])[0].sentences)['Used in training'].endswith(
         'Clean images are +6.0 points above plain: too uncertain a gap to speak of recovery.')
 
 
 def test_what_the_intervals_are_over():
     made = page_data.results()
-    assert formats.coverage(made) == (
+    assert formats.coverage(typed(made)) == (
         'The intervals are over the images, and for RA over trainings from other seeds, too. What training from '
         f'another seed changes is not in them: plain, unsupervised RA and {HOSTILE_ATTRIBUTE} have one seed.')
     for restorer in made['restorers'].values():
         restorer['seeds'] = 3
-    assert 'one seed' not in formats.coverage(made) and 'RA' in formats.coverage(made)
+    assert 'one seed' not in formats.coverage(typed(made)) and 'RA' in formats.coverage(typed(made))
 
 
 def test_how_many_intervals_there_are_and_which_cannot_be_told(tmp_path):
@@ -343,8 +347,8 @@ def test_how_many_intervals_there_are_and_which_cannot_be_told(tmp_path):
     condition['too_few_images'] = {DETECTOR: {HOSTILE: 1, 'cell': 2}}
     many = sum(len(metrics) for difference in condition['differences'].values()
                for name, metrics in difference['scores'].items() if name != DETECTOR)
-    assert formats.comparisons(condition) == many == 12
-    write_page(made, [], tmp_path / 'page.html')
+    assert formats.comparisons(typed(made).conditions[CONDITIONS[0]]) == many == 12
+    write_page(typed(made), [], tmp_path / 'page.html')
     text = (tmp_path / 'page.html').read_text()
     assert 'about 1 of 12 would leave out zero by chance' in text and HOSTILE not in text
     assert '(1 image) and cell (2 images).' in text
@@ -352,16 +356,16 @@ def test_how_many_intervals_there_are_and_which_cannot_be_told(tmp_path):
 
 @pytest.mark.parametrize('text, expected', [
     (formats.number(-0.04, 1, True), '0.0'), (formats.number(-0.234, 2), '\u22120.23'),
-    (formats.number(None), '\u2013'),
+    (formats.number(math.nan), '\u2013'),
     (formats.number(3.14159, 3, True), '+3.142'), (formats.count(1234567), '1\u202f234\u202f567'),
     (formats.p_value(0.00099), '< 0.001'), (formats.p_value(0.0314), '0.031'),
-    (formats.listed(['a', 'b', 'c']), 'a, b and c'), (formats.interval({'low': None, 'high': 0.1}), '')])
+    (formats.listed(['a', 'b', 'c']), 'a, b and c'), (formats.interval(Estimate(0.1, math.nan, 0.1)), '')])
 def test_numbers_as_text(text, expected):
     assert text == expected
 
 
 def test_colors_grow_with_the_difference_to_both_sides():
-    scale = page_tables.color_scale(page_data.results())
+    scale = tables.color_scale(typed(page_data.results()))
     assert scale.limit == 0.25  # the largest is 0.223
     levels = [scale.level(value) for value in np.linspace(-0.25, 0.25, 101)]
     assert levels == sorted(levels) and levels == [-level for level in levels[::-1]]
@@ -375,7 +379,7 @@ def test_the_legend_says_that_the_ends_stand_for_more(tmp_path):
 
 def test_trade_off_points_lie_where_their_numbers_are():
     results = page_data.results()
-    drawn = str(charts.trade_off_charts(results, CONDITIONS[0])[0].svg)
+    drawn = str(charts.trade_off_charts(typed(results), CONDITIONS[0])[0].svg)
     scores = [26.46, 26.23, 26.27, 26.48], [49.4, 61.8, 49.5, 46.4]  # PSNR and top-1 of the four restorers, by hand
     found = re.findall(r'whisker s\d" d="M([\d.]+) ([\d.]+)V([\d.]+)', drawn)
     whiskers = [[float(v) for v in numbers] for numbers in found]
@@ -397,7 +401,7 @@ def test_a_score_that_is_defined_of_none_has_a_dash_and_no_chart(tmp_path):
         for entry in condition['differences'].values():
             entry['scores'][DETECTOR]['voc12_mAP'].update(unknown, gap=None, gap_recovered=None)
     page = Page(write(tmp_path, results, page_data.examples(1)))
-    assert [chart.title for chart in charts.trade_off_charts(results, CONDITIONS[0])] == list(CLASSIFIERS)
+    assert [chart.title for chart in charts.trade_off_charts(typed(results), CONDITIONS[0])] == list(CLASSIFIERS)
     column = 1 + RECOGNIZERS.index(DETECTOR)
     assert {row[column]['text'] for row in page.found('Scores of each processing')[0][1:]} == {'\u2013'}
 
@@ -405,20 +409,19 @@ def test_a_score_that_is_defined_of_none_has_a_dash_and_no_chart(tmp_path):
 def test_the_front_leaves_out_what_is_beaten():
     results = page_data.results()
     results['conditions'][CONDITIONS[0]]['processings']['plain']['psnr'] = 26.0  # below RA, and worse
-    drawn = str(charts.trade_off_charts(results, CONDITIONS[0])[0].svg)
+    drawn = str(charts.trade_off_charts(typed(results), CONDITIONS[0])[0].svg)
     assert len(re.search(r'class="front" points="([^"]+)"', drawn)[1].split()) == 3
 
 
 def test_spectrum_has_a_logarithmic_scale_and_leaves_out_what_has_no_logarithm():
-    spectrum = {'frequency': [0.1, 0.2, 0.3, 0.4], 'difference': [1e-4, 1e-3, 1e-2, None],
-                'baseline_error': [1e-2, 0, 1e-3, 1e-4]}
+    spectrum = Spectrum([0.1, 0.2, 0.3, 0.4], [1e-4, 1e-3, 1e-2, math.nan], [1e-2, 0, 1e-3, 1e-4])
     drawn = str(charts.spectrum_chart(spectrum, 'a', 'b').svg)
     lines = re.findall(r'<polyline class="line s\d" points="([^"]+)"', drawn)
     first, second = ([[float(v) for v in point.split(',')] for point in line.split()] for line in lines)
     assert (len(first), len(second)) == (3, 3)
     steps = np.diff(first, axis=0)
     np.testing.assert_allclose(steps[0], steps[1], atol=0.11)  # a decade a step
-    assert charts.spectrum_chart({**spectrum, 'difference': [0] * 4, 'baseline_error': [None] * 4}, 'a', 'b') is None
+    assert charts.spectrum_chart(Spectrum(spectrum.frequency, [0] * 4, [math.nan] * 4), 'a', 'b') is None
 
 
 @pytest.mark.parametrize('size, exact', [((32, 48), True), ((300, 200), False)])
@@ -449,7 +452,7 @@ def address(tmp_path_factory):
     for condition in results['conditions'].values():  # a name that no phone has room for
         for part in (condition['processings'], condition['differences'], condition['harm']):
             part[long] = copy.deepcopy(part['RA'])
-    write_page(results, page_data.examples(3), path)
+    write_page(typed(results), page_data.examples(3), path)
     return path.as_uri()
 
 

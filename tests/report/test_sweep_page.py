@@ -5,13 +5,14 @@ import numpy as np
 import page_data
 import pytest
 from browser import chromium, console, resize
+from page_data import typed
 from selenium.webdriver.common.by import By
 from test_page import Page, write
 from test_sweep import difference
 
-from ra_plugin.evaluation.run import plain_data
-from ra_plugin.studies.sweep.weight_choice import answer
 from ra_plugin.report.sweep import sweep_answer, sweep_charts, sweep_lines
+from ra_plugin.results import to_plain
+from ra_plugin.studies.sweep.weight_choice import answer
 
 
 def results(used=('0',), budget=0.1, name='x2', psnrs=(-0.02, -0.08, -0.3), gains=(0.05, 0.11, 0.16)):
@@ -23,7 +24,7 @@ def results(used=('0',), budget=0.1, name='x2', psnrs=(-0.02, -0.08, -0.3), gain
             'restorers': {name: {'used': list(used), 'seeds': 1} for name in ('weight 0', *differences)},
             'recognizers': {str(i): {'metrics': ['top1']} for i in range(2)}}
     data['restorers']['weight 0']['used'] = []
-    return {**data, 'sweep': plain_data(answer(data, budget))}
+    return {**data, 'sweep': to_plain(answer(typed(data), budget))}
 
 
 def test_the_page_begins_with_the_answer_and_its_table(tmp_path):
@@ -44,20 +45,20 @@ def test_the_page_begins_with_the_answer_and_its_table(tmp_path):
     ({'psnrs': (None,) * 3}, 'There is no PSNR here, so that no weight can be said to keep to the budget.')])
 def test_no_weight_and_why(tmp_path, changes, reason):
     data = results(**changes)
-    told = sweep_answer(data, 'x2')
+    told = sweep_answer(typed(data), 'x2')
     assert (told.headline, told.tone) == ('No weight above 0 can be named', 'none')
     text = write(tmp_path, data)
-    assert reason in text and told.headline in text and reason in next(iter(sweep_lines(data)))
+    assert reason in text and told.headline in text and reason in next(iter(sweep_lines(typed(data))))
 
 
 def test_without_recognizers_held_out_the_page_says_so():
-    told = dict(sweep_answer(results(used=('0', '1')), 'x2').sentences)
+    told = dict(sweep_answer(typed(results(used=('0', '1'))), 'x2').sentences)
     assert told['Recognizers'] == 'The gain is the mean of 0 and 1; none was held out of a training.'
     assert 'Used in training' not in told
 
 
 def test_points_lie_where_their_numbers_are():
-    gain, psnr = sweep_charts(results(), 'x2')
+    gain, psnr = sweep_charts(typed(results()), 'x2')
     for chart, values in ((gain, (5, 11, 16)), (psnr, (-0.02, -0.08, -0.3))):
         drawn = str(chart.svg)
         line = re.search(r'class="line s0" points="([^"]+)"', drawn)[1]
@@ -68,8 +69,8 @@ def test_points_lie_where_their_numbers_are():
         assert slopes[0] < 0 and len(re.findall('class="whisker s0"', drawn)) == 3
     assert 'never used, 1e-4: +5.00 [+3.78, +6.22]' in re.search('aria-label="([^"]+)"', str(gain.svg))[1]
     assert '>budget</text>' in str(psnr.svg)
-    assert '>budget</text>' not in str(sweep_charts(results(budget=None), 'x2')[1].svg)
-    assert len(sweep_charts(results(psnrs=(None,) * 3), 'x2')) == 1
+    assert '>budget</text>' not in str(sweep_charts(typed(results(budget=None)), 'x2')[1].svg)
+    assert len(sweep_charts(typed(results(psnrs=(None,) * 3)), 'x2')) == 1
 
 
 def test_names_are_text_and_nothing_else(tmp_path):

@@ -17,15 +17,16 @@ from PIL import Image
 from programs import run_tool
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
-from ra_plugin.studies.boundary.run import BoundaryOptions, BoundaryStudy, run_boundary
-from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.studies.boundary.measure import (NO_LABEL, Search, decision_map, find_boundaries, orthogonal,
-                                           random_directions, unit)
-from ra_plugin.studies.boundary.scores import RA, RANDOM, Record, chance, inter_boundary, median, pair_scores
+from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.options import OptionError
-from ra_plugin.studies.boundary.report import boundary_markdown, claims, write_boundary_page
 from ra_plugin.studies.boundary.maps import DecisionMap, class_colors, map_cards
+from ra_plugin.studies.boundary.measure import (NO_LABEL, Search, decision_map, find_boundaries, orthogonal,
+                                                random_directions, unit)
+from ra_plugin.studies.boundary.report import boundary_markdown, claims, write_boundary_page
+from ra_plugin.studies.boundary.results import RA, RANDOM, SCHEMA, BoundaryResults, Record
+from ra_plugin.studies.boundary.run import BoundaryOptions, BoundaryStudy, run_boundary
+from ra_plugin.studies.boundary.scores import chance, inter_boundary, median, pair_scores
 
 SHAPE = (3, 4, 5)
 SIZE = math.sqrt(60)  # L2 length of a root mean square of 1
@@ -250,37 +251,38 @@ RECORDS = [record(0, 1.0, 2.0), record(1, 4.0, 3.5, after=2), record(2, 2.0, mat
 
 def test_scores_of_a_pair_by_hand():
     scores = pair_scores(RECORDS, 'rs', 'rt')
-    assert scores['n'] == 4  # the target reads image 3 otherwise
-    ra, random = scores['directions'][RA], scores['directions'][RANDOM]
-    assert ra['both_found'] == 2 and random['both_found'] == 4
-    assert {name: entry['value'] for name, entry in ra['mean'].items()} == pytest.approx(
+    assert scores.n == 4  # the target reads image 3 otherwise
+    ra, random = scores.directions[RA], scores.directions[RANDOM]
+    assert ra.both_found == 2 and random.both_found == 4
+    assert {name: entry.value for name, entry in ra.mean.items()} == pytest.approx(
         {'source': 2.5, 'target': 2.75, 'ibd': 0.75, 'chance': (2.5 + 2) / 2})
-    assert {name: entry['value'] for name, entry in ra['ibd_minus'].items()} == pytest.approx(
+    assert {name: entry.value for name, entry in ra.ibd_minus.items()} == pytest.approx(
         {'source': -1.75, 'target': -2.0, 'chance': -1.5})
     half = 1.75 * 2 ** 0.5 * 12.7062 / 1.96  # of 0 and -3.5; two images tell hardly anything: Student's t
-    assert (ra['ibd_minus']['source']['low'], ra['ibd_minus']['source']['high']) == pytest.approx(
+    assert (ra.ibd_minus['source'].low, ra.ibd_minus['source'].high) == pytest.approx(
         (-1.75 - half, -1.75 + half), rel=1e-3)
-    assert ra['found']['source']['value'] == 0.75 and ra['found']['target']['value'] == 0.5
-    assert ra['right']['source']['value'] == 0.5 and random['right']['target']['value'] == 0
-    assert ra['median']['source']['value'] == 3 and ra['median']['ibd']['value'] == math.inf
-    assert random['mean']['ibd']['value'] == pytest.approx(0.25)
-    assert scores['ra_minus_random']['source']['n'] == 3
-    assert scores['ra_minus_random']['source']['value'] == pytest.approx((0 + 3 + 1) / 3)
+    assert ra.found['source'].value == 0.75 and ra.found['target'].value == 0.5
+    assert ra.right['source'].value == 0.5 and random.right['target'].value == 0
+    assert ra.median['source'].value == 3 and ra.median['ibd'].value == math.inf
+    assert random.mean['ibd'].value == pytest.approx(0.25)
+    assert scores.ra_minus_random['source'].n == 3
+    assert scores.ra_minus_random['source'].value == pytest.approx((0 + 3 + 1) / 3)
 
 
 def test_scores_of_few_images():
     assert pair_scores(RECORDS[3:4], 'rs', 'rt') is None
     scores = pair_scores(RECORDS[4:], 'rs', 'rt')
-    assert scores['directions'][RA]['mean'] == {} and scores['ra_minus_random'] == {'source': None, 'target': None}
+    assert scores.directions[RA].mean == {} and scores.ra_minus_random == {'source': None, 'target': None}
     results = made_up(RECORDS[4:])
     assert '| rt | images ' in boundary_markdown(results) and 'open for rt' in claims(results)[0]
     assert claims(made_up(RECORDS[3:4])) == ['No image that Rs and rt read as the same wrong class.']
 
 
 def made_up(records, classes=('cat', 'dog', 'frog')):
-    return {'name': 'made up', 'condition': 'x2', 'plain': 'plain', 'RA': 'RA', 'source': 'rs', 'n': 10,
-            'command': f'python {HOSTILE}', 'search': {'last': 1.0}, 'classes': classes,
-            'targets': {'rt': pair_scores(records, 'rs', 'rt')}}
+    return BoundaryResults(
+        name='made up', condition='x2', plain='plain', RA='RA', source='rs', n=10, command=f'python {HOSTILE}',
+        search={'last': 1.0}, classes=classes, targets={'rt': pair_scores(records, 'rs', 'rt')}, schema=SCHEMA, seed=0,
+        versions={}, images=records)
 
 
 def test_tables_and_claims_are_those_of_the_scores():
@@ -298,7 +300,7 @@ def test_tables_and_claims_are_those_of_the_scores():
 
 def test_the_page_says_that_the_first_of_several_seeds_was_measured():
     assert 'first alone' not in boundary_markdown(made_up(RECORDS))
-    several = {**made_up(RECORDS), 'seeds': {'plain': 1, 'RA': 3}}
+    several = replace(made_up(RECORDS), seeds={'plain': 1, 'RA': 3})
     assert 'Of the seeds of RA, the first alone.' in boundary_markdown(several)
 
 
@@ -360,7 +362,7 @@ def test_names_are_within_their_regions_and_clear_of_the_markers():
 
 def test_page_shows_hostile_names_as_text_and_asks_for_nothing(tmp_path):
     results = made_up(RECORDS, classes=(HOSTILE, 'dog', 'frog\u202e'))
-    results['targets'] = {HOSTILE: results['targets']['rt']}
+    results = replace(results, targets={HOSTILE: results.targets['rt']})
     labels = np.tile([0] * 11 + [1] * 8 + [2] * 2, (21, 1))
     write_boundary_page(results, [a_map({'rs': labels, 'rt': labels.T})], tmp_path / 'boundary.html')
     with chromium(tmp_path) as driver:
@@ -503,7 +505,8 @@ def test_tool_writes_json_tables_and_page(tool, place, tmp_path, capsys, records
 
 def test_a_signal_ends_the_tool_with_a_line_and_keeps_an_earlier_result(tool, place, tmp_path, monkeypatch, capsys):
     (tmp_path / 'boundary.json').write_text('earlier')
-    monkeypatch.setattr('ra_plugin.studies.boundary.run.find_boundaries', lambda *args: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr('ra_plugin.studies.boundary.run.find_boundaries',
+                        lambda *args: signal.raise_signal(signal.SIGTERM))
     assert tool('plain', 'RA', '-opt', place / 'opt.yml', '--device', 'cpu', '--out', tmp_path) == 128 + signal.SIGTERM
     said = capsys.readouterr().err.splitlines()
     assert 'loading' in said[0] and f'searching boundaries around {COUNT} images' in said[1]
@@ -546,10 +549,10 @@ def test_what_cannot_be_meant_is_one_line(tool, place, tmp_path, capsys, argumen
 def test_classes_are_called_as_recognizers_call_them(place):
     """Folders of ImageNet have the names of synsets."""
     this = study(place)
-    assert this.results([])['classes'] == ['a', 'b', 'c']
+    assert this.results([]).classes == ['a', 'b', 'c']
     judge = this.condition.recognizers['two']
     judge.info = replace(judge.info, classes=('cat', 'dog', 'frog'))
-    assert this.results([])['classes'] == ['cat', 'dog', 'frog']
+    assert this.results([]).classes == ['cat', 'dog', 'frog']
 
 
 def test_costly_recognizers_and_restorers_of_other_sizes_are_refused(place, monkeypatch):

@@ -23,13 +23,13 @@ from selenium.webdriver.common.keys import Keys
 
 from ra_plugin.archs import SRResNet
 from ra_plugin.builders.loaders import evenly_spaced
-from ra_plugin.studies.survey.run import disagreements, reservoir, survey
 from ra_plugin.evaluation.judging import Batch
-from ra_plugin.studies.survey.scores import crossed_mean, label_choices, read_answers, read_key, score_survey
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.report.html_page import image_uri
 from ra_plugin.studies.survey.report import SurveyItem, build_survey
+from ra_plugin.studies.survey.run import disagreements, reservoir, survey
+from ra_plugin.studies.survey.scores import crossed_mean, label_choices, read_answers, read_key, score_survey
 from ra_plugin.studies.survey.table import label_markdown, survey_markdown
 
 NAMES = ('plainest of all', 'recognition-aware')  # words that the page's own text has not
@@ -215,11 +215,11 @@ GOOD = {'page': '0123', 'respondent': 'r1', 'answers': {'q1': 'A', 'q2': 'A', 'q
 def test_rates_are_those_counted_by_hand():
     scores = score_survey(KEY, {'r1': ['A', 'A', 'both', 'neither'], 'r2': ['B', 'A', 'B', 'both']})
     # r1: plain fits in q1 and q3, RA in q2 and q3; r2: plain in q4, RA in all
-    assert scores['by_respondent'] == {'r1': {'plain': 0.5, 'RA': 0.5}, 'r2': {'plain': 0.25, 'RA': 1.0}}
-    assert scores['satisfied']['plain']['value'] == 0.375 and scores['satisfied']['RA']['value'] == 0.75
-    assert scores['difference']['value'] == 0.375
-    assert scores['difference']['low'] <= 0.375 <= scores['difference']['high'] <= 1
-    assert (scores['respondents'], scores['questions'], scores['page']) == (2, 4, '0123')
+    assert scores.by_respondent == {'r1': {'plain': 0.5, 'RA': 0.5}, 'r2': {'plain': 0.25, 'RA': 1.0}}
+    assert scores.satisfied['plain'].value == 0.375 and scores.satisfied['RA'].value == 0.75
+    assert scores.difference.value == 0.375
+    assert scores.difference.low <= 0.375 <= scores.difference.high <= 1
+    assert (scores.respondents, scores.questions, scores.page) == (2, 4, '0123')
     table = survey_markdown(scores)
     assert re.search(r'\| RA - plain +\| \+37.5 \[', table) and re.search(r'\| r2 +\| 25.0 +\| 100.0 \| \+75.0', table)
     assert 'over questions and respondents' in table

@@ -8,16 +8,18 @@ import runs
 import torch
 import yaml
 from conftest import SOAK
+from page_data import typed
 from test_evaluation_run import recognizer
 
-from ra_plugin.training import train_if_needed as trained_runs
-from ra_plugin.studies.sweep.run import best_within, sweep, with_weight
 from ra_plugin.evaluation.judging import CLEAN, NONE
+from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix, summary
 from ra_plugin.metrics.task_scores import build_score
-from ra_plugin.evaluation.statistics.transfer import Cell, Matrix, summary
-from ra_plugin.studies.sweep.weight_choice import answer
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.results import SCHEMA, Results
+from ra_plugin.studies.sweep.run import best_within, sweep, with_weight
+from ra_plugin.studies.sweep.weight_choice import answer
+from ra_plugin.training import train_if_needed as trained_runs
 
 RUN = {'name': 'run', 'network_g': {'type': 'SRResNet'}, 'network_t': {'type': 'ResnetGenerator'},
        'train': {'pixel_opt': {'type': 'MSELoss'}, 'optim_t': {'type': 'Adam'},
@@ -39,15 +41,15 @@ def estimate(value, half):
 
 def difference(psnr, *gains, half=0.01, psnr_half=0.01):
     """What one weight gives, the gains of the recognizers 0, 1, ...; ``half`` are the half-widths."""
-    return {'psnr': psnr if psnr is None else estimate(psnr, psnr_half),
+    return {**({} if psnr is None else {'psnr': estimate(psnr, psnr_half)}),
             'scores': {str(i): {'top1': estimate(gain, half)} for i, gain in enumerate(gains)}}
 
 
 def sweep_of(used=(), **differences):
     """Results of a sweep: ``w1`` is weight 1."""
     by_name = {f'weight {name[1:]}': entry for name, entry in differences.items()}
-    return {'baseline': 'weight 0', 'restorers': {name: {'used': list(used)} for name in by_name},
-            'conditions': {'c': {'differences': by_name}}}
+    return typed({'baseline': 'weight 0', 'restorers': {name: {'used': list(used)} for name in by_name},
+                  'conditions': {'c': {'differences': by_name}}})
 
 
 def test_the_best_weight_keeps_to_the_budget_with_its_interval():
@@ -78,14 +80,14 @@ def test_recognizers_never_used_decide_where_there_are_any():
     assert best_within(sweep_of(used=['0', '1'], **entry))['c'].weight == 1
 
 
-@pytest.mark.parametrize('psnr', [None, {'value': None, 'low': None, 'high': None},
-                                  {'value': math.inf, 'low': math.inf, 'high': math.inf}])
+@pytest.mark.parametrize('psnr', [{}, {'psnr': {'value': None, 'low': None, 'high': None}},
+                                  {'psnr': {'value': math.inf, 'low': math.inf, 'high': math.inf}}])
 def test_without_psnr_no_weight_keeps_to_a_budget(psnr):
-    results = sweep_of(w1={**difference(0.0, 0.3), 'psnr': psnr}, w2=difference(-0.01, 0.1))
+    results = sweep_of(w1={**difference(None, 0.3), **psnr}, w2=difference(-0.01, 0.1))
     assert best_within(results, 0.1)['c'].weight == 2 and best_within(results)['c'].weight == 1
-    alone = sweep_of(w1={**difference(0.0, 0.3), 'psnr': psnr})
+    alone = sweep_of(w1={**difference(None, 0.3), **psnr})
     assert best_within(alone, 0.1)['c'] is None
-    assert 'There is no PSNR here' in answer(alone, 0.1)['conditions']['c']['reason']
+    assert 'There is no PSNR here' in answer(alone, 0.1).conditions['c'].reason
 
 
 def test_scores_that_are_not_known_are_no_gain():
@@ -93,8 +95,7 @@ def test_scores_that_are_not_known_are_no_gain():
     results = sweep_of(w1={'psnr': estimate(0.0, 0.1), 'scores': {'0': {'top1': unknown}}},
                        w2={'psnr': estimate(0.0, 0.1), 'scores': {}})
     assert best_within(results, 1) == {'c': None}
-    results['conditions']['c']['differences'] = {}
-    assert best_within(results, 1) == {'c': None}
+    assert best_within(sweep_of(), 1) == {'c': None}
 
 
 def drawn_sweep(rng, gains, images, recognizers=3):
@@ -111,8 +112,8 @@ def drawn_sweep(rng, gains, images, recognizers=3):
             scores[judge] = build_score(info, ('top1',))
             scores[judge].update({'labels': torch.tensor(right)[:, None].long()}, torch.ones(images).long())
         psnr = 30 + rng.normal(0, 0.1, images)
-        cells[name, 0] = Cell(np.arange(images), {'psnr': psnr} if name != CLEAN else {}, scores)
-    return {'conditions': {'c': summary(Matrix(cells), 'weight 0')}}
+        cells[name, 0] = JudgedProcessing(np.arange(images), {'psnr': psnr} if name != CLEAN else {}, scores)
+    return Results(SCHEMA, 'weight 0', {'c': summary(Matrix(cells), 'weight 0')})
 
 
 def test_by_luck_alone_a_weight_is_named_in_five_percent_and_intervals_hold():
@@ -159,7 +160,8 @@ def test_networks_are_trained_once_and_evaluated_side_by_side(tmp_path, monkeypa
         'datasets': {'noise': {'type': 'LabeledImageDataset', 'dataroot_gt': str(tmp_path / 'images'), 'crop_size': 16,
                                'degradation': {'type': 'GaussianNoise', 'sigma': 0.1}}},
         'recognizers': {'vgg': recognizer('TinyVGG'), 'resnet': recognizer('TinyResNet')}}))
-    results = sweep(tmp_path, tmp_path / 'ra.yml', [0.01, 0], tmp_path / 'eval.yml', tmp_path / 'out', max_psnr_drop=9)
+    files = tmp_path / 'ra.yml', tmp_path / 'eval.yml', tmp_path / 'out'
+    results = sweep(tmp_path, files[0], [0.01, 0], *files[1:], max_psnr_drop=9).to_json()
     assert list(results['restorers']) == ['weight 0', 'weight 0.01'] and results['baseline'] == 'weight 0'
     assert results['restorers']['weight 0.01']['used'] == ['vgg'] and not results['restorers']['weight 0']['used']
     assert list(results['conditions']['noise']['differences']) == ['weight 0.01']
@@ -170,5 +172,5 @@ def test_networks_are_trained_once_and_evaluated_side_by_side(tmp_path, monkeypa
         text = (tmp_path / 'out' / written).read_text()
         assert 'weight 0.01' in text and chosen['reason'] in text
     monkeypatch.setattr(trained_runs, 'run_program', None)  # nothing is left to train
-    again = sweep(tmp_path, tmp_path / 'ra.yml', [0, 0.01], tmp_path / 'eval.yml', tmp_path / 'out', max_psnr_drop=9)
+    again = sweep(tmp_path, files[0], [0, 0.01], *files[1:], max_psnr_drop=9).to_json()
     assert again == json.loads((tmp_path / 'out' / 'results.json').read_text()) == results

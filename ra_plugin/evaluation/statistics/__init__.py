@@ -1,1 +1,1 @@
-"""Intervals and tests over images, and what is derived from them: transfer, audit, checks of the recognizers."""
+"""Statistics over images: intervals, tests, transfer matrix, audit, checks of the recognizers."""

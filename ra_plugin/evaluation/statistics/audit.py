@@ -1,21 +1,19 @@
-"""Is a gain real, or an adversarial pattern? Small changes of the image, and recognizers never seen, tell.
+"""Audit of a gain: small changes of the image and recognizers never used tell a real one from an adversarial pattern.
 
 No change is harmless to every image: on small ones a blur costs accuracy by itself. So what one leaves of a gain is
 compared with what it leaves of the clean image's, which is real. Recognizers differ in what they have to gain: one that
 reads degraded images well gains few points of the best restoration. So gains are compared as shares of that.
 """
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ra_plugin.evaluation.judging import CLEAN, NONE, SPECTRUM
 from ra_plugin.evaluation.statistics.bootstrap import Sampled, mean
-from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, VIEWS, band_centers
-from ra_plugin.evaluation.statistics.significance import Estimate
-from ra_plugin.evaluation.statistics.transfer import Cell, Matrix
+from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, SPECTRUM, VIEWS, band_centers
+from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix
 from ra_plugin.metrics.task_scores import gain_metric
+from ra_plugin.results import CLEAN, NONE, Audit, Estimate, RestorerAudit, Spectrum
 
 WORDS = ('adversarial', 'partly real', 'real')  # from worst to best
 NO_GAIN, UNDECIDED = 'no gain', 'undecided'
@@ -31,24 +29,23 @@ _HALF_WIDTH = 1.96  # standard errors from the value to an end of its interval
 Gains = Mapping[str, Mapping[str, Sampled]]  # recognizer -> view -> gain
 
 
-def audit(cells: Mapping[str, Mapping[tuple[str, int], Cell]], baseline: str, used: Mapping[str, Collection[str]],
-          seed: int = 0) -> dict[str, Any]:
+def audit(views: Mapping[str, Mapping[tuple[str, int], JudgedProcessing]], baseline: str,
+          used: Mapping[str, Collection[str]], seed: int = 0) -> Audit:
     """Return the gains over the baseline under every view, the spectrum of the difference, and a verdict with a reason.
 
     Args:
-        cells: View -> (processing, number of the seed) -> its cell; all have the same images. Without clean images
+        views: View -> (processing, number of the seed) -> its scores; all have the same images. Without clean images
             there is no `CLEAN` among them, and no verdict but ``'no gain'`` and ``'undecided'``.
         baseline: The restorer that others are compared with under the same view.
         used: Restorer -> recognizers that it was trained with.
-        seed: Of the bootstrap; the same resamples serve all views.
+        seed: Seed of the bootstrap; the same resamples serve all views.
 
     Returns:
-        ``{'n', 'seeds', 'views', 'restorers'}``, as ``docs/EVALUATION.md`` describes them; of several seeds all numbers
-        are means.
+        The audit; of several seeds all numbers are means.
     """
-    matrices = {view: Matrix(of_view, seed) for view, of_view in cells.items()}
+    matrices = {view: Matrix(processings, seed) for view, processings in views.items()}
     saved = matrices[SAVED]
-    main = {recognizer: metric for recognizer, score in cells[FLOAT][baseline, 0].scores.items()
+    main = {recognizer: metric for recognizer, score in views[FLOAT][baseline, 0].scores.items()
             if (metric := gain_metric(score))}
 
     def gains(name: str, reference: Gains) -> dict[str, dict[str, Sampled]]:
@@ -58,27 +55,26 @@ def audit(cells: Mapping[str, Mapping[tuple[str, int], Cell]], baseline: str, us
     same_view = {recognizer: {view: matrix.mean(baseline, recognizer, metric) for view, matrix in matrices.items()}
                  for recognizer, metric in main.items()}
     # a change that helps the baseline, as a blur may, is no sign against the restorer
-    not_helped = {recognizer: {view: min(score, of_views[SAVED], key=lambda sampled: sampled.value)
-                               for view, score in of_views.items()} for recognizer, of_views in same_view.items()}
+    not_helped = {recognizer: {view: min(score, by_view[SAVED], key=lambda sampled: sampled.value)
+                               for view, score in by_view.items()} for recognizer, by_view in same_view.items()}
     of_clean = gains(CLEAN, not_helped) if CLEAN in saved.names else None
-    error = _mean_spectrum(cells[FLOAT], CLEAN) if CLEAN in saved.names else None
-    return {'n': saved.n, 'views': list(cells), 'restorers': {name: {
-        'seeds': len(saved.seeds(name)),
-        'gains': {recognizer: {view: vars(gain.estimate()) for view, gain in of_views.items()}
-                  for recognizer, of_views in gains(name, same_view).items()},
-        **verdict(gains(name, not_helped), of_clean, used.get(name, ()), saved.n),
-        'spectrum': {'frequency': band_centers(), 'difference': _mean_spectrum(cells[FLOAT], name),
-                     'baseline_error': error}}
-        for name in saved.names if name not in (CLEAN, NONE, baseline)}}
+    error = _mean_spectrum(views[FLOAT], CLEAN) if CLEAN in saved.names else None
+    return Audit(saved.n, list(views), {name: replace(
+        verdict(gains(name, not_helped), of_clean, used.get(name, ()), saved.n),
+        seeds=len(saved.seeds(name)),
+        gains={recognizer: {view: gain.estimate().finite() for view, gain in by_view.items()}
+               for recognizer, by_view in gains(name, same_view).items()},
+        spectrum=Spectrum(band_centers(), _mean_spectrum(views[FLOAT], name), error))
+        for name in saved.names if name not in (CLEAN, NONE, baseline)})
 
 
-def _mean_spectrum(cells: Mapping[tuple[str, int], Cell], name: str) -> list[float]:
-    """Mean over the images and seeds."""
-    return np.mean([np.mean(cell.values[SPECTRUM], 0) for (other, _), cell in cells.items() if other == name],
-                   0).tolist()
+def _mean_spectrum(processings: Mapping[tuple[str, int], JudgedProcessing], name: str) -> list[float]:
+    """Return the mean over the images and seeds."""
+    return np.mean([np.mean(judged.values[SPECTRUM], 0) for (other, _), judged in processings.items()
+                    if other == name], 0).tolist()
 
 
-def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images: int | None = None) -> dict[str, Any]:
+def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images: int | None = None) -> RestorerAudit:
     """Judge if the gain is a better image.
 
     * ``'no gain'``: that of the recognizers used (of all, where none of them is) cannot be told from none, or is a
@@ -103,13 +99,10 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
         of_clean: The same for the clean image: what there was to gain, and what a change leaves of a real gain. None:
             there are no clean images.
         used: The recognizers that served as the loss.
-        images: How many there are; None: enough.
+        images: Number of images; None: enough.
 
     Returns:
-        ``{'verdict', 'could_be', 'reason', 'held_out_ratio', 'kept', 'left_out'}``; ``could_be`` has the verdicts that
-        the intervals allow, where they are several; ``held_out_ratio`` is the share of their gaps that recognizers
-        never used recover, over that of those used; ``kept`` is view -> share of the gain that is left, over that of
-        the clean image's gain; ``left_out`` names the recognizers that cannot tell.
+        The verdict with its reason and the shares that it rests on.
     """
     room = {recognizer: (of_clean or {}).get(recognizer, {}).get(SAVED) for recognizer in gains}
     known = [recognizer for recognizer in gains if room[recognizer] is not None and _is_known(room[recognizer])]
@@ -210,16 +203,16 @@ def _error(estimate: Estimate) -> float:
 
 @dataclass(frozen=True)
 class _Result:
-    """What `verdict` returns."""
+    """Maker of what `verdict` returns."""
 
     left_out: Collection[str]
 
     def __call__(self, answer: str, reason: str, could_be: Collection[str] = (), ratio: Estimate | None = None,
-                 kept: Mapping[str, Estimate] | None = None) -> dict[str, Any]:
-        return {'verdict': answer, 'could_be': list(could_be), 'reason': f'{reason[0].upper()}{reason[1:]}.',
-                'held_out_ratio': vars(ratio) if ratio else None,
-                'kept': {view: vars(estimate) for view, estimate in (kept or {}).items()},
-                'left_out': list(self.left_out)}
+                 kept: Mapping[str, Estimate] | None = None) -> RestorerAudit:
+        return RestorerAudit(
+            verdict=answer, could_be=list(could_be), reason=f'{reason[0].upper()}{reason[1:]}.',
+            held_out_ratio=ratio.finite() if ratio else None,
+            kept={view: estimate.finite() for view, estimate in (kept or {}).items()}, left_out=list(self.left_out))
 
 
 def _listed(items: Collection[str], word: str = 'and') -> str:

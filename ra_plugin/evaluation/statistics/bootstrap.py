@@ -1,14 +1,14 @@
-"""The paired bootstrap: every score on the same resamples of the images, so that any two of them can be compared."""
+"""The paired bootstrap: all scores on the same resamples of the images, so that they can be compared."""
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from ra_plugin.evaluation.statistics.intervals import Classes
-from ra_plugin.evaluation.statistics.sampled import Sampled, mean, of_trainings, share
+from ra_plugin.evaluation.statistics.sampled import Sampled, mean, mean_over_trainings, share
 from ra_plugin.metrics.base import TaskScore, mean_over_classes
 
-__all__ = ['RESAMPLES', 'Sampled', 'mean', 'of_trainings', 'sample', 'share']
+__all__ = ['RESAMPLES', 'Sampled', 'mean', 'mean_over_trainings', 'sample', 'share']
 
 RESAMPLES = 2000
 _OF_CLASSES = 500  # resamples of each class: its variance is all that is asked of them
@@ -24,8 +24,8 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
             one: a share of the images for bool.
         scores: Key -> a score that is no such mean. Its metrics get the keys ``(*key, metric)``.
         images: N.
-        seed: Of the resamples.
-        resamples: R.
+        seed: Seed of the resamples.
+        resamples: R, their number.
 
     Raises:
         ValueError: No image.
@@ -67,7 +67,7 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
 
 
 def _counts(images: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Blocks of ``(r, images)``: how often each image is drawn, with replacement."""
+    """Yield blocks of ``(r, images)``, the number of times that each image is drawn, with replacement."""
     while resamples:
         rows = min(resamples, max(1, _CELLS // images))
         drawn = rng.integers(images, size=(rows, images)) + np.arange(rows)[:, None] * images

@@ -1,51 +1,49 @@
-"""Does a recognizer read clean images at all? Its score against that of the same answers in random order."""
+"""Check against chance: the score on clean images beside that of the same answers in random order."""
 import math
-from typing import Any
 
 import numpy as np
 
-from ra_plugin.evaluation.judging import CLEAN
 from ra_plugin.evaluation.statistics.transfer import Matrix
 from ra_plugin.metrics.base import LABELS, TaskScore
 from ra_plugin.metrics.classification import ClassificationScore
 from ra_plugin.metrics.segmentation import SegmentationScore
+from ra_plugin.results import CLEAN, Chance
 
 _LEAST = 0.05  # of the way from chance to all right: a recognizer of these classes gets further
 _Z = 1.959964  # 97.5 % quantile of the normal distribution
 
 
-def against_chance(matrix: Matrix) -> dict[str, dict[str, Any]]:
+def against_chance(matrix: Matrix) -> dict[str, Chance]:
     """Compare what recognizers make of clean images with chance; without clean images, of those they read best.
 
     Chance is what the same answers would score if they had nothing to do with the labels: a recognizer of other
     classes, of classes in another order, or with wrong weights is there, whatever the classes' shares are.
 
     Returns:
-        Recognizer -> ``{'processing', 'metric', 'score', 'chance', 'at_chance'}``, where there are labels.
+        Recognizer -> comparison, where there are labels.
     """
     names = [CLEAN] if CLEAN in matrix.names else matrix.names
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Chance] = {}
     for name in names:
-        for recognizer, score in matrix.cells[name, 0].scores.items():
+        for recognizer, score in matrix.processings[name, 0].scores.items():
             part = next((part for part in score.parts if part.against == LABELS), None)
-            entry = None if part is None else {'processing': name, **_compared(part)}
+            entry = None if part is None else _compared(part, name)
             known = found.get(recognizer)
-            if entry and math.isfinite(entry['score']) and (known is None or entry['score'] > known['score']):
+            if entry and math.isfinite(entry.score) and (known is None or entry.score > known.score):
                 found[recognizer] = entry
     return found
 
 
-def _compared(score: TaskScore) -> dict[str, Any]:
+def _compared(score: TaskScore, processing: str) -> Chance:
     metric = score.names[0]
     if isinstance(score, ClassificationScore):
         answers = score.records()
         value, chance, surely = agreement_by_chance(answers[:, 0], answers[:, 1])
-        return {'metric': 'top1', 'score': value, 'chance': chance,
-                'at_chance': not surely or value - chance < _LEAST * (1 - chance)}
+        return Chance(processing, 'top1', value, chance, not surely or value - chance < _LEAST * (1 - chance))
     value, chance = score.compute()[metric], 0.0
     if isinstance(score, SegmentationScore) and metric == 'mIoU':
         chance = _iou_by_chance(np.sum(score.records(), 0))
-    return {'metric': metric, 'score': value, 'chance': chance, 'at_chance': value - chance < _LEAST * (1 - chance)}
+    return Chance(processing, metric, value, chance, value - chance < _LEAST * (1 - chance))
 
 
 def agreement_by_chance(labels: np.ndarray, answers: np.ndarray) -> tuple[float, float, bool]:
@@ -72,7 +70,7 @@ def agreement_by_chance(labels: np.ndarray, answers: np.ndarray) -> tuple[float,
 
 
 def _iou_by_chance(areas: np.ndarray) -> float:
-    """mIoU of predictions that have nothing to do with the labels; ``areas``: see `SegmentationScore`, ``(4, C)``."""
+    """Return the mIoU of predictions independent of the labels; ``areas`` ``(4, C)`` as in `SegmentationScore`."""
     predicted, labeled = areas[2], areas[3]
     total = max(labeled.sum(), 1)
     common = predicted * labeled / total

@@ -1,18 +1,15 @@
-"""Several comparisons at once: which of them still stand when all have to."""
+"""Correction for several comparisons at once."""
 from collections.abc import Mapping
-from typing import Any
 
 from ra_plugin.evaluation.statistics.sampled import Sampled
+from ra_plugin.results import Family
 
 
-def family(differences: Mapping[str, Sampled]) -> dict[str, Any]:
-    """Tell which differences are surely above or below zero: one or more wrongly so in 5 % at most (Holm, 1979).
+def family(differences: Mapping[str, Sampled]) -> Family:
+    """Find the differences that are surely above or below zero: one or more wrongly so in 5 % at most (Holm, 1979).
 
     Args:
         differences: Name -> difference.
-
-    Returns:
-        ``{'comparisons', 'up', 'down'}``: how many there are, and the names of those that are sure.
     """
     sides: dict[str, str] = {}
     while True:
@@ -21,8 +18,8 @@ def family(differences: Mapping[str, Sampled]) -> dict[str, Any]:
         if not found:
             break
         sides.update(found)
-    return {'comparisons': len(differences),
-            **{side: [name for name in differences if sides.get(name) == side] for side in ('up', 'down')}}
+    return Family(len(differences), *([name for name in differences if sides.get(name) == side]
+                                      for side in ('up', 'down')))
 
 
 def _side(sampled: Sampled, comparisons: int) -> str | None:

@@ -42,12 +42,12 @@ class Classes:
     images: np.ndarray
 
     def counted(self) -> np.ndarray:
-        """``(C,)`` bool: all; where most are in no image, those that are: the others are no classes of the data set."""
+        """Return ``(C,)`` bool, True for the classes that count: all, or those in any image where most are in none."""
         held = self.images > 0
         return held if held.mean() < 0.5 else np.ones(len(held), bool)
 
     def too_few(self) -> np.ndarray:
-        """``(C,)`` bool: the classes in fewer than ``sqrt(5 C)`` images, where these make up most of the uncertainty.
+        """Return ``(C,)`` bool, True for classes in fewer than ``sqrt(5 C)`` images, where these dominate the variance.
 
         Each counts with 1 / its images. The error of a mean falls with the number of classes C, what few images bias
         each of them by does not. This goes by the numbers of images alone: by the spread that was seen, just those
@@ -83,13 +83,13 @@ class Classes:
 
 
 def trainings_half_width(deviations: Iterable[np.ndarray], comparisons: int = 1) -> tuple[float, float]:
-    """Return how far the interval reaches for the trainings alone, and the variance over images that is in it.
+    """Return the half-width of the interval over the trainings alone, and the variance over images in it.
 
     Each way of training has a variance of its own, estimated from its few seeds; their sum has Welch's degrees of
     freedom. Seeds also differ because each misreads other images, which resamples of the images show, too.
 
     Args:
-        deviations: Of each way of training, ``(k, 1 + R)``: its k trainings minus their mean; of the value and of each
+        deviations: For each way of training, ``(k, 1 + R)``: its k trainings minus their mean, of the value and each
             resample.
     """
     parts = [(len(part), (part[:, 0] ** 2).sum(), np.nanvar(part[:, 1:], axis=1).sum()) for part in deviations]

@@ -1,4 +1,4 @@
-"""Small changes of a restored image. A gain that they undo was a pattern for one network, not a better image."""
+"""Small changes of a restored image: a gain that they undo was a pattern for one network."""
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -12,6 +12,7 @@ from ra_plugin.metrics.psnr_ssim import to_uint8
 View = Callable[[torch.Tensor], torch.Tensor]  # uint8 (N, 3, H, W) -> the same
 SAVED = '8 bit'  # the image as it is saved, which everything but the audit judges
 FLOAT = 'float'  # before it was rounded
+SPECTRUM = 'spectrum'  # of the difference to the baseline
 _BLUR_SIGMA = 0.5  # pixels
 _SHRINK = 0.9
 
@@ -27,12 +28,12 @@ def _jpeg(quality: int) -> View:
 
 
 def _shift(images: torch.Tensor) -> torch.Tensor:
-    """One pixel to the right and down; the first row and column are repeated."""
+    """Shift by one pixel to the right and down; the first row and column are repeated."""
     return F.pad(images[..., :-1, :-1].float(), (1, 0, 1, 0), mode='replicate').to(torch.uint8)
 
 
 def _blur(images: torch.Tensor) -> torch.Tensor:
-    """A Gaussian of sigma 0.5 pixels over 5x5; the border is repeated."""
+    """Blur by a Gaussian of sigma 0.5 pixels over 5x5; the border is repeated."""
     offset = torch.arange(-2, 3, device=images.device)
     line = torch.exp(-offset.square() / (2 * _BLUR_SIGMA ** 2))
     window = (line[:, None] * line / line.sum() ** 2).expand(3, 1, 5, 5)
@@ -40,7 +41,7 @@ def _blur(images: torch.Tensor) -> torch.Tensor:
 
 
 def _resize(images: torch.Tensor) -> torch.Tensor:
-    """To 0.9 of the size and back, bicubic; boxes and masks stay where they are."""
+    """Resize to 0.9 of the size and back, bicubic; boxes and masks stay where they are."""
     size = images.shape[-2:]
     smaller = F.interpolate(images / 255, [max(1, round(_SHRINK * side)) for side in size], mode='bicubic',
                             antialias=True)

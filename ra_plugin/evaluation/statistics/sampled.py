@@ -1,4 +1,4 @@
-"""A score, and what it would be on other images and after other trainings; differences, means and shares have both."""
+"""A score with its resamples over images and trainings; differences, means and ratios of such scores."""
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ import numpy as np
 
 from ra_plugin.evaluation.statistics import intervals
 from ra_plugin.evaluation.statistics.intervals import Classes, quantile
-from ra_plugin.evaluation.statistics.significance import Estimate
+from ra_plugin.results import Estimate
 
 # The best precision at each recall is a maximum, and mAP is biased upwards by 2 to 6 times of what resampling adds
 # (simulated: 3 to 20 classes, 30 to 200 images): once is taken off, and as often as this an interval allows for more
@@ -17,14 +17,14 @@ _UNSEEN = 3
 
 @dataclass(frozen=True)
 class Sampled:
-    """A score of the images, and of R resamples of them; those of different scores are paired.
+    """Score of the images, and of R resamples of them; the resamples of different scores are paired.
 
     Attributes:
-        value: Of all images.
+        value: Score of all images.
         draws: ``(R,)``.
         images: N; 0 where it is unknown, and the percentiles of the draws are all that there is.
         unit: N times the least change that one image makes, where the score is a share of images; else 0.
-        classes: Where the score is a mean over classes.
+        classes: Classes of a score that is a mean over classes.
         trainings: Way of training -> ``(k, 1 + R)``: its k trainings minus their mean; of the value and each resample.
     """
 
@@ -39,11 +39,11 @@ class Sampled:
         return _combined([self, other], [1.0, -1.0])
 
     def scaled(self, factor: float) -> 'Sampled':
-        """So many times the score."""
+        """Return the score times a factor."""
         return _combined([self], [factor])
 
     def over(self, other: 'Sampled') -> 'Sampled':
-        """The ratio of the two; for a share to print see `share`.
+        """Return the ratio of the two; see `share` for one with Fieller's interval.
 
         Where a resample takes the denominator to zero or beyond, the ratio is infinite: no end of the interval is lost.
         """
@@ -60,22 +60,22 @@ class Sampled:
         return Sampled(ratio, draws, linear.images, 0.0, None, linear.trainings)
 
     def times(self, other: 'Sampled') -> 'Sampled':
-        """The product of the two, with what other trainings change to first order."""
+        """Return the product of the two, with the variation over trainings to first order."""
         linear = _combined([self, other], [other.value, self.value])
         return Sampled(self.value * other.value, self.draws * other.draws, linear.images, 0.0, None, linear.trainings)
 
     def lesser(self, other: 'Sampled') -> 'Sampled':
-        """The lesser of the two."""
+        """Return the lesser of the two."""
         least = self if self.value <= other.value else other
         return replace(least, draws=np.minimum(self.draws, other.draws), classes=None)
 
     def at_most(self, limit: float) -> 'Sampled':
-        """No more than ``limit``."""
+        """Return the score, or ``limit`` where that is less."""
         return replace(self, value=min(self.value, limit), draws=np.minimum(self.draws, limit),
                        trainings={key: part * (self.value <= limit) for key, part in self.trainings.items()})
 
     def estimate(self, comparisons: int = 1) -> Estimate:
-        """With the interval of a difference or of another mean over the images; NaN where it cannot be told.
+        """Return the estimate with the interval of a difference or mean over the images; NaN where it is not defined.
 
         Args:
             comparisons: All intervals of so many hold at once in 95 % (Bonferroni).
@@ -86,8 +86,8 @@ class Sampled:
             low, high = max(low, -1.0), min(high, 1.0)
         return Estimate(self.value, low, high)
 
-    def of_share(self) -> Estimate:
-        """With the interval of a single score in ``[0, 1]``, within that: symmetric on the logit scale.
+    def share_estimate(self) -> Estimate:
+        """Return the estimate of a share, its interval within ``[0, 1]`` and symmetric on the logit scale.
 
         What few images bias a mean over classes by, a resample adds, on average, once more: the center is as far on the
         other side. Of an mAP that is too little, see `_UNSEEN`, so that its lower end reaches further.
@@ -112,12 +112,12 @@ class Sampled:
         return float(known.std()) if len(known) else math.nan
 
     def _drift(self) -> float:
-        """How much a resample adds, on average, to a mean over classes; 0 for other scores, which have no bias."""
+        """Return the mean of the resamples minus the value, for means over classes; other scores have no bias: 0."""
         known = self.draws[np.isfinite(self.draws)]
         return float(known.mean()) - self.value if self.classes and len(known) else 0.0
 
     def _spread(self) -> tuple[float, float]:
-        """Degrees of freedom of the variance over the images, and that variance over the draws'; 0 where too few."""
+        """Return the degrees of freedom of the variance over images (0: too few), and that variance over the draws'."""
         freedom, inflation = max(self.images - 1, 1), self.images / max(self.images - 1, 1)
         if self.classes is None:
             return freedom, inflation
@@ -127,7 +127,7 @@ class Sampled:
         return min(freedom, of_classes), inflation
 
     def _over_images(self, comparisons: int) -> tuple[float, float, float]:
-        """Center of the interval over the images, and how far it reaches below and above that."""
+        """Return the center of the interval over the images, and its reach below and above."""
         normal = quantile(comparisons=comparisons)
         if self.unit and self.images:
             # two images more, of which one gains and one loses (Bonett and Price, 2012): none differed is not none will
@@ -145,7 +145,7 @@ class Sampled:
                 factor * (high - self.value) + max(-unseen, 0.0))
 
     def _ends(self, center: float, below: float, above: float, comparisons: int = 1) -> tuple[float, float]:
-        """The interval over the images and, where there are several trainings, over those: the halves squared add up.
+        """Return the interval over the images and, where there are several, over trainings: squared halves add up.
 
         Their sum is that of independent parts (Zou and Donner, 2008); it is never narrower than over the images alone.
         """
@@ -158,18 +158,18 @@ class Sampled:
 
 
 def mean(parts: Iterable[Sampled]) -> Sampled:
-    """The mean of several scores, as of several recognizers."""
+    """Return the mean of several scores, as of several recognizers."""
     parts = list(parts)
     found = _combined(parts, [1 / len(parts)] * len(parts))
     # images that one recognizer reads otherwise are not all those of another: as of independent ones
     return replace(found, unit=math.sqrt(sum(part.unit ** 2 for part in parts)) / len(parts))
 
 
-def of_trainings(way: Any, parts: Iterable[Sampled]) -> Sampled:
-    """The mean over trainings that differ in their seed, with the interval over such trainings, too.
+def mean_over_trainings(way: Any, parts: Iterable[Sampled]) -> Sampled:
+    """Return the mean over trainings that differ in their seed, with the variation over such trainings.
 
     Args:
-        way: What tells this way of training from others.
+        way: Name of this way of training.
         parts: The score of each training; of a single one nothing is known of others.
     """
     parts = list(parts)
@@ -181,7 +181,7 @@ def of_trainings(way: Any, parts: Iterable[Sampled]) -> Sampled:
 
 
 def share(part: Sampled, whole: Sampled, least: float) -> Estimate | None:
-    """``part / whole`` with Fieller's interval; None where the whole is not surely far enough from zero for a ratio.
+    """Return ``part / whole`` with Fieller's interval; None where the whole is too small or not surely positive.
 
     Args:
         least: The smallest value of the whole.
@@ -215,7 +215,7 @@ def _training_covariance(part: Sampled, whole: Sampled) -> np.ndarray:
 
 
 def _combined(parts: list[Sampled], factors: list[float]) -> Sampled:
-    """The sum of so many times each."""
+    """Return the sum of the parts, each times its factor."""
     def total(take: Callable[[Sampled], Any]) -> Any:
         return sum(factor * take(part) for part, factor in zip(parts, factors))
 
@@ -231,7 +231,7 @@ def _combined(parts: list[Sampled], factors: list[float]) -> Sampled:
 
 
 def _combined_classes(parts: list[Sampled], factors: list[float]) -> Classes | None:
-    """Those of the sum, where all parts are means over the same classes."""
+    """Return the classes of a sum, where all parts are means over the same classes."""
     first = parts[0].classes
     if first is None or any(part.classes is None or not np.array_equal(part.classes.images, first.images)
                             or part.classes.draws.shape != first.draws.shape for part in parts):

@@ -1,33 +1,24 @@
-"""How certain a score or a difference is: intervals at 95 %, and tests. Those of the bootstrap are in `bootstrap`."""
+"""Intervals and tests that need no resampling."""
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
 
 from ra_plugin.evaluation.statistics.intervals import wilson
+from ra_plugin.results import Estimate
 
 _Z = 1.959964  # 97.5 % quantile of the normal distribution
 _Z_POWER = 0.841621  # 80 %
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 def proportion(right: np.ndarray) -> Estimate:
-    """Share of True in ``(N,)``, with Wilson's interval (1927)."""
+    """Return the share of True in ``(N,)``, with Wilson's interval (1927)."""
     share = float(np.mean(right))
     return Estimate(share, *wilson(share, len(right)))
 
 
 def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Two-sided p-value that two classifiers are right equally often, by the exact test (McNemar, 1947).
+    """Return the two-sided p-value of the exact test that two classifiers are right equally often (McNemar, 1947).
 
     Args:
         ours, theirs: ``(N,)`` bool: right on each of the same images.
@@ -37,7 +28,7 @@ def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def images_to_tell(difference: np.ndarray, gain: float = 0.01) -> int:
-    """Images that a paired comparison needs to tell ``gain`` from nothing at 5 %, four times in five.
+    """Return the number of images for a paired comparison to detect ``gain`` at 5 % with a power of 80 %.
 
     Args:
         difference: ``(N,)``, ours minus theirs on the same images; only its variance counts.

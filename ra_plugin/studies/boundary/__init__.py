@@ -1,1 +1,1 @@
-"""Where a recognizer's decision changes around images, before and after restoration."""
+"""Decision boundaries of recognizers around restored images."""

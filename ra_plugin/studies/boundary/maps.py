@@ -1,4 +1,4 @@
-"""Maps of what recognizers answer around an image, as inline SVG: one panel each, the same colors in all of them."""
+"""Maps of the answers of recognizers around an image, as inline SVG, one panel for each recognizer."""
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scipy.ndimage import distance_transform_edt, minimum_filter
 
 from ra_plugin.report.formats import number
 from ra_plugin.report.images import picture
-from ra_plugin.studies.boundary.scores import RA, RANDOM, Record
+from ra_plugin.studies.boundary.results import RA, RANDOM, BoundaryResults, Record
 
 COLORS = 8  # beside that of the right class: the first is the wrong answer's, the last is all other classes'
 _RIGHT_CLASS = 'right'
@@ -23,10 +23,10 @@ _MARK = 8  # half the side of what a marker covers
 
 @dataclass(frozen=True)
 class DecisionMap:
-    """The decisions around one image.
+    """Decisions around one image.
 
     Attributes:
-        record: What is known of the image.
+        record: Record of the image.
         extent: L2 distance from the plain image, in the middle, to each side.
         labels: Recognizer -> ``(P, P)`` labels as they are drawn: the RA direction to the right, a random one up.
         pictures: Name -> ``(H, W, 3)`` uint8, what the image is restored to.
@@ -38,14 +38,14 @@ class DecisionMap:
     pictures: Mapping[str, np.ndarray]
 
 
-def map_cards(results: Mapping[str, Any], maps: Sequence[DecisionMap]) -> list[dict[str, Any]]:
-    """The maps in the terms of the page's template."""
+def map_cards(results: BoundaryResults, maps: Sequence[DecisionMap]) -> list[dict[str, Any]]:
+    """Return the maps in the terms of the page's template."""
     return [_card(results, one) for one in maps]
 
 
-def _card(results: Mapping[str, Any], one: DecisionMap) -> dict[str, Any]:
+def _card(results: BoundaryResults, one: DecisionMap) -> dict[str, Any]:
     def name(label: int) -> str:
-        return results['classes'][label] if results['classes'] else f'class {label}'
+        return results.classes[label] if results.classes else f'class {label}'
 
     record, colors = one.record, class_colors(one)
     truth, answer = name(record.truth), name(record.answer)
@@ -55,17 +55,17 @@ def _card(results: Mapping[str, Any], one: DecisionMap) -> dict[str, Any]:
         label, '')) for label, color in colors.items() if color != _other()]
     others = [name(label) for label, color in colors.items() if color == _other()]
     return {
-        'truth': truth, 'answer': answer, 'origin': f'{results["condition"]}, image {record.index}',
+        'truth': truth, 'answer': answer, 'origin': f'{results.condition}, image {record.index}',
         'pictures': pictures, 'legend': legend + [(_other(), ', '.join(others), 'other classes')] * bool(others),
         'unit': number(255 / math.sqrt(values), 1),
-        'panels': [{'name': recognizer, 'is_source': recognizer == results['source'],
+        'panels': [{'name': recognizer, 'is_source': recognizer == results.source,
                     'svg': _panel(one, recognizer, colors, name),
                     'notes': [(direction, *_found(record, direction, recognizer, name))
                               for direction in (RA, RANDOM)]} for recognizer in one.labels]}
 
 
 def _found(record: Record, direction: str, recognizer: str, name) -> tuple[str, bool | None]:
-    """The distance and the class beyond it, and whether that is the right one."""
+    """Return the distance and the class beyond it, and True if that is the right one."""
     length = record.distance[direction][recognizer]
     if not math.isfinite(length):
         return 'no other class', None
@@ -74,7 +74,7 @@ def _found(record: Record, direction: str, recognizer: str, name) -> tuple[str, 
 
 
 def class_colors(one: DecisionMap) -> dict[int, str]:
-    """Label -> its CSS class, in the order of the legend: the right one, the wrong answer, then the largest areas."""
+    """Return label -> CSS class, in the order of the legend: the right one, the wrong answer, the largest areas."""
     labels, counts = np.unique(np.stack(list(one.labels.values())), return_counts=True)
     rest = [int(label) for label in labels[np.argsort(-counts, kind='stable')]
             if label not in (one.record.truth, one.record.answer)]
@@ -102,7 +102,7 @@ def _panel(one: DecisionMap, recognizer: str, colors: Mapping[int, str], name) -
 
 
 def _area(mask: np.ndarray) -> str:
-    """A path over the cells of a mask, run by run."""
+    """Return a path over the cells of a mask, run by run."""
     parts = []
     for y, row in enumerate(mask):
         edges = np.flatnonzero(np.diff(np.concatenate([[False], row, [False]]).astype(int)))
@@ -111,19 +111,19 @@ def _area(mask: np.ndarray) -> str:
 
 
 def _borders(labels: np.ndarray) -> str:
-    """A path between cells of different labels."""
+    """Return a path between cells of different labels."""
     down = [f'M{x + 1} {y}v1' for y, x in np.argwhere(labels[:, 1:] != labels[:, :-1]).tolist()]
     across = [f'M{x} {y + 1}h1' for y, x in np.argwhere(labels[1:] != labels[:-1]).tolist()]
     return ''.join(down + across)
 
 
 def _at(distance: float, extent: float) -> float:
-    """Where a distance along the RA direction lies in the drawing."""
+    """Return the place of a distance along the RA direction in the drawing."""
     return round(_LEFT + _SIDE * (distance / extent + 1) / 2, 1)
 
 
 def _markers(one: DecisionMap) -> Markup:
-    """A circle for the plain image, a diamond for the RA image."""
+    """Draw a circle for the plain image, a diamond for the RA image."""
     middle = _TOP + _SIDE / 2
     return Markup('<circle class="mark" cx="{}" cy="{}" r="4.5"><title>plain</title></circle>'
                   '<path class="mark" d="M{} {}l6 6-6 6-6-6z"><title>RA</title></path>').format(
@@ -149,7 +149,7 @@ def _axes(extent: float) -> Markup:
 
 
 def _region_name(labels: np.ndarray, label: int, name: str, one: DecisionMap) -> Markup:
-    """The name in the middle of its region, clear of the markers; nothing where it has no room."""
+    """Draw the name in the middle of its region, clear of the markers; nothing where there is no room."""
     text = name if len(name) <= _LONGEST_NAME else f'{name[:_LONGEST_NAME - 1]}\u2026'
     cell, free = _SIDE / len(labels), labels == label
     row = len(labels) // 2

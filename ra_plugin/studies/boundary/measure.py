@@ -1,4 +1,4 @@
-"""How far an image is from a recognizer's decision boundary along a direction, and what is answered in a plane.
+"""Boundary distance of an image along a direction, and labels in a plane around it.
 
 The boundary distance BD(R, x, d) of Liu et al. (arXiv:1910.09185, section 5) is the least delta > 0 for which
 R(x + delta d) differs from R(x), with d of length 1. The paper names no unit; here it is the L2 norm over all values of
@@ -18,17 +18,17 @@ Predict = Callable[[torch.Tensor], torch.Tensor]  # images (N, 3, H, W) -> (N,) 
 
 @dataclass(frozen=True)
 class Search:
-    """Distances at which the first change of the label is looked for: they grow by a factor, then by bisection.
+    """Search for the first change of the label along a ray: growing steps, then bisection.
 
-    Another label that begins and ends between two of these distances is missed. The distances are the root mean square
+    A label that begins and ends between two steps is missed. The distances are the root mean square
     of the change over the image's values, so that they suit images of every size.
 
     Attributes:
-        first: The shortest; one 8-bit level.
-        factor: From each to the next, > 1; it may be a little less, so that ``last`` is one of them.
-        last: The longest, where nothing is left of the image. A boundary that is farther counts as infinitely far.
-        tolerance: Of what is found, as a share of the distance. Up to ``first`` it is that share of the distance from
-            which on a factor makes steps of ``first``.
+        first: Shortest distance, one 8-bit level.
+        factor: Factor between distances, > 1; it may be a little less, so that ``last`` is one of them.
+        last: Longest distance, where nothing is left of the image. A boundary that is farther counts as infinitely far.
+        tolerance: Tolerance of the result, as a share of the distance. Up to ``first`` it is that share of the distance
+            from which on a factor makes steps of ``first``.
     """
 
     first: float = 1 / 255
@@ -41,11 +41,11 @@ class Search:
             raise ValueError(f'boundary: factor: expected a number > 1, got {self.factor}.')
 
     def distances(self) -> np.ndarray:
-        """``(K,)``, growing."""
+        """Return ``(K,)`` growing distances."""
         return np.geomspace(self.first, self.last, 1 + math.ceil(math.log(self.last / self.first, self.factor)))
 
     def halvings(self) -> int:
-        """Return how often the bracket around a boundary is halved."""
+        """Return the number of bisections."""
         return max(0, math.ceil(math.log2((self.factor - 1) / self.tolerance)))
 
 
@@ -65,7 +65,7 @@ class Boundaries:
 @torch.no_grad()
 def find_boundaries(predict: Predict, images: torch.Tensor, directions: torch.Tensor, labels: torch.Tensor,
                     search: Search = Search(), batch_size: int = 256) -> Boundaries:
-    """The boundary distance of one recognizer from each image along its direction.
+    """Find the boundary distance of one recognizer from each image along its direction.
 
     Args:
         predict: The recognizer's labels; no more than ``batch_size`` images at a time are asked about.
@@ -96,7 +96,7 @@ class _Rays:
         self.predict, self.images, self.directions, self.batch_size = predict, images, directions, batch_size
 
     def labels(self, rays: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
-        """``(n, m)``: of each of ``rays`` ``(n,)`` the labels at its distances ``(n, m)``."""
+        """Return ``(n, m)`` labels of ``rays`` ``(n,)`` at their distances ``(n, m)``."""
         if not distances.numel():
             return rays.new_empty(distances.shape)
         where = rays[:, None].expand(distances.shape).flatten()
@@ -107,7 +107,7 @@ class _Rays:
 
 
 def _march(rays: _Rays, labels: torch.Tensor, steps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of each ray the number of the first step with another label, ``len(steps)`` where none has, and that label."""
+    """For each ray, return the index of the first step whose label differs (``len(steps)``: none), and that label."""
     number, after = torch.full_like(labels, len(steps)), torch.full_like(labels, NO_LABEL)
     waiting, start = torch.arange(len(labels), device=labels.device), 0
     while len(waiting) and start < len(steps):
@@ -122,19 +122,19 @@ def _march(rays: _Rays, labels: torch.Tensor, steps: torch.Tensor) -> tuple[torc
 
 
 def unit(directions: torch.Tensor) -> torch.Tensor:
-    """``(N, 3, H, W)`` divided by their L2 norms; zeros stay."""
+    """Divide ``(N, 3, H, W)`` by their L2 norms; zeros stay."""
     norms = directions.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     return directions / torch.where(norms > 0, norms, 1)
 
 
 def random_directions(index: Sequence[int], images: torch.Tensor, seed: int) -> torch.Tensor:
-    """Directions of length 1 that are uniform on the sphere, one for each image; they follow from its number alone."""
+    """Draw directions of length 1, uniform on the sphere, one for each image, from its number alone."""
     drawn = [np.random.default_rng((seed, number)).standard_normal(images.shape[1:]) for number in index]
     return unit(torch.from_numpy(np.stack(drawn))).to(images)
 
 
 def orthogonal(directions: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Return what ``directions`` have that ``others``, of length 1, have not; of length 1."""
+    """Return the parts of ``directions`` orthogonal to ``others``, which have length 1; of length 1."""
     along = (directions * others).flatten(1).sum(1).view(-1, 1, 1, 1)
     return unit(directions - along * others)
 
@@ -142,7 +142,7 @@ def orthogonal(directions: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def decision_map(predict: Predict, image: torch.Tensor, horizontal: torch.Tensor, vertical: torch.Tensor,
                  places: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Return what is predicted in the plane of two directions around an image.
+    """Return the labels in the plane of two directions around an image.
 
     Args:
         image, horizontal, vertical: ``(1, 3, H, W)``; the last two of length 1 and orthogonal.

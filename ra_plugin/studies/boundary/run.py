@@ -15,15 +15,17 @@ from ra_plugin.builders.forced_options import as_arguments
 from ra_plugin.builders.loaders import evenly_spaced
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.evaluation.run import Condition, Evaluation, plain_data
+from ra_plugin.evaluation.run import Evaluation, PreparedCondition
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.options import OptionError, check_least, suggestion
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.results import to_plain
 from ra_plugin.studies.boundary.maps import DecisionMap
 from ra_plugin.studies.boundary.measure import (Predict, Search, decision_map, find_boundaries, orthogonal,
                                                 random_directions, unit)
 from ra_plugin.studies.boundary.report import boundary_markdown, write_boundary_page
-from ra_plugin.studies.boundary.scores import RA, RANDOM, Record, pair_scores
+from ra_plugin.studies.boundary.results import RA, RANDOM, SCHEMA, BoundaryResults, Record
+from ra_plugin.studies.boundary.scores import pair_scores
 from ra_plugin.training.train_if_needed import shown_path
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.out_folder import check_out_folder
@@ -31,13 +33,12 @@ from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import pixels
 from ra_plugin.version import __version__
 
-SCHEMA = 'ra_plugin.boundary/1'
 _POINTS = 51  # of a map along either direction; odd, so that the image itself is one of them
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryOptions:
-    """Questions about the first condition of an evaluation.
+    """Options of a boundary study, which takes the first condition of an evaluation.
 
     Attributes:
         names: The plain and the RA restorer, of which the first seeds count.
@@ -45,8 +46,8 @@ class BoundaryOptions:
         targets: The recognizers Rt. Default: all others.
         num_images: Images to restore, evenly spaced over the evaluation's. Default: all of them.
         maps: Images to draw maps of.
-        seed: Of the random directions, the images with maps, and the bootstrap.
-        search: How the boundaries are found.
+        seed: Seed of the random directions, the images with maps, and the bootstrap.
+        search: Search for the boundaries.
         batch_size: Images at a time.
         force_yml: Changes of the evaluation's options, see `forced`.
     """
@@ -62,7 +63,8 @@ class BoundaryOptions:
     force_yml: Sequence[str] | None = None
 
 
-def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None) -> tuple[str, Path]:
+def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOptions, device: str | None = None
+                 ) -> tuple[str, Path]:
     """Write ``boundary.json``, ``boundary.md`` and ``boundary.html``; return the tables and the folder.
 
     Args:
@@ -78,18 +80,18 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
     evaluation = Evaluation(root, opt, device)
     study = BoundaryStudy(evaluation, options)
     records = study.records()
-    results = {'command': _command(shown_path(file, root), options), **study.results(records)}
+    results = study.results(records, _command(shown_path(file, root), options))
     tables = boundary_markdown(results)
     out = out or root / 'results' / f'{evaluation.options.name}_boundary'
     out.mkdir(parents=True, exist_ok=True)
-    atomic_write(json.dumps(plain_data(results)), out / 'boundary.json')
+    atomic_write(json.dumps(to_plain(results)), out / 'boundary.json')
     atomic_write(tables, out / 'boundary.md')
     write_boundary_page(results, study.maps(records), out / 'boundary.html')
     return tables, out
 
 
 class BoundaryStudy:
-    """The boundaries around the images of an evaluation's first condition.
+    """Boundaries around the images of an evaluation's first condition.
 
     Raises:
         OptionError: See `run_boundary`.
@@ -98,7 +100,7 @@ class BoundaryStudy:
     def __init__(self, evaluation: Evaluation, options: BoundaryOptions):
         _check(evaluation, options)
         self.evaluation, self.options = evaluation, options
-        self.condition: Condition = evaluation.conditions[0]
+        self.condition: PreparedCondition = evaluation.conditions[0]
         judges = self.condition.recognizers
         self.processings: list[Processing] = [evaluation.restorers[name].processings[0] for name in options.names]
         used = evaluation.restorers[options.names[1]].options.used or ()
@@ -121,7 +123,7 @@ class BoundaryStudy:
 
     @torch.no_grad()
     def _of_batch(self, batch: Batch, done: Callable[[int], Any]) -> Iterator[Record]:
-        """``done`` is told of each number of images that a recognizer has been searched around."""
+        """Yield the records of a batch; ``done`` is called with the number of images after each recognizer."""
         plain, restored = self._restored(batch)
         answers = {name: predict(plain) for name, predict in self.predict.items()}
         same = {name: (answers[self.source] != batch.label) & (answer == answers[self.source])
@@ -147,24 +149,24 @@ class BoundaryStudy:
                          int(answers[self.source][place]), steps[place], distance[place], after[place])
 
     def _restored(self, batch: Batch) -> list[torch.Tensor]:
-        """By the plain and by the RA restorer."""
+        """Return the images of the plain and of the RA restorer."""
         images = [process(batch) for process in self.processings]
         if images[0].shape != images[1].shape:
             raise ValueError(f'{" and ".join(self.options.names)}: expected restored images of one size, got '
                              f'{" and ".join(str(tuple(image.shape[-2:])) for image in images)}.')
         return images
 
-    def results(self, records: Sequence[Record]) -> dict[str, Any]:
-        """Return the content of ``boundary.json`` but for the command, as ``docs/BOUNDARY.md`` describes it."""
+    def results(self, records: Sequence[Record], command: str = '') -> BoundaryResults:
+        """Return the distances over some records."""
         options = self.options
-        return {
-            'schema': SCHEMA, 'name': self.evaluation.options.name, 'condition': self.condition.name,
-            'plain': options.names[0], 'RA': options.names[1], 'source': self.source, 'seed': options.seed,
-            'seeds': {name: len(self.evaluation.restorers[name].processings) for name in options.names},
-            'n': len(self.numbers), 'search': asdict(options.search), 'classes': self._classes(),
-            'versions': {'ra_plugin': __version__, 'torch': torch.__version__},
-            'targets': {target: pair_scores(records, self.source, target, options.seed) for target in self.targets},
-            'images': [asdict(record) for record in records]}
+        return BoundaryResults(
+            command=command, schema=SCHEMA, name=self.evaluation.options.name, condition=self.condition.name,
+            plain=options.names[0], RA=options.names[1], source=self.source, seed=options.seed,
+            seeds={name: len(self.evaluation.restorers[name].processings) for name in options.names},
+            n=len(self.numbers), search=asdict(options.search), classes=self._classes(),
+            versions={'ra_plugin': __version__, 'torch': torch.__version__},
+            targets={target: pair_scores(records, self.source, target, options.seed) for target in self.targets},
+            images=records)
 
     def _classes(self) -> list[str] | None:
         infos = [self.condition.recognizers[name].info for name in self.predict]
@@ -195,13 +197,13 @@ class BoundaryStudy:
 
 
 def _extent(record: Record) -> float:
-    """From the middle of a map to its sides; the RA image and most boundaries in its direction are well within."""
+    """Return half the side of a map; the RA image and most boundaries in its direction are well within."""
     found = [length for length in record.distance[RA].values() if np.isfinite(length)]
     return max(2 * record.step, 1.5 * float(np.median(found)) if found else 0.0)
 
 
 def _command(file: str, options: BoundaryOptions) -> str:
-    """What gives the same results, wherever they are written and on whatever they are computed."""
+    """Return the command that gives the same results; folder and device are left out."""
     words = ['ra-plugin', 'boundary', *options.names, '-opt', file]
     for name, value in (('source', options.source), ('num_images', options.num_images), ('maps', options.maps),
                         ('seed', options.seed), ('factor', options.search.factor)):

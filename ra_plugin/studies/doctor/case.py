@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from ra_plugin.evaluation.statistics.bootstrap import sample
-from ra_plugin.evaluation.statistics.significance import Estimate, proportion
+from ra_plugin.evaluation.statistics.significance import proportion
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.results import Estimate
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std, RGB, on the [0, 1] scale
@@ -106,7 +107,7 @@ def task_score(case: Case) -> tuple[str, Estimate]:
     for image, label in zip(case.images, case.labels):
         score.update(case.recognizer.predict(image), label)
     (metric,), sampled = next(iter(sample({}, {(): score}, len(score)).items()))
-    return metric, replace(sampled, classes=None).of_share()
+    return metric, replace(sampled, classes=None).share_estimate()
 
 
 def chance_score(case: Case) -> float:

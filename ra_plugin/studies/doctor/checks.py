@@ -13,26 +13,9 @@ from PIL import Image
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.frozen.resizing import FITS, judging
-from ra_plugin.studies.doctor.case import (
-    Case,
-    Normalization,
-    chance_score,
-    class_answers,
-    close,
-    extremes,
-    features_of,
-    few,
-    gradient_of,
-    image_scores,
-    levels_apart,
-    normalization,
-    numbers_of,
-    renormalized,
-    slope_error,
-    statistics,
-    task_score,
-    top_answer,
-)
+from ra_plugin.studies.doctor.case import (Case, Normalization, chance_score, class_answers, close, extremes,
+                                           features_of, few, gradient_of, image_scores, levels_apart, normalization,
+                                           numbers_of, renormalized, slope_error, statistics, task_score, top_answer)
 from ra_plugin.utils.text import one_line
 
 OK, SUSPICIOUS, BROKEN, NOT_APPLICABLE = 'ok', 'suspicious', 'broken', 'not applicable'
@@ -76,13 +59,13 @@ class Check:
 def check_recognizer(case: Case) -> Iterator[Finding]:
     """Yield the finding of every check, in the order of `CHECKS`; an error that a check raises is its finding.
 
-    A check that rests on a broken one is not applicable until that is mended.
+    A check that rests on a broken one is not applicable until that one is fixed.
     """
     broken: set[str] = set()
     for check in CHECKS:
         missing = [name for name in check.needs if name in broken]
         if missing:
-            finding = Finding(NOT_APPLICABLE, f'first mend: {", ".join(missing)}')
+            finding = Finding(NOT_APPLICABLE, f'fix first: {", ".join(missing)}')
         else:
             try:
                 finding = check.run(case)

@@ -1,1 +1,1 @@
-"""Pages that ask people, and the scores of their answers."""
+"""Surveys of people, and the scores of their answers."""

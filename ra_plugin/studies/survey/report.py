@@ -1,4 +1,4 @@
-"""A survey of which answers fit an image: one HTML page that tells nobody who gave them, and the key that does.
+"""A survey of the answers that fit an image: a blind HTML page, and the key to it.
 
 The paper's cloud experiment: people see the target image and what a recognizer answered on it after two ways of
 processing, in random order, and say which of the answers fit: either, both or none.
@@ -25,7 +25,7 @@ _TITLE = 'Which answers fit the image?'
 
 @dataclass(frozen=True)
 class SurveyItem:
-    """An image on which two ways of processing lead to different answers."""
+    """Image with different answers after two ways of processing."""
 
     image_id: str  # goes to the key alone: a path may tell the class
     image: np.ndarray  # (H, W, 3) uint8, RGB: the clean image
@@ -44,11 +44,11 @@ def build_survey(items: Sequence[SurveyItem], out: Path, names: tuple[str, str] 
         items: The questions.
         out: Folder; made where it is missing.
         names: The two ways of processing, in the order of each item's answers.
-        settings: What the key says beside that, e.g. how the items were chosen.
-        rng: For tests. Default: the operating system's randomness, which no seed brings back.
+        settings: Further entries of the key, e.g. how the items were chosen.
+        rng: Random numbers, for tests. Default: the operating system's, which no seed brings back.
 
     Returns:
-        What ``key.json`` holds.
+        The content of ``key.json``.
 
     Raises:
         ValueError: No items, or equal names.
@@ -77,7 +77,7 @@ def build_survey(items: Sequence[SurveyItem], out: Path, names: tuple[str, str] 
 
 
 def check_free(out: Path) -> None:
-    """Raise FileExistsError where ``out`` has a key: without it, answers to its page would be worth nothing."""
+    """Raise FileExistsError where ``out`` has a key: without it, answers to its page could not be scored."""
     if (out / KEY).exists():
         raise FileExistsError(f'{out / KEY}: a survey is there already, and its answers need this key. '
                               'Choose another folder.')

@@ -33,8 +33,8 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
         judge: The one of its recognizers whose answers are asked about, e.g. a black box.
         out: Folder for ``survey.html`` and ``key.json``.
         number: Questions; fewer where there are fewer such images.
-        num_images: How many of the evaluation's images, drawn at random, the judge is asked about. Default: all.
-        seed: Of what is drawn here; what is A and what is B does not follow from it.
+        num_images: Images of the evaluation to judge, drawn at random. Default: all.
+        seed: Seed of the images; the order of A and B does not follow from it.
         force_yml: Changes of the evaluation's options, see `forced`.
 
     Returns:
@@ -78,13 +78,13 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
 @torch.no_grad()
 def disagreements(batches: Iterable[Batch], processings: Sequence[Processing], answer: Answer,
                   classes: Sequence[str] | None = None) -> Iterator[SurveyItem]:
-    """The images on which the answers after two processings differ; each is judged as it would be saved, with 8 bits.
+    """Yield the images with different answers after two ways of processing; all are rounded to 8 bits before.
 
     Args:
         batches: Images of one size each.
         processings: Two of them.
         answer: The judge.
-        classes: What labels are in words, where that is known.
+        classes: Names of the classes, where they are known.
     """
     for batch in batches:
         answers = [answer(to_uint8(process(batch)).to(batch.gt.dtype) / 255) for process in processings]
@@ -97,7 +97,7 @@ def disagreements(batches: Iterable[Batch], processings: Sequence[Processing], a
 
 
 def reservoir(items: Iterable[T], number: int, rng: np.random.Generator) -> tuple[list[T], int]:
-    """``number`` of the items, each as likely as any other, and how many there were; no more than that are kept."""
+    """Return ``number`` random items and the number of all items; no more than ``number`` are held at a time."""
     kept: list[T] = []
     seen = 0
     for seen, item in enumerate(items, 1):
@@ -109,8 +109,7 @@ def reservoir(items: Iterable[T], number: int, rng: np.random.Generator) -> tupl
 
 
 def _answering(recognizer: Recognizer, dataset) -> tuple[Answer, Sequence[str] | None]:
-    """The likeliest class in words, a black box's own, the recognizer's names of its classes, or the data set's; and
-    the words for labels, where there are."""
+    """Return a function of the likeliest class in words, and the words for labels, where there are."""
     classes = getattr(dataset, 'classes', None)
     if recognizer.has_own_words:
         return recognizer.own_words, classes

@@ -1,4 +1,4 @@
-"""What people said of a recognizer's answers: the share that fits after each way of processing, and its certainty.
+"""Scores of a survey: the share of fitting answers after each way of processing, with intervals.
 
 Every respondent answers every question, so respondents and questions are crossed, and both are samples: of the people
 and of the images that might have been asked. The intervals are those of the mean in a two-way random-effects analysis
@@ -11,15 +11,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from ra_plugin.evaluation.statistics.significance import Estimate
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.class_names import casefolded
+from ra_plugin.results import Estimate
 from ra_plugin.utils.text import printable
 from ra_plugin.utils.text_file import read_text
 
@@ -29,11 +30,31 @@ _RESPONDENT = re.compile(r'[A-Za-z0-9_-]{1,40}')
 _LARGEST = 2 ** 24  # bytes; a key of 10 000 questions has a tenth of them
 
 
+@dataclass(frozen=True)
+class SurveyScores:
+    """Satisfaction rates in ``[0, 1]``; 'both' counts for both answers.
+
+    Attributes:
+        page: Id of the page.
+        respondents, questions: Numbers of them.
+        satisfied: Way of processing -> share of answers that fit.
+        difference: Second way minus the first, paired in each respondent's answer to each question.
+        by_respondent: Respondent -> way of processing -> share.
+    """
+
+    page: str
+    respondents: int
+    questions: int
+    satisfied: Mapping[str, Estimate]
+    difference: Estimate
+    by_respondent: Mapping[str, Mapping[str, float]]
+
+
 def read_key(path: Path) -> dict[str, Any]:
-    """The key that was written beside a survey page.
+    """Read the key that was written beside a survey page.
 
     Raises:
-        ValueError: It is no such file.
+        ValueError: The file is no such key.
     """
     try:
         key = _read_json(path)
@@ -47,7 +68,7 @@ def read_key(path: Path) -> dict[str, Any]:
 
 
 def read_answers(key: Mapping[str, Any], paths: Iterable[Path]) -> tuple[dict[str, list[str]], list[str]]:
-    """The choices of each respondent, in the order of the key's questions; and a line for each file that is refused.
+    """Read the choices of each respondent, in the order of the key's questions, and a line for each refused file.
 
     Refused are files of another page, damaged ones, ones without an answer to each question, and all files of a
     respondent who has several: which of them is meant is not for a program to say.
@@ -68,7 +89,7 @@ def read_answers(key: Mapping[str, Any], paths: Iterable[Path]) -> tuple[dict[st
 
 
 def label_choices(key: Mapping[str, Any]) -> list[str] | None:
-    """Return what the labels of the data set choose, which are there before anybody has answered; None without labels.
+    """Return the choices that the labels of the data set make; None without labels.
 
     Args:
         key: As `read_key` gives it.
@@ -81,16 +102,12 @@ def label_choices(key: Mapping[str, Any]) -> list[str] | None:
                           if casefolded(answer) == casefolded(question['label']))] for question in questions]
 
 
-def score_survey(key: Mapping[str, Any], answers: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Satisfaction rates in ``[0, 1]`` with 95 % intervals: the share of answers that fit; 'both' counts for both.
+def score_survey(key: Mapping[str, Any], answers: Mapping[str, list[str]]) -> SurveyScores:
+    """Score the answers, with 95 % intervals.
 
     Args:
         key: As `read_key` gives it.
         answers: Respondent -> choices, as `read_answers` gives them.
-
-    Returns:
-        ``satisfied``: name -> value, low, high; ``difference``: the second name's minus the first's, paired in each
-        respondent's answer to each question; ``by_respondent``: respondent -> name -> share.
 
     Raises:
         ValueError: No respondents.
@@ -102,15 +119,15 @@ def score_survey(key: Mapping[str, Any], answers: Mapping[str, list[str]]) -> di
                              for question, choice in zip(questions, choices)] for choices in answers.values()], float)
             for name in key['names']}
     first, second = fits.values()
-    return {'page': key['page'], 'respondents': len(answers), 'questions': len(questions),
-            'satisfied': {name: vars(crossed_mean(values, 0, 1)) for name, values in fits.items()},
-            'difference': vars(crossed_mean(second - first, -1, 1)),
-            'by_respondent': {respondent: {name: float(values[i].mean()) for name, values in fits.items()}
-                              for i, respondent in enumerate(answers)}}
+    return SurveyScores(
+        key['page'], len(answers), len(questions),
+        {name: crossed_mean(values, 0, 1) for name, values in fits.items()}, crossed_mean(second - first, -1, 1),
+        {respondent: {name: float(values[i].mean()) for name, values in fits.items()}
+         for i, respondent in enumerate(answers)})
 
 
 def crossed_mean(values: np.ndarray, lowest: float, highest: float) -> Estimate:
-    """Mean of ``(respondents, questions)`` with the interval over both, within ``[lowest, highest]``.
+    """Return the mean of ``(respondents, questions)`` with the interval over both, within ``[lowest, highest]``.
 
     A single respondent says nothing of how others differ: the interval is over the questions alone then.
     """
@@ -128,7 +145,7 @@ def crossed_mean(values: np.ndarray, lowest: float, highest: float) -> Estimate:
 
 
 def _crossed_variance(values: np.ndarray) -> tuple[float, float]:
-    """Variance of the mean, and its degrees of freedom."""
+    """Return the variance of the mean, and its degrees of freedom."""
     respondents, questions = values.shape
     by_respondent = values.mean(1, keepdims=True) - values.mean()
     by_question = values.mean(0, keepdims=True) - values.mean()

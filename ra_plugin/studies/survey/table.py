@@ -1,31 +1,29 @@
 """The scores of a survey as Markdown tables."""
-from collections.abc import Mapping
-from typing import Any
-
-from ra_plugin.report.markdown import percent, table
+from ra_plugin.report.markdown_table import percent, table
+from ra_plugin.studies.survey.scores import SurveyScores
 
 
-def label_markdown(scores: Mapping[str, Any]) -> str:
-    """Return how often the answers are the label; ``scores`` is of `score_survey` with `label_choices` alone."""
+def label_markdown(scores: SurveyScores) -> str:
+    """Return the rates of answers that are the label; ``scores`` are of `label_choices` alone."""
     rows = _rates(scores, 'the label')
-    return (f'Answers that are the label, in %; questions: {scores["questions"]}. 95 % intervals over the questions.'
+    return (f'Answers that are the label, in %; questions: {scores.questions}. 95 % intervals over the questions.'
             f'\n\n{table(rows)}\n')
 
 
-def survey_markdown(scores: Mapping[str, Any]) -> str:
-    """Satisfaction rates and their difference, then the rates of each respondent; ``scores`` is of `score_survey`."""
-    first, second = scores['satisfied']
-    over = 'questions and respondents' if scores['respondents'] > 1 else 'questions alone, with a single respondent'
+def survey_markdown(scores: SurveyScores) -> str:
+    """Return the satisfaction rates and their difference, then the rates of each respondent."""
+    first, second = scores.satisfied
+    over = 'questions and respondents' if scores.respondents > 1 else 'questions alone, with a single respondent'
     people = [['respondent', first, second, f'{second} - {first}']]
     people += [[respondent, *(f'{100 * share[name]:.1f}' for name in (first, second)),
                 f'{100 * (share[second] - share[first]):+.1f}']
-               for respondent, share in scores['by_respondent'].items()]
+               for respondent, share in scores.by_respondent.items()]
     rates = table(_rates(scores, 'satisfied'))
-    return (f'Answers that people were satisfied with, in %; respondents: {scores["respondents"]}, questions: '
-            f'{scores["questions"]}. 95 % intervals over {over}.\n\n{rates}\n\n{table(people)}\n')
+    return (f'Answers that people were satisfied with, in %; respondents: {scores.respondents}, questions: '
+            f'{scores.questions}. 95 % intervals over {over}.\n\n{rates}\n\n{table(people)}\n')
 
 
-def _rates(scores: Mapping[str, Any], title: str) -> list[list[str]]:
-    first, second = scores['satisfied']
-    return [['answers after', title], *([name, percent(entry)] for name, entry in scores['satisfied'].items()),
-            [f'{second} - {first}', percent(scores['difference'], '+')]]
+def _rates(scores: SurveyScores, title: str) -> list[list[str]]:
+    first, second = scores.satisfied
+    return [['answers after', title], *([name, percent(entry)] for name, entry in scores.satisfied.items()),
+            [f'{second} - {first}', percent(scores.difference, '+')]]

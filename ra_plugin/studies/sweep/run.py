@@ -1,17 +1,19 @@
-"""A sweep over the weight of the recognition loss: what accuracy costs in PSNR, and what a budget buys."""
+"""A sweep over the weight of the recognition loss: recognition against PSNR, and the best weight in a budget."""
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ra_plugin.builders.given import has_no_clean
 from ra_plugin.builders.option_paths import check_folder_name
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.evaluation.run import Evaluation, plain_data
+from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.write_report import write_results
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers.trainable import is_trainable
+from ra_plugin.results import Results
 from ra_plugin.studies.sweep.weight_choice import Chosen, answer, choose, name_of, weigh
 from ra_plugin.training.train_if_needed import shown_path, train
 from ra_plugin.utils.out_folder import check_out_folder
@@ -21,23 +23,23 @@ _NO_PSNR = 'without clean images there is no PSNR to keep to. Leave max_psnr_dro
 
 def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Path, out: Path,
           batch_size: int = 64, command: str = '', max_psnr_drop: float | None = None,
-          force_yml: Sequence[str] | None = None) -> Mapping[str, Any]:
+          force_yml: Sequence[str] | None = None) -> Results:
     """Train a network for each weight, or take the one that is there, evaluate them side by side, and choose one.
 
     Args:
         root: The repository.
         file: Option file of a training with one recognition loss.
-        weights: Of that loss; one is 0, the plain network that the others are compared with.
+        weights: Weights of that loss; one is 0, the plain network that the others are compared with.
         evaluation_file: Option file of an evaluation: its data sets and recognizers. Choose weights on images that
             nothing is reported on.
         out: Folder of the option files and results.
-        batch_size: Of the evaluation.
-        command: What the results are said to be made by.
+        batch_size: Batch size of the evaluation.
+        command: Command that the results name.
         max_psnr_drop: Budget in dB below weight 0 for the weight that is named. Default: any.
         force_yml: Changes of the training's options, see `forced`.
 
     Returns:
-        What ``results.json`` holds, ``sweep`` with the choice among it; the restorers are called as `name_of` has it.
+        The results with the choice; `name_of` gives the names of the restorers.
 
     Raises:
         OptionError: Weights or option files that are invalid.
@@ -67,14 +69,14 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
         train(root, option_file, weighted)
         opt['restorers'][name_of(weight)] = {'option_file': shown_path(option_file, root)}
     evaluation = Evaluation(root, opt)
-    results, matrices = evaluation.run(out, batch_size, command=command)
-    results['sweep'] = plain_data(answer(results, max_psnr_drop))
-    write_results(evaluation, results, matrices, out)
+    results, _ = evaluation.run(out, batch_size, command=command)
+    results = replace(results, sweep=answer(results, max_psnr_drop))
+    write_results(evaluation, results, out)
     return results
 
 
 def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:
-    """The options of a training with another weight of its recognition loss; with 0, without that loss."""
+    """Return the options of a training with another weight of its recognition loss; for 0, without that loss."""
     run = copy.deepcopy(dict(run)) if weight else without_recognition(run)
     run['name'] = f'{run["name"]}_weight{weight:g}'
     if weight:
@@ -83,7 +85,7 @@ def with_weight(run: Mapping[str, Any], weight: float) -> dict[str, Any]:
 
 
 def without_recognition(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the same training with its image loss alone."""
+    """Return the options of the same training with its image loss alone."""
     run = copy.deepcopy(dict(run))
     del run['train']['recog_opt']
     judges = (run.get('val') or {}).get('recognizers') or {}
@@ -96,16 +98,16 @@ def without_recognition(run: Mapping[str, Any]) -> dict[str, Any]:
     return run
 
 
-def best_within(results: Mapping[str, Any], max_psnr_drop: float | None = None) -> dict[str, Chosen | None]:
+def best_within(results: Results, max_psnr_drop: float | None = None) -> dict[str, Chosen | None]:
     """Return, for each condition, the weight with the largest mean gain that surely gains and keeps to the budget.
 
     Surely: by intervals that allow for the choice among all weights, see `weigh`. None where no weight does both.
 
     Args:
-        results: What ``results.json`` holds.
+        results: Results of the evaluation.
         max_psnr_drop: Budget in dB below weight 0. Default: any.
     """
-    for condition, entry in results['conditions'].items():
-        if max_psnr_drop is not None and not entry.get('given', {}).get('clean', True):
+    for condition, entry in results.conditions.items():
+        if max_psnr_drop is not None and not entry.given.clean:
             raise OptionError(f'{condition}: {_NO_PSNR}')
-    return {condition: choose(weigh(results, condition, max_psnr_drop)) for condition in results['conditions']}
+    return {condition: choose(weigh(results, condition, max_psnr_drop)) for condition in results.conditions}

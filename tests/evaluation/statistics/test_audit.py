@@ -10,16 +10,22 @@ from scipy.ndimage import gaussian_filter
 from test_evaluation_run import ROOT, recognizer
 
 from ra_plugin.data import LabeledImageDataset
-from ra_plugin.evaluation.statistics.audit import audit, verdict
-from ra_plugin.evaluation.statistics.bootstrap import Sampled, sample
 from ra_plugin.evaluation.judging import CLEAN, Batch, Judging, clean, judge_all, no_processing
 from ra_plugin.evaluation.records import Records
-from ra_plugin.evaluation.statistics.transfer import cell_of
+from ra_plugin.evaluation.statistics.audit import audit, verdict
+from ra_plugin.evaluation.statistics.bootstrap import Sampled, sample
 from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, VIEWS, band_centers, spectrum
+from ra_plugin.evaluation.statistics.transfer import judged_processing
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.report.verdict import AUDIT_TONES
+from ra_plugin.results import to_plain
 
 ALL_VIEWS = (SAVED, FLOAT, *VIEWS)
+
+
+def judged_as(*args):
+    """The verdict as results.json has it."""
+    return to_plain(verdict(*args))
 
 
 def gains(level, kept=1.0, spread=0.01):
@@ -51,7 +57,7 @@ def gains(level, kept=1.0, spread=0.01):
     (gains(0.2), gains(0.015), gains(0.4), 'partly real or adversarial'),
 ])
 def test_verdict(used, held_out, of_clean, answer):
-    found = verdict({'used': used, 'other': held_out}, {'used': of_clean, 'other': of_clean}, ['used'])
+    found = judged_as({'used': used, 'other': held_out}, {'used': of_clean, 'other': of_clean}, ['used'])
     assert found['verdict'] == answer and found['reason'].endswith('.')
     assert found['could_be'] == (answer.split(' or ') if ' or ' in answer else [])
 
@@ -64,8 +70,8 @@ def test_verdict(used, held_out, of_clean, answer):
 def test_verdicts_within_the_interval_are_named(draws, answer, could_be):
     used = gains(0.2, spread=0)
     used['blur'] = Sampled(0.12, 0.2 * draws)
-    found = verdict({'used': used, 'other': gains(0.1, spread=0)},
-                    dict.fromkeys(('used', 'other'), gains(0.4, spread=0)), ['used'])
+    found = judged_as({'used': used, 'other': gains(0.1, spread=0)},
+                      dict.fromkeys(('used', 'other'), gains(0.4, spread=0)), ['used'])
     assert found['verdict'] == answer and found['could_be'] == could_be
     assert found['kept']['blur'] == pytest.approx(dict(zip(('value', 'low', 'high'),
                                                            (0.6, *np.quantile(draws, (0.025, 0.975))))))
@@ -75,17 +81,17 @@ def test_verdicts_within_the_interval_are_named(draws, answer, could_be):
 
 def test_without_a_recognizer_left_out_nothing_is_called_real():
     everything = {'a': gains(0.2)}
-    assert verdict(everything, {'a': gains(0.4)}, ['a'])['verdict'] == 'undecided'
-    assert verdict(everything, {'a': gains(0.4)}, [])['verdict'] == 'undecided'
-    assert verdict({'a': gains(0.2, 0.1)}, {'a': gains(0.4)}, ['a'])['verdict'] == 'adversarial'
+    assert judged_as(everything, {'a': gains(0.4)}, ['a'])['verdict'] == 'undecided'
+    assert judged_as(everything, {'a': gains(0.4)}, [])['verdict'] == 'undecided'
+    assert judged_as({'a': gains(0.2, 0.1)}, {'a': gains(0.4)}, ['a'])['verdict'] == 'adversarial'
 
 
 def test_a_gain_of_recognizers_of_which_none_was_used_is_real_where_it_lasts():
     of_clean = {'a': gains(0.4), 'b': gains(0.4)}
-    found = verdict({'a': gains(0.2), 'b': gains(0.1)}, of_clean, ['used elsewhere'])
+    found = judged_as({'a': gains(0.2), 'b': gains(0.1)}, of_clean, ['used elsewhere'])
     assert found['verdict'] == 'real' and found['held_out_ratio'] is None
     assert 'no recognizer here was used: they gain +15.0' in found['reason']
-    assert verdict({'a': gains(0.2, 0.1), 'b': gains(0.1, 0.1)}, of_clean, ['x'])['verdict'] == 'adversarial'
+    assert judged_as({'a': gains(0.2, 0.1), 'b': gains(0.1, 0.1)}, of_clean, ['x'])['verdict'] == 'adversarial'
 
 
 def judged(**recognizers):
@@ -96,58 +102,60 @@ def judged(**recognizers):
 
 @pytest.mark.parametrize('gap', [0.6, 0.2, 0.02])
 def test_the_same_share_of_what_there_was_to_gain_is_real_however_little_that_was(gap):
-    found = verdict(*judged(used=(0.55, 0.6, 0.001), other=(0.55, gap, 0.001)), ['used'])
+    found = judged_as(*judged(used=(0.55, 0.6, 0.001), other=(0.55, gap, 0.001)), ['used'])
     assert found['verdict'] == 'real' and found['held_out_ratio']['value'] == pytest.approx(1)
     assert found['left_out'] == [] and 'recover 55% [' in found['reason']
-    found = verdict(*judged(used=(0.55, 0.6, 0.001), other=(0.0, gap, 0.0001)), ['used'])
+    found = judged_as(*judged(used=(0.55, 0.6, 0.001), other=(0.0, gap, 0.0001)), ['used'])
     assert found['verdict'] == 'adversarial'
 
 
 def test_shares_of_several_are_the_sum_of_gains_over_the_sum_of_gaps():
-    found = verdict(*judged(used=(0.5, 0.4, 0.001), other=(0.4, 0.3, 0.001), detector=(0.2, 0.1, 0.001)), ['used'])
+    found = judged_as(*judged(used=(0.5, 0.4, 0.001), other=(0.4, 0.3, 0.001), detector=(0.2, 0.1, 0.001)),
+                      ['used'])
     assert found['held_out_ratio']['value'] == pytest.approx((0.12 + 0.02) / (0.3 + 0.1) / 0.5)
 
 
 @pytest.mark.parametrize('gap, spread', [(0.004, 0.0001), (0.0, 0.0), (-0.1, 0.001), (0.05, 0.03), (np.nan, 0.0)])
 def test_who_has_too_little_to_gain_is_left_out_and_named(gap, spread):
     odd = (0.0, gap, spread)
-    found = verdict(*judged(used=(0.5, 0.4, 0.001), other=(0.5, 0.4, 0.001), odd=odd), ['used'])
+    found = judged_as(*judged(used=(0.5, 0.4, 0.001), other=(0.5, 0.4, 0.001), odd=odd), ['used'])
     assert found['verdict'] == 'real' and found['left_out'] == ['odd'] and 'too uncertain: odd (' in found['reason']
     assert found['held_out_ratio']['value'] == pytest.approx(1)
-    alone = verdict(*judged(used=(0.5, 0.4, 0.001), odd=odd), ['used'])
+    alone = judged_as(*judged(used=(0.5, 0.4, 0.001), odd=odd), ['used'])
     assert (alone['verdict'], alone['could_be']) == ('undecided', ['real', 'partly real', 'adversarial'])
     assert 'that was left out of the training can tell; left out, with a gap to' in alone['reason']
-    used = verdict({'used': gains(0.2), 'other': gains(0.2)},
-                   {'used': gains(gap, spread=spread), 'other': gains(0.4)}, ['used'])
+    used = judged_as({'used': gains(0.2), 'other': gains(0.2)},
+                      {'used': gains(gap, spread=spread), 'other': gains(0.4)}, ['used'])
     assert (used['verdict'], used['left_out'], used['held_out_ratio']) == ('undecided', ['used'], None)
     assert used['reason'].startswith('Left out, with a gap to clean images that is too small or too uncertain: used (')
 
 
 def test_what_cannot_be_told_without_clean_images_or_with_few_is_undecided():
     all_gains, of_clean = judged(used=(0.5, 0.4, 0.001), other=(0.5, 0.4, 0.001))
-    found = verdict(all_gains, None, ['used'])
+    found = judged_as(all_gains, None, ['used'])
     assert (found['verdict'], found['kept'], found['left_out']) == ('undecided', {}, [])
     assert found['reason'].startswith('Without clean images')
-    assert verdict({'used': gains(0.0)}, None, ['used'])['verdict'] == 'no gain'
-    assert verdict(all_gains, of_clean, ['used'], 30)['verdict'] == 'real'
-    assert verdict(all_gains, of_clean, ['used'], 1)['reason'] == '1 image, and at least 30 are needed to tell.'
-    assert verdict(all_gains, of_clean, ['used'], 29)['verdict'] == 'undecided'
+    assert judged_as({'used': gains(0.0)}, None, ['used'])['verdict'] == 'no gain'
+    assert judged_as(all_gains, of_clean, ['used'], 30)['verdict'] == 'real'
+    assert judged_as(all_gains, of_clean, ['used'], 1)['reason'] == '1 image, and at least 30 are needed to tell.'
+    assert judged_as(all_gains, of_clean, ['used'], 29)['verdict'] == 'undecided'
 
 
 def test_a_change_that_ruins_the_clean_image_tells_nothing():
     def ruined(level):
         return {**gains(level, spread=0.001), 'blur': Sampled(0.001, np.linspace(-0.001, 0.003, 101))}
 
-    found = verdict({'used': ruined(0.2), 'other': ruined(0.2)}, {'used': ruined(0.4), 'other': ruined(0.4)}, ['used'])
+    found = judged_as({'used': ruined(0.2), 'other': ruined(0.2)}, {'used': ruined(0.4), 'other': ruined(0.4)},
+                      ['used'])
     assert found['verdict'] == 'real' and set(VIEWS) - set(found['kept']) == {'blur'}
     everything = gains(0.4, 0.0, spread=0.0)
-    found = verdict({'used': gains(0.2, spread=0.001), 'other': gains(0.2, spread=0.001)},
-                    {'used': everything, 'other': everything}, ['used'])
+    found = judged_as({'used': gains(0.2, spread=0.001), 'other': gains(0.2, spread=0.001)},
+                      {'used': everything, 'other': everything}, ['used'])
     assert found['verdict'] == 'undecided' and 'no change leaves enough' in found['reason'].lower()
 
 
 def test_each_verdict_has_its_color():
-    words = {verdict(*judged(used=(0.5, 0.4, 0.001), other=(share, 0.4, spread)), ['used'])['verdict']
+    words = {judged_as(*judged(used=(0.5, 0.4, 0.001), other=(share, 0.4, spread)), ['used'])['verdict']
              for share in (0.5, 0.1, 0.0, 0.05, 0.125) for spread in (0.001, 0.01, 0.1)}
     assert words == set(AUDIT_TONES) - {'no gain'}
 
@@ -185,7 +193,7 @@ def simulated(images, trials, judges, share, kind, seed=0, resamples=400):
 
         both = ({judge: {view: over_plain(who, judge, view) for view in views} for judge in judges}
                 for who in ('RA', CLEAN))
-        counted[verdict(*both, ['used'], images)['verdict']] += 1
+        counted[judged_as(*both, ['used'], images)['verdict']] += 1
     return counted
 
 
@@ -238,9 +246,9 @@ def test_a_pattern_for_one_network_is_told_from_a_better_image(photos, tmp_path)
     judge_all([[photos]], Judging(processings=processings, recognizers=judges, metrics={}, baseline='plain',
                                   audited=set(photos.index)), records, 0)
     judged, infos = records.read(), {name: judge.info for name, judge in judges.items()}
-    cells = {view: {(name, 0): cell_of(judged[name, 0, view], infos, {}) for name in (CLEAN, *rows)}
+    cells = {view: {(name, 0): judged_processing(judged[name, 0, view], infos, {}) for name in (CLEAN, *rows)}
              for view in ALL_VIEWS}
-    found = audit(cells, 'plain', {'pattern': ['resnet'], 'better': ['resnet']})['restorers']
+    found = to_plain(audit(cells, 'plain', {'pattern': ['resnet'], 'better': ['resnet']}))['restorers']
     assert all(entry['gains']['resnet'][SAVED]['value'] > 0.1 for entry in found.values())
     assert found['better']['verdict'] == 'real', found['better']['reason']
     assert found['pattern']['verdict'] == 'adversarial', found['pattern']['reason']

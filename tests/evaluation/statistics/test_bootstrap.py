@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from test_task_scores import TASKS, answers_that_are_right
 
+from ra_plugin.evaluation.records import Column, Records, pack, unpack
 from ra_plugin.evaluation.statistics import bootstrap
 from ra_plugin.evaluation.statistics.bootstrap import Sampled, mean, sample, share
-from ra_plugin.evaluation.records import Column, Records, pack, unpack
 from ra_plugin.evaluation.statistics.significance import images_to_tell, mcnemar
-from ra_plugin.evaluation.statistics.transfer import Cell, Matrix, harm, summary
+from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix, harm, summary
 from ra_plugin.options import OptionError
+from ra_plugin.results import to_plain
 
 
 def right(shares, n, rng):
@@ -92,7 +93,7 @@ def test_scores_of_every_task_are_paired_and_repeatable(task):
         difference = (drawn['x', metric] - drawn['y', metric]).estimate()
         assert (difference.value, difference.low, difference.high) == (0, 0, 0)
         assert drawn['x', metric].value == score.compute()[metric]
-        single = drawn['x', metric].of_share()
+        single = drawn['x', metric].share_estimate()
         assert 0 <= single.low <= single.high <= 1 or math.isnan(single.low) and math.isnan(single.high)
     again = sample({}, {('x',): score}, len(score), resamples=50)
     other = sample({}, {('x',): score}, len(score), seed=1, resamples=50)
@@ -130,7 +131,7 @@ def test_so_many_images_tell_a_point_four_times_in_five():
 def cell(psnr, **right_answers):
     values = {'psnr': np.array(psnr, float), 'ssim': np.zeros(len(psnr))} if psnr is not None else {}
     scores = {name: answers_that_are_right(answers) for name, answers in right_answers.items()}
-    return Cell(np.arange(len(next(iter(right_answers.values())))), values, scores)
+    return JudgedProcessing(np.arange(len(next(iter(right_answers.values())))), values, scores)
 
 
 def test_gap_recovered_is_the_share_of_the_way_to_clean_and_not_given_for_a_small_gap():
@@ -139,7 +140,7 @@ def test_gap_recovered_is_the_share_of_the_way_to_clean_and_not_given_for_a_smal
                                                                                             narrow=clean),
              ('plain', 0): cell([20] * 40, wide=plain, narrow=np.arange(40) < 35),
              ('RA', 0): cell([19] * 40, wide=ra, narrow=clean)}
-    found = summary(Matrix(cells), 'plain')
+    found = to_plain(summary(Matrix(cells), 'plain'))
     difference = found['differences']['RA']
     wide, narrow = (difference['scores'][name]['top1'] for name in ('wide', 'narrow'))
     assert wide['value'] == pytest.approx(0.2) and wide['gap'] == pytest.approx(0.4)
@@ -156,7 +157,7 @@ def test_shares_of_images_hurt_are_means_of_the_seeds_on_resamples_by_the_seed_o
     first, second, before = np.arange(400) < 100, np.arange(400) < 200, np.arange(400) >= 50
     cells = {('no processing', 0): cell(None, a=before), ('RA', 0): cell([19] * 400, a=first),
              ('RA', 1): cell([19] * 400, a=second)}
-    found = [harm(Matrix(cells, seed), None, np.zeros(400, int))['RA']['a']['hurt'] for seed in (0, 0, 1)]
+    found = [to_plain(harm(Matrix(cells, seed), None, np.zeros(400, int)))['RA']['a']['hurt'] for seed in (0, 0, 1)]
     assert found[0]['value'] == pytest.approx((300 + 200) / 2 / 400)
     assert found[0] == found[1] != found[2] and found[2]['value'] == found[0]['value']
 

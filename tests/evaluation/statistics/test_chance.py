@@ -5,18 +5,19 @@ import torch
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.evaluation.statistics.chance import _iou_by_chance, against_chance, agreement_by_chance
+from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix
 from ra_plugin.metrics.task_scores import ClassificationScore, SegmentationScore
-from ra_plugin.evaluation.statistics.transfer import Cell, Matrix
+from ra_plugin.results import to_plain
 
 
 def matrix_of(labels, answers, name='clean'):
     score = ClassificationScore('top1')
     score.update({'labels': torch.tensor(answers)[:, None]}, torch.tensor(labels))
-    return Matrix({(name, 0): Cell(np.arange(len(labels)), {}, {'r': score})})
+    return Matrix({(name, 0): JudgedProcessing(np.arange(len(labels)), {}, {'r': score})})
 
 
 def at_chance(labels, answers):
-    return against_chance(matrix_of(labels, answers))['r']['at_chance']
+    return to_plain(against_chance(matrix_of(labels, answers)))['r']['at_chance']
 
 
 def test_chance_is_the_mean_over_all_orders_of_the_answers():
@@ -55,8 +56,9 @@ def test_who_reads_is_not_at_chance_whatever_the_shares_of_the_classes_are():
 
 def test_without_clean_images_the_best_processing_counts():
     labels = np.arange(200) % 5
-    cells = {**matrix_of(labels, (labels + 1) % 5, 'no processing').cells, **matrix_of(labels, labels, 'RA').cells}
-    found = against_chance(Matrix(cells))['r']
+    cells = {**matrix_of(labels, (labels + 1) % 5, 'no processing').processings,
+             **matrix_of(labels, labels, 'RA').processings}
+    found = to_plain(against_chance(Matrix(cells)))['r']
     assert (found['processing'], found['at_chance'], found['score']) == ('RA', False, 1)
 
 
@@ -67,5 +69,5 @@ def test_chance_of_label_maps_is_that_of_pixels_in_random_order():
     score = SegmentationScore(4, 'mIoU')
     score.update({'masks': torch.from_numpy(predicted)}, torch.from_numpy(labels))
     assert _iou_by_chance(np.sum(score.records(), 0)) == pytest.approx(score.compute()['mIoU'], abs=0.01)
-    matrix = Matrix({('clean', 0): Cell(np.arange(6), {}, {'r': score})})
-    assert against_chance(matrix)['r']['at_chance']
+    matrix = Matrix({('clean', 0): JudgedProcessing(np.arange(6), {}, {'r': score})})
+    assert to_plain(against_chance(matrix))['r']['at_chance']

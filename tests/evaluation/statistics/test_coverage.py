@@ -7,11 +7,12 @@ from conftest import SOAK
 from populations import detections, segmentations, truth
 from test_task_scores import answers_that_are_right
 
-from ra_plugin.evaluation.statistics.bootstrap import Sampled, mean, of_trainings, sample, share
+from ra_plugin.evaluation.statistics.bootstrap import Sampled, mean, mean_over_trainings, sample, share
 from ra_plugin.evaluation.statistics.families import family
 from ra_plugin.evaluation.statistics.intervals import Classes
 from ra_plugin.evaluation.statistics.significance import proportion
-from ra_plugin.evaluation.statistics.transfer import Cell, Matrix, summary
+from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix, summary
+from ra_plugin.results import to_plain
 
 TRIALS = 100 * SOAK
 SLACK = 3 * math.sqrt(0.05 * 0.95 / TRIALS)  # three standard errors of a simulated share of 95 %
@@ -98,7 +99,8 @@ def test_means_over_classes(name, n):
     for trial in range(trials):
         ours, theirs = make(n, np.random.default_rng([13, trial]))
         drawn = sample({}, {('ours',): ours, ('theirs',): theirs}, n, trial, resamples=resamples)
-        found.append((drawn['ours', 'mean'].of_share(), (drawn['ours', 'mean'] - drawn['theirs', 'mean']).estimate()))
+        found.append((drawn['ours', 'mean'].share_estimate(),
+                      (drawn['ours', 'mean'] - drawn['theirs', 'mean']).estimate()))
     least = 0.95 - 3 * math.sqrt(0.05 * 0.95 / trials)
     for estimates, value in zip(zip(*found), (true[0], true[0] - true[1])):
         told = [estimate for estimate in estimates if not math.isnan(estimate.low)]
@@ -116,8 +118,8 @@ def test_what_resampling_adds_to_a_mean_over_classes_widens_its_interval_on_that
     spread -= spread.mean()
     classes = Classes(spread[:500, None] * np.ones(3), np.array([50, 50, 50]))
     unbiased, biased = (Sampled(0.5, 0.5 + spread + add, 100, classes=classes) for add in (0, drift))
-    moved = [[(end - 0.5 + drift) / 0.25 for end in (one.low, one.high)] for one in (biased.of_share(),)][0]
-    half = [(end - 0.5) / 0.25 for end in (unbiased.of_share().low, unbiased.of_share().high)]
+    moved = [[(end - 0.5 + drift) / 0.25 for end in (one.low, one.high)] for one in (biased.share_estimate(),)][0]
+    half = [(end - 0.5) / 0.25 for end in (unbiased.share_estimate().low, unbiased.share_estimate().high)]
     assert moved[0] == pytest.approx(half[0] - 12 * max(drift, 0), abs=0.02)
     assert moved[1] == pytest.approx(half[1], abs=0.02)
     ends, plain = biased.estimate(), unbiased.estimate()
@@ -128,11 +130,11 @@ def test_what_resampling_adds_to_a_mean_over_classes_widens_its_interval_on_that
         0.5 + (np.quantile(spread, 0.975) + drift) * factor, rel=0.01)
 
 
-def test_no_interval_of_a_difference_of_shares_reaches_beyond_what_shares_can_differ_by():
+def test_no_interval_of_a_difference_share_estimates_reaches_beyond_what_shares_can_differ_by():
     drawn = sample({'ours': np.array([True, True]), 'theirs': np.array([False, True])}, {}, 2, resamples=50)
     gain = (drawn['ours'] - drawn['theirs']).estimate()
     assert -1 <= gain.low < gain.value < gain.high <= 1
-    several = of_trainings('way', [drawn['ours'], drawn['theirs']]) - drawn['theirs']  # t of one degree: 12.7
+    several = mean_over_trainings('way', [drawn['ours'], drawn['theirs']]) - drawn['theirs']  # t of one degree: 12.7
     assert several.estimate().low >= -1 and several.estimate().high == 1
     decibels = sample({'psnr': np.array([20.0, 40.0])}, {}, 2, resamples=50)['psnr'].estimate()
     assert decibels.high > 40
@@ -141,8 +143,8 @@ def test_no_interval_of_a_difference_of_shares_reaches_beyond_what_shares_can_di
 def test_a_mean_over_classes_in_few_images_has_no_interval():
     draws = np.random.default_rng(0).random((100, 3))
     enough, few = (Sampled(0.5, draws.mean(1), 30, classes=Classes(draws, np.array([30, 20, rare]))) for rare in (4, 3))
-    assert enough.of_share().low < 0.5 < enough.of_share().high and not enough.classes.too_few().any()
-    for estimate in (few.of_share(), few.estimate(), (few - few.scaled(0.5)).estimate()):
+    assert enough.share_estimate().low < 0.5 < enough.share_estimate().high and not enough.classes.too_few().any()
+    for estimate in (few.share_estimate(), few.estimate(), (few - few.scaled(0.5)).estimate()):
         assert not math.isnan(estimate.value) and math.isnan(estimate.low) and math.isnan(estimate.high)
     assert few.classes.too_few().tolist() == [False, False, True]
     many = Classes(np.ones((5, 80)), np.array([200] * 78 + [1000, 5]))  # one of 80 does not matter
@@ -159,7 +161,7 @@ def cells(n, seeds, spread, rng, levels=(0.5, 0.5), noise=0.4):
 
     def cell(level):
         right = hard + noise * rng.normal(size=n) < level
-        return Cell(np.arange(n), {}, {'judge': answers_that_are_right(right)})
+        return JudgedProcessing(np.arange(n), {}, {'judge': answers_that_are_right(right)})
 
     return {('clean', 0): cell(2), ('no processing', 0): cell(0),
             **{(name, seed): cell(level + spread * rng.normal()) for name, level in zip(('plain', 'RA'), levels)
@@ -174,7 +176,7 @@ def test_a_true_gain_of_zero_is_rarely_surely_one(seeds, n, spread, monkeypatch)
     for trial in range(trials):
         matrix = Matrix(cells(n, seeds, spread, np.random.default_rng([17, trial])))
         found = (matrix.mean('RA', 'judge', 'top1') - matrix.mean('plain', 'judge', 'top1')).estimate()
-        alone = [mean(matrix.of_seeds(name, 'judge', 'top1')) for name in ('RA', 'plain')]
+        alone = [mean(matrix.by_seed(name, 'judge', 'top1')) for name in ('RA', 'plain')]
         sure += found.low > 0 or found.high < 0
         images = (alone[0] - alone[1]).estimate()
         wide.append((found.high - found.low) / (images.high - images.low))
@@ -190,12 +192,13 @@ def test_two_trainings_that_differ_are_not_a_sure_gain():
     hard = np.linspace(0, 1, n)
 
     def cell(share):
-        return Cell(np.arange(n), {}, {'judge': answers_that_are_right(hard < share)})
+        return JudgedProcessing(np.arange(n), {}, {'judge': answers_that_are_right(hard < share)})
 
     for gain in (0.36, 0.06):
         shares = {('clean', 0): 0.95, ('no processing', 0): 0.3, ('plain', 0): 0.5, ('RA', 0): 0.5 + gain,
                   ('RA', 1): 0.5}
-        found = summary(Matrix({key: cell(share) for key, share in shares.items()}), 'plain')['differences']['RA']
+        matrix = Matrix({key: cell(share) for key, share in shares.items()})
+        found = to_plain(summary(matrix, 'plain'))['differences']['RA']
         entry = found['scores']['judge']['top1']
         assert entry['value'] == pytest.approx(gain / 2) and entry['low'] < 0 < entry['high']
         half = 12.7062 * gain / 2  # Student's t of one degree; no two shares differ by more than one
@@ -205,9 +208,9 @@ def test_two_trainings_that_differ_are_not_a_sure_gain():
 
 def test_trainings_of_both_sides_add_up_and_other_recognizers_share_them():
     draws = np.zeros(10)
-    ours = of_trainings('RA', [Sampled(value, draws + value, 100) for value in (0.5, 0.7)])
-    again = of_trainings('RA', [Sampled(value, draws + value, 100) for value in (0.7, 0.5)])
-    plain = of_trainings('plain', [Sampled(value, draws + value, 100) for value in (0.1, 0.3)])
+    ours = mean_over_trainings('RA', [Sampled(value, draws + value, 100) for value in (0.5, 0.7)])
+    again = mean_over_trainings('RA', [Sampled(value, draws + value, 100) for value in (0.7, 0.5)])
+    plain = mean_over_trainings('plain', [Sampled(value, draws + value, 100) for value in (0.1, 0.3)])
     one = ours.estimate().high - 0.6
     assert one == pytest.approx(12.7062 * 0.1)
     both = (ours - plain).estimate()  # two equal variances have two degrees of freedom
@@ -218,7 +221,7 @@ def test_trainings_of_both_sides_add_up_and_other_recognizers_share_them():
 
 def test_products_and_ratios_keep_the_trainings():
     draws = np.zeros(10)
-    ours = of_trainings('RA', [Sampled(value, draws + value, 100) for value in (0.5, 0.7)])
+    ours = mean_over_trainings('RA', [Sampled(value, draws + value, 100) for value in (0.5, 0.7)])
     constant = Sampled(2.0, draws + 2)
     reach = 12.7062 * 0.1
     for found, factor in ((ours.times(constant), 2), (ours.over(constant), 0.5), (constant.over(ours), 2 / 0.36),
@@ -269,7 +272,7 @@ def test_a_family_has_one_false_gain_in_twenty_times_at_most():
         rng = np.random.default_rng([19, trial])
         values, draws = rng.normal(size=8), rng.normal(size=(8, 300))
         drawn = {i: Sampled(value, value + of_one) for i, (value, of_one) in enumerate(zip(values, draws))}
-        found = family(drawn)
+        found = to_plain(family(drawn))
         wrong += bool(found['up'] or found['down'])
         several += any(not one.estimate().low <= 0 <= one.estimate().high for one in drawn.values())
     assert wrong / (2 * TRIALS) <= 0.05 + SLACK < 0.2 < several / (2 * TRIALS)
@@ -280,6 +283,6 @@ def test_holm_steps_down():
     def at(sigmas):
         return Sampled(sigmas, sigmas + np.random.default_rng(0).normal(size=2000))
 
-    assert family({'a': at(4), 'b': at(2.15)}) == {'comparisons': 2, 'up': ['a', 'b'], 'down': []}
-    assert family({'a': at(1), 'b': at(2.15)}) == {'comparisons': 2, 'up': [], 'down': []}
-    assert family({'a': at(-4)}) == {'comparisons': 1, 'up': [], 'down': ['a']}
+    assert to_plain(family({'a': at(4), 'b': at(2.15)})) == {'comparisons': 2, 'up': ['a', 'b'], 'down': []}
+    assert to_plain(family({'a': at(1), 'b': at(2.15)})) == {'comparisons': 2, 'up': [], 'down': []}
+    assert to_plain(family({'a': at(-4)})) == {'comparisons': 1, 'up': [], 'down': ['a']}

@@ -3,19 +3,21 @@ import numpy as np
 import pytest
 import small_evaluation
 import torch
+from page_data import typed
 from safetensors.torch import load_file, save_file
 from test_agreement import answers, boxes
 
-from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.records import pack, unpack
-from ra_plugin.metrics.task_scores import build_score
-from ra_plugin.evaluation.statistics.transfer import CLEAN, NONE, Cell, Matrix
+from ra_plugin.evaluation.run import Evaluation
+from ra_plugin.evaluation.statistics.transfer import CLEAN, NONE, JudgedProcessing, Matrix
 from ra_plugin.evaluation.statistics.variety import variety
-from ra_plugin.metrics.variety import NO_CLASS, of_clean_answers
+from ra_plugin.metrics.task_scores import build_score
+from ra_plugin.metrics.variety import NO_CLASS, commonest_answer
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import RecognizerInfo
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.notes import notes
+from ra_plugin.results import CommonestAnswer, to_plain
 
 CLASSES = ('cat', 'dog', 'fox', 'owl')
 INFO = {task: RecognizerInfo('r', task, num_classes=4, classes=CLASSES, gives_probabilities=True)
@@ -33,9 +35,10 @@ def said(task, restored, clean, metrics=None, labels=None):
         score.add(found, labels, clean)
         again = build_score(INFO[task], metrics, labels=labels is not None, clean=True)
         again.add_records(unpack(pack(list(score.records()))))  # what the records hold is enough
-        cells[name, 0] = Cell(np.arange(len(score)), {}, {'net': again})
-    entry = variety(Matrix(cells), {'net': INFO[task]})
-    return notes({**RESULTS, 'conditions': {'c': {'n': len(score), 'variety': entry}}}, 'c'), entry.get('net')
+        cells[name, 0] = JudgedProcessing(np.arange(len(score)), {}, {'net': again})
+    entry = to_plain(variety(Matrix(cells), {'net': INFO[task]}))
+    made_up = typed({**RESULTS, 'conditions': {'c': {'n': len(score), 'variety': entry}}})
+    return notes(made_up, 'c'), entry.get('net')
 
 
 def classes(labels):
@@ -87,11 +90,10 @@ def test_answers_that_are_no_class():
     score = build_score(RecognizerInfo('r', 'classification', num_classes=4), labels=False, clean=True)
     found = {'labels': torch.tensor([[-1, -1]] * 9 + [[2, 1]])}
     score.add(found, None, found)
-    assert of_clean_answers(score) == {'answer': NO_CLASS, 'of': 'images', 'share': 0.9, 'metric': 'top1_agreement',
-                                       'score': 0.1, 'constant': 0.1}
+    assert commonest_answer(score) == CommonestAnswer(NO_CLASS, 'images', 0.9, 'top1_agreement', 0.1, 0.1)
     one = build_score(RecognizerInfo('r', 'classification', num_classes=4), labels=False, clean=True)
     one.add({'labels': torch.tensor([[1, 2]])}, None, {'labels': torch.tensor([[1, 2]])})
-    assert of_clean_answers(one) is None  # a single answer is always the same
+    assert commonest_answer(one) is None  # a single answer is always the same
 
 
 def test_label_maps_of_one_class():
@@ -126,9 +128,9 @@ def test_an_evaluation_says_so_and_does_not_take_records_that_lack_the_answers(t
     weights = load_file(tmp_path / 'two.safetensors')
     save_file({**weights, 'head.bias': torch.tensor([0.0, 100.0, 0.0])}, tmp_path / 'two.safetensors')
     results, _ = Evaluation(tmp_path, opt).run(tmp_path / 'out')
-    found = results['conditions']['d']['variety']
-    assert (found['two']['answer'], found['two']['share'], found['two']['little']) == ('1', 1, True)
-    assert not found['one']['little'] and found['one']['share'] < 0.9
+    found = results.conditions['d'].variety
+    assert (found['two'].answer, found['two'].share, found['two'].little) == ('1', 1, True)
+    assert not found['one'].little and found['one'].share < 0.9
     text = to_markdown(results)
     assert 'two answers 1 on 100.0 % of the clean images.' in text and 'one answers' not in text
     plan = tmp_path / 'out' / 'records' / '0' / 'plan.json'

@@ -1,4 +1,4 @@
-"""Images to show beside the results: what they became under each processing, and what each recognizer made of them."""
+"""Example images: the image after each way of processing, and the answers of the recognizers to it."""
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal

@@ -1,0 +1,58 @@
+"""Answers of recognizers and labels, in words and drawn into the image."""
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.class_names import class_word
+from ra_plugin.report.overlays import LEAST_SCORE, draw_boxes, draw_mask
+from ra_plugin.results import Answer
+from ra_plugin.utils.tensors import pixels
+
+_SHOWN_CLASSES = 3  # of a mask
+
+
+def answer_in_words(info: RecognizerInfo, image: torch.Tensor, predicted: Any, label: Any, names: Sequence[str] | None
+                    ) -> Answer:
+    """Return the answer to one image.
+
+    Args:
+        info: Facts of the recognizer.
+        image: ``(1, 3, H, W)`` uint8.
+        predicted: Its answers to a batch of this image alone.
+        label: Labels of this batch; None where there are none.
+        names: Names of the data set's classes, for a recognizer that has none.
+    """
+    names = info.classes or names
+    if info.task == 'detection':
+        objects = {key: value.cpu() for key, value in predicted[0].items() if isinstance(value, torch.Tensor)}
+        sure = objects['labels'][objects['scores'] >= LEAST_SCORE]
+        return Answer(_counted(sure, names), None, draw_boxes(pixels(image), objects, names, info.num_classes))
+    if info.task == 'segmentation':
+        mask = predicted['masks'][0].cpu().numpy()
+        return Answer(_shares(mask, names), None, draw_mask(pixels(image), mask, info.num_classes))
+    answer = int(predicted['labels'][0, 0])
+    return Answer(class_word(answer, names), None if label is None else answer == int(label[0]))
+
+
+def label_in_words(task: str, label: Any, names: Sequence[str] | None) -> str:
+    """Return the label of a batch of one image."""
+    if task == 'detection':
+        return _counted(label[0]['labels'].cpu(), names)
+    if task == 'segmentation':
+        return _shares(label[0].cpu().numpy(), names)
+    return class_word(int(label[0]), names)
+
+
+def _counted(labels: torch.Tensor, names: Sequence[str] | None) -> str:
+    counts = Counter(labels.tolist()).most_common()
+    return ', '.join(f'{count} {class_word(label, names)}' for label, count in counts) or 'nothing'
+
+
+def _shares(mask: np.ndarray, names: Sequence[str] | None) -> str:
+    labels, counts = np.unique(mask[mask != 255], return_counts=True)
+    largest = np.argsort(-counts, kind='stable')[:_SHOWN_CLASSES]
+    return ', '.join(f'{counts[i] / mask.size:.0%} {class_word(int(labels[i]), names)}' for i in largest) or 'nothing'
