@@ -53,7 +53,7 @@ def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
             or one of BasicSR's own is to keep some classes, which it would pass over in silence.
     """
     where = where or f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}'
-    kind = registered(DATASET_REGISTRY, dataset_opt.get('type'), f'{where}.type', 'data set')
+    kind = dataset_class(dataset_opt, where)
     if not hasattr(kind, 'options_type'):  # those of ours are checked as they are built
         check_dataset(dataset_opt, where)
     is_basicsr = kind.__module__.startswith('basicsr.')
