@@ -43,4 +43,4 @@ def run(args: argparse.Namespace) -> int:
         print(f'{tables}\nWritten to {out}: boundary.json, boundary.md, boundary.html.')
 
     return run_here(pipeline, 'nothing is written before the end, and an earlier result stays; the same command starts '
-                              'again')
+                              'over')
