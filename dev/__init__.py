@@ -1,1 +1,1 @@
-"""Programs of the maintainers; none is part of the installed package."""
+"""Programs for maintainers, which are not part of the installed package."""

@@ -1,4 +1,4 @@
-"""What recognition-awareness costs against its arithmetic, case by case in turns: read the ratios, not the seconds.
+"""Benchmark of the cost of recognition losses; cases are timed in turns, so compare ratios, not seconds.
 
 Example:
     python dev/benchmark.py steps evaluation data
@@ -15,7 +15,7 @@ from pathlib import Path
 from ra_plugin.cli.start import loading
 
 PARTS = ('steps', 'evaluation', 'data', 'own')
-# by name, as dev.benchmarks.steps has them: importing that takes seconds, for --help too
+# names as in dev.benchmarks.steps, whose import takes seconds, also for --help
 NETWORK_NAMES = ('SRResNet', 'RDN', 'SwinIR')
 RECOGNIZER_NAMES = ('ResNet-18', 'ResNet-50', 'VGG-16', 'Faster R-CNN', 'FCN')
 
@@ -23,23 +23,23 @@ RECOGNIZER_NAMES = ('ResNet-18', 'ResNet-50', 'VGG-16', 'Faster R-CNN', 'FCN')
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('parts', nargs='+', choices=PARTS, metavar='PART', help=', '.join(PARTS))
-    parser.add_argument('--rounds', type=int, default=3, help='times that each case is timed. Default: 3')
+    parser.add_argument('--rounds', type=int, default=3, help='measurements per case. Default: 3')
     parser.add_argument('--networks', nargs='+', choices=NETWORK_NAMES, metavar='NETWORK',
-                        help=f'steps: with --recognizers, each pair of these alone: {", ".join(NETWORK_NAMES)}')
+                        help=f'steps: with --recognizers, only pairs of these: {", ".join(NETWORK_NAMES)}')
     parser.add_argument('--recognizers', nargs='+', choices=RECOGNIZER_NAMES, metavar='RECOGNIZER',
                         help=', '.join(RECOGNIZER_NAMES))
-    parser.add_argument('--batch-size', type=int, metavar='N', help='steps: images a step. Default: 4; RDN, SwinIR: 1')
+    parser.add_argument('--batch-size', type=int, metavar='N', help='steps: images per step. Default: 4; RDN, SwinIR 1')
     parser.add_argument('--compile', action='store_true',
                         help='steps, own: also with train.compile, which takes minutes')
     parser.add_argument('-opt', type=Path, metavar='FILE',
-                        help='own: option file of a training, a step of which is measured, on the device that it names')
-    parser.add_argument('--device', choices=['cpu', 'cuda'], help='Default: a GPU where there is one')
+                        help='own: option file of a training, whose step is measured on its own device')
+    parser.add_argument('--device', choices=['cpu', 'cuda'], help='Default: a GPU if there is one')
     parser.add_argument('--out', type=Path, help='Default: results/benchmark')
     args = parser.parse_args()
     if bool(args.networks) != bool(args.recognizers):
         parser.error('expected --networks and --recognizers, or neither')
     if bool(args.opt) != ('own' in args.parts):
-        parser.error('expected -opt with the part own, and with it alone')
+        parser.error('expected -opt only with the part own')
 
     with loading():
         import torch
@@ -77,7 +77,7 @@ def main() -> int:
         where = '' if args.parts == ['own'] else f'{machine}, {torch.get_num_threads()} threads. '
         print('\n'.join([*tables, f'{where}Written to {out}.']))
 
-    return run(pipeline, Path(__file__).resolve().parents[1], 'nothing is written; the same command begins anew')
+    return run(pipeline, Path(__file__).resolve().parents[1], 'nothing is written; the same command starts again')
 
 
 if __name__ == '__main__':

@@ -12,10 +12,10 @@ from ra_plugin.cli.start import loading
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('folder', type=Path, help='every *.yml below it is tried')
+    parser.add_argument('folder', type=Path, help='folder of the *.yml files to try, at any depth')
     parser.add_argument('--workers', type=int, default=2, help='files at a time, each in a process with one thread')
     parser.add_argument('--out', type=Path, help='write the table to this Markdown file')
-    parser.add_argument('--source', help='where the files are from, for the table; default: the folder')
+    parser.add_argument('--source', help='source of the files, for the table; default: the folder')
     args = parser.parse_args()
 
     with loading():
@@ -37,7 +37,7 @@ def main() -> int:
             command = f'python dev/check_options.py {args.folder}'
             args.out.write_text(option_check.to_markdown(command, args.source or str(args.folder), findings))
 
-    status = run(check, 'check_options', 'nothing is written; the same command begins anew')
+    status = run(check, 'check_options', 'nothing is written; the same command starts again')
     return status or int(any(finding.outcome == option_check.FAIL for finding in findings))
 
 

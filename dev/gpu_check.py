@@ -1,4 +1,4 @@
-"""What is right and what is fast on a GPU, in eight minutes: the most valuable first, and written as it is found.
+"""Check of correctness and speed on a GPU in eight minutes, most important parts first; results are saved at once.
 
 Example:
     python dev/gpu_check.py results/gpu
@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 import gpu_report  # noqa: E402
 
-# seconds that a part may take at most, within those of the whole
+# time limit of each part in seconds, within that of the whole
 PARTS = {'tests': 150, 'steps': 170, 'pipeline': 60, 'training': 75, 'nccl': 60, 'profile': 60, 'demo': 120}
-# what the parts import, that none of them ends for want of it when the time is running
+# imports of all parts, checked before the time starts
 NEEDED = ('torch', 'torchvision', 'timm', 'numpy', 'scipy', 'cv2', 'PIL', 'yaml', 'tqdm', 'matplotlib', 'rich',
           'requests', 'safetensors', 'pytest', 'hypothesis', 'basicsr', 'mmcv', 'mmengine', 'mmdet', 'mmseg',
           'pycocotools')
@@ -31,24 +31,24 @@ _LAST_WORDS = 3  # seconds
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path,
-                        help='folder for gpu_check.json, gpu_check.md and gpu_check.log, which each part adds to')
-    parser.add_argument('--dry', action='store_true', help='on the CPU, small: whether it would run')
-    parser.add_argument('--only', nargs='+', choices=PARTS, metavar='PART', help=f'of {", ".join(PARTS)}')
-    parser.add_argument('--seconds', type=int, help='of all parts together. Default: 460; dry: no limit')
+                        help='folder for gpu_check.json, gpu_check.md and gpu_check.log, updated after each part')
+    parser.add_argument('--dry', action='store_true', help='small run on the CPU, to see that the parts work')
+    parser.add_argument('--only', nargs='+', choices=PARTS, metavar='PART', help=f'parts to run: {", ".join(PARTS)}')
+    parser.add_argument('--seconds', type=int, help='time limit of all parts together. Default: 460; dry: no limit')
     args = parser.parse_args()
 
     lacking = [module for module in NEEDED if importlib.util.find_spec(module) is None]
     if lacking:
-        parser.error(f'this Python lacks {", ".join(lacking)}. Install them, or bring .gpu (dev/gpu_pack.sh), which '
-                     'has those that dev/gpu_wheels.txt lists, and start dev/gpu_check.sh.')
+        parser.error(f'this Python lacks {", ".join(lacking)}. Install them, or copy .gpu (made by dev/gpu_pack.sh) '
+                     'with the packages in dev/gpu_wheels.txt, and start dev/gpu_check.sh.')
     import torch
     if not args.dry and not torch.cuda.is_available():
-        parser.error('torch sees no GPU here. Add --dry to try it on the CPU.')
+        parser.error('torch finds no GPU. Add --dry to run on the CPU.')
     args.out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + (args.seconds or (3600 if args.dry else 460))
     found = {'machine': gpu_report.machine(args.dry), 'dry': args.dry, 'parts': {}}
     (args.out / 'gpu_check.log').unlink(missing_ok=True)
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was found by then is written
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # results so far are written
     try:
         with tempfile.TemporaryDirectory(prefix='gpu_check_', ignore_cleanup_errors=True) as folder:
             _run_all(args, found, end, Path(folder))
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _run_all(args: argparse.Namespace, found: dict, end: float, folder: Path) -> None:
-    """Run the parts; ``folder`` is for what they write, ``found`` for what they find."""
+    """Run the parts, which write files to ``folder``, and collect their results in ``found``."""
     for name in args.only or PARTS:
         seconds = min(3600 if args.dry else PARTS[name], end - time.monotonic())
         print(f'== {name} (at most {max(seconds, 0):.0f} s)', flush=True)
@@ -67,7 +67,7 @@ def _run_all(args: argparse.Namespace, found: dict, end: float, folder: Path) ->
         status = 'stopped from outside'
         try:
             status = _run(name, folder, args.dry, seconds) if seconds > 10 else 'no time left'
-        finally:  # also where a signal ends this program: what the part has found by then is kept
+        finally:  # also if a signal ends this program: keep the results of the part so far
             found['parts'][name] = {'status': status, 'seconds': round(time.monotonic() - started, 1),
                                     **_found_by(name, folder, status)}
             print(f'   {status} after {found["parts"][name]["seconds"]} s', flush=True)
@@ -82,14 +82,14 @@ def _said(log: Path) -> str:
 
 
 def _found_by(name: str, folder: Path, status: str) -> dict:
-    """Return what is in the part's file, and of a part that did not end well the last that it said."""
+    """Return the results in the part's file, and for a failed part also the end of its output."""
     file, said = folder / f'{name}.json', _said(folder / f'{name}.log')
     return {**(json.loads(file.read_text()) if file.exists() else {}),
             **({'said': said[-1500:]} if status != 'done' and said else {})}
 
 
 def _run(name: str, folder: Path, dry: bool, seconds: float) -> str:
-    """Run a part in a process group of its own; its output goes to a file in ``folder``."""
+    """Run a part in its own process group, with its output in a file in ``folder``, and return its status."""
     command = [sys.executable, str(ROOT / 'dev' / 'gpu_parts.py'), name, str(folder), str(seconds),
                *(['--dry'] if dry else [])]
     environment = {**os.environ, 'PYTHONUNBUFFERED': '1',
@@ -108,7 +108,7 @@ def _run(name: str, folder: Path, dry: bool, seconds: float) -> str:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End what the part has left, which is in its group."""
+    """End the remaining processes of the part's group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

@@ -1,4 +1,4 @@
-"""The parts of gpu_check.py, each in a process of its own; what one has found so far is in its file.
+"""Parts of gpu_check.py, each run in its own process; results so far are in the part's file.
 
 Usage: python dev/gpu_parts.py PART FOLDER SECONDS [--dry]
 """
@@ -18,25 +18,25 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# in the order of what they tell; the first has the bars
+# in the order of importance; the first pair has targets
 PAIRS = [('SRResNet', 'ResNet-18'), ('SRResNet', 'VGG-16'), ('SRResNet', 'FCN'), ('SRResNet', 'Faster R-CNN'),
          ('SRResNet', 'ResNet-50'), ('SwinIR', 'ResNet-18'), ('RDN', 'ResNet-18'), ('SwinIR', 'VGG-16'),
          ('SwinIR', 'FCN'), ('SwinIR', 'Faster R-CNN'), ('SwinIR', 'ResNet-50'), ('RDN', 'VGG-16'), ('RDN', 'FCN'),
          ('RDN', 'Faster R-CNN'), ('RDN', 'ResNet-50')]
 SMALL = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.TinyVGG', 'input_size': 32,
          'checkpoint': 'ra_plugin/weights/cifar10_vgg.safetensors'}
-_LAST_WORDS = 15  # seconds that pytest has to end
+_LAST_WORDS = 15  # seconds for pytest to finish
 _INTERRUPTED = 2  # pytest's exit status
 
 
 class Part:
-    """One part: what it finds goes to its file at once.
+    """A part of the check, which saves its results at once.
 
     Args:
-        name: Of the part.
-        folder: For files.
-        seconds: That it may take.
-        dry: On a CPU, and small.
+        name: Name of the part.
+        folder: Folder for its files.
+        seconds: Time limit in seconds.
+        dry: Run a small version on the CPU.
     """
 
     def __init__(self, name: str, folder: Path, seconds: float, dry: bool):
@@ -63,7 +63,7 @@ class Part:
 
     @contextlib.contextmanager
     def told(self, of: str) -> Iterator[None]:
-        """Go on after what fails alone, as for want of memory or of a compiler, and tell of it."""
+        """Record an exception of the block, e.g. for lack of memory or of a compiler, and continue."""
         try:
             yield
         except Exception as error:
@@ -71,7 +71,7 @@ class Part:
             self.write(errors={**self.found.get('errors', {}), of: f'{type(error).__name__}: {error}'[:500]})
 
     def program(self, *command: object, **kwargs: Any) -> subprocess.Popen:
-        """Start a program of the repository in the part's folder; what it says is in ``said``."""
+        """Start a program of the repository, with its output in the part's file ``said``."""
         with open(self.work / 'said', 'a') as said:
             return subprocess.Popen([sys.executable, *map(str, command)], cwd=ROOT, stdout=said,
                                     stderr=subprocess.STDOUT, text=True, **kwargs)
@@ -81,14 +81,14 @@ class Part:
 
 
 def tests(part: Part) -> None:
-    """The tests that a device can change."""
+    """Run the tests that depend on the device."""
     report = part.work / 'report.xml'
     files = ['tests/test_on_device.py', 'tests/models/test_gpu_step.py']
     process = part.program('-m', 'pytest', '-q', '-p', 'no:cacheprovider', f'--junitxml={report}', *files)
     try:
         process.wait(max(part.left - _LAST_WORDS, 1))
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)  # pytest then writes what it has found
+        process.send_signal(signal.SIGINT)  # pytest then writes its report
         process.wait()
     cases = list(ElementTree.parse(report).iter('testcase')) if report.exists() else []
     bad = [(case.get('name'), (case.find(kind).get('message') or '')[:300]) for case in cases
@@ -99,7 +99,7 @@ def tests(part: Part) -> None:
 
 
 def steps(part: Part) -> None:
-    """Steps beside each other, as many as there is time for: first what the bars need."""
+    """Time training steps, as many pairs as the time allows, beginning with the pair that has targets."""
     from dev.benchmarks.steps import steps_benchmark
     jobs = [(*PAIRS[0], 20, True), (*PAIRS[0], 4, False), *((*pair, 20, False) for pair in PAIRS[1:]),
             *((*pair, 4, False) for pair in PAIRS[1:]), *((*pair, 20, True) for pair in PAIRS[1:])]
@@ -126,7 +126,7 @@ def steps(part: Part) -> None:
 
 
 def pipeline(part: Part) -> None:
-    """Images a second that the shipped option file reads, degrades and copies."""
+    """Measure how many images per second the shipped option file reads, degrades and copies."""
     import torch
 
     from ra_plugin.builders.loaders import build_dataset
@@ -136,13 +136,13 @@ def pipeline(part: Part) -> None:
     batch, count = (4, 5) if part.dry else (20, 60)
     file = _option_file(part, batch, count)
     found = {}
-    cores = len(os.sched_getaffinity(0))  # of a shared machine a part
+    cores = len(os.sched_getaffinity(0))  # may be only a part of a shared machine
     for workers in (0, 2) if part.dry else sorted({8, min(cores, 32)}):
         sys.argv[1:] = ['-opt', str(file), '--force_yml', f'datasets:train:num_worker_per_gpu={workers}']
         opt, _ = parse_options(ROOT, is_train=True)
         batches = TrainingBatches(build_dataset(opt['datasets']['train']), opt)
         stream = on_device(batches.starting_at(0), lambda batch: None, part.device, ahead=True)
-        for _ in range(max(workers, 1)):  # what the workers have ready when it starts
+        for _ in range(max(workers, 1)):  # skip the batches that workers prepared before the start
             next(stream)
         started = time.monotonic()
         for _ in range(count):
@@ -154,7 +154,7 @@ def pipeline(part: Part) -> None:
 
 
 def training(part: Part) -> None:
-    """``options/ra_srresnet_x4_resnet18.yml`` on generated images: whole, and interrupted and resumed."""
+    """Train ``options/ra_srresnet_x4_resnet18.yml`` on generated images, without and with an interruption."""
     import torch
     total = 6 if part.dry else 200
     file = _option_file(part, 2 if part.dry else 20, total)
@@ -190,7 +190,7 @@ def training(part: Part) -> None:
 
 
 def _interrupt(part: Part, process: subprocess.Popen, folder: Path, seconds: float) -> int:
-    """Ctrl-C, once some iterations are logged; returns the one that the run was saved at."""
+    """Send Ctrl-C once some iterations are logged, and return the iteration at which the run was saved."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         if any('l_recog' in path.read_text() for path in folder.glob('*.log')):
@@ -209,7 +209,7 @@ def _losses(line: str) -> dict[str, float]:
 
 
 def nccl(part: Part) -> None:
-    """A training with validation by one process and more, over NCCL (on a CPU over gloo), against one without."""
+    """Compare distributed training with validation, over NCCL (on a CPU over gloo), with an ordinary run."""
     import torch
     import yaml
     most = 2 if part.dry else torch.cuda.device_count()
@@ -257,7 +257,7 @@ def nccl(part: Part) -> None:
 
 
 def profile(part: Part) -> None:
-    """Where the time of a step goes, by kernel, for each recognizer."""
+    """Profile a step by kernel, for each recognizer."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 
@@ -287,9 +287,9 @@ def profile(part: Part) -> None:
 
 
 def demo(part: Part) -> None:
-    """``tools/demo.py``, where its images are, or some of them."""
+    """Run ``tools/demo.py`` if its data set exists."""
     if not (ROOT / 'datasets' / 'cifar10').exists():
-        raise SystemExit('datasets/cifar10 is not there')
+        raise SystemExit('datasets/cifar10 does not exist')
     out = part.work / 'demo'
     if part.program('tools/demo.py', '--num-images', 20 if part.dry else 1000, '--out', out).wait():
         raise SystemExit(part.said()[-2000:])
@@ -298,7 +298,7 @@ def demo(part: Part) -> None:
 
 # ------------------------------------------------------------------------------------------------- generated data
 def _images(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """Smooth noise in ten class folders; ``size`` is width and height."""
+    """Write images of smooth noise in ten class folders; ``size`` is width and height."""
     import cv2
     import numpy as np
     rng = np.random.default_rng(0)
@@ -312,7 +312,7 @@ def _images(folder: Path, count: int, size: tuple[int, int]) -> Path:
 
 
 def _option_file(part: Part, batch_size: int, iterations: int) -> Path:
-    """The shipped file with generated images and random weights, as JPEG files of ImageNet's usual size."""
+    """Write the shipped option file with random weights and generated JPEG files of ImageNet's usual size."""
     import yaml
     opt = yaml.safe_load((ROOT / 'options' / 'ra_srresnet_x4_resnet18.yml').read_text())
     images = _images(part.work / 'images', 40 if part.dry else 800, (120, 100) if part.dry else (500, 375))

@@ -1,7 +1,7 @@
-"""Whether option files train recognition-aware: each is made tiny, given a ``recog_opt`` block, trained and resumed.
+"""Check that option files work with a recognition loss: each is made tiny, given a ``recog_opt``, trained and resumed.
 
-What else is changed in a file is in ``tiny_options``. Nothing is downloaded: VGG, which the perceptual loss needs, is
-built with random weights, by a patch that lasts as long as the check of one file.
+``tiny_options`` makes the other changes. Nothing is downloaded: VGG, which the perceptual loss needs, is built with
+random weights by a temporary patch.
 """
 import json
 import math
@@ -35,7 +35,7 @@ from ra_plugin.utils.yaml_file import read_yaml
 PASS, FAIL, OTHER = 'pass', 'fail', 'not an image model'
 RECOG_OPT = {'type': 'RecogConsistencyLoss', 'loss_weight': 1e-3, 'distance': 'kl',
              'recognizer': {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False}}
-_SECONDS = 600  # for one file
+_SECONDS = 600  # time limit per file
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,20 @@ class Finding:
     """Result of the check of one option file."""
 
     file: str
-    outcome: str  # PASS, FAIL, or OTHER: a model that restores no single images, and was refused in one line
-    reason: str = ''  # why not
+    outcome: str  # PASS, FAIL, or OTHER: not a model for single images, rejected with one line
+    reason: str = ''  # reason for FAIL or OTHER
     model: str = ''
     network: str = ''
     seconds: float = 0.0
 
 
 def option_files(folder: Path) -> list[Path]:
-    """Every ``*.yml`` below the folder, sorted."""
+    """Return all ``*.yml`` files below the folder, sorted."""
     return sorted(folder.rglob('*.yml'))
 
 
 def check_files(folder: Path, workers: int) -> Iterator[Finding]:
-    """Check each option file below the folder in a process of its own, ``workers`` at a time, in order."""
+    """Check the option files below the folder in separate processes, ``workers`` at a time, in order."""
     with ThreadPoolExecutor(workers) as pool, children.children_end():
         yield from pool.map(lambda path: _in_a_process(path, str(path.relative_to(folder))), option_files(folder))
 
@@ -68,21 +68,21 @@ def _in_a_process(path: Path, name: str) -> Finding:
             done = children.output(command, _SECONDS)
         except subprocess.TimeoutExpired:
             return Finding(name, FAIL, f'more than {_SECONDS} seconds')
-    if done.returncode:  # killed, most often for its memory
+    if done.returncode:  # killed, mostly for lack of memory
         return Finding(name, FAIL, f'its process ended with status {done.returncode}')
     return Finding(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def check_file(path: Path, name: str, root: Path) -> Finding:
-    """Train as one option file says, resume, and look at what that left below ``root``, an empty folder."""
+    """Train one option file, resume, and check the files written below ``root``, an empty folder."""
     started, about = time.time(), {}
     try:
         opt = read_yaml(path, 'option file')
         if not isinstance(opt, dict):
-            raise ValueError(f"expected blocks of keys, as in BasicSR's option files; got {type(opt).__name__}.")
+            raise ValueError(f"expected blocks of keys as in BasicSR's option files, got {type(opt).__name__}.")
         about = {'model': str(opt.get('model_type', '')), 'network': str((opt.get('network_g') or {}).get('type', ''))}
         outcome, reason = _try(opt, root)
-    except Exception as error:  # whatever it is, it is what is to be reported
+    except Exception as error:  # any error is the result of the check
         outcome, reason = FAIL, _reason(error, root)
     return Finding(name, outcome, reason, **about, seconds=round(time.time() - started, 1))
 
@@ -92,10 +92,10 @@ def _try(opt: dict, root: Path) -> tuple[str, str]:
         try:
             _train(opt, root)
         except OptionError as error:
-            if 'cannot host a recognition loss' not in str(error):
+            if 'does not support recognition losses' not in str(error):
                 raise
             return OTHER, _reason(error, root)
-        return FAIL, 'it restores no single images, and was not refused'
+        return FAIL, 'it is not a model for single images, but was not rejected'
     opt = tiny_options(opt, root)
     with random_vgg():
         log = _train(opt, root)
@@ -111,7 +111,7 @@ def _try(opt: dict, root: Path) -> tuple[str, str]:
 
 
 def _is_image_model(name: object) -> bool:
-    """False for BasicSR's video and StyleGAN classes; an unknown name is for the checks of the run to refuse."""
+    """Return False for BasicSR's video and StyleGAN classes; unknown names are rejected by the run itself."""
     try:
         model = MODEL_REGISTRY.get(str(name))
     except KeyError:
@@ -120,7 +120,7 @@ def _is_image_model(name: object) -> bool:
 
 
 def _train(opt: dict, root: Path, *flags: str) -> str:
-    """Run what ra-plugin train runs, with the recognition loss; returns all that the run's logs hold by then."""
+    """Train like ra-plugin train, with the recognition loss added, and return the content of all logs of the run."""
     opt = deepcopy(opt)
     opt['num_gpu'] = 0
     if isinstance(opt.get('train'), dict):
@@ -137,7 +137,7 @@ def _experiment(opt: dict, root: Path) -> Path:
 
 
 def _problems(opt: dict, root: Path, log: str, iterations: Sequence[int]) -> list[str]:
-    """What is wrong with a run that trained these iterations, saved each, and validated at its end."""
+    """Return the problems of a run that should have trained and saved these iterations and validated at the end."""
     lines = dict(re.findall(r'iter:\s*(\d+),[^\n]*?\] ([^\n]*l_[^\n]*)', log))
     losses = {int(i): dict(re.findall(r'(l_\w+): (\S+)', line)) for i, line in lines.items()}
     problems = []
@@ -167,7 +167,7 @@ def _problems_of_files(opt: dict, folder: Path, iterations: Sequence[int]) -> li
 
 
 def _weights(opt: dict, file: Path) -> torch.Tensor:
-    """The parameters of net_g as one vector; without buffers, which also change in a network that does not learn."""
+    """Return the parameters of net_g as one vector, without buffers, which also change without learning."""
     values = torch.load(file, map_location='cpu', weights_only=True)['params']
     return torch.cat([values[name].flatten() for name, _ in build_network(opt['network_g']).named_parameters()])
 
@@ -178,7 +178,7 @@ def _problems_of_validation(opt: dict, folder: Path, log: str, iteration: int) -
     problems, count = [], len([phase for phase in opt['datasets'] if phase != 'train'])
     for name in opt['val'].get('metrics') or {}:
         values = [float(value) for value in re.findall(rf'# {re.escape(name)}: (\S+)', log)]
-        if not values or len(values) % count:  # a run that resumes where one is due validates again
+        if not values or len(values) % count:  # a run that is resumed at a validation repeats it
             problems.append(f'validation gave {len(values)} values of {name} for {count} data sets')
         if not all(map(math.isfinite, values)):
             problems.append(f'{name} is not finite')
@@ -188,38 +188,38 @@ def _problems_of_validation(opt: dict, folder: Path, log: str, iteration: int) -
 
 
 def _reason(error: Exception, root: Path) -> str:
-    """One line, without the temporary folder."""
+    """Return an error as one line, without the temporary folder."""
     text = one_line(str(error).replace(f'{root}/', '')) or type(error).__name__
     return text[:300] if isinstance(error, (ValueError, ImportError)) else f'{type(error).__name__}: {text}'[:300]
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """``24 of 24 image option files pass; 14 more are for no image model``."""
+    """Return a line like ``24 of 24 image option files pass; 14 more are not for image models``."""
     images = [finding for finding in findings if finding.outcome != OTHER]
     passed, others = sum(finding.outcome == PASS for finding in images), len(findings) - len(images)
-    return f'{passed} of {len(images)} image option files pass' + (f'; {others} more are for no image model' if others
+    return f'{passed} of {len(images)} image option files pass' + (f'; {others} more are not for image models' if others
                                                                    else '')
 
 
 def to_markdown(command: str, source: str, findings: Sequence[Finding]) -> str:
-    """The table of a check, a row for each file; ``source`` says where the files are from."""
+    """Return the table of a check, one row per file; ``source`` is the source of the files."""
     block = json.dumps(RECOG_OPT).replace('"', '')
     rows = ['# Option files', '', f'`{command}` on {source}, with BasicSR {basicsr_version} installed: '
             f'{summary(findings)}.', '',
-            f'Each file got `train.recog_opt: {block}`, generated images and weights at its paths, small networks and '
-            'batches, and trained for two iterations on the CPU, with its own validation; `--auto-resume` added a '
-            'third. VGG, where a file has a perceptual loss, had random weights. Models for videos and StyleGAN are no '
-            'image models: each was refused with an error of one line.', '',
+            f'Each file was given `train.recog_opt: {block}`, generated images and weights at its paths, small '
+            'networks and batches, and was trained for two iterations on the CPU, with its own validation; '
+            '`--auto-resume` added a third. VGG, for files with a perceptual loss, had random weights. Models for '
+            'videos and StyleGAN are not image models: each was rejected with an error of one line.', '',
             '| file | model | network | outcome |', '|---|---|---|---|']
     for finding in findings:
         outcome = finding.outcome
-        if finding.reason and outcome != OTHER:  # the others were all refused in the same words
+        if finding.reason and outcome != OTHER:  # the others were all rejected with the same message
             outcome += f': {finding.reason}'
         rows.append('| ' + ' | '.join(text.replace('|', '\\|') for text in (
             finding.file, finding.model, finding.network, outcome)) + ' |')
     return '\n'.join(rows) + '\n'
 
 
-if __name__ == '__main__':  # one file in a process of its own
+if __name__ == '__main__':  # checks one file
     torch.set_num_threads(1)
     print(json.dumps(asdict(check_file(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))))

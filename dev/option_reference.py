@@ -29,8 +29,8 @@ Made by `python -m dev.option_reference` from the annotations that options are c
 docstrings. Every key that is not here, and that BasicSR does not read either, is refused with the nearest one that is.
 
 **Paths.** Only text under a key of one of these types is taken for a path, however the key is spelled. A relative path
-is taken from the current folder, and where nothing is there, from the root of the repository. `~` is the home folder.
-An address (`https://...`, `hf-hub:OWNER/NAME`) stays as it is.
+is looked up in the current folder, then below the root (of outputs and data), then among the files that the package
+brings. `~` is the home folder. An address (`https://...`, `hf-hub:OWNER/NAME`) stays as it is.
 
 | type | relative text that names no file |
 |---|---|

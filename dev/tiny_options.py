@@ -1,4 +1,4 @@
-"""A BasicSR option file made tiny: small networks, a few generated images, three iterations; the rest is the file's."""
+"""Reduction of a BasicSR option file to small networks, a few generated images and three iterations."""
 import inspect
 import re
 from collections.abc import Iterator
@@ -12,23 +12,23 @@ from basicsr.archs import build_network
 from basicsr.utils.lmdb_util import LmdbMaker
 from basicsr.utils.registry import ARCH_REGISTRY
 
-# What makes a network small, in BasicSR's architectures; a value of the file that is smaller stays.
+# Values that make BasicSR's architectures small; smaller values of the file are kept.
 _TINY_NETWORK = {'num_feat': 8, 'num_block': 1, 'num_group': 1, 'num_grow_ch': 4, 'num_channel': 4, 'squeeze_factor': 4,
                  'embed_dim': 12, 'depths': [2], 'num_heads': [2], 'img_size': 16, 'window_size': 4, 'crop_size': 64,
                  'z_dim': 8}
-_FIXED_SIZES = ('crop_size', 'input_size')  # architectures with such a key take images of that size alone
+_FIXED_SIZES = ('crop_size', 'input_size')  # architectures with such a key only support images of that size
 _CROP = 48  # for all others; a multiple of the scales 1, 2, 3, 4 and 8
-_IMAGE = 216  # likewise; without its border it holds four of NIQE's blocks of 96 pixels, which needs more than one
+_IMAGE = 216  # likewise; without border it has four blocks of 96 pixels, of which NIQE needs more than one
 _BATCH = 2  # batch normalization needs more than one image
 _NUM_IMAGES = 3
 
 
 def tiny_options(opt: dict, root: Path) -> dict:
-    """The same experiment on the CPU with tiny networks and images, saved and logged at each iteration.
+    """Return the same experiment for the CPU, with tiny networks and images, saved and logged at each iteration.
 
     Args:
-        opt: As read from the file; missing or misplaced blocks are left for the checks of the run to name.
-        root: A folder for the generated images and the weights that ``path.pretrain_network_*`` asks for.
+        opt: Content of the file; missing or misplaced blocks are left to the checks of the run.
+        root: Folder for the generated images and the weights for ``path.pretrain_network_*``.
     """
     opt = deepcopy(opt)
     networks = {key: opt[key] for key in opt if key.startswith('network_')}
@@ -40,7 +40,7 @@ def tiny_options(opt: dict, root: Path) -> dict:
             block['gt_size'] = fixed or _CROP
     for dataset in _block(opt, 'datasets').values():
         _shrink_dataset(dataset, fixed or _IMAGE, opt.get('scale', 1), root)
-    if 'queue_size' in opt:  # the pair pool is full after one batch, so that the second comes out of it
+    if 'queue_size' in opt:  # the pair pool is then full after one batch, and the second is taken from it
         opt['queue_size'] = _batch_size(opt['datasets']['train'])
     _make_pretrained(_block(opt, 'path'), networks, root)
     _block(opt, 'train').update(total_iter=2)
@@ -59,7 +59,7 @@ def _batch_size(dataset: dict) -> int:
 
 
 def _arguments(network: dict) -> dict:
-    """Every argument that the architecture takes, with its default; none where nobody knows the architecture."""
+    """Return the arguments of the architecture with their defaults; none for an unknown architecture."""
     try:
         architecture = ARCH_REGISTRY.get(str(network.get('type')))
     except KeyError:
@@ -84,7 +84,7 @@ def _fixed_sizes(networks) -> Iterator[int]:
 
 
 def _shrink_dataset(dataset: dict, size: int, scale: int, root: Path) -> None:
-    """Few images a batch, no workers, and paths to new images of ``size`` pixels, smaller by ``scale`` for lq."""
+    """Set a small batch, no workers, and paths to new images of ``size`` pixels, smaller by ``scale`` for lq."""
     if 'num_worker_per_gpu' in dataset:
         dataset['num_worker_per_gpu'] = 0
     if 'batch_size_per_gpu' in dataset:
@@ -95,7 +95,7 @@ def _shrink_dataset(dataset: dict, size: int, scale: int, root: Path) -> None:
     for key, value in dataset.items():
         if not isinstance(value, str) or not key.startswith(('dataroot_', 'meta_info')):
             continue
-        place = root / 'data' / re.sub(r'[^\w.]+', '_', value)  # the same for each block that has the same path
+        place = root / 'data' / re.sub(r'[^\w.]+', '_', value)  # the same for all blocks with the same path
         dataset[key] = str(place)
         if key.startswith('meta_info'):
             place.parent.mkdir(exist_ok=True, parents=True)
@@ -103,21 +103,21 @@ def _shrink_dataset(dataset: dict, size: int, scale: int, root: Path) -> None:
         elif key == 'dataroot_lq':
             low = [cv2.resize(image, (size // scale, size // scale), interpolation=cv2.INTER_AREA) for image in images]
             template = '{}' if is_lmdb else dataset.get('filename_tmpl', '{}')
-            # of the template only the name: nothing is written elsewhere
+            # use only the name of the template, so that nothing is written elsewhere
             _save(place, {Path(template.format(name)).name: image for name, image in zip(names, low)}, is_lmdb)
         else:
             _save(place, dict(zip(names, images)), is_lmdb)
 
 
 def _photograph(seed: int, size: int) -> np.ndarray:
-    """A smooth, grainy image ``(size, size, 3)``, uint8."""
+    """Return a smooth, grainy image ``(size, size, 3)``, uint8."""
     rng = np.random.default_rng(seed)
     smooth = cv2.resize(rng.uniform(32, 224, (8, 8, 3)), (size, size), interpolation=cv2.INTER_CUBIC)
     return (smooth + rng.normal(0, 8, smooth.shape)).clip(0, 255).astype(np.uint8)
 
 
 def _save(folder: Path, images: dict[str, np.ndarray], is_lmdb: bool) -> None:
-    if is_lmdb and folder.exists():  # of another block
+    if is_lmdb and folder.exists():  # written for another block
         return
     folder.parent.mkdir(exist_ok=True, parents=True)
     if not is_lmdb:
@@ -132,7 +132,7 @@ def _save(folder: Path, images: dict[str, np.ndarray], is_lmdb: bool) -> None:
 
 
 def _make_pretrained(paths: dict, networks: dict, root: Path) -> None:
-    """Random weights for each network that the file wants to begin with given ones."""
+    """Write random weights for each network that has a pretrained path in the file."""
     for name, network in networks.items():
         letter = name.removeprefix('network_')
         if not paths.get(f'pretrain_network_{letter}'):

@@ -1,4 +1,4 @@
-"""Whether the models of a library serve as frozen losses: each one is built with random weights and tried once."""
+"""Check that the models of a library work as frozen losses: each is built with random weights and tried once."""
 import json
 import math
 import random
@@ -21,8 +21,8 @@ from ra_plugin.utils.optional import require
 from ra_plugin.utils.text import markdown_cell, one_line
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
-_SECONDS = 1800  # for one model: a transformer that takes images of 640 pixels alone needs half of that
-SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512)}  # the larger ones for models that cannot take the first
+_SECONDS = 1800  # time limit per model: a transformer for images of exactly 640 pixels needs half of it
+SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512)}  # larger sizes for models that do not support the first
 
 
 @dataclass(frozen=True)
@@ -30,30 +30,30 @@ class Finding:
     """Result of the check of one model."""
 
     name: str
-    outcome: str  # PASS, FAIL, or OTHER: the model is not of the recognizer's task
-    reason: str = ''  # why not
-    unsupervised: str = ''  # whether the unsupervised loss works: 'yes', or why not
+    outcome: str  # PASS, FAIL, or OTHER: the model has another task than the recognizer
+    reason: str = ''  # reason for FAIL or OTHER
+    unsupervised: str = ''  # 'yes' if the unsupervised loss works, otherwise the reason
     seconds: float = 0.0
 
 
 def model_names(library: str) -> list[str]:
-    """Every config of an installed zoo, or every architecture of timm."""
+    """Return all configs of an installed zoo, or all architectures of timm."""
     if library == 'timm':
         return require('timm', 'zoo_check').list_models()
     return list(zoo_configs(library, 'zoo_check'))
 
 
 def check_zoo(library: str, names: Sequence[str], sample: int | None, seed: int, workers: int) -> Iterator[Finding]:
-    """Check models, each in a process of its own, until ``sample`` of them were of the recognizer's task.
+    """Check models in separate processes until ``sample`` of them had the recognizer's task.
+
+    A model that exceeds memory or time only ends its own process.
 
     Args:
         library: ``'mmdet'`` | ``'mmseg'`` | ``'timm'``.
-        names: Of the models to draw from.
-        sample: How many to draw at random, without replacement; None: all, in order.
-        seed: Of the draw.
-        workers: Processes at a time.
-
-    A model that takes more memory or time than there is ends its own process alone.
+        names: Names of the models to draw from.
+        sample: Number of models to draw at random, without replacement; None for all, in order.
+        seed: Seed of the draw.
+        workers: Number of processes at a time.
     """
     order = list(names)
     if sample is not None:
@@ -75,13 +75,13 @@ def _in_a_process(library: str, name: str) -> Finding:
     except subprocess.TimeoutExpired:
         return Finding(name, FAIL, f'more than {_SECONDS} seconds')
     if done.returncode:
-        why = 'was killed, as for lack of memory' if done.returncode == -9 else f'ended with status {done.returncode}'
+        why = 'was killed (out of memory?)' if done.returncode == -9 else f'ended with status {done.returncode}'
         return Finding(name, FAIL, f'its process {why}')
     return Finding(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def check_model(library: str, name: str) -> Finding:
-    """Build one model and try what a loss and a judge need of it."""
+    """Build one model and try all methods that losses and evaluation use."""
     started = time.time()
     try:
         torch.manual_seed(0)
@@ -96,7 +96,7 @@ def check_model(library: str, name: str) -> Finding:
                     raise
     except TaskError as error:
         finding = Finding(name, OTHER, _reason(error))
-    except Exception as error:  # whatever it is, it is what is to be reported
+    except Exception as error:  # any error is the result of the check
         finding = Finding(name, FAIL, _reason(error))
     return Finding(**{**asdict(finding), 'seconds': round(time.time() - started, 1)})
 
@@ -109,14 +109,14 @@ _BUILD: Mapping[str, Callable[[str], Recognizer]] = {
 
 
 def _sizes(library: str, recognizer: Recognizer) -> list[int | None]:
-    """Image sizes to try; some transformers take that of their training alone."""
+    """Return the image sizes to try; some transformers only support that of their training."""
     trained = getattr(getattr(recognizer.model, 'backbone', None), 'img_size', None)
     first, *larger = SIZES.get(library, (None,))
     return [first, *(trained[:1] if isinstance(trained, (tuple, list)) else ()), *larger]
 
 
 def _batch(recognizer: Recognizer, size: int | None) -> tuple[torch.Tensor, object]:
-    """Return two smooth random images with labels."""
+    """Return two smooth random images with labels of the recognizer's task."""
     height, width = recognizer.info.input_size or (size or 224, size or 224)
     images = torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), (height, width), mode='bicubic').clamp(0, 1)
     return images, _LABELS[recognizer.info.task](recognizer.info.num_classes, height, width)
@@ -191,7 +191,7 @@ def _try_unsupervised(recognizer: Recognizer, images: torch.Tensor) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """One line, without the name that the table has already, and without folders."""
+    """Return an error as one line, without the name, which the table already has, and without folders."""
     text = one_line(error) or type(error).__name__
     text = re.sub(r'[^\s\'"]*/(?=[^/\s]+\.py)', '', text)
     _, _, rest = text.partition('): ')
@@ -200,7 +200,7 @@ def _reason(error: Exception) -> str:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """``55 of 60 pass (91.7 %); 9 more are of another task``."""
+    """Return a line like ``55 of 60 pass (91.7 %); 9 more have another task``."""
     counted = [finding for finding in findings if finding.outcome != OTHER]
     passed = sum(finding.outcome == PASS for finding in counted)
     share = 100 * passed / len(counted) if counted else 0.0
@@ -209,7 +209,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def to_markdown(library: str, command: str, findings: Sequence[Finding]) -> str:
-    """A section for one library: the command, the summary and a row for each model."""
+    """Return a section for one library: the command, the summary and one row per model."""
     rows = [f'## {library}', '', f'`{command}`: {summary(findings)}.', '',
             '| model | outcome | unsupervised |', '|---|---|---|']
     for finding in sorted(findings, key=lambda f: (f.outcome != FAIL, f.outcome != OTHER, f.name)):
@@ -218,6 +218,6 @@ def to_markdown(library: str, command: str, findings: Sequence[Finding]) -> str:
     return '\n'.join(rows) + '\n'
 
 
-if __name__ == '__main__':  # one model in a process of its own
+if __name__ == '__main__':  # checks one model
     torch.set_num_threads(1)
     print(json.dumps(asdict(check_model(*sys.argv[1:]))))

@@ -13,9 +13,9 @@ from ra_plugin.cli.start import loading
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('library', choices=['mmdet', 'mmseg', 'timm'])
-    parser.add_argument('names', nargs='*', help='models to check; default: all that are installed')
-    parser.add_argument('--sample', type=int, help='draw so many at random, not counting models of another task')
-    parser.add_argument('--seed', type=int, default=0, help='of the draw')
+    parser.add_argument('names', nargs='*', help='models to check; default: all installed ones')
+    parser.add_argument('--sample', type=int, help='number to draw at random, not counting models of another task')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the draw')
     parser.add_argument('--workers', type=int, default=2, help='models at a time, each in a process with one thread')
     parser.add_argument('--out', type=Path, help='write the table to this Markdown file')
     args = parser.parse_args()
@@ -33,11 +33,11 @@ def main() -> int:
                                      args.workers):
             findings.append(finding)
             print(f'{finding.name}: {finding.outcome} {finding.reason} ({finding.seconds} s)', flush=True)
-            if args.out:  # after each: a zoo takes long
+            if args.out:  # after each model, because a zoo takes long
                 args.out.write_text(zoo.to_markdown(args.library, command, findings))
         print(zoo.summary(findings))
 
-    return run(check, 'zoo_check', 'the table has the models that are listed; the same command begins anew')
+    return run(check, 'zoo_check', 'the table has the models listed so far; the same command starts again')
 
 
 if __name__ == '__main__':

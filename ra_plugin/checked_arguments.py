@@ -1,4 +1,4 @@
-"""Constructors that check what they are given, called from Python or with the keys of an option file."""
+"""Check the arguments of constructors, from Python code or from an option file, by their annotations."""
 import enum
 import functools
 import inspect
@@ -13,7 +13,9 @@ from ra_plugin.options import check_limits, check_type, fits, literals
 
 
 class ChecksArguments:
-    """The constructors of this package's own subclasses check the types of their arguments by their annotations.
+    """Base of classes whose constructors check the types of their arguments by their annotations.
+
+    This is so for subclasses in this package; a user's own are left alone.
 
     Numbers and arrays of numpy and torch become the plain numbers and lists that they hold, whatever else has an order
     and can be gone through a list, paths text, members of an enumeration (torchvision's weights) their names, and 0 and

@@ -1,4 +1,4 @@
-"""Read weights safely: safetensors, or torch files, of which nothing is executed; say exactly what does not fit."""
+"""Safe loading of weights from safetensors and torch files: no code of a file is executed, and mismatches are named."""
 import functools
 import json
 import pickle
@@ -16,8 +16,8 @@ from torch import nn
 from ra_plugin.state_dicts import WEIGHT_KEYS, load_fitting
 from ra_plugin.utils.optional import require
 
-OWN_KEY = 'ra_plugin'  # in a training state: what a run of ours keeps there, beside what BasicSR reads
-# What trainers keep beside the weights and what holds none: settings, dates, paths. Names of classes, or of packages.
+OWN_KEY = 'ra_plugin'  # key of our own entries in a training state, beside those of BasicSR
+# Classes (or packages) of objects that trainers save beside the weights: settings, dates, paths.
 _SETTINGS = re.compile(
     r'argparse\.Namespace|types\.SimpleNamespace|collections\.(defaultdict|OrderedDict|Counter|deque)'
     r'|pathlib(\._local)?\.(Pure)?(Posix|Windows)?Path|datetime\.\w+|uuid\.UUID|enum\.\w+|typing\.\w+'
@@ -26,47 +26,47 @@ _SETTINGS = re.compile(
     r'|(mmengine\.config|mmcv\.utils\.config|fvcore\.common\.config|detectron2\.config)\.[\w.]+'
     r'|(lightning|pytorch_lightning|lightning_fabric)\.([\w.]+\.)?(AttributeDict|AttrDict)'
     r'|timm\.[\w.]*(Config|Cfg)\w*')
-_SETTINGS_AT_MOST = 100  # different ones in a file
+_SETTINGS_AT_MOST = 100  # different classes in a file
 
 
 class _Ignored:
-    """Takes the place of an object that holds no weights; what it consists of is dropped."""
+    """Stand-in for an object without weights; its content is dropped."""
 
     def __setstate__(self, state: object) -> None:
         pass
 
 
 class _Settings:
-    """Takes the place of a class of `_SETTINGS`, which is neither imported nor called; a mapping keeps its items."""
+    """Stand-in for a class of `_SETTINGS`, which is neither imported nor called; a mapping keeps its items."""
 
     def __new__(cls, *args: object, **kwargs: object) -> OrderedDict:
-        return OrderedDict()  # the one type with attributes that torch lets a file fill
+        return OrderedDict()  # the only type with attributes that torch lets a file set
 
 
 def _no_getattr(*args: object) -> None:
-    """Takes the place of ``getattr``, with which a file could get hold of any function."""
+    """Stand-in for ``getattr``, through which a file could reach any function."""
 
 
 def read_weights(path: str | Path, where: str) -> dict[str, torch.Tensor]:
-    """Return the weights of ``read_checkpoint``."""
+    """Return the weights in a checkpoint; see `read_checkpoint`."""
     return read_checkpoint(path, where)[0]
 
 
 def read_checkpoint(path: str | Path, where: str) -> tuple[dict[str, torch.Tensor], dict]:
-    """The weights in a ``.safetensors`` or torch file, on the CPU, and what it says of them; nothing in it is executed.
+    """Return the weights and the metadata of a ``.safetensors`` or torch file; no code in it is executed.
 
     Args:
         path: The file. A torch checkpoint may keep the weights under ``params``, ``state_dict`` or another usual key,
-            beside the state of its training.
-        where: Who asks, for messages.
+            beside its training state.
+        where: Name of the caller, for messages.
 
     Returns:
-        The weights by name, and the record: what OpenMMLab keeps under ``meta`` (``dataset_meta`` has the classes), or
-        ``read_record`` of a safetensors file; else empty.
+        The weights by name, on the CPU, and the metadata: OpenMMLab's ``meta`` (whose ``dataset_meta`` has the
+        classes), or `read_record` of a safetensors file; otherwise an empty dict.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: The file is damaged, or holds code: a pickled module is refused.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or contains code, e.g. a pickled module.
     """
     path = Path(path)
     content = load_file(path, where)
@@ -84,7 +84,7 @@ def read_checkpoint(path: str | Path, where: str) -> tuple[dict[str, torch.Tenso
 
 
 def load_file(path: Path, where: str) -> Any:
-    """All that a ``.safetensors`` or torch file holds, on the CPU; raises as `read_checkpoint` does."""
+    """Return the whole content of a ``.safetensors`` or torch file, on the CPU; raises as `read_checkpoint` does."""
     if not path.is_file():
         raise FileNotFoundError(f'{where}: {path} is a folder. Name the file in it.' if path.is_dir() else
                                 f'{where}: no checkpoint {path}')
@@ -93,10 +93,10 @@ def load_file(path: Path, where: str) -> Any:
         try:
             return library.load_file(path)
         except Exception as error:  # the library has its own exception class
-            raise ValueError(f'{where}: {path} is no readable safetensors file ({error}).') from None
+            raise ValueError(f'{where}: {path} is not a readable safetensors file ({error}).') from None
     if _is_torchscript(path):
-        raise ValueError(f'{where}: {path} is a TorchScript program, and loading it could run code that it carries. '
-                         'Where it comes from: torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE).')
+        raise ValueError(f'{where}: {path} is a TorchScript program, and loading it could run code. Convert it where '
+                         'it was made: torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE).')
     settings: list[tuple[type, str]] = []
     while True:
         try:
@@ -104,47 +104,47 @@ def load_file(path: Path, where: str) -> Any:
                 return torch.load(path, map_location='cpu', weights_only=True)
         except OSError:
             raise
-        except Exception as error:  # torch meets a file that is none of its own with whatever its parser stumbles over
+        except Exception as error:  # for a file of another kind torch raises any error of its parser
             refused = re.search(r'GLOBAL (\S+)', str(error)) if isinstance(error, pickle.UnpicklingError) else None
             if refused is None:
                 raise ValueError(
-                    f'{where}: {path} is damaged, or no file of weights ({type(error).__name__}).') from None
+                    f'{where}: {path} is damaged, or not a weights file ({type(error).__name__}).') from None
             if not _SETTINGS.fullmatch(refused[1]) or len(settings) == _SETTINGS_AT_MOST:
                 raise ValueError(
-                    f'{where}: {path} holds more than tensors (a pickled {refused[1]}), and loading it could run code '
-                    'that it carries. In the program that made it: torch.save(model.state_dict(), NEW_FILE).') from None
-            settings += [(_Settings, refused[1]), (_Settings, f'builtins.{refused[1]}')]  # torch cuts that off
+                    f'{where}: {path} contains more than tensors (a pickled {refused[1]}), and loading it could run '
+                    'code. Save only the weights: torch.save(model.state_dict(), NEW_FILE).') from None
+            settings += [(_Settings, refused[1]), (_Settings, f'builtins.{refused[1]}')]  # torch drops `builtins.`
 
 
 def _is_torchscript(path: Path) -> bool:
-    """Return whether the file is what ``torch.jit.save`` writes; `torch.load` would hand it to ``torch.jit.load``."""
+    """Return True for a file of ``torch.jit.save``, which `torch.load` would pass on to ``torch.jit.load``."""
     try:
         with zipfile.ZipFile(path) as file:
             return any(name.endswith('/constants.pkl') for name in file.namelist())
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):  # an older or a damaged file: torch will tell
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):  # old or damaged: torch raises for it
         return False
 
 
 @functools.cache
 def _harmless() -> list:
-    """What a training checkpoint of OpenMMLab holds beside tensors, in torch's form: the object that a name stands for.
+    """Return the safe globals of OpenMMLab's training checkpoints, as torch takes them: objects or (object, name).
 
-    Numpy's numbers are made by numpy. The curves of the losses, in mmengine's ``HistoryBuffer``, name their methods
-    with ``getattr``: both get stand-ins, so that neither the class nor the function of that name is ever called.
+    Numpy's scalars and arrays are built by numpy itself. The loss curves, in mmengine's ``HistoryBuffer``, refer to
+    their methods with ``getattr``: both get stand-ins, so that neither the class nor the function is ever called.
     """
-    # numpy 2 renamed the module of the functions, which old files name
+    # numpy 2 renamed the module of these functions; old files have the old name
     rebuild, scalar = np.array(0).__reduce__()[0], np.float64(0).__reduce__()[0]
     numpy = [np.ndarray, np.dtype] + [
         (function, f'numpy.{core}.multiarray.{name}') for core in ('core', '_core')
         for name, function in (('_reconstruct', rebuild), ('scalar', scalar))]
-    # not the type of arrays of objects
+    # without the dtype of object arrays
     types = {type(np.dtype(code)) for code in np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?SU'}
     stand_ins = [(_Ignored, 'mmengine.logging.history_buffer.HistoryBuffer'), (_no_getattr, 'builtins.getattr')]
     return [*numpy, *types, *stand_ins]
 
 
 def read_record(path: str | Path) -> dict:
-    """Return what a safetensors file says of its weights (mean, std, classes, ...); empty for other files."""
+    """Return the metadata of a safetensors file (mean, std, classes, ...); an empty dict for other files."""
     if Path(path).suffix != '.safetensors':
         return {}
     with require('safetensors', 'read_record').safe_open(path, 'pt') as file:
@@ -159,11 +159,11 @@ def _decoded(text: str) -> Any:
 
 
 def load_weights(model: nn.Module, path: str | Path, where: str) -> None:
-    """Load a checkpoint into ``model``, however its trainer wrapped it; see `load_fitting`.
+    """Load a checkpoint into ``model``, without the prefixes of a trainer's wrappers; see `load_fitting`.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: The file is damaged, holds code, or does not fit.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, contains code, or does not fit.
     """
     path = Path(path)
     load_fitting(model, load_file(path, where), str(path), where)

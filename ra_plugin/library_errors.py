@@ -1,4 +1,4 @@
-"""Exceptions of other packages, in one line with the place in the options: the border between their code and ours."""
+"""Turn exceptions of other packages into one line with the place in the options."""
 import contextlib
 import inspect
 import re
@@ -10,17 +10,17 @@ from typing import Any
 from ra_plugin.options import OptionError, nearest
 from ra_plugin.utils.text import one_line
 
-_OF_NETWORK = ('requests', 'urllib3', 'httpx', 'httpx2', 'httpcore', 'huggingface_hub')  # packages that fetch files
+_NETWORK_PACKAGES = ('requests', 'urllib3', 'httpx', 'httpx2', 'httpcore', 'huggingface_hub')  # they fetch files
 _NO_SUCH_ARGUMENT = re.compile(r"([\w.<>]+)\(\) got an unexpected keyword argument '(\w+)'")
 # How a class names an argument of its own: 'RecogLoss.recognizer: ', 'Compose.steps[1]: ', 'RecogLoss: reduction: ',
 # 'LabeledImageDataset(val).crop_size: '.
-_OF_ARGUMENT = re.compile(r'[A-Z]\w*(?:(?:\([^()]*\))?((?:\.\w+|\[\d+\])+)|: (\w+)): ')
+_ARGUMENT_NAME = re.compile(r'[A-Z]\w*(?:(?:\([^()]*\))?((?:\.\w+|\[\d+\])+)|: (\w+)): ')
 _ABOUT_ARGUMENTS = re.compile(r'\(\) (got an unexpected keyword|missing \d+ required|takes )')
 
 
 @contextlib.contextmanager
 def translated(where: str, weights_in: str = '') -> Iterator[None]:
-    """Within it, what other code raises is an OptionError that begins with ``where``.
+    """Turn exceptions of other code within the context into an OptionError that begins with ``where``.
 
     Errors that this package words itself get ``where`` in front, if they lack it, and stay what they are. An error that
     is neither is a fault of this package, and is left alone, as is a lack of memory. ``RA_PLUGIN_DEBUG=1`` shows
@@ -33,7 +33,7 @@ def translated(where: str, weights_in: str = '') -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _is_of_memory(error):
+        if _is_out_of_memory(error):
             raise
         if is_worded(error):
             _place(error, where)
@@ -49,17 +49,17 @@ def translated(where: str, weights_in: str = '') -> Iterator[None]:
 def _place(error: Exception, where: str) -> None:
     """Put the place in an option file before the message; from Python there is none.
 
-    What the class of the block at that place says of an argument is said of its key there.
+    Where the class of the block names an argument of its own, the place of that key is put.
     """
     if '.' in where and where not in str(error) and len(error.args) == 1:
-        own = _OF_ARGUMENT.match(str(error))
+        own = _ARGUMENT_NAME.match(str(error))
         key = '' if own is None else own[1] or f'.{own[2]}'
         error.args = (f'{where}{key}: {str(error)[own.end() if own else 0:]}',)
 
 
 def told(error: Exception, weights_in: str = '') -> str:
-    """Return what an exception of another package says, in one short line; for the commonest, with a remedy."""
-    if is_of_network(error):
+    """Return the message of another package's exception in one short line, with a remedy for common ones."""
+    if is_network_error(error):
         place = f', and are not in {weights_in}' if weights_in else ''
         return (f'its weights cannot be fetched{place} ({_short(error)}). Fetch them where there is a network, or set '
                 'checkpoint: FILE.')
@@ -74,20 +74,20 @@ def told(error: Exception, weights_in: str = '') -> str:
         f'{type(error).__name__}: {text}' if text else type(error).__name__)
 
 
-def is_of_network(error: BaseException | None) -> bool:
+def is_network_error(error: BaseException | None) -> bool:
     """Return whether something could not be fetched."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         if isinstance(error, (urllib.error.URLError, ConnectionError)) or (
-                type(error).__module__.partition('.')[0] in _OF_NETWORK):
+                type(error).__module__.partition('.')[0] in _NETWORK_PACKAGES):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
 def innermost_module(error: BaseException) -> str:
-    """The module whose code raised an exception."""
+    """Return the name of the module whose code raised an exception."""
     frames = list(_frames(error.__traceback__))
     return frames[-1].f_globals.get('__name__', '') if frames else ''
 
@@ -96,8 +96,8 @@ def _is_ours(error: BaseException) -> bool:
     return innermost_module(error).partition('.')[0] == 'ra_plugin'
 
 
-def _is_of_memory(error: BaseException) -> bool:
-    """Whether it is torch's or Python's; torch is not imported for that: it takes seconds."""
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, in torch or Python; torch, which takes seconds to import, is not."""
     return type(error).__name__ in ('OutOfMemoryError', 'MemoryError')
 
 
@@ -108,7 +108,7 @@ def is_worded(error: BaseException) -> bool:
 
 
 def _is_fault(error: BaseException) -> bool:
-    """Whether code of this package failed where it did not mean to; a call with a user's arguments is no fault."""
+    """Return whether the error is a bug of this package; a call with a user's arguments is none."""
     called = isinstance(error, TypeError) and _ABOUT_ARGUMENTS.search(str(error))
     return _is_ours(error) and type(error).__module__ == 'builtins' and not called
 
@@ -123,7 +123,7 @@ def _owner(function: str) -> str:
 
 
 def _parameters(function: str, traceback: TracebackType | None) -> list[str]:
-    """The names that the function, or the class, of a message takes, as far as it can be seen from where it failed."""
+    """Return the arguments of the function or class in a message, if a frame of the traceback has it."""
     name = _owner(function)
     for frame in reversed(list(_frames(traceback))):
         for value in (*frame.f_locals.values(), *frame.f_globals.values()):

@@ -1,7 +1,8 @@
-"""Annotations that say what text in an option block names: a file, weights, a config, a list of classes, a module.
+"""Annotations for text in option blocks that names a file, weights, a config, a list of classes or a module.
 
 Only text under a key with such an annotation (or ``pathlib.Path``) is taken for a path; how the key is spelled does not
-matter. Where no file is in the current folder, it is looked up below the root, then among the shipped files. An address, e.g. ``https://...`` or ``hf-hub:OWNER/NAME``, always stays as it is.
+matter. Where no file is in the current folder, it is looked up below the root, then among the shipped files. An
+address, e.g. ``https://...`` or ``hf-hub:OWNER/NAME``, always stays as it is.
 """
 import os
 import re
@@ -23,10 +24,10 @@ class Names:
     """Note in an annotation that text names something on the disk.
 
     Attributes:
-        what: ``config`` and ``module`` stand for the files that they are based on or import, too.
-        else_name_unless: Text without one of these endings may be a name of something else, e.g. of a model of a hub.
-            It is a path where there is such a file, and else stays as it is. Default: text is always a path.
-        is_made: What is not there yet is made in the current folder, and not below the root.
+        what: Kind of the thing; a ``config`` stands for its base configs, too, a ``module`` for its imports.
+        else_name_unless: Endings of paths: other text that names no file is a name, e.g. of a model of a hub, and stays
+            as it is. Default: text is always a path.
+        is_made: A folder that does not exist is made in the current folder, not below the root.
     """
 
     what: Literal['file', 'config', 'module'] = 'file'

@@ -1,4 +1,4 @@
-"""The one check of option blocks: a dataclass, or the signature of a constructor, is the schema of a block.
+"""Check option blocks: a dataclass, or the signature of a constructor, is the schema of a block.
 
 Its names are the keys that the block may hold, its annotations are their types, ranges, nested blocks and paths. What
 an annotation cannot say, as a condition between keys, is checked by the dataclass or the constructor itself.
@@ -207,7 +207,7 @@ def unknown(kind: str, name: object, known: typing.Iterable[str], where: str, he
 
 
 def suggestion(key: object, known: typing.Iterable[str], cutoff: float = 0.6) -> str:
-    """`` Did you mean 'x'?`` with the closest of ``known``, or an empty string.
+    """Return `` Did you mean 'x'?`` with the closest of ``known``, or an empty string.
 
     Close are names of much the same letters, in any case, and those that the key is a part of, or that are part of it.
     """
@@ -228,10 +228,10 @@ def _is_part(one: str, other: str) -> bool:
 
 
 def nearest(key: object, known: typing.Iterable[str], cutoff: float = 0.8) -> str | None:
-    """The one of ``known`` that a slip may have made ``key`` of; None where they have too little in common.
+    """Return the one of ``known`` that ``key`` may be a typo of; None where they have too little in common.
 
-    A letter too many, too few, another one or two exchanged; in words of six letters or more, two of those; another
-    case; a beginning of five letters or more; or much of the same letters in the same order.
+    Typos are one letter inserted, left out, replaced or exchanged with its neighbor (in words of six letters or more,
+    two), another case, the first five letters or more, and mostly the same letters in the same order.
     """
     text, known = str(key), list(known)
     distances = {name: _distance(text.casefold(), name.casefold()) for name in known}
@@ -246,7 +246,7 @@ def nearest(key: object, known: typing.Iterable[str], cutoff: float = 0.8) -> st
 
 
 def _distance(one: str, other: str) -> int:
-    """Letters to insert, leave out, replace or exchange with their neighbor (optimal string alignment)."""
+    """Return the edit distance of two words, with exchanged neighbors as one edit (optimal string alignment)."""
     before, last = [], list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
         row = [i]
@@ -319,7 +319,7 @@ def check_type(value: Any, hint: Any, where: str) -> None:
 
 
 def _quotes(value: Any, hint: Any) -> str:
-    """The remedy where text was written that YAML reads as something else: 1, 1.0, yes, off, ~, 2024-01-31, 12:30."""
+    """Return the remedy for text that YAML reads as something else: 1, 1.0, yes, off, ~, 2024-01-31, 12:30."""
     items = value if isinstance(value, list) else [value]
     read = next((item for item in items if not isinstance(item, str)), None)
     if not all(isinstance(item, (str, *_SCALARS)) for item in items) or not fits(

@@ -1,7 +1,7 @@
-"""Registries that help: an unknown name gets a suggestion, a duplicate says where the first one lives.
+"""Registries of recognizers and degradations, for which BasicSR has none; they work without BasicSR.
 
-BasicSR keeps its own registries for architectures, losses, models and datasets; these hold what BasicSR has no kind
-for, and build without BasicSR. Options are checked against the constructor's signature before anything is built.
+An unknown name gets a suggestion, a duplicate names the module of the first. Options are checked against the
+constructor's signature before anything is built.
 """
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from ra_plugin.utils.text import shown
 
 
 class Registry:
-    """Maps the ``type`` of an option block to the class that it builds.
+    """Map from the ``type`` of an option block to the class that it builds.
 
     As a note in an annotation, ``Annotated[Mapping[str, Any], REGISTRY]``, it stands for a block that it can build.
 

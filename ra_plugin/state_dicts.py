@@ -1,8 +1,8 @@
-"""Find a model's weights in a checkpoint: under which key, and behind which names of the objects that held the model.
+"""Search for a model's weights in a checkpoint: the key, and the prefix that a trainer put before the names.
 
-Trainers keep a network under names of their own: Lightning under the attribute of the module that trained it
-(``model.conv1.weight``), DDP and ``AveragedModel`` under ``module.``, ``torch.compile``, Fabric and FSDP under more.
-Nothing is guessed: a prefix is taken off where every weight of the model is there with it, and with no other.
+Trainers save a network under names of their own: Lightning under the attribute of the training module
+(``model.conv1.weight``), DDP and ``AveragedModel`` under ``module.``, and ``torch.compile``, Fabric and FSDP under
+others. Nothing is guessed: a prefix is removed only if all weights of the model have it, and no other prefix fits.
 """
 import warnings
 from collections import Counter
@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-# Where programs keep the weights: averaged ones first, as timm does. An average under mmengine's `ema_state_dict` is
-# the plain network: its hook has swapped the two.
+# Keys under which programs save weights, averaged ones first, as in timm. mmengine's `ema_state_dict` is not among
+# them: its hook swaps the two, so that it has the network before averaging.
 WEIGHT_KEYS = ('params_ema', 'params', 'state_dict_ema', 'model_ema', 'state_dict', 'model_state_dict', 'model', 'net',
                'ema', 'g_ema', 'network', 'net_g', 'generator', 'weights', 'teacher', 'student', 'module')
-_COUNTERS = ('n_averaged',)  # of torch.optim.swa_utils.AveragedModel, beside the weights
-# Names of wrappers within a path; no layer is called so.
+_COUNTERS = ('n_averaged',)  # saved by torch.optim.swa_utils.AveragedModel beside the weights
+# Names of wrappers within a path; no layer has such a name.
 _SEGMENTS = ('_orig_mod.', '_forward_module.', '_fsdp_wrapped_module.', '_checkpoint_wrapped_module.')
 _LISTED = 6  # names in a message
 
@@ -25,9 +25,9 @@ Weights = dict[str, torch.Tensor]
 
 
 def candidates(content: Any) -> Iterator[tuple[str, Weights]]:
-    """Yield the sets of weights in a checkpoint, each with its key (``''`` for the checkpoint itself).
+    """Yield the sets of weights in a checkpoint with their keys (``''`` for the checkpoint itself).
 
-    Keys of `WEIGHT_KEYS` come first and in their order; then the content itself; then any other key with tensors.
+    Keys of `WEIGHT_KEYS` come first, in their order; then the checkpoint itself; then any other key with tensors.
     """
     if not isinstance(content, Mapping):
         return
@@ -45,18 +45,18 @@ def candidates(content: Any) -> Iterator[tuple[str, Weights]]:
 
 
 def load_fitting(model: nn.Module, content: Any, path: str, where: str) -> None:
-    """Load the set of weights in ``content`` that is the model's; every name and shape has to fit.
+    """Load the set of weights in ``content`` that fits the model; all names and shapes have to match.
 
     Args:
-        model: Takes the weights.
-        content: What the file holds.
+        model: Model to load the weights into.
+        content: Content of the file.
         path: The file, for messages.
-        where: Who asks, for messages.
+        where: Name of the caller, for messages.
 
     Raises:
-        ValueError: No weights in it; or with the names that are missing, that are not the model's, and whose shape
-            differs; or two sets that fit and none of which has a usual key; or NaN in them, with which all answers
-            would be one.
+        ValueError: There are no weights; names are missing or unexpected, or shapes differ (the message lists them);
+            several sets fit and none has a usual key; or the weights contain NaN, with which every prediction would
+            be the same.
     """
     own = model.state_dict()
     found = list(candidates(content))
@@ -67,32 +67,32 @@ def load_fitting(model: nn.Module, content: Any, path: str, where: str) -> None:
     usual = [(key, weights) for key, weights in fitting if not key or key in WEIGHT_KEYS]
     if len(fitting) > 1 and not usual:
         raise ValueError(f'{where}: {path} has several sets of weights that fit the model: '
-                         f'{", ".join(key for key, _ in fitting)}. Save the one that is meant alone: '
+                         f'{", ".join(key for key, _ in fitting)}. Save only the right one: '
                          'torch.save(CONTENT[KEY], NEW_FILE).')
     weights = next((weights for _, weights in (*usual, *fitting, *found)), {})
     fitting_ones = fit(weights, own, path, where)
     broken = [name for name, _ in model.named_parameters() if name in fitting_ones and fitting_ones[name].isnan().any()]
     if broken:
-        raise ValueError(f'{where}: {path} holds NaN: {listed("with it", broken)}. Its training broke down: take an '
+        raise ValueError(f'{where}: {path} contains NaN: {listed("with NaN", broken)}. Its training diverged: use an '
                          'earlier checkpoint.')
     model.load_state_dict(fitting_ones)
 
 
 def fit(weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], path: str, where: str,
         model: str = 'the model') -> Weights:
-    """Return ``weights`` under the model's own names; all of them have to be there, in their shapes.
+    """Return ``weights`` under the model's own names; all names and shapes have to match.
 
     Args:
-        weights: Names in a file, and tensors.
+        weights: Tensors by their names in the file.
         own: The model's ``state_dict()``. Batch norm's ``num_batches_tracked`` may be missing in the file, as in
-            torchvision's older ones: nothing is computed from it.
+            older files of torchvision: nothing is computed from it.
         path: The file, for messages.
-        where: Who asks, for messages.
-        model: What has to fit, for messages.
+        where: Name of the caller, for messages.
+        model: Name of the model, for messages.
 
     Raises:
-        ValueError: With the names that are missing, that are not the model's, and whose shape differs; or two prefixes
-            under which a whole model is kept.
+        ValueError: Names are missing or unexpected, or shapes differ (the message lists them); or the file contains
+            the whole model under two prefixes.
     """
     weights, names = _without_wrappers(weights), _own_names(own)
     found = _prefixes(weights, names)
@@ -100,8 +100,8 @@ def fit(weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], pa
         shaped = [prefix for prefix in found if not _other_shapes(weights, own, names, prefix)]
         found = shaped if len(shaped) == 1 else found
     if len(found) > 1:
-        raise ValueError(f'{where}: {path} holds the model {len(found)} times, under '
-                         f'{" and ".join(map(repr, found))}. Save the weights of one of them alone: '
+        raise ValueError(f'{where}: {path} contains the model {len(found)} times, under '
+                         f'{" and ".join(map(repr, found))}. Save the weights of only one: '
                          'torch.save(module.ATTRIBUTE.state_dict(), NEW_FILE).')
     prefix = found[0] if found else likely_prefix(weights, names)
     inside = {name[len(prefix):]: value for name, value in weights.items() if name.startswith(prefix)}
@@ -110,21 +110,21 @@ def fit(weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], pa
         inside = {name: value for name, value in inside.items() if name in names or name not in _COUNTERS}
     problems = [
         listed('missing', [f'{prefix}{name}' for name in _needed(names) if name not in inside]),
-        listed('not of this model', [f'{prefix}{name}' for name in inside if name not in names]),
+        listed('unexpected', [f'{prefix}{name}' for name in inside if name not in names]),
         listed('of another shape', _other_shapes(weights, own, names, prefix))]
     if any(problems):
         raise ValueError(f'{where}: {path} does not fit {model}: {"; ".join(filter(None, problems))}.')
     beside = [name for name in beside if name.rpartition('.')[2] not in _COUNTERS]
     if beside:
-        warnings.warn(f"{where}: {path}: the weights under '{prefix}' are taken; {listed('left aside', beside)}.",
+        warnings.warn(f"{where}: {path}: the weights under '{prefix}' are used; {listed('ignored', beside)}.",
                       stacklevel=2)
     return {names[name]: value for name, value in inside.items()}
 
 
 def unwrapped(weights: Mapping[str, torch.Tensor], own: Collection[str]) -> Weights:
-    """Return ``weights`` without the prefix that most of the model's names have in them; no name has to fit.
+    """Return ``weights`` without the prefix that most of the model's names have in them; no name has to match.
 
-    For loaders that rename what older versions of a library called otherwise, and for weights that fit in part.
+    For loaders that rename the parameters of older library versions, and for weights that fit only in part.
     """
     weights, names = _without_wrappers(weights), _own_names(own)
     prefix = likely_prefix(weights, names)
@@ -133,7 +133,7 @@ def unwrapped(weights: Mapping[str, torch.Tensor], own: Collection[str]) -> Weig
 
 
 def likely_prefix(weights: Collection[str], names: Collection[str]) -> str:
-    """Return the prefix with which most of ``names`` are in ``weights``."""
+    """Return the prefix with which most of ``names`` occur in ``weights``."""
     counted = Counter({'': sum(name in weights for name in names)})
     of_last = {}
     for name in names:
@@ -146,7 +146,7 @@ def likely_prefix(weights: Collection[str], names: Collection[str]) -> str:
 
 
 def listed(what: str, keys: list[str], most: int = _LISTED) -> str:
-    """Return how many keys are ``what``, and the first of them; an empty text for none."""
+    """Return a text with the number of keys that are ``what`` and the first of them; an empty text for none."""
     more = f' and {len(keys) - most} more' if len(keys) > most else ''
     return f'{len(keys)} keys {what}: {", ".join(keys[:most])}{more}' if keys else ''
 
@@ -156,7 +156,7 @@ def _has_all_names(weights: Weights, own: Mapping[str, torch.Tensor]) -> bool:
 
 
 def _prefixes(weights: Collection[str], names: Collection[str]) -> list[str]:
-    """Return the prefixes with which every name of the model is there."""
+    """Return the prefixes with which all names of the model occur."""
     needed = _needed(names)
     if not needed:
         return []
@@ -176,12 +176,12 @@ def _other_shapes(weights: Mapping, own: Mapping, names: Mapping[str, str], pref
 
 
 def _own_names(own: Collection[str]) -> dict[str, str]:
-    """Return the model's names without wrappers -> its names."""
+    """Return a mapping from the model's names without wrappers to its real names."""
     return dict(zip(_without_wrappers(dict.fromkeys(own)), own, strict=True))
 
 
 def _without_wrappers(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same with names that no wrapper has a part in; unchanged where two would then be the same."""
+    """Return ``weights`` with the wrappers' segments removed from the names; unchanged if two names would collide."""
     renamed = {}
     for name, value in weights.items():
         for segment in _SEGMENTS:

@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages: headless Chromium, Debian's packages chromium and chromium-driver."""
+"""Headless Chromium for the tests of pages; from Debian's packages chromium and chromium-driver."""
 import contextlib
 import json
 import shutil
@@ -11,7 +11,7 @@ from selenium import webdriver
 
 @contextlib.contextmanager
 def chromium(downloads: Path, width: int = 1280, height: int = 900) -> Iterator[webdriver.Chrome]:
-    """A browser that puts downloads in a folder, resolves no name and keeps a log of console and network."""
+    """Start a browser with a download folder, without name resolution, that logs console and network."""
     options = webdriver.ChromeOptions()
     options.binary_location = _program('chromium')
     for argument in ('headless=new', 'no-sandbox', 'disable-dev-shm-usage', 'disable-gpu',
@@ -42,12 +42,12 @@ def resize(driver: webdriver.Chrome, width: int, height: int, mobile: bool = Fal
 
 
 def console(driver: webdriver.Chrome) -> list[str]:
-    """What pages have written to the console since the last call, errors of the browser among it."""
+    """Return console messages since the last call, including errors of the browser."""
     return [f'{entry["level"]}: {entry["message"]}' for entry in driver.get_log('browser')]
 
 
 def requested(driver: webdriver.Chrome) -> list[str]:
-    """The addresses that pages have asked for since the last call; not those that hold their content."""
+    """Return the addresses requested by pages since the last call, without data addresses."""
     events = [json.loads(entry['message'])['message'] for entry in driver.get_log('performance')]
     addresses = [event['params']['request']['url'] for event in events
                  if event['method'] == 'Network.requestWillBeSent']
@@ -55,7 +55,7 @@ def requested(driver: webdriver.Chrome) -> list[str]:
 
 
 def downloaded(folder: Path, pattern: str, seconds: float = 20) -> Path:
-    """The one file of this name, once it is all there.
+    """Wait for the only file of this name to be complete, and return it.
 
     Raises:
         TimeoutError: It did not come.

@@ -1,4 +1,4 @@
-"""What several test files need: a fixed seed, a tiny and smooth recognizer, and a count of what a run survived."""
+"""Shared fixtures: a fixed seed, a GPU if there is one, a tiny smooth recognizer, and counters for the summary."""
 import os
 from collections import Counter
 
@@ -18,7 +18,7 @@ _COUNTED = pytest.StashKey[Counter]()
 
 @pytest.fixture(scope='session')
 def count(request):
-    """``count('kills')``: one more of them, for the summary."""
+    """Return a function that counts an event for the summary, e.g. ``count('kills')``."""
     counted = request.config.stash.setdefault(_COUNTED, Counter())
     return lambda kind, number=1: counted.update({kind: number})
 
@@ -30,7 +30,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture(params=['cuda' if torch.cuda.is_available() else 'cpu'])
 def device(request):
-    """A GPU where there is one, float32 as float32: what it computes is compared with the CPU's float64."""
+    """Return a GPU if there is one, without TF32, since results are compared with float64 on the CPU."""
     kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     yield torch.device(request.param)
@@ -43,7 +43,7 @@ def fixed_seed():
 
 
 class TanhNet(nn.Module):
-    """One convolution, tanh, the mean over the pixels, one linear layer: smooth, so that gradcheck holds."""
+    """Convolution, tanh, mean over the pixels and a linear layer: smooth, as gradcheck needs it."""
 
     def __init__(self, num_classes=4):
         super().__init__()
@@ -58,7 +58,7 @@ class TanhNet(nn.Module):
 
 @pytest.fixture
 def tiny_recognizer():
-    """``tiny_recognizer(num_classes=4, seed=0)``: a ModuleRecognizer of a TanhNet in float64, new in each call."""
+    """Return ``tiny_recognizer(num_classes=4, seed=0)``, which builds a ModuleRecognizer of a TanhNet in float64."""
 
     def build(num_classes=4, seed=0, **kwargs):
         torch.manual_seed(seed)
@@ -70,5 +70,5 @@ def tiny_recognizer():
 
 @pytest.fixture
 def images():
-    """Two random images in float64, not square."""
+    """Return two random images in float64 that are not square."""
     return torch.rand(2, 3, 10, 12, dtype=torch.float64)

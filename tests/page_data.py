@@ -1,4 +1,4 @@
-"""Made-up results and examples in the schema of ``results.json``, with hostile names and parts that are missing."""
+"""Made-up results and examples in the schema of ``results.json``, with hostile names and missing parts."""
 import copy
 
 import numpy as np
@@ -29,13 +29,13 @@ def estimate(value, half=0.012):
 
 
 def gain(restorer, recognizer):
-    """The gain that the data has of a restorer on a recognizer."""
+    """Return the gain of a restorer on a recognizer in the data."""
     used, others, _ = GAINS[restorer]
     return used if recognizer == 'resnet' else others + CLASSIFIERS.get(recognizer, -0.02) / 10
 
 
 def results():
-    """All sections, two conditions, four restorers, five recognizers."""
+    """Return results with all sections, two conditions, four restorers and five recognizers."""
     return {
         'schema': 'ra_plugin.results/1', 'name': f'made up {HOSTILE}', 'seed': 0, 'baseline': 'plain',
         'command': 'python tools/evaluate.py -opt options/eval/cifar10.yml',
@@ -105,7 +105,7 @@ def _condition(shift):
 
 
 def bare_results():
-    """One condition that only has the scores, and no interval."""
+    """Return results of one condition with scores but without intervals."""
     full = results()
     condition = copy.deepcopy(full['conditions'][CONDITIONS[0]])
     for entry in condition['processings'].values():
@@ -117,7 +117,7 @@ def bare_results():
 
 
 def examples(count=6, side=32, detector=True):
-    """``count`` of each kind, images of one color and noise, boxes drawn where the detector answers."""
+    """Return ``count`` examples of each kind, with images of one color and noise, and boxes for the detector."""
     rng = np.random.default_rng(0)
     made = []
     kinds = (('helped', 'plain wrong, RA right', 'RA', 'resnet'), ('hurt', 'right before, wrong after', 'RA', 'vgg'),

@@ -1,4 +1,4 @@
-"""Images drawn from a population with known scores, for detectors and segmenters: simulations of intervals use them."""
+"""Populations of images with known scores, for simulations of the intervals of detectors and segmenters."""
 import numpy as np
 
 from ra_plugin.metrics.average_precision import ClassMatches
@@ -7,7 +7,7 @@ from ra_plugin.metrics.detection_metrics import _at_101_recalls
 
 
 class Population(TaskScore):
-    """A score of drawn images; ``by_class(counts)`` gives ``(R, C)``."""
+    """Score of drawn images; ``by_class(counts)`` returns ``(R, C)``."""
 
     known = default = ('mean',)
 
@@ -29,7 +29,7 @@ class Population(TaskScore):
 
 
 def area(tp, fp, positives):
-    """Area under the curve of best precision, as VOC has it since 2010; the curve has only the points of ``tp``."""
+    """Return the area under the curve of best precision, as in VOC since 2010, at the points of ``tp``."""
     if not tp.shape[1]:
         return np.zeros(len(tp))
     best = np.maximum.accumulate((tp / np.maximum(tp + fp, 1e-9))[:, ::-1], 1)[:, ::-1]
@@ -37,10 +37,9 @@ def area(tp, fp, positives):
 
 
 def detections(objects, qualities, n, rng, coco=False):
-    """Detectors of these qualities on the same n images.
+    """Draw detectors of the given qualities on the same n images.
 
-    Args:
-        objects: ``(C,)`` mean number of objects of each class in an image; they come in clusters.
+    ``objects`` is the mean number of objects of each class in an image, ``(C,)``; they come in clusters.
     """
     classes = len(objects)
     positives = rng.poisson(np.array(objects) * rng.exponential(size=(n, classes)))
@@ -71,10 +70,9 @@ def detections(objects, qualities, n, rng, coco=False):
 
 
 def segmentations(frequency, qualities, n, rng):
-    """Segmenters of these qualities on the same n images.
+    """Draw segmenters of the given qualities on the same n images.
 
-    Args:
-        frequency: ``(C,)`` share of the images that hold each class, with areas of very different size.
+    ``frequency`` is the share of the images with each class, ``(C,)``; their areas differ greatly.
     """
     frequency = np.array(frequency)
     size = (n, len(frequency))
@@ -97,5 +95,5 @@ def segmentations(frequency, qualities, n, rng):
 
 
 def truth(make, images, seed=10 ** 6):
-    """Scores of the whole population, from so many images."""
+    """Return the scores of the whole population, from a large number of images."""
     return [score.compute()['mean'] for score in make(images, np.random.default_rng(seed))]

@@ -1,4 +1,4 @@
-"""The commands of ``ra-plugin`` and the maintainers' programs of ``dev``, run in the process of a test."""
+"""Run the commands of ``ra-plugin`` and the maintainers' programs of ``dev`` within the process of a test."""
 import runpy
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ TOOLS = ROOT / 'tools'
 
 
 def run_tool(monkeypatch, name, *arguments):
-    """Return the exit status of ``tools/NAME.py``, or of ``dev/NAME.py``."""
+    """Run ``tools/NAME.py`` or ``dev/NAME.py`` and return its exit status."""
     words = [f'{name}.py', *map(str, arguments)]
     monkeypatch.setattr(sys, 'argv', words)  # put back after the test
     command = name.replace('_', '-')

@@ -25,7 +25,7 @@ NET = 'ra_plugin.recognizers.tiny_nets.TinyVGG'
 
 
 def make_images(folder: Path, per_class: int = 5, size: int = 24) -> Path:
-    """Noise in ten class folders."""
+    """Write images of noise in ten class folders."""
     rng = np.random.default_rng(0)
     for label in 'abcdefghij':
         (folder / label).mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def make_images(folder: Path, per_class: int = 5, size: int = 24) -> Path:
 
 
 def options(root: Path, **train) -> dict:
-    """A run of 9 steps with all that has a state: noise, flips, batch norm, EMA, momentum, T, a drawn ensemble."""
+    """Return options of 9 steps with all kinds of state: noise, flips, batch norm, EMA, momentum, T, an ensemble."""
     images = str(make_images(root / 'images'))
     recognizer = {'type': 'ModuleRecognizer', 'module': NET, 'input_size': 32,
                   'mean': [0.5] * 3, 'std': [0.25] * 3}
@@ -103,7 +103,7 @@ def start(root: Path, opt: dict, *flags: str, before: Callable[[], None] = lambd
 
 
 def finish(child: int, seconds: float = 120) -> int:
-    """Wait for a process: its exit status, or minus the signal that it died of."""
+    """Wait for a process and return its exit status, or minus the number of the signal that ended it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -117,12 +117,12 @@ def finish(child: int, seconds: float = 120) -> int:
 
 
 def train(root: Path, opt: dict, *flags: str, before: Callable[[], None] = lambda: None) -> int:
-    """`start`, then `finish`."""
+    """Start a run and wait for its end; see `start` and `finish`."""
     return finish(start(root, opt, *flags, before=before))
 
 
 def output(root: Path) -> str:
-    """What the last run said."""
+    """Return the output of the last run."""
     return (root / 'output').read_text()
 
 
@@ -131,7 +131,7 @@ def folder(root: Path) -> Path:
 
 
 def result(root: Path, iteration: int | str = 'latest') -> dict[str, torch.Tensor]:
-    """Every number in the networks, and for a numbered iteration in the training state, by its place."""
+    """Return all numbers in the networks and, for a numbered iteration, in the training state, by their places."""
     found = {}
     for path in sorted((folder(root) / 'models').glob(f'net_*_{iteration}.pth')):
         found.update(flatten(torch.load(path), path.name))
@@ -150,7 +150,7 @@ def flatten(node, where: str) -> dict:
 
 
 def assert_same(a: dict, b: dict) -> None:
-    """Bit by bit."""
+    """Assert that two results are equal bit for bit."""
     assert a.keys() == b.keys()
     for name, value in a.items():
         same = torch.equal(value, b[name]) if isinstance(value, torch.Tensor) else value == b[name]
@@ -158,7 +158,7 @@ def assert_same(a: dict, b: dict) -> None:
 
 
 def logged(root: Path) -> tuple[dict[str, str], set[str]]:
-    """Losses and learning rates by iteration, and the scores of validations, from all logs of a run.
+    """Return losses and learning rates by iteration, and the scores of validations, from all logs of a run.
 
     What two parts of a run both have must be the same in both, else AssertionError.
     """

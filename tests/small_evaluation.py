@@ -1,4 +1,4 @@
-"""An evaluation of a second or less: twelve images, recognizers of one layer that a test can change."""
+"""A small evaluation that takes a second: twelve images, and recognizers of one layer that a test can change."""
 import copy
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from torch import nn
 
 
 class Net(nn.Module):
-    """Reads colors."""
+    """Recognizer that classifies colors."""
 
     def __init__(self):
         super().__init__()
@@ -29,7 +29,7 @@ class Net(nn.Module):
 
 
 def make(root: Path) -> dict:
-    """Images in three class folders, two folders of restored ones, the code of a recognizer; returns the options."""
+    """Write images in three class folders, two folders of restored ones, and a recognizer; return the options."""
     rng = np.random.default_rng(0)
     for i in range(COUNT):
         for folder in ('images', 'plain', 'RA'):
@@ -47,7 +47,7 @@ def make(root: Path) -> dict:
 
 
 def save_weights(file: Path, favorite: int) -> None:
-    """A recognizer that likes to answer a class."""
+    """Write the weights of a recognizer that is biased towards a class."""
     generator = torch.Generator().manual_seed(favorite)
     save_file({'head.weight': torch.randn(3, 3, generator=generator),
                'head.bias': 0.05 * torch.eye(3)[favorite]}, file)
@@ -59,7 +59,7 @@ def recognizer(checkpoint: Path, **more) -> dict:
 
 
 class Counted:
-    """Runs evaluations and counts what they judge: (image, processing, recognizer) of images as they are saved."""
+    """Runner of evaluations that counts the (image, processing, recognizer) triples they compute."""
 
     def __init__(self, root: Path, monkeypatch):
         self.root, self.asked = root, []
@@ -74,13 +74,13 @@ class Counted:
         monkeypatch.syspath_prepend(root)
 
     def __call__(self, opt: dict, out: str = 'out', **settings) -> dict:
-        """The results; ``asked`` has what was judged for them."""
+        """Run and return the results; ``asked`` has the triples that were computed."""
         self.asked.clear()
         results, _ = Evaluation(self.root, copy.deepcopy(opt)).run(self.root / out, batch_size=5, **settings)
         return results.to_json()['conditions']
 
     def same_as_anew(self, opt: dict) -> None:
-        """Assert that the results are those without records, but for the rounding of sums of floats."""
+        """Assert that the results equal those without records, up to the rounding of sums of floats."""
         kept = self(opt)
         asked = list(self.asked)
         assert rounded(kept) == rounded(self(opt, 'anew', restart=True))
@@ -88,7 +88,7 @@ class Counted:
 
 
 def rounded(node):
-    """Results to six digits."""
+    """Round results to six digits."""
     if isinstance(node, dict):
         return {key: rounded(value) for key, value in node.items()}
     if isinstance(node, list):

@@ -1,4 +1,4 @@
-"""Files of weights: those that a training with mmengine writes are read, those that carry code are refused."""
+"""Weights files: those written by mmengine are read, those that contain code are rejected."""
 import argparse
 import collections
 import datetime
@@ -56,7 +56,7 @@ torch.save(runner.model.state_dict(), sys.argv[1] + '/weights.pth')
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """The folder of a training with mmengine: ``epoch_2.pth``, and its ``weights.pth`` alone."""
+    """Return the folder of an mmengine training: ``epoch_2.pth``, and only its weights in ``weights.pth``."""
     folder = tmp_path_factory.mktemp('trained')
     done = subprocess.run([sys.executable, '-c', TRAINING, str(folder)], cwd=folder, capture_output=True, text=True,
                           timeout=300, env={**os.environ, 'OMP_NUM_THREADS': '1'})
@@ -102,7 +102,7 @@ def test_numbers_and_curves_beside_the_weights_do_not_hinder(tmp_path):
 
 
 def test_numbers_of_numpy_1_are_read(tmp_path):
-    """Numpy 2 renamed numpy.core: the file is one of numpy 2 with the name put back."""
+    """Numpy 2 renamed numpy.core: the file is from numpy 2, with the old name."""
     torch.save({'state_dict': {}, 'meta': {'seed': np.int64(5), 'std': np.array([0.5])}}, tmp_path / 'new.pth')
     with zipfile.ZipFile(tmp_path / 'new.pth') as new, zipfile.ZipFile(tmp_path / 'old.pth', 'w') as old:
         for name in new.namelist():
@@ -134,7 +134,7 @@ def test_the_record_of_a_safetensors_file_comes_with_its_weights(tmp_path):
 
 
 class Call:
-    """Calls ``function(*arguments)`` when it is unpickled."""
+    """Object that calls ``function(*arguments)`` when it is unpickled."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -156,8 +156,8 @@ class Call:
 def test_code_is_refused_and_not_run(code, name, tmp_path):
     mark = str(tmp_path / 'the code was run')
     torch.save({'state_dict': {'weight': torch.ones(1)}, 'meta': {'note': code(mark)}}, tmp_path / 'net.pth')
-    message = (rf'^Test: {re.escape(str(tmp_path))}/net\.pth holds more than tensors \(a pickled {name}\), and loading '
-               r'it could run code that it carries\. In the program that made it: torch\.save\(.*\)\.$')
+    message = (rf'^Test: {re.escape(str(tmp_path))}/net\.pth contains more than tensors \(a pickled {name}\), and '
+               r'loading it could run code\. Save only the weights: torch\.save\(.*\)\.$')
     with pytest.raises(ValueError, match=message):
         read_weights(tmp_path / 'net.pth', 'Test')
     assert not os.path.exists(mark)
@@ -175,13 +175,13 @@ def test_getattr_in_a_file_finds_nothing(tmp_path):
 def test_what_would_take_more_than_the_stand_ins_is_refused(code, tmp_path):
     mark = str(tmp_path / 'the code was run')
     torch.save({'state_dict': {}, 'meta': {'note': code(mark)}}, tmp_path / 'net.pth')
-    with pytest.raises(ValueError, match=r'net\.pth is damaged, or no file of weights \(UnpicklingError\)\.$'):
+    with pytest.raises(ValueError, match=r'net\.pth is damaged, or not a weights file \(UnpicklingError\)\.$'):
         read_weights(tmp_path / 'net.pth', 'Test')
     assert not os.path.exists(mark)
 
 
 class Net(torch.nn.Module):
-    """Two layers, one of them a batch norm."""
+    """Network of two layers, one of them batch norm."""
 
     def __init__(self):
         super().__init__()
@@ -193,7 +193,7 @@ class Net(torch.nn.Module):
 
 
 def given(prefix: str = '', seed: int = 1) -> dict:
-    """Weights of a Net that differ from seed to seed."""
+    """Return weights of a Net that depend on the seed."""
     torch.manual_seed(seed)
     return {f'{prefix}{name}': value for name, value in Net().state_dict().items()}
 
@@ -243,7 +243,7 @@ def test_averaged_weights_come_first(key, tmp_path):
 
 
 def test_what_lies_beside_the_weights_is_named(tmp_path):
-    with pytest.warns(UserWarning, match=r"under 'model\.' are taken; 2 keys left aside: criterion\.weight, "):
+    with pytest.warns(UserWarning, match=r"under 'model\.' are used; 2 keys ignored: criterion\.weight, "):
         assert_loads({'state_dict': {**given('model.'), 'criterion.weight': torch.ones(5),
                                      'metric.total': torch.ones(1)}}, tmp_path)
 
@@ -255,10 +255,10 @@ def test_no_warning_for_the_counter_of_an_average(prefix, tmp_path, recwarn):
 
 
 @pytest.mark.parametrize('content, message', [
-    ({**given('student.'), **given('teacher.', 2)}, r"holds the model 2 times, under 'student\.' and 'teacher\.'"),
+    ({**given('student.'), **given('teacher.', 2)}, r"contains the model 2 times, under 'student\.' and 'teacher\.'"),
     ({'a': given(), 'b': given(seed=2)}, 'several sets of weights that fit the model: a, b'),
-    ({**given(), 'more.weight': torch.ones(1)}, r'1 keys not of this model: more\.weight\.$'),
-    ({**given('model.'), 'model.more': torch.ones(1)}, r'1 keys not of this model: model\.more\.$'),
+    ({**given(), 'more.weight': torch.ones(1)}, r'1 keys unexpected: more\.weight\.$'),
+    ({**given('model.'), 'model.more': torch.ones(1)}, r'1 keys unexpected: model\.more\.$'),
     ({key: value for key, value in given('model.').items() if 'conv.bias' not in key},
      r'1 keys missing: model\.conv\.bias\.$'),
     ({**given('net.'), 'net.conv.bias': torch.ones(7)}, r'net\.conv\.bias \(file \(7,\), model \(2,\)\)\.$'),
@@ -282,18 +282,18 @@ def test_weights_of_a_training_that_broke_down_are_refused_and_masks_of_infinity
     load_weights(Masked(), tmp_path / 'net.pth', 'Test')
     name, value = next(Masked().named_parameters())
     torch.save({**weights, name: value.detach() * torch.nan}, tmp_path / 'net.pth')
-    with pytest.raises(ValueError, match=f'net.pth holds NaN: 1 keys with it: {name}. Its training broke down'):
+    with pytest.raises(ValueError, match=f'net.pth contains NaN: 1 keys with NaN: {name}. Its training diverged'):
         load_weights(Masked(), tmp_path / 'net.pth', 'Test')
 
 
 def test_of_two_prefixes_the_one_whose_shapes_fit_is_meant(tmp_path):
     other = {f'other.{name}': torch.ones(9, *value.shape) for name, value in Net().state_dict().items()}
-    with pytest.warns(UserWarning, match='left aside'):
+    with pytest.warns(UserWarning, match='ignored'):
         assert_loads({**other, **given('model.')}, tmp_path)
 
 
 class AttrDict(dict):
-    """As settings are kept: a dict with attributes."""
+    """Dict with attributes, as used for settings."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -326,7 +326,7 @@ def test_weights_in_a_defaultdict_are_read(tmp_path):
 
 
 def test_settings_are_neither_imported_nor_called(tmp_path, monkeypatch):
-    """A file that says that ``yacs.config.run`` makes an object must not get to it."""
+    """A file with an object made by ``yacs.config.run`` must not reach that function."""
     mark = tmp_path / 'was called'
     config = types.ModuleType('yacs.config')
     exec('def run(path): open(path, "w").close()', config.__dict__)

@@ -57,7 +57,7 @@ def double(model):
 
 
 def take(model, data, first=1):
-    """Steps on these batches, in the type of the networks."""
+    """Take steps on these batches, in the dtype of the networks."""
     dtype = next(model.net_g.parameters()).dtype
     for i, batch in enumerate(data, first):
         model.update_learning_rate(i)
@@ -79,7 +79,7 @@ def gradients(model):
 
 
 def assert_near(ours, theirs, tolerance):
-    """Relative to the largest number of each network."""
+    """Assert that weights are close, relative to the largest number of each network."""
     assert ours.keys() == theirs.keys() and theirs
     for network in {key.split('.')[0] for key in theirs}:
         parts = [key for key in theirs if key.split('.')[0] == network]

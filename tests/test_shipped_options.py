@@ -1,4 +1,4 @@
-"""Every option file that is shipped or written: it is checked, then trained or tested for two iterations, made tiny, on the CPU."""
+"""Every option file, shipped or written: checked, then trained or tested for two iterations, made tiny, on the CPU."""
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -14,18 +14,18 @@ from mmdet.datasets import VOCDataset
 from PIL import Image
 
 from ra_plugin.archs import SRResNet
+from ra_plugin.builders.option_file import parse_options
 from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.data import cifar10
 from ra_plugin.data.class_split import split_classes
 from ra_plugin.evaluation.options import EvaluationOptions
-from ra_plugin.builders.option_file import parse_options
-from ra_plugin.training.pipeline import test_pipeline as run_test  # under its own name pytest would collect it
-from ra_plugin.training.pipeline import train_pipeline as run_train
 from ra_plugin.options import check_arguments
 from ra_plugin.recognizers.openmmlab import model as openmmlab
 from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.shipped.find import option_files, option_text
+from ra_plugin.training.pipeline import test_pipeline as run_test  # under its own name pytest would collect it
+from ra_plugin.training.pipeline import train_pipeline as run_train
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [Path(name) for name in option_files()]  # options/..., of those in the folder and those that are written

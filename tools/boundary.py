@@ -1,4 +1,4 @@
-"""The command ``ra-plugin boundary`` in a clone: python tools/boundary.py --help"""
+"""Run the command ``ra-plugin boundary``, in a clone."""
 import sys
 
 from ra_plugin.cli.main import run_command

@@ -1,4 +1,4 @@
-"""The command ``ra-plugin demo`` in a clone: python tools/demo.py --help"""
+"""Run the command ``ra-plugin demo``, in a clone."""
 import sys
 
 from ra_plugin.cli.main import run_command

@@ -1,4 +1,4 @@
-"""The command ``ra-plugin doctor`` in a clone: python tools/doctor.py --help"""
+"""Run the command ``ra-plugin doctor``, in a clone."""
 import sys
 
 from ra_plugin.cli.main import run_command

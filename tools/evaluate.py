@@ -1,4 +1,4 @@
-"""The command ``ra-plugin evaluate`` in a clone: python tools/evaluate.py --help"""
+"""Run the command ``ra-plugin evaluate``, in a clone."""
 import sys
 
 from ra_plugin.cli.main import run_command

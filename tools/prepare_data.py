@@ -1,4 +1,4 @@
-"""The command ``ra-plugin prepare-data`` in a clone: python tools/prepare_data.py --help"""
+"""Run the command ``ra-plugin prepare-data``, in a clone."""
 import sys
 
 from ra_plugin.cli.main import run_command

@@ -1,4 +1,4 @@
-"""The command ``ra-plugin reproduce`` in a clone: python tools/reproduce.py --help"""
+"""Run the command ``ra-plugin reproduce``, in a clone."""
 import sys
 
 from ra_plugin.cli.main import run_command

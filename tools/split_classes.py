@@ -1,4 +1,4 @@
-"""The command ``ra-plugin split-classes`` in a clone: python tools/split_classes.py --help"""
+"""Run the command ``ra-plugin split-classes``, in a clone."""
 import sys
 
 from ra_plugin.cli.main import run_command

@@ -1,4 +1,4 @@
-"""The command ``ra-plugin survey`` in a clone: python tools/survey.py --help"""
+"""Run the command ``ra-plugin survey``, in a clone."""
 import sys
 
 from ra_plugin.cli.main import run_command

@@ -1,4 +1,4 @@
-"""The command ``ra-plugin sweep`` in a clone: python tools/sweep.py --help"""
+"""Run the command ``ra-plugin sweep``, in a clone."""
 import sys
 
 from ra_plugin.cli.main import run_command

@@ -1,4 +1,4 @@
-"""The command ``ra-plugin test`` in a clone: python tools/test.py --help"""
+"""Run the command ``ra-plugin test``, in a clone."""
 import sys
 
 from ra_plugin.cli.main import run_command

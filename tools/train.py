@@ -1,4 +1,4 @@
-"""The command ``ra-plugin train`` in a clone: python tools/train.py --help"""
+"""Run the command ``ra-plugin train``, in a clone."""
 import sys
 
 from ra_plugin.cli.main import run_command

@@ -1,1 +1,1 @@
-"""What things cost: figures of `dev/benchmark.py`, always as ratios within one run."""
+"""Measurements of `dev/benchmark.py`, to be compared as ratios within one run."""

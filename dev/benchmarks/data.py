@@ -1,4 +1,4 @@
-"""How many images a process reads and degrades, and what each degradation takes of that."""
+"""Benchmark of the data pipeline: images per second and core, and the time of each degradation."""
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,22 +16,22 @@ from ra_plugin.report.markdown_table import table
 
 _PAPER = {'no degradation': None, 'bicubic x4': {'type': 'BicubicDownsample', 'scale': 4},
           'noise': {'type': 'GaussianNoise', 'sigma': 0.1}, 'JPEG': {'type': 'JPEGCompression', 'quality': 10}}
-_FILE_SIZE = 500, 375  # width and height of most of ImageNet's files
+_FILE_SIZE = 500, 375  # width and height of most files of ImageNet
 _FILES = 4
 
 
 def data_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int = 224,
                    repeats: int = 10) -> tuple[dict[str, Any], str]:
-    """Milliseconds of one core that an item of a `LabeledImageDataset` takes, as training reads it.
+    """Measure the milliseconds of one core per item of a `LabeledImageDataset` in training.
 
     An item is a JPEG file of 500x375 pixels, resized to a shorter side of 256, cropped, flipped and degraded.
 
     Args:
-        root: The repository, which is not used.
+        root: Not used.
         device: Not used: data are prepared on the CPU.
-        rounds: Times that each is timed, on ``repeats`` images each.
-        size: Side of the crop.
-        repeats: Images a round.
+        rounds: Number of measurements, on ``repeats`` images each.
+        size: Side of the crop in pixels.
+        repeats: Images per round.
 
     Returns:
         The figures, and a table of them.
@@ -51,11 +51,11 @@ def data_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int 
     cells = [[name, ' '.join(f'{value:.1f}' for value in row['degradation_ms']), f'{row["item_ms"]:.1f}',
               f'{1000 / row["item_ms"]:.0f}'] for name, row in rows.items()]
     return {'size': size, 'rows': rows}, table([
-        ['degradation', 'ms alone (severity 1 to 5)', 'ms an item (severity 5)', 'images a second and core'], *cells])
+        ['degradation', 'ms alone (severity 1 to 5)', 'ms per item (severity 5)', 'images/s per core'], *cells])
 
 
 def _row(blocks: list, folder: str, image: np.ndarray, repeats: int) -> dict[str, Any]:
-    """Of the degradation alone at each of its strengths, and of whole items at the last of them."""
+    """Return the milliseconds of a degradation at each of its strengths, and of a whole item at the last one."""
     alone = []
     for block in blocks:
         degradation = build_degradation(block, 'degradation')
@@ -66,7 +66,7 @@ def _row(blocks: list, folder: str, image: np.ndarray, repeats: int) -> dict[str
 
 
 def _milliseconds(run: Callable[[int], object], repeats: int) -> float:
-    """Median of the processor's time; the first call fills caches, and does not count."""
+    """Return the median CPU time in milliseconds; the first call, which fills caches, is not counted."""
     times = []
     for i in range(repeats + 1):
         start = time.process_time()
@@ -76,7 +76,7 @@ def _milliseconds(run: Callable[[int], object], repeats: int) -> float:
 
 
 def _photograph(size: tuple[int, int]) -> np.ndarray:
-    """Smooth and grainy, ``(H, W, 3)`` uint8; ``size`` is width and height."""
+    """Return a smooth, grainy image ``(H, W, 3)`` uint8; ``size`` is width and height."""
     rng = np.random.default_rng(0)
     smooth = cv2.resize(rng.uniform(32, 224, (8, 8, 3)), size, interpolation=cv2.INTER_CUBIC)
     return (smooth + rng.normal(0, 8, smooth.shape)).clip(0, 255).astype(np.uint8)

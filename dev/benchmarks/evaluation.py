@@ -1,4 +1,4 @@
-"""An evaluation against its arithmetic: each image restored once by each restorer, and read once by each recognizer."""
+"""Benchmark of an evaluation against its necessary forward passes: one per image and restorer, and per recognizer."""
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,16 +20,16 @@ _NETWORK = {'type': 'SRResNet', 'num_feat': 24, 'num_block': 5, 'upscale': 2}  #
 
 def evaluation_benchmark(root: Path, device: torch.device, rounds: int = 3, images: int = 500,
                          batch_size: int = 64) -> tuple[dict[str, Any], str]:
-    """Seconds of whole evaluations with one to five recognizers, and of the forward passes that they cannot do without.
+    """Measure the seconds of whole evaluations with one to five recognizers, and of the necessary forward passes.
 
-    The audit is left out: it asks for further passes, on as many images as one chooses.
+    The audit is excluded: it needs further passes, on a number of images that is set separately.
 
     Args:
-        root: The repository; it has CIFAR-10, see ``tools/prepare_data.py``.
-        device: Where the networks run.
-        rounds: Times that each is timed.
-        images: Of CIFAR-10, restored by four networks of the demo's size with random weights.
-        batch_size: Images at a time.
+        root: Root of the repository, with CIFAR-10, see ``tools/prepare_data.py``.
+        device: Device of the networks.
+        rounds: Number of measurements.
+        images: Number of images of CIFAR-10, restored by four networks of the demo's size with random weights.
+        batch_size: Images per batch.
 
     Returns:
         The figures, and a table of them.
@@ -65,7 +65,7 @@ def _run(evaluation: Evaluation, out: Path, batch_size: int) -> Callable[[], obj
 
 
 def _passes(evaluation: Evaluation, batch_size: int) -> Callable[[], object]:
-    """The passes alone, on images that are read already."""
+    """Return a function that does only the forward passes, on images in memory."""
     condition = evaluation.conditions[0]
     processings = evaluation.judging(condition).processings.values()
     batches = [batch for read in evaluation.batches(condition, condition.chosen, batch_size) for batch in read]

@@ -1,4 +1,4 @@
-"""The memory that tensors take at most while something runs."""
+"""Measurement of the peak memory of tensors."""
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -9,10 +9,9 @@ from torch.utils._pytree import tree_leaves
 
 
 def peak_memory(run: Callable[[], object], device: torch.device) -> float:
-    """MiB that tensors take at most during ``run()``, besides those that are there before.
+    """Return the peak memory in MiB of tensors during ``run()``, without those that existed before.
 
-    On a GPU as its allocator counts; elsewhere by the storages that operations return, without what an operation needs
-    within itself.
+    On a GPU it is the allocator's count; elsewhere the storages that operations return, without their internal memory.
     """
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
@@ -26,7 +25,7 @@ def peak_memory(run: Callable[[], object], device: torch.device) -> float:
 
 
 class _Storages(TorchDispatchMode):
-    """Counts the bytes of storages from the operation that returns them until they are freed."""
+    """Dispatch mode that counts the bytes of storages from their creation by an operation until they are freed."""
 
     def __init__(self):
         super().__init__()

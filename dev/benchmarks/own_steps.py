@@ -1,4 +1,4 @@
-"""A step of one's own option file beside the same step with other settings: which of them pays on this machine."""
+"""Benchmark of a step of a user's option file with single settings changed, to see which ones are faster."""
 import copy
 import statistics
 import sys
@@ -24,14 +24,14 @@ AS_IT_IS, READING = 'as it is', 'reading its images, in one process'
 
 
 def own_steps_benchmark(root: Path, file: Path, rounds: int = 3, compiled: bool = False) -> tuple[dict[str, Any], str]:
-    """Seconds of a training step as its file has it, with one other setting each, and of reading its images.
+    """Measure the seconds of a training step of an option file, of variants with one change, and of reading its images.
 
     Args:
-        root: The repository.
-        file: Option file of a training. Nothing of it is saved.
-        rounds: Times that each step is timed.
-        compiled: Whether ``train.compile`` is among the changes; compiling takes minutes. bfloat16 is where the device
-            has instructions for it.
+        root: Root of the repository.
+        file: Option file of a training. Nothing is saved.
+        rounds: Number of measurements of each step.
+        compiled: Include ``train.compile``, which takes minutes. bfloat16 is included if the device has instructions
+            for it.
 
     Returns:
         The figures, and a table of them.
@@ -39,9 +39,9 @@ def own_steps_benchmark(root: Path, file: Path, rounds: int = 3, compiled: bool 
     Raises:
         OptionError: The options are invalid.
     """
-    sys.argv[1:] = ['-opt', str(file)]  # where BasicSR reads it
+    sys.argv[1:] = ['-opt', str(file)]  # BasicSR reads it from there
     opt, _ = parse_options(root, is_train=True)
-    opt['num_gpu'] = min(opt['num_gpu'], 1)  # what several share is one's, too
+    opt['num_gpu'] = min(opt['num_gpu'], 1)  # the step of one GPU represents that of several
     device = torch.device('cuda' if opt['num_gpu'] else 'cpu')
     batches = TrainingBatches(build_dataset(opt['datasets']['train']), opt)
     cases = Cases({name: step_of(options) for name, options in _variants(opt, device, compiled).items()},

@@ -1,4 +1,4 @@
-"""A training step with a recognition loss against one without, and against one that takes no care."""
+"""Benchmark of a training step with a recognition loss against one without, and against a naive implementation."""
 import copy
 import math
 import statistics
@@ -29,7 +29,7 @@ Batch = dict[str, Any]
 _SWINIR = {'type': 'SwinIR', 'upscale': 4, 'img_size': 56, 'window_size': 8, 'depths': [6, 6, 6, 6], 'embed_dim': 60,
            'num_heads': [6, 6, 6, 6], 'mlp_ratio': 2, 'upsampler': 'pixelshuffledirect', 'resi_connection': '1conv'}
 NETWORKS = {'SRResNet': {'type': 'SRResNet', 'upscale': 4}, 'RDN': {'type': 'RDN', 'upscale': 4}, 'SwinIR': _SWINIR}
-_TIMM = {'type': 'TimmRecognizer', 'pretrained': False}  # as fast with any weights
+_TIMM = {'type': 'TimmRecognizer', 'pretrained': False}  # the speed does not depend on the weights
 RECOGNIZERS = {
     'ResNet-18': {**_TIMM, 'model_name': 'resnet18'}, 'ResNet-50': {**_TIMM, 'model_name': 'resnet50'},
     'VGG-16': {**_TIMM, 'model_name': 'vgg16_bn'},
@@ -39,29 +39,29 @@ RECOGNIZERS = {
             'resize': None}}
 PAIRS = [*(('SRResNet', name) for name in RECOGNIZERS), ('RDN', 'ResNet-18'), ('SwinIR', 'ResNet-18')]
 _LOSS_WEIGHT = 1e-3
-_IN_A_ROW = {'cuda': 10}  # steps that are timed together: the computer asks for one while the device takes another
-_BATCH_SIZES = {'RDN': 1, 'SwinIR': 1}  # of large networks: a step on a CPU takes seconds
+_IN_A_ROW = {'cuda': 10}  # steps timed together: the CPU launches the next one while the device computes
+_BATCH_SIZES = {'RDN': 1, 'SwinIR': 1}  # for large networks, whose step takes seconds on a CPU
 
 
 def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int = 224,
                     pairs: Sequence[tuple[str, str]] = PAIRS, compiled: bool = False,
                     batch_size: int | None = None) -> tuple[dict, str]:
-    """Seconds of a step, the arithmetic in it, what it keeps for its backward pass, and what it takes at most.
+    """Measure the seconds of a step, its arithmetic, the memory kept for its backward pass, and its peak memory.
 
-    Careless is what a step comes to without any care: the recognizer in the layout and with the layers that it has,
-    with gradients of its weights, which nobody uses, and the answer on the clean image computed with its graph; and
-    memory is returned to the system whenever a tensor is freed, which is a matter of processes, so that it has one of
-    its own. SRResNet has an ordinary convolution as its tail then.
+    ``careless`` is a naive implementation: the recognizer has its original memory layout and layers, gradients of its
+    weights are computed without being used, and so is the graph of its output on the clean image; memory is returned to
+    the system whenever a tensor is freed (a setting of the process, so it has its own), and SRResNet has an ordinary
+    convolution as its tail.
 
     Args:
-        root: The repository, which is not used.
-        device: Where the networks are.
-        rounds: Times that each step is timed.
-        size: Height and width of the clean images.
-        pairs: Networks and recognizers.
-        compiled: Whether a step with ``train.compile`` is among them; compiling takes minutes. bfloat16 is where the
-            device has instructions for it.
-        batch_size: Images a step. Default: 4, or 1 where a step on a CPU takes seconds.
+        root: Not used.
+        device: Device of the networks.
+        rounds: Number of measurements of each step.
+        size: Height and width of the clean images in pixels.
+        pairs: Pairs of network and recognizer.
+        compiled: Include steps with ``train.compile``, which takes minutes. bfloat16 is included if the device has
+            instructions for it.
+        batch_size: Images per step. Default: 4, or 1 for networks whose step takes seconds on a CPU.
 
     Returns:
         The figures, and a table of them.
@@ -90,7 +90,7 @@ def steps_benchmark(root: Path, device: torch.device, rounds: int = 3, size: int
 
 @dataclass(frozen=True)
 class Step:
-    """Steps of training that are timed together, and the networks in them."""
+    """Training steps that are timed together, and their networks."""
     take: Callable[[Batch], None]
     networks: Sequence[nn.Module]
     number: int = 1
@@ -102,7 +102,7 @@ class Cases:
     def __init__(self, steps: Mapping[str, Step], batch: Batch, device: torch.device):
         self._steps, self._device = steps, device
         self._batch = {name: value.to(device) if isinstance(value, torch.Tensor) else value
-                       for name, value in batch.items()}  # as those of a training are by then
+                       for name, value in batch.items()}  # as in a training, where batches are already on the device
 
     def names(self) -> list[str]:
         return list(self._steps)
@@ -114,7 +114,7 @@ class Cases:
             torch.cuda.synchronize(self._device)
 
     def number(self, case: str) -> int:
-        """Number of steps that are taken."""
+        """Return the number of steps that are timed together."""
         return self._steps[case].number
 
     def measured(self, case: str) -> dict[str, float]:
@@ -143,7 +143,7 @@ def _ours(network: Mapping, recognizer: Mapping, device: torch.device, compiled:
              'ours, checkpointed': step_with(network, device, recog_opt={**supervised, 'gradient_checkpointing': True}),
              'ours, unsupervised': step_with(network, device, recog_opt=unsupervised)}
     if recognizer['type'] != 'MMDetRecognizer':
-        cached = {**unsupervised, 'cache_reference': True}  # here every image comes back
+        cached = {**unsupervised, 'cache_reference': True}  # in this benchmark all images recur
         cases['ours, unsupervised, cached'] = step_with(network, device, recog_opt=cached)
     half = {'precision': 'bf16'} if computes_bfloat16(device) else {}
     words = f'{"bf16, " if half else ""}channels_last'
@@ -165,7 +165,7 @@ def _options(network: Mapping, device: torch.device, **train) -> dict[str, Any]:
 
 
 def step_of(opt: Mapping[str, Any]) -> Step:
-    """Steps as a training with these options takes them, as many as differ: of ``recog_every`` or a GAN's."""
+    """Return the steps of a training with these options: one period of ``recog_every`` or of a GAN's updates."""
     model, train = build_model(dict(opt)), opt['train']
     accum_iter = StepOptions.read(train).accum_iter
     number = math.lcm(train.get('recog_every') or 1, train.get('net_d_iters') or 1)
@@ -187,9 +187,9 @@ def step_with(network: Mapping, device: torch.device, **train) -> Step:
 
 def _careless_step(network: Mapping, recognizer: Mapping, device: torch.device, has_label: bool = True,
                    frozen: bool = False, fold: bool = False, tail: bool = False) -> Step:
-    """A step by hand; what is left to ours then is the recognizer's memory layout."""
+    """Return a step written by hand; with all flags set it differs from ours only in the recognizer's memory layout."""
     model = build_model(_options(network, device))
-    optimizer = torch.optim.Adam(model.net_g.parameters(), lr=1e-4)  # the model's own steps within its step alone
+    optimizer = torch.optim.Adam(model.net_g.parameters(), lr=1e-4)  # the model's own only steps within its step
     judge = build_recognizer(recognizer, fold_batch_norm=fold).to(device)
     judge.model.requires_grad_(not frozen)
 
@@ -222,7 +222,7 @@ def _distance(judge: Recognizer, output: torch.Tensor, clean: torch.Tensor) -> t
 
 
 def random_batch(recognizer: str, count: int, size: int) -> Batch:
-    """Random images and labels."""
+    """Return random images and labels."""
     generator = torch.Generator().manual_seed(0)
     gt = torch.rand((count, 3, size, size), generator=generator)
     kind = RECOGNIZERS[recognizer]['type']
@@ -236,8 +236,8 @@ def random_batch(recognizer: str, count: int, size: int) -> Batch:
 
 
 def _measured(run: Callable[[], object], networks: Sequence[nn.Module]) -> dict[str, float]:
-    """Floating-point operations of a step, and MiB that its graph keeps for the backward pass, besides weights."""
-    run()  # caches fill
+    """Measure the floating-point operations of a step, and the MiB, without weights, kept for its backward pass."""
+    run()  # fill caches
     kept: dict[int, int] = {}
     weights = {tensor.untyped_storage().data_ptr() for network in networks for part in networks_within(network)
                for tensor in (*part.parameters(), *part.buffers())}

@@ -1,4 +1,4 @@
-"""Times that can be compared: the cases take turns, so that what else the machine does meets all of them."""
+"""Timing of cases in turns, so that other load on the machine affects all of them alike."""
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +13,13 @@ from ra_plugin.utils.progress import progress
 
 def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, device: torch.device,
                 name: str = '') -> dict[str, list[float]]:
-    """Seconds of each case in each round; a first round, in which caches fill, does not count.
+    """Measure the seconds of each case in each round; the first round, which fills caches, is not counted.
 
     Args:
-        cases: Name -> what to time.
-        rounds: Times that each is run and timed.
-        device: Whose work is waited for.
-        name: Of the progress bar.
+        cases: Functions to time, by name.
+        rounds: Number of measurements of each case.
+        device: Device to synchronize with.
+        name: Name of the progress bar.
     """
     torch.backends.cudnn.benchmark = True  # as in a training
     seconds: dict[str, list[float]] = {case: [] for case in cases}
@@ -35,23 +35,23 @@ def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int, device: 
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """Median, least and largest of the ratios within each round."""
+    """Return median, minimum and maximum of the ratios within each round."""
     found = np.array(ours) / np.array(theirs)
     return float(np.median(found)), float(found.min()), float(found.max())
 
 
 def spread(ratio: tuple[float, float, float]) -> str:
-    """Return what `ratios` gives, for a table."""
+    """Format a result of `ratios` for a table."""
     median, low, high = ratio
     return f'{median:.2f} ({low:.2f} to {high:.2f})'
 
 
 class Elsewhere:
-    """An object in a process of its own, whose methods are called by name: it has an allocator of its own.
+    """Object in a separate process, with its own allocator; its methods are called by name.
 
     Args:
-        build: What makes the object there, a function of a module.
-        args: For it.
+        build: Module-level function that creates the object in the process.
+        args: Arguments of ``build``.
     """
 
     def __init__(self, build: Callable[..., Any], *args):
@@ -62,7 +62,7 @@ class Elsewhere:
         theirs.close()
 
     def call(self, method: str, *args) -> Any:
-        """Return what the method returns there; raises RuntimeError with what went wrong there."""
+        """Call a method in the process and return its result; raise RuntimeError for an error there."""
         try:
             self._connection.send((method, args))
             value, error = self._connection.recv()
@@ -77,7 +77,7 @@ class Elsewhere:
         return self
 
     def __exit__(self, *_) -> None:
-        self._connection.close()  # which ends it
+        self._connection.close()  # ends the process
         self._process.join()
 
 

@@ -1,4 +1,4 @@
-"""Restoration networks that the paper uses and BasicSR lacks."""
+"""Restoration networks of the paper that BasicSR does not have."""
 from ra_plugin.archs.dbpn_arch import DBPN
 from ra_plugin.archs.interpolation_arch import Interpolation
 from ra_plugin.archs.rdn_arch import RDN

@@ -1,9 +1,9 @@
-"""What several networks need."""
+"""Helpers shared by several networks."""
 from torch import nn
 
 
 def start_as_he(network: nn.Module) -> None:
-    """Draw the weights of all convolutions anew, after He et al. (2015) for ReLU; biases become 0."""
+    """Initialize all convolutions in place with He initialization (He et al., 2015) for ReLU, and biases with 0."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(module.weight)
@@ -11,10 +11,14 @@ def start_as_he(network: nn.Module) -> None:
 
 
 def num_doublings(upscale: int, name: str) -> int:
-    """Return how often an image is doubled to be ``upscale`` times as large; ``name`` is the network's.
+    """Return the base-2 logarithm of ``upscale``: the number of x2 upsampling steps.
+
+    Args:
+        upscale: Upscaling factor.
+        name: Name of the network, for messages.
 
     Raises:
-        ValueError: ``upscale`` is no power of two.
+        ValueError: ``upscale`` is not a power of two.
     """
     doublings = max(upscale, 1).bit_length() - 1
     if upscale != 2 ** doublings:

@@ -1,10 +1,10 @@
-"""DBPN, the deep back-projection network (Haris et al., CVPR 2018), in its dense form, D-DBPN."""
+"""DBPN, the deep back-projection network (Haris et al., CVPR 2018), in its dense form D-DBPN."""
 import torch
 from torch import nn
 
 from ra_plugin.archs.arch_util import start_as_he
 
-_KERNELS = {2: 6, 4: 8, 8: 12}  # upscale, which is the stride -> side of the kernel; padding 2
+_KERNELS = {2: 6, 4: 8, 8: 12}  # upscale, equal to the stride -> kernel size; padding 2
 
 
 def _layer(conv: type[nn.Module], *args: int) -> nn.Sequential:
@@ -12,7 +12,7 @@ def _layer(conv: type[nn.Module], *args: int) -> nn.Sequential:
 
 
 class _Projection(nn.Module):
-    """Projects to the other resolution; what is lost on the way there and back is projected, too, and added."""
+    """Projection to the other resolution, corrected by the projected error of projecting back."""
 
     def __init__(self, num_input: int, num_feat: int, upscale: int, there: type[nn.Module], back: type[nn.Module]):
         super().__init__()
@@ -29,23 +29,25 @@ class _Projection(nn.Module):
 
 
 class DBPN(nn.Module):
-    """Up- and down-projections in turn, each fed by all before it in the other direction, 3x3 tail, linear output.
+    """DBPN: alternating up- and down-projections, each fed by all earlier ones of the other direction; linear output.
 
-    The tail sees the outputs of all up-projections. PReLU follows every layer but the tail; weights start after He et
-    al. (2015). arXiv:1910.09185 gives no sizes: the defaults are those of Haris et al. for their final D-DBPN.
+    The 3x3 tail takes the outputs of all up-projections. PReLU follows every layer but the tail; weights are
+    initialized after He et al. (2015). arXiv:1910.09185 gives no sizes: the defaults are those of Haris et al. for
+    their final D-DBPN.
 
     Args:
         num_in_ch, num_out_ch: Channels of the images. Default: 3.
         num_init_feat: Channels after the head, the paper's n0. Default: 256.
         num_feat: Channels of a projection, nR. Default: 64.
-        num_block: Up-projections, T; one less go down. Default: 7.
-        upscale: 2, 4 or 8. Default: 4.
+        num_block: Number of up-projections, T; there is one down-projection less. Default: 7.
+        upscale: Upscaling factor: 2, 4 or 8. Default: 4.
 
     Shape:
-        ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, upscale * H, upscale * W)``, which may leave it.
+        ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, upscale * H, upscale * W)``, not limited to
+        ``[0, 1]``.
 
     Raises:
-        ValueError: Another ``upscale``; without a second resolution there is nothing to project to.
+        ValueError: ``upscale`` has another value; 1 has no second resolution to project to.
     """
 
     def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_init_feat: int = 256, num_feat: int = 64,
@@ -53,7 +55,7 @@ class DBPN(nn.Module):
         super().__init__()
         if upscale not in _KERNELS:
             raise ValueError(f'DBPN: upscale: expected 2, 4 or 8, got {upscale}. '
-                             'For 1 take SRResNet, SRDenseNet or RDN.')
+                             'For 1 use SRResNet, SRDenseNet or RDN.')
         up, down = nn.ConvTranspose2d, nn.Conv2d
         self.head = nn.Sequential(_layer(nn.Conv2d, num_in_ch, num_init_feat, 3, 1, 1),
                                   _layer(nn.Conv2d, num_init_feat, num_feat, 1))

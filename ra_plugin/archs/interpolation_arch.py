@@ -1,17 +1,17 @@
-"""Bicubic interpolation in the place of a network: what restoration is compared with."""
+"""Bicubic interpolation as a network: the baseline for restoration."""
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 
 class Interpolation(nn.Module):
-    """Enlarges images with a bicubic filter; nothing in it learns.
+    """Bicubic upscaling, without learned parameters.
 
     Args:
-        upscale: Factor on height and width. Default: 4.
+        upscale: Upscaling factor. Default: 4.
 
     Shape:
-        ``(N, C, H, W)`` to ``(N, C, upscale * H, upscale * W)``, which can leave the range of the input.
+        ``(N, C, H, W)`` to ``(N, C, upscale * H, upscale * W)``; values may exceed the range of the input.
     """
 
     def __init__(self, upscale: int = 4):

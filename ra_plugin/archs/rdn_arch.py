@@ -22,24 +22,25 @@ class _ResidualDenseBlock(nn.Module):
 
 
 class RDN(nn.Module):
-    """Residual dense blocks whose outputs are fused all together, pixel shuffles, 3x3 tail, linear output.
+    """RDN: residual dense blocks, fusion of all their outputs, pixel shuffles, 3x3 tail, linear output.
 
     arXiv:1910.09185 gives no sizes: the defaults are those with which Zhang et al. compare RDN to other networks; their
-    ablations have a smaller one (D=20, C=6, G=32).
+    ablations use a smaller one (D=20, C=6, G=32).
 
     Args:
         num_in_ch, num_out_ch: Channels of the images. Default: 3.
         num_feat: Channels between the blocks, the paper's G0. Default: 64.
-        num_block: Residual dense blocks, D. Default: 16.
-        num_layer: 3x3 convolutions of a block, C. Default: 8.
-        num_grow_ch: Channels that each of them adds, the growth rate G. Default: 64.
-        upscale: 1 (denoising, JPEG; no pixel shuffle), 2, 3, 4 or 8. Default: 4.
+        num_block: Number of residual dense blocks, D. Default: 16.
+        num_layer: Number of 3x3 convolutions per block, C. Default: 8.
+        num_grow_ch: Channels that each convolution adds, the growth rate G. Default: 64.
+        upscale: Upscaling factor: 1 (denoising, JPEG; no pixel shuffle), 2, 3, 4 or 8. Default: 4.
 
     Shape:
-        ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, upscale * H, upscale * W)``, which may leave it.
+        ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, upscale * H, upscale * W)``, not limited to
+        ``[0, 1]``.
 
     Raises:
-        ValueError: Another ``upscale``.
+        ValueError: ``upscale`` has another value.
     """
 
     def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: int = 16,

@@ -17,19 +17,19 @@ class _ResnetBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """7x7 head, two stride-2 convolutions, residual blocks, two transposed ones, 7x7 tail, output (tanh + 1) / 2.
+    """CycleGAN generator: 7x7 head, downsampling by 4, residual blocks, upsampling, 7x7 tail, output (tanh + 1) / 2.
 
     Args:
         num_in_ch, num_out_ch: Channels of the images. Default: 3.
         num_feat: Channels after the head (CycleGAN's ngf). Default: 64.
-        num_block: Residual blocks. Default: 6.
-        residual: The tail's tanh is added to the input, and starts at 0: the network learns what to change. The
-            paper's learns the whole image, which takes it long. Default: False.
+        num_block: Number of residual blocks. Default: 6.
+        residual: Add the tail's tanh, initialized to 0, to the input, so that the network learns the change. The
+            paper's network learns the whole image, which takes longer. Default: False.
 
     Shape:
-        ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, H, W)`` in ``(0, 1)``, which ``residual`` may leave,
-        as the outputs of most networks do. Sides that 4 does not divide, which CycleGAN's code cannot take,
-        are extended by repeating the edge and cut again.
+        ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, H, W)`` in ``(0, 1)``; with ``residual`` not limited
+        to ``[0, 1]``. Sides not divisible by 4, which CycleGAN's code does not support, are padded by repeating the
+        edge, and the output is cropped.
     """
 
     def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: int = 6,

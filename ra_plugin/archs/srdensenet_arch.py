@@ -1,4 +1,4 @@
-"""SRDenseNet (Tong et al., ICCV 2017) in its largest form, SRDenseNet_All: features of all levels are reconstructed."""
+"""SRDenseNet (Tong et al., ICCV 2017) in its largest form, SRDenseNet_All, which reconstructs from all levels."""
 import torch
 from torch import nn
 
@@ -6,7 +6,7 @@ from ra_plugin.archs.arch_util import num_doublings, start_as_he
 
 
 class _DenseBlock(nn.Module):
-    """``num_in_ch`` to ``num_layer * num_grow_ch`` channels; layer 1 sees the input, the others the layers before."""
+    """Dense block with ``num_layer * num_grow_ch`` output channels; only its first layer takes the block's input."""
 
     def __init__(self, num_in_ch: int, num_layer: int, num_grow_ch: int):
         super().__init__()
@@ -22,28 +22,30 @@ class _DenseBlock(nn.Module):
 
 
 class SRDenseNet(nn.Module):
-    """Densely connected dense blocks, a 1x1 bottleneck, a 3x3 deconvolution per doubling, 3x3 tail, linear output.
+    """SRDenseNet: densely connected dense blocks, 1x1 bottleneck, a 3x3 deconvolution per doubling, linear output.
 
-    The first layer of a block sees the low-level features and all blocks before, the others the layers of their own
-    block. ReLU follows every layer but the tail; weights start after He et al. (2015). Tong et al. restore the
-    luminance, arXiv:1910.09185 RGB. That paper gives no sizes: the defaults are those of Tong et al. The code released
-    with it has a network of another form: every layer sees all layers before it, 16 low-level features, a bottleneck
-    of 128, 4x4 deconvolutions, no ReLU after the blocks.
+    The first layer of a block takes the low-level features and all earlier blocks, the other layers the earlier layers
+    of their own block. ReLU follows every layer but the 3x3 tail; weights are initialized after He et al. (2015). Tong
+    et al. restore the luminance, arXiv:1910.09185 RGB. That paper gives no sizes: the defaults are those of Tong et al.
+    The code released with it has another form: every layer takes all layers before it, with 16 low-level features, a
+    bottleneck of 128, 4x4 deconvolutions and no ReLU after the blocks.
 
     Args:
         num_in_ch, num_out_ch: Channels of the images. Default: 3.
         num_feat: Channels of the low-level features. Default: 128, as many as a block adds.
-        num_block: Dense blocks. Default: 8.
-        num_layer: Convolutions of a block. Default: 8.
-        num_grow_ch: Channels that each of them adds, the growth rate. Default: 16.
+        num_block: Number of dense blocks. Default: 8.
+        num_layer: Number of convolutions per block. Default: 8.
+        num_grow_ch: Channels that each convolution adds, the growth rate. Default: 16.
         num_bottleneck_ch: Channels after the bottleneck. Default: 256.
-        upscale: 1 (denoising, JPEG; no deconvolution), 2 or 4, the paper's. Default: 4.
+        upscale: Upscaling factor, a power of two: 1 (denoising, JPEG; no deconvolution), 2, or the paper's 4.
+            Default: 4.
 
     Shape:
-        ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, upscale * H, upscale * W)``, which may leave it.
+        ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, upscale * H, upscale * W)``, not limited to
+        ``[0, 1]``.
 
     Raises:
-        ValueError: ``upscale`` is no power of two.
+        ValueError: ``upscale`` is not a power of two.
     """
 
     def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 128, num_block: int = 8,

@@ -1,4 +1,4 @@
-"""SRResNet with batch norm (Ledig et al., CVPR 2017), in the size and with the output that arXiv:1910.09185 uses."""
+"""SRResNet with batch norm (Ledig et al., CVPR 2017), with the size and the output of arXiv:1910.09185."""
 import torch
 from torch import nn
 
@@ -18,7 +18,7 @@ class _ResidualBlock(nn.Module):
 
 
 class Tail(nn.Conv2d):
-    """A convolution to few channels, which torch takes three times as long for on a CPU in the usual memory layout."""
+    """Convolution with few output channels; on a CPU channels-last, which is three times as fast in torch."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.device.type != 'cpu':
@@ -27,22 +27,22 @@ class Tail(nn.Conv2d):
 
 
 class SRResNet(nn.Module):
-    """Residual blocks with BN and PReLU, 9x9 head and tail, an x2 pixel shuffle per doubling, output (tanh + 1) / 2.
+    """SRResNet: residual blocks with BN and PReLU, 9x9 head and tail, x2 pixel shuffles, output (tanh + 1) / 2.
 
     BasicSR's MSRResNet is another network: no batch norm, 16 blocks, bilinear skip. As in the paper's code, the
-    convolution after the blocks is followed by a PReLU, where Ledig et al. have batch norm.
+    convolution after the blocks is followed by PReLU, where Ledig et al. have batch norm.
 
     Args:
         num_in_ch, num_out_ch: Channels of the images. Default: 3.
-        num_feat: Channels within. Default: 64.
-        num_block: Residual blocks. Default: 5; Ledig et al. use 16.
-        upscale: 1 (denoising, JPEG), 2 or 4. Default: 4.
+        num_feat: Channels of the hidden layers. Default: 64.
+        num_block: Number of residual blocks. Default: 5; Ledig et al. use 16.
+        upscale: Upscaling factor, a power of two: 1 (denoising, JPEG), 2 or 4. Default: 4.
 
     Shape:
         ``(N, num_in_ch, H, W)`` in ``[0, 1]`` to ``(N, num_out_ch, upscale * H, upscale * W)`` in ``(0, 1)``.
 
     Raises:
-        ValueError: ``upscale`` is no power of two.
+        ValueError: ``upscale`` is not a power of two.
     """
 
     def __init__(self, num_in_ch: int = 3, num_out_ch: int = 3, num_feat: int = 64, num_block: int = 5,

@@ -1,2 +1,2 @@
-"""What training and evaluation both build with: option files, networks, data loaders, and their identity."""
+"""Option files, networks and data loaders, as training and evaluation both build them, and their identity."""
 import ra_plugin.basicsr  # noqa: F401 - mends BasicSR before its first import here, and registers what is built

@@ -1,4 +1,4 @@
-"""The classes that option blocks name by their type, and with them the annotations of the keys of a block."""
+"""Find the class that an option block names by its type, and with it the annotations of the keys of the block."""
 import collections.abc
 import dataclasses
 import functools
@@ -40,11 +40,11 @@ class Text:
     """Text in a block of options.
 
     Attributes:
-        holder: The block or list that it is in.
-        place: Its key or index there.
-        key: The key of the block that it is under; of an item in a list, the key of that.
+        holder: Block or list that holds the text.
+        place: Key or index of the text there.
+        key: Key of the text in its block; for an item of a list, the key of the list.
         text: The text.
-        names: What it names on the disk by its annotation; None: nothing.
+        names: The file or folder that it names by its annotation; None for none.
     """
 
     holder: Any

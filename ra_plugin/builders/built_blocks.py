@@ -1,6 +1,7 @@
-"""Blocks whose keys are the arguments of what they build: losses, optimizers, schedules, metrics, readers of files.
+"""Check the blocks of losses, optimizers, schedules, metrics and file readers, whose keys are arguments.
 
-Each is held against a signature; what is cheap to build or to try is built and tried, before anything heavy.
+Each block is checked against the signature; what is cheap to build is also built, and called once, before anything
+heavy.
 """
 import importlib.util
 import inspect
@@ -58,7 +59,9 @@ def check_losses(train_opt: Mapping[str, Any], model: type) -> None:
 
 
 def _check_values(kind: type, block: Mapping[str, Any], where: str) -> None:
-    """The values of BasicSR's losses: all but the perceptual one, which loads a network, are built, pixel losses tried.
+    """Check the values of a loss of BasicSR by building it, and call pixel losses once.
+
+    The perceptual loss, which loads a network, is not built.
     """
     for key, value in block.items():
         if key in _WEIGHTS:
@@ -80,7 +83,7 @@ def _check_values(kind: type, block: Mapping[str, Any], where: str) -> None:
 
 
 def check_signature(target: Any, block: Mapping[str, Any], where: str, given: Sequence[str] = ()) -> None:
-    """`check_arguments` for the keys of a block but ``type``."""
+    """Check the keys of a block, ``type`` aside, see `check_arguments`."""
     check_arguments(target, {key: value for key, value in block.items() if key != 'type'}, where, given)
 
 

@@ -1,4 +1,4 @@
-"""Images smaller than the crops to be taken of them, found when a data set is built: by the heads of image files."""
+"""Find images that are smaller than the crops taken from them when a data set is built, by reading file headers."""
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +47,7 @@ def crop_problem(dataset: Dataset, index: int, where: str) -> str:
 
 
 def _crop_of(dataset: Dataset) -> str | None:
-    """The key with the size of the crops, of data sets that can neither pad nor enlarge an image."""
+    """Return the key with the crop size of a data set that can neither pad nor enlarge an image."""
     opt = getattr(dataset, 'opt', None)
     if not isinstance(opt, Mapping):
         return None
@@ -59,7 +59,7 @@ def _crop_of(dataset: Dataset) -> str | None:
 
 
 def _sizes(dataset: Any, index: int, key: str) -> Iterator[tuple[str, int, Sequence[int]]]:
-    """Each file of an item with the shortest side that it needs and its size, ``(0, 0)`` where that is not known."""
+    """Yield each file of an item, the shortest side that it needs, and its size, ``(0, 0)`` where that is not known."""
     paths, size = dataset.paths[index], dataset.opt[key]
     named = paths.items() if isinstance(paths, Mapping) else [('gt_path', paths)]
     for name, path in sorted(named):

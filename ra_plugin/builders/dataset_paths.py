@@ -1,4 +1,4 @@
-"""Folders and lists that the blocks of BasicSR's data sets name: its own messages name neither block nor key."""
+"""Check the folders and lists that blocks of BasicSR's data sets name: its own messages name neither block nor key."""
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,8 +12,8 @@ from ra_plugin.options import OptionError, check_type
 _LISTS = ('meta_info', 'meta_info_file')
 PAIRS = ('PairedImageDataset', 'RealESRGANPairedDataset')  # of single images
 _LMDB_LIST = 'meta_info.txt'  # within each lmdb
-# What BasicSR says of pairs that do not match, and what to do.
-_OF_PAIRS = {
+# BasicSR's messages about pairs that do not match, and the remedies.
+_PAIRS_REMEDIES = {
     'is not in lq_paths': 'filename_tmpl, {} in it standing for the name of the clean image without its suffix, has to '
                           'give the names of the degraded images in dataroot_lq.',
     'different number of images': 'dataroot_gt and dataroot_lq have to hold the same images, once clean and once '
@@ -55,9 +55,9 @@ def _names_images(template: Any) -> bool:
         return False
 
 
-def remedy_of_pairs(error: BaseException) -> str:
+def pairs_remedy(error: BaseException) -> str:
     """Return what to do about pairs that BasicSR finds do not match; nothing of other errors."""
-    return next((remedy for words, remedy in _OF_PAIRS.items() if words in str(error)), '')
+    return next((remedy for words, remedy in _PAIRS_REMEDIES.items() if words in str(error)), '')
 
 
 def check_listed(dataset: Dataset, block: Mapping[str, Any], where: str) -> None:

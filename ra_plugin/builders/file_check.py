@@ -1,6 +1,6 @@
 """Check the option file of a training or a test before any folder is made or network built.
 
-Each block is checked by the dataclass or the signature that it belongs to; here is what holds between blocks.
+Each block is checked by its dataclass or signature; this module checks what has to hold between blocks.
 """
 import math
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""``--force-yml KEY:KEY=VALUE``: options of a file that the command line changes, as BasicSR has it."""
+"""``--force-yml KEY:KEY=VALUE``: change options of a file from the command line, as BasicSR does."""
 import argparse
 import ast
 import copy

@@ -1,4 +1,4 @@
-"""What data sets give to judge by, and what a validation asks of them: checked before a run begins."""
+"""Check before a run begins that data sets have the labels or clean images that judging needs."""
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -34,7 +34,7 @@ def has_no_clean(block: Mapping) -> bool:
 
 
 def check_given(block: Mapping, where: str) -> None:
-    """Check, without reading anything, that there may be something to judge by.
+    """Check a block, without reading files, for labels or clean images.
 
     Raises:
         OptionError: The data set gives neither labels nor clean images.
@@ -64,7 +64,7 @@ def check_metrics_given(opt: Mapping, logger: logging.Logger | None = None) -> N
 
 
 def check_judges(opt: Mapping, datasets: Sequence[Dataset], judges: Sequence[Recognizer]) -> None:
-    """Check that every recognizer of ``val.recognizers`` has something to be judged by, and its metrics can be had.
+    """Check that the metrics of every recognizer of ``val.recognizers`` can be computed on its data sets.
 
     Raises:
         OptionError: A data set gives neither labels nor clean images, or not what the metrics need.

@@ -1,4 +1,4 @@
-"""Identity of option blocks: what a block means, however it is written, and whether what it names is unchanged.
+"""Identity of option blocks: their one canonical form, and a digest of the files that they name.
 
 Two files may write one block in two ways: a path relative to another folder, a default spelled out, keys in another
 order. `canonical` gives the one form that all of them share. `digest` makes a short text of it, for records that are
@@ -66,7 +66,7 @@ def _defaults(block: Mapping) -> dict[str, Any]:
 
 # ----------------------------------------------------------------------------------- which network a recognizer is
 def members(block: Any) -> list[Mapping]:
-    """The blocks of single recognizers in a recognizer's block: its own, or those of an ensemble at any depth."""
+    """Return the blocks of single recognizers in a recognizer's block: its own, or an ensemble's at any depth."""
     if not isinstance(block, Mapping):
         return []
     within = block.get('recognizers')
@@ -76,7 +76,7 @@ def members(block: Any) -> list[Mapping]:
 
 
 def same_network(first: Mapping, second: Mapping) -> bool:
-    """True where two blocks of single recognizers name one network with the same weights.
+    """Return True if two blocks of single recognizers name one network with the same weights.
 
     How images reach it (size, normalization, ``resize``) does not count: a detector that was trained against on crops
     and judges whole images is one network. Files of weights are the same by their place or by their content.
@@ -136,12 +136,12 @@ def _flat(node: Any) -> Iterator[bytes]:
 
 
 def weights_digest(network: nn.Module) -> str:
-    """`digest` of all that a network has learned, on any device."""
+    """Return the `digest` of all parameters and buffers of a network, on any device."""
     return digest(_tensors(network))
 
 
 def _tensors(network: nn.Module) -> list:
-    """Every parameter and buffer, whatever the network shows of itself in its ``state_dict``."""
+    """Return every parameter and buffer, including those that ``state_dict`` leaves out."""
     found = []
     for name, module in network.named_modules():
         for held in (module._parameters, module._buffers):
@@ -153,7 +153,7 @@ def _tensors(network: nn.Module) -> list:
 
 
 def named_files(block: Any, hint: Any = None, but: Sequence[str] = (), seen: frozenset[str] = frozenset()) -> list:
-    """Return what tells the files and folders that a block names, at any depth, from what was there before.
+    """Return the identity of all files and folders that a block names, at any depth; it changes when they do.
 
     Args:
         block: Options in any nesting.
@@ -179,7 +179,7 @@ def named_files(block: Any, hint: Any = None, but: Sequence[str] = (), seen: fro
 
 
 def contents(block: Any, hint: Any = None) -> list:
-    """Return what the files that a block names hold, and of folders the names and sizes of the files: no times."""
+    """Return digests of the files that a block names, and the names and sizes of files in its folders: no times."""
     found = []
     for text in texts(block, hint):
         if text.names is None:
@@ -209,7 +209,7 @@ def _classes(node: Any) -> Iterator[Callable]:
 
 
 def without_secrets(node: Any, key: str = '') -> Any:
-    """Options as they may be shown: of headers, which may hold keys, only the names of environment variables."""
+    """Return options that are safe to show: values of headers are masked, names of environment variables kept."""
     if isinstance(node, Mapping):
         return {name: without_secrets(value, 'headers' if key == 'headers' else name) for name, value in node.items()}
     if isinstance(node, list):
@@ -227,7 +227,7 @@ def file_identity(path: str | os.PathLike) -> list:
 
 
 def state_identity(path: str | os.PathLike) -> list:
-    """As `file_identity`, without reading the file: for each of thousands of images."""
+    """Return size and times of a file, without reading it: cheap enough for thousands of images."""
     try:
         return _times(os.stat(path))
     except OSError:
@@ -235,7 +235,7 @@ def state_identity(path: str | os.PathLike) -> list:
 
 
 def folder_identity(folder: str | os.PathLike, but: frozenset[str] = frozenset()) -> list:
-    """Return what tells all files of a folder, at any depth, from what was there before; hidden ones do not count.
+    """Return the identity of all files of a folder, at any depth; hidden files do not count.
 
     Args:
         but: Absolute paths of files to pass over.

@@ -1,4 +1,4 @@
-"""BasicSR's own data sets with labels: images in class folders, which it would not find, are listed for it."""
+"""Build BasicSR's own data sets with labels: images in class folders, which it does not search, are listed for it."""
 import os
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""Data loaders for validation, in batches, and what must hold between data sets and recognizers."""
+"""Build data sets and validation loaders, and check that data sets and recognizers have the same classes."""
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -9,7 +9,7 @@ from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.builders.crop_check import check_crops
-from ra_plugin.builders.dataset_paths import check_listed, check_paths, remedy_of_pairs
+from ra_plugin.builders.dataset_paths import check_listed, check_paths, pairs_remedy
 from ra_plugin.builders.labeled_hosts import build_with_labels
 from ra_plugin.builders.networks import registered
 from ra_plugin.builders.option_blocks import check_dataset
@@ -26,7 +26,7 @@ _NO_CUT = 1 << 12  # a scale at which the clean image is not cut to a multiple o
 
 
 def build_val_loaders(opt: Mapping) -> list[DataLoader]:
-    """A loader for each data set but ``train``; ``batch_size_per_gpu`` (default 1) and ``num_worker_per_gpu`` count."""
+    """Return a loader for each data set but ``train``, with its ``batch_size_per_gpu`` (default 1) and workers."""
     loaders = []
     for phase, dataset_opt in sorted(opt['datasets'].items()):
         if phase == 'train':
@@ -42,7 +42,7 @@ def build_val_loaders(opt: Mapping) -> list[DataLoader]:
 
 
 def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
-    """BasicSR's data set, with labels where the block asks for them.
+    """Build the data set of a block, with labels where the block asks for them.
 
     Args:
         dataset_opt: The block.
@@ -69,7 +69,7 @@ def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
                     read_text(dataset_opt[key], f'{where}: {key}')
             raise
         except (AssertionError, ValueError) as error:
-            if remedy := remedy_of_pairs(error):
+            if remedy := pairs_remedy(error):
                 raise OptionError(f'{where}: {error} {remedy}') from error
             raise
     host = type(inner_dataset(dataset))
@@ -102,12 +102,12 @@ def with_scale(block: Mapping, cls: type, where: str) -> dict:
 
 
 def evenly_spaced(total: int, count: int | None = None) -> list[int]:
-    """So many of the numbers below ``total``, evenly spaced; all where there are fewer. Default: all."""
+    """Return ``count`` evenly spaced numbers below ``total``; all of them by default, or where there are fewer."""
     return np.linspace(0, total - 1, total if count is None else min(count, total)).round().astype(int).tolist()
 
 
 def _val_batch_size(opt: Mapping, dataset_opt: Mapping) -> int:
-    """A validation that is not ours takes one image at a time: given more, BasicSR scores them as one picture."""
+    """Return the batch size; 1 where BasicSR validates, which would score a batch as one picture."""
     if opt['model_type'] == 'RecogAwareModel':
         ours = not has_own_validation(MODEL_REGISTRY.get(opt.get('base_model_type', 'SRModel')))
     else:
@@ -124,7 +124,7 @@ def _collate(items: list[dict]) -> dict:
 
 
 def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: str) -> None:
-    """A label must mean the same to the data set and to each recognizer.
+    """Check that a label means the same class to a data set and to each recognizer.
 
     Raises:
         OptionError: Another number of classes, the same names in another order, or of a data set that keeps some of its
@@ -154,7 +154,7 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
 
 
 def _check_zero_label(dataset: Dataset, recognizer: Recognizer, where: str) -> None:
-    """In masks 0 is no class to both, or a class to both; an explicit ``reduce_zero_label: false`` says it is one."""
+    """Check that 0 in masks is a class to both or to neither; an explicit ``reduce_zero_label: false`` makes it one."""
     shifts = getattr(dataset, 'shifts_labels', None)
     if shifts is None:
         return

@@ -1,4 +1,4 @@
-"""Files that an option names indirectly: the code of a module, the configs that a config is based on, ONNX's data."""
+"""Find files that an option names indirectly: code of a module, base configs of a config, external data of ONNX."""
 import ast
 import importlib.util
 import json
@@ -32,7 +32,7 @@ def module_files(name: str) -> list[Path]:
 
 
 def _source(module: str) -> tuple[Path, Path] | None:
-    """The file of a module, and the folder that its top-level name is in."""
+    """Return the file of a module, and the folder of its top-level package."""
     if not module or module.split('.')[0] == _OWN:
         return None
     try:
@@ -49,7 +49,7 @@ def _source(module: str) -> tuple[Path, Path] | None:
 
 
 def _imported(file: Path, top: Path) -> Iterator[Path]:
-    """The files of the same folder, or package, that a file of Python names in an import."""
+    """Yield the files of the same folder or package that a Python file imports."""
     for name in _names(file, top):
         parts = name.split('.')
         for count in range(1, len(parts) + 1):
@@ -58,7 +58,7 @@ def _imported(file: Path, top: Path) -> Iterator[Path]:
 
 
 def _names(file: Path, top: Path) -> Iterator[str]:
-    """The dotted names that it imports."""
+    """Yield the dotted names that a Python file imports."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
@@ -87,7 +87,7 @@ def config_files(config: str) -> list[Path]:
 
 
 def _bases(file: Path) -> list[str]:
-    """The paths of the configs that one is based on, relative to its folder."""
+    """Return the paths of the base configs of a config, relative to its folder."""
     try:
         if file.suffix != '.py':
             text = file.read_text(encoding='utf-8')

@@ -1,4 +1,4 @@
-"""Blocks that name something of BasicSR's registries: checked before anything is built; and networks for inference."""
+"""Look up and check blocks of BasicSR's registries, and build networks for inference."""
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +41,7 @@ def check_network(block: Any, where: str) -> type:
 
 
 def place_of_block(error: BaseException, opt: Mapping[str, Any]) -> str | None:
-    """The place of the block that BasicSR was building, a network or a loss, as an error was raised; None: neither."""
+    """Return the place of the network or loss that BasicSR was building when an error was raised; None for neither."""
     traceback = error.__traceback__
     while traceback is not None:
         code, names = traceback.tb_frame.f_code, traceback.tb_frame.f_locals
@@ -56,7 +56,7 @@ def place_of_block(error: BaseException, opt: Mapping[str, Any]) -> str | None:
 
 
 def trained_network(block: Mapping, checkpoint: str | None, where: str) -> nn.Module:
-    """A network with its weights, for inference.
+    """Build a network for inference, with its weights.
 
     Raises:
         OptionError: As `check_network`, or weights without a checkpoint.

@@ -1,7 +1,7 @@
-"""The keys in the blocks of an option file against what reads them: BasicSR's runs, its model and data sets, our own.
+"""Find keys of an option file that nothing reads: no run of BasicSR, no model, no data set, and not this package.
 
-A key that nothing reads has no effect. Near one that is read it is a slip, and an error; else, as in files that were
-made for another class, it is told in one line. What a user's own code may read is never refused.
+Such a key has no effect. If it resembles a key that is read, it is a typo and an error; else, as in files that were
+made for another class, one line says so. Keys that a user's own code may read are never refused.
 """
 import functools
 import inspect
@@ -28,7 +28,7 @@ SET_BY_RUN: dict[Place, set[str]] = {
     (): {'dist', 'rank', 'world_size', 'auto_resume', 'is_train', 'root_path'},
     ('path',): {'experiments_root', 'models', 'training_states', 'log', 'visualization', 'results_root'},
 }
-OF_RUN: dict[Place, set[str]] = {
+READ_BY_RUN: dict[Place, set[str]] = {
     (): {'name', 'model_type', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'path', 'train', 'val',
          'logger', 'dist_params', 'find_unused_parameters'},
     ('path',): {'pretrain_network_g', 'param_key_g', 'strict_load_g', 'resume_state', 'ignore_resume_networks'},
@@ -37,19 +37,27 @@ OF_RUN: dict[Place, set[str]] = {
     ('logger',): {'print_freq', 'save_checkpoint_freq', 'use_tb_logger', 'wandb'},
     ('logger', 'wandb'): {'project', 'resume_id'},
 }
-_OF_DATASET = {field.name for cls in (LoaderOptions, LabelOptions) for field in fields(cls)} | {'keep_classes'}
+_DATASET_KEYS = {field.name for cls in (LoaderOptions, LabelOptions) for field in fields(cls)} | {'keep_classes'}
 _LISTS = 'meta_info', 'meta_info_file'  # which a data set with labels need not have: its images are found by folder
 _PACKAGES = ('basicsr', 'ra_plugin')
 
 
 @dataclass(frozen=True)
 class Unread:
-    """A key that nothing reads."""
+    """A key that nothing reads.
 
-    where: str  # the block, '' for the file
+    Attributes:
+        where: Place of the block; '' is the file itself.
+        key: The key.
+        by: Name of the class that would have to read it.
+        meant: The nearest key that is read, if there is one.
+        is_slip: The key is a typo of ``meant``.
+    """
+
+    where: str
     key: str
-    by: str  # the class that would have to read it
-    meant: str | None  # the nearest key that is read
+    by: str
+    meant: str | None
     is_slip: bool
 
     def __str__(self) -> str:
@@ -63,7 +71,7 @@ def check_keys(opt: Mapping[str, Any]) -> None:
     """Check the keys of all blocks that take no signature.
 
     Raises:
-        OptionError: The first slip, with the key that is meant.
+        OptionError: The first typo, with the key that is meant.
     """
     for unread in unread_keys(opt):
         if unread.is_slip:
@@ -71,16 +79,16 @@ def check_keys(opt: Mapping[str, Any]) -> None:
 
 
 def unread_keys(opt: Mapping[str, Any]) -> Iterator[Unread]:
-    """Every key of an option file that nothing reads: of the file itself, ``path``, ``train``, ``val``, ``logger``."""
+    """Yield every key that nothing reads: at the top, in ``path``, ``train``, ``val``, ``logger`` and data sets."""
     model = model_class(opt)
     read = read_keys(model) if model else None
     networks = {key.removeprefix('network_') for key in opt if str(key).startswith('network_')} | {'g'}
     of_networks = {f'{kind}_{name}' for kind in ('pretrain_network', 'param_key', 'strict_load') for name in networks}
-    for place, of_run in OF_RUN.items():
+    for place, read_by_run in READ_BY_RUN.items():
         block = _block(opt, place)
         if not isinstance(block, Mapping) or place == ('train',) and not opt.get('is_train', True):
             continue  # a file for testing may keep what it was trained with
-        known = of_run | OURS.get(place, set()) | SET_BY_RUN.get(place, set())
+        known = read_by_run | OURS.get(place, set()) | SET_BY_RUN.get(place, set())
         if place == ('path',):
             known |= of_networks
         yield from _unread(block, place, known, read, model, _all_keys(place), opt)
@@ -94,12 +102,12 @@ def unread_in_dataset(block: Mapping[str, Any], where: str, opt: Mapping[str, An
     """Yield every key in the block of a data set that nothing reads; a class with ``options_type`` refuses its own."""
     cls = dataset_class(block)
     if cls is not None and not hasattr(cls, 'options_type'):
-        yield from _unread(block, tuple(where.split('.')), _OF_DATASET, read_keys(cls), cls, _all_dataset_keys(),
+        yield from _unread(block, tuple(where.split('.')), _DATASET_KEYS, read_keys(cls), cls, _all_dataset_keys(),
                            opt or {}, at=())
 
 
 def _unread_in_metric(block: Mapping[str, Any], where: str) -> Iterator[Unread]:
-    """Metrics take ``**kwargs``, and leave aside what they do not know."""
+    """Yield the keys of a metric that it ignores: BasicSR's metrics take ``**kwargs``."""
     metric = dict(iter(METRIC_REGISTRY)).get(str(block.get('type')))
     if metric is None or metric is calculate_pyiqa:
         return
@@ -116,7 +124,7 @@ def check_dataset(block: Mapping[str, Any], where: str) -> None:
     """Check the block of a data set: by its options, if its class has ``options_type``, else as the class reads it.
 
     Raises:
-        OptionError: A slip, or a key that is missing, for the phase that the block is for; or as `build_block`.
+        OptionError: A typo, or a key that is missing, for the phase that the block is for; or as `build_block`.
     """
     options_type = getattr(dataset_class(block), 'options_type', None)
     if options_type is not None:
@@ -155,7 +163,7 @@ def _check_normalization(block: Mapping[str, Any], where: str) -> None:
 
 
 def check_what_model_needs(opt: Mapping[str, Any]) -> None:
-    """Check that all is there that the model reads for sure, now or in its first step.
+    """Check for all keys that the model certainly reads, when it is built or in its first step.
 
     Raises:
         OptionError: With the key that is missing.
@@ -172,13 +180,13 @@ def check_what_model_needs(opt: Mapping[str, Any]) -> None:
 
 
 def own_folders(opt: Mapping[str, Any]) -> set[str]:
-    """The keys under ``path`` that name folders of a run: those that BasicSR sets, and those that the model reads."""
+    """Return the keys under ``path`` that name folders of a run: set by BasicSR, or read by the model."""
     model = model_class(opt)
     return SET_BY_RUN['path',] | (read_keys(model).keys(('path',)) if model else set())
 
 
 def model_class(opt: Mapping[str, Any]) -> type | None:
-    """The class that a run of these options is of; None where there is none."""
+    """Return the model class of a run; None where no class has that name."""
     name = opt.get('base_model_type') or opt.get('model_type')
     entries = dict(iter(MODEL_REGISTRY))
     kind = next((entries[key] for key in (name, f'{name}_basicsr') if isinstance(name, str) and key in entries), None)
@@ -186,7 +194,7 @@ def model_class(opt: Mapping[str, Any]) -> type | None:
 
 
 def dataset_class(block: Mapping[str, Any]) -> type | None:
-    """The class of a data set's block; None where no class has that name."""
+    """Return the class of a data set's block; None where no class has that name."""
     entries, name = dict(iter(DATASET_REGISTRY)), block.get('type')
     kind = next((entries[key] for key in (name, f'{name}_basicsr') if isinstance(name, str) and key in entries), None)
     return kind if isinstance(kind, type) else None
@@ -202,7 +210,7 @@ def _prepared(kind: type) -> type:
 
 def _unread(block: Mapping[str, Any], place: Place, known: set[str], read: ReadKeys | None, cls: type | None,
             of_others: set[str], opt: Mapping[str, Any], at: Place | None = None) -> Iterator[Unread]:
-    """``at``: the place of the block in what the class is built with, where it is not that in the file."""
+    """Yield the keys of a block that nothing reads; ``at`` is its place in the options that the class is built with."""
     of_class = read.keys(place if at is None else at) if read else of_others
     unread = [key for key in block if key not in known | of_class and not (not place and _is_network(key))]
     if not unread:
@@ -233,7 +241,7 @@ def _missing(place: Place, where: str, cls: type, when: str = '') -> OptionError
 
 @functools.cache
 def _all_keys(place: Place) -> set[str]:
-    """The keys in a block that any model of BasicSR reads: of another model's file they are no slips."""
+    """Return the keys in a block that any model of BasicSR reads: in another model's file they are no typos."""
     return {key for _, kind in MODEL_REGISTRY if isinstance(kind, type) and kind.__module__.startswith('basicsr.')
             for key in read_keys(kind).keys(place)}
 

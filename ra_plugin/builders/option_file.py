@@ -22,7 +22,9 @@ from ra_plugin.utils.yaml_file import read_yaml
 
 
 def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
-    """BasicSR's command line and option file, checked, with the recognition-aware model switched on where asked for.
+    """Parse and validate an option file from BasicSR's command line before anything is built or written.
+
+    The recognition-aware model is switched on where the file asks for it.
 
     Relative paths in the file are taken from the current folder, and where nothing is there, from ``root``: a shipped
     option file works from any folder.

@@ -1,4 +1,4 @@
-"""Code that reads options, followed as far as the options say which way it takes: what is read there for sure."""
+"""Follow the code of a class that reads options, to find the keys that it certainly reads under given options."""
 import ast
 from collections.abc import Mapping
 from typing import Any
@@ -9,24 +9,24 @@ _UNKNOWN = object()
 
 
 def names_in(function: ast.FunctionDef) -> dict[str, Place]:
-    """The parameters of a method that hold the options."""
+    """Return the parameters of a method that hold the options."""
     arguments = [argument.arg for argument in function.args.args]
     return {'opt': ()} if 'opt' in arguments else {arguments[1]: ()} if (
         function.name == '__init__' and len(arguments) == 2) else {}
 
 
 def text_of(node: ast.AST) -> str | None:
-    """The text that an expression is; None for any other."""
+    """Return the text of a constant expression; None for any other expression."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 class Walk:
-    """Follows the methods of a class, and notes what they read on the way.
+    """Walk through the methods of a class, which collects the keys that they read.
 
     Args:
-        keys: Of the class, see `ra_plugin.builders.option_keys.ReadKeys`.
-        opt: What the class is built with.
-        found: Gets the places that are read for sure and are not there.
+        keys: Keys of the class, see `ra_plugin.builders.option_keys.ReadKeys`.
+        opt: Options that the class is built with.
+        found: Filled with the places that are certainly read and missing.
     """
 
     def __init__(self, keys: Any, opt: Mapping[str, Any], found: dict[Place, None]):
@@ -34,7 +34,7 @@ class Walk:
         self.called: set[tuple[str, int, bool]] = set()
 
     def call(self, name: str, start: int, certain: bool) -> None:
-        """A method as the class at ``start`` in the order of resolution, or one after it, has it."""
+        """Walk through a method: that of the first class from ``start`` on, in resolution order, that has it."""
         for level, (cls, methods) in enumerate(self.keys.classes[start:], start):
             if name in vars(cls):
                 function = methods.get(name)
@@ -44,7 +44,7 @@ class Walk:
                 return
 
     def _block(self, statements: list[ast.stmt], scope: '_Scope', certain: bool) -> bool | None:
-        """Whether what follows is reached for sure; None: it is not reached."""
+        """Return True if the code after the statements is certainly reached, None if it is not."""
         for statement in statements:
             outcome = self._statement(statement, scope, certain)
             if outcome is None:
@@ -138,7 +138,7 @@ class Walk:
                 self.call(node.func.attr, scope.level + 1, certain)
 
     def _value(self, node: ast.AST, scope: '_Scope') -> Any:
-        """What an expression is under the options, as far as they say."""
+        """Return the value of an expression under the options, if they determine it."""
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
@@ -182,7 +182,7 @@ class Walk:
 
 
 class _Scope:
-    """A method that is being followed: its names for places in the options and for random numbers, and its class."""
+    """Scope of a method: its names for places in the options and for random numbers, and its class."""
 
     def __init__(self, names: dict[str, Place], level: int):
         self.names, self.level = names, level

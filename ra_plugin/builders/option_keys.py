@@ -1,7 +1,7 @@
-"""The keys that a class reads from its options, found in its source: data sets and models take one dict, no signature.
+"""Find the keys that a class reads from its options in its source: data sets and models take one dict, no signature.
 
-Two questions are answered: which keys are read anywhere (a key of the file that is not among them has no effect), and
-which keys are read for sure under the options at hand (one that is missing there would end the run, maybe hours later).
+There are two results: the keys that any method reads (another key of the file has no effect), and the keys that are
+certainly read under the options at hand (a missing one would end the run, maybe hours later).
 """
 import ast
 import functools
@@ -29,9 +29,9 @@ class ReadKeys:
         cls: A data set or a model; it is built with one dict of options, which it keeps as ``self.opt``.
 
     Attributes:
-        known: Every place that is read anywhere in the class or its bases.
+        known: Every place that a method of the class or its bases reads.
         built: Place -> names of the functions that it is handed to, e.g. ``('train', 'pixel_opt'): {'build_loss'}``.
-        is_closed: Every class among them has its source at hand, so that nothing else is read.
+        is_closed: The source of all these classes is known, so that nothing else is read.
     """
 
     def __init__(self, cls: type):
@@ -48,7 +48,7 @@ class ReadKeys:
                 self._collect(function)
 
     def missing(self, opt: Mapping[str, Any]) -> list[Place]:
-        """The places that are read for sure under these options, and are not there, in the order of reading."""
+        """Return the missing places that are certainly read under these options, in the order of reading."""
         found: dict[Place, None] = {}
         walk = Walk(self, opt, found)
         for name in (*_ENTRIES, *(_OF_TRAINING if opt.get('is_train', True) else ())):
@@ -56,11 +56,11 @@ class ReadKeys:
         return list(found)
 
     def keys(self, block: Place) -> set[str]:
-        """The keys that are read in one block."""
+        """Return the keys that are read in one block."""
         return {place[-1] for place in self.known if place[:-1] == block}
 
     def place_of(self, node: ast.AST, names: Mapping[str, Place]) -> Place | None:
-        """The place in the options that an expression stands for."""
+        """Return the place in the options that an expression stands for, if it stands for one."""
         if isinstance(node, ast.Name):
             return names.get(node.id)
         if isinstance(node, ast.Attribute):
@@ -117,12 +117,12 @@ class ReadKeys:
 
 @functools.cache
 def read_keys(cls: type) -> ReadKeys:
-    """`ReadKeys` of a class, once."""
+    """Return the `ReadKeys` of a class, which are kept."""
     return ReadKeys(cls)
 
 
 def words_of(modules: Iterable[str]) -> set[str]:
-    """Every text constant in the code of the packages that these modules belong to: keys that it may well read."""
+    """Return every text constant in the packages of these modules: keys that their code may read."""
     tops = {module.partition('.')[0] for module in modules}
     found: set[str] = set()
     for name, module in list(sys.modules.items()):
@@ -162,7 +162,7 @@ def _methods(cls: type) -> Methods:
 
 @functools.cache
 def _syntax(file: str) -> dict[int, ast.FunctionDef]:
-    """First line -> function; nothing where there is no source to read, as for what is typed in or compiled."""
+    """Return the functions of a file by their first lines; none where there is no source, as for compiled code."""
     try:
         tree = ast.parse(''.join(linecache.getlines(file)))
     except SyntaxError:

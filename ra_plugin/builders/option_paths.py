@@ -1,4 +1,4 @@
-"""Paths in option files: which values are paths is said by their annotations, see `ra_plugin.option_types`."""
+"""Resolve paths in option files; annotations say which values are paths, see `ra_plugin.option_types`."""
 import os
 from collections.abc import Mapping
 from pathlib import Path

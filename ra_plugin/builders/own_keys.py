@@ -1,4 +1,4 @@
-"""The keys that this package adds to BasicSR's option files, a dataclass for each block that they stand in."""
+"""Dataclasses of the keys that this package adds to BasicSR's option files, one for each block."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""The values of a training's option file that BasicSR reads in the middle of a run, where a wrong one would end it."""
+"""Check values that BasicSR reads in the middle of a training, where a wrong one would end it."""
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -14,7 +14,7 @@ _Seed = Annotated[int, Limits(least=0, most=2 ** 32 - 2 ** 16, whole=True)]  # n
 
 
 class _BasicSRKeys(TypedDict, total=False):
-    """Keys of BasicSR's models and data sets, wherever they stand."""
+    """Keys of BasicSR's models and data sets, in any block."""
 
     ema_decay: Annotated[float, Limits(least=0, below=1, remedy='E.g. 0.999; 0 for none.')]  # never empty
     dataset_enlarge_ratio: Annotated[float, Limits(above=0)]  # never empty
@@ -51,7 +51,7 @@ class _BasicSRKeys(TypedDict, total=False):
     manual_seed: _Seed | None
 
 
-# what a training cannot do without, by block
+# keys that every training needs, by block
 _NEEDED: dict[str, dict[str, Any]] = {
     'train': {'total_iter': _Count, 'optim_g': Mapping | None, 'scheduler': Mapping},  # optim_g ~: P stays as it is
     'logger': {'print_freq': _Count, 'save_checkpoint_freq': _Count},
@@ -103,7 +103,7 @@ def _check_path(opt: Mapping[str, Any]) -> None:
 
 
 def check_run(opt: dict, model: type) -> None:
-    """Check what a training cannot do without; sets ``train.warmup_iter`` where there is none.
+    """Check the keys that every training needs, and set ``train.warmup_iter`` where there is none.
 
     Raises:
         OptionError: A key that is missing, or a value that cannot be used.
@@ -130,7 +130,7 @@ def check_run(opt: dict, model: type) -> None:
 
 
 def _check_sizes(opt: Mapping[str, Any], model: type) -> None:
-    """Sizes that have to divide each other: BasicSR finds out in the first step."""
+    """Check sizes that have to divide each other, which BasicSR would find out in the first step."""
     scale, block = opt.get('scale') or 1, opt['datasets']['train']
     for where, size in (('datasets.train.gt_size', block.get('gt_size')), ('gt_size', opt.get('gt_size'))):
         if size and int(size) % int(scale):

@@ -1,4 +1,4 @@
-"""Sizes that a network takes: what to say where it fails on one, and with which multiple it works."""
+"""Explain why a network fails on images of some size, and find a multiple of the sides that it takes."""
 from collections.abc import Callable
 
 import torch

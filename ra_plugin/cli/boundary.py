@@ -1,4 +1,4 @@
-"""Distances to the decision boundaries of recognizers around restored images, and maps of them: table 6, figures 4, 6.
+"""Measure and map the decision boundaries of recognizers around restored images: table 6, figures 4 and 6.
 
 Writes boundary.json, boundary.md and boundary.html.
 

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         from ra_plugin.demo.run import run_demo
 
     if not find('datasets/cifar10/complete', Path()):
-        print('demo: no data. Run: ra-plugin prepare-data cifar10', file=sys.stderr)
+        print(f'{Path(sys.argv[0]).name}: no data. Run: ra-plugin prepare-data cifar10', file=sys.stderr)
         return 2
     return run_here(lambda root: run_demo(root, args.out or root / 'results' / 'demo', args.seed, args.num_images,
                                           args.split, train=not args.skip_training),

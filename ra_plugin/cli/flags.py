@@ -1,4 +1,4 @@
-"""Flags that several commands have: words joined by dashes; BasicSR's underscores are taken as well."""
+"""Flags that several commands share: words joined by dashes; BasicSR's underscores are taken as well."""
 import argparse
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""``ra-plugin COMMAND``: what there is, and how a command is started."""
+"""List the commands of ``ra-plugin``, and start the one that is asked for."""
 import importlib
 import os
 import sys

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f'imagenet_sample: --source is missing, {_CLONE}')
     with loading():
         from ra_plugin.data import cifar10, imagenet_sample
-        from ra_plugin.shipped.find import find
+        from ra_plugin.shipped.find import locate
         from ra_plugin.utils.command_line import run as run_program
         from ra_plugin.utils.progress import progress
 
@@ -37,12 +37,12 @@ def run(args: argparse.Namespace) -> int:
         if args.dataset == 'cifar10':
             cifar10.prepare(out, args.source, lambda jobs: progress(jobs, 'CIFAR-10', unit='image'))
         else:
-            imagenet_sample.prepare(out, args.source, find('options/experiments/imagenet_sample.json'),
+            imagenet_sample.prepare(out, args.source, locate('options/experiments/imagenet_sample.json', Path()),
                                     lambda jobs: progress(jobs, 'imagenet_sample', unit='image'))
         print(f'{args.dataset} is in {out}')
 
     try:
-        return run_program(prepare, 'prepare_data')
+        return run_program(prepare, Path(sys.argv[0]).name)
     except cifar10.DataError as error:
-        print(f'prepare_data: {error}', file=sys.stderr)
+        print(f'{Path(sys.argv[0]).name}: {error}', file=sys.stderr)
         return 1

@@ -1,6 +1,6 @@
-"""The paper's tables: train what they need, judge it, and lay it out beside the paper's numbers.
+"""Make the paper's tables: train and judge the networks that they show, beside the paper's numbers.
 
-What is finished is taken, what was stopped goes on. docs/REPRODUCE.md has more.
+Finished trainings are taken, stopped ones go on. docs/REPRODUCE.md has more.
 
 Example:
     ra-plugin reproduce --all --dry-run
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ra_plugin.cli.flags import UsageError
 from ra_plugin.cli.start import loading, run_here
-from ra_plugin.shipped.find import find, option_text
+from ra_plugin.shipped.find import locate, option_text
 from ra_plugin.shipped.written import load_quickly
 
 _EXPERIMENTS = 'options/experiments'
@@ -20,7 +20,7 @@ _COMMON = 'experiments'  # of all scales: studies and tables
 
 def scales() -> list[str]:
     """Return the names of the scales that are shipped."""
-    return sorted(path.stem for path in find(_EXPERIMENTS).glob('*.yml') if path.stem != _COMMON)
+    return sorted(path.stem for path in locate(_EXPERIMENTS, Path()).glob('*.yml') if path.stem != _COMMON)
 
 
 def tables() -> dict[str, str]:

@@ -6,6 +6,7 @@ Example:
     ra-plugin split-classes datasets/imagenet/train --out datasets/imagenet
 """
 import argparse
+import sys
 from pathlib import Path
 
 from ra_plugin.cli.start import loading
@@ -32,4 +33,4 @@ def run(args: argparse.Namespace) -> int:
             file.write_text('\n'.join(half) + '\n', encoding='utf-8')
             print(f'{file}: {len(half)} classes')
 
-    return run_program(split, 'split_classes')
+    return run_program(split, Path(sys.argv[0]).name)

@@ -1,4 +1,4 @@
-"""The first seconds of a program, in which it imports, and the run after them."""
+"""Start a program: say that it imports for some seconds, then run it."""
 import contextlib
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Ask people which of a recognizer's answers fit, after two ways of processing: the paper's cloud experiment.
+"""Ask people which of a recognizer's answers fit after two ways of processing: the paper's cloud experiment.
 
 The first form writes OUT/survey.html, to be given to people, and OUT/key.json, to be kept from them: it alone says
 which answer is whose. The second scores the files that the page saved.

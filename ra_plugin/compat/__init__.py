@@ -1,6 +1,6 @@
-"""Mends for packages that this one builds on: the only code here that changes another package.
+"""Patches for the packages that this one builds on; the only code here that changes another package.
 
-One patch is one small function that says what breaks, with which versions, and why it changes nothing elsewhere.
+Each patch is one small function that says what breaks, with which versions, and why nothing else changes.
 """
 import functools
 
@@ -9,12 +9,12 @@ from ra_plugin.compat.patching import installed
 
 @functools.cache
 def mend_basicsr() -> None:
-    """Mend BasicSR for current torch, torchvision, numpy and opencv and for machines without a GPU.
+    """Patch BasicSR for current torch, torchvision, numpy and opencv, and for machines without a GPU.
 
-    Call it before the first ``import basicsr``; a second call does nothing. Imports BasicSR, which takes seconds.
+    Call it before the first ``import basicsr``; a second call does nothing. It imports BasicSR, which takes seconds.
 
     Raises:
-        ImportError: BasicSR or something that it needs is not installed, or does not import.
+        ImportError: BasicSR or one of its requirements is not installed, or fails to import.
     """
     if not installed('basicsr'):
         raise ImportError('Training and evaluation need BasicSR, which is not installed here: '

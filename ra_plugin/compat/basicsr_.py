@@ -1,4 +1,4 @@
-"""Mends of BasicSR 1.4.2 that hold on every machine: newer opencv and lmdb, and plain bugs."""
+"""Patches of BasicSR 1.4.2 for all machines: newer opencv and lmdb, and bugs."""
 import datetime
 import importlib
 import inspect
@@ -32,7 +32,7 @@ from ra_plugin.utils.yaml_file import UniqueKeyLoader
 
 
 def apply() -> None:
-    """Apply each mend; call it once."""
+    """Apply all patches; call it once."""
     jpeg_quality()
     filter2d_layout()
     perceptual_l2()
@@ -49,9 +49,9 @@ def apply() -> None:
 
 
 def jpeg_quality() -> None:
-    """``random_add_jpg_compression`` draws a fractional quality; opencv >= 5 takes whole numbers only and raises.
+    """Truncate the JPEG quality to a whole number, as opencv >= 5 requires.
 
-    Older opencv cut the fraction off, as this does: the image is the same.
+    ``random_add_jpg_compression`` draws a fractional quality. Older opencv truncated it, too: the image is the same.
     """
 
     @replace(degradations, 'add_jpg_compression')
@@ -60,9 +60,10 @@ def jpeg_quality() -> None:
 
 
 def filter2d_layout() -> None:
-    """``filter2D`` calls ``view`` on its padded input; torch keeps a channels-last layout through padding on CPU.
+    """Make the input of ``filter2D`` contiguous, because it calls ``view`` after padding.
 
-    So the blur after the JPEG step (whose output is such) raises. Inert for contiguous images: no copy is made.
+    On a CPU torch keeps a channels-last layout through padding, so the blur after the JPEG step (whose output has that
+    layout) raised. Contiguous images are not copied.
     """
 
     @replace(img_process_util, 'filter2D')
@@ -74,9 +75,9 @@ def filter2d_layout() -> None:
 
 
 def perceptual_l2() -> None:
-    """``PerceptualLoss(criterion='l2')`` asks torch for ``L2loss``, which no version has.
+    """Make ``PerceptualLoss(criterion='l2')`` use ``MSELoss`` instead of ``torch.nn.L2loss``, which does not exist.
 
-    Inert where BasicSR does not, and for every other criterion.
+    Has no effect for other criteria, or if BasicSR has fixed it.
     """
     if 'L2loss' not in PerceptualLoss.__init__.__code__.co_names:
         return
@@ -95,16 +96,16 @@ def perceptual_l2() -> None:
 
 
 def feature_matching() -> None:
-    """``GANFeatLoss``, which HiFaceGAN's option file asks for, was lost when 1.4.0 split the module of losses.
+    """Register ``GANFeatLoss``, which HiFaceGAN's option file uses and BasicSR 1.4.0 lost when it split its losses.
 
-    Inert where BasicSR has one.
+    Has no effect if BasicSR has one.
     """
     if 'GANFeatLoss' not in LOSS_REGISTRY:
         LOSS_REGISTRY.register(GANFeatLoss)
 
 
 def optimizers() -> None:
-    """``get_optimizer`` knows Adam alone in the released 1.4.2; here any of `optimizer_classes`. Adam is as before."""
+    """Make ``get_optimizer`` accept all of `optimizer_classes`; release 1.4.2 has only Adam, which is unchanged."""
     kinds = optimizer_classes()
 
     @replace(BaseModel, 'get_optimizer')
@@ -116,16 +117,17 @@ def optimizers() -> None:
 
 
 def optimizer_classes() -> dict[str, type]:
-    """The optimizers of ``torch.optim`` by name; without LBFGS, which needs a closure that no BasicSR model gives."""
+    """Return the optimizers of ``torch.optim`` by name, without LBFGS, whose closure no BasicSR model provides."""
     return {name: kind for name, kind in vars(torch.optim).items() if isinstance(kind, type)
             and issubclass(kind, torch.optim.Optimizer) and name not in ('Optimizer', 'LBFGS')}
 
 
 def ema_buffers() -> None:
-    """``model_ema`` averages parameters and forgets buffers: batch norm in ``net_g_ema`` keeps its first statistics.
+    """Copy buffers in ``model_ema``, which averages only parameters.
 
-    A network with batch norm then validates, and is saved, wrongly. Buffers are copied, not averaged, as
-    ``torch.optim.swa_utils.AveragedModel`` does. Inert for networks whose buffers never change.
+    Otherwise batch norm in ``net_g_ema`` keeps its initial statistics, and the network is validated and saved with
+    them. Buffers are copied, not averaged, as ``torch.optim.swa_utils.AveragedModel`` does by default. Has no effect on
+    networks whose buffers never change.
     """
     models = [BaseModel, *(model for _, model in MODEL_REGISTRY if isinstance(model, type))]
     owners = {base for model in models for base in model.__mro__}
@@ -142,12 +144,13 @@ def ema_buffers() -> None:
 
 
 def safe_checkpoints() -> None:
-    """Networks and states are written in place: a kill meanwhile leaves a broken file. And torch alone reads them.
+    """Write checkpoints atomically and load them safely.
 
-    BasicSR's models call ``torch.save`` and ``torch.load``; their module gets a ``torch`` whose ``save`` writes aside
-    and renames, and whose ``load`` is `ra_plugin.checkpoint.load_file`: safetensors, too, and of a file that holds code
-    one line that says so. Names that a wrapper has left (compiled, DDP, Lightning) are the network's, as in every file
-    of weights here. What torch and the rest of the process see is unchanged, and so is the content of the files.
+    BasicSR's models call ``torch.save``, which leaves a broken file if the process is killed, and ``torch.load``. Their
+    module gets a ``torch`` whose ``save`` writes to a temporary file and renames it, and whose ``load`` is
+    `ra_plugin.checkpoint.load_file`, which also reads safetensors and rejects files with code in one line. Prefixes of
+    wrappers (compile, DDP, Lightning) are removed from the names. ``torch`` itself, as the rest of the process sees it,
+    and the content of the files are unchanged.
     """
 
     class TorchOfBaseModel(types.ModuleType):
@@ -177,9 +180,9 @@ def safe_checkpoints() -> None:
 
 
 def _part(content, path: str, param_key: str | None, where: str) -> tuple[dict, str | None]:
-    """Return the weights under ``param_key``, or under ``params`` as BasicSR falls back to, and the key."""
+    """Return the weights under ``param_key`` (or ``params``, BasicSR's fallback) and the key that was used."""
     part = content
-    if str(path).endswith('.safetensors'):  # it has no parts
+    if str(path).endswith('.safetensors'):  # these have no keys above the weights
         param_key = None
     if param_key is not None and isinstance(content, Mapping):
         if param_key not in content and 'params' in content:
@@ -187,9 +190,9 @@ def _part(content, path: str, param_key: str | None, where: str) -> tuple[dict, 
             param_key = 'params'
         if param_key not in content:
             bare = all(isinstance(value, torch.Tensor) for value in content.values())
-            remedy = 'It has the weights alone: write ~ for it' if bare else \
-                f'It has {", ".join(map(repr, list(content)[:6]))}: name one of them'
-            raise ValueError(f"{where}: it has no '{param_key}'. {remedy}, as path.param_key_g (or _d, _t).")
+            remedy = 'The file has only weights: use ~' if bare else \
+                f'The file has {", ".join(map(repr, list(content)[:6]))}: use one of them'
+            raise ValueError(f"{where}: no key '{param_key}'. {remedy} as path.param_key_g (or _d, _t).")
         part = content[param_key]
     if not isinstance(part, Mapping) or not all(isinstance(value, torch.Tensor) for value in part.values()):
         found = ', '.join(map(repr, list(part)[:6])) if isinstance(part, Mapping) else f'a {type(part).__name__}'
@@ -198,11 +201,11 @@ def _part(content, path: str, param_key: str | None, where: str) -> tuple[dict, 
 
 
 def shared_lmdb() -> None:
-    """lmdb >= 3 refuses to open an environment twice in a process, even one that a forked worker inherits.
+    """Share one lmdb environment between all datasets that read the same folder with the same settings.
 
-    BasicSR opens one for each dataset, so a folder used by two datasets (train and val, or two val sets) raises.
-    Datasets that read the same folder in the same way now share one environment, which closes with the last of them.
-    Sharing is safe, also across a fork, because reading is without locks.
+    lmdb >= 3 raises if an environment is opened twice in a process, even one inherited by a forked worker, while
+    BasicSR opens one per dataset: a folder used by two datasets (train and val, or two val sets) raised. The
+    environment is closed with its last dataset. Sharing is safe, also across a fork, because reading takes no locks.
     """
     environments = weakref.WeakValueDictionary()
 
@@ -214,7 +217,7 @@ def shared_lmdb() -> None:
             keys = [client_keys] if isinstance(client_keys, str) else list(client_keys)
             super().__init__([], [], readonly, lock, readahead, **kwargs)  # checks that lmdb is installed
             if len(paths) != len(keys):
-                raise ValueError(f'LmdbBackend: expected one client_key for each of db_paths, got {keys} for {paths}.')
+                raise ValueError(f'LmdbBackend: expected one client_key per db_path, got {keys} for {paths}.')
             self.db_paths = [str(path) for path in paths]
             options = dict(readonly=readonly, lock=lock, readahead=readahead, **kwargs)
             self._client = {key: self._open(path, options) for key, path in zip(keys, self.db_paths)}
@@ -234,9 +237,9 @@ def shared_lmdb() -> None:
 
 
 def prefetch_errors() -> None:
-    """``prefetch_mode: cpu`` reads samples in a thread; when one raises, the thread ends and training waits for ever.
+    """Re-raise errors of the ``prefetch_mode: cpu`` thread in the training loop.
 
-    The error now reaches the training loop. Inert as long as no sample raises.
+    Otherwise the thread ends at the first error and training waits forever. Has no effect as long as no sample raises.
     """
     generator = prefetch_dataloader.PrefetchGenerator
 
@@ -246,7 +249,7 @@ def prefetch_errors() -> None:
             original(self)
         except BaseException as error:
             self.error = error
-            self.queue.put(None)  # wakes the loop, which takes it for the end
+            self.queue.put(None)  # wakes the loop, for which None is the end
 
     @replace(generator, '__next__')
     def following(original, self):
@@ -260,9 +263,9 @@ def prefetch_errors() -> None:
 
 
 def local_rank() -> None:
-    """``python -m torch.distributed.launch`` of torch >= 2.0 passes ``--local-rank``; BasicSR reads ``--local_rank``.
+    """Accept ``--local-rank``, which ``torch.distributed.launch`` of torch >= 2.0 passes instead of ``--local_rank``.
 
-    Training then stops with ``unrecognized arguments``. Inert without that argument, as under torchrun.
+    Otherwise training stops with ``unrecognized arguments``. Has no effect without that argument, e.g. under torchrun.
     """
     options = importlib.import_module('basicsr.utils.options')
 
@@ -279,12 +282,11 @@ def local_rank() -> None:
 
 
 def safe_yaml() -> None:
-    """Option files are read with PyYAML's full loader, for which ``!!python/object/apply`` runs any function.
+    """Read option files with a safe YAML loader, as UTF-8, and reject duplicate keys.
 
-    An option file from somewhere else must not run code by being read. The safe loader knows every tag of a plain YAML
-    file, ``!!float`` among them; files that BasicSR ships read the same. A key that a block has twice is refused.
-
-    BasicSR opens them in the encoding of the locale; here they are UTF-8 everywhere, or named.
+    BasicSR uses PyYAML's full loader, for which ``!!python/object/apply`` calls any function, and opens files in the
+    encoding of the locale. The safe loader supports all tags of plain YAML, including ``!!float``; BasicSR's own option
+    files give the same result.
     """
 
     class OrderedSafeLoader(UniqueKeyLoader):
@@ -301,10 +303,10 @@ def safe_yaml() -> None:
 
 
 def validation_under_ddp() -> None:
-    """Only rank 0 validates, through DDP's ``forward``, which for networks with buffers talks to the other ranks.
+    """Unwrap the networks from DDP during validation.
 
-    They are in their next training step by then: with batch norm the run dies or hangs. While validating, the networks
-    are taken out of DDP; inert without it.
+    Only rank 0 validates, and DDP's ``forward`` synchronizes buffers with the other ranks, which are already in their
+    next training step: with batch norm the run crashed or hung. Has no effect without DDP.
     """
 
     @replace(BaseModel, 'validation')
@@ -318,9 +320,10 @@ def validation_under_ddp() -> None:
 
 
 def patient_ranks() -> None:
-    """Rank 0 validates while the others wait in their next step; NCCL ends a run after ten minutes of that.
+    """Raise the timeout of the process group to 12 hours.
 
-    Validating 50,000 images takes longer. Inert without distributed training.
+    Rank 0 validates while the others wait in their next step, and NCCL ends a run after ten minutes of waiting;
+    validating 50,000 images takes longer. Has no effect without distributed training.
     """
 
     @replace(dist_util, '_init_dist_pytorch')

@@ -1,4 +1,4 @@
-"""Mends that let BasicSR 1.4.2 train, resume and run distributed without a GPU; a run on a GPU stays as it was."""
+"""Patches that let BasicSR 1.4.2 train, resume and run distributed without a GPU; GPU runs are unchanged."""
 import functools
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from ra_plugin.compat.patching import replace
 
 
 def apply() -> None:
-    """Apply each mend; call it once."""
+    """Apply all patches; call it once."""
     gloo()
     ddp_on_cpu()
     realesr_on_cpu()
@@ -21,17 +21,19 @@ def apply() -> None:
 
 
 def resume(load_resume_state: Callable[[dict], dict | None]) -> None:
-    """Replace BasicSR's reader of training states, which asks for a CUDA device and looks below the working directory.
+    """Replace BasicSR's reader of training states.
 
-    The first raises without a GPU. The second finds nothing from another folder: the run is archived and starts over.
+    It asks for the current CUDA device, which raises without a GPU, and with ``--auto_resume`` it searches below the
+    working directory: started from another folder, it finds nothing, and the run is archived and starts over.
     """
     basicsr.train.load_resume_state = load_resume_state
 
 
 def gloo() -> None:
-    """``--launcher pytorch`` divides by the number of GPUs and starts nccl: without a GPU, ``ZeroDivisionError``.
+    """Use gloo for ``--launcher pytorch`` without a GPU.
 
-    Inert where CUDA is available. ``init_dist`` looks the function up when called, so all who imported it are served.
+    BasicSR starts nccl and divides by the number of GPUs, which raises ``ZeroDivisionError``. Has no effect with CUDA.
+    ``init_dist`` looks the function up when it is called, so modules that imported ``init_dist`` use the patch, too.
     """
 
     @replace(dist_util, '_init_dist_pytorch')
@@ -42,9 +44,9 @@ def gloo() -> None:
 
 
 def ddp_on_cpu() -> None:
-    """``model_to_device`` gives DistributedDataParallel a CUDA device, also to a network that is on the CPU.
+    """Create DistributedDataParallel without CUDA device ids for networks on the CPU.
 
-    Inert for models on a GPU and without ``dist``.
+    ``model_to_device`` always passes a CUDA device. Has no effect on models on a GPU, and without ``dist``.
     """
 
     @replace(BaseModel, 'model_to_device')
@@ -56,10 +58,10 @@ def ddp_on_cpu() -> None:
 
 
 def realesr_on_cpu() -> None:
-    """The RealESRNet and RealESRGAN models put their JPEG, sharpening and pair pool on CUDA, whatever ``num_gpu`` says.
+    """Keep JPEG, sharpening and pair pool of the RealESRNet and RealESRGAN models on the device of the images.
 
-    The two modules now work where their input is, and a pool for images on the CPU is made there before BasicSR makes
-    its own. On a GPU all of it ends up on the device where it was.
+    BasicSR moves them to CUDA, whatever ``num_gpu`` says. The two modules now work on the device of their input, and
+    for images on the CPU the pool is created there before BasicSR creates its own. On a GPU the devices are unchanged.
     """
     for module, model in ((realesrnet_model, realesrnet_model.RealESRNetModel),
                           (realesrgan_model, realesrgan_model.RealESRGANModel)):
@@ -69,7 +71,7 @@ def realesr_on_cpu() -> None:
         @replace(model, '_dequeue_and_enqueue')
         def dequeue_and_enqueue(original, self):
             size = self.queue_size
-            # BasicSR's own check of the size comes with its own pool: leave it to that
+            # BasicSR checks the size when it creates its own pool: leave other sizes to it
             if not hasattr(self, 'queue_lr') and self.lq.device.type == 'cpu' and size % len(self.lq) == 0:
                 self.queue_lr = self.lq.new_zeros(size, *self.lq.shape[1:])
                 self.queue_gt = self.gt.new_zeros(size, *self.gt.shape[1:])
@@ -79,7 +81,7 @@ def realesr_on_cpu() -> None:
 
 @functools.cache
 def _on_input_device(cls: type) -> type:
-    """A subclass of the module ``cls`` that ignores ``cuda()`` and works on the device of its input."""
+    """Return a subclass of the module ``cls`` that ignores ``cuda()`` and works on the device of its input."""
 
     class OnInputDevice(cls):
 
@@ -95,9 +97,9 @@ def _on_input_device(cls: type) -> type:
 
 
 def prefetch_without_cuda() -> None:
-    """``prefetch_mode: cuda`` opens a CUDA stream: without a GPU the plain prefetcher takes its place.
+    """Use the CPU prefetcher for ``prefetch_mode: cuda`` without a GPU, where no CUDA stream can be opened.
 
-    Inert where CUDA is available.
+    Has no effect with CUDA.
     """
 
     @replace(basicsr.train, 'CUDAPrefetcher')

@@ -1,4 +1,4 @@
-"""What must be in place before ``import basicsr`` works."""
+"""Patches that ``import basicsr`` itself needs."""
 import sys
 import types
 
@@ -12,9 +12,9 @@ def apply() -> None:
 
 
 def functional_tensor() -> None:
-    """``torchvision.transforms.functional_tensor``: gone since torchvision 0.17, BasicSR takes one function from it.
+    """Provide ``torchvision.transforms.functional_tensor``, removed in torchvision 0.17.
 
-    Without it ``import basicsr`` fails. Inert where the module exists.
+    BasicSR imports one function from it. Has no effect if the module exists.
     """
     name = 'torchvision.transforms.functional_tensor'
     if installed(name):
@@ -26,10 +26,10 @@ def functional_tensor() -> None:
 
 
 def distutils() -> None:
-    """``distutils.version.LooseVersion``: gone since Python 3.12 unless setuptools brings it.
+    """Provide ``distutils.version.LooseVersion``, removed in Python 3.12 (setuptools may provide it).
 
-    Without it ``import basicsr`` fails. Inert where the module exists. ``packaging`` comes with scikit-image, which
-    BasicSR requires; its ``Version`` orders all that BasicSR compares, the version of torchvision.
+    BasicSR imports it to compare versions of torchvision, which the ``Version`` of ``packaging`` orders as well;
+    ``packaging`` is a requirement of scikit-image, which BasicSR requires. Has no effect if the module exists.
     """
     if installed('distutils'):
         return

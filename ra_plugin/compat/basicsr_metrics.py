@@ -1,4 +1,4 @@
-"""BasicSR's metrics of image quality of images that are too small for them: no value and a warning, no exception."""
+"""Patch of BasicSR's image quality metrics: NaN and a warning, not an exception, for images that are too small."""
 import inspect
 import warnings
 from typing import Any
@@ -9,19 +9,20 @@ from basicsr.utils.registry import METRIC_REGISTRY
 
 from ra_plugin.compat.patching import replace
 
-_SSIM_WINDOW = 11  # pixels a side; only places where all of it fits count
-_NIQE_BLOCK = 96  # pixels a side; the covariance over blocks takes two of them
+_SSIM_WINDOW = 11  # side in pixels; only positions where the whole window fits are counted
+_NIQE_BLOCK = 96  # side in pixels; the covariance over blocks needs two of them
 
 
 def small_images() -> None:
-    """PSNR, SSIM and NIQE raise, or give NaN without a word, where nothing is left within ``crop_border``.
+    """Make PSNR, SSIM and NIQE return NaN with a warning for images that are too small within ``crop_border``.
 
-    Which exception it is depends on the version of opencv; it ends a training in its first validation. Images that are
-    large enough are measured as before. BasicSR looks a metric up by name when it is asked for, so every model has it.
+    Otherwise they raise (the exception depends on the version of opencv, and ends a training in its first validation)
+    or return NaN silently. Results for larger images are unchanged. BasicSR looks metrics up by name when they are
+    used, so all models use the patch.
     """
     for module, name in ((psnr_ssim, 'calculate_psnr'), (psnr_ssim, 'calculate_ssim'), (niqe, 'calculate_niqe')):
         measured = _measured(module, name)
-        METRIC_REGISTRY._obj_map[name] = measured  # the registry refuses a second one of a name
+        METRIC_REGISTRY._obj_map[name] = measured  # register() rejects a name that exists
 
 
 def _measured(module: Any, name: str) -> Any:
@@ -34,8 +35,8 @@ def _measured(module: Any, name: str) -> Any:
         height, width = image.shape[-2:] if given.get('input_order') == 'CHW' else image.shape[:2]
         if _is_large_enough(name, height - 2 * border, width - 2 * border):
             return original(*args, **kwargs)
-        warnings.warn(f'{name} is not defined for images of {width}x{height} pixels with crop_border {border}; they '
-                      'have no value.')
+        warnings.warn(f'{name} is not defined for images of {width}x{height} pixels with crop_border {border}; '
+                      'returning NaN.')
         return float('nan')
 
     return measured

@@ -1,4 +1,4 @@
-"""GANFeatLoss: the loss that BasicSR's HiFaceGAN asks for, and that BasicSR itself lacks since 1.4.0."""
+"""GANFeatLoss: feature matching loss that BasicSR's HiFaceGAN uses, missing in BasicSR since 1.4.0."""
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,8 +12,8 @@ _CRITERIA = {'l1': nn.L1Loss, 'l2': nn.MSELoss, 'charbonnier': CharbonnierLoss}
 class GANFeatLoss(nn.Module):
     """Distance between a discriminator's features of the restored and of the clean image.
 
-    Summed over the layers but the last, which is the prediction, and averaged over the discriminators, as in SPADE
-    (Park et al., arXiv:1903.07291). BasicSR up to 1.3.6 multiplied by ``loss_weight`` twice; here it counts once.
+    Summed over all layers except the last, which is the prediction, and averaged over the discriminators, as in SPADE
+    (Park et al., arXiv:1903.07291). BasicSR up to 1.3.6 applied ``loss_weight`` twice; here it is applied once.
 
     Args:
         criterion: ``'l1'`` | ``'l2'`` | ``'charbonnier'``. Default: ``'l1'``.
@@ -21,8 +21,8 @@ class GANFeatLoss(nn.Module):
         reduction: ``'mean'`` | ``'sum'``, over the values of one layer. Default: ``'mean'``.
 
     Shape:
-        pred_fake, pred_real: for each discriminator a list of ``(N, C, H, W)``, one for each layer. Returns a scalar
-        >= 0; its gradient reaches ``pred_fake`` alone.
+        pred_fake, pred_real: one list per discriminator, with one ``(N, C, H, W)`` per layer. Returns a scalar >= 0;
+        the gradient reaches only ``pred_fake``.
     """
 
     def __init__(self, criterion: Literal['l1', 'l2', 'charbonnier'] = 'l1', loss_weight: float = 1.0,

@@ -1,8 +1,8 @@
-"""Stands in for the compiled module ``mmcv._ext`` of mmcv 2.1: the operators that mmdet and mmseg use, on any device.
+"""Replacement for the compiled module ``mmcv._ext`` of mmcv 2.1: the operators that mmdet and mmseg use, on any device.
 
-``mmcv.ops`` calls them within autograd functions of its own, most arguments by name. Names and arguments are therefore
-mmcv's; an operator fills the results that it is given, and its gradient is another operator. Where torchvision has the
-same operator, it does the work; the rest is plain torch. Arguments that only serve mmcv's kernels are ignored.
+``mmcv.ops`` calls them within its own autograd functions, with most arguments by name. Names and arguments are
+therefore mmcv's: an operator fills output tensors that it receives, and its gradient is another operator. Operators
+that torchvision has are delegated to it; the rest is plain torch. Arguments that only mmcv's kernels need are ignored.
 """
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +12,8 @@ import torch.nn.functional as F
 import torchvision.ops  # noqa: F401  (registers torch.ops.torchvision)
 from torch import Tensor
 
-# Submodules of mmcv.ops of whose compiled operators none is provided: a layer of theirs can be built, not used. mmdet
-# and mmseg have no such layer.
+# Submodules of mmcv.ops without any operator here: their layers can be built, but not used. mmdet and mmseg have no
+# such layer.
 missing_modules = frozenset(f'mmcv.ops.{name}' for name in (
     'active_rotated_filter', 'assign_score_withk', 'ball_query', 'bbox', 'bezier_align', 'bias_act', 'border_align',
     'box_iou_quadri', 'box_iou_rotated', 'chamfer_distance', 'contour_expand', 'convex_iou', 'correlation',
@@ -25,13 +25,13 @@ missing_modules = frozenset(f'mmcv.ops.{name}' for name in (
 
 
 def __getattr__(name: str) -> Callable:
-    """An operator that is not provided: ``mmcv.ops`` wants to see it when it is imported, not to call it."""
+    """Return a stand-in, which raises when called, for an operator that ``mmcv.ops`` looks up on import."""
     if name.startswith('__'):
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
     def missing(*args, **kwargs):
         raise ImportError(f'mmcv.ops: the operator {name} needs the compiled package mmcv instead of mmcv-lite. '
-                          'Change them with: pip uninstall mmcv-lite; pip install "mmcv>=2.1.0,<2.2"')
+                          'Replace it with: pip uninstall mmcv-lite; pip install "mmcv>=2.1.0,<2.2"')
 
     return missing
 
@@ -44,13 +44,13 @@ get_compiling_cuda_version = get_compiler_version
 
 
 def _floats(first: Tensor, *others: Tensor) -> list[Tensor]:
-    """All contiguous and of the first one's type, in float32 if that has 16 bits: torchvision knows no bfloat16."""
+    """Return contiguous tensors of the first one's dtype; float32 for 16 bits, as torchvision has no bfloat16."""
     dtype = torch.promote_types(first.dtype, torch.float32)
     return [tensor.to(dtype).contiguous() for tensor in (first, *others)]
 
 
 def _gradients(function: Callable, inputs: Sequence[Tensor], grad_output: Tensor) -> tuple[Tensor, ...]:
-    """The gradients of ``function(*inputs)`` with respect to each of the inputs."""
+    """Return the gradients of ``function(*inputs)`` with respect to the inputs."""
     with torch.enable_grad():
         inputs = [tensor.detach().requires_grad_() for tensor in inputs]
         return torch.autograd.grad(function(*inputs), inputs, grad_output)
@@ -59,20 +59,19 @@ def _gradients(function: Callable, inputs: Sequence[Tensor], grad_output: Tensor
 # Non-maximum suppression
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices of the boxes that are kept, best first."""
+    """Return the indices of the boxes that are kept, best first."""
     boxes, scores = _floats(boxes, scores)
-    if offset:  # sides are x2 - x1 + 1: the same as moving x2 and y2 by 1
+    if offset:  # sides are x2 - x1 + 1: the same as adding 1 to x2 and y2
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
     return torch.ops.torchvision.nms(boxes, scores, iou_threshold)
 
 
 def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float,
             method: int, offset: int) -> Tensor:
-    """Indices of the boxes that are kept, best first; their ``(x1, y1, x2, y2, score)`` go to ``dets``.
+    """Return the indices of the boxes that are kept, best first; write ``(x1, y1, x2, y2, score)`` to ``dets``.
 
-    Args:
-        method: What a kept box does to the scores of the others: 0 drops those that overlap by the threshold, 1 lowers
-            them in proportion, 2 lowers all by a Gaussian of the overlap.
+    The effect of a kept box on the scores of the others depends on ``method``: 0 drops those with at least the
+    threshold's overlap, 1 lowers them linearly, 2 lowers all by a Gaussian of the overlap.
     """
     indices = torch.arange(len(boxes), device=boxes.device)
     keep = []
@@ -94,7 +93,7 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """For each box that is kept, its index and those of the boxes that it suppressed, best first."""
+    """Return, for each box that is kept, its index and those of the boxes that it suppressed, best first."""
     left = dets[:, 4].sort(descending=True).indices
     groups = []
     while len(left):
@@ -106,7 +105,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
 
 
 def _overlap(box: Tensor, boxes: Tensor, offset: int) -> Tensor:
-    """Intersection over union of one box ``(4,)`` with others ``(K, 4)``; sides are ``x2 - x1 + offset``."""
+    """Return the intersection over union of one box ``(4,)`` with ``(K, 4)`` others; sides are ``x2 - x1 + offset``."""
 
     def area(corners: Tensor) -> Tensor:
         return (corners[..., 2] - corners[..., 0] + offset) * (corners[..., 3] - corners[..., 1] + offset)
@@ -121,7 +120,7 @@ def _overlap(box: Tensor, boxes: Tensor, offset: int) -> Tensor:
 def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor,
                       aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
                       pool_mode: int, aligned: bool) -> None:
-    """Mean (``pool_mode`` 1) or maximum (0) of points in each bin; the argmax tensors get the point of the maximum."""
+    """Write the mean (``pool_mode`` 1) or maximum (0) of sample points per bin; the argmax tensors get its position."""
     images, rois = _floats(input, rois)
     if pool_mode == 1:
         output.copy_(torch.ops.torchvision.roi_align(images, rois, spatial_scale, aligned_height, aligned_width,
@@ -129,7 +128,7 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
         return
     for i, roi in enumerate(rois):
         y, x = _points(roi, aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
-        if not y.numel():  # a region without area: mmcv's values for it
+        if not y.numel():  # a region without area has these values in mmcv
             output[i], argmax_y[i], argmax_x[i] = -10000, -1, -1
             continue
         output[i], best = _read(images[int(roi[0])], y, x).max(-1)
@@ -154,9 +153,9 @@ def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argm
 
 def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor, pooled_height: int,
                      pooled_width: int, spatial_scale: float) -> None:
-    """Maximum of the pixels in each bin, 0 for an empty one; ``argmax`` gets the pixel, -1 for none.
+    """Write the maximum over the pixels of each bin, 0 for an empty one; ``argmax`` gets its pixel, -1 for none.
 
-    Not torchvision's ``roi_pool``, which rounds the corners of a region.
+    torchvision's ``roi_pool`` differs: it rounds the corners of a region.
     """
     images, rois = _floats(input, rois)
     for i, roi in enumerate(rois):
@@ -182,7 +181,7 @@ def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_in
 
 def deform_roi_pool_forward(input: Tensor, rois: Tensor, offset: Tensor, output: Tensor, pooled_height: int,
                             pooled_width: int, spatial_scale: float, sampling_ratio: int, gamma: float) -> None:
-    """Mean of points in each bin; the bins are moved by ``offset``, ``(K, 2, height, width)`` for x and y, or empty."""
+    """Write the mean of sample points per bin; ``offset`` (empty, or ``(K, 2, height, width)``, x first) moves them."""
     output.copy_(_deform_roi_pool(*_floats(input, offset, rois), pooled_height, pooled_width, spatial_scale,
                                   sampling_ratio, gamma))
 
@@ -190,7 +189,7 @@ def deform_roi_pool_forward(input: Tensor, rois: Tensor, offset: Tensor, output:
 def deform_roi_pool_backward(grad_output: Tensor, input: Tensor, rois: Tensor, offset: Tensor, grad_input: Tensor,
                              grad_offset: Tensor, pooled_height: int, pooled_width: int, spatial_scale: float,
                              sampling_ratio: int, gamma: float) -> None:
-    """The derivative of the forward pass; mmcv's kernel departs from it by a pixel's width around the map."""
+    """Write the gradient of the forward pass; mmcv's kernel differs from it within one pixel around the map."""
     if not len(rois):
         return
     grad_output, input, offset, rois = _floats(grad_output, input, offset, rois)
@@ -207,7 +206,7 @@ def deform_roi_pool_backward(grad_output: Tensor, input: Tensor, rois: Tensor, o
 def _deform_roi_pool(input: Tensor, offset: Tensor, rois: Tensor, pooled_height: int, pooled_width: int,
                      spatial_scale: float, sampling_ratio: int, gamma: float) -> Tensor:
     pooled = [input.new_zeros(0, input.size(1), pooled_height, pooled_width)]
-    images = input.unbind()  # input[i] for each region would give each a gradient as large as the batch
+    images = input.unbind()  # indexing input[i] per region would make a gradient as large as the batch for each
     for i, roi in enumerate(rois):
         y, x = _points(roi, pooled_height, pooled_width, spatial_scale, sampling_ratio, aligned=True)
         if offset.numel():
@@ -219,7 +218,7 @@ def _deform_roi_pool(input: Tensor, offset: Tensor, rois: Tensor, pooled_height:
 
 def _points(roi: Tensor, pooled_height: int, pooled_width: int, spatial_scale: float, sampling_ratio: int,
             aligned: bool) -> tuple[Tensor, Tensor]:
-    """Where a region reads the map: y and x in its pixels, each ``(pooled_height, pooled_width, points of a bin)``."""
+    """Return y and x of a region's sample points in pixels: ``(pooled_height, pooled_width, points per bin)``."""
     x1, y1, x2, y2 = roi[1:] * spatial_scale - (0.5 if aligned else 0)
     height, width = y2 - y1, x2 - x1
     if not aligned:
@@ -231,7 +230,7 @@ def _points(roi: Tensor, pooled_height: int, pooled_width: int, spatial_scale: f
 
 
 def _points_of_bins(start: Tensor, length: Tensor, bins: int, sampling_ratio: int) -> Tensor:
-    """The middles of ``sampling_ratio`` equal parts of each bin (0: of about a pixel each), ``(bins, parts)``."""
+    """Return the centers ``(bins, parts)`` of ``sampling_ratio`` equal parts per bin (0: parts of about a pixel)."""
     size = length / bins
     parts = sampling_ratio if sampling_ratio > 0 else max(int(size.ceil()), 0)
     number = torch.arange(max(bins, parts), device=start.device, dtype=start.dtype)
@@ -239,7 +238,7 @@ def _points_of_bins(start: Tensor, length: Tensor, bins: int, sampling_ratio: in
 
 
 def _pixels_of_bins(start: Tensor, end: Tensor, bins: int, size: int) -> Tensor:
-    """Which of ``size`` pixels each bin between ``start`` and ``end`` touches, ``(bins, size)``."""
+    """Return a mask ``(bins, size)`` of the pixels that each bin between ``start`` and ``end`` touches."""
     number = torch.arange(bins, device=start.device, dtype=start.dtype)[:, None]
     pixel = torch.arange(size, device=start.device)
     step = (end - start) / bins
@@ -247,9 +246,9 @@ def _pixels_of_bins(start: Tensor, end: Tensor, bins: int, size: int) -> Tensor:
 
 
 def _corners(y: Tensor, x: Tensor, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """For the four pixels around each point: number within the map, and weight of bilinear interpolation.
+    """Yield flat index and bilinear interpolation weight of the four pixels around each point.
 
-    Points up to one pixel outside the map take the value of its border, those beyond it have no weight.
+    Points up to one pixel outside the map have the value of its border, points further outside have weight 0.
     """
     inside = (y >= -1) & (y <= height) & (x >= -1) & (x <= width)
     y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
@@ -262,13 +261,13 @@ def _corners(y: Tensor, x: Tensor, height: int, width: int) -> Iterator[tuple[Te
 
 
 def _read(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Values of an image ``(C, H, W)`` between its pixels, at points of any shape: ``(C, *shape)``."""
+    """Return an image ``(C, H, W)`` interpolated at points of any shape, as ``(C, *shape)``."""
     numbers, weights = map(torch.stack, zip(*_corners(y, x, *image.shape[1:])))
     return (image.flatten(1)[:, numbers] * weights).sum(1)
 
 
 def _first_pixel(rois: Tensor, shape: Sequence[int]) -> Tensor:
-    """Number of the first pixel of each region's image and channel in a flattened batch, ``(K, C, 1, 1)``."""
+    """Return the flat index in the batch of the first pixel of each region's image and channel, ``(K, C, 1, 1)``."""
     _, channels, height, width = shape
     channel = torch.arange(channels, device=rois.device)
     return ((rois[:, :1].long() * channels + channel) * (height * width))[..., None, None]
@@ -307,7 +306,7 @@ def deform_conv_backward_parameters(input: Tensor, offset: Tensor, gradOutput: T
 
 
 def _no_mask_and_bias(input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """What torchvision wants in the place of a mask that is not there, with a row for each image, and a zero bias."""
+    """Return torchvision's placeholder for no mask, with one row per image, and a zero bias."""
     return input.new_zeros(len(input), 1), input.new_zeros(len(weight))
 
 
@@ -334,7 +333,7 @@ def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, 
         result.copy_(gradient)
 
 
-# Focal losses (Lin et al., arXiv:1708.02002), without reduction. A target past the last class is background.
+# Focal losses (Lin et al., arXiv:1708.02002), without reduction. A target after the last class is background.
 
 def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,
                                alpha: float) -> None:
@@ -353,7 +352,7 @@ def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, g
 
 def softmax_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,
                                alpha: float) -> None:
-    """``input`` holds probabilities; a negative target costs nothing."""
+    """Write the loss of probabilities ``input``; 0 for negative targets."""
     p = input.gather(1, target.clamp(min=0)[:, None])[:, 0]
     loss = -alpha * (1 - p)**gamma * _log(p) * _class_weight(weight, target)
     output.copy_(loss.where(target >= 0, 0))
@@ -361,7 +360,7 @@ def softmax_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, ou
 
 def softmax_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, buff: Tensor, grad_input: Tensor,
                                 gamma: float, alpha: float) -> None:
-    """``input`` holds probabilities; the gradient is with respect to the logits that they were made from."""
+    """Write the gradient of the loss with respect to the logits behind the probabilities ``input``."""
     p = input.gather(1, target.clamp(min=0)[:, None])[:, 0]
     slope = alpha * (gamma * (1 - p)**(gamma - 1) * p * _log(p) - (1 - p)**gamma) * _class_weight(weight, target)
     is_target = target[:, None] == torch.arange(input.size(1), device=input.device)
@@ -378,7 +377,7 @@ def _log(p: Tensor) -> Tensor:
 
 
 def _class_weight(weight: Tensor, target: Tensor) -> Tensor:
-    """The weight of each target's class, ``(N,)``; 1 for background, and where there are no weights."""
+    """Return the weight of each target's class, ``(N,)``; 1 for background, and without weights."""
     if not weight.numel():
         return weight.new_ones(len(target))
     return torch.cat([weight, weight.new_ones(1)])[target.clamp(0, len(weight))]
@@ -388,7 +387,7 @@ def _class_weight(weight: Tensor, target: Tensor) -> Tensor:
 
 def ms_deform_attn_forward(value: Tensor, value_spatial_shapes: Tensor, value_level_start_index: Tensor,
                            sampling_locations: Tensor, attention_weights: Tensor, im2col_step: int) -> Tensor:
-    """Multi-scale deformable attention in the form that mmcv itself uses on the CPU."""
+    """Return multi-scale deformable attention, computed by mmcv's own CPU implementation."""
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch  # imports this module
     return multi_scale_deformable_attn_pytorch(value, value_spatial_shapes, sampling_locations, attention_weights)
 
@@ -407,12 +406,12 @@ def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_l
 
 
 def psamask_forward(input: Tensor, output: Tensor, psa_type: int, num_: int, **sizes: int) -> None:
-    """Attention of pixels to places around them as attention to places of the map (PSANet).
+    """Convert attention to positions relative to each pixel into attention to positions of the map (PSANet).
 
-    Args:
-        input: ``(N, places around a pixel, H, W)``.
-        output: ``(N, H * W, H, W)``: for ``psa_type`` 0 (collect) the pixel is last, for 1 (distribute) the place.
-        sizes: ``h_feature, w_feature, h_mask, w_mask, half_h_mask, half_w_mask``.
+    Shape:
+        input: ``(N, relative positions, H, W)``.
+        output: ``(N, H * W, H, W)``. The last two dimensions are the pixel for ``psa_type`` 0 (collect), and the
+        position for 1 (distribute). ``sizes`` are ``h_feature, w_feature, h_mask, w_mask, half_h_mask, half_w_mask``.
     """
     channel, exists = _psa_channels(device=input.device, **sizes)
     attention = input.flatten(2).gather(1, channel.expand(len(input), -1, -1)).where(exists, 0)
@@ -429,7 +428,7 @@ def psamask_backward(grad_output: Tensor, grad_input: Tensor, psa_type: int, num
 
 def _psa_channels(h_feature: int, w_feature: int, h_mask: int, w_mask: int, half_h_mask: int, half_w_mask: int,
                   device: torch.device) -> tuple[Tensor, Tensor]:
-    """Which channel is the attention of a pixel to a place, and whether one is: both ``(places, pixels)``."""
+    """Return the channel of a pixel's attention to a position, and a mask where it exists: ``(positions, pixels)``."""
 
     def steps(size: int, half: int) -> Tensor:
         number = torch.arange(size, device=device)
@@ -445,7 +444,7 @@ def _psa_channels(h_feature: int, w_feature: int, h_mask: int, w_mask: int, half
 
 def carafe_naive_forward(features: Tensor, masks: Tensor, output: Tensor, kernel_size: int, group_size: int,
                          scale_factor: int) -> None:
-    """Content-aware upsampling (CARAFE, arXiv:1905.02188): each output pixel weighs a window of the features."""
+    """Write CARAFE's upsampling (arXiv:1905.02188): an output pixel is a weighted sum over a window of the features."""
     output.copy_(_carafe(features, masks, kernel_size, group_size, scale_factor))
 
 
@@ -459,7 +458,7 @@ def carafe_naive_backward(grad_output: Tensor, features: Tensor, masks: Tensor, 
 
 def carafe_forward(features: Tensor, masks: Tensor, rfeatures: Tensor, routput: Tensor, rmasks: Tensor, output: Tensor,
                    kernel_size: int, group_size: int, scale_factor: int) -> None:
-    """The same as ``carafe_naive_forward``; ``rfeatures`` is what mmcv keeps for the backward pass."""
+    """Write the result of ``carafe_naive_forward``; mmcv keeps ``rfeatures`` for the backward pass."""
     rfeatures.copy_(features)
     carafe_naive_forward(features, masks, output, kernel_size, group_size, scale_factor)
 
@@ -479,11 +478,11 @@ def _carafe(features: Tensor, masks: Tensor, kernel_size: int, group_size: int, 
     return upsampled.reshape(n, channels, height * scale_factor, width * scale_factor)
 
 
-# Convolution at some pixels only, of one image
+# Convolution at selected pixels of one image
 
 def masked_im2col_forward(im: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, col: Tensor, kernel_h: int,
                           kernel_w: int, pad_h: int, pad_w: int) -> None:
-    """The windows around the pixels given, ``(C * kernel_h * kernel_w, pixels)``."""
+    """Write the windows around the given pixels, ``(C * kernel_h * kernel_w, pixels)``."""
     windows = F.unfold(im, (kernel_h, kernel_w), padding=(pad_h, pad_w))[0]
     width = im.size(3) + 2 * pad_w - kernel_w + 1
     col.copy_(windows[:, mask_h_idx * width + mask_w_idx])
@@ -491,5 +490,5 @@ def masked_im2col_forward(im: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, co
 
 def masked_col2im_forward(col: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, im: Tensor, height: int, width: int,
                           channels: int) -> None:
-    """Put the results ``(C, pixels)`` where the pixels are."""
+    """Write the results ``(C, pixels)`` to the given pixels of an image."""
     im[0, :, mask_h_idx, mask_w_idx] = col

@@ -1,4 +1,4 @@
-"""What must be in place before ``import mmcv.ops``, and so ``mmdet.models`` and ``mmseg.models``, works."""
+"""Import hook that ``mmcv.ops``, and with it ``mmdet.models`` and ``mmseg.models``, needs under mmcv-lite."""
 import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
@@ -9,17 +9,17 @@ _STAND_IN = Path(__file__).with_name('mmcv_ext.py')
 
 
 def apply() -> None:
-    """``mmcv._ext``: the compiled operators of mmcv 2, which the wheel of mmcv-lite 2 leaves out.
+    """Provide ``mmcv._ext``, the compiled operators of mmcv 2 that the wheel of mmcv-lite 2 lacks.
 
-    Without it ``import mmcv.ops`` fails. Inert where it exists: the finder is the last one that Python asks, and it
-    imports nothing until then.
+    Without it ``import mmcv.ops`` fails. Has no effect if it exists: the finder is the last one that Python asks, and
+    it imports nothing before.
     """
     if StandInFinder not in sys.meta_path:
         sys.meta_path.append(StandInFinder)
 
 
 class StandInFinder:
-    """Finds ``mmcv_ext.py`` for whoever imports ``mmcv._ext``, and no other module."""
+    """Module finder that resolves ``mmcv._ext`` to ``mmcv_ext.py``, and no other module."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:

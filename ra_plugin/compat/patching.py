@@ -1,4 +1,4 @@
-"""Tools of the mends: is a package there, and put one function in the place of another."""
+"""Helpers of the patches: look up a module without importing it, and replace a function."""
 import functools
 import importlib.util
 import sys
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def installed(name: str) -> bool:
-    """Return whether a module called ``name`` can be found; it is not imported, the packages that hold it are.
+    """Return True if the module ``name`` can be found; its parent packages are imported, it is not.
 
     Raises:
-        ImportError: A package that should hold the module is missing or broken.
+        ImportError: A parent package is missing or broken.
     """
-    if name in sys.modules:  # a stand-in that someone else put there has no spec, which find_spec refuses
+    if name in sys.modules:  # find_spec raises for a stand-in of another package, which has no spec
         return sys.modules[name] is not None
     try:
         return importlib.util.find_spec(name) is not None
@@ -23,7 +23,7 @@ def installed(name: str) -> bool:
 
 
 def replace(owner: Any, name: str) -> Callable[[Callable], Callable]:
-    """Put the decorated function in the place of ``owner.name``; it gets the original as its first argument."""
+    """Replace ``owner.name`` by the decorated function, which receives the original as its first argument."""
     original = getattr(owner, name)
 
     def install(function: Callable) -> Callable:

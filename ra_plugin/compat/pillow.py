@@ -1,4 +1,4 @@
-"""Pillow's limit on the size of an image, lifted while a file is opened whose size is checked elsewhere."""
+"""Temporary removal of Pillow's image size limit, for files whose size is checked elsewhere."""
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ _LOCK = threading.RLock()
 
 @contextlib.contextmanager
 def without_pixel_limit() -> Iterator[int | None]:
-    """Open images of any size; yield the most pixels that Pillow would read otherwise, None for no limit.
+    """Open images of any size within the block; yield Pillow's own limit in pixels, None for no limit.
 
-    Pillow warns above ``Image.MAX_IMAGE_PIXELS`` and refuses above twice that. It has no argument for one file alone.
+    Pillow warns above ``Image.MAX_IMAGE_PIXELS`` and raises above twice that. It has no setting for a single file.
     """
     with _LOCK:
         limit = Image.MAX_IMAGE_PIXELS

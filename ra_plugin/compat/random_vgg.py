@@ -1,4 +1,4 @@
-"""BasicSR's VGG without its weights: for checks that must not download half a gigabyte."""
+"""BasicSR's VGG with random weights, for checks that must not download half a gigabyte."""
 import contextlib
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ _NAMES = [f'vgg{depth}{norm}' for depth in (11, 13, 16, 19) for norm in ('', '_b
 
 @contextlib.contextmanager
 def random_vgg() -> Iterator[None]:
-    """While it lasts, ``VGGFeatureExtractor`` begins with random weights; a file of weights in its place counts."""
+    """Let ``VGGFeatureExtractor`` start from random weights within the block; a local weights file is still used."""
 
     def builder(name):
         return lambda pretrained: getattr(vgg, name)(pretrained=False, init_weights=False)

@@ -1,4 +1,4 @@
-"""Data sets of clean and degraded images, with a label for each, or with either of the two left out."""
+"""Data sets of clean and degraded images with labels; either clean images or labels may be missing."""
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
 from ra_plugin.data.segmentation_dataset import SegmentationDataset

@@ -1,6 +1,6 @@
-"""Which images a data set has, and their labels: from class folders, lists of paths and labels, or the keys of an lmdb.
+"""Images and labels of a data set: from class folders, lists of paths and labels, or the keys of an lmdb.
 
-Everything here looks at names alone; no image is opened.
+Only names are read; no image is opened.
 """
 import csv
 import io
@@ -20,7 +20,7 @@ from ra_plugin.utils.text_file import read_text
 
 
 def list_images(root: str, meta_info: str | None, is_lmdb: bool, where: str) -> list[Entry]:
-    """The images in order; the same for class folders and for an lmdb made from them."""
+    """Return paths and labels of the images, in the same order for class folders and for an lmdb made from them."""
     keys = set(lmdb_keys(root, where)) if is_lmdb else None
     if meta_info is not None:
         entries = read_labels(meta_info, f'{where}.meta_info')
@@ -32,7 +32,7 @@ def list_images(root: str, meta_info: str | None, is_lmdb: bool, where: str) -> 
         bare = [key for key, name in entries if key == name]
         if bare:
             raise OptionError(f"{where}.dataroot_gt: expected lmdb keys 'class/image', got '{bare[0]}'. "
-                              'Make the lmdb with such keys, or give the labels in meta_info.')
+                              'Create the lmdb with such keys, or give the labels in meta_info.')
     else:
         entries = _scan_class_folders(root, where)
     if not entries:
@@ -47,7 +47,7 @@ def _scan_class_folders(root: str, where: str) -> list[Entry]:
     if len(names) > 1 and set(names) <= {'train', 'val', 'valid', 'validation', 'test'}:
         raise OptionError(f"{where}.dataroot_gt: expected a folder per class in '{root}', got {', '.join(names)}. "
                           f"Point it to one of them, e.g. '{os.path.join(root, names[0])}'.")
-    # sorted without the suffix, as lmdb keys have none: then both give an image the same index, and so the same noise
+    # sorted without the suffix, like lmdb keys, so that an image has the same index and therefore the same noise
     images = {name: sorted(files_below(root, IMAGE_SUFFIXES, name), key=os.path.splitext) for name in names}
     if not any(images.values()):
         raise OptionError(f"{where}.dataroot_gt: expected images in '{root}/<class>', got none. "
@@ -60,7 +60,7 @@ def _scan_class_folders(root: str, where: str) -> list[Entry]:
 
 
 def read_labels(path: str, where: str) -> list[Entry]:
-    """The paths and labels that a JSON or CSV file lists, as they are written there."""
+    """Return the paths and labels of a JSON or CSV file, unchanged."""
     check_file(path, where)
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in ('.json', '.csv'):
@@ -68,9 +68,9 @@ def read_labels(path: str, where: str) -> list[Entry]:
     entries = _read_csv(path, where) if suffix == '.csv' else _read_json(path, where)
     labels: dict[str, str | int | float] = {}
     for name, label in entries:
-        if label not in (labels.setdefault(name, label),):  # nan is not equal to itself, and is refused elsewhere
+        if label not in (labels.setdefault(name, label),):  # by identity, too: nan is rejected elsewhere
             raise OptionError(f"{where}: '{path}' lists '{name}' with two labels, {labels[name]} and {label}. "
-                              'Leave one of the two out.')
+                              'Remove one of the two.')
     return entries
 
 
@@ -86,7 +86,7 @@ def _read_csv(path: str, where: str) -> list[Entry]:
     for i, row in rows:
         if len(row) != 2 or not all(row):
             raise OptionError(f"{where}: expected path,label in row {i} of '{path}', got {','.join(row)!r}. "
-                              'Quote a path that holds a comma.')
+                              'Quote a path that contains a comma.')
     return [(name, label) for _, (name, label) in rows]
 
 
@@ -112,20 +112,20 @@ def load_json(path: str, where: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise OptionError(f"{where}: expected JSON, got '{path}' with an error ({error}). "
-                          'Mend it or make it again.') from None
+                          'Fix it or create it again.') from None
 
 
 def _as_present(entries: list[Entry], root: str, keys: set[str] | None, where: str) -> list[Entry]:
-    """Return the entries with paths as the disk, or the lmdb, has them.
+    """Return the entries with paths in the spelling of the disk or the lmdb.
 
     Raises:
-        OptionError: An image is listed and does not exist.
+        OptionError: A listed image does not exist.
     """
     there = FilesOnDisk(root, where) if keys is None else Spellings(keys, where)
     found = [(there.find(path), label) for path, label in entries]
     for (path, _), (present, _) in zip(entries, found):
         if present is None:
-            raise OptionError(f"{where} lists '{path}', which '{root}' does not have. "
+            raise OptionError(f"{where} lists '{path}', which is not in '{root}'. "
                               'Paths in it are relative to dataroot_gt.')
     return found
 
@@ -134,30 +134,30 @@ def read_classes(classes: Sequence[str] | str | None, where: str, key: str = 'cl
     check_type(classes, Sequence[str] | str | None, f'{where}.{key}')
     if isinstance(classes, str):
         if not os.path.isfile(classes):
-            raise OptionError(f"{where}.{key}: no file '{classes}'. Give a text file with a class a line, or a list.")
+            raise OptionError(f"{where}.{key}: no file '{classes}'. Use a text file with a class per line, or a list.")
         lines = read_text(classes, f'{where}.{key}').splitlines()
         classes = [line.strip() for line in lines if line.strip()]
     if classes is not None and not classes:
         raise OptionError(f'{where}.{key}: expected names of classes, got none. '
-                          'Leave it out to use those that occur.')
+                          'Remove it to use the names that occur.')
     return None if classes is None else tuple(classes)
 
 
 def number_labels(entries: list[Entry], classes: tuple[str, ...] | None, where: str, key: str = 'meta_info', *,
                   by_folder: bool = False,
                   class_order: ClassOrder | None = None) -> tuple[list[int], tuple[str, ...] | None]:
-    """The class number of each entry, and the names of the classes where there are any.
+    """Return the class number of each entry, and the names of the classes if there are any.
 
     Args:
         entries: Paths and labels.
         classes: Names in the order of the numbers. Default: names that occur, ordered by :func:`order_classes`.
-        where: Of the data set, for messages.
-        key: Option that the labels come from.
-        by_folder: Labels are names of folders, and so names whatever they look like.
-        class_order: Order of names that occur.
+        where: Name of the data set, for messages.
+        key: Option from which the labels come.
+        by_folder: Treat labels as names of folders, even if they look like numbers.
+        class_order: Order of the names that occur.
     """
     if class_order is not None and classes is not None:
-        raise OptionError(f'{where}.class_order: expected none with classes, which is an order. Leave it out.')
+        raise OptionError(f'{where}.class_order: not allowed with classes, which defines the order. Remove it.')
     if by_folder or not are_numbers(entries, classes, where, key):
         entries = [(path, label if isinstance(label, str) else str(whole_number(label))) for path, label in entries]
         if classes is None:
@@ -166,8 +166,8 @@ def number_labels(entries: list[Entry], classes: tuple[str, ...] | None, where: 
             entries = [(path, _as_listed(name, classes)) for path, name in entries]
         return _number_names(entries, classes, where), classes
     if class_order is not None:
-        raise OptionError(f'{where}.class_order: expected names as labels, got numbers, which have an order. '
-                          'Leave it out.')
+        raise OptionError(f'{where}.class_order: expected names as labels, got numbers, which define the order. '
+                          'Remove it.')
     numbers = [whole_number(label) for _, label in entries]
     for (path, _), number in zip(entries, numbers):
         if number < 0 or classes and number >= len(classes):
@@ -178,32 +178,32 @@ def number_labels(entries: list[Entry], classes: tuple[str, ...] | None, where: 
 
 
 def _as_listed(name: str, classes: tuple[str, ...]) -> str:
-    """``7.0`` is a way to write the name ``7``."""
+    """Return the name in the spelling of ``classes``; e.g. ``7.0`` for the name ``7``."""
     number = whole_number(name)
     return name if name in classes or number is None else str(number)
 
 
 def _number_names(entries: list[Entry], classes: tuple[str, ...], where: str) -> list[int]:
     numbers = {name: i for i, name in enumerate(classes)}
-    count = Counter(classes)  # ImageNet has two cranes: a name that occurs twice is wrong only where it is looked up
+    count = Counter(classes)  # ImageNet has two cranes: a duplicate name is an error only if a label uses it
     known = Spellings(numbers, f'{where}.classes')
     entries = [(path, known.find(name) or name) for path, name in entries]
     for path, name in entries:
         if count[name] != 1:
             got = f"'{name}' more than once" if count[name] else f"no '{name}'"
-            remedy = f'{suggestion(name, classes)} Add it, or leave the image out.'
+            remedy = f'{suggestion(name, classes)} Add it, or remove the image.'
             if count[name]:
-                remedy = ' Give labels as numbers.'
+                remedy = ' Use numbers as labels.'
             raise OptionError(f"{where}.classes: expected the class of '{path}', got {got}.{remedy}")
     return [numbers[name] for _, name in entries]
 
 
 def keep_only(paths: Sequence[str], labels: Sequence[int], classes: tuple[str, ...] | None, kept: Sequence[str],
               where: str) -> tuple[list[str], list[int]]:
-    """The paths of the images of some classes, and their labels: the place of the class in ``kept``."""
+    """Return the paths of the images of the classes ``kept``, and their labels: indices of ``kept``."""
     if classes is None:
-        raise OptionError(f'{where}.keep_classes: expected labels with names, got numbers that nothing names. '
-                          'Name the classes: classes.')
+        raise OptionError(f'{where}.keep_classes: expected classes with names, got numbers without names. '
+                          'Give the names in classes.')
     for name in kept:
         if kept.count(name) > 1:
             raise OptionError(f"{where}.keep_classes: expected each class once, got '{name}' more than once.")
@@ -224,10 +224,10 @@ def without_suffix(path: str) -> str:
 
 
 def lmdb_keys(root: str, where: str) -> list[str]:
-    """Keys of an lmdb as BasicSR makes it, from lines ``key.png (h,w,c) compression`` of its meta_info.txt."""
+    """Return the keys of a BasicSR lmdb, from lines ``key.png (h,w,c) compression`` of its meta_info.txt."""
     listing = Path(root) / 'meta_info.txt'
     if not listing.is_file() or not root.endswith('.lmdb'):
         raise OptionError(f"{where}.dataroot_gt: expected a folder *.lmdb with meta_info.txt, got '{root}'. "
-                          'Make it with basicsr.utils.lmdb_util, or set io_backend to {type: disk}.')
+                          'Create it with basicsr.utils.lmdb_util, or set io_backend to {type: disk}.')
     lines = read_text(listing, f'{where}.dataroot_gt').splitlines()
     return [line.rpartition(' (')[0].removesuffix('.png') for line in lines if line]

@@ -1,4 +1,4 @@
-"""An image with its boxes as an annotation file has them, whatever its format."""
+"""Record of an image and its boxes, common to all annotation formats."""
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,19 +7,19 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedImage:
-    """One image of a detection data set.
+    """Annotations of one image of a detection data set.
 
     Attributes:
-        path: The image file.
-        image_id: What the data set calls it: COCO's number, VOC's name.
-        source: The annotation file, for messages.
-        boxes: ``(K, 4)`` float32, xyxy in pixels of the file; not yet cut at its borders.
+        path: Image file.
+        image_id: Id in the data set: COCO's number or VOC's name.
+        source: Annotation file, for messages.
+        boxes: ``(K, 4)`` float32, xyxy in pixels of the file; not clipped to the image.
         names: Class of each box.
         ignore: ``(K,)`` bool: VOC's difficult, COCO's crowd.
-        size: ``(width, height)`` of the image where the annotations are known to be of that size, else None.
-        stated_size: The same as the annotation file states it, right or wrong; None where it does not. It decides on
-            EXIF orientation, and how strictly boxes are held to the image.
-        segmentations: Outline of each box's object in COCO's form, where they are asked for.
+        size: ``(width, height)`` of the annotated image if it is reliable, otherwise None.
+        stated_size: ``(width, height)`` according to the annotation file, which may be wrong; None if it has none. It
+            decides about EXIF orientation, and how strictly boxes are checked against the image.
+        segmentations: Outline of each box's object in COCO's format; None unless masks are requested.
     """
     path: str
     image_id: int | str

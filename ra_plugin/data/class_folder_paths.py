@@ -1,4 +1,4 @@
-"""Images in class folders for BasicSR's data sets, which look into one folder alone and cut names at a space."""
+"""Lists of images in class folders for BasicSR's data sets, which read only one folder and cut names at a space."""
 import os
 import re
 from collections import Counter
@@ -10,19 +10,19 @@ from ra_plugin.data.spellings import FilesOnDisk
 from ra_plugin.options import OptionError
 from ra_plugin.utils.text_file import read_text
 
-_SIZE = re.compile(r'\s+\(\d+,\s*\d+(,\s*\d+)?\)(\s+\d+)?$')  # of BasicSR's lists: name (h,w,c), or a compression, too
+_SIZE = re.compile(r'\s+\(\d+,\s*\d+(,\s*\d+)?\)(\s+\d+)?$')  # lines of BasicSR's lists: name (h,w,c) [compression]
 
 
 def single_paths(opt: Mapping[str, Any], list_key: str, where: str, kind: str,
                  even_flat: bool = False) -> list[str] | None:
-    """Return the images of ``dataroot_<kind>`` at any depth, or those of the list; None: all lie in the folder itself.
+    """Return the images of ``dataroot_<kind>`` at any depth, or those of the list; None if there are no subfolders.
 
     Args:
-        opt: Block of the data set.
-        list_key: Key of its list.
-        where: Of the data set, for messages.
+        opt: Option block of the data set.
+        list_key: Key of its list of images.
+        where: Name of the data set, for messages.
         kind: ``'gt'`` or ``'lq'``.
-        even_flat: List them also where all lie in the folder itself.
+        even_flat: Also list the images if there are no subfolders.
     """
     names = _names(opt, kind, list_key, where, even_flat)
     root = opt[f'dataroot_{kind}']
@@ -30,13 +30,13 @@ def single_paths(opt: Mapping[str, Any], list_key: str, where: str, kind: str,
 
 
 def paired_paths(opt: Mapping[str, Any], list_key: str, where: str) -> list[dict[str, str]] | None:
-    """Return pairs of ``lq_path`` and ``gt_path``; None: all lie in the folders themselves, and there is no list.
+    """Return pairs of ``lq_path`` and ``gt_path``; None if there are no subfolders and no list.
 
-    The degraded image of ``cat/1.png`` is ``cat/1.png`` (by ``filename_tmpl``) below ``dataroot_lq``, or where that is
-    not there, ``1.png``. A line of the list may name both: ``cat/1.png, cat/1x4.png``.
+    The degraded image of ``cat/1.png`` is ``cat/1.png`` (with ``filename_tmpl``) below ``dataroot_lq``, or ``1.png`` if
+    the former does not exist. A line of the list may name both: ``cat/1.png, cat/1x4.png``.
 
     Raises:
-        OptionError: An image without its other, or one degraded image for several clean ones.
+        OptionError: An image has no counterpart, or several clean images have the same degraded image.
     """
     check_folder(opt['dataroot_lq'], f'{where}.dataroot_lq')
     names = _names(opt, 'gt', list_key, where)
@@ -48,7 +48,7 @@ def paired_paths(opt: Mapping[str, Any], list_key: str, where: str) -> list[dict
     shared = next((path for path, count in Counter(lq for lq, _ in pairs).items() if count > 1), None)
     if shared is not None:
         clean = [gt for lq, gt in pairs if lq == shared]
-        raise OptionError(f"{where}.dataroot_lq: expected a degraded image for each clean one, got '{shared}' for "
+        raise OptionError(f"{where}.dataroot_lq: expected one degraded image per clean image, got '{shared}' for "
                           f"'{clean[0]}' and '{clean[1]}'. Put the degraded images into the same class folders.")
     return [{'lq_path': lq, 'gt_path': gt} for lq, gt in pairs]
 
@@ -68,13 +68,13 @@ def _pair(name: str, template: str, opt: Mapping[str, Any], there: FilesOnDisk, 
                   if os.path.isfile(path)), None)
     if found is None:
         raise OptionError(f"{where}.dataroot_lq: expected the degraded image of '{name}' as '{places[0]}' in "
-                          f"'{opt['dataroot_lq']}', got none. Use the folders of dataroot_gt there, or set "
+                          f"'{opt['dataroot_lq']}', got none. Use the same folders as in dataroot_gt, or set "
                           'filename_tmpl.')
     return found, gt
 
 
 def _names(opt: Mapping[str, Any], kind: str, list_key: str, where: str, even_flat: bool = False) -> list[str] | None:
-    """Names below the folder; None: no list, and no image in a subfolder, unless ``even_flat``."""
+    """Return the names below the folder; None without a list and subfolders, unless ``even_flat``."""
     root, listing = opt[f'dataroot_{kind}'], opt.get(list_key)
     check_folder(root, f'{where}.dataroot_{kind}')
     if listing is None:
@@ -87,17 +87,17 @@ def _names(opt: Mapping[str, Any], kind: str, list_key: str, where: str, even_fl
     for name in names:
         first = name.partition(', ')[0]
         if not os.path.isfile(os.path.join(root, name)) and not os.path.isfile(os.path.join(root, first)):
-            raise OptionError(f"{where}.{list_key}: '{listing}' lists '{name}', which '{root}' does not have. "
+            raise OptionError(f"{where}.{list_key}: '{listing}' lists '{name}', which is not in '{root}'. "
                               f'Paths in it are relative to dataroot_{kind}.')
     return names
 
 
 def _listed_name(line: str, there: FilesOnDisk) -> str:
-    """Return the name in a line, which may have spaces in it, and the image's size after it; as the disk has it."""
+    """Return the name in a line, in the spelling of the disk; it may contain spaces, and the image size may follow."""
     name = _SIZE.sub('', line)
     first, comma, other = name.partition(', ')
     if found := there.find(name):
         return found
     if comma and (found := there.find(first)):
         return f'{found}, {other}'
-    return there.find(line.split(' ')[0]) or name  # what BasicSR takes, whatever follows
+    return there.find(line.split(' ')[0]) or name  # BasicSR's rule: the text before the first space

@@ -1,7 +1,7 @@
-"""The order of class names that nobody has listed: it numbers the classes, and libraries differ in it.
+"""Order of class names that are not listed; it numbers the classes, and libraries differ in it.
 
-torchvision sorts class folders as text (``10`` before ``2``), timm naturally (``2`` before ``10``, and without regard
-to case). A recognizer trained with the other order reads every label wrong, and no check of names can see it.
+torchvision sorts class folders as text (``10`` before ``2``), timm naturally (``2`` before ``10``, ignoring case). For
+a recognizer trained with the other order all labels are wrong, which no check of names can detect.
 """
 import logging
 import re
@@ -16,10 +16,10 @@ _DIGITS = re.compile(r'([0-9]+)')
 
 
 def order_classes(names: Iterable[str], class_order: ClassOrder | None, where: str) -> tuple[str, ...]:
-    """Return the names, each once, in order; None: as text, where that does not need to be asked.
+    """Return the distinct names in order; for None as text, unless that is ambiguous.
 
     Raises:
-        OptionError: All names are whole numbers, their order as text is another one, and ``class_order`` is None.
+        OptionError: ``class_order`` is None, and the names are whole numbers whose text and natural orders differ.
     """
     text = sorted(set(names))
     natural = sorted(text, key=_natural)
@@ -32,17 +32,17 @@ def order_classes(names: Iterable[str], class_order: ClassOrder | None, where: s
             raise OptionError(f'{where}.class_order: the names of the classes are numbers, {orders}. Set it to the '
                               'order that the recognizers were trained with: text or natural.')
         logging.getLogger('basicsr').warning(
-            f'{where}: the classes are {orders}. Taken as text; if the recognizers were trained with the other order, '
-            'set class_order: natural. class_order: text silences this.')
+            f'{where}: the classes are {orders}. Using the text order; if the recognizers were trained with the other '
+            'one, set class_order: natural. class_order: text silences this warning.')
     return tuple(text)
 
 
 def _natural(name: str) -> list[str | int]:
-    """Numbers within a name by their value, text without case; odd places are the numbers."""
+    """Return a sort key with numbers (at odd indices) by value and text without case."""
     return [int(part) if i % 2 else part for i, part in enumerate(_DIGITS.split(name.lower()))]
 
 
 def _around(first: int, names: list[str]) -> str:
-    """Some names, from the one before the ``first`` that differs."""
+    """Return some names, starting one before index ``first``, where the orders differ."""
     start, end = max(first - 1, 0), first + 3
     return f"({'..., ' if start else ''}{', '.join(names[start:end])}{', ...' if end < len(names) else ''})"

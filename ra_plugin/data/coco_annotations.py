@@ -1,4 +1,4 @@
-"""Boxes, and outlines, from a json file in COCO's form."""
+"""Reading of boxes and masks from a JSON file in COCO's format."""
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ from ra_plugin.utils.optional import require
 
 def read_coco(root: str, annotation_file: str, with_masks: bool,
               where: str) -> tuple[list[AnnotatedImage], tuple[str, ...]]:
-    """The images of the file in its order, with their boxes, and the names of its categories in the order of the ids.
+    """Return the images of a file with their boxes, in its order, and the category names in the order of their ids.
 
-    As in mmdet's ``CocoDataset`` a box is left out that is thinner than a pixel, has no area, lies outside of the
-    image, or is marked ``ignore``; one that is marked ``iscrowd`` is kept and ignored.
+    As in mmdet's ``CocoDataset``, boxes that are thinner than a pixel, have no area, lie outside the image or are
+    marked ``ignore`` are dropped; boxes marked ``iscrowd`` are kept as ignored ones.
     """
     place = f'{where}.annotation_file'
     check_folder(root, f'{where}.dataroot_gt')
@@ -34,20 +34,20 @@ def read_coco(root: str, annotation_file: str, with_masks: bool,
     for image in images:
         name, image['file_name'] = image['file_name'], files.find(image['file_name'])
         if image['file_name'] is None:
-            raise OptionError(f"{place} lists '{name}', which '{root}' does not have. "
+            raise OptionError(f"{place} lists '{name}', which is not in '{root}'. "
                               'A file_name in it is relative to dataroot_gt.')
     names = {category['id']: category['name'] for category in sorted(categories, key=_by_id)}
     found: dict[Any, list[Mapping]] = {image['id']: [] for image in images}
     for kind, listed in (('image', images), ('category', categories)):
         twice = [number for number, count in Counter(record['id'] for record in listed).items() if count > 1]
         if twice:
-            raise OptionError(f'{place}: expected an id of its own for each image and each category, got the {kind} '
-                              f'{twice[0]!r} twice. Number them anew.')
+            raise OptionError(f'{place}: expected unique ids of images and categories, got the {kind} '
+                              f'{twice[0]!r} twice. Renumber them.')
     check_usage(images, annotations, place)
     sizes = {image['id']: (image['width'], image['height']) for image in images}
     for annotation in annotations:
         _check_annotation(annotation, names, with_masks, place)
-        if annotation['image_id'] in found:  # the json of a part of the images may keep the annotations of all
+        if annotation['image_id'] in found:  # a file with part of the images may have the annotations of all
             if with_masks:
                 _check_outline(annotation, sizes[annotation['image_id']], place)
             found[annotation['image_id']].append(annotation)
@@ -56,7 +56,7 @@ def read_coco(root: str, annotation_file: str, with_masks: bool,
 
 
 def decode_segmentation(segmentation: Any, width: int, height: int) -> np.ndarray:
-    """COCO's polygons or run lengths, as `read_coco` checked them, as a bool mask ``(height, width)``."""
+    """Return COCO's polygons or run lengths, checked by `read_coco`, as a bool mask ``(height, width)``."""
     mask = require('pycocotools.mask', 'with_masks')
     if isinstance(segmentation, list):
         polygons = [polygon for polygon in segmentation if _is_polygon(polygon)]
@@ -71,7 +71,7 @@ def decode_segmentation(segmentation: Any, width: int, height: int) -> np.ndarra
 
 
 def _by_id(record: Mapping) -> tuple[bool, int | str]:
-    """Numbers in their order, then text."""
+    """Return a sort key that orders numeric ids before text ids."""
     return isinstance(record['id'], str), record['id']
 
 
@@ -80,17 +80,17 @@ def _check_annotation(annotation: Mapping, names: Mapping[int, str], with_masks:
     if annotation['category_id'] not in names:
         known = ', '.join(map(str, list(names)[:20])) + (', ...' if len(names) > 20 else '')
         raise OptionError(f'{place}: expected the id of a category ({known}), got '
-                          f'{annotation["category_id"]} in {what}. Add the category, or take the annotation out.')
-    outline = annotation.get('segmentation') or None  # an empty list is none
+                          f'{annotation["category_id"]} in {what}. Add the category, or remove the annotation.')
+    outline = annotation.get('segmentation') or None  # an empty list means none
     is_runs = isinstance(outline, Mapping) and {'size', 'counts'} <= outline.keys()
     if with_masks and not isinstance(outline, list) and not is_runs:
         raise OptionError(f'{place}: expected a segmentation (polygons, or size and counts) for with_masks, got '
                           f'{"none" if outline is None else str(outline)[:100]} in {what}. '
-                          'Add it, or leave with_masks out.')
+                          'Add it, or remove with_masks.')
 
 
 def _check_outline(annotation: Mapping, size: tuple[int, int], place: str) -> None:
-    """Drawing an outline takes memory with its length, whatever the image's size: one far outside is none of it."""
+    """Check that an outline lies near its image: the memory for drawing it grows with its extent."""
     outline, (width, height) = annotation['segmentation'], size
     what = f'annotation {annotation.get("id")} of image {annotation["image_id"]}'
     if isinstance(outline, list):
@@ -98,16 +98,16 @@ def _check_outline(annotation: Mapping, size: tuple[int, int], place: str) -> No
         if not all(isinstance(polygon, list) and all(isinstance(value, (int, float)) and abs(value) <= reach
                                                      for value in polygon) for polygon in outline):
             raise OptionError(f'{place}: expected polygons [[x, y, x, y, ...], ...] within the image of {width}x'
-                              f'{height}, got {str(outline)[:100]} in {what}. Mend them, or take them out.')
+                              f'{height}, got {str(outline)[:100]} in {what}. Fix or remove them.')
         return
     runs = outline['counts']
     if not isinstance(runs, (list, str)) or outline['size'] != [height, width]:
         raise OptionError(f'{place}: expected a segmentation of {width}x{height} with size and counts, got '
-                          f'{str(outline)[:100]} in {what}. Do image and annotation belong together?')
+                          f'{str(outline)[:100]} in {what}. Check that image and annotation belong together.')
     if isinstance(runs, list) and not (all(isinstance(run, int) and run >= 0 for run in runs)
                                        and sum(runs) == width * height):
         raise OptionError(f'{place}: expected counts >= 0 that add up to {width}x{height} pixels, got '
-                          f'{str(runs)[:100]} in {what}. Mend them, or take them out.')
+                          f'{str(runs)[:100]} in {what}. Fix or remove them.')
 
 
 def _annotated(image: Mapping, annotations: Sequence[Mapping], names: Mapping[int, str], root: str,

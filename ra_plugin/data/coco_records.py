@@ -1,6 +1,7 @@
-"""The records of a json file in COCO's form, whatever program wrote it: ids and numbers count by their value.
+"""Records of a JSON file in COCO's format, with ids and numbers of any spelling converted to one type.
 
-``'0'``, ``0`` and ``0.0`` are the same id and the same flag. What cannot be read so is named, with its field.
+``'0'``, ``0`` and ``0.0`` are the same id and the same flag. A value that cannot be converted is an error that names
+its field.
 """
 import math
 import os
@@ -9,20 +10,20 @@ from typing import Any
 
 from ra_plugin.options import NUMBER_AS_TEXT, OptionError
 
-_KEPT_OF_URL = 2  # LVIS: the file is below the folder of its split, train2017/000000391895.jpg
+_KEPT_OF_URL = 2  # parts of LVIS's URL: folder of the split and file, train2017/000000391895.jpg
 
 
 def records(content: Any, key: str, root: str, place: str) -> list[dict]:
-    """Return ``'images'``, ``'annotations'`` or ``'categories'`` of a file, with values of one type, changed in place.
+    """Return ``'images'``, ``'annotations'`` or ``'categories'`` of a file, with values converted in place.
 
     Args:
         content: The parsed file.
-        key: Which of the three.
+        key: Key of the list.
         root: Folder of the images.
         place: The file, for messages.
 
     Raises:
-        OptionError: No such list, or a record without a field or with a value that is none of its kind.
+        OptionError: There is no such list, or a record lacks a field or has an invalid value.
     """
     found = content.get(key) if isinstance(content, Mapping) else None
     if not isinstance(found, list):
@@ -34,7 +35,7 @@ def records(content: Any, key: str, root: str, place: str) -> list[dict]:
         missing = [field for field in _REQUIRED[key] if not isinstance(record, dict) or record.get(field) is None]
         if missing:
             raise OptionError(f"{place}: expected {', '.join(_REQUIRED[key])} in each of '{key}', got no {missing[0]} "
-                              f'in {str(record)[:200]}. Mend that one, or make the file again.')
+                              f'in {str(record)[:200]}. Fix it, or create the file again.')
         for field, (kind, read) in {**_REQUIRED[key], **_OPTIONAL.get(key, {})}.items():
             value = record.get(field)
             if value is None:
@@ -42,12 +43,12 @@ def records(content: Any, key: str, root: str, place: str) -> list[dict]:
             record[field] = read(value)
             if record[field] is None:
                 raise OptionError(f"{place}: expected {kind}, got {value!r} in {field} of one of '{key}': "
-                                  f'{str({**record, field: value})[:200]}. Mend that one, or make the file again.')
+                                  f'{str({**record, field: value})[:200]}. Fix it, or create the file again.')
     return found
 
 
 def _identity(value: Any) -> int | str | None:
-    """A number, also one written as text; other text as it is."""
+    """Return an id: a number, also from text, or other text as it is."""
     if isinstance(value, str):
         value = value.strip()
         return int(value) if value.isascii() and value.isdigit() and str(int(value)) == value else value or None
@@ -87,14 +88,14 @@ def _box(value: Any) -> list[float] | None:
 
 
 def _name_in_url(url: Any, root: str) -> str | None:
-    """The end of LVIS's ``coco_url``; its last part alone where the root is the folder of the split."""
+    """Return the file name at the end of LVIS's ``coco_url``, with the folder of the split if ``root`` contains it."""
     parts = url.split('/')[-_KEPT_OF_URL:] if isinstance(url, str) else ['']
     if not parts[-1]:
         return None
     return '/'.join(parts) if os.path.isdir(os.path.join(root, *parts[:-1])) else parts[-1]
 
 
-_Field = tuple[str, Callable[[Any], Any]]  # what it has to be, and how it is read: None where it is not
+_Field = tuple[str, Callable[[Any], Any]]  # description, and conversion, which returns None for invalid values
 _ID: _Field = ('a number or text', _identity)
 _SIZE: _Field = ('a whole number', _whole)
 _REQUIRED: dict[str, dict[str, _Field]] = {

@@ -1,4 +1,4 @@
-"""How much of a COCO file is used: filters that leave nearly nothing have met a file of another meaning."""
+"""Check that most annotations of a COCO file are used; if few are, the file has another format than expected."""
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,18 +7,18 @@ from ra_plugin.options import OptionError
 
 _NEARLY_NONE = 0.05  # share of the annotations
 _MANY = 0.1
-_FEWEST = 5  # boxes that can show that they are corners
+_FEWEST = 5  # minimum number of boxes for detecting corner format
 _REMEDIES = {
-    'a bbox thinner than a pixel': 'COCO has [x, y, width, height] in pixels: are these shares of the image?',
-    'an area of 0': 'Write width times height, or leave area out.',
-    'a bbox outside of the image': 'Do annotations and images belong together?',
-    'ignore set': 'Take ignore out of those that are to be learned.',
-    'iscrowd set': 'Set iscrowd to 0 where the box is of a single object.',
+    'a bbox thinner than a pixel': 'COCO has [x, y, width, height] in pixels: are these fractions of the image?',
+    'an area of 0': 'Write width times height, or remove area.',
+    'a bbox outside of the image': 'Check that annotations and images belong together.',
+    'ignore set': 'Remove ignore from the annotations to train on.',
+    'iscrowd set': 'Set iscrowd to 0 for boxes of a single object.',
 }
 
 
 def reason_to_drop(annotation: Mapping, image: Mapping) -> str | None:
-    """Return why a box is left out, as mmdet's ``CocoDataset`` leaves it out; None: it is kept."""
+    """Return the reason for dropping a box, by the rules of mmdet's ``CocoDataset``; None to keep it."""
     x, y, width, height = annotation['bbox']
     if annotation.get('ignore'):
         return 'ignore set'
@@ -33,12 +33,12 @@ def reason_to_drop(annotation: Mapping, image: Mapping) -> str | None:
 
 
 def check_usage(images: Sequence[Mapping], annotations: Sequence[Mapping], place: str) -> None:
-    """Check that annotations belong to images, and that they can be learned from.
+    """Check that annotations belong to images, and are usable for training.
 
-    The file of some images may keep the annotations of all.
+    A file with part of the images may have the annotations of all.
 
     Raises:
-        OptionError: Next to none belong to an image, next to none can be used, or their boxes are corners.
+        OptionError: Hardly any annotation belongs to an image, hardly any is usable, or boxes are given as corners.
     """
     by_id = {image['id']: image for image in images}
     own = [annotation for annotation in annotations if annotation['image_id'] in by_id]
@@ -64,11 +64,11 @@ def check_usage(images: Sequence[Mapping], annotations: Sequence[Mapping], place
     if own and left <= _NEARLY_NONE * len(own):
         reason = reasons.most_common(1)[0][0]
         example = first[reason]
-        raise OptionError(f'{place}: expected annotations to learn from, got {left} of {len(own)}: {counts}, e.g. '
+        raise OptionError(f'{place}: expected usable annotations, got {left} of {len(own)}: {counts}, e.g. '
                           f'annotation {example.get("id")} with bbox {example["bbox"]}. {_REMEDIES[reason]}')
     if reasons.total() > _MANY * len(own):
-        logging.getLogger('basicsr').warning(f'{place}: {reasons.total()} of {len(own)} annotations are not learned '
-                                             f'from: {counts}.')
+        logging.getLogger('basicsr').warning(f'{place}: {reasons.total()} of {len(own)} annotations are not used for '
+                                             f'training: {counts}.')
 
 
 def _check_corners(annotations: Sequence[Mapping], images: Mapping, place: str) -> None:
@@ -81,5 +81,5 @@ def _check_corners(annotations: Sequence[Mapping], images: Mapping, place: str) 
         beyond += x + width > image['width'] + 1 or y + height > image['height'] + 1
     if len(annotations) >= _FEWEST and 2 * beyond > len(annotations):
         raise OptionError(f'{place}: expected each bbox as [x, y, width, height], got {beyond} of {len(annotations)} '
-                          'that reach out of their images, and all would fit as corners [x1, y1, x2, y2]. Write '
+                          'that extend beyond their images, while all would fit as corners [x1, y1, x2, y2]. Write '
                           '[x1, y1, x2 - x1, y2 - y1].')

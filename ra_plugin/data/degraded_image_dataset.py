@@ -1,4 +1,4 @@
-"""What all our data sets share: checked options, reproducible randomness, and lq made of gt as it is read."""
+"""Base class of all data sets: checked options, reproducible randomness, and degradation of gt to lq on the fly."""
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ from ra_plugin.registry import DegradationBlock
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderOptions:
-    """How the images of a data set are loaded; BasicSR adds ``phase`` and ``scale`` to the block itself.
+    """Options for loading the images of a data set; BasicSR itself adds ``phase`` and ``scale`` to the block.
 
     Attributes:
         type: Class of the data set.
         name: Name for logs and for the folder of restored images.
-        phase: What the data set is for.
-        scale: Factor by which images are restored. Default: that of the option file.
-        batch_size_per_gpu: Images in a batch, also in validation (where BasicSR always takes one). Default: 1 in
+        phase: Use of the data set.
+        scale: Upscaling factor of the restoration. Default: that of the option file.
+        batch_size_per_gpu: Images per batch, also in validation (where BasicSR always uses 1). Default: 1 in
             validation; required in training.
-        num_worker_per_gpu: Processes that read images; 0: the process of the run itself. Default: 0 in validation;
-            required in training.
-        dataset_enlarge_ratio: How many times each image is seen in an epoch of training.
-        use_shuffle: Draw the order of the images anew for each epoch of training.
-        prefetch_mode: ``cpu``: read ahead in a thread; ``cuda``: copy the next batch to the GPU while the last one is
-            used, needs ``pin_memory``. Default: neither.
-        num_prefetch_queue: Batches that are read ahead with ``cpu``.
-        pin_memory: Keep batches in memory from which a GPU can copy by itself.
-        persistent_workers: Keep the processes that read images from epoch to epoch.
-        on_bad_image: An image that cannot be read in training: ``raise`` ends the run, ``skip`` takes the next one, but
-            for one that an option has to settle (``max_pixels``, ``exif_orientation``, values of masks).
+        num_worker_per_gpu: Number of worker processes; 0: the main process. Default: 0 in validation; required in
+            training.
+        dataset_enlarge_ratio: Number of times that each image is used in an epoch of training.
+        use_shuffle: Draw a new order of the images for each epoch of training.
+        prefetch_mode: ``cpu``: prefetch in a thread; ``cuda``: copy the next batch to the GPU during the current step,
+            needs ``pin_memory``. Default: neither.
+        num_prefetch_queue: Number of batches to prefetch with ``cpu``.
+        pin_memory: Keep batches in pinned memory, from which a GPU can copy asynchronously.
+        persistent_workers: Keep the worker processes between epochs.
+        on_bad_image: Handling of an unreadable image in training: ``raise`` ends the run, ``skip`` uses the next image,
+            except for images that need an option (``max_pixels``, ``exif_orientation``, values of masks).
     """
     type: str = ''
     name: str = ''
@@ -54,18 +54,18 @@ class LoaderOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DegradedImageOptions(LoaderOptions):
-    """The keys that the block of every :class:`DegradedImageDataset` may hold.
+    """Options common to all :class:`DegradedImageDataset` blocks.
 
     Attributes:
-        use_hflip: Mirror half of the images, drawn at random, in phase ``train`` only.
-        dataroot_lq: Instead of ``dataroot_gt``: images that are degraded already, and have no clean version. Then an
-            item has no gt, and ``scale`` is how many times as large the restored image, and with it the label, is.
-        degradation: What makes lq of gt, e.g. ``{type: BicubicDownsample, scale: 4}``. Default: lq is gt.
-        seed: Start of the noise in validation, >= 0; training follows torch's seed instead.
-        max_pixels: Read images and masks of up to so many pixels. Default: Pillow's limit, about 179 million.
-        exif_orientation: ``ignore``: pixels as they are stored, as torchvision and timm read them; ``apply``: turned
-            upright, as viewers and OpenCV show them. Default: with class labels ``ignore``; with boxes or masks
-            whichever has the size that these were drawn for, and an error where both have. (Pillow turns TIFF itself.)
+        use_hflip: Flip images horizontally with a probability of 0.5, in phase ``train`` only.
+        dataroot_lq: Folder of degraded images without clean versions, instead of ``dataroot_gt``. Items then have no
+            gt, and the restored image, like the label, is ``scale`` times as large.
+        degradation: Degradation that makes lq from gt, e.g. ``{type: BicubicDownsample, scale: 4}``. Default: lq is gt.
+        seed: Seed of the noise in validation, >= 0; training uses torch's seed instead.
+        max_pixels: Maximum number of pixels of images and masks. Default: Pillow's limit, about 179 million.
+        exif_orientation: ``ignore``: pixels as stored, as in torchvision and timm; ``apply``: rotated upright, as in
+            viewers and OpenCV. Default: ``ignore`` with class labels; with boxes or masks the one whose size equals
+            that of the annotation, and an error if both have it. (Pillow itself rotates TIFF files.)
     """
     dataroot_gt: FilePath | None = None
     use_hflip: bool = False
@@ -79,20 +79,19 @@ class DegradedImageOptions(LoaderOptions):
         if self.dataroot_lq is not None:
             for key in ('dataroot_gt', 'degradation'):
                 if getattr(self, key) is not None:
-                    raise OptionError('dataroot_lq has images that are degraded already, without clean versions. Leave '
-                                      'one of the two out; for pairs take PairedImageDataset.', key)
+                    raise OptionError('not allowed with dataroot_lq, whose images are already degraded and have no '
+                                      'clean versions. Remove one; for pairs use PairedImageDataset.', key)
             if self.phase == 'train':
-                raise OptionError('training needs clean images to learn from. Use dataroot_gt.', 'dataroot_lq')
+                raise OptionError('training needs clean images. Use dataroot_gt.', 'dataroot_lq')
         elif self.dataroot_gt is None:
             raise OptionError("'dataroot_gt' is missing.")
         elif self.scale is not None and self.scale != self.degrade.scale:
             raise OptionError(f'expected a degradation that shrinks by scale {self.scale}, got one by '
-                              f'{self.degrade.scale}. Make the scale of the option file and of the degradation the '
-                              'same.')
+                              f'{self.degrade.scale}. Use the same scale in the option file and the degradation.')
 
     @functools.cached_property
     def degrade(self) -> Any:
-        """Return the degradation, built."""
+        """Return the degradation built from its block."""
         return build_degradation(self.degradation, 'degradation')
 
     @property
@@ -101,7 +100,7 @@ class DegradedImageOptions(LoaderOptions):
         return self.dataroot_gt if self.dataroot_lq is None else self.dataroot_lq
 
     def check_divides(self, size: int, key: str) -> None:
-        """Raise OptionError where the degradation would leave a fraction of a pixel of a side of ``size``."""
+        """Raise OptionError if ``size`` is not a multiple of the degradation's scale."""
         scale = self.degrade.scale
         if size % scale:
             raise OptionError(f'expected a multiple of scale {scale}, got {size}. Use {size + scale - size % scale}.',
@@ -109,26 +108,26 @@ class DegradedImageOptions(LoaderOptions):
 
 
 class DegradedImageDataset(torch.utils.data.Dataset):
-    """Clean images with their labels, and the degraded image of each: ``{lq, gt, label, lq_path, gt_path}``.
+    """Base class of data sets of clean images, labels and degraded images: ``{lq, gt, label, lq_path, gt_path}``.
 
-    In phase ``train`` all that is random is drawn anew for each item and follows torch's seed, also in workers. In
-    other phases an item depends on nothing but ``seed`` and its index: the same for any number of workers, each time.
+    In phase ``train`` random values are drawn for each access and follow torch's seed, also in workers. In other phases
+    an item depends only on ``seed`` and its index, for any number of workers.
 
-    A subclass names its options in ``options_type``, sets ``paths`` (and ``classes``, ``num_classes``) when it is
-    built, and says in :meth:`load` what an item is before it is degraded.
+    A subclass sets ``options_type``, sets ``paths`` (and ``classes``, ``num_classes``) in its constructor, and returns
+    an item before degradation in :meth:`load`.
 
     Args:
         opt: The dataset's block of a BasicSR option file; keys as in ``options_type``.
 
     Shape:
         An item: ``gt`` float32 ``(3, H, W)`` and ``lq`` float32 ``(3, H / scale, W / scale)``, RGB, ``[0, 1]``;
-        ``label`` is on the grid of gt; ``lq_path`` and ``gt_path`` are both the clean image's path. With
-        ``dataroot_lq`` there are no ``gt`` and ``gt_path``, and ``label`` is on the grid of the restored image.
+        ``label`` has the resolution of gt; ``lq_path`` and ``gt_path`` are both the clean image's path. With
+        ``dataroot_lq`` there are no ``gt`` and ``gt_path``, and ``label`` has the resolution of the restored image.
 
     Raises:
-        OptionError: When built: an unknown or missing key, a value of the wrong type or out of range, files that are
-            not as described.
-        ValueError: When an item is read: a file that cannot be used, by name.
+        OptionError: On construction: a key is unknown or missing, a value has the wrong type or is out of range, or
+            files are not as described.
+        ValueError: When an item is read: the named file is unusable.
     """
 
     options_type: type[DegradedImageOptions]
@@ -139,8 +138,8 @@ class DegradedImageDataset(torch.utils.data.Dataset):
     def __init__(self, opt: Mapping[str, Any]):
         self.where = f"{type(self).__name__}({opt.get('name') or opt.get('phase', '')})"
         if 'phase' not in opt:
-            raise OptionError(f"{self.where}: expected phase 'train', 'val' or 'test', got none. Give it; "
-                              'in an option file BasicSR adds it.')
+            raise OptionError(f"{self.where}: expected phase 'train', 'val' or 'test', got none. Add it; "
+                              'in an option file BasicSR does so.')
         self.opt = opt  # BasicSR's models read the name of the data set from it
         self.options = build_block(self.options_type, opt, self.where)
         self.has_clean = self.options.dataroot_lq is None
@@ -151,30 +150,35 @@ class DegradedImageDataset(torch.utils.data.Dataset):
         return self.options.phase == 'train'
 
     def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
-        """The clean image, uint8 ``(H, W, 3)``, RGB, with sides that scale divides, and its label."""
+        """Return the clean image, uint8 ``(H, W, 3)``, RGB, with sides divisible by scale, and its label."""
         raise NotImplementedError(f'{type(self).__name__} has no load().')
 
     def check_leaves_pixels(self, size: tuple[int, int], source: tuple[int, int], path: str) -> None:
-        """Check that the scale leaves something of an image of ``size`` ``(width, height)``, in the file ``source``.
+        """Check that an image of ``size`` ``(width, height)`` is not empty after cropping to multiples of the scale.
+
+        Args:
+            size: Width and height after resizing.
+            source: Width and height of the file.
+            path: The file, for messages.
 
         Raises:
-            ValueError: A side is shorter than the scale, so that nothing would be left once what is over is cut off.
+            ValueError: A side is shorter than the scale.
         """
         scale = self.degradation.scale
         if min(size) < scale:
             after = '' if size == source else ' after scaling'
             raise ValueError(f'{path}: expected at least {scale}x{scale} pixels for scale {scale}, got '
-                             f'{size[0]}x{size[1]}{after}. Leave the image out, or resize to more.')
+                             f'{size[0]}x{size[1]}{after}. Remove the image, or resize to a larger size.')
 
     def enlarged(self, label: Any, scale: int) -> Any:
-        """The label on a grid ``scale`` times as fine; one that has no place in the image stays as it is."""
+        """Return the label for an image ``scale`` times as large; a label without positions is unchanged."""
         return label
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        index = range(len(self))[index]  # -1 is the last one, and has to have the last one's noise
+        index = range(len(self))[index]  # so that -1 has the same noise as the last index
         seed = torch.randint(2 ** 63 - 1, ()).item() if self.train else (self.options.seed, index)
         rng = np.random.default_rng(seed)
         gt, label = self.load(index, rng)
@@ -186,7 +190,7 @@ class DegradedImageDataset(torch.utils.data.Dataset):
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:
-    """``(H, W, 3)`` uint8, or float32 in ``[0, 1]``, to float32 ``(3, H, W)`` in ``[0, 1]``."""
+    """Convert ``(H, W, 3)`` uint8, or float32 in ``[0, 1]``, to float32 ``(3, H, W)`` in ``[0, 1]``."""
     planes = image.transpose(2, 0, 1).astype(np.float32, order='C')
     if image.dtype == np.uint8:
         planes /= np.float32(255)

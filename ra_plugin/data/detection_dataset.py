@@ -1,4 +1,4 @@
-"""Images with boxes, degraded on the fly: Pascal VOC's layout or COCO's json, one folder or several."""
+"""Images with boxes, degraded on the fly: Pascal VOC's layout or COCO's JSON, from one folder or several."""
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,23 +29,23 @@ _NEARLY_NONE = 0.05  # share of the boxes
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionOptions(SpatialLabelOptions):
-    """The keys of a :class:`DetectionDataset` block; their types are what the options are checked against.
+    """Options of a :class:`DetectionDataset` block.
 
     Attributes:
-        dataroot_gt: VOC: the folder with JPEGImages, Annotations and ImageSets, e.g. ``VOCdevkit/VOC2007``. COCO: the
-            folder of the images.
-        subfolders: Folders in ``dataroot_gt`` that are such folders, to make one data set of them, e.g.
-            ``[VOC2007, VOC2012]`` in ``VOCdevkit``. Default: ``dataroot_gt`` is the only one.
-        split: VOC: name of the list in ``ImageSets/Main``, e.g. ``trainval``, or one for each folder.
-        annotation_file: COCO: the json file, or one for each folder.
-        classes: Names of the classes, in the order of their numbers: a list, or a text file with a name a line; classes
-            without boxes are allowed. Default, VOC: its 20 classes if no other name occurs, else those that occur, in
-            ``class_order``; COCO: the categories by their ids, whose gaps are closed.
-        class_order: VOC: order of names that occur, as of a :class:`LabeledImageDataset`.
-        with_masks: COCO: give the masks of the instances, too. Needs pycocotools.
-        filter_empty: Leave out images without a box, in phase ``train`` only; ignored boxes do not count.
-        min_box_size: A box is dropped where resize and crop leave it less wide or high than this, in pixels of gt; one
-            of no width or height always is.
+        dataroot_gt: VOC: folder with JPEGImages, Annotations and ImageSets, e.g. ``VOCdevkit/VOC2007``. COCO: folder of
+            the images.
+        subfolders: Folders in ``dataroot_gt`` to combine into one data set, e.g. ``[VOC2007, VOC2012]`` in
+            ``VOCdevkit``. Default: ``dataroot_gt`` itself.
+        split: VOC: name of the list in ``ImageSets/Main``, e.g. ``trainval``, or one name per folder.
+        annotation_file: COCO: JSON file, or one file per folder.
+        classes: Names of the classes in the order of their numbers: a list, or a text file with one name per line;
+            classes without boxes are allowed. Default, VOC: its 20 classes if no other name occurs, otherwise the names
+            that occur, in ``class_order``; COCO: the categories in the order of their ids, without gaps.
+        class_order: VOC: order of the names that occur, see :class:`LabeledImageDataset`.
+        with_masks: COCO: also load instance masks. Needs pycocotools.
+        filter_empty: Skip images without a box, in phase ``train`` only; ignored boxes do not count.
+        min_box_size: Drop boxes whose width or height, in pixels of gt, is smaller than this after resize and crop;
+            boxes without width or height are always dropped.
     """
     subfolders: Sequence[str] | None = None
     split: str | Sequence[str] | None = None
@@ -62,19 +62,19 @@ class DetectionOptions(SpatialLabelOptions):
             got = 'neither' if self.split is None else 'both'
             raise OptionError(f"expected split (VOC's layout) or annotation_file (COCO's json), got {got}.")
         if self.class_order is not None and (self.split is None or self.classes is not None):
-            raise OptionError(f"expected none with {'classes' if self.classes else 'COCO'}, which has an order. Leave "
-                              'it out.', 'class_order')
+            raise OptionError(f"not allowed with {'classes' if self.classes else 'COCO'}, which defines the order. "
+                              'Remove it.', 'class_order')
         if self.with_masks and self.split is not None:
-            raise OptionError("expected annotation_file (COCO's json), got split: VOC's boxes have no masks. Leave "
-                              'with_masks out.', 'with_masks')
+            raise OptionError("expected annotation_file (COCO's json), got split: VOC's boxes have no masks. Remove "
+                              'with_masks.', 'with_masks')
 
 
 class DetectionDataset(SpatialLabelDataset):
-    """Clean images with their boxes, and the degraded image of each.
+    """Data set of clean images with boxes, and their degraded images.
 
-    VOC's coordinates are read as mmdet reads them: less 1. Boxes are cut at the border of gt. An image is turned as its
-    EXIF orientation says where the annotation has the size of the turned image; where that does not tell, an error asks
-    for ``exif_orientation``.
+    VOC's coordinates are reduced by 1, as in mmdet. Boxes are clipped to gt. An image is rotated by EXIF orientation if
+    the annotation has the size of the rotated image; if the size does not decide, an error asks for
+    ``exif_orientation``.
 
     Args:
         opt: The dataset's block of a BasicSR option file; keys as in :class:`DetectionOptions`.
@@ -82,13 +82,13 @@ class DetectionDataset(SpatialLabelDataset):
     Attributes:
         paths: File of each image.
         classes: Names of the classes.
-        images: What the annotation files say of each image.
+        images: Annotations of each image.
 
     Shape:
         An item is as in :class:`DegradedImageDataset`. Its ``label``: ``boxes`` float32 ``(K, 4)``, xyxy in pixels of
         gt; ``labels`` long ``(K,)`` from 0; ``ignore`` bool ``(K,)``, true for VOC's difficult and COCO's crowd;
-        ``size`` ``(height, width)`` of gt, which in a padded batch is the part at the top left that is no padding;
-        ``image_id`` COCO's number or VOC's name; ``masks`` bool ``(K, H, W)`` with ``with_masks`` only. In a batch
+        ``size`` ``(height, width)`` of gt without the padding of a batch, which is at the bottom and right;
+        ``image_id`` COCO's number or VOC's name; ``masks`` bool ``(K, H, W)``, only with ``with_masks``. In a batch
         ``label`` is a list of these.
 
     Example:
@@ -111,7 +111,7 @@ class DetectionDataset(SpatialLabelDataset):
         if not images:
             what = 'images with boxes' if self.train and options.filter_empty else 'images'
             raise OptionError(f'{where}: expected {what}, got none from {options.dataroot}. '
-                              'Point it to a set that has some.')
+                              'Use a data set that has some.')
         self.images = images
         self.paths = [image.path for image in images]
         self.labels = [np.array([numbers[name] for name in image.names], np.int64) for image in images]
@@ -121,7 +121,7 @@ class DetectionDataset(SpatialLabelDataset):
         self.check_sample(self._check_header)
 
     def _read_annotations(self) -> tuple[list[AnnotatedImage], tuple[str, ...]]:
-        """All images, and the classes to use where the options name none."""
+        """Return all images, and the default classes."""
         options, where = self.options, self.where
         if options.split is not None:
             images = [image for root, split in self._sources('split') for image in read_voc(root, split, where)]
@@ -133,18 +133,18 @@ class DetectionDataset(SpatialLabelDataset):
             found, categories = read_coco(root, file, options.with_masks, where)
             if names is not None and categories != names and options.classes is None:
                 raise OptionError(f"{where}.annotation_file: '{file}' has other categories than the file before it. "
-                                  'Give the order of all in classes.')
+                                  'List all of them in classes.')
             images, names = images + found, categories
         return images, names
 
     def _sources(self, key: str) -> list[tuple[str, str]]:
-        """Each folder with its split or json."""
+        """Return each folder with its split or JSON file."""
         root, subfolders, value = self.options.dataroot, self.options.subfolders, getattr(self.options, key)
         roots = [os.path.join(root, name) for name in subfolders] if subfolders else [root]
         files = [value] * len(roots) if isinstance(value, str) else value
         if len(files) != len(roots):
             raise OptionError(f'{self.where}.{key}: expected one for each of {len(roots)} folders, got {len(files)}. '
-                              'Give as many as subfolders, or one name for all.')
+                              'Give one per subfolder, or one name for all.')
         return list(zip(roots, files))
 
     def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
@@ -172,7 +172,7 @@ class DetectionDataset(SpatialLabelDataset):
         annotated, rule = self.images[index], self.options.exif_orientation
         header = open_image(Path(annotated.path).read_bytes(), annotated.path, self.options.max_pixels, decode=False)
         size, orientation = header.size, exif_orientation(header)
-        if header.format == 'TIFF':  # turned by Pillow, as its size is already
+        if header.format == 'TIFF':  # rotated by Pillow, also its size
             orientation = 1
         if rule == 'apply' or rule is None and is_to_be_turned(size, orientation, annotated.stated_size,
                                                                annotated.path):
@@ -183,23 +183,23 @@ class DetectionDataset(SpatialLabelDataset):
         _check_size(annotated, size, self.options.exif_orientation)
         if annotated.size is None and annotated.stated_size not in (None, size) and not self._has_warned:
             self._has_warned = True
-            warn(f"{self.where}: {annotated.path} has {size[0]}x{size[1]} pixels, and '{annotated.source}' says "
+            warn(f"{self.where}: {annotated.path} has {size[0]}x{size[1]} pixels, but '{annotated.source}' says "
                  f'{annotated.stated_size[0]}x{annotated.stated_size[1]}. If the image was resized after it was '
-                 'annotated, its boxes are in the wrong place: take the image that was annotated. Else mend the size. '
-                 'Others are not named.')
+                 'annotated, its boxes are in the wrong place: use the annotated image. Otherwise correct the size. '
+                 'Further images are not reported.')
 
     def check_boxes_count(self, numbers: Iterable[int], where: str) -> None:
-        """Check that some box of these images counts: without one there is nothing to learn from, and no score.
+        """Check that at least one box of these images is not ignored, as training and scores need one.
 
         Raises:
-            OptionError: None does.
+            OptionError: All boxes are ignored, or there are none.
         """
         images = [self.images[number] for number in numbers]
         if all(image.ignore.all() for image in images):
             boxes = sum(len(image.boxes) for image in images)
-            got = f'{boxes} that are all to be ignored' if boxes else 'none'
+            got = f'only {boxes} ignored ones' if boxes else 'none'
             raise OptionError(f"{where}: expected boxes in '{images[0].source}', got {got} for {len(images)} images. "
-                              "Take the file with the annotations (COCO's image_info_*.json have none), or "
+                              "Use the file with the annotations (COCO's image_info_*.json have none), or "
                               'UnlabeledImageDataset for images without labels.')
 
     def enlarged(self, label: dict[str, Any], scale: int) -> dict[str, Any]:
@@ -215,7 +215,7 @@ class DetectionDataset(SpatialLabelDataset):
 
 
 def _masks(annotated: AnnotatedImage, kept: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """The masks of the boxes that are kept, bool ``(K, H, W)``."""
+    """Return the masks of the boxes that are kept, bool ``(K, H, W)``."""
     width, height = geometry.kept
     masks = np.zeros((len(kept), height, width), bool)
     for mask, k in zip(masks, kept):
@@ -225,35 +225,35 @@ def _masks(annotated: AnnotatedImage, kept: np.ndarray, geometry: Geometry) -> n
 
 
 def _check_size(annotated: AnnotatedImage, size: Size, rule: str | None) -> None:
-    """Boxes drawn on an image of another size would be in the wrong place, and nobody would see it."""
+    """Check that the image has the annotated size; otherwise boxes would silently be in the wrong place."""
     stated, got = (f'{side[0]}x{side[1]}' if side else '' for side in (annotated.stated_size, size))
     if annotated.stated_size != size and annotated.stated_size == size[::-1] and rule is None:
         raise UnsettledFileError(
             f"{annotated.path}: expected {stated} pixels as in '{annotated.source}', got {got}, the two sides swapped. "
-            'If it was turned after it was annotated (its EXIF orientation is gone), turn it back; if the annotation '
-            'is of the image as it is, mend its size' +
+            'If the image was rotated after it was annotated (its EXIF orientation is gone), rotate it back; if the '
+            'annotation fits the image as it is, correct its size' +
             ('.' if annotated.size else ', or set exif_orientation: ignore.'))
     if annotated.size is not None and annotated.size != size:
         raise ValueError(f"{annotated.path}: expected {stated} pixels as in '{annotated.source}', got {got}. Use the "
-                         'image that was annotated.')
+                         'annotated image.')
     outside = (annotated.boxes[:, :2] > size).any(1)
-    if not outside.any() and annotated.stated_size not in (None, size):  # as of an image that was larger
+    if not outside.any() and annotated.stated_size not in (None, size):  # the annotated image may have been larger
         outside = (annotated.boxes[:, 2:] > size).any(1)
     if outside.any():
         box = [int(value) for value in annotated.boxes[outside][0]]
         raise ValueError(f"{annotated.path}: expected boxes within its {got} pixels, got {box} (counted "
-                         f"from 0) in '{annotated.source}'. Use the image that was annotated, or mend the box.")
+                         f"from 0) in '{annotated.source}'. Use the annotated image, or correct the box.")
 
 
 def _check_boxes(images: list[AnnotatedImage], where: str) -> None:
-    """Boxes that are points are dropped; where next to all are, something else was written."""
+    """Check that most boxes have a width and height; if hardly any have, the format is wrong."""
     boxes = np.concatenate([image.boxes for image in images])
     whole = (boxes[:, 2:] > boxes[:, :2]).all(1)
     if len(boxes) and whole.mean() <= _NEARLY_NONE:
         i, number = next((i, k) for i, image in enumerate(images) for k in range(len(image.boxes)))
-        raise OptionError(f"{where}: expected boxes of some width and height, got {whole.sum()} of {len(boxes)}; the "
+        raise OptionError(f"{where}: expected boxes with width and height, got {whole.sum()} of {len(boxes)}; the "
                           f"first is {images[i].boxes[number].astype(int).tolist()} (counted from 0) in "
-                          f"'{images[i].source}'. Coordinates are in pixels, no shares of the image.")
+                          f"'{images[i].source}'. Coordinates are in pixels, not fractions of the image.")
 
 
 def _number_classes(classes: tuple[str, ...], images: list[AnnotatedImage], where: str) -> dict[str, int]:
@@ -268,5 +268,5 @@ def _number_classes(classes: tuple[str, ...], images: list[AnnotatedImage], wher
                 numbers[name] = numbers[found]
             if name not in numbers:
                 raise OptionError(f"{where}.classes: expected the classes of '{image.source}', got no '{name}'."
-                                  f'{suggestion(name, classes)} Add it, or take its boxes out.')
+                                  f'{suggestion(name, classes)} Add it, or remove its boxes.')
     return numbers

@@ -1,7 +1,7 @@
-"""Files that cannot be read, found before anything is judged: by their heads and ends, which takes 0.1 ms a file.
+"""Check for unreadable image files before an evaluation starts, by their first and last bytes, in 0.1 ms per file.
 
-Decoding every image takes ten times as long. A file that ends too early, or is none of an image, shows in its first and
-last bytes; only what looks wrong there is decoded, so that no sound file is refused.
+Decoding every image takes ten times as long. Files that are truncated or not images are recognized by their first and
+last bytes; only suspicious files are decoded, so that no intact file is rejected.
 """
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -15,16 +15,22 @@ from torch.utils.data import Dataset
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
 from ra_plugin.data.image_file import open_image
 
-_TAIL = 4096  # bytes in which the end of an image is looked for: programs append things of their own
+_TAIL = 4096  # bytes in which to search for the end marker, because programs append data of their own
 _ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
-_USUAL = ('RGB', 'L', '1', 'CMYK', 'YCbCr')  # without transparency, of 8 bits a channel
-_THREADS = 8  # for file systems that take their time
+_USUAL = ('RGB', 'L', '1', 'CMYK', 'YCbCr')  # without transparency, 8 bits per channel
+_THREADS = 8  # for slow file systems
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Head:
-    """First bytes of a file: its size, and if it may be unusable as it is."""
+    """Facts from the first and last bytes of an image file.
+
+    Attributes:
+        size: Width and height.
+        is_doubtful: True if the file may be unreadable.
+        is_usual: True for modes with 8 bits per channel and no transparency.
+    """
 
     size: tuple[int, int] = (0, 0)
     is_doubtful: bool = True
@@ -32,32 +38,32 @@ class Head:
 
 
 def read_head(path: str) -> Head:
-    """Return what the head and the end of an image file say."""
+    """Read the first and last bytes of an image file."""
     try:
         with open(path, 'rb') as file:
             image = Image.open(file)
             size, end = image.size, _ENDS.get(image.format)
             is_usual = image.mode in _USUAL and not image.has_transparency_data
-            if end is None:  # a format whose end has no mark
+            if end is None:  # a format without an end marker
                 return Head(size, True, is_usual)
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
             return Head(size, end not in file.read(), is_usual)
-    except Exception:  # what PIL raises depends on the format; decoding will tell
+    except Exception:  # PIL's errors depend on the format; the file is decoded later
         return Head()
 
 
 def check_images(dataset: Dataset, numbers: Sequence[int], files_of: Callable[[Dataset, int], Sequence[str]],
                  more: Iterable[str] = ()) -> None:
-    """Check that the files of images can be read.
+    """Check that image files are readable.
 
     Args:
-        dataset: A data set that lists its files.
-        numbers: The items that will be read.
-        files_of: Gives the files of an item; what is no file is passed over.
-        more: Further files, as restored images.
+        dataset: Data set that lists its files.
+        numbers: Indices of the items that will be read.
+        files_of: Function that returns the files of an item; paths that are not files are skipped.
+        more: Further files, e.g. restored images.
 
     Raises:
-        ValueError: Files that cannot be read: the first ones and their number, each with the reason.
+        ValueError: Files are unreadable; the message has their number, and the first ones with the reason.
     """
     of_number = {number: [file for file in files_of(dataset, number) if os.path.isfile(file)] for number in numbers}
     files = list(dict.fromkeys([*(file for found in of_number.values() for file in found), *more]))
@@ -72,12 +78,12 @@ def check_images(dataset: Dataset, numbers: Sequence[int], files_of: Callable[[D
                 problems[dataset.paths[number]] = str(error)
     if problems:
         shown = list(problems.values())[:_SHOWN]
-        count = f' ({len(problems)} such files, {len(files)} in all)' if len(problems) > 1 else ''
+        count = f' ({len(problems)} such files of {len(files)})' if len(problems) > 1 else ''
         raise ValueError(f'{" ".join(shown)}{count}')
 
 
 def _problem(file: str) -> str:
-    """Why a file cannot be decoded; nothing where it can."""
+    """Return the reason why a file cannot be decoded; empty if it can."""
     try:
         open_image(Path(file).read_bytes(), file)
     except (ValueError, OSError) as error:
@@ -86,7 +92,7 @@ def _problem(file: str) -> str:
 
 
 def _to_try(of_number: dict[int, list[str]], heads: dict[str, Head]) -> list[int]:
-    """Items whose first file is of an unusual kind, and those of the smallest width and height."""
+    """Return the items whose first file has an unusual mode, and those with the smallest width and height."""
     first = {number: heads[files[0]] for number, files in of_number.items() if files}
     if not first:
         return []

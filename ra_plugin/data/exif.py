@@ -1,7 +1,7 @@
-"""EXIF orientation: whether pixels are taken as they are stored, or turned as viewers show them.
+"""EXIF orientation: choice between pixels as stored and pixels rotated as viewers show them.
 
-Boxes and masks belong to one of the two. Their annotation says how large the image was that they were drawn on, which
-tells the two apart where turning swaps width and height.
+Boxes and masks fit only one of the two. Their annotation has the size of the annotated image, which distinguishes them
+if rotation swaps width and height.
 """
 from typing import Literal
 
@@ -17,28 +17,28 @@ _SWAPS_SIDES = (5, 6, 7, 8)
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1, as stored, where there is none or an illegible one.
+    """Return the EXIF orientation, 1 to 8; 1 (as stored) if it is missing or unreadable.
 
-    Pillow turns TIFF files itself as it decodes them; they have none then.
+    Pillow itself rotates TIFF files when decoding them; they have no orientation afterwards.
     """
     try:
         value = image.getexif().get(_TAG, 1)
-    except Exception:  # EXIF is a format of its own, and damaged ones raise anything: struct.error, SyntaxError, ...
+    except Exception:  # damaged EXIF data raises many kinds of errors: struct.error, SyntaxError, ...
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def oriented(image: Image.Image, path: str, rule: ExifOrientation | None, drawn_on: Size | None) -> Image.Image:
-    """Return the image as it is stored, or turned upright.
+    """Return the image as stored, or rotated upright.
 
     Args:
-        image: A decoded image.
+        image: Decoded image.
         path: Its name, for messages.
-        rule: ``'ignore'``: as it is stored; ``'apply'``: upright; None: see :func:`is_to_be_turned`.
-        drawn_on: Width and height of the image that the annotation was drawn on, where they are known.
+        rule: ``'ignore'``: as stored; ``'apply'``: upright; None: see :func:`is_to_be_turned`.
+        drawn_on: Width and height of the annotated image; None if unknown.
 
     Raises:
-        UnsettledFileError: ``rule`` is None and ``drawn_on`` does not tell.
+        UnsettledFileError: ``rule`` is None and ``drawn_on`` does not decide.
     """
     if rule == 'ignore':
         return image
@@ -53,10 +53,10 @@ def turned_size(stored: Size, orientation: int) -> Size:
 
 
 def is_to_be_turned(stored: Size, orientation: int, drawn_on: Size | None, path: str) -> bool:
-    """Tell by the size that the annotation is for whether it was drawn on the upright image.
+    """Return True if the annotation has the size of the upright image, False for that of the stored image.
 
     Raises:
-        UnsettledFileError: It is of either size, of neither, or not known.
+        UnsettledFileError: The size of the annotation fits both, neither, or is unknown.
     """
     if orientation == 1:
         return False
@@ -65,7 +65,7 @@ def is_to_be_turned(stored: Size, orientation: int, drawn_on: Size | None, path:
         return drawn_on == turned
     got = 'unknown size' if drawn_on is None else f'{drawn_on[0]}x{drawn_on[1]}'
     raise UnsettledFileError(
-        f'{path}: expected an upright image, or an annotation whose size tells whether it was drawn on the upright '
+        f'{path}: expected an upright image, or an annotation with the size of either the stored or the upright '
         f'image, got EXIF orientation {orientation} for {stored[0]}x{stored[1]} stored pixels and an annotation of '
-        f'{got}. Turn the file for good (exiftran -ai, or ImageOps.exif_transpose), or set exif_orientation: apply, '
+        f'{got}. Rotate the file itself (exiftran -ai, or ImageOps.exif_transpose), or set exif_orientation: apply, '
         'or ignore.')

@@ -1,16 +1,17 @@
-"""Which files there are: checks and listings by name; no file is opened."""
+"""Checks and listings of files by name; no file is opened."""
 import os
 from collections.abc import Iterator
 
 from ra_plugin.options import OptionError
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
-MOST_SAMPLED = 20  # files that are opened when a data set is built, evenly spaced
-RELATIVE = 'A relative path is looked up in the current folder, then among the files of ra_plugin: in a clone below its top folder.'
+MOST_SAMPLED = 20  # files, evenly spaced, that are opened when a data set is built
+RELATIVE = ('A relative path is looked up in the current folder, then among the files of ra_plugin: in a clone below '
+            'its top folder.')
 
 
 class UnsettledFileError(ValueError):
-    """Raised for a file that is not damaged: an option has to say how to read it, so it must not be skipped."""
+    """Raised for an intact file that needs an option to be read, and therefore must not be skipped."""
 
 
 def check_folder(path: str, where: str) -> None:
@@ -24,7 +25,7 @@ def check_file(path: str, where: str) -> None:
 
 
 def files_below(root: str, suffixes: str | tuple[str, ...], subfolder: str = '') -> Iterator[str]:
-    """Files at any depth, relative to ``root``, that end in one of ``suffixes``, upper or lower case; none hidden."""
+    """Yield files at any depth, relative to ``root``, with one of ``suffixes`` (in any case), without hidden ones."""
     suffixes = suffixes.lower() if isinstance(suffixes, str) else suffixes
     for folder, subfolders, files in os.walk(os.path.join(root, subfolder), followlinks=True):
         subfolders[:] = [name for name in subfolders if not name.startswith('.')]
@@ -35,19 +36,19 @@ def files_below(root: str, suffixes: str | tuple[str, ...], subfolder: str = '')
 
 
 def files_by_stem(root: str, suffix: str | None, where: str) -> dict[str, str]:
-    """Each file below ``root``, relative to it, under its name without ``suffix`` (None: that of an image)."""
+    """Return the files below ``root``, relative to it, by their names without ``suffix`` (None: any image suffix)."""
     found: dict[str, str] = {}
     for file in sorted(files_below(root, suffix or IMAGE_SUFFIXES)):
         stem = file[:-len(suffix)] if suffix else os.path.splitext(file)[0]
         first = found.setdefault(stem, file)
         if first != file:
             raise OptionError(f"{where}: expected one file for '{stem}' in '{root}', got {first} and {file}. "
-                              'Remove one of them, or keep the two kinds in folders of their own.')
+                              'Remove one of them, or keep the two kinds in separate folders.')
     return found
 
 
 def evenly_spaced_sample(total: int, most: int = MOST_SAMPLED) -> list[int]:
-    """Return up to ``most`` of the numbers below ``total``, evenly spaced, with the first and the last one."""
+    """Return up to ``most`` evenly spaced integers below ``total``, including the first and the last one."""
     if total <= most:
         return list(range(total))
     return [round(i * (total - 1) / (most - 1)) for i in range(most)]

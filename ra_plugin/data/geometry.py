@@ -1,6 +1,6 @@
-"""Where the pixels of an item come from: one drawing of resize, crop and flip, carried to image, masks and boxes.
+"""Resize, crop and flip, drawn once and applied to image, masks and boxes alike.
 
-Sizes are ``(width, height)``, as PIL has them.
+Sizes are ``(width, height)``, as in PIL.
 """
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """Resize to ``size``, keep a rectangle of it, mirror that.
+    """Resize to ``size``, followed by a crop and an optional horizontal flip.
 
     Attributes:
         source: Size of the file.
         size: Size after resizing.
-        left, top: Corner of the part that is kept, in pixels of the resized image.
-        kept: Size of that part.
-        flip: Whether it is mirrored, left to right.
+        left, top: Top left corner of the crop, in pixels of the resized image.
+        kept: Size of the crop.
+        flip: Flip horizontally.
     """
     source: Size
     size: Size
@@ -29,17 +29,17 @@ class Geometry:
     flip: bool
 
     def image(self, image: Image.Image) -> np.ndarray:
-        """An image of size ``source`` to uint8 ``(H, W, 3)``; resized with PIL's bilinear filter."""
+        """Transform an image of size ``source`` to uint8 ``(H, W, 3)``; resized with PIL's bilinear filter."""
         return np.array(self._apply(image, Image.BILINEAR))
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """``(H, W)`` uint8 of size ``source`` to ``(H', W')`` of size ``kept``; each pixel takes its nearest value."""
+        """Transform a mask of size ``source``, uint8 ``(H, W)``, to size ``kept``, with nearest-neighbor resizing."""
         return np.array(self._apply(Image.fromarray(mask), Image.NEAREST))
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
-        """``(K, 4)`` xyxy in pixels of the file to xyxy in pixels of the item, float32, cut at its borders.
+        """Transform boxes ``(K, 4)``, xyxy in pixels of the file, to float32 xyxy in pixels of the item, clipped to it.
 
-        A box without a part inside comes out with no width or no height.
+        A box outside the item gets width or height 0.
         """
         corners = boxes.reshape(-1, 2, 2).astype(np.float64)  # (K, corner, xy)
         corners = corners * np.divide(self.size, self.source) - (self.left, self.top)
@@ -58,32 +58,32 @@ class Geometry:
 
 def draw_geometry(source: Size, size: Size, crop: Size | None, multiple: int, rng: np.random.Generator | None,
                   use_hflip: bool) -> Geometry:
-    """Choose the part to keep, and whether to mirror it.
+    """Choose the crop and the flip.
 
     Args:
         source: Size of the file.
         size: Size to resize it to.
-        crop: Size of the part to keep; a side that is longer than the image's is cut to it. None: all of the image.
-        multiple: What the kept width and height have to be multiples of; what is over is cut off, without ``crop`` at
-            the right and at the bottom.
-        rng: Where the place and the flip are drawn from; None: the center, not mirrored.
-        use_hflip: Mirror every other time.
+        crop: Size of the crop, limited to the size of the image; None for the whole image.
+        multiple: Divisor of the resulting width and height; the remainder is cropped, without ``crop`` at the right and
+            at the bottom.
+        rng: Generator for position and flip; None for the center without a flip.
+        use_hflip: Flip with a probability of 0.5.
     """
     kept = tuple(side - side % multiple for side in size)
     left = top = 0
     if crop:
         kept = tuple(map(min, kept, crop))
         spare = [whole - part for whole, part in zip(size, kept)]
-        # the center as in torchvision's CenterCrop
+        # the center, rounded as in torchvision's CenterCrop
         left, top = (round(n / 2) if rng is None else int(rng.integers(n + 1)) for n in spare)
     flip = use_hflip and rng is not None and rng.random() < 0.5
     return Geometry(source=source, size=size, left=left, top=top, kept=kept, flip=flip)
 
 
 def resized(size: Size, shorter: int, longest: int | None = None) -> Size:
-    """``size`` with a shorter side of ``shorter``, or less where the longer one would be more than ``longest``.
+    """Return ``size`` scaled to a shorter side of ``shorter``, or less if the longer side would exceed ``longest``.
 
-    The longer side keeps the proportion and is truncated, as in torchvision's ``Resize``.
+    The other side keeps the aspect ratio and is truncated, as in torchvision's ``Resize``.
     """
     short, long = min(size), max(size)
     target = shorter, int(shorter * long / short)

@@ -1,4 +1,4 @@
-"""What a data set gives to judge by: labels, clean images, both, or neither."""
+"""Check whether a data set has labels, clean images, both, or neither, for evaluating recognizers."""
 import copy
 from dataclasses import dataclass
 
@@ -9,16 +9,16 @@ from ra_plugin.options import OptionError
 from ra_plugin.utils.random_streams import kept_random_streams
 
 _LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
-GAIN_LABELS = f'Give it labels: folders, or labels: FILE; or use {_LABELED}'
+GAIN_LABELS = f'Add labels: folders, or labels: FILE; or use {_LABELED}'
 
 
 @dataclass(frozen=True)
 class Given:
-    """Parts that the items of a data set have.
+    """Optional parts of a data set's items.
 
     Attributes:
-        labels: Recognizers are judged by right and wrong.
-        clean: Images are compared with clean ones, and answers with those on clean ones.
+        labels: True if items have labels, by which recognizers are scored.
+        clean: True if items have clean images, with which images and predictions are compared.
     """
 
     labels: bool
@@ -26,14 +26,14 @@ class Given:
 
 
 def given_by(dataset: Dataset, where: str) -> Given:
-    """Return what a data set gives, by its first item.
+    """Return the parts of a data set's items, determined from its first item.
 
     Raises:
-        OptionError: It is empty, or gives neither labels nor clean images.
+        OptionError: The data set is empty, or has neither labels nor clean images.
     """
     if not len(dataset):
         raise OptionError(f'{where}: expected images, got none. Check its folders and lists.')
-    with kept_random_streams():  # a data set may draw where a training is not to notice
+    with kept_random_streams():  # reading an item may draw random numbers, which must not change the training
         item = untouched(dataset)[0]
     given = Given('label' in item, 'gt' in item)
     if not (given.labels or given.clean):
@@ -42,22 +42,22 @@ def given_by(dataset: Dataset, where: str) -> Given:
 
 
 def no_labels(loss: str, kind: str) -> str:
-    """Return what to say where a loss needs labels, and a data set of that kind gives none."""
-    return (f'{loss} needs labels, and {kind} gives none. {GAIN_LABELS} for datasets.train, or RecogConsistencyLoss, '
-            'which needs none.')
+    """Return the message for a loss that needs labels and a data set of class ``kind`` without labels."""
+    return (f'{loss} needs labels, but {kind} has none. {GAIN_LABELS} for datasets.train, or RecogConsistencyLoss, '
+            'which needs no labels.')
 
 
 def neither(where: str, kind: str) -> str:
-    """Return what to say of a data set of that kind that gives nothing to judge by."""
-    return (f'{where}: judging needs labels or clean images, and {kind} gives neither. {GAIN_LABELS}; or give it clean '
+    """Return the message for a data set of class ``kind`` without labels and clean images."""
+    return (f'{where}: evaluation needs labels or clean images, but {kind} has neither. {GAIN_LABELS}; or add clean '
             'images: dataroot_gt.')
 
 
 def untouched(dataset: Dataset) -> Dataset:
-    """A copy to read from: BasicSR's data sets open files on the first read, which workers are to do themselves."""
+    """Return a copy to read from, since BasicSR's data sets open files on first use, which is up to the workers."""
     probe = copy.copy(dataset)
     if isinstance(probe, WithLabels):
         probe.dataset = untouched(probe.dataset)
-    if hasattr(probe, 'io_backend_opt'):  # they take its type out
+    if hasattr(probe, 'io_backend_opt'):  # BasicSR's data sets remove its type
         probe.io_backend_opt = dict(probe.io_backend_opt)
     return probe

@@ -1,7 +1,7 @@
-"""600 of the 1000 photographs, one of each class of ImageNet, of github.com/EliSchwartz/imagenet-sample-images.
+"""Sample of ImageNet: 600 of the 1000 photographs, one per class, of github.com/EliSchwartz/imagenet-sample-images.
 
-Which 600, and which of them are trained on, `options/experiments/imagenet_sample.json` says by the numbers of their
-classes: a photograph's number is its place among the 1000 by name.
+The 600 classes, and their split into training and validation, are listed by number in
+`options/experiments/imagenet_sample.json`; the number of a photograph is its index among the 1000 sorted by name.
 """
 import json
 import shutil
@@ -15,16 +15,19 @@ COUNT = 1000
 
 
 def prepare(out: str | Path, source: str | Path, choice: str | Path, progress: Callable = iter) -> Path:
-    """Copy them to ``out/{train,val}``, with the class of each in ``out/train.json`` and ``out/val.json``.
+    """Copy the photographs to ``out/{train,val}``, and write their classes to ``out/train.json`` and ``out/val.json``.
 
     Args:
-        out: Folder to make; the lists are written last.
+        out: Output folder; the lists are written last.
         source: Folder with the photographs, ``n01440764_tench.JPEG`` and so on.
-        choice: JSON file: ``train`` and ``val``, lists of class numbers in ``[0, 1000)``.
-        progress: Wraps the iterable of images, for a progress bar.
+        choice: JSON file with ``train`` and ``val``, lists of class numbers in ``[0, 1000)``.
+        progress: Function that wraps the iterable of images, for a progress bar.
+
+    Returns:
+        The output folder.
 
     Raises:
-        DataError: There is no such folder, or not one photograph of each class in it.
+        DataError: The folder does not exist, or does not have one photograph per class.
     """
     out, source = Path(out), Path(source)
     files = sorted(source.glob('*.JPEG')) if source.is_dir() else []

@@ -1,7 +1,7 @@
-"""Labels of a list: the same label means the same class, however it is written.
+"""Interpretation of the labels in a list as class numbers or names, independent of their spelling.
 
-CSV has text alone, JSON has text and numbers, and pandas writes ``2.0`` for 2 where a column had a gap. So labels that
-are all whole numbers are class numbers, in whatever form.
+CSV has only text, JSON has text and numbers, and pandas writes ``2.0`` for 2 if a column had a gap. Labels that are all
+whole numbers are therefore class numbers, in any spelling.
 """
 import re
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from ra_plugin.options import NUMBER_AS_TEXT, OptionError
 
 Label = int | float | str
-Entry = tuple[str, Label]  # path or lmdb key, relative to dataroot_gt; label as it is written
+Entry = tuple[str, Label]  # path or lmdb key, relative to dataroot_gt; label as written in the file
 
 _WHOLE = re.compile(r'[+-]?[0-9]+(\.0*)?')
 
 
 def whole_number(label: Label) -> int | None:
-    """Return the whole number that is written, e.g. as ``7``, ``7.0`` or ``' 7'``; None: it is none."""
+    """Return the whole number written as e.g. ``7``, ``7.0`` or ``' 7'``; None for other labels."""
     if isinstance(label, str):
         label = label.strip()
         return int(label.partition('.')[0]) if _WHOLE.fullmatch(label) else None
@@ -23,11 +23,11 @@ def whole_number(label: Label) -> int | None:
 
 
 def are_numbers(entries: Sequence[Entry], classes: Sequence[str] | None, where: str, key: str) -> bool:
-    """Tell whether labels are class numbers rather than names, and check that they are one of the two throughout.
+    """Return True if the labels are class numbers, False if they are names; check that they are not mixed.
 
     Raises:
-        OptionError: Some are numbers and some names, unless ``classes`` lists them all as names; a fraction; one number
-            written as two names (``1`` and ``01``); or numbers that are names of ``classes`` in another order.
+        OptionError: Numbers and names are mixed, unless ``classes`` lists all of them as names; a label is a fraction;
+            a number has two spellings (``1`` and ``01``); or numbers are names in ``classes`` in another order.
     """
     place = f'{where}.{key}'
     names = set(classes or ())
@@ -38,8 +38,8 @@ def are_numbers(entries: Sequence[Entry], classes: Sequence[str] | None, where: 
             raise OptionError(f"{place}: expected a whole number or a name as label, got {label} for '{path}'.")
         if (whole_number(label) is not None) != first and not listed:
             raise OptionError(f"{place}: expected {'numbers' if first else 'names'} as labels throughout, got "
-                              f"{label!r} for '{path}'. Use either numbers or names; where a number is a name, list "
-                              'all in classes.')
+                              f"{label!r} for '{path}'. Use either numbers or names; if a number is a name, list "
+                              'all names in classes.')
     if not first or any(whole_number(label) is None for _, label in entries):
         return False
     _check_spelling(entries, place)
@@ -59,12 +59,12 @@ def _check_spelling(entries: Sequence[Entry], place: str) -> None:
         text = str(label).strip().partition('.')[0].lstrip('+')
         first = spelling.setdefault(whole_number(label), text)
         if first != text:
-            raise OptionError(f"{place}: expected one way to write a label, got '{first}' and '{text}' (for '{path}'). "
-                              'Are these names? List them in classes.')
+            raise OptionError(f"{place}: expected one spelling of a label, got '{first}' and '{text}' (for '{path}'). "
+                              'If these are names, list them in classes.')
 
 
 def _name_classes(entries: Sequence[Entry], classes: Sequence[str] | None, place: str) -> bool:
-    """Tell whether the numbers are names that ``classes`` lists, rather than places in it."""
+    """Return True if the numbers are names listed in ``classes``, False if they are indices of it."""
     places = {name: i for i, name in enumerate(classes or ())}
     by_name = [places.get(str(label).strip(), places.get(str(whole_number(label)))) for _, label in entries]
     if None in by_name:
@@ -75,6 +75,6 @@ def _name_classes(entries: Sequence[Entry], classes: Sequence[str] | None, place
     for (path, label), number, named in zip(entries, numbers, by_name):
         if number != named:
             raise OptionError(f"{place}: label {label} of '{path}' is the number of class '{classes[number]}' and the "
-                              f"name of class number {named} in classes. Which is meant? Order classes by their "
-                              'numbers, or give labels that are no numbers.')
+                              f"name of class number {named} in classes. Order classes by their numbers, or use "
+                              'labels that are not numbers.')
     return False

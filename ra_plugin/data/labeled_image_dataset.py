@@ -1,7 +1,7 @@
 """Classification images with labels, degraded on the fly: ``{lq, gt, label, lq_path, gt_path}``.
 
-Images come from class folders as ImageNet has them, or from a list of paths and labels (JSON or CSV), and from disk or
-from an lmdb as BasicSR writes it. What can be checked by listing folders is checked when the dataset is built.
+Images come from class folders as in ImageNet, or from a list of paths and labels (JSON or CSV), and from disk or from a
+BasicSR lmdb. Everything that can be checked by listing folders is checked when the dataset is built.
 """
 import os
 from collections import Counter
@@ -24,39 +24,39 @@ from ra_plugin.utils.optional import require
 
 @dataclass(frozen=True, kw_only=True)
 class IOBackend:
-    """Where images are read from.
+    """Source of the images.
 
     Attributes:
-        type: ``disk``: files; ``lmdb``: a database as BasicSR writes it.
+        type: ``disk``: files; ``lmdb``: a BasicSR lmdb.
     """
     type: Literal['disk', 'lmdb']
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledImageOptions(DegradedImageOptions):
-    """The keys of a :class:`LabeledImageDataset` block; their types are what the options are checked against.
+    """Options of a :class:`LabeledImageDataset` block.
 
     Attributes:
         dataroot_gt: Folder of the clean images, or an lmdb. Without ``meta_info`` each folder in it is a class, with
             images at any depth; hidden files, and files beside the class folders, are ignored.
-        meta_info: List of the images to use, paths relative to ``dataroot_gt``: a JSON file with ``{path: label}``,
-            ``[[path, label], ...]`` or ``[{"path": ..., "label": ...}, ...]``, or a CSV file of ``path,label`` with or
-            without that header. A label is a number from 0, or the name of a class. Labels that are all whole numbers
-            are numbers, however they are written: ``7``, ``"7"``, ``7.0``.
-        classes: Names of the classes, in the order of their numbers: a list, or a text file with a name a line. Classes
-            without images are allowed. Default: the names that occur, ordered by ``class_order``.
+        meta_info: List of the images to use, with paths relative to ``dataroot_gt``: a JSON file with
+            ``{path: label}``, ``[[path, label], ...]`` or ``[{"path": ..., "label": ...}, ...]``, or a CSV file of
+            ``path,label`` with or without that header. A label is a number from 0, or the name of a class. Labels that
+            are all whole numbers are class numbers, in any spelling: ``7``, ``"7"``, ``7.0``.
+        classes: Names of the classes in the order of their numbers: a list, or a text file with one name per line.
+            Classes without images are allowed. Default: the names that occur, ordered by ``class_order``.
         class_order: ``text``, as torchvision sorts class folders (10 before 2), or ``natural``, as timm does (2 before
-            10, without regard to case). Default: as text; where all names are numbers and the orders differ, it is
-            required, and where others differ, there is a warning.
-        keep_classes: Names of some of the classes, as a list or such a file: images of others are left out, and labels
-            are places in this list. Default: all classes.
-        half: ``first`` or ``second`` half of the images of each class, in their order; of an odd number the first half
-            has one more. Default: all of them.
+            10, ignoring case). Default: ``text``, with a warning if the two orders differ; required if they differ and
+            all names are numbers.
+        keep_classes: Names of the classes to keep, as a list or a text file: other images are dropped, and labels are
+            indices of this list. Default: all classes.
+        half: ``first`` or ``second`` half of the images of each class, in their order; for an odd number the first half
+            has one more. Default: all images.
         io_backend: ``{type: disk}`` or ``{type: lmdb}``. Default: disk.
-        resize: Length of the shorter side in pixels, with PIL's bilinear filter, as torchvision's ``Resize``. Default:
-            as the file is.
-        crop_size: Side in pixels of the square cut from gt: at random in phase ``train``, from the center otherwise.
-            Default: the whole image, cut at the right and at the bottom to sides that the degradation's scale divides.
+        resize: Length of the shorter side in pixels, with PIL's bilinear filter, as in torchvision's ``Resize``.
+            Default: no resizing.
+        crop_size: Side in pixels of a square crop of gt: random in phase ``train``, otherwise the center. Default: the
+            whole image, cropped at the right and at the bottom to multiples of the degradation's scale.
     """
     meta_info: FilePath | None = None
     classes: ClassNames | None = None
@@ -78,14 +78,14 @@ class LabeledImageOptions(DegradedImageOptions):
 
 
 class LabeledImageDataset(DegradedImageDataset):
-    """Clean images with their labels, and the degraded image of each.
+    """Data set of clean images with class labels, and their degraded images.
 
-    In phase ``train`` crop, flip and noise are drawn anew for each item and follow torch's seed, also in workers. In
-    other phases an item depends on nothing but ``seed`` and its index: the same for any number of workers, each time.
+    In phase ``train`` crop, flip and noise are drawn for each access and follow torch's seed, also in workers. In other
+    phases an item depends only on ``seed`` and its index, for any number of workers.
 
-    Grayscale, palette and CMYK files become RGB as in torchvision's loader, and as there EXIF orientation is not
-    applied, unless ``exif_orientation`` says so. 16-bit grayscale, float images and images with transparent pixels are
-    refused: what they look like in 8-bit RGB is for the user to say. (Of 16-bit RGB files PIL reads the upper 8 bits.)
+    Grayscale, palette and CMYK files are converted to RGB as in torchvision's loader, and as there EXIF orientation is
+    not applied by default. 16-bit grayscale, float images and images with transparent pixels are rejected, because
+    their conversion to 8-bit RGB is ambiguous. (PIL reads the upper 8 bits of 16-bit RGB files.)
 
     Args:
         opt: The dataset's block of a BasicSR option file; keys as in :class:`LabeledImageOptions`.
@@ -93,7 +93,7 @@ class LabeledImageDataset(DegradedImageDataset):
     Attributes:
         paths: File, or lmdb key, of each image.
         labels: Class number of each image.
-        classes: Names of the classes, or None where labels are numbers and nothing names them.
+        classes: Names of the classes, or None if labels are numbers without names.
         num_classes: ``len(classes)``, or the largest label + 1.
 
     Shape:
@@ -101,9 +101,9 @@ class LabeledImageDataset(DegradedImageDataset):
         ``label`` int (a long tensor ``(N,)`` in a batch); ``lq_path`` and ``gt_path`` are both the clean image's path.
 
     Raises:
-        OptionError: When built: an unknown or missing key, a value of the wrong type or out of range, a folder or a
-            list of images that is not as described.
-        ValueError: When an item is read: a file that cannot be used, by name.
+        OptionError: On construction: a key is unknown or missing, a value has the wrong type or is out of range, or a
+            folder or list of images is not as described.
+        ValueError: When an item is read: the named file is unusable.
 
     Example:
         >>> LabeledImageDataset({'phase': 'val', 'dataroot_gt': 'datasets/cifar10/val', 'scale': 2,
@@ -160,25 +160,25 @@ class LabeledImageDataset(DegradedImageDataset):
         if not self._lmdb:
             with open(path, 'rb') as file:
                 return file.read()
-        if self._client is None:  # opened where it is read: a worker that is spawned cannot be handed an open one
+        if self._client is None:  # opened in the process that reads: an open one cannot be passed to spawned workers
             require('basicsr', 'io_backend {type: lmdb}')
             from basicsr.utils import FileClient
             self._client = FileClient('lmdb', db_paths=self.options.dataroot)
         data = self._client.get(path)
         if data is None:
             raise ValueError(f"{self.options.dataroot}: no image '{path}', which its meta_info.txt lists. "
-                             'Make the lmdb again.')
+                             'Create the lmdb again.')
         return data
 
 
 def _half(labels: Sequence[int], half: str, where: str) -> list[int]:
-    """Positions of the images that are in that half of their class."""
+    """Return the indices of the images in the given half of their class."""
     total, before, kept = Counter(labels), Counter(), []
     for i, label in enumerate(labels):
         if (2 * before[label] < total[label]) == (half == 'first'):
             kept.append(i)
         before[label] += 1
     if not kept:
-        raise OptionError(f'{where}: expected a class with two images or more, got one image a class. '
-                          'Leave half out.')
+        raise OptionError(f'{where}: expected a class with two or more images, got one image per class. '
+                          'Remove half.')
     return kept

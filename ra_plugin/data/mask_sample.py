@@ -1,4 +1,4 @@
-"""Values in a sample of masks, against those that options expect: some are legal by accident."""
+"""Check of the values in a sample of masks against the options, since wrong values may be valid by accident."""
 import logging
 
 import numpy as np
@@ -8,43 +8,43 @@ from ra_plugin.recognizers.base import IGNORED
 
 
 class MaskSample:
-    """Counts over some masks of a data set.
+    """Counts of values and labels over some masks of a data set.
 
     Args:
         num_classes: Number of classes.
-        total: Masks that the data set has.
+        total: Number of masks in the data set.
     """
 
     def __init__(self, num_classes: int, total: int):
         self.num_classes, self.total = num_classes, total
         self.masks = 0
         self.values = np.zeros(256, np.int64)  # pixels of each value in the files
-        self.labels = np.zeros(256, np.int64)  # and of each label that they become
+        self.labels = np.zeros(256, np.int64)  # pixels of each label
 
     def add(self, mask: np.ndarray, label: np.ndarray) -> None:
-        """Count a mask as it is in its file and its labels, both uint8 ``(H, W)``."""
+        """Count the stored values of a mask and its labels, both uint8 ``(H, W)``."""
         self.masks += 1
         self.values += np.bincount(mask.ravel(), minlength=256)
         self.labels += np.bincount(label.ravel(), minlength=256)
 
     def check(self, where: str, undecided: bool) -> None:
-        """Check that the labels are those of the classes.
+        """Check that the labels fit the classes; warn about classes that do not occur.
 
         Args:
             where: Place in the options, for messages.
-            undecided: No option says what 255 means.
+            undecided: True if no option defines the meaning of 255.
 
         Raises:
-            OptionError: There is nothing but 0 and 255 while ``undecided``, or no pixel has a class.
+            OptionError: Only 0 and 255 occur while ``undecided``, or no pixel has a class.
         """
         found = np.flatnonzero(self.values).tolist()
         if undecided and found == [0, IGNORED]:
             share = self.values[IGNORED] / self.values.sum()
-            raise OptionError(f'{where}: expected class numbers, got 0 and 255 alone in {self.masks} masks, 255 in '
+            raise OptionError(f'{where}: expected class numbers, got only 0 and 255 in {self.masks} masks, 255 in '
                               f'{share:.0%} of the pixels. If 255 is class 1, write label_map: {{0: 0, 255: 1}}; if it '
                               'means no class, write ignore_index: 255.')
         missing = np.flatnonzero(self.labels[:self.num_classes] == 0).tolist()
-        # a sample of masks has not all of a hundred classes; half of them is another matter
+        # a sample need not have all of a hundred classes, but should have half of them
         if not self.masks or not missing or self.masks < self.total and 2 * len(missing) < self.num_classes:
             return
         counted = f'in its {self.total} masks' if self.masks == self.total else f'in a sample of {self.masks} masks'

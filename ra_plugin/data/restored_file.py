@@ -1,4 +1,4 @@
-"""Image files that something has restored, as the clean image is: its orientation, and cut to its size."""
+"""Reading of restored image files, with the orientation and cropped to the size of the clean image."""
 import numpy as np
 
 from ra_plugin.data.image_file import MAX_PIXELS, read_image
@@ -8,13 +8,13 @@ def read_restored(path: str, size: tuple[int, int] | None = None, scale: int = 1
     """Return a restored image, uint8 ``(H, W, 3)``.
 
     Args:
-        path: Its file.
-        size: Width and height of the clean image, which was cut at the right and at the bottom to sides that the scale
-            divides: what the file has more, less than ``scale``, is cut off, too. None: there is no clean image.
-        scale: How many times smaller the degraded image is.
+        path: Image file.
+        size: Width and height of the clean image, which was cropped at the right and bottom to multiples of the scale;
+            up to ``scale - 1`` further pixels of the file are cropped, too. None without a clean image.
+        scale: Factor between the restored and the degraded image.
 
     Raises:
-        ValueError: The file is damaged, or its size does not tell what its EXIF orientation means.
+        ValueError: The file is damaged, or its size does not decide about its EXIF orientation.
     """
     if size is None:
         return np.asarray(read_image(path))

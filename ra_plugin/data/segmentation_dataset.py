@@ -1,4 +1,4 @@
-"""Images with a class for each pixel, degraded on the fly: a folder of images and one of index masks."""
+"""Images with a class per pixel, degraded on the fly: a folder of images and one of index masks."""
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ from ra_plugin.utils.text_file import read_text
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationOptions(SpatialLabelOptions):
-    """The keys of a :class:`SegmentationDataset` block; their types are what the options are checked against.
+    """Options of a :class:`SegmentationDataset` block.
 
     Attributes:
         dataroot_gt: Folder of the clean images, at any depth; hidden files are ignored.
-        dataroot_mask: Folder of the masks. An image's mask has the image's path, but for the suffix. A mask is an 8-bit
-            gray or palette image in a lossless format, as PNG is; its values are class numbers.
-        meta_info: Text file of the images to use: a line holds the path without the suffix. Default: all.
-        image_suffix: End of the images' names, e.g. Cityscapes' ``_leftImg8bit.png``. Default: that of any image.
-        mask_suffix: End of the masks' names, e.g. ``_gtFine_labelTrainIds.png``.
-        classes: Names of the classes, in the order of their numbers: a list, or a text file with a name a line.
-        num_classes: Their number, where nothing names them. One of the two is required.
-        ignore_index: Value in the files of pixels without a class; CamVid's is 11. It becomes 255; 255 stays. Default:
-            255, but masks of 0 and 255 alone are refused until it, or label_map, says what 255 means.
-        label_map: Class number of each value in the files, e.g. ``{7: 0, 8: 1}``; values that are not in it become 255.
-            Default: the values are the class numbers.
-        reduce_zero_label: As mmseg has it, for ADE20K: 0 in the files means no class, and k is class k - 1. Default:
-            false; written out, it is not compared with the recognizer's.
+        dataroot_mask: Folder of the masks. A mask has the path of its image, except for the suffix. It is an 8-bit gray
+            or palette image in a lossless format such as PNG; its values are class numbers.
+        meta_info: Text file of the images to use, with one path without suffix per line. Default: all images.
+        image_suffix: End of the image names, e.g. Cityscapes' ``_leftImg8bit.png``. Default: any image suffix.
+        mask_suffix: End of the mask names, e.g. ``_gtFine_labelTrainIds.png``.
+        classes: Names of the classes in the order of their numbers: a list, or a text file with one name per line.
+        num_classes: Number of classes, if they have no names. One of the two is required.
+        ignore_index: Value in the files of pixels without a class, e.g. 11 in CamVid; it becomes 255, like 255 itself.
+            Default: 255, but masks with only 0 and 255 are rejected unless this or label_map is given.
+        label_map: Class number of each value in the files, e.g. ``{7: 0, 8: 1}``; other values become 255. Default: the
+            values are the class numbers.
+        reduce_zero_label: As in mmseg, for ADE20K: 0 in the files means no class, and k is class k - 1. Default: false;
+            if it is given explicitly, it is not compared with the recognizer's.
     """
     dataroot_mask: FilePath
     meta_info: FilePath | None = None
@@ -58,15 +58,15 @@ class SegmentationOptions(SpatialLabelOptions):
         if self.ignore_index is not None and not 0 <= self.ignore_index <= 255:
             raise OptionError(f'expected a value from 0 to 255, got {self.ignore_index}.', 'ignore_index')
         if self.label_map is not None and self.reduce_zero_label:
-            raise OptionError('expected none with label_map, which says the class of each value. Leave it out.',
+            raise OptionError('not allowed with label_map, which defines the class of each value. Remove it.',
                               'reduce_zero_label')
         if self.label_map is not None and self.ignore_index not in (None, IGNORED):
-            raise OptionError(f'expected none with label_map, got {self.ignore_index}. Leave that value out of '
-                              'label_map.', 'ignore_index')
+            raise OptionError(f'not allowed with label_map, got {self.ignore_index}. Omit that value from label_map '
+                              'instead.', 'ignore_index')
 
 
 class SegmentationDataset(SpatialLabelDataset):
-    """Clean images with the class of each pixel, and the degraded image of each.
+    """Data set of clean images with the class of each pixel, and their degraded images.
 
     Args:
         opt: The dataset's block of a BasicSR option file; keys as in :class:`SegmentationOptions`.
@@ -74,12 +74,12 @@ class SegmentationDataset(SpatialLabelDataset):
     Attributes:
         paths, mask_paths: Files of each image.
         classes: Names of the classes, or None.
-        num_classes: Their number.
-        shifts_labels: Whether 0 in the files means no class, and k is class k - 1.
+        num_classes: Number of classes.
+        shifts_labels: True if 0 in the files means no class, and k is class k - 1.
 
     Shape:
-        An item is as in :class:`DegradedImageDataset`; ``label`` is long ``(H, W)``, class numbers from 0, 255 where a
-        pixel has none. In a batch it is ``(N, H, W)``, and padding has 255.
+        An item is as in :class:`DegradedImageDataset`; ``label`` is long ``(H, W)``: class numbers from 0, and 255 for
+        pixels without a class. In a batch it is ``(N, H, W)``, padded with 255.
 
     Example:
         >>> SegmentationDataset({'phase': 'val', 'dataroot_gt': 'datasets/camvid/val', 'ignore_index': 11,
@@ -110,19 +110,19 @@ class SegmentationDataset(SpatialLabelDataset):
         image = read_image(path, self.options.max_pixels, self.options.exif_orientation, mask.shape[::-1])
         if mask.shape != image.size[::-1]:
             raise ValueError(f'{mask_path}: expected a mask of {image.width}x{image.height} pixels as {path}, got '
-                             f'{mask.shape[1]}x{mask.shape[0]}. Use the image that was labeled.')
+                             f'{mask.shape[1]}x{mask.shape[0]}. Use the labeled image.')
         geometry = self.draw(image.size, path, rng)
         return geometry.image(image), torch.from_numpy(geometry.mask(label).astype(np.int64))
 
     def _read_mask(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Values in the file, uint8 ``(H, W)``, and their labels, uint8."""
+        """Return the stored values, uint8 ``(H, W)``, and their labels, uint8."""
         mask = read_mask(self.mask_paths[index], self.options.max_pixels)
         label = self._table[mask]
         if (label < 0).any():
             options, value = self.options, mask[label < 0].max()
             first = int(bool(options.reduce_zero_label))
             ignored = IGNORED if options.ignore_index is None else options.ignore_index
-            remedy = 'Set ignore_index or label_map for it, or mend the mask.'
+            remedy = 'Set ignore_index or label_map for it, or correct the mask.'
             if value == self.num_classes:
                 remedy = ('If 0 in the files means no class, as in ADE20K, set reduce_zero_label: true; if this is the '
                           'value of no class, set ignore_index.')
@@ -142,14 +142,14 @@ def _count_classes(options: SegmentationOptions, classes: tuple[str, ...] | None
     count = options.num_classes if classes is None else len(classes)
     if options.num_classes not in (None, count):
         raise OptionError(f'{where}.num_classes: expected {count}, as many as classes names, got '
-                          f'{options.num_classes}. Leave it out.')
+                          f'{options.num_classes}. Remove it.')
     if not 1 <= count < IGNORED:
         raise OptionError(f'{where}: expected 1 to {IGNORED - 1} classes, got {count}. {IGNORED} means ignored.')
     return count
 
 
 def _value_table(options: SegmentationOptions, num_classes: int, where: str) -> np.ndarray:
-    """The label of each value that a mask may hold, int16 ``(256,)``; -1: it must not occur."""
+    """Return the label of each value of a mask, int16 ``(256,)``; -1 for values that must not occur."""
     ignored = IGNORED if options.ignore_index is None else options.ignore_index
     if options.label_map is None:
         first = int(bool(options.reduce_zero_label))
@@ -161,13 +161,13 @@ def _value_table(options: SegmentationOptions, num_classes: int, where: str) -> 
     for value, number in options.label_map.items():
         if not (type(value) is type(number) is int and 0 <= value <= 255 and 0 <= number < num_classes):
             raise OptionError(f'{where}.label_map: expected a value from 0 to 255 and a class number from 0 to '
-                              f'{num_classes - 1}, got {value!r}: {number!r}. Values without a class are left out.')
+                              f'{num_classes - 1}, got {value!r}: {number!r}. Omit values without a class.')
         table[value] = number
     return table
 
 
 def _list_pairs(options: SegmentationOptions, where: str) -> list[tuple[str, str]]:
-    """Image and mask of each name, relative to their folders."""
+    """Return pairs of image and mask, relative to their folders."""
     check_folder(options.dataroot, f'{where}.dataroot_gt')
     check_folder(options.dataroot_mask, f'{where}.dataroot_mask')
     images = files_by_stem(options.dataroot, options.image_suffix, f'{where}.dataroot_gt')
@@ -182,7 +182,7 @@ def _list_pairs(options: SegmentationOptions, where: str) -> list[tuple[str, str
         if there is None:
             mask = os.path.join(options.dataroot_mask, stem + options.mask_suffix)
             raise OptionError(f"{where}.dataroot_mask: expected the mask '{mask}' of '{images[stem]}', got none. "
-                              'Check mask_suffix and image_suffix, or leave the image out.')
+                              'Check mask_suffix and image_suffix, or remove the image.')
     return [(images[stem], masks[found[stem]]) for stem in stems]
 
 
@@ -194,6 +194,6 @@ def _read_stems(path: str, images: Mapping[str, str], where: str) -> list[str]:
     found = [known.find(stem) for stem in stems]
     for stem, there in zip(stems, found):
         if there is None:
-            raise OptionError(f"{where}.meta_info: '{path}' lists '{stem}', of which dataroot_gt has no image. "
-                              'Expected a path a line, relative to it and without the suffix.')
+            raise OptionError(f"{where}.meta_info: '{path}' lists '{stem}', which has no image in dataroot_gt. "
+                              'Expected one path per line, relative to it and without the suffix.')
     return found

@@ -1,4 +1,4 @@
-"""What data sets share whose labels have a place in the image: resize, crop and flip, and batches of padded images."""
+"""Base class of data sets whose labels have positions: resize, crop and flip, and batches of padded images."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,19 +16,19 @@ from ra_plugin.options import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class SpatialLabelOptions(DegradedImageOptions):
-    """Changes of an image and its label, in this order: resize, scale, crop, flip; then gt is degraded.
+    """Options for the transforms of an image and its label, in this order: resize, scale, crop, flip; then degradation.
 
-    Width and height of gt are multiples of the degradation's scale: what is over is cut off, from whole images at the
-    right and at the bottom.
+    Width and height of gt are cropped to multiples of the degradation's scale, for whole images at the right and at the
+    bottom.
 
     Attributes:
-        resize: Length of the shorter side in pixels, with PIL's bilinear filter, or ``[shorter, longest]``: less where
-            the longer side would exceed ``longest``. Default: as the file is.
-        scale_range: ``[low, high]``: in phase ``train`` the image is scaled by a factor drawn evenly from it, after
-            ``resize``. Default: not scaled.
-        crop_size: Side in pixels of the square cut from gt, or ``[height, width]``: at random in phase ``train``, from
-            the center otherwise. A side of the image that is shorter stays as it is; in training the batch is padded
-            to ``crop_size``. Default: the whole image.
+        resize: Length of the shorter side in pixels, with PIL's bilinear filter, or ``[shorter, longest]``: less if the
+            longer side would exceed ``longest``. Default: no resizing.
+        scale_range: ``[low, high]``: in phase ``train`` the image is scaled by a factor drawn uniformly from it, after
+            ``resize``. Default: no scaling.
+        crop_size: Side in pixels of a square crop of gt, or ``[height, width]``: random in phase ``train``, otherwise
+            the center. Shorter sides of the image are kept; in training the batch is padded to ``crop_size``. Default:
+            the whole image.
     """
     resize: Positive | Sequence[Positive] | None = None
     scale_range: Sequence[float] | None = None
@@ -51,9 +51,9 @@ class SpatialLabelOptions(DegradedImageOptions):
 
 
 class SpatialLabelDataset(DegradedImageDataset):
-    """A :class:`DegradedImageDataset` whose labels move with the image, and whose images may differ in size.
+    """Base class of a :class:`DegradedImageDataset` whose labels are transformed with the images, of any size.
 
-    A subclass carries its label with the :class:`Geometry` that :meth:`draw` gives, and pads labels to one size in
+    A subclass transforms its label with the :class:`Geometry` of :meth:`draw`, and pads labels to one size in
     :meth:`collate_labels`.
     """
 
@@ -65,11 +65,11 @@ class SpatialLabelDataset(DegradedImageDataset):
         self._crop: Size | None = (crop, crop) if isinstance(crop, int) else tuple(crop[::-1]) if crop else None
 
     def check_sample(self, check: Callable[[int], None]) -> None:
-        """Check some images when the data set is built, evenly spaced: what is wrong with many is found early.
+        """Check some evenly spaced images when the data set is built, to find common problems early.
 
         Args:
-            check: Raises a ValueError for the image of that number. With ``on_bad_image: skip`` only
-                an :class:`UnsettledFileError` counts.
+            check: Function that raises a ValueError for an invalid image, given its index. With ``on_bad_image: skip``
+                only an :class:`UnsettledFileError` is raised.
         """
         for index in evenly_spaced_sample(len(self.paths)):
             try:
@@ -81,10 +81,10 @@ class SpatialLabelDataset(DegradedImageDataset):
                     raise
 
     def draw(self, source: Size, path: str, rng: np.random.Generator) -> Geometry:
-        """The geometry of one item, for a file of ``source`` ``(width, height)`` pixels.
+        """Draw the geometry of one item, for a file of ``source`` ``(width, height)`` pixels.
 
         Raises:
-            ValueError: Nothing would be left of the image.
+            ValueError: The resulting image would be empty.
         """
         resize, scale_range, scale = self.options.resize, self.options.scale_range, self.degradation.scale
         size = source
@@ -97,14 +97,14 @@ class SpatialLabelDataset(DegradedImageDataset):
         return draw_geometry(source, size, self._crop, scale, rng if self.train else None, self.options.use_hflip)
 
     def collate_fn(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Items to a batch; smaller images are padded with zeros at the right and at the bottom, in lq as in gt.
+        """Collate items into a batch; smaller images, lq and gt, are padded with zeros at the right and at the bottom.
 
-        The batch is as high and as wide as its largest image; in training, with ``crop_size``, at least that.
+        Height and width of the batch are those of its largest image; in training at least ``crop_size``.
 
         Shape:
-            ``gt`` ``(N, 3, H, W)``, ``lq`` ``(N, 3, H / scale, W / scale)``; paths are lists; ``label`` is what
-            :meth:`collate_labels` makes of them; ``size`` has height and width of each gt without the padding. Without
-            clean images there is no gt, and the others are as if there were.
+            ``gt`` ``(N, 3, H, W)``, ``lq`` ``(N, 3, H / scale, W / scale)``; paths are lists; ``label`` is the result
+            of :meth:`collate_labels`; ``size`` has height and width of each gt without the padding. Without clean
+            images there is no gt; the other values are the same.
         """
         width, height = self._crop if self._crop and self.train else (0, 0)
         scale = self.degradation.scale if self.has_clean else self.options.scale or 1
@@ -121,15 +121,15 @@ class SpatialLabelDataset(DegradedImageDataset):
         }
 
     def collate_labels(self, labels: Sequence[Any], height: int, width: int) -> Any:
-        """The labels of a batch whose gt is padded to ``height`` and ``width``."""
+        """Collate the labels of a batch whose gt is padded to ``height`` and ``width``."""
         raise NotImplementedError(f'{type(self).__name__} has no collate_labels().')
 
 
 def pad_to(image: torch.Tensor, height: int, width: int, value: float = 0) -> torch.Tensor:
-    """``(..., H, W)`` to ``(..., height, width)``, filled up at the right and at the bottom."""
+    """Pad ``(..., H, W)`` to ``(..., height, width)`` at the right and at the bottom."""
     return pad(image, (0, width - image.shape[-1], 0, height - image.shape[-2]), value=value)
 
 
 def enlarged_map(label: torch.Tensor, scale: int) -> torch.Tensor:
-    """``(..., H, W)`` to ``(..., scale * H, scale * W)``: each pixel becomes a square."""
+    """Enlarge ``(..., H, W)`` to ``(..., scale * H, scale * W)`` by repeating pixels."""
     return label.repeat_interleave(scale, -2).repeat_interleave(scale, -1)

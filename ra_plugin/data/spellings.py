@@ -1,7 +1,7 @@
-"""Names in either of Unicode's forms: é is one character (NFC) or e and an accent (NFD, as macOS has it).
+"""Lookup of names in either Unicode form: é is one character (NFC), or e with an accent (NFD, as on macOS).
 
-Both look the same, and on Linux they are two names. A name that is there as it is written counts; else the one that is
-the same but for the form.
+Both look the same, but are two names on Linux. An exact match comes first; otherwise a name that differs only in the
+form is found.
 """
 import os
 import unicodedata
@@ -11,10 +11,10 @@ from ra_plugin.options import OptionError
 
 
 class Spellings:
-    """Names that are there, to be found in whichever form they are written.
+    """Set of names that are found in any Unicode form.
 
     Args:
-        names: As they are there.
+        names: Existing names.
         where: Place of the name that is looked up, for messages.
     """
 
@@ -24,10 +24,10 @@ class Spellings:
         self._by_form: dict[str, list[str]] | None = None
 
     def find(self, name: str) -> str | None:
-        """Return a name as it is there; None where it is not.
+        """Return a name in its existing form; None if there is none.
 
         Raises:
-            OptionError: It is there in two forms, neither of which is the one that is written.
+            OptionError: There is no exact match, but the name exists in two other forms.
         """
         if name in self._names:
             return name
@@ -40,13 +40,13 @@ class Spellings:
                     self._by_form.setdefault(_form(known), []).append(known)
         found = self._by_form.get(_form(name), [])
         if len(found) > 1:
-            raise OptionError(f"{self._where}: '{name}' stands for {len(found)} names that differ in their Unicode "
-                              f'form alone (NFC, NFD): {", ".join(map(ascii, found))}. Rename one of them.')
+            raise OptionError(f"{self._where}: '{name}' matches {len(found)} names that differ only in their Unicode "
+                              f'form (NFC, NFD): {", ".join(map(ascii, found))}. Rename one of them.')
         return found[0] if found else None
 
 
 class FilesOnDisk:
-    """Files below a folder, each folder read once instead of asking file by file.
+    """Lookup of files below a folder; each folder is listed once instead of checking file by file.
 
     Args:
         root: The folder.
@@ -58,10 +58,10 @@ class FilesOnDisk:
         self._folders: dict[str, Spellings] = {}
 
     def find(self, path: str) -> str | None:
-        """Return a path below the folder as the disk has it; None where it is not there."""
+        """Return a path below the folder in its form on the disk; None if it does not exist."""
         folder, name = os.path.split(path)
         if folder and not path.isascii() and folder not in self._folders and not os.path.isdir(self._join(folder)):
-            there = self.find(folder)  # which may be in another form itself
+            there = self.find(folder)  # the folder may have another form, too
             if there is None:
                 return None
             folder = there
@@ -78,7 +78,7 @@ class FilesOnDisk:
 
 
 def normal_forms(names: Iterable[str]) -> list[str]:
-    """Return names in one form, so that they can be compared."""
+    """Return names in the same Unicode form, for comparison."""
     return list(map(_form, names))
 
 

@@ -14,7 +14,7 @@ from ra_plugin.options import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class UnlabeledImageOptions(SpatialLabelOptions):
-    """The keys of an :class:`UnlabeledImageDataset` block; their types are what the options are checked against.
+    """Options of an :class:`UnlabeledImageDataset` block.
 
     Attributes:
         dataroot_gt: Folder of the clean images, at any depth; hidden files are ignored.
@@ -22,9 +22,9 @@ class UnlabeledImageOptions(SpatialLabelOptions):
 
 
 class UnlabeledImageDataset(SpatialLabelDataset):
-    """Clean images of any sizes and the degraded image of each, without labels.
+    """Data set of clean images of any size and their degraded images, without labels.
 
-    Recognizers are judged on them by how far they agree with their own answers on the clean images.
+    Recognizers are scored on it by the agreement of their predictions with those on the clean images.
 
     Args:
         opt: The dataset's block of a BasicSR option file; keys as in :class:`UnlabeledImageOptions`.
@@ -54,7 +54,7 @@ class UnlabeledImageDataset(SpatialLabelDataset):
         return _without_label(super().__getitem__(index))
 
     def collate_fn(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """As of any :class:`SpatialLabelDataset`, without ``label``."""
+        """Collate items as in :class:`SpatialLabelDataset`, without ``label``."""
         return _without_label(super().collate_fn([{**item, 'label': None} for item in items]))
 
     def collate_labels(self, labels: Sequence[None], height: int, width: int) -> None:

@@ -17,12 +17,12 @@ CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat'
 
 
 def read_voc(root: str, split: str, where: str) -> list[AnnotatedImage]:
-    """The images of a split in its order, with all their boxes.
+    """Return the images of a split, in its order, with all of their boxes.
 
-    Coordinates are read as mmdet's ``XMLDataset`` reads them: truncated to whole numbers, and less 1 each, as VOC
-    counts pixels from 1. The size in an xml need not be the file's, since programs that write such files often leave it
-    wrong: there is a warning, and a box that reaches out of the image is refused then. Where it is the file's with
-    width and height swapped, it tells that the boxes are on a turned image.
+    Coordinates are read as in mmdet's ``XMLDataset``: truncated to whole numbers and reduced by 1, since VOC counts
+    pixels from 1. The size in an XML file may differ from that of the image, because many programs write it wrongly:
+    there is a warning, and boxes that extend beyond the image are errors then. If it is the image's size with width and
+    height swapped, the boxes are taken to be on a rotated image.
     """
     check_folder(root, f'{where}.dataroot_gt')
     listing = os.path.join(root, 'ImageSets', 'Main', f'{split}.txt')
@@ -35,15 +35,15 @@ def read_voc(root: str, split: str, where: str) -> list[AnnotatedImage]:
     found = {name: known.find(os.path.normpath(name)) for name in names}
     for name, there in found.items():
         if there is None:
-            raise OptionError(f"{where}.split: '{listing}' lists '{name}', of which '{folder}' has no image. "
-                              'Expected a name a line, without suffix.')
+            raise OptionError(f"{where}.split: '{listing}' lists '{name}', which has no image in '{folder}'. "
+                              'Expected one name per line, without suffix.')
     return [_read_image(root, name, os.path.join(folder, images[found[name]]), annotations, where) for name in names]
 
 
 def default_classes(images: list[AnnotatedImage], class_order: ClassOrder | None, where: str) -> tuple[str, ...]:
-    """VOC's 20 classes in their usual order if there are no others, else those that occur, by `order_classes`."""
+    """Return VOC's 20 classes in their usual order if there are no others; otherwise those that occur, in order."""
     names = sorted({name for image in images for name in image.names})
-    found = set(dict(zip(normal_forms(names), names)).values())  # one class, whatever Unicode form a file has it in
+    found = set(dict(zip(normal_forms(names), names)).values())  # names that differ only in Unicode form are one class
     return CLASSES if found <= set(CLASSES) else order_classes(found, class_order, where)
 
 
@@ -56,7 +56,7 @@ def _read_image(root: str, name: str, image_path: str, annotations: FilesOnDisk,
     names = tuple((found.findtext('name') or '').strip() for found in objects)
     if not all(names):
         raise OptionError(f"{where}.dataroot_gt: expected the name of a class in each object of '{path}', got none. "
-                          'Name it, or take the object out.')
+                          'Add the name, or remove the object.')
     return AnnotatedImage(
         path=image_path, image_id=name, source=path, names=names,
         boxes=as_boxes([_read_box(found, path, where) for found in objects]), stated_size=_read_size(annotation),
@@ -64,7 +64,7 @@ def _read_image(root: str, name: str, image_path: str, annotations: FilesOnDisk,
 
 
 def _read_size(annotation: ElementTree.Element) -> tuple[int, int] | None:
-    """Width and height as they are stated; None where they are no positive numbers."""
+    """Return the stated width and height; None if they are not positive numbers."""
     try:
         width, height = (int(float(annotation.findtext(f'size/{key}'))) for key in ('width', 'height'))
     except (TypeError, ValueError, OverflowError):
@@ -78,7 +78,7 @@ def _is_difficult(found: ElementTree.Element, path: str, where: str) -> bool:
         return text == 'true'
     if not NUMBER_AS_TEXT.fullmatch(text):
         raise OptionError(f"{where}.dataroot_gt: expected 0 or 1 as difficult in each object of '{path}', got {text!r}"
-                          '. Mend it, or take it out.')
+                          '. Fix or remove it.')
     return float(text) != 0
 
 
@@ -91,5 +91,5 @@ def _read_box(found: ElementTree.Element, path: str, where: str) -> list[int]:
     if x2 < x1 or y2 < y1:
         raise OptionError(f"{where}.dataroot_gt: expected numbers xmin <= xmax and ymin <= ymax in each bndbox of "
                           f"'{path}', got {', '.join(f'{key} {value}' for key, value in box.items())}. "
-                          'Mend the box, or take it out.')
+                          'Fix or remove the box.')
     return [x1, y1, x2, y2]

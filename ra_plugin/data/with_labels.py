@@ -1,4 +1,4 @@
-"""Labels for data sets that give none: each image's class, from its folder or from a list of paths and labels."""
+"""Labels for data sets that have none: the class of each image, from its folder or a list of paths and labels."""
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,15 +16,15 @@ from ra_plugin.options import OptionError, build_block
 
 @dataclass(frozen=True, kw_only=True)
 class LabelOptions:
-    """Keys that give labels to a data set that has none, BasicSR's or your own.
+    """Options that add labels to a data set without labels, BasicSR's or your own.
 
     Attributes:
-        labels: ``folders``: the folder below ``dataroot_gt`` is the class; or a JSON or CSV file as ``meta_info`` of a
-            :class:`LabeledImageDataset`, with paths relative to ``dataroot_gt``. It may list more images than there
-            are. Default: no labels.
-        classes: Class names in the order of the labels: a list, or a text file with a name a line. Default: the names
-            that occur, in the order of ``class_order``.
-        class_order: Order of names that occur, as of a :class:`LabeledImageDataset`. Default: ``text``.
+        labels: ``folders``: the folder below ``dataroot_gt`` is the class; or a JSON or CSV file like ``meta_info`` of
+            a :class:`LabeledImageDataset`, with paths relative to ``dataroot_gt``, which may list further images.
+            Default: no labels.
+        classes: Class names in the order of the labels: a list, or a text file with one name per line. Default: the
+            names that occur, in the order of ``class_order``.
+        class_order: Order of the names that occur, see :class:`LabeledImageDataset`. Default: ``text``.
     """
 
     labels: LabelsPath | None = None
@@ -33,20 +33,20 @@ class LabelOptions:
 
 
 class WithLabels(Dataset):
-    """Another data set with the class of each image: its items, and ``label`` int in them.
+    """Wrapper of a data set that adds the class of each image to its items, as ``label`` int.
 
     Args:
-        dataset: A data set of single images as BasicSR has them: ``paths`` lists the images, an item has ``gt_path``.
-            Where there are no clean images, ``lq_path`` and ``dataroot_lq`` serve instead.
-        opt: Its block, with the keys of :class:`LabelOptions`.
+        dataset: Data set of single images in BasicSR's form: ``paths`` lists the images, and items have ``gt_path``.
+            Without clean images, ``lq_path`` and ``dataroot_lq`` are used instead.
+        opt: Its option block, with the keys of :class:`LabelOptions`.
 
     Attributes:
         labels: Class number of each image.
-        classes: Names of the classes, or None where labels are numbers and nothing names them.
+        classes: Names of the classes, or None if labels are numbers without names.
         num_classes: ``len(classes)``, or the largest label + 1.
 
     Raises:
-        OptionError: An image without a label, a label that is no class, or a file that is not as described.
+        OptionError: An image has no label, a label is not a class, or a file is not as described.
     """
 
     def __init__(self, dataset: Dataset, opt: Mapping[str, Any]):
@@ -80,14 +80,14 @@ class WithLabels(Dataset):
         return [self._name(path[self._path_key] if isinstance(path, Mapping) else path) for path in self.paths]
 
     def _name(self, path: str) -> str:
-        """The path below the root, or the key of an lmdb."""
+        """Return the path below the root, or the key of an lmdb."""
         return path if self._lmdb else os.path.relpath(path, self._root)
 
     def _in_folder(self, name: str) -> Entry:
         folder, slash, _ = name.partition('/')
         if not slash or folder == os.pardir:
-            raise OptionError(f"{self.where}.labels: expected a folder for each class in '{self._root}', got the image "
-                              f"'{name}'. Name a .json or .csv file of paths and labels instead.")
+            raise OptionError(f"{self.where}.labels: expected one folder per class in '{self._root}', got the image "
+                              f"'{name}'. Use a .json or .csv file of paths and labels instead.")
         return name, folder
 
     def _read(self, labels: str, names: Sequence[str]) -> list[Entry]:
@@ -103,15 +103,15 @@ class WithLabels(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        item = self.dataset[index]  # where a file cannot be read, BasicSR takes another one: its path is what counts
+        item = self.dataset[index]  # BasicSR replaces unreadable files by others: use the path in the item
         return {**item, 'label': self._labels[self._name(item[self._path_key])]}
 
 
 def inner_dataset(dataset: Dataset) -> Dataset:
-    """Return the data set that was given labels; the data set itself where it has its own or none."""
+    """Return the data set within `WithLabels`; other data sets as they are."""
     return dataset.dataset if isinstance(dataset, WithLabels) else dataset
 
 
 def label_keys(opt: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the keys of a data set's block that give it labels."""
+    """Return the keys of a data set's block that are :class:`LabelOptions`."""
     return {field.name: opt[field.name] for field in fields(LabelOptions) if field.name in opt}

@@ -1,4 +1,4 @@
-"""XML files in the encoding that they declare, also those that Python's parser does not know, such as GBK."""
+"""Reading of XML files in their declared encoding, including those that Python's parser lacks, such as GBK."""
 import codecs
 import re
 import xml.etree.ElementTree as ElementTree
@@ -15,8 +15,8 @@ def read_xml(path: str, where: str) -> ElementTree.Element:
     """Return the root of an XML file; ``where`` is its place in the options, for messages.
 
     Raises:
-        OptionError: It is no XML, not in the encoding that it declares (UTF-8 where it declares none), or defines
-            entities, of which a few lines can expand to gigabytes.
+        OptionError: The file is not XML, is not in its declared encoding (by default UTF-8), or defines entities, of
+            which a few lines can expand to gigabytes.
     """
     data = Path(path).read_bytes()
     declared = _DECLARED.match(data)
@@ -29,9 +29,9 @@ def read_xml(path: str, where: str) -> ElementTree.Element:
         raise OptionError(f"{where}: expected XML in '{path}' in {'UTF-8' if not declared else encoding}, {says}, got "
                           f'other bytes ({error}). Declare its encoding, or save it as UTF-8.') from None
     if '<!ENTITY' in text:
-        raise OptionError(f"{where}: expected XML without entities of its own, got some in '{path}'. Take them out.")
+        raise OptionError(f"{where}: expected XML without entity declarations, got some in '{path}'. Remove them.")
     try:
-        return ElementTree.fromstring(text)  # of text the parser does not look at the declaration
+        return ElementTree.fromstring(text)  # for decoded text the parser ignores the declaration
     except (ElementTree.ParseError, ValueError) as error:
         raise OptionError(f"{where}: expected XML, got '{path}' with an error ({error}). "
-                          'Mend it or make it again.') from None
+                          'Fix it or create it again.') from None

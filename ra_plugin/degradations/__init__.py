@@ -1,4 +1,4 @@
-"""How a clean image becomes the degraded input of the restoration network. Nothing here needs BasicSR."""
+"""Degradations that turn a clean image into the input of the restoration network. This package needs no BasicSR."""
 from collections.abc import Mapping
 
 from ra_plugin.degradations.base import Degradation
@@ -12,7 +12,7 @@ __all__ = [
 
 
 def build_degradation(opt: Mapping | None, where: str) -> Degradation:
-    """Build the degradation that an option block describes.
+    """Build the degradation of an option block.
 
     Args:
         opt: ``{type: ..., ...}``, or None for no degradation: an empty :class:`Compose`, which returns its input.

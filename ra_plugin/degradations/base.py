@@ -1,16 +1,16 @@
-"""The contract of degradations, and what they share."""
+"""Base class of degradations, and helpers that they share."""
 from abc import ABC, abstractmethod
 
 import numpy as np
 
 
 class Degradation(ABC):
-    """A function that makes a degraded image of a clean one.
+    """Base class of functions from a clean image to a degraded one.
 
-    It rounds only where a real pipeline rounds, so that it may give another type than it gets.
+    A degradation rounds only where a real pipeline rounds, so its output may have another type than its input.
 
     Attributes:
-        scale: Factor by which it shrinks height and width.
+        scale: Factor by which height and width shrink.
     """
 
     scale: int = 1
@@ -20,8 +20,8 @@ class Degradation(ABC):
         """Degrade one image.
 
         Args:
-            image: RGB, ``(H, W, 3)``, uint8 or float32 in ``[0, 1]``, see `check_image`; it is not changed.
-            rng: The only source of randomness: the same state gives the same result.
+            image: RGB, ``(H, W, 3)``, uint8 or float32 in ``[0, 1]``, see `check_image`; it is not modified.
+            rng: The only source of randomness: the same generator state gives the same result.
 
         Returns:
             RGB, ``(H / scale, W / scale, 3)``, of either of the two types.
@@ -29,11 +29,11 @@ class Degradation(ABC):
 
 
 def check_image(image: np.ndarray, where: str) -> None:
-    """Check that ``image`` is what a degradation takes.
+    """Check that ``image`` is a valid input of a degradation: ``(H, W, 3)``, uint8 or float32 in ``[0, 1]``.
 
     Raises:
-        TypeError: No array, or neither uint8 nor float32.
-        ValueError: Not ``(H, W, 3)``, or float outside of ``[0, 1]``.
+        TypeError: ``image`` is not an array, or neither uint8 nor float32.
+        ValueError: The shape is not ``(H, W, 3)``, or a float value is outside ``[0, 1]``.
     """
     kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
     if kind not in (np.uint8, np.float32):
@@ -47,5 +47,5 @@ def check_image(image: np.ndarray, where: str) -> None:
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:
-    """uint8 as it is; float32 in ``[0, 1]`` rounded to 8 bit: to nearest, halves to even."""
+    """Return a uint8 image as it is, and float32 in ``[0, 1]`` rounded to 8 bit: to nearest, halves to even."""
     return image if image.dtype == np.uint8 else np.rint(image * np.float32(255)).astype(np.uint8)

@@ -1,6 +1,6 @@
 """The paper's three degradations: bicubic downsampling, Gaussian noise and JPEG compression, and chains of them.
 
-What a step returns follows from what it does:
+The type that a step returns depends on the step:
 
 ===================  ===============  =================================================
 step                 returns          given the other type
@@ -25,13 +25,14 @@ from ra_plugin.registry import DEGRADATION_REGISTRY, DegradationBlock
 
 @DEGRADATION_REGISTRY.register
 class BicubicDownsample(Degradation):
-    """Shrink by a whole factor with PIL's bicubic filter, which smooths as it shrinks.
+    """Bicubic downsampling by a whole factor with PIL's filter, which is antialiased.
 
-    For uint8 the bytes are those of ``Image.resize((W // scale, H // scale), Image.BICUBIC)``; other libraries' bicubic
-    filters (OpenCV, MATLAB, torch) give other pixels. For float32 the filter is the same and its overshoot is clamped.
+    For uint8 the result equals ``Image.resize((W // scale, H // scale), Image.BICUBIC)``; the bicubic filters of other
+    libraries (OpenCV, MATLAB, torch) give other pixels. For float32 the filter is the same and its overshoot is
+    clamped.
 
     Args:
-        scale: Factor, >= 1; it has to divide height and width.
+        scale: Downsampling factor, >= 1; it has to divide height and width.
     """
 
     def __init__(self, scale: int):
@@ -41,27 +42,27 @@ class BicubicDownsample(Degradation):
         self.scale = scale
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """``(H, W, 3)`` to ``(H / scale, W / scale, 3)``; the type stays."""
+        """Return the image ``(H, W, 3)`` downsampled to ``(H / scale, W / scale, 3)``, of the same type."""
         check_image(image, 'BicubicDownsample')
         height, width = image.shape[:2]
         if height % self.scale or width % self.scale:
-            raise ValueError(f'BicubicDownsample: expected height and width that scale {self.scale} divides, got '
+            raise ValueError(f'BicubicDownsample: expected height and width divisible by scale {self.scale}, got '
                              f'an image of {width}x{height}. Crop it to {width - width % self.scale}x'
                              f'{height - height % self.scale}, e.g. with crop_size.')
         size = (width // self.scale, height // self.scale)
         if image.dtype == np.uint8:
             return np.array(Image.fromarray(image).resize(size, Image.BICUBIC))
-        # PIL has no RGB of floats: a channel at a time
+        # PIL has no RGB images of floats: one channel at a time
         channels = [Image.fromarray(np.ascontiguousarray(image[..., c])).resize(size, Image.BICUBIC) for c in range(3)]
         return np.clip(np.stack([np.asarray(channel) for channel in channels], axis=2), 0, 1)
 
 
 @DEGRADATION_REGISTRY.register
 class GaussianNoise(Degradation):
-    """Add independent Gaussian noise to each value, then clamp to ``[0, 1]``. The result is not rounded to 8 bit.
+    """Independent Gaussian noise on each value, clamped to ``[0, 1]`` and not rounded to 8 bit.
 
     Args:
-        sigma: Standard deviation on the ``[0, 1]`` scale, at most 1. The paper's is 0.1.
+        sigma: Standard deviation on the ``[0, 1]`` scale, at most 1. The paper uses 0.1.
     """
 
     def __init__(self, sigma: float):
@@ -72,7 +73,7 @@ class GaussianNoise(Degradation):
         self.sigma = sigma
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """``(H, W, 3)`` to float32 ``(H, W, 3)`` in ``[0, 1]``."""
+        """Return the noisy image as float32 ``(H, W, 3)`` in ``[0, 1]``."""
         check_image(image, 'GaussianNoise')
         noisy = rng.standard_normal(image.shape, np.float32)
         noisy *= np.float32(self.sigma)
@@ -82,37 +83,37 @@ class GaussianNoise(Degradation):
 
 @DEGRADATION_REGISTRY.register
 class JPEGCompression(Degradation):
-    """Encode as JPEG and decode again, in memory, with PIL's defaults (4:2:0 chroma subsampling).
+    """JPEG compression and decompression in memory, with PIL's defaults (4:2:0 chroma subsampling).
 
-    A float image is rounded to 8 bit first, as one has to in order to save it: to nearest, halves to even.
+    A float image is first rounded to 8 bit, as for saving: to nearest, halves to even.
 
     Args:
-        quality: PIL's quality, from 1 (worst) to 100. The paper's is 10.
+        quality: PIL's quality, from 1 (worst) to 100. The paper uses 10.
     """
 
     def __init__(self, quality: int):
         if not 1 <= quality <= 100:
             raise OptionError(f'JPEGCompression: expected quality from 1 to 100, got {quality}. '
-                              'Smaller is worse, e.g. 10.')
+                              'Lower is worse, e.g. 10.')
         self.quality = quality
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """``(H, W, 3)`` to uint8 ``(H, W, 3)``."""
+        """Return the compressed image as uint8 ``(H, W, 3)``."""
         check_image(image, 'JPEGCompression')
         buffer = io.BytesIO()
         Image.fromarray(to_bytes(image)).save(buffer, 'JPEG', quality=self.quality)
         buffer.seek(0)
-        with JpegImageFile(buffer) as decoded:  # not Image.open, which refuses large images: this one is ours
+        with JpegImageFile(buffer) as decoded:  # not Image.open, which rejects large images: this file is our own
             return np.array(decoded)
 
 
 @DEGRADATION_REGISTRY.register
 class Compose(Degradation):
-    """Apply degradations one after the other, all with the same generator.
+    """Chain of degradations that share one generator.
 
     Args:
-        steps: Blocks in order, e.g. ``[{type: BicubicDownsample, scale: 4}, {type: GaussianNoise, sigma: 0.1}]``;
-            an empty list gives the input back.
+        steps: Option blocks in order, e.g. ``[{type: BicubicDownsample, scale: 4}, {type: GaussianNoise, sigma:
+            0.1}]``; an empty list returns the input.
     """
 
     def __init__(self, steps: Sequence[DegradationBlock]):
@@ -120,7 +121,7 @@ class Compose(Degradation):
         self.scale = math.prod(step.scale for step in self.steps)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """``(H, W, 3)`` to ``(H / scale, W / scale, 3)``, of the last step's type."""
+        """Return the degraded image ``(H / scale, W / scale, 3)``, of the last step's type."""
         check_image(image, 'Compose')
         for step in self.steps:
             image = step(image, rng)

@@ -1,1 +1,1 @@
-"""The demonstration on CIFAR-10, and the training of its recognizers."""
+"""Demo on CIFAR-10, and training of its recognizers."""

@@ -1,4 +1,4 @@
-"""Train a classifier from scratch on a small folder of images: how the shipped CIFAR-10 recognizers were made."""
+"""Training of a classifier from scratch on a small folder of images, used for the shipped CIFAR-10 recognizers."""
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,9 +12,10 @@ from torch import nn
 
 def read_class_folders(root: str | Path,
                        classes: Sequence[str] | None = None) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """All images of ``root/<class>/*.png`` in memory.
+    """Read all images of ``root/<class>/*.png`` into memory.
 
     Args:
+        root: Folder with the class folders.
         classes: Names of the folders to read, in the order of the labels. Default: all, sorted.
 
     Returns:
@@ -32,7 +33,7 @@ def read_class_folders(root: str | Path,
 
 
 def augment(images: torch.Tensor, generator: torch.Generator, pad: int = 4) -> torch.Tensor:
-    """Random horizontal flip and shift by up to ``pad`` pixels, drawn for each image of ``(N, 3, H, W)``."""
+    """Apply a random horizontal flip and a shift of up to ``pad`` pixels to each image of ``(N, 3, H, W)``."""
     n, _, height, width = images.shape
     flip = torch.rand(n, generator=generator) < 0.5
     images = torch.where(flip.view(n, 1, 1, 1), images.flip(3), images)
@@ -46,16 +47,22 @@ def augment(images: torch.Tensor, generator: torch.Generator, pad: int = 4) -> t
 def train_classifier(net: nn.Module, train: tuple, val: tuple, *, epochs: int, lr: float, optimizer: str = 'SGD',
                      weight_decay: float = 5e-4, batch_size: int = 128, seed: int = 0,
                      log: Callable[[str], None] = print) -> float:
-    """Train ``net`` in place with a one-cycle schedule and label smoothing 0.1; scored on ``val`` after every epoch.
+    """Train ``net`` in place with a one-cycle schedule and label smoothing 0.1; score it on ``val`` after each epoch.
 
     Args:
-        net: Takes normalized images, returns logits.
-        train, val: ``(images, labels)``: uint8 ``(N, 3, H, W)`` and long ``(N,)``.
+        net: Network from normalized images to logits.
+        train: Training set ``(images, labels)``: uint8 ``(N, 3, H, W)`` and long ``(N,)``.
+        val: Validation set, likewise.
+        epochs: Number of epochs.
         lr: Peak learning rate.
         optimizer: ``'SGD'`` (Nesterov momentum 0.9) or ``'AdamW'``.
+        weight_decay: Weight decay of the optimizer.
+        batch_size: Images per batch.
+        seed: Seed of order and augmentation.
+        log: Function that receives one line per epoch.
 
     Returns:
-        Top-1 accuracy on ``val`` after the last epoch, in ``[0, 1]``; the last epoch is taken, none is selected.
+        Top-1 accuracy on ``val`` after the last epoch, in ``[0, 1]``; there is no selection of the best epoch.
     """
     generator = torch.Generator().manual_seed(seed)
     images, labels = train
@@ -86,20 +93,20 @@ def train_classifier(net: nn.Module, train: tuple, val: tuple, *, epochs: int, l
 
 
 def channel_statistics(images: torch.Tensor) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of ``(N, 3, H, W)`` uint8 images, on the ``[0, 1]`` scale."""
+    """Return mean and standard deviation per channel of uint8 images ``(N, 3, H, W)``, on the ``[0, 1]`` scale."""
     pixels = images.permute(1, 0, 2, 3).flatten(1).double() / 255
     return [round(v, 4) for v in pixels.mean(1).tolist()], [round(v, 4) for v in pixels.std(1).tolist()]
 
 
 def normalize(images: torch.Tensor, mean: list[float], std: list[float]) -> torch.Tensor:
-    """uint8 ``(N, 3, H, W)`` to float, normalized, in channels-last memory."""
+    """Convert uint8 ``(N, 3, H, W)`` to normalized float in channels-last memory format."""
     images = images.to(memory_format=torch.channels_last).float().div_(255)
     return images.sub_(torch.tensor(mean).view(1, 3, 1, 1)).div_(torch.tensor(std).view(1, 3, 1, 1))
 
 
 @torch.no_grad()
 def score(net: nn.Module, data: tuple, mean: list[float], std: list[float], batch_size: int = 500) -> float:
-    """Top-1 accuracy in ``[0, 1]``."""
+    """Return the top-1 accuracy in ``[0, 1]``."""
     net.eval()
     right = 0
     for images, labels in zip(data[0].split(batch_size), data[1].split(batch_size)):

@@ -1,4 +1,4 @@
-"""A classifier trained from scratch on clean images, or on what a restorer or interpolation makes of degraded ones."""
+"""Training of a classifier from scratch, on clean images or on images restored by a network or interpolation."""
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from ra_plugin.utils.progress import progress
 from ra_plugin.utils.text_file import read_text
 
 _AT_ONCE = 100  # images
-_SEED = 0  # of the noise in an image, with its number: as in an evaluation
+_SEED = 0  # seed of the noise, combined with the index of the image, as in an evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +32,16 @@ class RecognizerTraining:
     """Settings of `train_recognizer`.
 
     Attributes:
-        arch: A class of `ra_plugin.recognizers.tiny_nets`.
+        arch: Name of a class of `ra_plugin.recognizers.tiny_nets`.
         data: Folder with train, val and test, each with class folders of images of one size.
-        out: The ``.safetensors`` file of the weights, in float16; the log gets the suffix ``.log``.
+        out: The ``.safetensors`` file for the weights, in float16; the log has the suffix ``.log``.
         classes: Folders to train on, in the order of the labels. Default: all, sorted.
-        init: Weights to go on from, with a schedule of its own; their log is beside them.
-        epochs, lr, optimizer, weight_decay, seed: As in `training.train_classifier`.
-        threads: Of torch.
-        degradation: Block of a degradation, as YAML or a file of it: the network then learns on what is made of
-            degraded images. Default: the restorer's, or none.
-        restorer: Option file of a finished training, whose network makes them; without it, bicubic interpolation does.
+        init: Weights to start from, with a new schedule; their log is beside them.
+        epochs, lr, optimizer, weight_decay, seed: See `training.train_classifier`.
+        threads: Number of threads of torch.
+        degradation: Option block of a degradation, as YAML or a file: the network is trained on images that are
+            degraded and restored. Default: the restorer's, or none.
+        restorer: Option file of a finished training, whose network restores the images. Default: bicubic interpolation.
     """
     arch: str
     data: Path
@@ -61,15 +61,15 @@ class RecognizerTraining:
 def train_recognizer(options: RecognizerTraining, root: Path) -> None:
     """Train, score on the test images, and write weights and log.
 
-    Each image is degraded and restored once, to 8 bit as if it had been saved; flips and shifts are drawn afterwards,
-    anew in each epoch.
+    Images are degraded and restored once, and rounded to 8 bit as if saved; flips and shifts are drawn afterwards, in
+    each epoch.
 
     Args:
-        options: What to do.
-        root: The repository, which has the restorer's run.
+        options: Settings of the training.
+        root: Folder with the restorer's run: its ``experiments``.
 
     Raises:
-        OptionError: No such network, or a degradation or restorer that is invalid.
+        OptionError: There is no such network, or the degradation or restorer is invalid.
         FileNotFoundError: The restorer is not trained.
     """
     torch.set_num_threads(options.threads)
@@ -87,7 +87,7 @@ def train_recognizer(options: RecognizerTraining, root: Path) -> None:
     (images, labels, classes), val, test = (training.read_class_folders(options.data / split, options.classes)
                                             for split in ('train', 'val', 'test'))
     val, test = val[:2], test[:2]
-    sets = {'': test}  # what to score on: name in the log -> images and labels
+    sets = {'': test}  # test sets: suffix in the log -> images and labels
     if process is not None:
         started = time.time()
         sets = {' on images as it was trained on': (process(test[0]), test[1]), ' on clean images': test}
@@ -105,7 +105,7 @@ def train_recognizer(options: RecognizerTraining, root: Path) -> None:
     mean, std = training.channel_statistics(images)
     stored = {key: value.half().contiguous() if value.is_floating_point() else value
               for key, value in net.state_dict().items()}
-    net.load_state_dict(stored)  # score what is written: weights rounded to float16
+    net.load_state_dict(stored)  # score the stored weights, which are rounded to float16
     for name, data in sets.items():
         log(f'test top-1 of the stored weights{name}: {training.score(net, data, mean, std):.4f} (n = {len(data[1])})')
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -115,18 +115,18 @@ def train_recognizer(options: RecognizerTraining, root: Path) -> None:
 
 
 def _settings(options: RecognizerTraining) -> dict[str, Any]:
-    """What the log begins with: all that was given, files of weights by their names."""
+    """Return the given settings for the head of the log, with files as names."""
     given = {field.name: getattr(options, field.name) for field in fields(options)}
     given.update(out=options.out.name, init=options.init and options.init.name, torch=torch.__version__)
     return {key: value for key, value in given.items() if value is not None}
 
 
 def _processing(options: RecognizerTraining, root: Path) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """What makes of clean images those to learn on; None: they are."""
+    """Return the function from clean images to training images; None to train on clean images."""
     process, block = no_processing, _degradation_block(options.degradation)
     if options.restorer:
         restorer = restorer_options({'option_file': str(options.restorer)}, root, {}, 'train_recognizer: --restorer')
-        with torch.random.fork_rng(devices=[]):  # the classifier begins as it does without a restorer
+        with torch.random.fork_rng(devices=[]):  # keep the classifier's initial weights independent of the restorer
             process, = build_restorer('restorer', restorer, torch.device('cpu')).processings
         block = block or read_options(options.restorer)['datasets']['train'].get('degradation')
     if block is None and options.restorer is None:
@@ -143,20 +143,20 @@ def _degradation_block(text: str | None) -> Mapping | None:
             read_text(text, 'train_recognizer: --degradation') if Path(text).is_file() else text)
     except yaml.YAMLError as error:
         raise OptionError(f'train_recognizer: --degradation: expected a block, e.g. "{{type: BicubicDownsample, scale: '
-                          f'2}}", or a file of one ({error}).') from None
+                          f'2}}", or a file with one ({error}).') from None
 
 
 @torch.no_grad()
 def processed(images: torch.Tensor, degrade: Callable, process: Processing) -> torch.Tensor:
-    """Return what ``process`` makes of degraded images, rounded to 8 bit.
+    """Degrade and restore images, rounded to 8 bit.
 
     Args:
-        images: Clean ones, ``(N, 3, H, W)`` uint8.
+        images: Clean images, ``(N, 3, H, W)`` uint8.
         degrade: A degradation.
         process: A restorer, or `no_processing` for interpolation.
 
     Returns:
-        Likewise ``(N, 3, H, W)`` uint8.
+        Restored images, ``(N, 3, H, W)`` uint8.
     """
     made = []
     for first in progress(range(0, len(images), _AT_ONCE), 'Processing', unit='batch'):

@@ -1,4 +1,4 @@
-"""The demo: train plain, recognition-aware and unsupervised networks from one start, and let five recognizers judge."""
+"""Demo: train plain, recognition-aware and unsupervised networks from one start, and evaluate five recognizers."""
 import json
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ from ra_plugin.training.programs import run_program
 from ra_plugin.training.train_if_needed import shown_path
 from ra_plugin.utils.out_folder import check_out_folder
 
-_AUDITED = 400  # images; more would take longer than the training
+_AUDITED = 400  # images in the audit; more would take longer than the training
 
 
 def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None, split: str = 'test',
@@ -23,15 +23,15 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     """Train three networks on CIFAR-10 x2 and evaluate them: ``results.json``, ``tables.md`` and ``report.html``.
 
     Args:
-        root: Folder; data is in its ``datasets/cifar10``, networks go to its ``experiments``.
+        root: Folder with the data in ``datasets/cifar10``; networks are saved to its ``experiments``.
         out: Folder for the results.
-        seed: Of the weights' start, of the images' order and of the random flips, the same for the three networks.
-        num_images: Score that many images, evenly spaced over the split. Default: all.
+        seed: Seed of initial weights, order of images and random flips, the same for the three networks.
+        num_images: Number of images to score, evenly spaced over the split. Default: all.
         split: ``'test'``, or ``'val'`` for choosing settings.
-        train: Whether to train; else the networks of the last run are scored.
+        train: Train the networks; if False, those of the last run are scored.
 
     Returns:
-        What ``results.json`` holds.
+        The content of ``results.json``.
 
     Raises:
         ChildProcessError: A training failed.
@@ -43,9 +43,9 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     for name, path in files.items() if train else ():
         print(f'\n== Training: {name} ({shown_path(path, root)})', flush=True)
         if run_program(['-m', 'ra_plugin', 'train', '-opt', path, '--force-yml', f'manual_seed={seed}', 'val=~'],
-                       cwd=root):  # scored below, on other images
+                       cwd=root):  # no validation: scored below
             raise ChildProcessError(f'The training of {shown_path(path, root)} ended early.')
-    record = root / 'experiments' / 'demo.json'  # what the networks there were trained with
+    record = root / 'experiments' / 'demo.json'  # settings with which the networks were trained
     if train:
         record.write_text(json.dumps({'seed': seed, 'options': {
             name: yaml.safe_load(path.read_text()) for name, path in files.items()}}))
@@ -57,5 +57,5 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     command = f'ra-plugin demo --seed {training["seed"]} --num-images {num_images} --split {split}'
     results = evaluate(Evaluation(root, opt), out, batch_size=100, restart=True, command=command, training=training)
     print(f'\n{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html '
-          f'({time.time() - started:.0f} s in all).')
+          f'({time.time() - started:.0f} s in total).')
     return results

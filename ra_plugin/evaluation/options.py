@@ -1,4 +1,4 @@
-"""The option file of an evaluation, parsed and checked before anything is built."""
+"""Read and check the option file of an evaluation before anything is built."""
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,20 +25,21 @@ class EvaluationOptions:
     """Keys of an evaluation's option file.
 
     Attributes:
-        name: Name of the folder of its results.
+        name: Name of the folder of the results.
         datasets: Name -> block of a data set, as in a training's option file.
         degradations: Name -> block; every data set is degraded in each of these ways. Default: as the data sets say.
-        restorers: Name -> block, see :class:`RestorerOptions`.
-        recognizers: Name -> block; beside a recognizer's own keys it may have ``conditions``, those that it judges.
-            Default: all.
-        baseline: The restorer that others are compared with, or ``'no processing'``. Default: see `default_baseline`.
-        recognition_metrics: Task -> metric or metrics, of which each data set has those that it allows.
+        restorers: Name -> block of a restorer, see below.
+        recognizers: Name -> block; beside a recognizer's own keys it may have ``conditions``, a list of the conditions
+            (data sets under a degradation) that it judges. Default: all.
+        baseline: Restorer that the others are compared with, or ``no processing``. Default: ``plain`` if there is one,
+            else ``no processing``.
+        recognition_metrics: Task -> metric or metrics, as in ``val``; those are computed that the data set allows.
         quality_metrics: Names of pyiqa's metrics, or name -> options, beside PSNR and SSIM.
         images: Number of images, evenly spaced over each data set. Default: all.
-        audit: Images, evenly spaced over the data set, on which the gain is audited and clean images are restored;
-            0: none.
-        seed: Seed of the bootstrap and of the images that are shown.
-        custom_imports: Modules to import first.
+        audit: Number of images, evenly spaced over the data set, on which the gain is audited and clean images are
+            restored; 0 for none.
+        seed: Seed of the bootstrap and of the choice of images that are shown.
+        custom_imports: Modules to import first, e.g. with recognizers of your own.
     """
     name: str
     datasets: Mapping[str, Mapping]
@@ -106,7 +107,7 @@ def read_options(file: Path, force_yml: Sequence[str] | None = None) -> dict[str
 
 
 def conditions_of(options: EvaluationOptions) -> Iterator[tuple[str, dict]]:
-    """Name and block of each data set under each degradation."""
+    """Yield the name and block of each data set under each degradation."""
     for name, block in options.datasets.items():
         block = {'phase': 'test', 'name': name, **block}
         if not options.degradations:
@@ -142,6 +143,6 @@ def default_baseline(restorers: Any) -> str:
 
 
 def by_name(metrics: Mapping | Sequence[str]) -> dict[str, Any]:
-    """Name -> options of a list of names, and of a block where some have no options."""
+    """Return the options of each metric by name, ``{}`` where it has none."""
     return {name: {} if block is None else block for name, block in (
         metrics if isinstance(metrics, Mapping) else dict.fromkeys(metrics)).items()}

@@ -24,17 +24,17 @@ class RestorerOptions:
     """Keys of a restorer's block, which has one of ``option_file``, ``network_g`` and ``folder``.
 
     Attributes:
-        option_file: Option file of a finished run: its networks, and without ``checkpoint``, their last weights.
+        option_file: Option file of a finished run, for its networks and, without ``checkpoint``, their last weights.
         network_g: Block of a network, with ``checkpoint``.
-        network_t: The transformer after it, if there is one; its weights are beside ``checkpoint``, as a run leaves
-            them: ``net_t_*`` for ``net_g_*``.
-        checkpoint: Weights of the network; a list has one for each seed of the training.
-        folder: Images restored by anything, with the paths of the clean ones below their folder, but for what is after
-            the dot; a list has a folder for each seed. The names alone will do where they differ.
-        suffix: End of the names in ``folder`` before the dot, after the clean image's: ``_out``, ``_x4``. Default:
-            nothing, or what all of them have.
-        used: Recognizers of the evaluation that the training used. Default: of an option file, those with the same
-            network and weights.
+        network_t: Block of the transformer after it, if there is one; its weights are beside ``checkpoint``, as a run
+            leaves them: ``net_t_*`` for ``net_g_*``.
+        checkpoint: Weights of the network; a list has one file for each seed of the training.
+        folder: Folder of images restored by any program, with the paths of the clean images below their folder, the
+            ending aside; the names alone are enough where they differ. A list has a folder for each seed.
+        suffix: End of the names in ``folder`` before the dot, after the clean image's name: ``_out``, ``_x4``. Default:
+            none, or the one that all of them have.
+        used: Recognizers of the evaluation that the training used. Default: with ``option_file``, those with the same
+            network and weights as the recognizers of its losses.
         method: Name of the row in tables where one way of training was used with several recognizers. Default: the
             restorer's name.
         conditions: Names of the conditions it is for. Default: all.
@@ -114,8 +114,8 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
             raise OptionError(f"{where}.used: no recognizer '{name}'. There are {', '.join(recognizers)}")
     for path in (*_listed(options.checkpoint), *_listed(options.folder)):
         if not Path(path).exists():
-            hint = (f' Train it first: ra-plugin train -opt {shown_name(options.option_file)}' if options.option_file
-                    else '')
+            file = options.option_file
+            hint = f' Train it first: ra-plugin train -opt {shown_name(file)}' if file else ''
             raise FileNotFoundError(f'{where}: {path} does not exist.{hint}')
     return options
 

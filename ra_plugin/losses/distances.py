@@ -1,10 +1,10 @@
-"""Distances between a recognizer's answers on two images: pure functions of ``(N, C, ...)`` tensors, giving ``(N,)``.
+"""Distances between a recognizer's outputs on two images: pure functions from ``(N, C, ...)`` tensors to ``(N,)``.
 
-Dimension 1 holds the classes; further dimensions (the pixels of a segmenter) are averaged over. ``weights``, which
-broadcast to the tensors, make of that mean the sum with these weights.
+Dimension 1 holds the classes; the mean is taken over further dimensions (the pixels of a segmenter). With ``weights``,
+which broadcast to the tensors, a weighted sum replaces that mean.
 
-To add one: write the function, name it in `CONSISTENCY` or `FEATURES` and in the type above it, and give its formula to
-``tests/losses/test_losses.py``.
+To add a distance, write the function, name it in `CONSISTENCY` or `FEATURES` and in the type above it, and add its
+formula to ``tests/losses/test_losses.py``.
 """
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 
 def _per_image(value: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """The mean of each image's numbers; with ``weights``, which broadcast to ``value``, their sum with these."""
+    """Return the mean of ``value`` per image, or its sum weighted with ``weights``, which broadcast to ``value``."""
     return value.flatten(1).mean(1) if weights is None else (value * weights).flatten(1).sum(1)
 
 
@@ -23,7 +23,8 @@ def probability_distance(logits: torch.Tensor, reference: torch.Tensor,
                          weights: torch.Tensor | None = None) -> torch.Tensor:
     """Squared difference of softmax probabilities, averaged over the classes: Eq. 4 of arXiv:1910.09185 as in its code.
 
-    The mean over C classes makes it shrink as 1/C: the paper's weight of 10 for 1000 classes is 0.1 for 10 classes.
+    The mean over C classes makes it shrink like 1/C: the paper's weight of 10 for 1000 classes corresponds to 0.1 for
+    10 classes.
     """
     return _per_image((logits.softmax(1) - reference.softmax(1)).square(), weights)
 
@@ -33,7 +34,10 @@ def kl_distance(logits: torch.Tensor, reference: torch.Tensor, temperature: floa
     """``T^2 KL(reference || output)`` of the softened probabilities (Hinton et al., 2015), summed over the classes.
 
     Args:
-        weights: ``(N, ...)`` for ``(N, C, ...)``: the sum over the places with these weights, instead of the mean.
+        logits: Logits of the restored image, ``(N, C, ...)``.
+        reference: Logits of the clean image, ``(N, C, ...)``.
+        temperature: Temperature T of both softmax functions.
+        weights: ``(N, ...)``; take the sum over positions with these weights instead of the mean.
     """
     log_p = F.log_softmax(logits / temperature, 1)
     log_q = F.log_softmax(reference / temperature, 1)
@@ -52,21 +56,21 @@ def l2_distance(output: torch.Tensor, reference: torch.Tensor, weights: torch.Te
 
 
 def cosine_distance(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """One minus the cosine between the two vectors that each image's tensor flattens to; in ``[0, 2]``."""
+    """One minus the cosine similarity of each image's flattened tensors, in ``[0, 2]``."""
     return 1 - F.cosine_similarity(output.flatten(1), reference.flatten(1), dim=1)
 
 
 @dataclass(frozen=True)
 class Distance:
-    """A distance between answers: a function for each kind of numbers in them.
+    """Distance between outputs: one function per kind of output.
 
     Attributes:
-        scores: Of class scores, ``logits``.
-        numbers: Of what a detector says besides (boxes).
-        embeddings: Of vectors of length 1.
+        scores: Distance of class scores, ``logits``.
+        numbers: Distance of a detector's other outputs (boxes).
+        embeddings: Distance of vectors of length 1.
         weighted_by: Key of the clean image's outputs with the weights of a tensor NAME: ``NAME_weights`` or
-            ``NAME_shares``, see `Recognizer.outputs`. None: the functions take no weights.
-        softened: ``scores`` takes a ``temperature``.
+            ``NAME_shares``, see `Recognizer.outputs`. None if the functions take no weights.
+        softened: True if ``scores`` takes a ``temperature``.
     """
 
     scores: Callable[..., torch.Tensor]
@@ -77,7 +81,7 @@ class Distance:
 
     def between(self, name: str, answer: torch.Tensor, reference: Mapping[str, torch.Tensor],
                 temperature: float) -> torch.Tensor:
-        """Return the distance ``(N,)`` of an answer called ``name`` from that in the clean image's outputs."""
+        """Return the distance ``(N,)`` between an output called ``name`` and that of the clean image."""
         kind = {'logits': self.scores, 'embedding': self.embeddings}.get(name, self.numbers)
         further = {'temperature': temperature} if self.softened and kind is self.scores else {}
         if self.weighted_by is not None and name != 'embedding':
@@ -85,8 +89,8 @@ class Distance:
         return kind(answer, reference[name], **further)
 
 
-# Beside `kl_distance`: the squared difference and the cosine are the divergences of normal and of von Mises-Fisher
-# distributions of one width, up to a factor.
+# Paired with `kl_distance`: up to a factor, the squared difference and the cosine are the divergences of normal and of
+# von Mises-Fisher distributions of equal width.
 ConsistencyDistance = Literal['kl', 'probability', 'l1', 'cosine']
 CONSISTENCY: dict[str, Distance] = dict(zip(get_args(ConsistencyDistance), (
     Distance(kl_distance, l2_distance, cosine_distance, 'weights', softened=True),

@@ -1,4 +1,4 @@
-"""Batches of images that differ in size, padded to one: a loss sees each image as if it came alone, without padding."""
+"""Removal of the padding in batches of images of different sizes, so that a loss sees images without it."""
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,10 +8,10 @@ Sizes = Sequence[Sequence[int]] | torch.Tensor | None
 
 
 def checked_sizes(sizes: Sizes, output: torch.Tensor, where: str) -> list[tuple[int, int]] | None:
-    """``(height, width)`` of each image as whole numbers; None where none of them is padded.
+    """Return ``(height, width)`` of each image as integers; None if no image is padded.
 
     Raises:
-        ValueError: Not one pair for each image, or one that is not within the batch.
+        ValueError: There is not one pair per image, or a pair exceeds the size of the batch.
     """
     if sizes is None:
         return None
@@ -21,7 +21,7 @@ def checked_sizes(sizes: Sizes, output: torch.Tensor, where: str) -> list[tuple[
     if len(pairs) != len(output) or not all(
             isinstance(pair, list) and len(pair) == 2 and all(isinstance(side, int) for side in pair)
             for pair in pairs):
-        raise ValueError(f'{where}: sizes: expected (height, width) of each of {len(output)} images, got {sizes}.')
+        raise ValueError(f'{where}: sizes: expected (height, width) for each of {len(output)} images, got {sizes}.')
     for i, (rows, columns) in enumerate(pairs):
         if not (1 <= rows <= height and 1 <= columns <= width):
             raise ValueError(f'{where}: sizes: image {i}: expected at most {height}x{width}, the size of the batch, '
@@ -31,13 +31,13 @@ def checked_sizes(sizes: Sizes, output: torch.Tensor, where: str) -> list[tuple[
 
 def parts_of_one_size(output: torch.Tensor, target: Any, sizes: list[tuple[int, int]] | None,
                       ) -> Iterator[tuple[list[int], torch.Tensor, Any]]:
-    """The places of all images of one size in the batch, those images and their targets, both without padding.
+    """Yield, for each size in the batch, the indices of its images, the images and their targets, without padding.
 
     Args:
         output: ``(N, 3, H, W)``.
-        target: Clean images ``(N, 3, H, W)``, label maps ``(N, H, W)``, class ids ``(N,)``, or a list with a label of
-            each image. The padding is at the right and at the bottom.
-        sizes: Of `checked_sizes`.
+        target: Clean images ``(N, 3, H, W)``, label maps ``(N, H, W)``, class ids ``(N,)``, or a list with one label
+            per image. Padding is at the right and the bottom.
+        sizes: Result of `checked_sizes`.
     """
     if sizes is None:
         yield list(range(len(output))), output, target

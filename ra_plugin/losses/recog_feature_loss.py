@@ -1,4 +1,4 @@
-"""Task-driven perceptual loss: the unsupervised loss on the recognizer's features instead of its answers."""
+"""Task-driven perceptual loss: the unsupervised loss on the recognizer's features instead of its outputs."""
 from collections.abc import Sequence
 
 import torch
@@ -11,17 +11,17 @@ from ra_plugin.recognizers.trainable import LearnerBlock
 
 
 class RecogFeatureLoss(ReferenceLoss):
-    """Distance between the recognizer's last-stage features on the restored and on the clean image. Needs no labels.
+    """Distance between the recognizer's last-stage features on the restored and on the clean image; needs no labels.
 
-    The perceptual loss of Johnson et al. (2016) with the features of the recognizer that is to read the images.
+    This is the perceptual loss of Johnson et al. (2016) with the features of the recognizer instead of VGG.
 
     Args:
         recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``.
         loss_weight: Factor on the loss. Default: 1.0.
         reduction: ``'mean'`` | ``'sum'`` | ``'none'``. Default: ``'mean'``.
         distance: ``'l1'`` | ``'l2'`` (means over the features) | ``'cosine'``. Default: ``'l2'``.
-        cache_reference: As in `RecogConsistencyLoss`. Default: False.
-        gradient_checkpointing, mean, std: As in `RecogLoss`.
+        cache_reference: See `RecogConsistencyLoss`. Default: False.
+        gradient_checkpointing, mean, std: See `RecogLoss`.
 
     Shape:
         output, gt: ``(N, 3, H, W)``, RGB, ``[0, 1]``. Returns a scalar >= 0, or ``(N,)`` for ``'none'``.

@@ -11,25 +11,25 @@ from ra_plugin.recognizers.trainable import LearnerBlock
 
 
 class RecogLoss(RecognizerLoss):
-    """The recognizer's own task loss on the restored image, e.g. the cross-entropy of a classifier.
+    """Task loss of the recognizer on the restored image, e.g. the cross-entropy of a classifier.
 
     Args:
         recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``. With
-            ``trainable: true`` in them it takes gradients, too.
+            ``trainable: true`` the recognizer is trained, too.
         loss_weight: Factor on the loss (lambda). Default: 1.0; the paper uses 1e-3.
-        reduction: ``'mean'`` | ``'sum'`` | ``'none'``, over the images. Default: ``'mean'``. A detector or segmenter
-            has one loss for a batch, which it divides by what it counts in that (objects, pixels), and none for each
-            image: that loss is the ``'mean'``, N times it the ``'sum'``; with ``sizes``, see `forward`, the mean of
-            those of all images weighs each image alike.
-        label_smoothing: Share of the label that is spread over all classes, in ``[0, 1)``; for classifiers. Default: 0.
-        gradient_checkpointing: Let the recognizer keep little for the backward pass and compute the rest again, for
-            large images: the peak of memory of ResNet-50 or VGG-16 becomes half, that of a ViT a third, for a second
-            forward pass; the gradient is the same. Default: False.
-        mean, std: For a classifier of your own as the recognizer: its normalization, RGB on the ``[0, 1]`` scale.
+        reduction: ``'mean'`` | ``'sum'`` | ``'none'``, over the images. Default: ``'mean'``. Detectors and segmenters
+            have one loss per batch, normalized by its objects or pixels, and no loss per image: that loss is the
+            ``'mean'``, and N times it the ``'sum'``. With ``sizes`` (see `forward`) all images have the same weight in
+            the mean.
+        label_smoothing: Label smoothing in ``[0, 1)``, only for classifiers. Default: 0.
+        gradient_checkpointing: Recompute most of the recognizer's activations in the backward pass, for large images:
+            peak memory is halved for ResNet-50 or VGG-16, and a third for a ViT, at the cost of a second forward pass,
+            with the same gradient. Default: False.
+        mean, std: Normalization of your own classifier passed as ``recognizer``, for RGB on the ``[0, 1]`` scale.
 
     Shape:
-        output: ``(N, 3, H, W)``, RGB, ``[0, 1]``. label: as the recognizer's task has it; classification ``(N,)`` long.
-        Returns a scalar >= 0, or ``(N,)`` for ``'none'``.
+        output: ``(N, 3, H, W)``, RGB, ``[0, 1]``. label: depends on the recognizer's task; classification: ``(N,)``
+        long. Returns a scalar >= 0, or ``(N,)`` for ``'none'``.
 
     Example:
         >>> loss = RecogLoss({'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': True}, loss_weight=1e-3)
@@ -53,5 +53,5 @@ class RecogLoss(RecognizerLoss):
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
         terms = recognizer.loss(output, target, **self.smoothing)
         if self.reduction == 'none' and any(term.dim() == 0 for term in terms.values()):
-            raise ValueError(f"RecogLoss: {recognizer} has no loss for each image; reduction: none is not supported.")
+            raise ValueError(f"RecogLoss: {recognizer} has no loss per image; reduction: none is not supported.")
         return sum(terms.values())

@@ -1,4 +1,4 @@
-"""What the three recognition losses share: a recognizer, frozen unless it is to learn, a weight and a reduction."""
+"""Base classes of the recognition losses: the recognizer (frozen or trainable), the weight and the reduction."""
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -20,25 +20,26 @@ LossWeight = Annotated[float, Limits(least=0)]
 
 
 class RecognizerLoss(ChecksArguments, nn.Module):
-    """Base of the recognition losses; a subclass says what one recognizer finds in one batch.
+    """Base class of the recognition losses; a subclass defines `compare` for one recognizer and one batch.
 
     Args:
-        recognizer: Options of the frozen recognizer, the recognizer, or a classifier of your own, which is copied. With
-            ``trainable: true`` its network takes gradients and is in training mode; for a loss with labels.
+        recognizer: Options of the frozen recognizer, a recognizer, or your own classifier, which is copied. With
+            ``trainable: true`` its network is trained and in training mode; only for a loss with labels.
         loss_weight: Factor on the loss, >= 0: lambda of the paper.
-        reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have a loss for a
-            batch, and none for each image: as ``'mean'`` it stays what it is, ``'sum'`` is N times that.
-        gradient_checkpointing: Whether the recognizer's blocks keep their inputs alone for the backward pass, see
-            `Recognizer.set_grad_checkpointing`: for images so large that memory is short. Not for one that learns.
-        mean, std: Normalization of a classifier of your own, RGB on the ``[0, 1]`` scale.
+        reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have one loss per batch
+            and none per image: it is the ``'mean'``, and N times it the ``'sum'``.
+        gradient_checkpointing: Let the recognizer's blocks keep only their inputs for the backward pass, see
+            `Recognizer.set_grad_checkpointing`, to save memory for large images. Not for a trainable recognizer.
+        mean, std: Normalization of your own classifier, for RGB on the ``[0, 1]`` scale.
 
     Raises:
-        ValueError: The recognizer is not differentiable, or is to learn and cannot, or an unknown reduction.
+        ValueError: The recognizer is not differentiable, or cannot be trained as requested, or the reduction is
+            unknown.
     """
 
     needs: str  # 'label' or 'gt': the second argument of forward()
-    check_range = True  # whether the first batch of restored images has to be on the [0, 1] scale
-    asks_for: str  # 'loss', 'outputs' or 'features': the method of the recognizer that it calls
+    check_range = True  # check that the first batch of restored images is on the [0, 1] scale
+    asks_for: str  # 'loss', 'outputs' or 'features': the method of the recognizer that is called
 
     def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight, reduction: Reduction,
                  gradient_checkpointing: bool, mean: Sequence[float] | None = None,
@@ -55,8 +56,8 @@ class RecognizerLoss(ChecksArguments, nn.Module):
             check_learner(type(self), type(self.recognizer), loss_weight, gradient_checkpointing, type(self).__name__)
         self.recognizer.check_gives(self.asks_for, where)
         if not self.recognizer.info.differentiable:
-            raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable, so it can judge '
-                             '(val.recognizers) but not serve as a loss.')
+            raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable: it can be used for '
+                             'evaluation (val.recognizers), but not in a loss.')
         if gradient_checkpointing:
             self.recognizer.set_grad_checkpointing()
         self.loss_weight = loss_weight
@@ -64,32 +65,31 @@ class RecognizerLoss(ChecksArguments, nn.Module):
         self._is_checked = False
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
-        """The loss that one recognizer gives for images of one size.
+        """Return the loss of one recognizer for images of one size.
 
         Returns:
-            ``(N,)``; or a scalar, the mean over the images, where the task has no value for each image.
+            ``(N,)``; or a scalar, the mean over the images, if the task has no loss per image.
         """
-        raise NotImplementedError(f'{type(self).__name__} has no compare(). Write it, or use RecogLoss.')
+        raise NotImplementedError(f'{type(self).__name__} has no compare(). Implement it, or use RecogLoss.')
 
     def forward(self, output: torch.Tensor, target: Any, sizes: Sizes = None) -> torch.Tensor:
-        """Weighted loss over the recognizers drawn for this step.
+        """Return the weighted loss over the recognizers drawn for this step.
 
-        Images are given to a recognizer in the type of its weights, so that half and double precision are fine; the
-        gradient has the type of the images.
+        Images are converted to the dtype of the recognizer's weights, so half and double precision work; the gradient
+        has the dtype of the images.
 
         Args:
-            output: Restored images ``(N, 3, H, W)``, RGB, ``[0, 1]``; values outside are passed on as they are.
-            target: What `needs` says: labels, or clean images of the shape of ``output``.
-            sizes: ``(height, width)`` of each image in a padded batch, as `SpatialLabelDataset` gives them: N pairs, or
-                a tensor ``(N, 2)``. Each image is then seen without the padding at its right and bottom, as if it came
-                alone: images of one size make up a batch. Default: no image is padded; a detector's labels may say
-                otherwise by their ``size``.
+            output: Restored images ``(N, 3, H, W)``, RGB, ``[0, 1]``; values outside are not clamped.
+            target: Labels, or clean images of the shape of ``output``, depending on `needs`.
+            sizes: ``(height, width)`` of each image in a padded batch, as in samples of `SpatialLabelDataset`: N pairs,
+                or a tensor ``(N, 2)``. The padding at the right and bottom is removed, and images of the same size form
+                a batch. Default: no image is padded, unless the ``size`` in a detector's labels says so.
 
         Returns:
             A scalar, or ``(N,)`` for ``'none'``.
 
         Raises:
-            ValueError: Images of another shape or type, or, on the first batch, on another scale than ``[0, 1]``.
+            ValueError: Images have the wrong shape or type, or, on the first batch, another scale than ``[0, 1]``.
         """
         where = f'{type(self).__name__}({self.recognizer.info.name})'
         check_images(output, target if self.needs == 'gt' else None, where)
@@ -109,17 +109,17 @@ class RecognizerLoss(ChecksArguments, nn.Module):
         return self.loss_weight * _reduced(values, self.reduction, len(output))
 
     def check_first_batch(self, output: torch.Tensor, target: Any, where: str) -> None:
-        """Check what has to be read from the images: once, since a GPU waits for it.
+        """Check the values of the images; only once, because the CPU waits for the GPU to read them.
 
         Raises:
-            ValueError: Images on another scale than ``[0, 1]``.
+            ValueError: Images are on another scale than ``[0, 1]``.
         """
         if self.check_range:
             check_restored(output.detach(), where)
 
 
 def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction, count: int) -> torch.Tensor:
-    """What all images give together, of what those of each size give; a scalar is the mean of the images it is of."""
+    """Return the reduced loss of all images from the losses per size; a scalar is the mean over its images."""
     if all(value.dim() for _, value in values):
         (_, total), *others = values
         if others:
@@ -134,10 +134,10 @@ def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction,
 
 
 class ReferenceLoss(RecognizerLoss):
-    """A recognition loss against the recognizer's own answer on the clean image; that side carries no gradient.
+    """Base class of losses that compare with the recognizer's output on the clean image, which has no gradient.
 
     Args:
-        cache_reference: Keep the answers on clean images that come back, see `ReferenceCache`.
+        cache_reference: Cache the outputs on clean images that recur, see `ReferenceCache`.
     """
 
     needs = 'gt'
@@ -147,12 +147,12 @@ class ReferenceLoss(RecognizerLoss):
                  std: Sequence[float] | None = None):
         super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
         if cache_reference and not self.recognizer.batch_independent:
-            raise ValueError(f'{type(self).__name__}: cache_reference: the answers of {self.recognizer} belong to a '
-                             'whole batch, so none can be kept for one image. Leave it out.')
+            raise ValueError(f'{type(self).__name__}: cache_reference: not supported for {self.recognizer}, whose '
+                             'outputs depend on the whole batch. Remove it.')
         self._cache = ReferenceCache() if cache_reference else None
 
     def reference(self, recognizer: Recognizer, clean: torch.Tensor, ask: Callable[[torch.Tensor], Outputs]) -> Outputs:
-        """``ask(clean)`` without gradient, or what is known of it."""
+        """Return ``ask(clean)`` without gradient, from the cache where possible."""
         with torch.no_grad():
             return ask(clean) if self._cache is None else self._cache(recognizer, clean, ask)
 

@@ -1,4 +1,4 @@
-"""What a frozen recognizer answers on clean images, kept: each of them costs one pass, however often it comes back."""
+"""Cache of a frozen recognizer's outputs on clean images, so that an image costs only one forward pass."""
 from collections.abc import Callable
 
 import torch
@@ -6,20 +6,20 @@ import torch
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.base import Outputs
 
-_LIMIT = 2 ** 30  # bytes in all: 200,000 answers of 1000 classes
-_OVERHEAD = 1024  # bytes that keeping an answer takes besides its numbers
+_LIMIT = 2 ** 30  # bytes in total: 200,000 outputs of 1000 classes
+_OVERHEAD = 1024  # bytes per cached output besides its numbers
 Key = tuple[int, ...]
 
 
 class ReferenceCache:
-    """Answers by what is in the images, so that crops and flips are images of their own, whatever data set made them.
+    """Cache of outputs, keyed by the content of the images, so that crops and flips are different images.
 
-    An answer that was computed among other images can differ from a new one in its last bits: a run that is resumed,
-    with an empty cache, is then not the same bit for bit. The recognizers must stay as they are.
+    An output computed in another batch can differ in its last bits: a resumed run, which starts with an empty cache,
+    is then not identical bit for bit. The recognizers must not change.
 
     Args:
-        limit: Bytes of answers that are kept, in the memory of the computer and of this process. What comes after them
-            is asked for each time.
+        limit: Maximum size in bytes, in CPU memory and per process. Once it is full, outputs for new images are not
+            cached.
     """
 
     def __init__(self, limit: int = _LIMIT):
@@ -28,19 +28,19 @@ class ReferenceCache:
         self._multipliers = torch.empty(0)
 
     def __call__(self, recognizer: Recognizer, images: torch.Tensor, ask: Callable[[torch.Tensor], Outputs]) -> Outputs:
-        """``ask(images)``, asked for those images alone of which the recognizer's answers are not known.
+        """Return ``ask(images)``, computed only for images that are not cached.
 
         Args:
-            recognizer: Whose answers these are.
+            recognizer: Recognizer that computes the outputs.
             images: ``(N, 3, H, W)``.
-            ask: Gives tensors ``(N, ...)`` by name, in which images do not depend on each other.
+            ask: Function that returns tensors ``(N, ...)`` by name, in which images do not depend on each other.
         """
         keys = [(recognizer, key) for key in self._keys(images)]
         known = {key: self._answers[key] for key in keys if key in self._answers}
         missing = [i for i, key in enumerate(keys) if key not in known]
         found = ask(images[missing] if known else images) if missing else {}
         if missing and (known or self._room > 0):
-            answers = {name: value.cpu() for name, value in found.items()}  # at once: a GPU waits for each copy
+            answers = {name: value.cpu() for name, value in found.items()}  # one copy: each waits for the GPU
             for place, i in enumerate(missing):
                 known[keys[i]] = {name: value[place] for name, value in answers.items()}
                 self._keep(keys[i], known[keys[i]])
@@ -59,9 +59,9 @@ class ReferenceCache:
             self._answers[key] = {name: value.clone() for name, value in answer.items()}  # not a view of the batch
 
     def _keys(self, images: torch.Tensor) -> list[Key]:
-        """Two sums of the images' 32-bit words, each times a random odd number, modulo 2^64.
+        """Return the keys: two sums of an image's 32-bit words times random odd numbers, modulo 2^64, and its shape.
 
-        Two images that differ have the same two with a probability of 2^-64 or less (multilinear hashing).
+        Different images have the same sums with a probability of at most 2^-64 (multilinear hashing).
         """
         numbers = images if images.element_size() >= 4 else images.float()
         words = numbers.contiguous().view(torch.int32).flatten(1).long()

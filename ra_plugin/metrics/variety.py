@@ -1,4 +1,4 @@
-"""Do a recognizer's answers on clean images differ at all? Where they hardly do, agreement with them tells little."""
+"""Variety of a recognizer's answers on clean images; where they hardly differ, agreement with them says little."""
 import math
 
 import numpy as np

@@ -1,14 +1,14 @@
-"""What an mmdet or mmseg config imports, and programs that run such a config where mmcv has no compiled operators.
+"""Transforms for mmdet and mmseg configs, and programs that run such a config without mmcv's compiled operators.
 
-A config says ``custom_imports = dict(imports=['ra_plugin.mm'], allow_failed_imports=False)`` and may then name
-``DegradeImage``, ``RestoreImage``, ``ScaleToOriShape`` and ``IgnoreLabels`` in its pipelines; importing this module
-registers them in mmengine's root registry, in which mmdet and mmseg look up what they do not have. Where a config has
-``_base_``, a plain ``import ra_plugin.mm`` has to stand below it: above, mmengine takes the file for its other kind of
-config. With a compiled mmcv that is all, and the libraries' own tools work. With mmcv-lite those tools fail before they
-read the config; run it with ``python -m ra_plugin.mm.train CONFIG`` and ``python -m ra_plugin.mm.test CONFIG
-CHECKPOINT``.
+With ``custom_imports = dict(imports=['ra_plugin.mm'], allow_failed_imports=False)`` a config can use ``DegradeImage``,
+``RestoreImage``, ``ScaleToOriShape`` and ``IgnoreLabels`` in its pipelines; importing this module registers them in
+mmengine's root registry, where mmdet and mmseg look up what they do not have. In a config with ``_base_``, a plain
+``import ra_plugin.mm`` has to come after it; before it, mmengine takes the file for its other kind of config. With a
+compiled mmcv nothing else is needed, and the libraries' own tools work. With mmcv-lite those tools fail before they
+read the config; use ``python -m ra_plugin.mm.train CONFIG`` and ``python -m ra_plugin.mm.test CONFIG CHECKPOINT``.
 
-A config is a Python program: reading it runs it, so read only configs that you trust. Checkpoints are read as data.
+A config is a Python program that runs when it is read, so use only configs that you trust. Checkpoints are read as
+data.
 """
 from ra_plugin.compat import installed
 from ra_plugin.mm.degrade_image import DegradeImage

@@ -1,4 +1,4 @@
-"""The project's degradations as a transform: a data set of clean images is degraded as it is read."""
+"""Transform that degrades the clean images of a data set on the fly with this project's degradations."""
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,23 +9,23 @@ from ra_plugin.options import check_arguments
 
 
 class DegradeImage:
-    """A degraded version of the image; the same image of a data set gets the same noise in every run and epoch.
+    """Degradation of the image; the same image of a data set has the same noise in all runs and epochs.
 
-    Put it right after ``LoadImageFromFile``, and ``RestoreImage`` after it. An image whose size the scale does not
-    divide is first extended by repeating its last row and column, and ``RestoreImage`` cuts the extension off again:
-    annotations need no change. (The project's own data sets cut off what is over, and their labels with it.)
+    Put it directly after ``LoadImageFromFile``, and ``RestoreImage`` after it. An image whose size is not divisible by
+    the scale is first padded by repeating its last row and column, and ``RestoreImage`` removes the padding, so that
+    annotations need no change. (The project's own data sets crop the image and its labels instead.)
 
-    ``ori_shape`` stays the shape of the clean image, which is the grid of the annotations; ``clean_shape`` says so to
-    ``RestoreImage``. Without the latter, ``ScaleToOriShape`` lets mmdet predict on that grid.
+    ``ori_shape`` stays the shape of the clean image, to which the annotations refer; ``clean_shape`` passes it on to
+    ``RestoreImage``. Without ``RestoreImage``, use ``ScaleToOriShape`` so that mmdet predicts at that size.
 
     Args:
-        degradation: Block as in an option file, e.g. ``dict(type='BicubicDownsample', scale=4)``.
-        seed: Of the noise. Image ``i`` of a data set draws from ``numpy.random.default_rng((seed, i))``, as in the
+        degradation: Option block, e.g. ``dict(type='BicubicDownsample', scale=4)``.
+        seed: Seed of the noise. Image ``i`` of a data set uses ``numpy.random.default_rng((seed, i))``, as in the
             project's own data sets. Default: 0.
 
     Shape:
-        BGR ``(H, W, 3)`` in ``[0, 255]``, uint8 or float32, to ``(ceil(H / scale), ceil(W / scale), 3)``: float32
-        where the degradation does not round (``GaussianNoise``), else uint8 for uint8.
+        BGR ``(H, W, 3)`` in ``[0, 255]``, uint8 or float32, to ``(ceil(H / scale), ceil(W / scale), 3)``: float32 if
+        the degradation does not round (``GaussianNoise``), otherwise uint8 for uint8.
     """
 
     def __init__(self, degradation: Mapping, seed: int = 0):

@@ -1,16 +1,17 @@
-"""Label maps whose number for 'no class' is another than mmseg's 255."""
+"""Transform for label maps whose value for 'no class' is not mmseg's 255."""
 from collections.abc import Sequence
 
 import numpy as np
 
 
 class IgnoreLabels:
-    """The label map with 255, which mmseg's losses and metrics ignore, in place of given values.
+    """Replacement of given values in the label map by 255, which mmseg's losses and metrics ignore.
 
-    Put this right after ``LoadAnnotations``. ``BaseSegDataset`` cannot: its label map goes by names of classes.
+    Put this directly after ``LoadAnnotations``. ``BaseSegDataset`` has no setting for it: its label map is defined by
+    class names.
 
     Args:
-        values: Values of the files that mean no class, each in 0..255; CamVid's is 11.
+        values: Values in the files that mean no class, in 0..255, e.g. 11 for CamVid.
 
     Example:
         >>> dict(type='IgnoreLabels', values=[11])  # in a pipeline
@@ -23,7 +24,7 @@ class IgnoreLabels:
         self.values = list(values)
 
     def __call__(self, results: dict) -> dict:
-        """Sets ``gt_seg_map``, uint8 ``(H, W)``."""
+        """Set ``gt_seg_map``, uint8 ``(H, W)``."""
         label = results['gt_seg_map']
         results['gt_seg_map'] = np.where(np.isin(label, self.values), np.uint8(255), label)
         return results

@@ -1,12 +1,12 @@
-"""The image in mmengine's ``results``, which is BGR, as the rest of the project takes images: RGB."""
+"""Conversion of the image in mmengine's ``results`` between BGR and the RGB of this project."""
 import numpy as np
 
 
 def get_rgb(results: dict, where: str) -> np.ndarray:
-    """The loaded image as RGB ``(H, W, 3)``, of its own type and range.
+    """Return the loaded image as RGB ``(H, W, 3)``, with the same type and range.
 
     Raises:
-        ValueError: It is no color image; ``where`` is the transform that asks, for the message.
+        ValueError: It is not a color image; ``where`` is the name of the transform, for the message.
     """
     image = results['img']
     if image.ndim != 3 or image.shape[2] != 3:
@@ -16,7 +16,7 @@ def get_rgb(results: dict, where: str) -> np.ndarray:
 
 
 def put_rgb(results: dict, image: np.ndarray) -> dict:
-    """Replace the loaded image and ``img_shape``; ``ori_shape`` stays."""
+    """Replace the loaded image and ``img_shape``; ``ori_shape`` is kept."""
     results['img'] = np.ascontiguousarray(image[..., ::-1])
     results['img_shape'] = image.shape[:2]
     return results

@@ -1,4 +1,4 @@
-"""What the programs that run a config share: the command line, the config and the runner."""
+"""Command line, config and runner of the programs that run a config."""
 import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ _LIBRARIES = ('mmdet', 'mmseg')
 
 
 def command_line(description: str) -> argparse.ArgumentParser:
-    """The arguments that all programs take."""
+    """Return a parser with the arguments common to all programs."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='mmdet or mmseg config; it is a Python program and is run: trust it')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints; default: work_dirs/NAME_OF_CONFIG')
@@ -24,16 +24,17 @@ def command_line(description: str) -> argparse.ArgumentParser:
 
 
 def read_config(args: argparse.Namespace, phase: str) -> Config:
-    """The config of the command line, with the values changed that it changes.
+    """Read the config of the command line, with the changes given there.
 
     Args:
-        args: What :func:`command_line` parsed.
-        phase: ``'train'`` | ``'test'``, which the config has to have settings for.
+        args: Result of :func:`command_line`'s parser.
+        phase: ``'train'`` | ``'test'``; the config needs data for it.
 
     Raises:
-        FileNotFoundError: No such file.
-        ImportError: The library that it is for is not installed.
-        ValueError: It is for another library, has no data for the phase, or would predict boxes on the wrong grid.
+        FileNotFoundError: There is no such file.
+        ImportError: The config's library is not installed.
+        ValueError: The config is for another library, has no data for the phase, or would predict boxes at another
+            image size than that of the annotations.
     """
     file = find(args.config, Path())
     if not file or not file.is_file():
@@ -45,7 +46,7 @@ def read_config(args: argparse.Namespace, phase: str) -> Config:
         raise ValueError(f'{args.config}: expected default_scope {" or ".join(_LIBRARIES)}, got {scope!r}. '
                          "Build on one of the library's configs, or on its default_runtime.py.")
     if not config.get(f'{phase}_dataloader'):
-        raise ValueError(f'{args.config}: no {phase}_dataloader. Give a config with data to {phase} on.')
+        raise ValueError(f'{args.config}: no {phase}_dataloader. Use a config with data to {phase} on.')
     for key in ('val_dataloader', 'test_dataloader') if scope == 'mmdet' else ():
         for pipeline in _pipelines(config.get(key)):
             _check_grid(pipeline, f'{args.config}: {key}')
@@ -64,7 +65,7 @@ def _pipelines(node: Any) -> Iterator[list]:
 
 
 def _check_grid(pipeline: list, where: str) -> None:
-    """Boxes on another grid than the annotations' score low and look like a bad network."""
+    """Check that boxes are predicted at the image size of the annotations; otherwise scores would be low."""
     blocks = {getattr(block['type'], '__name__', block['type']): block for block in pipeline}
     if 'RestoreImage' in blocks:
         off_grid = blocks['RestoreImage'].get('keep_ori_shape', False)
@@ -72,12 +73,12 @@ def _check_grid(pipeline: list, where: str) -> None:
         off_grid = 'DegradeImage' in blocks
     if off_grid and 'ScaleToOriShape' not in blocks:
         cause = "RestoreImage's keep_ori_shape" if 'RestoreImage' in blocks else 'DegradeImage without RestoreImage'
-        raise ValueError(f"{where}: {cause} needs dict(type='ScaleToOriShape') right after Resize, else boxes are "
-                         'predicted on another grid than that of the annotations.')
+        raise ValueError(f"{where}: {cause} needs dict(type='ScaleToOriShape') directly after Resize; otherwise boxes "
+                         'are predicted at another image size than that of the annotations.')
 
 
 def build_runner(config: Config) -> Runner:
-    """mmengine's runner, of the config's own kind where it names one."""
+    """Build mmengine's runner, of the config's ``runner_type`` if it has one."""
     if 'runner_type' not in config:
         return Runner.from_cfg(config)
     return require('mmengine.registry', 'runner_type').RUNNERS.build(config)

@@ -1,4 +1,4 @@
-"""A restoration network as a transform: detectors and segmenters are trained or scored on restored images."""
+"""Transform that restores images with a network, for training or testing detectors and segmenters on them."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,40 +15,40 @@ from ra_plugin.utils.tensors import denormalized, extended, normalized
 
 
 class RestoreImage:
-    """The image that a restoration network makes of the loaded one, at full resolution and rounded to 8 bit.
+    """Restoration of the loaded image by a network, at full resolution and rounded to 8 bit.
 
-    Put it right after ``LoadImageFromFile``, or after ``DegradeImage`` where that degrades clean images first. Which
-    grid the annotations are on decides where boxes and masks have to be predicted:
+    Put it directly after ``LoadImageFromFile``, or after ``DegradeImage`` if clean images are degraded first. The image
+    to which the annotations refer decides at which size boxes and masks have to be predicted:
 
-    * Clean images that ``DegradeImage`` degrades: the annotations are on the grid of the clean image, and so is the
-      restored image. Nothing to set.
-    * Degraded files, with the annotations of their clean versions: the restored image is on that grid. Nothing to set.
-    * Degraded files, annotated as they are, and a network that enlarges: ``keep_ori_shape=True`` lets masks be
-      predicted on the grid of the file, and ``ScaleToOriShape`` after ``Resize`` boxes, too. For testing only:
-      in training, annotations would have to grow with the image.
+    * Clean images degraded by ``DegradeImage``: the annotations refer to the clean image, whose size the restored image
+      has. No setting is needed.
+    * Degraded files with annotations of their clean versions: the restored image has that size. No setting is needed.
+    * Degraded files with annotations of their own, and a network that enlarges: with ``keep_ori_shape=True`` masks are
+      predicted at the size of the file, and with ``ScaleToOriShape`` after ``Resize`` boxes, too. Only for testing:
+      in training, annotations would have to be enlarged with the image.
 
     Args:
-        network: Block as ``network_g`` in an option file, e.g. ``dict(type='SRResNet', upscale=4)``: any architecture
-            of BasicSR's registry. Default: None, bicubic interpolation: the images without restoration, to compare.
-        checkpoint: BasicSR's ``.pth`` (``params_ema`` first, then ``params``) or safetensors; every key has to fit.
-            Default: None, for a network that has no weights.
-        scale: Factor by which the network enlarges, checked on each image. Default: what the block says under
-            ``upscale`` or ``scale``, else 1.
-        keep_ori_shape: Whether predictions are for the loaded image, not for the restored one. Default: False.
-        multiple_of: The network takes heights and widths that this number divides: an image is extended by its mirror
-            image, and the result is cut. Default: 1.
-        mean, std: The network takes and makes images that are normalized with them, RGB on the ``[0, 1]`` scale.
-            Default: None, images in ``[0, 1]``.
-        device: ``'auto'``, ``'cpu'``, ``'cuda'``, ...; ``'auto'`` is the GPU with ``num_workers=0`` in the
-            data loader, else the CPU: a forked worker cannot use the GPU of its parent. Default: ``'auto'``.
+        network: Block like ``network_g`` in an option file, e.g. ``dict(type='SRResNet', upscale=4)``, of any
+            architecture in BasicSR's registry. Default: None, bicubic interpolation, as a baseline without restoration.
+        checkpoint: BasicSR's ``.pth`` (``params_ema`` first, then ``params``) or safetensors; all keys have to match.
+            Default: None, for a network without weights.
+        scale: Upscaling factor of the network, checked on each image. Default: ``upscale`` or ``scale`` of the block,
+            otherwise 1.
+        keep_ori_shape: Predict for the loaded image instead of the restored one. Default: False.
+        multiple_of: Divisor of the heights and widths that the network supports: images are padded by reflection, and
+            the result is cropped. Default: 1.
+        mean, std: Normalization of the network's input and output, for RGB on the ``[0, 1]`` scale. Default: None,
+            images in ``[0, 1]``.
+        device: ``'auto'``, ``'cpu'``, ``'cuda'``, ...; ``'auto'`` is the GPU with ``num_workers=0`` in the data loader,
+            otherwise the CPU, because a forked worker cannot use the GPU of its parent. Default: ``'auto'``.
 
     Shape:
         BGR ``(h, w, 3)`` in ``[0, 255]``, uint8 or float32, to BGR uint8 ``(scale * h, scale * w, 3)``, or to the size
-        of the clean image that ``DegradeImage`` saw.
+        of the clean image before ``DegradeImage``.
 
     Raises:
         OptionError: An argument is invalid, or there is no such architecture.
-        ValueError: The checkpoint does not fit, or, once an image comes, the scale does not.
+        ValueError: The checkpoint does not fit, or, for an image, the scale is wrong.
     """
 
     def __init__(self, network: Mapping | None = None, checkpoint: str | None = None, scale: int | None = None,
@@ -109,15 +109,15 @@ class RestoreImage:
             raise ValueError(
                 f'RestoreImage: expected {expected[1]}x{expected[0]} from the network for an image of '
                 f'{padded.shape[-1]}x{padded.shape[-2]} at scale {self.scale}, got {output.shape[-1]}x'
-                f'{output.shape[-2]}. Set scale to what the network does, or multiple_of to what it needs.')
+                f'{output.shape[-2]}. Set scale to the factor of the network, or multiple_of to the divisor it needs.')
         return output[..., :self.scale * height, :self.scale * width]
 
     def _cut(self, restored: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """The part of the restored image that is no extension of the clean one."""
+        """Return the restored image without the padding of the clean one."""
         if not all(0 <= size - wanted < self.scale for size, wanted in zip(restored.shape, shape)):
             raise ValueError(
-                f'RestoreImage: the clean image is {shape[1]}x{shape[0]}, the restored one '
-                f'{restored.shape[1]}x{restored.shape[0]}. Give DegradeImage and the network the same scale.')
+                f'RestoreImage: expected the size of the clean image, {shape[1]}x{shape[0]}, got '
+                f'{restored.shape[1]}x{restored.shape[0]}. Use the same scale in DegradeImage and the network.')
         return restored[:shape[0], :shape[1]]
 
     def _device(self) -> torch.device:
@@ -131,5 +131,5 @@ def _build(network: Mapping[str, Any], checkpoint: str | None) -> nn.Module:
     require('basicsr', 'RestoreImage')
     from ra_plugin.builders.networks import check_color, trained_network
     built = trained_network(network, checkpoint, 'RestoreImage.network')
-    check_color(built, 'RestoreImage.network', 'Take a network for color.')
+    check_color(built, 'RestoreImage.network', 'Use a network for color images.')
     return built

@@ -9,16 +9,16 @@ from ra_plugin.utils.command_line import run
 
 
 def main() -> None:
-    """Score the checkpoint as the config's ``test_dataloader`` and ``test_evaluator`` say."""
+    """Score the checkpoint with the config's ``test_dataloader`` and ``test_evaluator``."""
     parser = command_line(__doc__)
-    parser.add_argument('checkpoint', help='weights of the model; read as data, every key has to fit')
+    parser.add_argument('checkpoint', help='weights of the model; read as data, all keys have to match')
     parser.add_argument('--out', type=Path, help='write the metrics to this JSON file')
     args = parser.parse_args()
     config = read_config(args, 'test')
-    config.update(load_from=None, resume=False)  # the checkpoint of the command line counts
+    config.update(load_from=None, resume=False)  # use the checkpoint of the command line
     runner = build_runner(config)
     load_weights(runner.model, args.checkpoint, args.config)
-    metrics = json.dumps(runner.test(), indent=1, default=float)  # the numbers are NumPy's
+    metrics = json.dumps(runner.test(), indent=1, default=float)  # converts NumPy's numbers
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(metrics + '\n')

@@ -12,16 +12,16 @@ from ra_plugin.utils.command_line import run
 
 
 def main() -> None:
-    """Train as the command line and the config say."""
+    """Train the model of the config on the command line."""
     parser = command_line(__doc__)
     parser.add_argument('--seed', type=int,
-                        help="of weights, order and augmentation; default: the config's, or random")
-    parser.add_argument('--out', type=Path, help='where to copy the last checkpoint to, e.g. weights/detector.pth')
-    parser.add_argument('--data', help="folder that takes the place of 'datasets' where the config's data_root has it")
+                        help="seed of weights, order and augmentation; default: the config's, or random")
+    parser.add_argument('--out', type=Path, help='copy the last checkpoint to this file, e.g. weights/detector.pth')
+    parser.add_argument('--data', help="folder that replaces 'datasets' at the start of the config's data_root")
     args = parser.parse_args()
     config = read_config(args, 'train')
     if args.out and config.get('default_hooks', {}).get('checkpoint', 'the default') is None:
-        raise ValueError(f'--out: {args.config} saves no checkpoint. Leave default_hooks.checkpoint out.')
+        raise ValueError(f'--out: {args.config} saves no checkpoint. Remove default_hooks.checkpoint.')
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader') if args.data else ():
         _take_data_from(args.data, config.get(loader) or {})
     if args.seed is not None:
@@ -30,8 +30,8 @@ def main() -> None:
     if args.out:
         file = find_latest_checkpoint(config.work_dir)
         if file is None:
-            raise ValueError(f'--out: no checkpoint is in {config.work_dir}. Does default_hooks.checkpoint of '
-                             f'{args.config} save elsewhere, or not at the end?')
+            raise ValueError(f'--out: no checkpoint in {config.work_dir}. Check that default_hooks.checkpoint of '
+                             f'{args.config} saves there, at the end.')
         args.out.parent.mkdir(parents=True, exist_ok=True)
         with open(file, 'rb') as last, written_aside(args.out) as copy:
             shutil.copyfileobj(last, copy)

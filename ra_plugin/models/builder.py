@@ -1,4 +1,4 @@
-"""Builds the model of an option file, able to step and to be resumed as this package's runs need it."""
+"""Construction of the model of an option file, with this package's training step and training states."""
 import copy
 from typing import Any
 
@@ -13,7 +13,7 @@ from ra_plugin.models.training_step import TrainingStepMixin
 
 
 def build_model(opt: dict) -> Any:
-    """Return what ``basicsr.models.build_model`` gives, of a class that is `run_ready`."""
+    """Build the model as ``basicsr.models.build_model`` does, with its class extended by `run_ready`."""
     opt = copy.deepcopy(opt)
     kind = MODEL_REGISTRY.get(opt['model_type'])
     model = (run_ready(kind) if isinstance(kind, type) else kind)(opt)
@@ -23,9 +23,9 @@ def build_model(opt: dict) -> Any:
 
 
 def run_ready(model_class: type) -> type:
-    """The class with `TrainingStepMixin` and `ResumableMixin`: without their options it trains as before.
+    """Return the class extended by `TrainingStepMixin` and `ResumableMixin`; without their options it trains as before.
 
-    Where it is validated as SRModel is, that is done in batches, see `PlainValidationMixin`.
+    If it uses SRModel's validation, it validates in batches, see `PlainValidationMixin`.
     """
     plain = (PlainValidationMixin,) if has_plain_validation(model_class) else ()
     bases = (TrainingStepMixin, ResumableMixin, *plain, *step_log(model_class), model_class)

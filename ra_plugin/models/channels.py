@@ -1,4 +1,4 @@
-"""A network whose images have other channels than the clean ones: one channel would be compared with each of three."""
+"""Check that a network's images have as many channels as the clean ones, which losses would silently broadcast."""
 from typing import Any
 
 import torch
@@ -11,13 +11,13 @@ _NETWORKS = ('net_g', 'net_t')
 
 
 def watch_channels(model: Any) -> None:
-    """Check the first images that each restoration network of a model makes, before any loss or metric sees them.
+    """Check the first output of each restoration network of a model, before any loss or metric uses it.
 
-    A loss would broadcast one channel to three, in silence. Code of a user's own is left to itself: it may make images
-    of what its network gives, a mean and a variance as an example.
+    A loss would silently broadcast one channel to three. A user's own model class is not checked: it may turn the
+    outputs of its network, e.g. a mean and a variance, into images.
 
     Raises:
-        OptionError: In the first step, or the first image of a validation.
+        OptionError: In the first step, or at the first image of a validation.
     """
     for name in _NETWORKS:
         network = getattr(model, name, None)
@@ -38,13 +38,13 @@ def _watch(model: Any, network: nn.Module, where: str) -> None:
 
 
 def check_channels(restored: torch.Tensor, like: torch.Size, where: str) -> None:
-    """Check that restored images have the channels of others, both ``(N, C, H, W)``.
+    """Check that restored images have as many channels as others, both ``(N, C, H, W)``.
 
     Raises:
-        OptionError: One has a single channel, the other more.
+        OptionError: The number of channels differs.
     """
     if restored.dim() != 4 or len(like) != 4 or restored.shape[1] == like[1]:
         return
     raise OptionError(f'{where}: expected images of {like[1]} channels from the network, got {restored.shape[1]}. Set '
-                      'its number of output channels (num_out_ch, out_nc, ...), or give it images of as many (color: y '
+                      'its number of output channels (num_out_ch, out_nc, ...), or use images with that many (color: y '
                       'of PairedImageDataset).')

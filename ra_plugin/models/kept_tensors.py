@@ -1,14 +1,14 @@
-"""Values that may have to come back, and values that are read later: both without waiting for a device."""
+"""Copies of tensors to restore, and scalars to read later, without waiting for the device."""
 from collections.abc import Iterable
 
 import torch
 
 
 class KeptTensors:
-    """Copies of the values of many tensors, by few operations however many they are.
+    """Copies of many tensors, made and restored by few operations.
 
     Args:
-        tensors: What changes later, of any shapes, types and devices.
+        tensors: Tensors to copy, of any shapes, dtypes and devices.
     """
 
     def __init__(self, tensors: Iterable[torch.Tensor]):
@@ -19,7 +19,7 @@ class KeptTensors:
 
     @torch.no_grad()
     def restore(self, where: torch.Tensor | bool = True) -> None:
-        """Put the values back in place, where the scalar ``where`` is true; its value stays on the device."""
+        """Restore the values in place if the scalar ``where`` is true; a tensor stays on its device."""
         if where is False:
             return
         for group, kept in self._groups:
@@ -33,10 +33,10 @@ def _joined(tensors: list[torch.Tensor]) -> torch.Tensor:
 
 
 class Later:
-    """A scalar on its way to the computer's memory.
+    """Scalar that is being copied to CPU memory asynchronously.
 
     Args:
-        value: On any device.
+        value: Scalar tensor on any device.
     """
 
     def __init__(self, value: torch.Tensor):
@@ -46,7 +46,7 @@ class Later:
             self._event.record()
 
     def read(self) -> bool | float:
-        """Return the number; waits for the work that was asked for before it."""
+        """Return the number, after waiting for the work that was queued before the copy."""
         if self._event is not None:
             self._event.synchronize()
         return self._value.item()

@@ -1,12 +1,12 @@
-"""Labels for the pair pool of RealESRNet and RealESRGAN, which hands out other images than it is given."""
+"""Labels for the pair pool of RealESRNet and RealESRGAN, which replaces the images of a batch by earlier ones."""
 import torch
 
 
 class LabeledPoolMixin:
-    """Keeps ``self.label`` with ``self.lq`` and ``self.gt``; put it before a class with a pair pool.
+    """Mixin that keeps ``self.label`` in step with ``self.lq`` and ``self.gt``; put it before a class with a pair pool.
 
-    The pool draws its new order from torch's CPU generator. That draw is repeated from a copy of the generator, so the
-    images, and all that is random after them, are what they are without labels.
+    The pool draws its new order from torch's CPU generator. The draw is repeated from a copy of the generator, so the
+    images, and all random numbers after them, are the same as without labels.
     """
 
     def _dequeue_and_enqueue(self) -> None:
@@ -24,7 +24,7 @@ class LabeledPoolMixin:
             return
         self.queue_label = self.queue_label[torch.randperm(self.queue_size, generator=generator).to(label.device)]
         if not torch.equal(generator.get_state(), torch.get_rng_state()):
-            raise RuntimeError(f'{type(self).__name__}: its pair pool draws its order in a way of its own, so labels '
-                               'cannot follow their images. Use RecogConsistencyLoss, which needs none.')
+            raise RuntimeError(f'{type(self).__name__}: its pair pool does not draw its order as in BasicSR, so labels '
+                               'cannot be matched to images. Use RecogConsistencyLoss, which needs no labels.')
         self.label = self.queue_label[:count].clone()
         self.queue_label[:count] = label

@@ -7,7 +7,7 @@ from torch import nn
 
 
 def network_buffers(model: Any) -> Iterator[torch.Tensor]:
-    """The buffers of all its networks: what a forward pass in training mode changes, as batch norm's statistics."""
+    """Yield the buffers of all networks, which a forward pass in training mode changes, e.g. batch norm statistics."""
     for name, network in vars(model).items():
         if name.startswith('net_') and isinstance(network, nn.Module):
             yield from network.buffers()

@@ -1,4 +1,4 @@
-"""Judging within the validation that a model class brings itself, as HAT's and DRCT's: it pads, tiles or averages."""
+"""Evaluation by recognizers within a model class's own validation, e.g. of HAT and DRCT, which pad, tile or average."""
 import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ _ENTRIES = 'validation', 'nondist_validation', 'dist_validation'
 
 
 def has_own_validation(model: type) -> bool:
-    """Return whether a class brings a validation of its own: one that is not BasicSR's."""
+    """Return True if a class overrides BasicSR's validation."""
     return any(not _is_basicsrs(getattr(model, name, None)) for name in _ENTRIES)
 
 
 def check_own_validation(model: type) -> None:
-    """Check that recognizers can judge in the validation of a class that has its own.
+    """Check that recognizers can be evaluated in a class's own validation.
 
     Raises:
-        OptionError: Its code shows no image through ``get_current_visuals``, where recognizers see what it makes.
+        OptionError: Its code does not call ``get_current_visuals``, through which recognizers see the images.
     """
     own = [cls for cls in model.__mro__ if not cls.__module__.startswith('basicsr.') and cls is not object]
     try:
         source = '\n'.join(inspect.getsource(cls) for cls in own)
-    except (OSError, TypeError):  # typed in, or compiled
+    except (OSError, TypeError):  # defined interactively, or compiled
         return
     if 'get_current_visuals' not in source and not _is_basicsrs(model.nondist_validation):
-        raise OptionError(f'val.recognizers: {model.__name__} has a validation of its own, which does not call '
-                          'get_current_visuals, so recognizers do not see its images. Call it once for each image, as '
-                          "SRModel's does, or leave val.recognizers out and use ra-plugin evaluate.")
+        raise OptionError(f'val.recognizers: the validation of {model.__name__} does not call get_current_visuals, so '
+                          'recognizers do not see its images. Call it once per image, as SRModel does, or remove '
+                          'val.recognizers and use ra-plugin evaluate.')
 
 
 def _is_basicsrs(function: Any) -> bool:
@@ -40,7 +40,7 @@ def _is_basicsrs(function: Any) -> bool:
 
 @dataclass
 class _Watched:
-    """A validation under way: the batch that was fed last, the scores, and how many batches were judged."""
+    """State of a running validation: the last batch, the scores, and the number of batches evaluated."""
 
     dataset: Any
     current_iter: Any
@@ -51,14 +51,14 @@ class _Watched:
 
 
 class OwnValidationMixin:
-    """Recognizers judge each image that the class's own validation shows; put it before `RecogValidationMixin`.
+    """Mixin that evaluates recognizers in the class's own validation; put it before `RecogValidationMixin`.
 
-    The class's code runs as it is, with its images, its metrics and its files, one image at a time. What it has
-    restored is judged when it calls ``get_current_visuals``, as BasicSR's loop does; scores join its metrics where it
-    logs them.
+    The code of the class runs unchanged, with its images, metrics and files, one image at a time. A restored image is
+    evaluated when the class calls ``get_current_visuals``, as BasicSR's loop does; the scores are added to its metrics
+    when it logs them.
     """
 
-    host: type  # the class as it is
+    host: type  # the original class
     _watched: _Watched | None = None
     _score_names: Collection[str] = ()
 
@@ -67,14 +67,13 @@ class OwnValidationMixin:
         if self.eval_recognizers:
             check_own_validation(self.host)
             if self.opt.get('dist') and not _is_basicsrs(self.host.dist_validation):
-                raise OptionError(f'val.recognizers: {self.host.__name__} shares its validation out among processes in '
-                                  'its own way, which recognizers cannot follow. Train in one process, or use '
-                                  'ra-plugin evaluate.')
+                raise OptionError(f'val.recognizers: not supported with the distributed validation of '
+                                  f'{self.host.__name__}. Train in one process, or use ra-plugin evaluate.')
 
     def validation(self, dataloader, current_iter, tb_logger, save_img: bool = False) -> None:
         watched = self._watched = _Watched(dataloader.dataset, current_iter,
                                            self._scores_of(dataloader.dataset))
-        for name in self._score_names:  # the class divides, and compares with the best, all results that it finds
+        for name in self._score_names:  # the class averages all results present, and compares them with the best
             self.metric_results.pop(name, None)
         try:
             with self.judging():
@@ -94,7 +93,7 @@ class OwnValidationMixin:
         if self._watched is not None:
             self._watched.data = data
             if 'gt' not in data and hasattr(self, 'gt'):
-                del self.gt  # of another data set
+                del self.gt  # left over from another data set
         super().feed_data(data)
 
     def get_current_visuals(self):
@@ -112,11 +111,11 @@ class OwnValidationMixin:
         super()._log_validation_metric_values(current_iter, dataset_name, tb_logger)
 
     def _finish(self, watched: _Watched, batches: int, tb_logger) -> None:
-        """Report what the class has not: it logs nothing without ``val.metrics``."""
+        """Report the scores if the class did not, since it logs nothing without ``val.metrics``."""
         if watched.judged != batches:
             get_root_logger().warning(
-                f'{self.host.__name__}: its validation showed {watched.judged} of {batches} images through '
-                'get_current_visuals; the scores of recognizers are of those.')
+                f'{self.host.__name__}: its validation called get_current_visuals for {watched.judged} of {batches} '
+                'images; the scores of recognizers are based on those.')
         if watched.judged and not watched.reported:
             self.metric_results = {}
             self._add_scores(watched)
@@ -130,6 +129,6 @@ class OwnValidationMixin:
         self._keep_best(watched.dataset.opt['name'], self.score_facts(watched.scores), watched.current_iter)
         self.metric_results = {**own, **of_judges}
         best = self.best_metric_results[watched.dataset.opt['name']]
-        for name in own:  # where the class keeps no record of its own metrics, its log would stumble over them
+        for name in own:  # without an entry for each of its metrics, the class's log would raise
             if name not in best:
                 best[name] = {'better': 'higher', 'val': own[name], 'iter': watched.current_iter}

@@ -1,4 +1,4 @@
-"""Validation in batches of images that differ in size, padded to one: recognizers see them without the padding."""
+"""Evaluation of recognizers on padded batches of images of different sizes, with the padding removed."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,13 +12,15 @@ Sizes = Sequence[tuple[int, int]] | None
 
 def judge(recognizer: Recognizer, images: torch.Tensor, label: Any, sizes: Sizes, score: TaskScore,
           clean: torch.Tensor | None = None) -> None:
-    """Add a recognizer's predictions on a batch to its score; padding is cut off before.
+    """Add a recognizer's predictions on a batch to its score, after removing the padding.
 
     Args:
+        recognizer: The recognizer.
         images: ``(N, 3, H, W)`` in ``[0, 1]``.
-        label: As the recognizer's task has it; None where there are none.
-        sizes: Height and width of each image within the batch. Default: all of it.
-        clean: The clean images, as ``images``, for scores that need them.
+        label: Labels of the recognizer's task; None for none.
+        sizes: Height and width of each image within the batch; None for no padding.
+        score: Score of the recognizer.
+        clean: Clean images like ``images``, for scores that need them.
     """
     if sizes is None or all(tuple(size) == tuple(images.shape[-2:]) for size in sizes):
         score.add(recognizer.predict(images), label, recognizer.predict(clean) if score.needs_clean else None)

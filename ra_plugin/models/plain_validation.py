@@ -1,4 +1,4 @@
-"""BasicSR's own validation, in batches, for the models that no recognizer judges."""
+"""BasicSR's own validation, in batches, for models without recognizers."""
 import math
 import os
 from collections.abc import Sequence
@@ -14,24 +14,25 @@ _ENTRIES = 'validation', 'nondist_validation', 'dist_validation'
 
 
 def has_plain_validation(model: Any) -> bool:
-    """Return whether it is a class that is validated as SRModel is: not a video model, and with no way of its own."""
+    """Return True for a class that inherits SRModel's validation unchanged; video models do not."""
     return isinstance(model, type) and issubclass(model, SRModel) and all(
         getattr(model, name) is getattr(SRModel, name) for name in _ENTRIES)
 
 
 class PlainValidationMixin(RecogValidationMixin):
-    """The results, records and files of SRModel, which takes one image at a time and empties a GPU's cache after each.
+    """Mixin with the results and files of SRModel's validation, computed in batches.
 
-    For a class with `has_plain_validation`; put it before that class in the bases.
+    SRModel takes one image at a time and empties the GPU's cache after each. For a class with `has_plain_validation`;
+    put it before that class in the bases.
     """
 
-    dist_validation = SRModel.dist_validation  # rank 0 alone
+    dist_validation = SRModel.dist_validation  # on rank 0 only
 
     def _score(self, *args) -> tuple[list[Metrics], dict[str, TaskScore]]:
-        return self._score_batches(*args)  # with is_train as it is
+        return self._score_batches(*args)  # without changing is_train
 
     def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:
-        """As SRModel has it: infinite with one image that is restored exactly."""
+        """Return the mean as SRModel does: infinite if one image is restored exactly."""
         if any(map(math.isnan, values)):
             return super()._mean(values, name, dataset_name)
         return added(values) / len(values)

@@ -1,8 +1,8 @@
-"""RecogAwareModel: a mixin that gives any BasicSR image model class recognition losses, without changing its code.
+"""RecogAwareModel: a mixin that adds recognition losses to any BasicSR image model class, without changing its code.
 
-Two ways (Liu et al., arXiv:1910.09185, section 3). Without ``network_t`` the loss joins the model's pixel loss: while
-the class takes its own training step, ``cri_pix`` is a criterion that returns the pixel loss plus the recognition loss.
-With ``network_t`` the class takes its step untouched, then the transformer T takes one of its own on the detached
+There are two modes (Liu et al., arXiv:1910.09185, section 3). Without ``network_t`` the loss is added to the pixel
+loss: during the class's own training step, ``cri_pix`` is a criterion that returns the pixel loss plus the recognition
+loss. With ``network_t`` the class's step is unchanged, and is followed by a step of the transformer T on the detached
 output.
 """
 import copy
@@ -31,23 +31,23 @@ from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.frozen.resizing import shared_resizes
 
-NO_LOSS_FOR_T = 'network_t: the transformer learns from the recognition loss alone. Add train.recog_opt.'
+NO_LOSS_FOR_T = 'network_t: the transformer needs a recognition loss. Add train.recog_opt.'
 
 
 def RecogAwareModel(opt: dict) -> SRModel:  # noqa: N802  (BasicSR calls the registered name like a class)
-    """Build ``opt['base_model_type']`` with the mixin: what ``model_type: RecogAwareModel`` stands for.
+    """Build ``opt['base_model_type']`` with the mixin; registered as ``model_type: RecogAwareModel``.
 
     Raises:
-        OptionError: The base class cannot host a recognition loss.
+        OptionError: The base class does not support recognition losses.
     """
     return run_ready(recog_aware(MODEL_REGISTRY.get(opt['base_model_type'])))(opt)
 
 
 def recog_aware(base: type) -> type:
-    """The class ``RecogAware<base>``; raises OptionError where ``base`` is no image model with a pixel loss."""
+    """Return the class ``RecogAware<base>``; raise OptionError if ``base`` is not an image model with a pixel loss."""
     if not issubclass(base, SRModel) or issubclass(base, VideoBaseModel):
-        raise OptionError(f'model_type: {base.__name__} cannot host a recognition loss: expected a class derived from '
-                          'SRModel for single images. Video and StyleGAN models are not supported.')
+        raise OptionError(f'model_type: {base.__name__} does not support recognition losses: expected a class derived '
+                          'from SRModel for single images. Video and StyleGAN models are not supported.')
     pool = (LabeledPoolMixin,) if hasattr(base, '_dequeue_and_enqueue') else ()
     own = (OwnValidationMixin,) if has_own_validation(base) else ()
     bases = (TrainableRecognizerMixin, *own, RecogAwareMixin, *pool, *step_log(base), base)
@@ -55,13 +55,13 @@ def recog_aware(base: type) -> type:
 
 
 def recog_blocks(train_opt: Mapping) -> list[Mapping]:
-    """The blocks of ``recog_opt``: none, one or a list of them."""
+    """Return the blocks of ``recog_opt``, which is absent, one block or a list of blocks."""
     blocks = train_opt.get('recog_opt') or []
     return [blocks] if isinstance(blocks, Mapping) else list(blocks)
 
 
 def numbered(blocks: Sequence[Mapping]) -> list[tuple[str, Mapping]]:
-    """Each block of ``recog_opt`` with its place."""
+    """Return each block of ``recog_opt`` with its place in the options."""
     places = ['train.recog_opt'] if len(blocks) == 1 else [f'train.recog_opt[{i}]' for i in range(len(blocks))]
     return list(zip(places, blocks))
 
@@ -72,7 +72,7 @@ def _built(block: Mapping, where: str) -> nn.Module:
 
 
 class PixelAndRecogLoss(nn.Module):
-    """Stands in for ``cri_pix`` during one training step: the pixel loss plus the recognition losses on one output."""
+    """Replacement of ``cri_pix`` during one training step: the pixel loss plus the recognition losses."""
 
     def __init__(self, pixel_loss: nn.Module | None, owner: 'RecogAwareMixin', with_ratio: bool):
         super().__init__()
@@ -80,19 +80,19 @@ class PixelAndRecogLoss(nn.Module):
         self.with_ratio = with_ratio
         self.log: dict[str, torch.Tensor] = {}
         self.pixel_value: torch.Tensor | None = None
-        self._owner = [owner]  # in a list, so that nn.Module does not look into it
+        self._owner = [owner]  # in a list, so that nn.Module does not register it
         self._grad_norms: dict[str, torch.Tensor] = {}
 
     def forward(self, output: torch.Tensor, target: torch.Tensor, **kwargs) -> torch.Tensor:
         owner = self._owner[0]
         if self.log or output is not owner.output:
             raise RuntimeError(f'{type(owner).__name__}: its step calls cri_pix more than once, or not on self.output, '
-                               'so a recognition loss cannot be added to it.')
+                               'so a recognition loss cannot be added.')
         for_pixel, for_recog = output, output
-        if self.with_ratio:  # two views of one tensor: backward sums their gradients as before, and shows each
+        if self.with_ratio:  # two views of one tensor: backward sums their gradients, and hooks see each of them
             for_pixel, for_recog = self._watched(output, 'pixel'), self._watched(output, 'recog')
         pixel = None
-        if self.pixel_loss is not None:  # first: backward adds up the gradients in the reverse order of the losses
+        if self.pixel_loss is not None:  # before the others: backward sums the gradients in reverse order
             pixel = self.pixel_loss(for_pixel, target, **kwargs)
             self.pixel_value = pixel.detach()
         recog, self.log = owner.recognition_loss(for_recog)
@@ -104,18 +104,18 @@ class PixelAndRecogLoss(nn.Module):
         return view
 
     def grad_ratio(self) -> dict[str, torch.Tensor]:
-        """``{'recog_grad_ratio': |d recog| / |d pixel|}`` at the output, after backward."""
+        """Return ``{'recog_grad_ratio': |d recog| / |d pixel|}`` at the output; call it after backward."""
         if {'pixel', 'recog'} - self._grad_norms.keys():
             return {}
         return {'recog_grad_ratio': self._grad_norms['recog'] / self._grad_norms['pixel'].clamp_min(1e-12)}
 
 
 class RecogAwareMixin(RecogValidationMixin):
-    """Recognition losses for a class derived from SRModel; put it before that class in the bases.
+    """Mixin that adds recognition losses to a class derived from SRModel; put it before that class in the bases.
 
-    Reads ``train.recog_opt`` (a block or a list), ``train.recog_every``, ``train.log_grad_ratio``, ``network_t`` with
-    ``train.optim_t`` and ``train.scheduler_t``, ``val.recognizers``, and ``path.pretrain_network_t`` with its
-    ``param_key_t``, ``strict_load_t``.
+    It reads ``train.recog_opt`` (a block or a list), ``train.recog_every``, ``train.log_grad_ratio``, ``network_t``
+    with ``train.optim_t`` and ``train.scheduler_t``, ``val.recognizers``, and ``path.pretrain_network_t`` with
+    ``param_key_t`` and ``strict_load_t``.
     """
 
     def __init__(self, opt: dict):
@@ -125,7 +125,7 @@ class RecogAwareMixin(RecogValidationMixin):
         self.sizes: Sequence[tuple[int, int]] | None = None
         self._is_scale_checked = False
         super().__init__(opt)
-        if self.net_t is None:  # when testing; for training init_training_settings has built it
+        if self.net_t is None:  # in testing; in training init_training_settings has built it
             self._build_net_t()
         self.build_eval_recognizers()
 
@@ -133,7 +133,7 @@ class RecogAwareMixin(RecogValidationMixin):
     def _build_net_t(self) -> None:
         if not self.opt.get('network_t'):
             return
-        with torch.random.fork_rng(devices=[]):  # P and its data must not notice T
+        with torch.random.fork_rng(devices=[]):  # T must not change the random numbers of P and its data
             net_t = build_network(self.opt['network_t'])
         self.net_t = self.model_to_device(net_t)
         self.print_network(self.net_t)
@@ -149,16 +149,16 @@ class RecogAwareMixin(RecogValidationMixin):
         if self.net_t is not None and not blocks:
             raise OptionError(NO_LOSS_FOR_T)
         self.cri_recog = nn.ModuleList(_built(block, place) for place, block in numbered(blocks)).to(self.device)
-        for cri in self.cri_recog:  # gt has the scale of what the network restores, which may not have learned yet
+        for cri in self.cri_recog:  # the network may be untrained; the scale of gt is checked instead
             cri.check_range = False
         crops = isinstance(self, LabeledPoolMixin) and self.opt.get('high_order_degradation', True)
         for recognizer in self.labeled_recognizers() if crops else ():
-            if recognizer.spatial_labels:  # boxes and masks would have to follow the crop, too
-                raise OptionError(f'train.recog_opt: {recognizer} takes labels of {recognizer.info.task}, and '
-                                  f'{self.opt["base_model_type"]} crops the images that it is given. Use a '
+            if recognizer.spatial_labels:  # boxes and masks would have to be cropped, too
+                raise OptionError(f'train.recog_opt: {recognizer} needs labels of {recognizer.info.task}, but '
+                                  f'{self.opt["base_model_type"]} crops its images without their labels. Use a '
                                   'classifier, or RecogConsistencyLoss.')
         alone = blocks and self.net_t is None and not train_opt.get('pixel_opt')
-        if alone:  # SRModel insists on a loss of its own
+        if alone:  # SRModel requires a loss of its own
             train_opt['pixel_opt'] = {'type': 'L1Loss', 'loss_weight': 0.0}
         super().init_training_settings()
         if alone:
@@ -174,7 +174,7 @@ class RecogAwareMixin(RecogValidationMixin):
             self.optimizers.append(self.optimizer_t)
 
     def setup_schedulers(self) -> None:
-        """A schedule of its own for T, and for a recognizer that learns, where the options have one."""
+        """Set up separate schedules for T and a trainable recognizer if the options have them."""
         train_opt = self.opt['train']
         own = [(getattr(self, f'optimizer_{name}'), train_opt[f'scheduler_{name}'])
                for name in 'tr' if train_opt.get(f'scheduler_{name}')]
@@ -188,15 +188,15 @@ class RecogAwareMixin(RecogValidationMixin):
         self.optimizers, train_opt['scheduler'] = everything, scheduler
 
     def labeled_recognizers(self) -> list[Recognizer]:
-        """The recognizers whose loss takes labels; one that compares two images need not know the data's classes."""
+        """Return the recognizers whose loss takes labels; the others need not have the classes of the data."""
         return [cri.recognizer for cri in self.cri_recog if cri.needs == 'label']
 
     # ---------------------------------------------------------------- training
     def check_batch(self, data: Mapping[str, Any]) -> None:
-        """Check labels while they are on the CPU: on a GPU a wrong one ends the process.
+        """Check labels while they are on the CPU, because on a GPU an invalid label ends the process.
 
         Raises:
-            ValueError: They are not of the recognizers' task, or name classes that these do not have.
+            ValueError: Labels do not fit the recognizers' task, or have classes that the recognizers do not have.
         """
         label = data.get('label')
         if label is None:
@@ -210,26 +210,26 @@ class RecogAwareMixin(RecogValidationMixin):
         label = data.get('label')
         if label is not None:
             self.check_batch(data)
-            # those of detectors are read by the computer, box by box
+            # labels of detectors stay on the CPU, which reads them box by box
             self.label = label.to(self.device, non_blocking=True) if isinstance(label, torch.Tensor) else label
         self.sizes = self._padded_sizes(data)
         super().feed_data(data)
 
     def _padded_sizes(self, data: Mapping) -> Sequence[tuple[int, int]] | None:
-        """Height and width of each clean image of a batch that has some padded; None where none is."""
+        """Return height and width of each clean image in a padded batch; None if no image is padded."""
         sizes, gt = data.get('size'), data.get('gt')
         if sizes is None or gt is None or all(tuple(size) == tuple(gt.shape[-2:]) for size in sizes):
             return None
         return sizes
 
     def recognition_loss(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The sum of the recognition losses on a network's images ``(N, C, H, W)``, and what to log of them."""
+        """Return the sum of the recognition losses on a network's images ``(N, C, H, W)``, and the values to log."""
         if any(cri.needs == 'label' for cri in self.cri_recog) and not hasattr(self, 'label'):
             raise OptionError(f'train.recog_opt: {no_labels("RecogLoss", "the data set")}')
         if self.sizes and isinstance(self, LabeledPoolMixin) and self.opt.get('high_order_degradation', True):
-            raise OptionError(f'datasets.train: {self.opt["base_model_type"]} crops the images that it is given, and '
-                              'recognizers would see the padding of a batch of several sizes. Set crop_size to no more '
-                              'than the images have, or batch_size_per_gpu: 1.')
+            raise OptionError(f'datasets.train: {self.opt["base_model_type"]} crops its images, so recognizers would '
+                              'see the padding of a batch with several sizes. Set crop_size to at most the size of the '
+                              'smallest image, or batch_size_per_gpu: 1.')
         dataset_opt = (self.opt.get('datasets') or {}).get('train') or {}
         images = recognizable(images, dataset_opt)
         clean = recognizable(self.gt, dataset_opt) if any(cri.needs == 'gt' for cri in self.cri_recog) else None
@@ -264,10 +264,10 @@ class RecogAwareMixin(RecogValidationMixin):
                 self.cri_pix, self._criterion = pixel_loss, None
 
     def _check_that_recognizers_were_asked(self, *_) -> None:
-        """Raise RuntimeError before net_g would learn from other losses alone; a GAN has steps in which it rests."""
+        """Raise RuntimeError if net_g is about to step without the recognition loss; in a GAN it skips some steps."""
         if self._criterion is not None and not self._criterion.log:
             raise RuntimeError(f'{type(self).__name__}: its step does not call cri_pix, so a recognition loss cannot '
-                               'be added to it.')
+                               'be added.')
 
     def _optimize_transformer(self) -> None:
         self.optimizer_t.zero_grad()
@@ -277,7 +277,7 @@ class RecogAwareMixin(RecogValidationMixin):
         self.log_dict.update(self.reduce_loss_dict(OrderedDict(log)))
 
     def reduce_loss_dict(self, loss_dict: dict) -> dict:
-        """Log the pixel loss and the recognition loss apart, although the class saw their sum."""
+        """Log the pixel loss and the recognition loss separately, although the class used their sum."""
         criterion = self._criterion
         if criterion is not None and criterion.log:
             for name in ('l_pix', 'l_g_pix'):
@@ -290,12 +290,12 @@ class RecogAwareMixin(RecogValidationMixin):
 
     # ------------------------------------------------------- testing and saving
     def test(self) -> None:
-        """``self.output`` is P's image, for people; with a transformer ``self.output_t`` is T's, for machines."""
+        """Set ``self.output`` to P's image, for people; with a transformer also ``self.output_t``, for machines."""
         super().test()
         self.transform()
 
     def transform(self) -> None:
-        """Make ``self.output_t`` of ``self.output``, where there is a transformer."""
+        """Compute ``self.output_t`` from ``self.output`` if there is a transformer."""
         if self.net_t is not None:
             self.net_t.eval()
             with torch.no_grad():
@@ -309,6 +309,6 @@ class RecogAwareMixin(RecogValidationMixin):
         return visuals
 
     def save(self, epoch: int, current_iter: int) -> None:
-        if self.net_t is not None:  # before the training state, which a later resume takes as the sign of completeness
+        if self.net_t is not None:  # before the training state, whose presence means that the networks are complete
             self.save_network(self.net_t, 'net_t', current_iter)
         super().save(epoch, current_iter)

@@ -1,7 +1,6 @@
-"""Validation of a recognition-aware model: in batches, PSNR and SSIM beside the scores of every recognizer.
+"""Validation of a recognition-aware model: in batches, with PSNR and SSIM and the scores of all recognizers.
 
-With several processes each takes a share of the batches, and rank 0 adds up: the totals are those of one process,
-to the bit.
+Several processes share the batches and rank 0 collects the results, which equal those of one process bit for bit.
 """
 import contextlib
 import math
@@ -32,16 +31,16 @@ from ra_plugin.utils.processes import gathered
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import denormalized
 
-Metrics = dict[str, float]  # BasicSR's, of one image
+Metrics = dict[str, float]  # BasicSR's metrics of one image
 
 
 def recognizable(images: torch.Tensor, dataset_opt: Mapping) -> torch.Tensor:
-    """A network's images as recognizers take them: ``(N, 3, H, W)`` in ``[0, 1]``.
+    """Convert a network's images to the input of recognizers: ``(N, 3, H, W)`` in ``[0, 1]``.
 
     Args:
-        images: ``(N, C, H, W)``. One channel is repeated; of ``color: y``, which BasicSR has from 16 (black) to 235
-            (white) of 255, it is brought to the full range first.
-        dataset_opt: The data set's block; images that it normalizes with ``mean`` and ``std`` are put back.
+        images: ``(N, C, H, W)``. One channel is repeated; for ``color: y``, which in BasicSR ranges from 16 (black) to
+            235 (white) of 255, it is first stretched to the full range.
+        dataset_opt: Option block of the data set; its normalization with ``mean`` and ``std`` is reversed.
     """
     images = denormalized(images, dataset_opt.get('mean'), dataset_opt.get('std'))
     if images.shape[1] != 1:
@@ -52,10 +51,10 @@ def recognizable(images: torch.Tensor, dataset_opt: Mapping) -> torch.Tensor:
 
 
 def _value(images: Mapping[str, np.ndarray], options: Mapping, where: str) -> float:
-    """A metric of one image.
+    """Return a metric of one image.
 
     Raises:
-        ValueError: What was restored has another size than the clean image.
+        ValueError: The restored and the clean image differ in size.
     """
     try:
         return calculate_metric(images, options)
@@ -63,12 +62,12 @@ def _value(images: Mapping[str, np.ndarray], options: Mapping, where: str) -> fl
         sizes = [f'{image.shape[1]}x{image.shape[0]}' for image in images.values()]
         if len(set(sizes)) == 1:
             raise
-        raise ValueError(f'{where}: the restored image has {sizes[0]} pixels, the clean one {sizes[1]}. Make scale, '
-                         'the network and the images of the data set fit.') from error
+        raise ValueError(f'{where}: expected a restored image of {sizes[1]} pixels like the clean one, got {sizes[0]}. '
+                         'Check scale, the network and the images of the data set.') from error
 
 
 class RecogValidationMixin:
-    """``val.recognizers`` judge what a user would have: the restored image, rounded to 8 bit."""
+    """Mixin that evaluates ``val.recognizers`` on restored images rounded to 8 bit, as a user would save them."""
 
     eval_recognizers: dict[str, Recognizer] = {}
 
@@ -77,11 +76,11 @@ class RecogValidationMixin:
         blocks = (self.opt.get('val') or {}).get('recognizers') or {}
         self.eval_recognizers = {name: self.build_judge(block, f'val.recognizers.{name}')
                                  for name, block in blocks.items()}
-        self._warned_of: set[tuple[str, str]] = set()  # data sets and recognizers
-        self._new_scores(Given(labels=True, clean=True))  # a metric that does not exist, or lacks a package, shows now
+        self._warned_of: set[tuple[str, str]] = set()  # (data set, recognizer)
+        self._new_scores(Given(labels=True, clean=True))  # raise now for an unknown metric or a missing package
 
     def build_judge(self, block: Mapping, where: str) -> Recognizer:
-        """The recognizer of a block, on the device and as in an evaluation."""
+        """Build the recognizer of a block as in an evaluation, on the model's device."""
         return build_recognizer(frozen(block), where).to(self.device, memory_format=torch.channels_last)
 
     def _new_scores(self, given: Given) -> dict[str, TaskScore]:
@@ -90,20 +89,20 @@ class RecogValidationMixin:
                 for name, recognizer in self.eval_recognizers.items()}
 
     def _scores_of(self, dataset) -> dict[str, TaskScore]:
-        """New scores, as the data set has labels, clean images or both."""
+        """Return new scores, depending on whether the data set has labels, clean images or both."""
         return self._new_scores(given_by(dataset, 'val.recognizers')) if self.eval_recognizers else {}
 
     def validation(self, dataloader, current_iter, tb_logger, save_img: bool = False) -> None:
-        BaseModel.validation(self, dataloader, current_iter, tb_logger, save_img)  # HiFaceGANModel's passes ours by
+        BaseModel.validation(self, dataloader, current_iter, tb_logger, save_img)  # HiFaceGANModel's would skip ours
 
     def nondist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
-        """Score a validation set; results go to ``self.metric_results`` and, with the best so far, to the log."""
+        """Validate on a data set; write results to ``self.metric_results`` and, with the best so far, to the log."""
         values, scores = self._score(dataloader, current_iter, save_img)
         self._report(values, scores, dataloader.dataset.opt['name'], current_iter, tb_logger)
 
     def dist_validation(self, dataloader, current_iter, tb_logger, save_img: bool) -> None:
-        """As `nondist_validation`, with whole batches shared out among the processes; rank 0 has the results."""
-        for buffer in network_buffers(self):  # the statistics that are saved; parameters are equal anyway
+        """Validate like `nondist_validation`, with batches shared by the processes; rank 0 has the results."""
+        for buffer in network_buffers(self):  # use the statistics that rank 0 saves; parameters are equal anyway
             dist.broadcast(buffer, 0)
         batches = list(dataloader.batch_sampler)[dist.get_rank()::dist.get_world_size()]
         share = DataLoader(dataloader.dataset, batch_sampler=batches, num_workers=dataloader.num_workers,
@@ -131,7 +130,7 @@ class RecogValidationMixin:
             self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
 
     def _tell_little_variety(self, scores: Mapping[str, TaskScore], dataset_name: str) -> None:
-        """Warn, once, of recognizers that agree with themselves whatever restoration does."""
+        """Warn once per recognizer whose predictions hardly vary, and so agree whatever the restoration does."""
         for name, score in scores.items():
             entry = commonest_answer(score, self.eval_recognizers[name].info.classes)
             if entry and is_little(entry.share) and (dataset_name, name) not in self._warned_of:
@@ -140,13 +139,13 @@ class RecogValidationMixin:
                                           f'little. {entry.REMEDY}')
 
     def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:
-        """The mean over the images that have a value; how many have none is logged."""
+        """Return the mean over the images with a value, and log the number of those without."""
         undefined = sum(math.isnan(value) for value in values)
         exact = sum(math.isinf(value) for value in values)
         if undefined:
             get_root_logger().warning(
-                f'val.metrics.{name}: {undefined} of {len(values)} images of {dataset_name} have no value, e.g. too '
-                f'small for it; {"the mean is over the others" if undefined < len(values) else "there is none"}.')
+                f'val.metrics.{name}: not defined for {undefined} of {len(values)} images of {dataset_name}, e.g. '
+                f'because they are too small; {"using the others" if undefined < len(values) else "no value"}.')
         if exact:
             get_root_logger().info(f'{dataset_name}: {name} is the mean of {len(values) - exact - undefined} of '
                                    f'{len(values)} images; {exact} are restored exactly.')
@@ -154,21 +153,21 @@ class RecogValidationMixin:
 
     @staticmethod
     def score_results(scores: Mapping[str, TaskScore]) -> dict[str, float]:
-        """Return the scores of all recognizers by ``METRIC_RECOGNIZER``."""
+        """Return the scores of all recognizers, with keys ``METRIC_RECOGNIZER``."""
         return {f'{key}_{name}': value for name, score in scores.items() for key, value in score.compute().items()}
 
     @staticmethod
     def score_facts(scores: Mapping[str, TaskScore]) -> dict[str, dict[str, str]]:
-        """Return what `TaskScore.facts` has of them, among it which way is better, by ``METRIC_RECOGNIZER``."""
+        """Return `TaskScore.facts` of the scores (which direction is better, ...), with keys ``METRIC_RECOGNIZER``."""
         return {f'{key}_{name}': of_score for name, score in scores.items() for key, of_score in score.facts().items()}
 
     def judging(self) -> contextlib.AbstractContextManager:
-        """Return what has to hold while recognizers judge."""
+        """Return the context in which recognizers are evaluated."""
         return contextlib.nullcontext()
 
     def _score(self, dataloader, current_iter, save_img: bool) -> tuple[list[Metrics], dict[str, TaskScore]]:
-        """BasicSR's metrics of every image, and the score of every recognizer."""
-        training, self.is_train = self.is_train, False  # while it is set, RealESRNet degrades what it is fed
+        """Return BasicSR's metrics of each image, and the score of each recognizer."""
+        training, self.is_train = self.is_train, False  # if it is set, RealESRNet degrades its input
         try:
             with self.judging():
                 return self._score_batches(dataloader, current_iter, save_img)
@@ -181,10 +180,10 @@ class RecogValidationMixin:
         values, scores = [], self._scores_of(dataset)
         for data in progress(dataloader, f'Validation {dataset.opt["name"]}') if bar else dataloader:
             if 'gt' not in data and hasattr(self, 'gt'):
-                del self.gt  # of another data set
+                del self.gt  # left over from another data set
             self.feed_data(data)
             self.test()
-            self._judge(data, dataset.opt, scores)  # before tensor2img, which clamps what it is given, in place
+            self._judge(data, dataset.opt, scores)  # before tensor2img, which clamps its input in place
             visuals = {name: denormalized(images, dataset.opt.get('mean'), dataset.opt.get('std'))
                        for name, images in self.get_current_visuals().items()}
             for i, source in enumerate(data['lq_path']):
@@ -202,7 +201,7 @@ class RecogValidationMixin:
         return values, scores
 
     def _judge(self, data: Mapping, dataset_opt: Mapping, scores: dict[str, TaskScore]) -> None:
-        """Add every recognizer's predictions on the batch to its score."""
+        """Add the predictions of all recognizers on the batch to their scores."""
         if not self.eval_recognizers:
             return
         images = self._as_saved(self.output if self.net_t is None else self.output_t, dataset_opt)
@@ -213,12 +212,12 @@ class RecogValidationMixin:
                 judge(recognizer, images, label, data.get('size'), scores[name], clean)
 
     def _as_saved(self, images: torch.Tensor, dataset_opt: Mapping) -> torch.Tensor:
-        """Images as recognizers take them, rounded to 8 bit."""
+        """Return images as input of recognizers, rounded to 8 bit."""
         images = recognizable(images, dataset_opt)
         return to_uint8(images).to(images.dtype) / 255
 
     def _image_path(self, dataset, source: str, current_iter) -> str:
-        """Where to write a restored image, without suffix: BasicSR's layout."""
+        """Return the path of a restored image in BasicSR's layout, without suffix."""
         folder, tag = self.opt['path']['visualization'], self.opt['val'].get('suffix') or self.opt['name']
         name = self._image_name(dataset, source)
         if self.opt['is_train']:
@@ -226,7 +225,7 @@ class RecogValidationMixin:
         return os.path.join(folder, dataset.opt['name'], f'{name}_{tag}')
 
     def _image_name(self, dataset, source: str) -> str:
-        """A name for an image, with its class folder if there is one."""
+        """Return the name of an image, with its class folder if there is one."""
         root = dataset.opt.get('dataroot_gt') or dataset.opt.get('dataroot_lq')
         below = root and os.path.abspath(source).startswith(os.path.abspath(root) + os.sep)
         name = os.path.relpath(source, root) if below else os.path.normpath(source)  # or the key of an lmdb

@@ -1,4 +1,4 @@
-"""Losses of a step that stay where they were computed until they are read: reading one makes the computer wait."""
+"""Logs of a step that stay on the device until they are read, because reading a loss makes the CPU wait."""
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from ra_plugin.models.stock import is_all_stock
 
 
 class StepLogMixin:
-    """Logs as BasicSR's models keep them, read when they are asked for; put it right before such a class in the bases.
+    """Mixin that reads the losses of BasicSR's models on request; put it directly before such a class in the bases.
 
-    BasicSR reads every loss in every step. A GPU is then idle until the computer has launched the next step's work.
+    BasicSR reads all losses in every step. The GPU is then idle until the CPU has launched the work of the next step.
     """
 
     def reduce_loss_dict(self, loss_dict: Mapping[str, torch.Tensor]) -> OrderedDict[str, torch.Tensor]:
-        """Return the mean of each loss as a scalar tensor, over all processes in the first of them."""
+        """Return the mean of each loss as a scalar tensor; in the first process the mean over all processes."""
         values = [value.detach().mean() for value in loss_dict.values()]
         if self.opt['dist'] and values:
             together = torch.stack(values)
@@ -24,18 +24,18 @@ class StepLogMixin:
         return OrderedDict(zip(loss_dict, values))
 
     def get_current_log(self) -> dict[str, Any]:
-        """Return the log of the last step as numbers, all of them read at once."""
+        """Return the log of the last step as numbers, read together."""
         self.log_dict = numbers(self.log_dict)
         return self.log_dict
 
 
 def step_log(model: type) -> tuple[type, ...]:
-    """Return the base to put before a model class; none where code of a user's own may replace or read its logs."""
+    """Return the base to put before a model class; none if a user's code may replace or read its logs."""
     return (StepLogMixin,) if is_all_stock(model) and not issubclass(model, StepLogMixin) else ()
 
 
 def numbers(log: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``log`` with tensors of one value as numbers, one copy from each device in all; the rest as it is."""
+    """Return ``log`` with one-element tensors as numbers, with one copy per device and dtype; the rest unchanged."""
     kinds: dict[tuple, dict[str, torch.Tensor]] = {}
     for name, value in log.items():
         if isinstance(value, torch.Tensor) and value.numel() == 1:
@@ -47,7 +47,7 @@ def numbers(log: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mean_log(logs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the means over the batches of a step; of what is no number, as a class may log text, the last."""
+    """Return the means over the batches of a step; for other values, e.g. text, the last one."""
     found: dict[str, Any] = {}
     for log in logs:
         found.update({name: found.get(name, 0) + value if _is_number(value) else value for name, value in log.items()})
@@ -55,7 +55,7 @@ def mean_log(logs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def as_text(log: Mapping[str, Any]) -> str:
-    """Return the numbers of ``log`` in one line."""
+    """Return the numbers of ``log`` as one line of text."""
     return ', '.join(f'{name} {value:.4g}' for name, value in numbers(log).items() if isinstance(value, (int, float)))
 
 

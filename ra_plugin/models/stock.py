@@ -1,19 +1,19 @@
-"""Code of a model class that is BasicSR's, or this package's around it, and a user's own, which is left to itself."""
+"""Distinction between the code of BasicSR and this package, and a user's own code, which is not changed."""
 
 _PACKAGES = ('basicsr.', 'ra_plugin.')
 
 
 def is_stock(model: type, name: str) -> bool:
-    """Return whether a method of a model is BasicSR's, or this package's around it, and not a user's own."""
+    """Return True if a method of a model comes only from BasicSR and this package, not from a user's class."""
     return all(base.__module__.startswith(_PACKAGES) for base in model.__mro__ if name in vars(base))
 
 
 def is_all_stock(model: type) -> bool:
-    """Return whether nothing in a model class is a user's own."""
+    """Return True if all bases of a model class are from BasicSR or this package."""
     return all(base.__module__.startswith(_PACKAGES) for base in model.__mro__ if base is not object)
 
 
 def owner_of(model: type, name: str) -> type:
-    """Return the class that a method is from, but for what this package puts around it; ``object`` where none is."""
+    """Return the class that defines a method, ignoring classes of this package; ``object`` if there is none."""
     return next((base for base in model.__mro__ if name in vars(base)
                  and not base.__module__.startswith('ra_plugin.')), object)

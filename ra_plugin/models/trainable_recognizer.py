@@ -1,8 +1,8 @@
-"""A recognizer that learns together with its restorer: appendix A of Liu et al., arXiv:1910.09185.
+"""Training of a recognizer together with its restorer: appendix A of Liu et al., arXiv:1910.09185.
 
-The network within it is ``net_r``: it is put on devices and wrapped, compiled, saved and resumed as BasicSR's networks
-are, with the optimizer ``train.optim_r`` and the schedule ``train.scheduler_r``. Where the restorer has no optimizer
-(``train.optim_g: ~``) it stays as it is, and the recognizer alone learns, on what it restores.
+The network of the recognizer is ``net_r``: it is moved to devices, wrapped, compiled, saved and resumed like BasicSR's
+networks, with the optimizer ``train.optim_r`` and the schedule ``train.scheduler_r``. If the restorer has no optimizer
+(``train.optim_g: ~``), it is not changed, and only the recognizer is trained, on restored images.
 """
 import contextlib
 import copy
@@ -19,12 +19,12 @@ from ra_plugin.recognizers.trainable import is_trainable
 
 
 class TrainableRecognizerMixin:
-    """Trains the recognizer of a loss, where its block has ``trainable: true``; put it before `RecogAwareMixin`.
+    """Mixin that trains a loss's recognizer if its block has ``trainable: true``; put it before `RecogAwareMixin`.
 
-    It takes one step for each of the class's own, from the same backward pass: it minimizes the recognition loss
-    without ``loss_weight``, which says what that loss counts for the restorer. So its learning rate is what it is in
-    any other training. The paper says no more than that its optimizer is SGD with momentum; here the network is in
-    training mode, as in any fine-tuning.
+    The recognizer takes one step per step of the class, from the same backward pass: it minimizes the recognition loss
+    without ``loss_weight``, which is the weight of that loss for the restorer only. Its learning rate is therefore
+    chosen as in any other training. The paper only says that its optimizer is SGD with momentum; here the network is
+    in training mode, as in any fine-tuning.
     """
 
     net_r: nn.Module | None = None
@@ -40,7 +40,7 @@ class TrainableRecognizerMixin:
         if loss is None:
             return
         self._learner: Recognizer = loss.recognizer
-        weight = loss.loss_weight  # a hook that held the loss, so the parameters, would never be freed
+        weight = loss.loss_weight  # a hook that referenced the loss, and so the parameters, would never be freed
         for parameter in self._learner.model.parameters():
             parameter.register_hook(lambda grad: grad / weight)
         self.net_r = self._learner.model = self.model_to_device(self._learner.model)
@@ -50,7 +50,7 @@ class TrainableRecognizerMixin:
         self.optimizers.append(self.optimizer_r)
 
     def build_judge(self, block: Mapping[str, Any], where: str) -> Recognizer:
-        """The recognizer that learns judges as it is by then, where its block is among ``val.recognizers``."""
+        """Return the trainable recognizer, in its current state, for its own block in ``val.recognizers``."""
         if self.net_r is not None and is_trainable(block):
             return self._learner
         return super().build_judge(block, where)
@@ -66,7 +66,7 @@ class TrainableRecognizerMixin:
         self.optimizer_r.step()
 
     def _teach_recognizer(self) -> None:
-        """The recognition loss on what the restorer makes of the batch, in inference mode."""
+        """Backpropagate the recognition loss on the restored batch, with the restorer in evaluation mode."""
         self.net_g.eval()
         with torch.no_grad():
             self.output = self.net_g(self.lq)
@@ -76,7 +76,7 @@ class TrainableRecognizerMixin:
 
     @contextlib.contextmanager
     def judging(self) -> Iterator[None]:
-        """Judge with the network in inference mode, and out of DDP: processes judge different numbers of batches."""
+        """Evaluate in evaluation mode and without DDP, since the processes have different numbers of batches."""
         with super().judging():
             if self.net_r is None:
                 yield
@@ -91,12 +91,12 @@ class TrainableRecognizerMixin:
                 self._learner.train()
 
     def save(self, epoch: int, current_iter: int) -> None:
-        if self.net_r is not None:  # before the training state, as net_t
+        if self.net_r is not None:  # before the training state, like net_t
             self.save_network(self.net_r, 'net_r', current_iter)
         super().save(epoch, current_iter)
 
     def resume_training(self, resume_state: Mapping[str, Any]) -> None:
-        if self.net_r is not None:  # no network_r is in the options, by which BasicSR finds the files
+        if self.net_r is not None:  # the options have no network_r, from which BasicSR derives the file names
             paths = self.opt['path']
             paths['pretrain_network_r'] = os.path.join(paths['models'], f'net_r_{resume_state["iter"]}.pth')
         super().resume_training(resume_state)

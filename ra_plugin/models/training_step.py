@@ -1,7 +1,7 @@
-"""How any BasicSR model class takes its steps: in bfloat16, compiled, clipped, summed over batches, never with NaN.
+"""Training step of any BasicSR model class: bfloat16, compilation, clipping, gradient accumulation, no step with NaN.
 
-The class's own ``optimize_parameters`` stays what it is. Its networks compute in another precision because their
-``forward`` does, and its optimizers step once for several batches, or not at all, because their ``step`` says so.
+The class's own ``optimize_parameters`` is unchanged: precision and compilation are set in the ``forward`` of its
+networks, and accumulation, clipping and the check for NaN in the ``step`` of its optimizers.
 """
 import copy
 import functools
@@ -23,7 +23,7 @@ from ra_plugin.options import Limits, OptionError, build_block
 from ra_plugin.utils.random_streams import random_streams, set_random_streams
 from ra_plugin.utils.tensors import computes_bfloat16
 
-# optimizers of torch with a kernel for the whole step, and the arguments that ask for another way or for this one
+# optimizers of torch with a fused kernel, and the arguments that choose an implementation
 _FUSED_ON = 'cuda'
 _FUSED = {'Adam', 'AdamW', 'SGD'}
 _OTHER_WAYS = {'fused', 'foreach', 'capturable', 'differentiable'}
@@ -32,19 +32,20 @@ DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
 
 @dataclass(frozen=True, kw_only=True)
 class StepOptions:
-    """The keys of ``train`` that say how a step is taken.
+    """Options of the training step: keys of ``train``.
 
     Attributes:
-        precision: What the networks and the recognizers of the losses compute in. Weights, losses and optimizers stay
-            in float32; bfloat16 has its range, so no loss has to be scaled.
-        channels_last: Memory layout of their weights, and with it of what they compute. Default: of the recognizers
-            where it is faster for them, on a CPU and in bfloat16; not of the networks, many of which get slower.
-        compile: Compile the networks with ``torch.compile``, and the recognizers of the losses (of OpenMMLab's models
-            the backbone), for training alone: validation meets images of any size.
-        grad_clip: Largest L2 norm of the gradient of each optimizer's parameters. Default: not clipped.
-        accum_iter: Batches that one step is taken on: the gradient is their mean, as of one batch that is so many
-            times as large. An iteration, also of the schedule, is one step.
-        max_bad_steps: End the run after so many steps in a row whose gradient is not finite. None is applied.
+        precision: Precision of the networks and of the recognizers in the losses. Weights, losses and optimizers stay
+            in float32; bfloat16 has the range of float32, so no loss scaling is needed.
+        channels_last: Memory layout of the weights, and thereby of the activations. Default: only for recognizers, on
+            a CPU or in bfloat16, where it is faster; many networks are slower with it.
+        compile: Compile the networks and the recognizers of the losses (for OpenMMLab's models the backbone) with
+            ``torch.compile``, only for training, since images in validation vary in size.
+        grad_clip: Maximum L2 norm of the gradient of each optimizer's parameters. Default: no clipping.
+        accum_iter: Number of batches per step: the gradient is their mean, like that of one batch as large as all of
+            them. An iteration, also in schedules, is one step.
+        max_bad_steps: Number of consecutive steps with a non-finite gradient after which the run ends. Such steps are
+            not applied.
     """
     precision: Literal['fp32', 'bf16'] = 'fp32'
     channels_last: bool | None = None
@@ -53,8 +54,8 @@ class StepOptions:
     accum_iter: Positive = 1
     max_bad_steps: Positive = 10
 
-    def of_recognizers_channels_last(self, device_type: str) -> bool:
-        """Return whether the recognizers have that layout on such a device."""
+    def recognizers_channels_last(self, device_type: str) -> bool:
+        """Return True if the recognizers use channels-last layout on a device type."""
         by_default = device_type == 'cpu' or DTYPES[self.precision] is not None
         return by_default if self.channels_last is None else self.channels_last
 
@@ -64,44 +65,44 @@ class StepOptions:
 
     @classmethod
     def read(cls, train_opt: Mapping[str, Any]) -> 'StepOptions':
-        """Return those of a file's ``train``.
+        """Read and check the options from the block ``train``.
 
         Raises:
-            OptionError: A value of the wrong type or out of range.
+            OptionError: A value has the wrong type or is out of range.
         """
         return build_block(cls, {field.name: train_opt[field.name] for field in fields(cls)
                                  if field.name in train_opt}, 'train')
 
 
 class NotFinite(ValueError):
-    """Training has met NaN or infinity too often. The networks are as after the last good step."""
+    """Raised after too many non-finite gradients in a row; the networks are in the state of the last good step."""
 
 
 class TrainingStepMixin:
-    """Steps as `StepOptions` has them; put it before a class derived from BasicSR's BaseModel in the bases."""
+    """Mixin with the training step of `StepOptions`; put it before a class derived from BaseModel in the bases."""
 
     def __init__(self, opt: dict):
         self.step_options = StepOptions.read(opt.get('train') or {})
         self._batches_in_step = 0
-        self._logs: list[Mapping[str, Any]] = []  # of the batches of a step
-        self._is_bad: bool | torch.Tensor = False  # the step that is being taken; a tensor where its device decides
-        self._bad_steps = 0  # in a row
-        self._problem = ''  # too many of them
-        self._unread: deque[tuple[int, Later, dict]] = deque()  # steps of which it is not known here yet
+        self._logs: list[Mapping[str, Any]] = []  # one per batch of the current step
+        self._is_bad: bool | torch.Tensor = False  # the current step has a non-finite gradient; a tensor on a GPU
+        self._bad_steps = 0  # consecutive bad steps
+        self._problem = ''  # message for too many bad steps
+        self._unread: deque[tuple[int, Later, dict]] = deque()  # steps whose flag has not been read from the GPU
         self._kept_buffers = KeptTensors(())
         super().__init__(opt)
 
     # ------------------------------------------------------------------ set-up
     def model_to_device(self, net: nn.Module) -> nn.Module:
-        if not any(True for _ in net.parameters()):  # DDP refuses a network that has nothing to share
+        if not any(True for _ in net.parameters()):  # DDP rejects a network without parameters
             return net.to(self.device)
-        if self.is_train and self.step_options.channels_last:  # first: DDP keeps to the layout it has seen
+        if self.is_train and self.step_options.channels_last:  # before DDP, which keeps the layout
             net.to(memory_format=torch.channels_last)
         net = super().model_to_device(net)
         if self.is_train:
             if isinstance(net, nn.DataParallel) and self.step_options.changes_forward:
-                raise OptionError('train.precision and train.compile: several GPUs in one process would share the '
-                                  'weights of the first. Start with torchrun and --launcher pytorch.')
+                raise OptionError('train.precision and train.compile: not supported with several GPUs in one process, '
+                                  'which would share the weights of the first. Use torchrun and --launcher pytorch.')
             compute_as(self.get_bare_model(net), self.device.type, self.step_options)
         return net
 
@@ -109,9 +110,9 @@ class TrainingStepMixin:
         super().init_training_settings()
         if self.step_options.precision == 'bf16' and not computes_bfloat16(self.device):
             logging.getLogger('basicsr').warning(
-                f'train.precision: bf16: this {self.device.type} has no instructions for bfloat16; a step takes many '
-                'times as long as with fp32.')
-        last = self.step_options.of_recognizers_channels_last(self.device.type)
+                f'train.precision: bf16: this {self.device.type} has no bfloat16 instructions; a step takes many times '
+                'as long as with fp32.')
+        last = self.step_options.recognizers_channels_last(self.device.type)
         for recognizer in (member for cri in getattr(self, 'cri_recog', ()) for member in cri.recognizer.members()):
             recognizer.autocast_to = DTYPES[self.step_options.precision]
             if last and not recognizer.trainable:  # one that learns is among the networks
@@ -125,12 +126,12 @@ class TrainingStepMixin:
     def wrap_optimizers(self) -> None:
         for optimizer in self.optimizers:
             optimizer.step = functools.partial(self._step, optimizer, optimizer.step)
-            optimizer.step._wrapped_by_lr_sched = True  # the one within is; else torch warns that it was lost
+            optimizer.step._wrapped_by_lr_sched = True  # as the inner one is; otherwise torch warns
             if self.step_options.accum_iter > 1:
                 optimizer.zero_grad = functools.partial(self._zero_grad, optimizer.zero_grad)
 
     def get_optimizer(self, optim_type: str, params: list, lr: float, **kwargs) -> torch.optim.Optimizer:
-        """On a GPU one kernel takes the step, and leaves the weights alone where the gradient is not finite."""
+        """Create an optimizer; on a GPU a fused one, whose kernel skips the step for a non-finite gradient."""
         kwargs = with_float_betas(kwargs)
         if (self.device.type == _FUSED_ON and optim_type in _FUSED and not _OTHER_WAYS & kwargs.keys()
                 and not kwargs.get('dampening')):
@@ -139,14 +140,14 @@ class TrainingStepMixin:
 
     # ---------------------------------------------------------------- training
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
-        """Begin a step; `abandon_step` comes back to before it."""
+        """Begin a step; `abandon_step` restores the state before it."""
         self._before = (copy.deepcopy([scheduler.state_dict() for scheduler in self.schedulers]),
                         [[group['lr'] for group in optimizer.param_groups] for optimizer in self.optimizers],
                         random_streams(), [generator.get_state() for generator in private_generators(self)])
         super().update_learning_rate(current_iter, warmup_iter)
 
     def abandon_step(self) -> None:
-        """Undo a step that an error ended before its optimizers stepped, so that the run can be saved and resumed."""
+        """Undo a step in which an error occurred before the optimizers stepped, so that the run can be saved."""
         states, rates, streams, draws = self._before
         for scheduler, state in zip(self.schedulers, states, strict=True):
             scheduler.load_state_dict(state)
@@ -163,10 +164,10 @@ class TrainingStepMixin:
         return self._batches_in_step == self.step_options.accum_iter
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """Learn from one batch; every ``accum_iter`` calls make a step.
+        """Process one batch; every ``accum_iter`` calls are one step.
 
         Raises:
-            NotFinite: This was the last of ``max_bad_steps`` in a row.
+            NotFinite: The last ``max_bad_steps`` steps all had a non-finite gradient.
         """
         if self._batches_in_step == 0:
             self._is_bad = False
@@ -208,11 +209,11 @@ class TrainingStepMixin:
         limit = self.step_options.grad_clip
         norm = nn.utils.clip_grad_norm_(parameters, limit) if limit else nn.utils.get_total_norm(gradients)
         is_bad = norm.isfinite().logical_not()
-        if self._is_bad is not False:  # what another network learns from the same images is bad, too
+        if self._is_bad is not False:  # another network has already had a bad gradient from the same images
             is_bad = is_bad | self._is_bad
         if all(group.get('fused') and not group.get('dampening') for group in optimizer.param_groups):
             fill_momentum(optimizer)
-            optimizer.found_inf = is_bad.float()  # its kernel leaves the weights alone then
+            optimizer.found_inf = is_bad.float()  # if set, the kernel skips the step
             original()
             self._is_bad = is_bad
         elif is_bad:
@@ -225,28 +226,28 @@ class TrainingStepMixin:
             return
         averaged = getattr(self, 'net_g_ema', None)
         if isinstance(self._is_bad, torch.Tensor) and averaged is not None:
-            self._kept_buffers.restore(self._is_bad)  # it copies them
+            self._kept_buffers.restore(self._is_bad)  # before model_ema copies them
             average = KeptTensors([*averaged.parameters(), *averaged.buffers()])
             super().model_ema(decay)
             average.restore(self._is_bad)
-        elif not self._is_bad:  # reads it, in a class whose averages have other names
-            super().model_ema(decay)  # at the start it copies the weights
+        elif not self._is_bad:  # reads a tensor, for a class whose averages have other names
+            super().model_ema(decay)  # also called at the start, to copy the weights
 
     def _end_step(self, current_iter: int) -> None:
         self._kept_buffers.restore(self._is_bad)
         if isinstance(self._is_bad, torch.Tensor):
             self._unread.append((current_iter, Later(self._is_bad), self.log_dict))
-            self._read_steps(len(self._unread) - 1)  # all but this one: the device has long taken them
+            self._read_steps(len(self._unread) - 1)  # all but this one: the device has finished them
         else:
             self._read_steps(len(self._unread))
             self._count_step(current_iter, self._is_bad, self.log_dict)
         self._check_steps()
 
     def read_last_steps(self) -> None:
-        """Wait for the steps of which it is not known here yet whether they were applied; call it after the last one.
+        """Read the flags of all unread steps, waiting for the device; call it after the last step.
 
         Raises:
-            NotFinite: They complete ``max_bad_steps`` in a row.
+            NotFinite: The last ``max_bad_steps`` steps all had a non-finite gradient.
         """
         self._read_steps(len(self._unread))
         self._check_steps()
@@ -254,8 +255,8 @@ class TrainingStepMixin:
     def _check_steps(self) -> None:
         if self._problem:
             raise NotFinite(f'{self._problem}; it is number {self.step_options.max_bad_steps} in a row '
-                            '(train.max_bad_steps). The networks are as after the last good step. Lower the learning '
-                            'rate or loss weights, or set train.grad_clip.')
+                            '(train.max_bad_steps). The networks have the state of the last good step. Lower the '
+                            'learning rate or loss weights, or set train.grad_clip.')
 
     def _read_steps(self, count: int) -> None:
         for _ in range(count):
@@ -263,7 +264,7 @@ class TrainingStepMixin:
             self._count_step(iteration, is_bad.read(), log)
 
     def _count_step(self, iteration: int, is_bad: bool, log: Mapping[str, Any]) -> None:
-        """Count the steps that were not applied, and say so."""
+        """Count steps that were not applied, and warn about them."""
         if not is_bad:
             self._bad_steps = 0
             return
@@ -281,9 +282,9 @@ class TrainingStepMixin:
 
 
 def fill_momentum(optimizer: torch.optim.Optimizer) -> None:
-    """Let the momentum of SGD begin with zeros, with which its first step is the same where nothing dampens it.
+    """Initialize the momentum of SGD with zeros, which does not change its first step if there is no dampening.
 
-    Its fused kernel expects whatever memory the optimizer was given to be momentum after a first step that it skipped.
+    If the fused kernel skips the first step, it leaves the new momentum buffer uninitialized.
     """
     for group in optimizer.param_groups:
         for parameter in group['params'] if group.get('momentum') else ():
@@ -292,12 +293,12 @@ def fill_momentum(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _asks_once(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether a closure is called once, before the step, as by torch's optimizers but L-BFGS."""
+    """Return True if the optimizer calls a closure once, before the step, like all of torch's except L-BFGS."""
     return type(optimizer).__module__.startswith('torch.optim.') and not isinstance(optimizer, torch.optim.LBFGS)
 
 
 def with_float_betas(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments of an optimizer with whole numbers among ``betas``, as 0 of GANs, as torch takes them."""
+    """Return an optimizer's arguments with integers in ``betas`` (e.g. 0 for GANs) as floats, which torch requires."""
     betas = arguments.get('betas')
     if not isinstance(betas, (list, tuple)) or not all(type(value) in (int, float) for value in betas):
         return dict(arguments)
@@ -305,7 +306,7 @@ def with_float_betas(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:
-    """Let ``net`` compute in training as ``options`` say, in place. It returns float32 whatever it computes in."""
+    """Set precision and compilation of ``net`` in training, in place; its outputs are float32 in any precision."""
     if not options.changes_forward:
         return
     dtype = DTYPES[options.precision]
@@ -314,7 +315,7 @@ def compute_as(net: nn.Module, device_type: str, options: StepOptions) -> None:
 
     @functools.wraps(forward)
     def wrapped(*args, **kwargs):
-        # in validation a network computes as in ra-plugin test
+        # in validation a network computes in float32, as in ra-plugin test
         with torch.autocast(device_type, dtype, enabled=dtype is not None and net.training):
             output = (compiled if net.training else forward)(*args, **kwargs)
         return _as_float32(output)

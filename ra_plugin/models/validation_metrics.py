@@ -1,4 +1,4 @@
-"""BasicSR's metrics of a validation: which of them need clean images, and their mean."""
+"""Helpers for BasicSR's metrics in validation: their need for clean images, and their mean."""
 import functools
 import inspect
 import math
@@ -11,7 +11,7 @@ from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa
 
 
 def needs_clean(block: Mapping) -> bool:
-    """Return whether the metric of an option block compares with clean images."""
+    """Return True if the metric of an option block compares with clean images."""
     metric = METRIC_REGISTRY.get(block['type'])
     if metric is calculate_pyiqa:
         from pyiqa.default_model_configs import DEFAULT_CONFIGS
@@ -21,14 +21,14 @@ def needs_clean(block: Mapping) -> bool:
 
 
 def mean_of_known(values: Sequence[float]) -> float:
-    """Return the mean of the finite values; infinity or NaN where there is no other.
+    """Return the mean of the finite values; infinity or NaN if there are none.
 
-    The PSNR of an image that is restored exactly is infinite: it says nothing of the others, and no mean would be left.
+    The PSNR of an exactly restored image is infinite, and so would be any mean that includes it.
     """
     known = [value for value in values if math.isfinite(value)]
     return added(known or values) / len(known or values)
 
 
 def added(values: Sequence[float]) -> float:
-    """Return the sum, one value after the other as BasicSR adds them; Python 3.12's ``sum`` rounds otherwise."""
+    """Return the sum, added one by one as in BasicSR; ``sum`` of Python 3.12 rounds differently."""
     return functools.reduce(operator.add, values)

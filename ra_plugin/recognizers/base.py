@@ -18,6 +18,8 @@ from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 
 Outputs = dict[str, torch.Tensor]
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+NO_HEAD = ('it has no head, so no classes: its features are all that can be compared. Use RecogFeatureLoss, or a '
+           'network with a head.')
 IGNORED = 255  # in label maps: a pixel of no class, whatever number the files have for it
 
 
@@ -74,10 +76,11 @@ class Recognizer(ChecksArguments, OutOfSight):
         can_learn: `unfreeze` is supported.
         costly: Answers cost money or minutes: it is asked about results alone, not about variants of them.
         batch_independent: `outputs` of an image do not depend on the other images of its batch, and may be kept.
-        smooth_loss: The gradient is the slope of the loss. False where targets are chosen anew for each image, as most
-            detectors do, and no gradient flows through that choice.
+        smooth_loss: The gradient is the slope of the loss. False where targets are chosen from the answers to each
+            image, as by most detectors, and no gradient flows through that choice.
         spatial_labels: Labels have places in the image (boxes, masks), and would have to follow a crop of it.
         smooths_labels: `loss` takes ``label_smoothing``.
+        compared_output: Name of the answer that `outputs` always has.
         has_own_words: It answers in words of its own, see `own_words`.
         options_of_asking: Keys of its option block that change no answer.
     """
@@ -91,6 +94,7 @@ class Recognizer(ChecksArguments, OutOfSight):
     smooth_loss = True
     spatial_labels = False
     smooths_labels = False
+    compared_output = 'logits'
     has_own_words = False
     options_of_asking: Collection[str] = frozenset()
 
@@ -142,7 +146,7 @@ class Recognizer(ChecksArguments, OutOfSight):
                              'torchvision or your own (ModuleRecognizer).')
         if self.folded_norms or self.checkpointed:
             raise ValueError(f'{self}: its batch norm is folded, or it is checkpointed, for use as it is, so it cannot '
-                             'learn. Build it anew, with fold_batch_norm=False.')
+                             'learn. Build it again with fold_batch_norm=False.')
         self.trainable = True
         self.show()
         self.model.requires_grad_(True)
@@ -300,6 +304,13 @@ class Recognizer(ChecksArguments, OutOfSight):
         Raises:
             ValueError: It has no such answer, or one that is constant.
         """
+        if method == 'features' or self.info.task not in ('classification', 'embedding'):
+            return
+        if not (self.is_classifier and self.info.num_classes):
+            raise ValueError(f'{where}: {self}: {NO_HEAD}')
+        if self.info.num_classes == 1:
+            raise ValueError(f'{where}: {self}: it has one class, whose probability is always 1 and whose loss is '
+                             'always 0. Give a network with two outputs or more.')
 
     def check_answers(self, *outputs: Outputs) -> None:
         """Check the first outputs that a loss is given, of one or more batches, once; a GPU waits for it.
@@ -319,7 +330,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         self._has_no('own_words')
 
     def own_preprocessing(self) -> OwnPreprocessing:
-        """Return the record of its weights, read anew from where it is kept."""
+        """Return the record of its weights, read again from its source."""
         return OwnPreprocessing()
 
     @property

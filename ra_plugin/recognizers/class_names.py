@@ -22,7 +22,7 @@ def read_classes(classes: Sequence[str] | str | int) -> tuple[str, ...] | None:
     if isinstance(classes, str):
         path = Path(classes)
         if not path.is_file():
-            raise ValueError(f'classes: no file {path}. Name a text file with one class a line.')
+            raise ValueError(f'classes: no file {path}. Name a text file with one class per line.')
         classes = read_text(path, 'classes').strip().splitlines()
     if not classes or not all(name.strip() for name in classes):
         raise ValueError('classes: expected a name for each, got none, or an empty one.')

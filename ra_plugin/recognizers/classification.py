@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo, TaskError
+from ra_plugin.recognizers.base import NO_HEAD, Outputs, Recognizer, RecognizerInfo, TaskError
 from ra_plugin.recognizers.feature_layers import captured, classifying_layer
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.logits_check import check_logits
@@ -21,8 +21,6 @@ InputSize = Literal['model'] | int | Sequence[int] | None
 Fit = Literal['crop', 'stretch', 'border']
 TOP_K = 5
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-NO_HEAD = ('it has no head, so no classes: its features are all that can be compared. Use RecogFeatureLoss, or a '
-           'network with a head.')
 
 
 class ClassificationRecognizer(Recognizer):
@@ -95,15 +93,6 @@ class ClassificationRecognizer(Recognizer):
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         check_class_ids(label, count, self.info.num_classes, where)
-
-    def check_gives(self, method: str, where: str) -> None:
-        if method == 'features':
-            return
-        if not self.info.num_classes:
-            raise ValueError(f'{where}: {self}: {NO_HEAD}')
-        if self.info.num_classes == 1:
-            raise ValueError(f'{where}: {self}: it has one class, whose probability is always 1 and whose loss is '
-                             'always 0. Give a network with two outputs or more.')
 
     def check_answers(self, *outputs: Outputs) -> None:
         check_logits(torch.cat([answers['logits'] for answers in outputs]), str(self))

@@ -20,6 +20,7 @@ class EmbeddingRecognizer(Recognizer):
     """
 
     task = 'embedding'
+    compared_output = 'embedding'
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the vectors as the network gives them, ``(N, D)``."""

@@ -85,6 +85,10 @@ class EnsembleRecognizer(Recognizer):
         return all(member.batch_independent for member in self.model)
 
     @property
+    def compared_output(self) -> str:
+        return self.model[0].compared_output
+
+    @property
     def smooth_loss(self) -> bool:
         return all(member.smooth_loss for member in self.model)
 

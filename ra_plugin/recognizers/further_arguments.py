@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from ra_plugin.checked_arguments import as_plain
-from ra_plugin.library_errors import is_of_network, is_worded, told
+from ra_plugin.library_errors import is_network_error, is_worded, told
 from ra_plugin.options import OptionError, check_number, check_type, fits, nearest
 
 
@@ -44,7 +44,7 @@ def built_with(arguments: Mapping[str, Any], where: str) -> Iterator[None]:
         yield
     except Exception as error:
         of_all = isinstance(error, (ImportError, MemoryError)) or 'registry' in str(error)  # a name that is not there
-        if not arguments or of_all or is_worded(error) or is_of_network(error):
+        if not arguments or of_all or is_worded(error) or is_network_error(error):
             raise
         for cls in _classes(error.__traceback__):
             check_annotated(cls, arguments, where, is_built=False)

@@ -1,4 +1,4 @@
-"""Where the shipped files are: in a clone below the repository, in an installed package below the package.
+"""Find shipped files: in a clone below the repository, in an installed package below the package.
 
 A relative path that an option file or a command line names is looked up below the current folder first, and here where
 nothing is there. Option files that are not shipped as files are written to a temporary folder when they are asked for.

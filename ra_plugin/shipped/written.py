@@ -1,4 +1,4 @@
-"""Option files that are made of others by replacing some of their text: ``written.yml`` says which."""
+"""Make option files of others by replacing some of their text: ``written.yml`` says which."""
 import functools
 import re
 from collections.abc import Callable, Mapping

@@ -1,2 +1,2 @@
-"""The training loop: BasicSR's pipeline, made resumable bit for bit."""
-import ra_plugin.basicsr  # noqa: F401 - mends BasicSR before its first import here
+"""Training pipeline and loop: BasicSR's sequence, resumable bit for bit."""
+import ra_plugin.basicsr  # noqa: F401 - patches BasicSR before its first import here

@@ -1,4 +1,4 @@
-"""Batches on their way to a GPU: checked while they are in the computer's memory, copied while it computes."""
+"""Transfer of batches to a GPU: checked in CPU memory, and copied while the GPU computes."""
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 import torch
 
 Batch = dict[str, Any]
-_READ_BY_THE_COMPUTER = ('size',)  # of padded images: the step depends on them
+_READ_BY_THE_COMPUTER = ('size',)  # sizes of padded images, which stay on the CPU because the step reads them
 
 
 def on_device(batches: Iterator[Batch], check: Callable[[Batch], None], device: torch.device,
               ahead: bool) -> Iterator[Batch]:
-    """Batches with their tensors on ``device``; those of a CPU are left as they are.
+    """Yield batches with their tensors on ``device``; unchanged for a CPU.
 
-    Copies from pinned memory do not make the computer wait, and are in order with the work that it asks for.
+    Copies from pinned memory are asynchronous, and ordered with the other work on the GPU.
 
     Args:
-        batches: Tensors, and what is no tensor, by name. Lists (labels of detectors) stay where they are.
-        check: Raises ValueError for a batch that cannot be used. On a GPU a label out of range ends the process.
-        device: Of the networks.
-        ahead: Whether a batch is copied while the one before it is learned from: by a stream of its own, which takes
-            the memory of one more batch.
+        batches: Tensors and other values by name. Lists (labels of detectors) are not moved.
+        check: Function that raises ValueError for an invalid batch. On a GPU a label out of range ends the process.
+        device: Device of the networks.
+        ahead: Copy the next batch on a separate stream while the current one is processed; this needs the memory of
+            one more batch.
     """
     if device.type != 'cuda':
         yield from batches
@@ -32,7 +32,7 @@ def on_device(batches: Iterator[Batch], check: Callable[[Batch], None], device: 
             current.wait_stream(stream)
             for value in batch.values():
                 if isinstance(value, torch.Tensor) and value.is_cuda:
-                    value.record_stream(current)  # else its memory could serve the next copy while it is still read
+                    value.record_stream(current)  # keep the next copy from reusing its memory while it is read
         yield batch
 
 
@@ -51,7 +51,7 @@ def _is_for_device(name: str, value: Any) -> bool:
 
 
 def _one_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches; the next one is asked for before one is given. What goes wrong with it comes in its place."""
+    """Yield the batches, fetching one batch ahead; an error of the next batch is raised in its turn."""
     batch = _next(batches)
     while batch is not None:
         if isinstance(batch, Exception):

@@ -1,4 +1,4 @@
-"""The training loop: steps, logs, checkpoints and validations, and an end that can be gone on from."""
+"""Training loop: steps, logs, checkpoints, validations, and an interruption from which the run can be resumed."""
 import datetime
 import errno
 import logging
@@ -24,18 +24,17 @@ from ra_plugin.utils.random_streams import kept_random_streams
 
 
 class Training:
-    """One run, from its first iteration, or from where its training state left it, to the last.
+    """Training run, from its first iteration or a training state to the last iteration.
 
-    After iteration i, batches ``0 .. i * accum_iter - 1`` have been learned from, whenever the run was stopped and
-    resumed in between.
+    After iteration i, batches ``0 .. i * accum_iter - 1`` have been processed, regardless of interruptions.
 
     Args:
         opt: The parsed option file.
-        model: As built from it.
-        batches: Of ``datasets.train``.
-        val_loaders: Of the other data sets.
-        logger: Of the run.
-        tb_logger: TensorBoard's writer, or None.
+        model: Model built from it.
+        batches: Batches of ``datasets.train``.
+        val_loaders: Loaders of the validation sets.
+        logger: Logger of the run.
+        tb_logger: TensorBoard writer, or None.
     """
 
     def __init__(self, opt: dict, model: Any, batches: TrainingBatches, val_loaders: list, logger: logging.Logger,
@@ -45,36 +44,36 @@ class Training:
         self.total = int(opt['train']['total_iter'])
         self.accum_iter = model.step_options.accum_iter
         self.iteration = 0
-        self._saved = -1  # the iteration that was saved last
-        self._problem: ValueError | None = None  # with the data
+        self._saved = -1  # the iteration of the last checkpoint
+        self._problem: ValueError | None = None  # an error in the data
 
     @property
     def epoch(self) -> int:
         return self.iteration * self.accum_iter // self.batches.per_epoch
 
     def resume(self, state: Mapping) -> None:
-        """Go on from a training state."""
+        """Resume from a training state."""
         self.model.resume_training(state)
         self.iteration = self._saved = state['iter']
         self.logger.info(f'Resuming from epoch {state["epoch"]}, iteration {self.iteration}.')
 
     def run(self) -> int:
-        """Train to the end, or until Ctrl-C or SIGTERM, which save the run.
+        """Train to the end, or until Ctrl-C or SIGTERM, after which the run is saved.
 
         Returns:
-            The number of the signal that stopped it, where it came to this process; else 0.
+            Number of the signal that stopped the run in this process; otherwise 0.
 
         Raises:
-            ValueError: An image or label that cannot be used, or a loss that stays NaN. The run is saved.
-            SaveError: The disk is full when the run is to be saved for the last time.
+            ValueError: An image or label is unusable, or the loss stays NaN. The run is saved.
+            SaveError: The disk is full when the run is saved for the last time.
         """
         started = time.time()
-        self.logger.info(f'{len(self.batches.dataset)} training images, {self.batches.per_epoch} batches an epoch, '
-                         f'{self.total} iterations in all.')
+        self.logger.info(f'{len(self.batches.dataset)} training images, {self.batches.per_epoch} batches per epoch, '
+                         f'{self.total} iterations in total.')
         _remove_leftovers(self.opt)
         with Interruption() as interruption:
             try:
-                if self.iteration and self._is_due('val', 'val_freq'):  # a kill may have kept it from ending
+                if self.iteration and self._is_due('val', 'val_freq'):  # it may not have finished before a kill
                     self._validate(interruption)
                 if not self._train(interruption):
                     self._stop(interruption.name)
@@ -90,10 +89,10 @@ class Training:
         return 0
 
     def _train(self, interruption: Interruption) -> bool:
-        """Whether the last iteration was reached."""
+        """Train until the last iteration and return True; return False if the run has to stop before."""
         message = message_logger(self.opt, self.iteration, self.tb_logger)
         data_timer, iter_timer = AvgTimer(), AvgTimer()
-        check = getattr(self.model, 'check_batch', lambda batch: None)  # those with labels have one
+        check = getattr(self.model, 'check_batch', lambda batch: None)  # models that use labels have it
         stream = on_device(self.batches.starting_at(self.iteration * self.accum_iter), check, self.model.device,
                            self.opt['datasets']['train'].get('prefetch_mode') == 'cuda')
         with progress(desc=self.opt['name'], total=self.total, unit='iter', initial=self.iteration,
@@ -119,7 +118,7 @@ class Training:
         return True
 
     def _fetch(self, stream: Iterator[dict]) -> list[dict]:
-        """The batches of one iteration; where one is missing, the reason is kept: all processes end together."""
+        """Return the batches of one iteration; keep an error for later, since all processes have to stop together."""
         try:
             return [next(stream) for _ in range(self.accum_iter)]
         except ValueError as error:
@@ -133,21 +132,21 @@ class Training:
                 self.model.feed_data(batch)
                 with sizes_told(self.model, self.opt['datasets']['train']):
                     self.model.optimize_parameters(self.iteration + 1)
-        except NotFinite:  # the step is over, although it changed nothing
+        except NotFinite:  # the step is complete, although it changed nothing
             self.iteration += 1
             self._save_or_warn()
             raise
         except ValueError:  # an invalid label
             self.model.abandon_step()
-            if not self.opt['dist']:  # the other processes are well, and would not take part
+            if not self.opt['dist']:  # saving needs all processes, and the others have no error
                 self._save_or_warn()
             raise
-        except RuntimeError as error:  # a loss of images of unequal size
+        except RuntimeError as error:  # a loss on images of different sizes
             restored, clean = (getattr(self.model, name, None) for name in ('output', 'gt'))
             if isinstance(restored, torch.Tensor) and isinstance(clean, torch.Tensor) and restored.shape != clean.shape:
-                raise OptionError(f'network_g: its images are {tuple(restored.shape)}, the clean ones '
-                                  f"{tuple(clean.shape)}. Check scale ({self.opt.get('scale')}) against the network's "
-                                  'own factor and the data set.') from error
+                raise OptionError(f'network_g: expected images of the shape of the clean ones, {tuple(clean.shape)}, '
+                                  f"got {tuple(restored.shape)}. Compare scale ({self.opt.get('scale')}) with the "
+                                  'factor of the network and the data set.') from error
             raise
         self.iteration += 1
 
@@ -162,8 +161,8 @@ class Training:
         return bool(self.opt.get(block)) and self.iteration % int(self.opt[block][key]) == 0
 
     def _validate(self, interruption: Interruption) -> None:
-        """Score every validation set; nothing that is random in it reaches the training."""
-        if self.opt['dist']:  # what goes wrong in one process is not known to the others in time
+        """Validate on all validation sets, without changing the random states of the training."""
+        if self.opt['dist']:  # save before, since an error in one process does not reach the others in time
             self._save_or_warn()
         try:
             with kept_random_streams(), interruption.at_once():
@@ -171,11 +170,12 @@ class Training:
                     with sizes_told(self.model, loader.dataset.opt):
                         self.model.validation(loader, self.iteration, self.tb_logger,
                                               self.opt['val'].get('save_img', False))
-        except Exception as error:  # the validation is lost, not what was learned
+        except Exception as error:  # a failed validation must not lose the training so far
             if not self.opt['dist']:
                 self._save_or_warn()
             if is_of_full_disk(error):
-                self.logger.error(f'Validation at iteration {self.iteration}: {error}. Training goes on. Make room.')
+                self.logger.error(f'Validation at iteration {self.iteration}: {error}. Training continues. Free disk '
+                                  'space.')
             elif isinstance(error, RuntimeError) and 'DataLoader worker' in str(error):
                 raise ValueError(f'validation: {str(error).splitlines()[0]} Lower num_worker_per_gpu if memory ran '
                                  'out.') from error
@@ -183,7 +183,7 @@ class Training:
                 raise
 
     def _current_log(self) -> dict[str, float]:
-        """Return the numbers that the model logs; a class of a user's own may log tensors, and text."""
+        """Return the numbers in the model's log; a user's own class may also log tensors and text."""
         log = numbers(self.model.get_current_log())
         return {name: value for name, value in log.items() if isinstance(value, (int, float))}
 
@@ -192,48 +192,49 @@ class Training:
         try:
             message({'epoch': self.epoch, 'iter': self.iteration, 'lrs': self.model.get_current_learning_rate(),
                      **times, **log})
-        except OSError as error:  # the curves of TensorBoard
+        except OSError as error:  # from TensorBoard
             if not is_of_full_disk(error):
                 raise
-            self.logger.error(f'Iteration {self.iteration} is not logged: {error}. Training goes on. Make room.')
+            self.logger.error(f'Iteration {self.iteration} is not logged: {error}. Training continues. Free disk '
+                              'space.')
 
     def _save_or_warn(self) -> None:
-        """Save the run as it is; a full disk is no reason to end it: there may be room the next time."""
+        """Save the run; a full disk does not end it, since there may be space for the next checkpoint."""
         if self.iteration in (0, self._saved):
             return
         try:
             self.model.save(self.epoch, self.iteration)
             self._saved = self.iteration
         except SaveError as error:
-            self.logger.error(f'Iteration {self.iteration} is not saved: {error} Training goes on. Make room before '
-                              'the next checkpoint.')
+            self.logger.error(f'Iteration {self.iteration} is not saved: {error} Training continues. Free disk space '
+                              'before the next checkpoint.')
 
     def _stop(self, signal_name: str) -> None:
-        """Save and say how to go on; raise what kept the run from going on by itself."""
+        """Save the run, and raise the error that stopped it, or log how to resume after a signal."""
         if self.iteration > max(self._saved, 0):
             self.model.save(self.epoch, self.iteration)
         if self._problem is not None:
             raise self._problem
         self.logger.warning(f'Stopped by {signal_name or "another process"} at iteration {self.iteration} of '
-                            f'{self.total}; everything is saved. To go on, add --auto-resume: '
+                            f'{self.total}; everything is saved. Resume with --auto-resume: '
                             f'{this_command("--auto-resume")}')
 
 
 def message_logger(opt: Mapping, iteration: int, tb_logger: Any = None) -> MessageLogger:
-    """BasicSR's lines, with the time left after ``iteration`` iterations, for which it says -1 day at the end."""
+    """Return BasicSR's logger of losses, corrected to show the right time left instead of -1 day at the end."""
     message = MessageLogger(opt, iteration + 1, tb_logger)
-    message.max_iters = int(opt['train']['total_iter']) + 1  # it takes one off
+    message.max_iters = int(opt['train']['total_iter']) + 1  # MessageLogger subtracts one
     return message
 
 
 def is_of_full_disk(error: Exception) -> bool:
-    """Return whether there was no room for a file; BasicSR has no number for an image that could not be written."""
+    """Return True if there was no disk space for a file; BasicSR's error for an image has no errno."""
     return isinstance(error, OSError) and (error.errno in (errno.ENOSPC, errno.EDQUOT)
                                            or 'Failed in writing images' in str(error))
 
 
 def _remove_leftovers(opt: Mapping) -> None:
-    """What a kill in the middle of writing left beside the files that it was to replace."""
+    """Delete temporary files that were left when the process was killed while writing."""
     if opt['rank'] == 0:
         for folder in ('models', 'training_states'):
             for path in Path(opt['path'][folder]).glob('.*.part'):

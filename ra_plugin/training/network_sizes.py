@@ -1,7 +1,7 @@
-"""Sizes that the networks of a training do not take: one line with what does work, and before the first step.
+"""Check of image sizes that the networks of a training do not support, with a message that names a supported size.
 
-A network with windows or strides fails on other sizes with whatever its layers stumble over. A validation comes late,
-so its first image is tried beforehand.
+A network with windows or strides raises various errors in its layers for other sizes. Since validation comes late, its
+first image is tried before training.
 """
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -18,20 +18,20 @@ from ra_plugin.models.stock import owner_of
 from ra_plugin.options import OptionError
 from ra_plugin.utils.random_streams import kept_random_streams
 
-_LARGE = 128  # pixels a side; of larger images a part is tried first
-_MODULUS = 64  # that part has the same remainder
+_LARGE = 128  # side in pixels; for larger images a crop is tried first
+_MODULUS = 64  # sides of the crop have the same remainder for it
 _TO_TRAIN = 'crop_size (of BasicSR\'s data sets: gt_size)'
 _TO_VALIDATE = ('crop_size, or a model_type whose class pads them in its validation, as SwinIRModel does to '
                 'network_g.window_size')
 
 
 def check_validation_sizes(model: Any, loaders: Iterable[DataLoader]) -> None:
-    """Check that the networks take the first image of each validation set.
+    """Check that the networks support the size of the first image of each validation set.
 
-    A model class that restores in a way of its own, in parts or padded, is left to it.
+    Model classes with their own inference, e.g. in tiles or with padding, are not checked.
 
     Raises:
-        OptionError: The network, the data set, and a number that has to divide the sides.
+        OptionError: A network does not support it; the message has the data set and a divisor of supported sizes.
     """
     if not all(owner_of(type(model), name) is SRModel for name in ('test', 'nondist_validation')):
         return
@@ -49,10 +49,10 @@ def check_validation_sizes(model: Any, loaders: Iterable[DataLoader]) -> None:
 
 @contextlib.contextmanager
 def sizes_told(model: Any, dataset_opt: dict) -> Iterator[None]:
-    """Turn what a network raises within on images of a size that it does not take into one line.
+    """Convert errors of a network for an unsupported image size, within the block, into one line.
 
     Raises:
-        OptionError: As `check_validation_sizes`.
+        OptionError: See `check_validation_sizes`.
     """
     try:
         yield
@@ -69,7 +69,7 @@ def sizes_told(model: Any, dataset_opt: dict) -> Iterator[None]:
 
 @torch.no_grad()
 def _refusal(model: Any, images: torch.Tensor, remedy: str) -> str | None:
-    """Return which network does not take images of this size, what it takes and what to set; None where all do."""
+    """Return a message with the network that does not support this size and the remedy; None if all do."""
     images = images[:1]
     for key, name in (('net_g_ema' if hasattr(model, 'net_g_ema') else 'net_g', 'network_g'), ('net_t', 'network_t')):
         network = getattr(model, key, None)
@@ -81,8 +81,8 @@ def _refusal(model: Any, images: torch.Tensor, remedy: str) -> str | None:
                     return None
                 except SIZE_ERRORS as error:
                     number = multiple_that_works(ask, images)
-                    takes = f'It takes sides that {number} divides: set' if number else (
-                        'Check its options; if it takes certain sizes, set')
+                    takes = f'It needs sides divisible by {number}: set' if number else (
+                        'Check its options; if it needs certain sizes, set')
                     return f'{name}: {not_taken(images, error)} {takes} {remedy}.'
     return None
 

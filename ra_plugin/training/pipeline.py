@@ -1,7 +1,7 @@
-"""Training and testing runs: BasicSR's option files, folders, builders and logs, with our checks and a progress bar.
+"""Pipelines for training and testing with BasicSR's option files, folders, builders and logs, and our checks.
 
-BasicSR's own ``train_pipeline`` builds folders before it looks at the options and hard-codes validation batches of one;
-this is the same sequence on the same parts, with the order changed.
+BasicSR's own ``train_pipeline`` creates folders before it checks the options, and hard-codes validation batches of one;
+this is the same sequence of the same parts in another order.
 """
 import glob
 import logging
@@ -36,10 +36,10 @@ from ra_plugin.utils import command_line, processes
 from ra_plugin.utils.signals import Interrupted
 
 
-def run(pipeline: Callable[[Path], None], root: Path, kept: str = 'the same command goes on from there') -> int:
-    """Run a pipeline for a command line: what the user can mend is one line on standard error, and exit status 2.
+def run(pipeline: Callable[[Path], None], root: Path, kept: str = 'the same command resumes it') -> int:
+    """Run a pipeline as a program and return its exit status; see `command_line.run`, also for ``kept``.
 
-    The traceback is in the log of the run, where it had one by then. For ``kept`` see `command_line.run`.
+    The traceback of an error is in the log of the run if the log was already open.
     """
     try:
         return command_line.run(lambda: pipeline(root), Path(sys.argv[0]).name, kept)
@@ -48,10 +48,10 @@ def run(pipeline: Callable[[Path], None], root: Path, kept: str = 'the same comm
 
 
 def train_pipeline(root: Path) -> None:
-    """Train as the option file on the command line says.
+    """Train by the option file on the command line.
 
     Raises:
-        OptionError: The options are invalid, or do not fit the data; no existing run has been touched then.
+        OptionError: The options are invalid, or do not fit the data; existing runs are not touched.
     """
     opt, args = parse_options(root, is_train=True)
     torch.backends.cudnn.benchmark = True
@@ -68,7 +68,7 @@ def train_pipeline(root: Path) -> None:
         for line in recognizer_lines(model, opt):
             logger.info(line)
 
-        if resume_state is None:  # all is well: now make room, which moves an older run of that name aside
+        if resume_state is None:  # all checks passed: now create folders, which archives an older run of that name
             _make_folders(opt)
             if opt['logger'].get('use_tb_logger') and 'debug' not in opt['name'] and opt['rank'] == 0:
                 _move_aside(Path(opt['root_path']) / 'tb_logger' / opt['name'])
@@ -85,12 +85,12 @@ def train_pipeline(root: Path) -> None:
             tb_logger.close()
     if not number:
         _say_where(opt, root)
-    if number and not opt['dist']:  # of several processes the launcher says how they ended
-        raise Interrupted(number, is_told=True)  # by the log
+    if number and not opt['dist']:  # for several processes the launcher reports how they ended
+        raise Interrupted(number, is_told=True)  # the log has reported it
 
 
 def test_pipeline(root: Path) -> None:
-    """Restore and score every data set of the option file on the command line."""
+    """Restore and score all data sets of the option file on the command line."""
     opt, _ = parse_options(root, is_train=False)
     torch.backends.cudnn.benchmark = True
     with RunLog(opt, 'test') as log:
@@ -112,11 +112,12 @@ def test_pipeline(root: Path) -> None:
 
 def _copy_option_file(file: str, folder: str) -> None:
     """Copy the options with the command line above them, which names shipped files as they are known everywhere."""
-    given, sys.argv = sys.argv, [shown_name(word) for word in sys.argv]
+    given = list(sys.argv)
+    sys.argv[:] = [shown_name(word) for word in given]  # BasicSR reads them
     try:
         copy_opt_file(file, folder)
     finally:
-        sys.argv = given
+        sys.argv[:] = given
 
 
 def _say_where(opt: Mapping, root: Path) -> None:
@@ -126,10 +127,10 @@ def _say_where(opt: Mapping, root: Path) -> None:
 
 
 def _take_seed(opt: dict, resume_state: Mapping | None, logger: logging.Logger) -> None:
-    """Go on with the seed that the run began with: without manual_seed BasicSR draws one at each start."""
+    """Use the seed with which the run started, since without manual_seed BasicSR draws one at each start."""
     seed = ((resume_state or {}).get(OWN_KEY) or {}).get('manual_seed')
     if seed is not None and seed != opt['manual_seed']:
-        logger.info(f'manual_seed: {seed}, as the run began with.')
+        logger.info(f'manual_seed: {seed}, as at the start of the run.')
         opt['manual_seed'] = seed
         set_random_seed(seed + opt['rank'])
 
@@ -150,26 +151,26 @@ def _build_model(opt: dict):
             raise OptionError(f'{place}: {told(error)}') from error
         if not isinstance(error, KeyError):
             raise
-        # BasicSR's way to say that its classes need it
+        # raised by BasicSR's classes for a missing option
         kind = opt.get('base_model_type') or opt['model_type']
         raise OptionError(f'{kind}: the option {error} is missing.') from error
 
 
 def _make_folders(opt: dict) -> None:
-    """The run's folders; an older run of that name is moved aside."""
+    """Create the folders of the run; an older run of that name is archived."""
     root = opt['path']['experiments_root' if opt['is_train'] else 'results_root']
     try:
         if opt['rank'] == 0:
             _move_aside(Path(root))
-        folders = own_folders(opt)  # BasicSR would make one of each value under path
+        folders = own_folders(opt)  # BasicSR would create a folder for each value under path
         make_exp_dirs({**opt, 'path': {key: path for key, path in opt['path'].items() if key in folders and path}})
     except OSError as error:
-        raise OptionError(f'{error.filename}: the folder of the run cannot be made ({error.strerror}). Make room or '
-                          'allow writing there, or run a copy of this program from elsewhere.') from error
+        raise OptionError(f'{error.filename}: the folder of the run cannot be created ({error.strerror}). Free disk '
+                          'space, allow writing there, or run a copy of this program from elsewhere.') from error
 
 
 def _move_aside(folder: Path) -> None:
-    """Rename as BasicSR does, which fails where that was done in the same second before."""
+    """Archive a folder under BasicSR's name, which has a resolution of seconds, with a suffix if it is taken."""
     if folder.exists():
         name = f'{folder.name}_archived_{get_time_str()}'
         taken = len(list(folder.parent.glob(f'{glob.escape(name)}*')))
@@ -183,8 +184,8 @@ def _check_recognizers(model, datasets: list, logger: logging.Logger) -> None:
     for dataset in datasets:
         if isinstance(dataset, DegradedImageDataset):
             check_color(model.get_bare_model(model.net_g), 'network_g',
-                        f'{type(dataset).__name__} gives color. Use a data set with color: y, e.g. PairedImageDataset '
-                        'with labels: folders, or a network for three channels.')
+                        f'{type(dataset).__name__} has color images. Use a data set with color: y, e.g. '
+                        'PairedImageDataset with labels: folders, or a network for three channels.')
         training = dataset.opt['phase'] == 'train'
         check_classes(dataset, used if training else judges, f'datasets: {dataset.opt["name"]}')
         if training:
@@ -193,9 +194,9 @@ def _check_recognizers(model, datasets: list, logger: logging.Logger) -> None:
 
 
 def _warn_of_enlarged_crops(model, dataset_opt: Mapping, logger: logging.Logger) -> None:
-    """Say which recognizers of the loss resize crops as if they were whole images: objects become too large for them.
+    """Warn of recognizers in the loss that resize crops like whole images, so that objects become too large.
 
-    It costs accuracy and time and shows nowhere else; yet it can be meant.
+    This costs accuracy and time without any other sign, but may be intended.
     """
     crop = crop_size(dataset_opt)
     if crop is None:
@@ -207,4 +208,4 @@ def _warn_of_enlarged_crops(model, dataset_opt: Mapping, logger: logging.Logger)
             if resized[0] > height or resized[1] > width:
                 logger.warning(f'train.recog_opt: {recognizer} enlarges crops of {width}x{height} pixels to '
                                f"{resized[1]}x{resized[0]}, as its config's test pipeline does with whole images. Set "
-                               'its resize: ~, or the factor that whole images are enlarged by.')
+                               'its resize: ~, or to the factor by which whole images are enlarged.')

@@ -1,4 +1,4 @@
-"""Programs that this one runs: they end with it, and may save first what they have; and how this one was started."""
+"""Run programs as subprocesses and forward signals, so that a child can save before it exits."""
 import os
 import shlex
 import sys
@@ -12,20 +12,20 @@ def run_program(command: Sequence, threads: int | None = None, cwd: os.PathLike 
     """Run a Python program, wait for its end and return its exit status.
 
     Args:
-        command: File, or ``-m`` and a module; and arguments.
-        threads: Of torch in it. Default: torch's own number.
-        cwd: Where it runs.
+        command: Script, or ``-m`` and a module, with arguments.
+        threads: Number of threads of torch in the program. Default: torch's own number.
+        cwd: Working directory of the program.
 
     Raises:
-        Interrupted: SIGTERM or SIGHUP has come, in the main thread. The program got it, too, and has ended.
-        KeyboardInterrupt: Ctrl-C, where no program handles it; the program has ended.
+        Interrupted: SIGTERM or SIGHUP was received, in the main thread. It was forwarded, and the program has ended.
+        KeyboardInterrupt: Ctrl-C was received without a handler; the program has ended.
     """
     env = {**os.environ, 'OMP_NUM_THREADS': str(threads)} if threads else None
     with signals_passed_on(), child(command, env=env, cwd=cwd) as program:
         try:
             return program.wait()
         except (KeyboardInterrupt, SystemExit):
-            program.wait()  # asked a second time, this ends at once, and so does the program
+            program.wait()  # a second signal ends both at once
             raise
 
 

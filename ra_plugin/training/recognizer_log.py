@@ -1,4 +1,4 @@
-"""Lines for the log of a run: which recognizer a loss or a judge has, with which weights, and what size it sees."""
+"""Log lines about the recognizers of a run: their use, weights and input size."""
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,10 +9,10 @@ Size = tuple[int, int]  # (height, width)
 
 
 def recognizer_lines(model: Any, opt: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each loss of a model and each of its judges; an ensemble's members have one each.
+    """Yield one line per recognizer in the losses and the validation of a model, and per member of an ensemble.
 
     Args:
-        model: As built from ``opt``.
+        model: Model built from ``opt``.
         opt: The parsed option file.
     """
     crop = crop_size((opt.get('datasets') or {}).get('train') or {})
@@ -20,7 +20,7 @@ def recognizer_lines(model: Any, opt: Mapping[str, Any]) -> Iterator[str]:
     blocks = numbered(recog_blocks(opt.get('train') or {})) if opt.get('is_train') else []
     for (place, block), loss in zip(blocks, losses):
         for member in loss.recognizer.members():
-            learns = ', learns with the restorer' if member.trainable else ''
+            learns = ', trained with the restorer' if member.trainable else ''
             yield (f'{place}: {block["type"]} of weight {loss.loss_weight:g} on {member}{learns}: '
                    f'{weights_of(member)}; {size_seen(member, crop)}.')
     for name, judge in (getattr(model, 'eval_recognizers', None) or {}).items():
@@ -29,7 +29,7 @@ def recognizer_lines(model: Any, opt: Mapping[str, Any]) -> Iterator[str]:
 
 
 def crop_size(dataset_opt: Mapping[str, Any]) -> Size | None:
-    """The size of the clean images in a batch for training; None: as they come."""
+    """Return the size of the crops in a training set's block; None for whole images."""
     crop = dataset_opt.get('crop_size') or dataset_opt.get('gt_size')  # ours or BasicSR's
     if not crop:
         return None
@@ -37,7 +37,7 @@ def crop_size(dataset_opt: Mapping[str, Any]) -> Size | None:
 
 
 def weights_of(recognizer: Recognizer) -> str:
-    """Return where the weights of a recognizer are from."""
+    """Return a text with the source of a recognizer's weights."""
     source = recognizer.info.source
     return source if source == 'random weights' else f'weights: {source or "its own"}'
 
@@ -52,6 +52,6 @@ def size_seen(recognizer: Recognizer, crop: Size | None) -> str:
     text = f'images resized to {width}x{height} pixels'
     if height * width > crop[0] * crop[1]:
         times = height * width / (crop[0] * crop[1])
-        text += (f': crops of {crop[1]}x{crop[0]} are enlarged, so that its share of a step costs about {times:.2g} '
-                 'times what it would cost at their own size (input_size, resize)')
+        text += (f': crops of {crop[1]}x{crop[0]} are enlarged, so its part of a step costs about {times:.2g} times as '
+                 'much as at their own size (input_size, resize)')
     return text

@@ -1,8 +1,8 @@
-"""The batches of a training run, any of which can be the first: what is in one follows from its number alone.
+"""Training batches that depend only on their number, so that a run can be resumed at any batch.
 
-BasicSR's loaders begin each epoch at its start, and what is random in an image depends on the worker that reads it. A
-run that is resumed then sees other images than one that was never stopped. Here the seed of each image is made of the
-run's seed, its epoch and its place in it: the same for any number of workers, and, taken together, of processes.
+BasicSR's loaders start at the beginning of an epoch, and random transforms depend on the worker that reads an image. A
+resumed run therefore sees other images than an uninterrupted one. Here the seed of an image consists of the run's seed,
+the epoch and the position in it: the same for any number of workers and, over all processes together, of processes.
 """
 import contextlib
 import ctypes
@@ -29,14 +29,14 @@ from ra_plugin.utils.text import one_line
 
 _DEAD_WORKER = re.compile(r'DataLoader worker \(pid')
 _SIGNAL_AT_DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG
-_MOST_DEATHS = 3  # of workers, without a batch in between
-_MOST_SKIPPED = 100  # images in a row
+_MOST_DEATHS = 3  # deaths of workers without a batch in between
+_MOST_SKIPPED = 100  # consecutive images
 
-Place = tuple[int, int, int]  # index in the data set, epoch, place in the epoch
+Place = tuple[int, int, int]  # index in the data set, epoch, position in the epoch
 
 
 class PlaceSampler(Sampler[Place]):
-    """The images of an epoch in random order, every ``world_size``-th for this process, each with its place."""
+    """Sampler of an epoch's images in random order, every ``world_size``-th for this process, with their places."""
 
     def __init__(self, count: int, ratio: float, world_size: int, rank: int, seed: int):
         self.count, self.world_size, self.rank, self.seed = count, world_size, rank, seed
@@ -54,7 +54,7 @@ class PlaceSampler(Sampler[Place]):
 
 
 class PlacedItems(Dataset):
-    """A data set whose items are asked for by their place, and are reproducible whatever they draw from."""
+    """Wrapper of a data set whose items are accessed by place, with all random states seeded by it."""
 
     def __init__(self, dataset: Dataset, seed: int, on_bad_image: Literal['raise', 'skip'], where: str):
         self.dataset, self.seed, self.where = dataset, seed, where
@@ -73,15 +73,15 @@ class PlacedItems(Dataset):
             index = (index + bool(step)) % len(self)
             try:
                 return self.dataset[index]
-            except Exception as error:  # a data set can fail in any way; all of them are about this image
+            except Exception as error:  # a data set may raise any error, which then concerns this image
                 problem = self._named(index, error)
                 if not self.skips or isinstance(error, UnsettledFileError):
                     raise ValueError(problem) from error
-                logging.getLogger('basicsr').warning(f'{problem} Skipped; the next image takes its place.')
+                logging.getLogger('basicsr').warning(f'{problem} Skipped; the next image is used instead.')
         raise ValueError(f'{self.where}: {_MOST_SKIPPED} images in a row cannot be read, the last one: {problem}')
 
     def _named(self, index: int, error: Exception) -> str:
-        """What is wrong with which file, in one line."""
+        """Return one line with the file and the error."""
         if problem := crop_problem(self.dataset, index, self.where):
             return problem
         text = one_line(error) or 'no message'
@@ -96,25 +96,25 @@ class PlacedItems(Dataset):
 
 
 class TrainingBatches:
-    """The batches of a run's training set.
+    """Batches of a run's training set.
 
     Args:
-        dataset: As BasicSR built it.
+        dataset: Data set built by BasicSR.
         opt: The parsed option file.
 
     Attributes:
-        per_epoch: Batches in an epoch.
+        per_epoch: Number of batches per epoch.
 
     Raises:
-        OptionError: Fewer images than one batch takes: BasicSR would drop them all and never begin.
+        OptionError: There are fewer images than in one batch; BasicSR would drop them all and never start.
     """
 
     def __init__(self, dataset: Dataset, opt: Mapping[str, Any]):
         options = opt['datasets']['train']
-        devices = 1 if opt['dist'] else max(opt['num_gpu'], 1)  # DataParallel splits a batch among them
+        devices = 1 if opt['dist'] else max(opt['num_gpu'], 1)  # DataParallel splits a batch over them
         workers = options['num_worker_per_gpu'] * devices
         if options.get('prefetch_mode') == 'cpu':
-            workers = max(workers, 1)  # reading ahead is what worker processes do
+            workers = max(workers, 1)  # worker processes do the prefetching
         check_type(options.get('on_bad_image'), Literal['raise', 'skip'] | None, 'datasets.train.on_bad_image')
         self.opt, self.dataset = opt, dataset
         self.sampler = PlaceSampler(len(dataset), options.get('dataset_enlarge_ratio', 1), opt['world_size'],
@@ -125,16 +125,16 @@ class TrainingBatches:
             num_workers=workers, collate_fn=getattr(dataset, 'collate_fn', None), worker_init_fn=_begin_worker,
             pin_memory=bool(options.get('pin_memory')) and torch.cuda.is_available(),
             persistent_workers=bool(options.get('persistent_workers')) and workers > 0,
-            generator=torch.Generator())  # of the workers' seeds, which no item uses: the run's own stream stays
+            generator=torch.Generator())  # for the workers' seeds, which no item uses, so the run's state is kept
         self.per_epoch = len(self.loader)
         if not self.per_epoch:
             raise OptionError(f'datasets.train: {len(dataset)} images are fewer than one batch on all devices. '
                               'Lower batch_size_per_gpu, or raise dataset_enlarge_ratio.')
 
     def starting_at(self, number: int) -> Iterator[dict[str, Any]]:
-        """Batches without end, from the one with that number, counted from 0 over all epochs.
+        """Yield batches without end, starting at batch ``number``, counted from 0 over all epochs.
 
-        A worker that dies is replaced, and the batch that it was making is made again.
+        A worker that dies is replaced, and its batch is read again.
         """
         deaths = 0
         while True:
@@ -146,7 +146,7 @@ class TrainingBatches:
                     number, deaths = number + 1, 0
             except RuntimeError as error:
                 if 'stack expects each tensor to be equal size' in str(error):
-                    raise ValueError('datasets.train: images of different sizes cannot share a batch. Crop them '
+                    raise ValueError('datasets.train: expected images of the same size in a batch. Crop them '
                                      '(crop_size, gt_size), or set batch_size_per_gpu: 1.') from error
                 if not _DEAD_WORKER.search(str(error)):
                     raise
@@ -155,35 +155,35 @@ class TrainingBatches:
                 if deaths > _MOST_DEATHS:
                     raise ValueError(f'datasets.train: {reason} It is number {deaths} in a row. Lower '
                                      'num_worker_per_gpu if memory ran out, or enlarge /dev/shm.') from error
-                logging.getLogger('basicsr').warning(f'datasets.train: {reason} New workers take over.')
-                self.loader._iterator = None  # else workers that persist would be waited for
+                logging.getLogger('basicsr').warning(f'datasets.train: {reason} New workers are started.')
+                self.loader._iterator = None  # otherwise the loader waits for the old persistent workers
 
     def _rest_of_epoch(self) -> Iterator[dict[str, Any]]:
         batches = iter(self.loader)
         if self.loader.num_workers and signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, signal.SIG_IGN, None):
-            # torch would raise the news of a dead worker wherever the run is, also halfway through a step; waiting for
-            # the next batch it notices, too
-            with contextlib.suppress(ValueError):  # not in the main thread: nothing is raised there
+            # torch's handler would raise for a dead worker at any point, even within a step; without it, the error is
+            # raised when the next batch is read
+            with contextlib.suppress(ValueError):  # outside the main thread, where the handler raises nothing
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         yield from batches
 
 
 def _begin_worker(worker: int) -> None:
-    """Ctrl-C reaches workers, too; the run decides what to do about it, and needs them to end its step.
+    """Initialize a worker: ignore Ctrl-C, which the run handles, and end if the run is killed.
 
-    Where the run itself is killed, they end with it. torch has them look now and then for the process that was their
-    parent when they began; one that began in that moment has another.
+    The run needs its workers to finish a step after Ctrl-C. torch's workers only check occasionally for the parent that
+    they had at their start, which is wrong for a worker that started when the run was killed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == 'linux' and multiprocessing.get_start_method() == 'fork':
         ctypes.CDLL(None).prctl(_SIGNAL_AT_DEATH_OF_PARENT, signal.SIGKILL)
-        if os.getppid() != multiprocessing.parent_process().pid:  # too late for the signal
+        if os.getppid() != multiprocessing.parent_process().pid:  # the parent died before prctl took effect
             os._exit(1)
 
 
 @contextlib.contextmanager
 def _seeded(key: tuple[int, ...]) -> Iterator[None]:
-    """All random streams set from ``key``; in the process of the run they go on afterwards as if nothing had been."""
+    """Seed all random states from ``key`` within the block; in the process of the run, restore them at its end."""
     in_worker = torch.utils.data.get_worker_info() is not None
     with contextlib.nullcontext() if in_worker else kept_random_streams():
         words = np.random.SeedSequence(key).generate_state(4)

@@ -1,4 +1,4 @@
-"""The log of a run: BasicSR's logger, a file in the run's folder, and a console that leaves progress bars whole."""
+"""Log of a run: BasicSR's logger, a file in the run's folder, and a console that does not break progress bars."""
 import logging
 import os
 from logging.handlers import MemoryHandler
@@ -12,7 +12,7 @@ from ra_plugin.utils.text import printable
 
 
 class _Formatter(logging.Formatter):
-    """BasicSR's lines; what names of files and classes hold cannot steer the terminal that shows them."""
+    """Formatter of BasicSR's lines that escapes control characters in names of files and classes."""
 
     def __init__(self):
         super().__init__('%(asctime)s %(levelname)s: %(message)s')
@@ -22,17 +22,22 @@ class _Formatter(logging.Formatter):
 
 
 class _Console(logging.StreamHandler):
-    """Standard error, with lines above the progress bar instead of through it."""
+    """Handler for standard error that writes lines above the progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             tqdm.write(self.format(record), file=self.stream)
-        except Exception:  # a terminal that is gone is no reason to end a run
+        except Exception:  # a closed terminal must not end a run
             self.handleError(record)
 
 
 class RunLog:
-    """BasicSR's logger for one run; what is said before the run has its folder is kept, and written once it has."""
+    """BasicSR's logger for one run; messages are buffered until the run has its folder.
+
+    Args:
+        opt: The parsed option file.
+        phase: ``'train'`` | ``'test'``, the prefix of the file name.
+    """
 
     def __init__(self, opt: dict, phase: str):
         self.opt, self.phase = opt, phase
@@ -43,7 +48,7 @@ class RunLog:
 
     def __enter__(self) -> 'RunLog':
         self._reset()
-        get_root_logger()  # BasicSR's set-up: on ranks above 0 the logger speaks of errors alone
+        get_root_logger()  # BasicSR's set-up: on ranks above 0 the logger only reports errors
         if self.opt['rank'] == 0:
             self.logger.setLevel(logging.INFO)
         self._remove_handlers()
@@ -56,7 +61,7 @@ class RunLog:
         return self
 
     def open(self) -> None:
-        """The run has begun: to its file goes everything, to the console what ``logger.console_level`` asks for."""
+        """Open the log file and write the buffered messages; the console uses ``logger.console_level`` from now on."""
         if self.opt['rank']:
             return
         self.logger.removeHandler(self.buffer)
@@ -67,7 +72,7 @@ class RunLog:
         self.logger.addHandler(self.file)
         for record in self.buffer.buffer:
             self.file.handle(record)
-            if self.console.level <= record.levelno < logging.WARNING:  # warnings have been shown
+            if self.console.level <= record.levelno < logging.WARNING:  # warnings were shown before
                 self.console.handle(record)
 
     def __exit__(self, kind, error, traceback) -> None:
@@ -77,7 +82,7 @@ class RunLog:
         self._reset()
 
     def _reset(self) -> None:
-        """Leave nothing behind: several runs in one process must not write into one another's files."""
+        """Remove all handlers, so that several runs in one process do not write to each other's files."""
         self._remove_handlers()
         initialized_logger.pop('basicsr', None)
 
@@ -88,5 +93,5 @@ class RunLog:
 
 
 def _with_text_keys(opt: dict) -> dict:
-    """The same options, with text for keys that are numbers, as those of a label_map: dict2str cannot print them."""
+    """Return the options with numeric keys (e.g. of a label_map) as text, as dict2str requires."""
     return {str(key): _with_text_keys(value) if isinstance(value, dict) else value for key, value in opt.items()}

@@ -1,4 +1,4 @@
-"""Trainings that a study needs: those that are finished are taken, those that were stopped go on."""
+"""Trainings for studies: finished ones are reused, interrupted ones are resumed."""
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -21,16 +21,16 @@ _INPUTS = 'inputs.txt'
 
 
 def is_trained(root: Path, run: Mapping[str, Any]) -> bool:
-    """Return whether the run of these options is finished, and what it was made of is still the same."""
+    """Return True if the run of these options is finished and its inputs have not changed."""
     folder = root / 'experiments' / run['name']
     return (folder / 'models' / 'net_g_latest.pth').exists() and _recorded(folder, run['name']) == run \
         and _same_inputs(root, run)
 
 
 def inputs_digest(root: Path, run: Mapping[str, Any]) -> str:
-    """Return a short text that changes with the weights, code and images that a training is made of.
+    """Return a digest of the weights, code and images that a training uses.
 
-    Weights and lists count by their content, images by their names and sizes.
+    Weights and lists are identified by their content, images by their names and sizes.
     """
     run = copy.deepcopy(dict(run))
     import_own(run)
@@ -42,24 +42,24 @@ def inputs_digest(root: Path, run: Mapping[str, Any]) -> str:
 
 
 def keep_inputs(root: Path, run: Mapping[str, Any]) -> None:
-    """Write down what a finished training was made of."""
+    """Record the inputs of a finished training."""
     atomic_write(inputs_digest(root, run), root / 'experiments' / run['name'] / _INPUTS)
 
 
 def _same_inputs(root: Path, run: Mapping[str, Any]) -> bool:
-    """True, too, where an older version has not written them down."""
+    """Return True if the inputs have not changed; also for a run of an older version, without a record."""
     file = root / 'experiments' / run['name'] / _INPUTS
     return not file.exists() or file.read_text() == inputs_digest(root, run)
 
 
 def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | None = None) -> None:
-    """Train, or go on with what was stopped; nothing where the finished run is there.
+    """Train or resume a run; do nothing if it is finished.
 
     Args:
-        root: Folder that experiments are in; the training runs there.
-        option_file: Where the options are written, as ``NAME.yml``.
+        root: Folder with ``experiments``, in which the training runs.
+        option_file: File to write the options to, ``NAME.yml``.
         run: The options.
-        threads: Of the training. Default: torch's.
+        threads: Number of threads of the training. Default: torch's own number.
 
     Raises:
         ChildProcessError: The training failed.
@@ -67,27 +67,27 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
     option_file.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(yaml.safe_dump(dict(run), sort_keys=False), option_file)
     if is_trained(root, run):
-        print(f'== {run["name"]}: trained already', flush=True)
+        print(f'== {run["name"]}: already trained', flush=True)
         return
     print(f'== Training: {run["name"]}', flush=True)
     command = ['-m', 'ra_plugin', 'train', '-opt', option_file.absolute(), '--auto-resume']
     folder = root / 'experiments' / run['name']
     if _recorded(folder, run['name']) not in (None, run) or not _same_inputs(root, run):
-        command.pop()  # another run of that name, or of other weights and images, which is moved aside
+        command.pop()  # archive another run of that name, or with other weights and images, instead of resuming it
         (folder / _INPUTS).unlink(missing_ok=True)
     if run_program(command, threads, cwd=root) or not is_trained(root, run):
-        raise ChildProcessError(f'The training of {option_file} ended early; the same command goes on.')
+        raise ChildProcessError(f'The training of {option_file} ended early; the same command resumes it.')
     keep_inputs(root, run)
 
 
 def make(root: Path, file: str, command: Sequence[str], threads: int | None = None) -> None:
-    """Make a file with a program; nothing where it is there.
+    """Create a file with a program; do nothing if the file exists.
 
     Args:
         root: Folder in which the program runs.
-        file: Below it.
+        file: Path below ``root``.
         command: ``-m``, a module, and arguments.
-        threads: Of the program. Default: torch's.
+        threads: Number of threads of the program. Default: torch's own number.
 
     Raises:
         ChildProcessError: The program failed.
@@ -101,11 +101,11 @@ def make(root: Path, file: str, command: Sequence[str], threads: int | None = No
 
 
 def run_all(tasks: Sequence[Callable[[int | None], None]], jobs: int = 1) -> None:
-    """Do so many at a time, each on its share of the cores; after a failure, or when told to end, no other one begins.
+    """Run tasks in parallel, each on its share of the cores; start no further task after a failure or a signal.
 
     Args:
-        tasks: Take the number of threads, None for torch's own.
-        jobs: At a time.
+        tasks: Functions of the number of threads; None for torch's own.
+        jobs: Number of tasks at a time.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
     pool = ThreadPoolExecutor(jobs)
@@ -118,12 +118,12 @@ def run_all(tasks: Sequence[Callable[[int | None], None]], jobs: int = 1) -> Non
 
 
 def shown_path(file: Path, root: Path) -> str:
-    """Return a path below ``root`` or of a shipped file as option files name it: results name no machine's folders."""
+    """Return a path relative to ``root``, or a shipped file's name in option files, so that results name no folders."""
     file = file.resolve()
     return str(file.relative_to(root.resolve())) if file.is_relative_to(root.resolve()) else shown_name(file)
 
 
 def _recorded(folder: Path, name: str) -> Any:
-    """The options that BasicSR has copied there."""
+    """Return the options that BasicSR copied to the folder of a run; None if there are none."""
     file = folder / f'{name}.yml'
     return yaml.safe_load(read_text(file, 'options of the run')) if file.exists() else None

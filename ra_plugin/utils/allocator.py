@@ -1,7 +1,8 @@
-"""Keep the memory of freed tensors, on a CPU.
+"""Memory allocator settings that let a CPU process reuse the memory of freed tensors.
 
-For each large tensor glibc asks the system for pages and returns them when it is freed; the system clears every page
-anew. In training, where each step frees what the next one takes, that is a fifth of the time (docs/PERFORMANCE.md).
+By default glibc requests pages from the system for each large tensor and returns them when it is freed; the system
+zeroes every page again. In training, where each step frees what the next one allocates, this takes a fifth of the time
+(docs/PERFORMANCE.md).
 """
 import ctypes
 import os
@@ -11,17 +12,17 @@ _TUNABLES = ('mmap_max', 'mmap_threshold', 'trim_threshold')  # in the environme
 
 
 def keep_freed_memory() -> bool:
-    """Let this process take its memory from one heap, which it keeps: no result changes.
+    """Make glibc allocate from one heap and never return its memory to the system; results do not change.
 
-    The process stays as large as it was at its largest. What the environment says of this stays. Where another
-    allocator serves torch, this has no effect on tensors.
+    The process keeps its peak size. Settings in the environment take precedence. If torch uses another allocator, this
+    has no effect on tensors.
 
     Returns:
-        Whether glibc has accepted it.
+        True if glibc accepted the settings.
     """
     tunables = os.environ.get('GLIBC_TUNABLES', '')
     if any(f'MALLOC_{name.upper()}_' in os.environ or f'glibc.malloc.{name}=' in tunables for name in _TUNABLES):
         return False
     library = ctypes.CDLL(None)
     return hasattr(library, 'gnu_get_libc_version') and all(
-        [library.mallopt(_MMAP_MAX, 0), library.mallopt(_TRIM_THRESHOLD, -1)])  # never
+        [library.mallopt(_MMAP_MAX, 0), library.mallopt(_TRIM_THRESHOLD, -1)])  # -1: never trim

@@ -1,4 +1,4 @@
-"""Files that are never half there: written aside, brought to the disk, then renamed; and how to tell a damaged one."""
+"""Atomic file writes (temporary file, fsync, rename), and a check for damaged checkpoints."""
 import contextlib
 import os
 import zipfile
@@ -11,23 +11,24 @@ import torch
 
 @contextlib.contextmanager
 def written_aside(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A file to write to that takes the place of ``path`` once all of it is on the disk.
+    """Open a temporary file that replaces ``path`` once it is completely on disk.
 
-    Whatever ends the process, ``path`` is the old file or the new one. An error leaves the old one and nothing else.
+    If the process is killed, ``path`` is either the old file or the complete new one. After an error the old file
+    remains and the temporary file is deleted.
     """
     path = Path(path)
-    aside = path.with_name(f'.{path.name}.part')  # BasicSR overlooks names that begin with a dot
+    aside = path.with_name(f'.{path.name}.part')  # BasicSR ignores names that begin with a dot
     try:
         with aside.open('wb') as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())  # else the rename may reach the disk before the content does
+            os.fsync(file.fileno())  # otherwise the rename may reach the disk before the content
         os.replace(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise
-    with contextlib.suppress(OSError):  # the name, too; some network file systems cannot
+    with contextlib.suppress(OSError):  # sync the name, too; some network file systems do not support it
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -36,21 +37,21 @@ def written_aside(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 def atomic_write(text: str, path: str | os.PathLike) -> None:
-    """A text file through `written_aside`."""
+    """Write a UTF-8 text file atomically; see `written_aside`."""
     with written_aside(path) as file:
         file.write(text.encode())
 
 
 def atomic_save(obj: object, path: str | os.PathLike, **kwargs) -> None:
-    """``torch.save`` through `written_aside`."""
+    """Call ``torch.save`` atomically; see `written_aside`."""
     with written_aside(path) as file:
         torch.save(obj, file, **kwargs)
 
 
 def is_intact(path: str | os.PathLike) -> bool:
-    """Return whether a file of ``torch.save`` is all there, by its checksums, which ``torch.load`` does not look at."""
+    """Return True if a file of ``torch.save`` is complete, by its checksums, which ``torch.load`` does not verify."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except Exception:  # on damaged data zipfile raises whatever its parsers and decompressors stumble over
+    except Exception:  # on damaged data zipfile raises any error of its parsers and decompressors
         return False

@@ -1,4 +1,4 @@
-"""Programs that this one runs beside itself: a signal reaches them, too, and none outlives it."""
+"""Run this repository's scripts as subprocesses and forward signals to them, so that none outlives its parent."""
 import contextlib
 import signal
 import subprocess
@@ -7,22 +7,23 @@ from collections.abc import Iterator, Sequence
 
 from ra_plugin.utils.signals import Interrupted, handled
 
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # Ctrl-C reaches all programs of a terminal, once each
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)  # the terminal itself sends Ctrl-C to all of its programs
 _running: set[subprocess.Popen] = set()
-_told: list[int] = []  # the signals that have come
+_told: list[int] = []  # the signals received so far
 
 
 @contextlib.contextmanager
 def child(command: Sequence, **settings) -> Iterator[subprocess.Popen]:
-    """A Python program that runs; ``settings`` are those of ``subprocess.Popen``.
+    """Start a Python program and register it, so that it receives forwarded signals.
 
     Args:
-        command: File and arguments.
+        command: Script and arguments.
+        settings: Further arguments of ``subprocess.Popen``.
     """
     program = subprocess.Popen([sys.executable, *command], **settings)
     _running.add(program)
     try:
-        for number in tuple(_told):  # it was about to begin in another thread
+        for number in tuple(_told):  # a signal came while another thread was starting this program
             program.send_signal(number)
         yield program
     finally:
@@ -30,10 +31,10 @@ def child(command: Sequence, **settings) -> Iterator[subprocess.Popen]:
 
 
 def output(command: Sequence, seconds: float) -> subprocess.CompletedProcess:
-    """Run a Python program that has nothing to save, and return what it wrote; what it wrote of errors is dropped.
+    """Run a Python program that has nothing to save and return its standard output; standard error is dropped.
 
     Raises:
-        subprocess.TimeoutExpired: It took more than ``seconds``, and has been killed.
+        subprocess.TimeoutExpired: The program ran longer than ``seconds`` and was killed.
     """
     with child(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:
         try:
@@ -47,10 +48,10 @@ def output(command: Sequence, seconds: float) -> subprocess.CompletedProcess:
 
 @contextlib.contextmanager
 def children_end() -> Iterator[None]:
-    """After an error or a signal within, no program runs on: for those that have nothing to save."""
+    """Terminate all child programs if the block raises; for programs that have nothing to save."""
     try:
         yield
-    except BaseException:  # GeneratorExit, too: what is no longer asked for
+    except BaseException:  # including GeneratorExit, when the caller no longer wants the results
         for program in tuple(_running):
             program.terminate()
         raise
@@ -58,9 +59,9 @@ def children_end() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_passed_on() -> Iterator[None]:
-    """Within, SIGTERM and SIGHUP reach the programs that run, too, in whatever thread, and raise `Interrupted` here.
+    """Forward SIGTERM and SIGHUP to the child programs of all threads, and raise `Interrupted` here.
 
-    Inert in other threads than the main one.
+    Has no effect outside the main thread.
     """
     is_outermost = signal.getsignal(signal.SIGTERM) != _pass_on
     with handled(_pass_on, _SIGNALS):

@@ -1,4 +1,4 @@
-"""How a program runs and ends: what the user can mend is one line."""
+"""Entry point shared by all programs: user errors are printed as one line, signals end with their exit status."""
 import os
 import sys
 import traceback
@@ -9,16 +9,19 @@ from ra_plugin.utils.signals import Interrupted, handled, interrupt
 from ra_plugin.utils.text import printable
 
 
-def run(main: Callable[[], None], program: str, kept: str = 'the same command begins anew') -> int:
-    """Run ``main``; an error that the user can mend is one line on standard error, and exit status 2.
+def run(main: Callable[[], None], program: str, kept: str = 'the same command starts again') -> int:
+    """Run ``main``; print an error that the user can fix as one line on standard error and return exit status 2.
 
-    Ctrl-C, SIGTERM and a lost terminal end it with one line, too, and exit status 130, 143 or 129.
+    Ctrl-C, SIGTERM and a lost terminal also end with one line, and exit status 130, 143 or 129.
     ``RA_PLUGIN_DEBUG=1`` in the environment shows the traceback of an error.
 
     Args:
-        main: Does the work.
-        program: Its name, for messages.
-        kept: After a signal: what is kept, and how to go on.
+        main: Main function of the program.
+        program: Name of the program, for messages.
+        kept: Text for the line after a signal: what was saved, and how to continue.
+
+    Returns:
+        Exit status of the program.
     """
     keep_freed_memory()
     try:
@@ -29,13 +32,13 @@ def run(main: Callable[[], None], program: str, kept: str = 'the same command be
             print(f'{program}: {printable(str(error))}; {kept}.', file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
-        print(f'{program}: Stopped at once, as it was asked twice; what was saved before is kept.', file=sys.stderr)
+        print(f'{program}: Stopped at once after a second signal; what was saved before is kept.', file=sys.stderr)
         return 130
     except (ValueError, ImportError, OSError) as error:
         if os.environ.get('RA_PLUGIN_DEBUG'):
             traceback.print_exc()
         lines = str(error).strip().splitlines() or ['']
-        # torch passes on what a data worker raised as the text of a traceback: its last line is the message
+        # torch re-raises an error of a data worker with the traceback as its text: the last line is the message
         message = lines[-1].partition(': ')[2] if 'DataLoader worker' in lines[0] else ' '.join(lines)
         print(f'{program}: {printable(message)}', file=sys.stderr)
         return 2

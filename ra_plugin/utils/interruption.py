@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM or a lost terminal end a run between two steps, when it can be saved; asked twice, at once."""
+"""Graceful interruption: a first signal ends a run between two steps, where it can be saved; a second one at once."""
 import contextlib
 import os
 import signal
@@ -11,10 +11,10 @@ from ra_plugin.utils.signals import Interrupted, handled
 
 
 class Interruption:
-    """Notes a signal instead of dying of it, as long as it is entered; in other threads than the main one it is inert.
+    """Context manager that records a signal instead of ending the process; no effect outside the main thread.
 
     Attributes:
-        number: Of the signal that came; 0 where none did.
+        number: Number of the signal received; 0 for none.
     """
 
     def __init__(self):
@@ -32,21 +32,21 @@ class Interruption:
 
     @property
     def name(self) -> str:
-        """The signal that came, as ``'SIGTERM'``; empty where none did."""
+        """Name of the signal received, e.g. ``'SIGTERM'``; empty for none."""
         return signal.Signals(self.number).name if self.number else ''
 
     def _note(self, number: int, frame) -> None:
-        if self.number:  # the second one
+        if self.number:  # the second signal
             raise KeyboardInterrupt
         self.number = number
-        if self._at_once and os.getpid() == self._process:  # a data worker, which has a copy, is ended by the run
+        if self._at_once and os.getpid() == self._process:  # a data worker has a copy; the run ends it
             raise Interrupted(number)
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within, a signal raises `Interrupted` where it comes: for what can be left unfinished, as a validation.
+        """Raise `Interrupted` as soon as a signal comes, for work that may stay unfinished, such as a validation.
 
-        Not in a run of several processes, which have to leave together.
+        Has no effect in a distributed run, whose processes have to stop together.
         """
         if torch.distributed.is_initialized():
             yield
@@ -60,5 +60,5 @@ class Interruption:
             self._at_once = False
 
     def requested(self, has_problem: bool = False) -> bool:
-        """Return whether a signal or a problem has come, to any process of the run: all of them have to ask."""
+        """Return True if any process of the run has a signal or a problem; all processes have to call this."""
         return anywhere(bool(self.number) or has_problem)

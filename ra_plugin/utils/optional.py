@@ -1,8 +1,8 @@
-"""Optional packages: one place that imports them, and says how to get them."""
+"""Import of optional packages, with the pip command that installs a missing one."""
 import importlib
 from types import ModuleType
 
-# import name -> what pip installs, where the two differ or a version matters
+# import name -> pip requirement, where the two differ or a version matters
 _REQUIREMENTS = {
     'ai_edge_litert': 'ai-edge-litert>=2.0',
     'basicsr': 'basicsr>=1.4.2',
@@ -18,15 +18,20 @@ _REQUIREMENTS = {
     'pyiqa': 'pyiqa>=0.1.16',
     'timm': 'timm>=1.0',
 }
-# Installed together, by the extra mm: these import each other, do not ask for each other, and few versions go together.
+# Installed together by the extra mm: these import each other without requiring each other, and few versions fit.
 _OPENMMLAB = {'ftfy', 'mmcv', 'mmdet', 'mmengine', 'mmseg', 'regex'}
 
 
 def require(name: str, needed_by: str) -> ModuleType:
-    """Import ``name`` (a package, or a module of one), or say who needs it and the pip line that installs it.
+    """Import and return ``name`` (a package or a module of one).
+
+    Args:
+        name: Dotted name of the module.
+        needed_by: Object that needs it, for the message.
 
     Raises:
-        ImportError: The package is not installed. A package that is installed and broken raises its own error.
+        ImportError: The package is not installed; the message has the pip command. A package that is installed but
+            broken raises its own error.
     """
     package = name.split('.')[0]
     try:
@@ -34,7 +39,7 @@ def require(name: str, needed_by: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name
         if missing != package and not {missing, package} <= _OPENMMLAB:
-            raise  # the package is there; something that it imports is not
+            raise  # the package is installed; one of its own imports is missing
         requirement = _REQUIREMENTS.get(missing, missing)
         line = 'ra_plugin[mm]' if missing in _OPENMMLAB else requirement
         raise ImportError(f'{needed_by} needs {requirement}, which is not installed. '

@@ -1,4 +1,4 @@
-"""The folder of a program's results: one that cannot be written shows before hours of work, not after them."""
+"""Check of the output folder, made before hours of work rather than after them."""
 import os
 from pathlib import Path
 
@@ -6,17 +6,17 @@ from ra_plugin.options import OptionError
 
 
 def check_out_folder(folder: Path, where: str = '--out') -> None:
-    """Check that a folder is there and can be written, or can be made; nothing is made.
+    """Check that a folder is writable or can be created; nothing is created.
 
     Raises:
-        OptionError: It cannot.
+        OptionError: The folder is not writable, or part of its path is not a folder.
     """
     place = Path(os.path.abspath(folder))
     while not os.path.lexists(place):
         place = place.parent
     if not place.is_dir():
-        raise OptionError(f"{where}: expected a folder to write results to, got '{folder}', and '{place}' is no "
-                          'folder. Name another one.')
+        raise OptionError(f"{where}: expected a folder for results, got '{folder}', but '{place}' is not a "
+                          'folder. Choose another one.')
     if not os.access(place, os.W_OK | os.X_OK):
-        raise OptionError(f"{where}: expected a folder to write results to, got '{folder}': '{place}' allows no "
-                          'writing. Name another one, or allow it.')
+        raise OptionError(f"{where}: expected a folder for results, got '{folder}', but '{place}' is not "
+                          'writable. Choose another one, or change its permissions.')

@@ -1,4 +1,4 @@
-"""What the processes of a distributed run tell one another; a run of one process tells itself."""
+"""Communication between the processes of a distributed run; each function also works in a single process."""
 import gc
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import distributed as dist
 
 
 def anywhere(holds: bool) -> bool:
-    """Return whether it holds in any process: all of them have to ask."""
+    """Return True if ``holds`` is true in any process; all processes have to call this."""
     if not dist.is_initialized():
         return holds
     count = torch.tensor(int(holds), device=_device())
@@ -18,7 +18,7 @@ def anywhere(holds: bool) -> bool:
 
 
 def of_first(number: int) -> int:
-    """The number that the first process has."""
+    """Return the number that the first process passes; all processes have to call this."""
     if not dist.is_initialized():
         return number
     shared = torch.tensor(number, device=_device())
@@ -27,7 +27,7 @@ def of_first(number: int) -> int:
 
 
 def gathered(value: Any) -> list | None:
-    """Every process's value, in order, for the first one; None for the others."""
+    """Return the values of all processes, in order of rank, in the first process; None in the others."""
     if not dist.is_initialized():
         return [value]
     values = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
@@ -36,11 +36,12 @@ def gathered(value: Any) -> list | None:
 
 
 def leave() -> None:
-    """End the process group, when the caller has no model any more; nothing where there is none.
+    """Destroy the process group, if there is one; call this when no model is referenced any more.
 
-    gloo's threads live as long as anything holds the group: at the end of the interpreter such a thread, about to free
-    a tensor, may abort the process. What holds it is a model in DistributedDataParallel, in reference cycles, and the
-    defaults of functions in torch's modules that are imported when there is a group, as mmcv does (so here, above).
+    gloo's threads live as long as anything references the group: at interpreter exit such a thread, about to free a
+    tensor, may abort the process. The group is referenced by a model in DistributedDataParallel, through reference
+    cycles, and by the default arguments of functions in torch modules that are first imported while a group exists, as
+    mmcv does; this file therefore imports those modules at its top.
     """
     if dist.is_initialized():
         gc.collect()

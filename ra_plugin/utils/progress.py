@@ -1,4 +1,4 @@
-"""One progress bar for all programs: live on a terminal, a line now and then in a log file."""
+"""Progress bar of all programs: live on a terminal, an occasional line in a log file."""
 import sys
 from typing import Any, TextIO
 
@@ -9,7 +9,7 @@ _SECONDS_BETWEEN_LOG_LINES = 30
 
 def progress(items=None, desc: str = '', total: int | None = None, unit: str = 'it',
              initial: int = 0, disable: bool = False) -> tqdm:
-    """``tqdm`` on standard error; where that is no terminal, one line every 30 seconds and one at the end."""
+    """Return a ``tqdm`` on standard error; if that is not a terminal, one line every 30 seconds and one at the end."""
     settings = {'initial': initial, 'unit': unit, 'disable': disable, 'file': _Lasting(sys.stderr)}
     if sys.stderr.isatty():
         return tqdm(items, desc, total, dynamic_ncols=True, **settings)
@@ -18,7 +18,7 @@ def progress(items=None, desc: str = '', total: int | None = None, unit: str = '
 
 
 class _Lasting:
-    """A stream whose reader may go, as ``head`` does: what can no longer be shown is no reason to end a run."""
+    """Stream that ignores write errors, so that a closed reader (e.g. ``head``) does not end a run."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Python's, numpy's and torch's random streams: what they are at, and back to it."""
+"""Save, restore and seed the random states of Python, numpy and torch."""
 import contextlib
 import random
 from collections.abc import Iterator, Mapping
@@ -9,14 +9,14 @@ import torch
 
 
 def random_streams() -> dict[str, Any]:
-    """The states of Python's, numpy's and torch's random streams on the CPU, of tensors and plain numbers."""
+    """Return the CPU random states of Python, numpy and torch, as tensors and plain numbers."""
     kind, keys, *rest = np.random.get_state()
     return {'python': random.getstate(), 'numpy': (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
             'torch': torch.get_rng_state()}
 
 
 def set_random_streams(states: Mapping[str, Any]) -> None:
-    """Set what `random_streams` gave."""
+    """Restore the states that `random_streams` returned."""
     version, internal, gauss = states['python']
     random.setstate((version, tuple(internal), gauss))
     kind, keys, *rest = states['numpy']
@@ -26,7 +26,7 @@ def set_random_streams(states: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def kept_random_streams() -> Iterator[None]:
-    """Whatever is drawn within, the streams go on afterwards as if nothing had been."""
+    """Restore the CPU random states at the end of the block, whatever was drawn in it."""
     kept = random_streams()
     try:
         yield
@@ -36,7 +36,7 @@ def kept_random_streams() -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random streams that start from ``seed`` within, and outside go on as if nothing had happened."""
+    """Seed all random states for the block (also the device's), and restore them at its end."""
     devices = [device] if device.type == 'cuda' else []
     with kept_random_streams(), torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the other GPUs, too

@@ -1,4 +1,4 @@
-"""Signals that ask a program to end: Ctrl-C, SIGTERM, a lost terminal. Each becomes one exception, one exit status."""
+"""Handling of the signals that end a program (Ctrl-C, SIGTERM, a lost terminal): one exception, one exit status."""
 import contextlib
 import signal
 import threading
@@ -8,13 +8,13 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(SystemExit):  # no error of what it interrupts, which handles Exception
-    """Raised where a program is to end now; uncaught, it ends with the status that shells give, 128 + signal.
+class Interrupted(SystemExit):  # not an Exception, which the interrupted code may catch
+    """Raised to end a program after a signal; if uncaught, the exit status is 128 + signal, as in shells.
 
     Args:
-        number: Of the signal.
-        where: What had been reached, e.g. ``' at image 9 of 30'``.
-        is_told: The user has read of it.
+        number: Number of the signal.
+        where: Progress so far, e.g. ``' at image 9 of 30'``.
+        is_told: True if the user has already been informed.
     """
 
     def __init__(self, number: int, where: str = '', is_told: bool = False):
@@ -27,9 +27,9 @@ class Interrupted(SystemExit):  # no error of what it interrupts, which handles 
 
 @contextlib.contextmanager
 def handled(handler: Callable[[int, FrameType | None], None], signals: Sequence[int] = SIGNALS) -> Iterator[None]:
-    """Within, ``handler`` gets the signals, but those that are ignored, as nohup has it, or are its own already.
+    """Install ``handler`` for the signals within the block, except for those that are ignored (as under nohup).
 
-    Inert in other threads than the main one, which gets all signals.
+    Has no effect outside the main thread, which receives all signals.
     """
     previous = {}
     if threading.current_thread() is threading.main_thread():
@@ -43,9 +43,5 @@ def handled(handler: Callable[[int, FrameType | None], None], signals: Sequence[
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Handle a signal: end what runs.
-
-    Raises:
-        Interrupted: Always.
-    """
+    """Signal handler that always raises `Interrupted`."""
     raise Interrupted(number)

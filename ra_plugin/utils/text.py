@@ -1,35 +1,35 @@
-"""Text from files and data sets, made harmless for where it is written: a terminal, a log, a Markdown table."""
+"""Escaping of text from files and data sets for a terminal, a log or a Markdown table."""
 import html
 import re
 from typing import Any
 
 _CONTROL = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')  # all but tab and newline
-# an underscore within a word, and brackets that no address follows, are themselves
+# an underscore within a word and brackets that are not followed by an address are no markup
 _MARKUP = re.compile(r'([\\`*|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:]))')
 
 
 def printable(text: str) -> str:
-    """Control characters as ``\\x1b``: a file's name must not steer the terminal, nor reorder or overwrite a line."""
+    """Escape control characters as ``\\x1b``, so that a file name cannot control the terminal or overwrite a line."""
     return _CONTROL.sub(lambda match: match[0].encode('unicode_escape').decode(), text)
 
 
 def markdown_cell(text: str) -> str:
-    """One cell of a table that shows just this text: no markup, HTML, line or further cell comes of it."""
+    """Escape text for one cell of a Markdown table: no markup, HTML, line break or further cell results from it."""
     return _MARKUP.sub(r'\\\1', html.escape(printable(' '.join(text.split())), quote=False))
 
 
 def one_line(error: object, most: int | None = None) -> str:
-    """Return the whole message of an error in one line, of at most ``most`` characters."""
+    """Return the whole message of an error as one line of at most ``most`` characters."""
     return ' '.join(str(error).split())[:most]
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of a message that may have many."""
+    """Return the first line of an error's message, at most 300 characters; the class name for an empty message."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
 def shown(value: Any, most: int = 300) -> str:
-    """``repr`` of an option's value in one short line; of what has a longer one, as a network, its class's name."""
+    """Return the ``repr`` of an option's value in one short line; objects with a long one become their class name."""
     text = repr(_with_short_names(value))
     return text if len(text) <= most else f'{text[:most]} ...'
 

@@ -1,10 +1,10 @@
-"""A warning where it is read: in the log of a run that has one, else as Python's own."""
+"""Warnings that go to the log of a run, or to Python's warnings if there is none."""
 import logging
 import warnings
 
 
 def warn(message: str) -> None:
-    """Say it once for each call in a run's log; from Python as a UserWarning, which is shown once for each text."""
+    """Log a warning on each call if a run has a log; otherwise issue a UserWarning, shown once per text."""
     logger = logging.getLogger('basicsr')
     if logger.handlers:
         logger.warning(message)

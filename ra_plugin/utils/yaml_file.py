@@ -1,4 +1,4 @@
-"""YAML that users write: data alone, never code, and no key twice in one block, of which the last would win unsaid."""
+"""Safe reading of YAML files: no code is run, and duplicate keys, of which YAML keeps the last, are errors."""
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from ra_plugin.utils.text_file import read_text
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, which refuses a key that a block has twice."""
+    """PyYAML's safe loader that rejects duplicate keys in a block."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -19,22 +19,22 @@ class UniqueKeyLoader(yaml.SafeLoader):
                 continue
             line, name = key.start_mark.line + 1, (key.tag, key.value)
             if name in lines:
-                raise OptionError(f"option file: line {line}: the key '{key.value}' is in its block twice, first in "
-                                  f'line {lines[name]}. Keep one of them.')
+                raise OptionError(f"option file: line {line}: duplicate key '{key.value}', first used in line "
+                                  f'{lines[name]}. Keep one of them.')
             lines[name] = line
         return node
 
 
 def read_yaml(path: str | Path, where: str) -> Any:
-    """Return what a file holds; ``where`` is its place in the options, for messages. See `read_text`, `load_yaml`."""
+    """Return the content of a YAML file; see `read_text` (also for ``where``) and `load_yaml` for the errors."""
     return load_yaml(read_text(path, where))
 
 
 def load_yaml(text: str) -> Any:
-    """Return what ``text`` holds.
+    """Return the content of a YAML text.
 
     Raises:
-        OptionError: A block has a key twice.
-        yaml.YAMLError: It is no YAML, or has tags of Python.
+        OptionError: A block has a duplicate key.
+        yaml.YAMLError: The text is not YAML, or has Python tags.
     """
     return yaml.load(text, Loader=UniqueKeyLoader)

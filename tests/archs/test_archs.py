@@ -1,4 +1,4 @@
-"""The networks: sizes counted by hand and as published, shape and range of the output, and golden outputs."""
+"""Networks: published and hand-counted sizes, shape and range of the output, and golden outputs."""
 from pathlib import Path
 
 import pytest
@@ -159,7 +159,7 @@ def test_a_residual_generator_starts_as_the_identity_and_learns():
 @pytest.mark.parametrize('name', ['SRResNet_x1', 'SRResNet_x2', 'SRResNet_x4', 'ResnetGenerator', 'SRDenseNet_x1',
                                   'SRDenseNet_x4', 'RDN_x3', 'RDN_x4', 'DBPN_x2', 'DBPN_x4'])
 def test_golden_output(name):
-    """Same weights, same input, same output as when the file was made: a checkpoint keeps its meaning."""
+    """Weights and input of the file give its output, so that checkpoints stay valid."""
     case = torch.load(GOLDEN, weights_only=True)[name]
     kind, _, scale = name.partition('_x')
     net = build(getattr(archs, kind), int(scale or 1))

@@ -4,9 +4,9 @@ import pytest
 from PIL import Image
 
 from ra_plugin.builders import crop_check
-from ra_plugin.training.resumable_batches import PlacedItems
 from ra_plugin.builders.loaders import build_dataset
 from ra_plugin.options import OptionError
+from ra_plugin.training.resumable_batches import PlacedItems
 
 
 @pytest.fixture

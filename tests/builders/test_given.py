@@ -158,7 +158,7 @@ def test_agreement_stands_beside_accuracy_where_it_is_asked_for(place, tmp_path)
 def test_neither_is_one_line(place, tmp_path):
     for block in ({'type': 'UnlabeledImageDataset', 'dataroot_lq': str(place / 'images')},
                   {'type': 'SingleImageDataset', 'dataroot_lq': str(place / 'images'), 'io_backend': {'type': 'disk'}}):
-        with pytest.raises(OptionError, match='datasets: d: judging needs labels or clean images, and .* neither'):
+        with pytest.raises(OptionError, match='datasets: d: evaluation needs labels or clean images, but .* neither'):
             evaluated(place, tmp_path, block)
     with pytest.raises(OptionError, match='vgg|TinyVGG'):
         evaluated(place, tmp_path, {'type': 'LabeledImageDataset', 'dataroot_lq': str(place / 'images')},
@@ -280,8 +280,8 @@ def test_restored_images_of_another_size_than_the_scale_says_are_refused(marked)
 
 
 @pytest.mark.parametrize('changes, message', [
-    ({'dataroot_gt': '.'}, r'datasets\.val\.dataroot_gt: dataroot_lq has images that are degraded already'),
-    ({'degradation': NOISE}, r'datasets\.val\.degradation: dataroot_lq has images'),
+    ({'dataroot_gt': '.'}, r'datasets\.val\.dataroot_gt: not allowed with dataroot_lq, whose images are already degr'),
+    ({'degradation': NOISE}, r'datasets\.val\.degradation: not allowed with dataroot_lq'),
     ({'phase': 'train'}, r'datasets\.val\.dataroot_lq: training needs clean images')])
 def test_what_cannot_go_with_images_without_clean_versions(changes, message):
     with pytest.raises(OptionError, match=message):
@@ -376,7 +376,7 @@ def test_metrics_and_judges_without_what_they_need_are_refused_before_a_run(tmp_
     check_metrics_given({'val': {'metrics': {'niqe': {'type': 'calculate_niqe'}}}, 'datasets': {'val': single}})
     judge = SimpleNamespace(info=RecognizerInfo('r', 'classification', num_classes=3))
     check_judges({}, [items('gt'), items('label')], [judge])
-    with pytest.raises(OptionError, match='judging needs labels or clean images, and Items gives neither'):
+    with pytest.raises(OptionError, match='evaluation needs labels or clean images, but Items has neither'):
         check_judges({}, [items('gt', 'label')], [judge])
     metrics = {'val': {'recognition_metrics': {'classification': 'top1_agreement'}}}
     with pytest.raises(OptionError, match='r: top1_agreement cannot be computed from labels'):

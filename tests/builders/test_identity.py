@@ -12,8 +12,15 @@ import torch
 from torch import nn
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
-from ra_plugin.builders.identity import (canonical, digest, folder_identity, members, named_files, same_network,
-                                       weights_digest)
+from ra_plugin.builders.identity import (
+    canonical,
+    digest,
+    folder_identity,
+    members,
+    named_files,
+    same_network,
+    weights_digest,
+)
 from ra_plugin.builders.named_sources import config_files, module_files, onnx_files
 from ra_plugin.builders.option_paths import resolve_paths
 from ra_plugin.evaluation.options import ANNOTATIONS

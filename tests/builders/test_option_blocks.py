@@ -12,12 +12,13 @@ import yaml
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
-from test_option_file import ROOT, base, changed
+from test_option_file import base, changed
 
 from ra_plugin.builders import option_blocks, option_file
 from ra_plugin.builders.file_check import check_file
 from ra_plugin.builders.loaders import build_dataset
 from ra_plugin.options import OptionError
+from ra_plugin.shipped.find import option_files, option_text
 from ra_plugin.training.pipeline import _make_folders, _tell_unread_keys
 
 PAIRED = {'name': 'pairs', 'type': 'PairedImageDataset', 'dataroot_gt': 'gt', 'dataroot_lq': 'lq',
@@ -150,8 +151,8 @@ def test_a_gan_without_its_loss_is_refused():
 
 
 def test_shipped_option_files_have_no_key_that_is_read_by_nothing():
-    for file in sorted((ROOT / 'options').rglob('*.yml')):
-        opt = yaml.safe_load(file.read_text())
+    for file in option_files():
+        opt = yaml.safe_load(option_text(file))
         if 'model_type' in opt:
             opt['is_train'] = 'train' in opt
             assert [str(unread) for unread in option_blocks.unread_keys(opt)] == [], file
@@ -262,8 +263,8 @@ def test_every_key_that_basicsr_s_runs_read_is_known(module):
             found.setdefault(tuple(keys[:-1]), set()).add(keys[-1])
     assert found
     for place, keys in found.items():
-        if place in option_blocks.OF_RUN:
-            known = option_blocks.OF_RUN[place] | option_blocks.SET_BY_RUN.get(place, set())
+        if place in option_blocks.READ_BY_RUN:
+            known = option_blocks.READ_BY_RUN[place] | option_blocks.SET_BY_RUN.get(place, set())
             assert keys <= known, place
 
 

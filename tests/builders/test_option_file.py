@@ -16,8 +16,8 @@ from PIL import Image
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.builders import option_file
 from ra_plugin.builders.file_check import check_file
-from ra_plugin.builders.option_paths import resolve_paths, training_file
 from ra_plugin.builders.loaders import check_classes
+from ra_plugin.builders.option_paths import resolve_paths, training_file
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
@@ -107,10 +107,10 @@ def test_recog_every_and_a_generator_that_rests_must_not_fall_together(every, re
     ('datasets.train.crop_sise', 32, r"datasets\.train: unknown key 'crop_sise'\. Did you mean 'crop_size'\?"),
     ('datasets.train.type', 'LabelledImageDataset',
      r"no data set 'LabelledImageDataset'\. Did you mean 'LabeledImageDataset'"),
-    ('datasets.train.type', 'PairedImageDataset', r'RecogLoss needs labels, and PairedImageDataset gives none'),
+    ('datasets.train.type', 'PairedImageDataset', r'RecogLoss needs labels, but PairedImageDataset has none'),
     ('train.recog_opt.reduction', 'none', r"reduction: training needs one number"),
     ('datasets.val.type', 'SingleImageDataset',
-     r'val\.recognizers: datasets\.val: judging needs labels or clean images, and SingleImageDataset gives neither'),
+     r'val\.recognizers: datasets\.val: evaluation needs labels or clean images, but SingleImageDataset has neither'),
     ('datasets.train', None, r"datasets: 'train' is missing.*ra-plugin test"),
     ('train', None, r"option file: 'train' is missing"),
     ('train.total_iter', None, r"train: 'total_iter' is missing"),
@@ -124,7 +124,7 @@ def test_recog_every_and_a_generator_that_rests_must_not_fall_together(every, re
     ('network_g.type', 'SRResnet', r"network_g\.type: no architecture 'SRResnet'\. Did you mean 'SRResNet'\?"),
     ('network_g.num_feats', 4, r"network_g: unknown key 'num_feats'\. Did you mean 'num_feat'\?"),
     ('model_type', 'SRModl', r"model_type: no model 'SRModl'\. Did you mean 'SRModel'\?"),
-    ('model_type', 'StyleGAN2Model', r'StyleGAN2Model cannot host a recognition loss'),
+    ('model_type', 'StyleGAN2Model', r'StyleGAN2Model does not support recognition losses'),
     ('train.optim_t', {'type': 'Adam', 'lr': 0.1}, r'train\.optim_t: there is no network_t'),
     ('path.pretrain_network_t', 't.pth', r'path\.pretrain_network_t: there is no network_t'),
     ('train.total_iter', '2', r"train\.total_iter: '2' is text.*Write 2 without quotes"),

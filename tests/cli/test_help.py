@@ -24,9 +24,10 @@ except SystemExit as end:
     heavy = {'torch', 'basicsr', 'numpy'} & set(sys.modules)
     sys.exit(f'imports {heavy}' if heavy or end.code else 0)
 '''
-CALLS = [(ROOT / 'ra_plugin' / '__main__.py', ()), *((ROOT / 'ra_plugin' / '__main__.py', (name,)) for name in COMMANDS),
-         *((tool, ()) for tool in sorted(TOOLS.glob('*.py'))), *((tool, ()) for tool in (
-             ROOT / 'dev' / f'{name}.py' for name in ('benchmark', 'check_options', 'zoo_check')))]
+MAIN = ROOT / 'ra_plugin' / '__main__.py'
+OF_MAINTAINERS = [ROOT / 'dev' / f'{name}.py' for name in ('benchmark', 'check_options', 'zoo_check')]
+CALLS = [(MAIN, ()), *((MAIN, (name,)) for name in COMMANDS),
+         *((program, ()) for program in [*sorted(TOOLS.glob('*.py')), *OF_MAINTAINERS])]
 
 
 @pytest.mark.parametrize('program, words', CALLS, ids=lambda value: getattr(value, 'stem', None) or '-'.join(value))
@@ -67,7 +68,7 @@ def test_names_that_are_repeated(monkeypatch):
 
 
 def parsed(name, words, monkeypatch):
-    """What a command gets of its command line."""
+    """Return the arguments that a command is run with."""
     from ra_plugin.cli import boundary, train
     command, found = {'train': train, 'boundary': boundary}[name], []
     monkeypatch.setattr(command, 'run', lambda args: found.append(args) or 0)

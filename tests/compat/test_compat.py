@@ -1,4 +1,4 @@
-"""Each mend of BasicSR: the check fails with BasicSR 1.4.2 as it is released, and passes once it is mended."""
+"""Patches of BasicSR: each check fails with the unpatched release 1.4.2, and passes with the patch."""
 import functools
 import os
 import socket
@@ -26,7 +26,7 @@ def run(code: str, *args: str, cwd: Path, **env: str) -> subprocess.Popen:
 
 
 def finish(*processes: subprocess.Popen, timeout: float = 300) -> list[str]:
-    """Wait for all, expect success, return what they printed."""
+    """Wait for all processes, expect success, and return their outputs."""
     try:
         outputs = [process.communicate(timeout=timeout)[0] for process in processes]
     finally:
@@ -237,17 +237,17 @@ def test_a_checkpoint_loads_again(opt, tmp_path):
 
 
 class Opened:
-    """What a checkpoint must not be able to have made."""
+    """Object that a checkpoint must not be able to create."""
 
     def __reduce__(self):
         return open, ('opened', 'w')
 
 
 @pytest.mark.parametrize('kind, message', [
-    ('missing', 'no checkpoint .*net.pth'), ('module', r"holds more than tensors .*torch.save\(model.state_dict"),
-    ('code', 'holds more than tensors'), ('text', 'is damaged, or no file of weights'),
-    ('other', 'net.pth does not fit BatchNormNet with param_key params: .*missing: conv.weight.*not of this model'),
-    ('bare', r"net.pth: it has no 'params'. It has the weights alone: write ~ for it, as path.param_key_g")])
+    ('missing', 'no checkpoint .*net.pth'), ('module', r"contains more than tensors .*torch.save\(model.state_dict"),
+    ('code', 'contains more than tensors'), ('text', 'is damaged, or not a weights file'),
+    ('other', 'net.pth does not fit BatchNormNet with param_key params: .*missing: conv.weight.*unexpected'),
+    ('bare', r"net.pth: no key 'params'. The file has only weights: use ~ as path.param_key_g")])
 def test_a_network_that_cannot_be_loaded_is_one_line_and_runs_nothing(opt, tmp_path, monkeypatch, kind, message):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / 'net.pth'
@@ -295,7 +295,7 @@ def test_weights_that_are_not_there_are_named_by_their_key(opt, tmp_path):
 
 
 class LmdbDataset(torch.utils.data.Dataset):
-    """Opens its file client with the first sample, as BasicSR's datasets do."""
+    """Data set that opens its file client with the first sample, like BasicSR's."""
 
     def __init__(self, path):
         self.path, self.client = str(path), None

@@ -1,4 +1,4 @@
-"""GANFeatLoss, which BasicSR's HiFaceGAN asks for and BasicSR lacks."""
+"""GANFeatLoss, which BasicSR's HiFaceGAN uses and BasicSR lacks."""
 import numpy as np
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""``mmcv.ops`` on the stand-in for its compiled module: against the compiled one, and against formulas written out."""
+"""``mmcv.ops`` with the replacement of its compiled module: against the compiled one, and against explicit formulas."""
 import ast
 import functools
 import importlib
@@ -78,7 +78,7 @@ def test_mmcv_itself_finds_its_operators():
 # What is missing
 
 def operators_of_modules():
-    """The operators that each submodule of mmcv.ops loads, read from its source."""
+    """Return the operators that each submodule of mmcv.ops loads, read from its source."""
     for path in Path(mmcv.__file__).with_name('ops').glob('*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == 'ext_loader.load_ext':
@@ -113,7 +113,7 @@ def test_a_missing_operator_says_what_it_needs():
         layer[1](torch.rand(1, 8, 4, 4), torch.rand(1, 16, 4))
     assert str(error.value) == (
         'mmcv.ops: the operator border_align_forward needs the compiled package mmcv instead of mmcv-lite. '
-        'Change them with: pip uninstall mmcv-lite; pip install "mmcv>=2.1.0,<2.2"')
+        'Replace it with: pip uninstall mmcv-lite; pip install "mmcv>=2.1.0,<2.2"')
 
 
 def test_special_names_are_no_operators():
@@ -158,7 +158,7 @@ ROIS = torch.tensor([[0, 1, 2, 30, 25], [1, -9, 4.4, 12, 90], [0, 7, 7, 8, 8], [
 
 
 def bilinear(image, y, x):
-    """Value of one channel ``(H, W)``: 0 further than a pixel from the map, its border up to there."""
+    """Interpolate one channel ``(H, W)``: the border's value up to a pixel outside the map, 0 further away."""
     height, width = image.shape
     if not (-1 <= y <= height and -1 <= x <= width):
         return 0.
@@ -357,7 +357,7 @@ def test_deformable_convolution_of_16_bits_has_a_gradient(dtype):
 
 
 def all_calls():
-    """One call of each operator, forward and backward, on tensors of the CPU."""
+    """Return one call of each operator, forward and backward, on CPU tensors."""
     def attention(value, places, weights):
         return mmcv.ops.multi_scale_deform_attn.MultiScaleDeformableAttnFunction.apply(
             value, torch.tensor([[2, 3]], device='cpu'), torch.tensor([0], device='cpu'), places, weights, 64)

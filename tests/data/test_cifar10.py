@@ -1,4 +1,4 @@
-"""The demo's data: only the real CIFAR-10 is accepted, whatever it comes from, and only whole."""
+"""The demo's data: only the complete, unmodified CIFAR-10 is accepted, from any source."""
 import json
 
 import numpy as np
@@ -18,7 +18,7 @@ def write_npm(folder, images, labels, test_images, test_labels):
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """A stand-in of 40 and 10 images, with the checksums and counts to match."""
+    """Replace the data set by 40 and 10 images, with matching checksums and counts."""
     rng = np.random.default_rng(0)
     train, test = rng.integers(0, 256, (40, 32, 32, 3), np.uint8), rng.integers(0, 256, (10, 32, 32, 3), np.uint8)
     labels, test_labels = np.arange(40, dtype=np.uint8) % 10, np.arange(10, dtype=np.uint8)
@@ -68,7 +68,7 @@ def test_an_interrupted_copy_is_made_anew(small):
 
 def test_a_folder_with_other_files_is_left_alone(small):
     folder = small[0]
-    with pytest.raises(cifar10.DataError, match='holds other files .*package'):
+    with pytest.raises(cifar10.DataError, match='contains other files .*package'):
         cifar10.prepare(folder, folder / 'package')
     assert (folder / 'package' / 'test_batch.png').is_file()
 

@@ -1,4 +1,4 @@
-"""Halves of a data set's classes: the same from the same seed, written as lists that option files name."""
+"""Halves of a data set's classes: reproducible from the seed, and written as lists for option files."""
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ def test_halves_have_each_class_once_whatever_the_order_they_are_listed_in():
 
 @pytest.mark.parametrize('names', [['a', 'b', 'c'], ['a', 'b', 'c', 'd', 'a']])
 def test_names_that_cannot_be_split_are_refused(names):
-    with pytest.raises(OptionError, match='expected four classes or more, each once, got'):
+    with pytest.raises(OptionError, match='expected four or more different classes, got'):
         split_classes(names)
 
 

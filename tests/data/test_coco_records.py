@@ -1,4 +1,4 @@
-"""COCO files of other programs: values count by what they mean, and a file that would hardly be used is refused."""
+"""COCO files of other programs: values are converted by their meaning, and hardly usable files are rejected."""
 import json
 import logging
 
@@ -70,13 +70,13 @@ def test_images_of_lvis_lie_below_the_folder_of_their_split(root):
 @pytest.mark.parametrize('kind, change, message', [
     ('annotations', {'image_id': '9'}, r"Set\)\.annotation_file: '.*a\.json': expected annotations of its 8 images, "
                                        r'got 0 of 8 .* annotation 1 has image_id 9, and the first image has id 0'),
-    ('annotations', {'area': 0}, r'expected annotations to learn from, got 0 of 8: 8 have an area of 0, e\.g\. '
-                                 'annotation 1 with bbox .* leave area out'),
-    ('annotations', {'bbox': [.1, .1, .4, .4]}, 'got 0 of 8: 8 have a bbox thinner than a pixel.* shares of the image'),
+    ('annotations', {'area': 0}, r'expected usable annotations, got 0 of 8: 8 have an area of 0, e\.g\. '
+                                 'annotation 1 with bbox .* remove area'),
+    ('annotations', {'bbox': [.1, .1, .4, .4]}, 'got 0 of 8: 8 have a bbox thinner than a pixel.* fractions of'),
     ('annotations', {'bbox': [70, 0, 9, 9]}, 'got 0 of 8: 8 have a bbox outside of the image'),
     ('annotations', {'iscrowd': 1}, 'got 0 of 8: 8 have iscrowd set'),
     ('annotations', {'ignore': 1}, 'got 0 of 8: 8 have ignore set'),
-    ('annotations', {'bbox': [20, 8, 50, 45]}, r'got 8 of 8 that reach out of their im.* corners \[x1, y1, x2, y2\]'),
+    ('annotations', {'bbox': [20, 8, 50, 45]}, r'got 8 of 8 that extend beyond .* corners \[x1, y1, x2, y2\]'),
     ('annotations', {'iscrowd': 'no'}, r"expected 0 or 1, got 'no' in iscrowd of one of 'annotations'"),
     ('annotations', {'category_id': 3.5}, r"expected a number or text, got 3\.5 in category_id of one of 'an"),
     ('annotations', {'bbox': [1, 2, float('nan'), 4]}, r'expected a bbox \[x, y, width, height\], got \[1, 2, nan'),
@@ -85,7 +85,7 @@ def test_images_of_lvis_lie_below_the_folder_of_their_split(root):
     ('images', {'height': None}, r"expected id, file_name, width, height in each of 'images', got no height in"),
     ('images', {'file_name': None}, "got no file_name in"), ('images', {'id': True}, 'got True in id'),
     ('categories', {'name': 7}, r"expected text, got 7 in name of one of 'categories'"),
-    ('images', {'id': 5}, 'an id of its own for each image and each category, got the image 5 twice'),
+    ('images', {'id': 5}, 'unique ids of images and categories, got the image 5 twice'),
 ])
 def test_what_cannot_be_meant_is_one_line_with_the_field_or_the_counts(root, kind, change, message):
     with pytest.raises(OptionError, match=message) as error:
@@ -103,7 +103,7 @@ def test_a_few_that_are_left_out_are_none_of_it_and_many_are_warned_of(root, mon
     for annotation in made['annotations'][:3]:
         annotation['area'] = 0
     build(root, made)
-    assert len(said) == 1 and '3 of 8 annotations are not learned from: 3 have an area of 0' in said[0]
+    assert len(said) == 1 and '3 of 8 annotations are not used for training: 3 have an area of 0' in said[0]
 
 
 @pytest.mark.parametrize('coordinates', [('0.1', '0.1', '0.5', '0.5'), ('5', '5', '5', '5')])
@@ -116,7 +116,7 @@ def test_vocs_boxes_that_are_points_are_refused(root, coordinates):
     (root / 'Annotations/a.xml').write_text(xml.format(0))
     (root / 'ImageSets/Main/train.txt').write_text('a\n')
     block = {'phase': 'val', 'dataroot_gt': str(root), 'split': 'train'}
-    with pytest.raises(OptionError, match=r"expected boxes of some width and height, got 0 of 1; .* '.*a\.xml'"):
+    with pytest.raises(OptionError, match=r"expected boxes with width and height, got 0 of 1; .* '.*a\.xml'"):
         DetectionDataset(block)
     (root / 'Annotations/a.xml').write_text(xml.format('Unspecified'))
     with pytest.raises(OptionError, match=r"expected 0 or 1 as difficult in each .*a\.xml', got 'unspecified'"):

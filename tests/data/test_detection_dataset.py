@@ -1,4 +1,4 @@
-"""Boxes and masks that stay on their objects, annotations read as mmdet reads them, padded batches, clear errors."""
+"""Boxes and masks follow their objects, annotations are read as in mmdet, batches are padded, errors are clear."""
 import importlib
 import json
 import pickle
@@ -59,7 +59,7 @@ def write_voc(root, scenes=SCENES, split='trainval', **options):
 
 
 def run_lengths(mask):
-    """COCO's uncompressed run lengths: column by column, starting with the zeros."""
+    """Return COCO's uncompressed run lengths: by columns, starting with the zeros."""
     counts, value = [0], 0
     for pixel in mask.flatten(order='F'):
         if pixel != value:
@@ -70,7 +70,7 @@ def run_lengths(mask):
 
 
 def coco_content(scenes=SCENES, ids=(7, 2, 90)):
-    """Categories in the order of CLASSES with the given ids; polygons where the image has one box, else run lengths."""
+    """Return COCO content with the ids of CLASSES; polygons for images with one box, otherwise run lengths."""
     content = {'images': [], 'annotations': [], 'categories': [
         {'id': number, 'name': name} for number, name in zip(ids, CLASSES)]}
     for i, (file, (width, height, boxes)) in enumerate(scenes.items()):
@@ -116,7 +116,7 @@ def voc_build(root, phase='val', **opt):
 
 
 def measured(plane):
-    """The box around all pixels of ``(H, W)`` that are more than half bright, or None."""
+    """Return the box around all pixels of ``(H, W)`` above half brightness, or None."""
     rows, columns = (np.flatnonzero((plane > 0.5).any(axis)) for axis in (1, 0))
     return (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if len(rows) else None
 
@@ -550,7 +550,7 @@ def test_a_size_that_is_neither_the_images_nor_swapped_is_told_once(voc, monkeyp
     dataset = voc_build(voc)
     assert torch.equal(dataset[3]['label']['boxes'], expected) and len(dataset[3]['label']['boxes']) == 1
     said, = told
-    assert re.search(r"d\.png has 28x26 pixels, and '.*d\.xml' says 500x375\. If the image was resized", said)
+    assert re.search(r"d\.png has 28x26 pixels, but '.*d\.xml' says 500x375\. If the image was resized", said)
 
 
 def test_a_box_that_reaches_out_of_an_image_of_another_size_is_refused(voc):
@@ -567,8 +567,8 @@ def test_a_box_that_reaches_out_of_an_image_of_another_size_is_refused(voc):
 def test_sets_without_a_box_that_counts_are_refused(phase, scenes, tmp_path):
     write_voc(tmp_path / 'VOC', scenes, difficult=('red',))
     write_coco(tmp_path / 'coco', coco_content({'c': SCENES['c']}), scenes)
-    got = 'none for 1' if len(scenes) == 1 else '1 that are all to be ignored for 2'
-    with pytest.raises(OptionError, match=rf'expected boxes in .*, got {got} images\. Take the file with the annot'):
+    got = 'none for 1' if len(scenes) == 1 else 'only 1 ignored ones for 2'
+    with pytest.raises(OptionError, match=rf'expected boxes in .*, got {got} images\. Use the file with the annot'):
         voc_build(tmp_path / 'VOC', phase)
     with pytest.raises(OptionError, match=r"'.*instances\.json', got none for 1 images.*UnlabeledImageDataset"):
         build(tmp_path / 'coco', phase)
@@ -599,7 +599,7 @@ def test_a_value_that_quotes_would_not_mend_is_not_told_of_quotes(voc):
 
 
 @pytest.mark.parametrize('file, message', [
-    ('JPEGImages/b.png', r"split: '.*trainval\.txt' lists 'b', of which '.*JPEGImages' has no image"),
+    ('JPEGImages/b.png', r"split: '.*trainval\.txt' lists 'b', which has no image in '.*JPEGImages'"),
     ('Annotations/b.xml', r"dataroot_gt: no file '.*b\.xml'"),
 ])
 def test_missing_file_of_voc_is_named(voc, file, message):
@@ -626,16 +626,16 @@ def test_sets_without_images_are_refused(voc):
 @pytest.mark.parametrize('place, change, message', [
     ((), {'images': None}, r"annotation_file: '.*instances\.json': expected a list 'images', got none"),
     ((), {'annotations': {}}, r"expected a list 'annotations', got \{\}"),
-    (('images', 1), {'file_name': 'gone.png'}, r"instances\.json' lists 'gone\.png', which '.*coco' does not have"),
+    (('images', 1), {'file_name': 'gone.png'}, r"instances\.json' lists 'gone\.png', which is not in '.*coco'"),
     (('images', 1), {'width': None}, r"expected id, file_name, width, height in each of 'images', got .*b\.png"),
-    (('images', 1), {'id': 100}, r'expected an id of its own for each image'),
+    (('images', 1), {'id': 100}, r'expected unique ids of images and categories'),
     (('annotations', 0), {'category_id': 3}, r'expected the id of a category \(2, 7, 90\), got 3 in annotation 1 of '
                                              r'image 100'),
     (('annotations', 0), {'bbox': [1, 2, 3]}, r'expected a bbox \[x, y, width, height\], got \[1, 2, 3\] in'),
     (('annotations', 0), {'bbox': None}, r"expected image_id, category_id, bbox in each of 'annotations'"),
     (('annotations', 0), {'segmentation': []}, r'expected a segmentation .* got none in annotation 1'),
     (('annotations', 0), {'segmentation': {'counts': [1]}}, r"expected a segmentation .* got \{'counts'"),
-    (('categories', 0), {'id': 2}, r'expected an id of its own for each image and each category'),
+    (('categories', 0), {'id': 2}, r'expected unique ids of images and categories'),
     (('categories', 0), {'name': 'blue'}, r"classes: expected each name once, got 'blue'"),
 ])
 def test_bad_json_of_coco_is_named(coco, place, change, message):
@@ -708,7 +708,7 @@ def test_outlines_that_cannot_be_are_named(coco, segmentation, message):
 
 def test_image_of_which_scale_leaves_nothing_is_named(tmp_path):
     write_voc(tmp_path / 'VOC', {'a': (9, 3, {'red': (1, 1, 4, 3)})})
-    with pytest.raises(ValueError, match=r'a\.png: expected at least 4x4 pixels for scale 4, got 9x3\. Leave'):
+    with pytest.raises(ValueError, match=r'a\.png: expected at least 4x4 pixels for scale 4, got 9x3\. Remove'):
         voc_build(tmp_path / 'VOC', degradation={'type': 'BicubicDownsample', 'scale': 4})[0]
     with pytest.raises(ValueError, match=r'got 6x2 after scaling'):
         voc_build(tmp_path / 'VOC', resize=2, degradation={'type': 'BicubicDownsample', 'scale': 4})[0]

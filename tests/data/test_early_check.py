@@ -1,4 +1,4 @@
-"""Files that cannot be read are found by their heads and ends, and no file that can be read is refused."""
+"""Unreadable files are found by their first and last bytes, and no readable file is rejected."""
 import io
 import re
 
@@ -27,7 +27,7 @@ def checked(root, **options):
 
 @pytest.fixture
 def root(tmp_path):
-    """An image of every format, one with something after its end."""
+    """Write an image of each format, one of them with data after its end."""
     (tmp_path / 'a').mkdir()
     for suffix in FORMATS:
         (tmp_path / 'a' / f'{suffix}.{suffix}').write_bytes(content(suffix))
@@ -53,7 +53,7 @@ def test_a_file_that_ends_too_early_is_named(root, suffix, share):
 def test_broken_files_are_counted(root):
     for suffix in FORMATS:
         (root / 'a' / f'{suffix}.{suffix}').write_text('404: Not Found')
-    with pytest.raises(ValueError, match=re.escape('(6 such files, 8 in all)')) as error:
+    with pytest.raises(ValueError, match=re.escape('(6 such files of 8)')) as error:
         checked(root)
     assert str(error.value).count('expected an image') == 3
 
@@ -64,7 +64,7 @@ def test_images_that_the_data_set_refuses_are_found(root):
     with pytest.raises(ValueError, match='low.png: expected at least 32x32'):
         checked(root, crop_size=32)
     Image.fromarray(np.zeros((40, 40), np.uint16)).save(root / 'a' / 'deep.png')
-    with pytest.raises(ValueError, match='deep.png: expected an image of 8 bits'):
+    with pytest.raises(ValueError, match='deep.png: expected an image with 8 bits'):
         checked(root)
 
 

@@ -1,4 +1,4 @@
-"""Large images and EXIF orientation: one rule wherever images are read."""
+"""Large images and EXIF orientation: the same rule for all readers of images."""
 import io
 
 import numpy as np
@@ -20,7 +20,7 @@ BOX = (4, 4, 20, 18)
 
 
 def stored(seen, orientation):
-    """The pixels that a camera stores, so that turned by the orientation they are ``seen``."""
+    """Return the pixels that a camera stores, which rotated by the orientation are ``seen``."""
     inverse = {1: None, 2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM, 5: Image.TRANSPOSE,
                6: Image.ROTATE_90, 7: Image.TRANSVERSE, 8: Image.ROTATE_270}[orientation]
     image = Image.fromarray(seen)
@@ -127,7 +127,7 @@ def test_restored_images_are_turned_and_cut_as_the_clean_ones(tmp_path):
 
 @pytest.fixture
 def small_limit(monkeypatch):
-    """Pillow's limit as if it were 2000 pixels: images of 64x64 are beyond it."""
+    """Set Pillow's limit to 2000 pixels, which images of 64x64 exceed."""
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
 
 

@@ -1,4 +1,4 @@
-"""The photographs of imagenet_sample: which ones, under which class, and that nothing else is taken for them."""
+"""The photographs of imagenet_sample: the selection, their classes, and rejection of other folders."""
 import json
 from pathlib import Path
 

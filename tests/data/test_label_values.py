@@ -1,4 +1,4 @@
-"""A label means the same class however it is written, and names that nobody has listed have an order that is said."""
+"""Labels in any spelling mean the same class, and the order of unlisted names is reported."""
 import json
 import logging
 
@@ -20,7 +20,7 @@ def root(tmp_path):
 
 
 def numbers(root, **opt):
-    """Image -> class number."""
+    """Return the class number of each image."""
     dataset = LabeledImageDataset({'name': 'Set', 'phase': 'val', 'dataroot_gt': str(root / 'images'), **opt})
     return {int(path.rpartition('/')[2][:-4]): label for path, label in zip(dataset.paths, dataset.labels)}
 
@@ -59,7 +59,7 @@ def test_numbers_that_are_listed_names_count_as_names_where_only_that_can_be(roo
     ('a.json', lambda i: float('nan') if i else 0, {}, r"got nan for '1/1\.png'"),
     ('a.csv', lambda i: 'nan' if i else 'cat', {}, r"got nan for '1/1\.png'"),
     ('a.csv', lambda i: '' if i == 3 else i, {}, r'expected path,label in row 5 of'),
-    ('a.csv', lambda i: '01' if i else '1', {}, r"expected one way to write a label, got '1' and '01' .*'1/1\.png'"),
+    ('a.csv', lambda i: '01' if i else '1', {}, r"expected one spelling of a label, got '1' and '01' .*'1/1\.png'"),
     ('a.csv', lambda i: -1.0, {}, r'expected a label >= 0, got -1 for'),
     ('a.csv', int, {'class_order': 'text'}, r'class_order: expected names as labels, got numbers'),
 ])
@@ -77,7 +77,7 @@ def test_folders_named_by_numbers_are_asked_about_and_have_either_order(root, tm
     order = sorted(range(12), key=str)
     assert numbers(root, class_order='text') == {i: order.index(i) for i in range(12)}
     assert numbers(root, classes=[str(i) for i in range(11, -1, -1)]) == {i: 11 - i for i in range(12)}
-    with pytest.raises(OptionError, match='class_order: expected none with classes'):
+    with pytest.raises(OptionError, match='class_order: not allowed with classes'):
         numbers(root, class_order='text', classes=[str(i) for i in range(12)])
     for name in ('10', '11'):
         (root / f'images/{name}').rename(tmp_path / name)

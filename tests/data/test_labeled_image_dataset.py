@@ -1,4 +1,4 @@
-"""Labeled images: torchvision's geometry, reproducible degradation, and one clear line for what cannot be used."""
+"""Labeled images: torchvision's geometry, reproducible degradation, and clear errors of one line."""
 import csv
 import io
 import json
@@ -30,7 +30,7 @@ def save(path, height=8, width=8, seed=0):
 
 @pytest.fixture
 def root(tmp_path):
-    """Two classes with two images each, of 8x8."""
+    """Write two classes with two images of 8x8 each."""
     folder = tmp_path / 'images'
     for seed, name in enumerate(NAMES):
         save(folder / name, seed=seed)
@@ -162,7 +162,7 @@ def test_each_form_of_meta_info_gives_the_same_numbers(root, tmp_path, name, con
 
 @pytest.mark.parametrize('name', ['labels.csv', 'labels.json'])
 def test_an_image_has_one_label(root, tmp_path, name):
-    with pytest.raises(OptionError, match="lists 'cat/a.png' with two labels, 1 and 0. Leave one"):
+    with pytest.raises(OptionError, match="lists 'cat/a.png' with two labels, 1 and 0. Remove one"):
         build(root, meta_info=write_meta_info(tmp_path / name, [['cat/a.png', 1], ['dog/b.png', 1], ['cat/a.png', 0]]))
     twice = write_meta_info(tmp_path / name, [['cat/a.png', 1], ['cat/a.png', 1]])
     assert build(root, meta_info=twice).labels == [1, 1]
@@ -195,7 +195,7 @@ def test_halves_split_each_class_in_its_order(root, tmp_path):
 def test_the_second_half_of_one_image_a_class_is_refused(root, tmp_path):
     listed = write_meta_info(tmp_path / 'labels.json', [['cat/a.png', 0], ['dog/b.png', 1]])
     assert len(build(root, half='first', meta_info=listed)) == 2
-    with pytest.raises(OptionError, match=r'\.half: expected a class with two images or more, got one image a class'):
+    with pytest.raises(OptionError, match=r'\.half: expected a class with two or more images, got one image per class'):
         build(root, half='second', meta_info=listed)
 
 
@@ -218,7 +218,7 @@ def test_kept_classes_of_a_list_are_those_its_labels_name(root, tmp_path):
     assert relative(dataset, root) == ['dog/b.png'] and dataset.labels == [1] and dataset.num_classes == 2
     names = write_meta_info(tmp_path / 'names.json', [['dog/b.png', 'hot dog'], ['cat/a.png', 'Cat']])
     assert relative(build(root, meta_info=names, keep_classes=['Cat']), root) == ['cat/a.png']
-    with pytest.raises(OptionError, match='keep_classes: expected labels with names, got numbers that nothing names'):
+    with pytest.raises(OptionError, match='keep_classes: expected classes with names, got numbers without names'):
         build(root, meta_info=numbers, keep_classes=['dog'])
     with pytest.raises(OptionError, match=r"one of the 4 classes, got 'crane', the name of 2\. Rename one\.$"):
         build(root, meta_info=numbers, classes=['crane', 'crane', 'ape', 'dog'], keep_classes=['crane'])
@@ -303,7 +303,7 @@ def test_train_degradation_in_workers_differs_by_worker_and_follows_the_loaders_
 
 @pytest.fixture
 def lmdb(root, tmp_path):
-    """The images of ``root`` in an lmdb, with keys ``class/name``."""
+    """Write the images of ``root`` to an lmdb, with keys ``class/name``."""
     pytest.importorskip('lmdb')
     from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
@@ -358,7 +358,7 @@ def test_lmdb_that_lacks_a_listed_image_is_named(lmdb, tmp_path):
     with pytest.raises(ValueError, match=r"images\.lmdb: no image 'dog/gone', which its meta_info\.txt lists"):
         dataset[4]
     meta_info = write_meta_info(tmp_path / 'list.csv', [['dog/none.png', 1]])
-    with pytest.raises(OptionError, match=r"lists 'dog/none', which .*images\.lmdb' does not have"):
+    with pytest.raises(OptionError, match=r"lists 'dog/none', which is not in '.*images\.lmdb'"):
         build(lmdb, io_backend={'type': 'lmdb'}, meta_info=meta_info)
 
 
@@ -405,7 +405,7 @@ def test_a_block_needs_a_folder_and_a_phase():
     ({'classes': []}, r'\.classes: expected names of classes, got none'),
     ({'classes': 'no_such_file.txt'}, r"\.classes: no file 'no_such_file\.txt'"),
     ({'classes': ['cats', 'dog']}, r"\.classes: expected the class of 'cat/a\.png', got no 'cat'. Did you mean 'cats'"),
-    ({'classes': ['cat', 'dog', 'cat']}, r"got 'cat' more than once. Give labels as numbers"),
+    ({'classes': ['cat', 'dog', 'cat']}, r"got 'cat' more than once. Use numbers as labels"),
     ({'keep_classes': ['cats']}, r"\.keep_classes: expected one of the 2 classes, got 'cats', the name of none\. Did "),
     ({'keep_classes': ['cat', 'cat']}, r"\.keep_classes: expected each class once, got 'cat' more than once"),
     ({'keep_classes': []}, r'\.keep_classes: expected names of classes, got none'),
@@ -449,7 +449,7 @@ def test_folder_of_splits_is_not_taken_for_classes(tmp_path):
 
 @pytest.mark.parametrize('name, content, message', [
     ('list.json', [['cat/a.png', 0], ['cat/gone.png', 1], ['dog/gone.png', 1]],
-     r"list\.json' lists 'cat/gone\.png', which '.*images' does not have"),
+     r"list\.json' lists 'cat/gone\.png', which is not in '.*images'"),
     ('list.json', [['bird/a.png', 0]], r"lists 'bird/a\.png'"),
     ('list.json', [['cat/a.png', -1]], r"expected a label >= 0, got -1 for 'cat/a\.png'"),
     ('list.json', [['cat/a.png', 0], ['dog/b.png', 'dog']], r"expected numbers as labels throughout, got 'dog'"),
@@ -503,7 +503,7 @@ def test_whole_image_is_cut_at_right_and_bottom_to_a_multiple_of_the_scale(tmp_p
 
 def test_image_of_which_scale_leaves_nothing_is_named(tmp_path):
     save(tmp_path / 'a/thin.png', 3, 50)
-    with pytest.raises(ValueError, match=r'thin\.png: expected at least 4x4 pixels for scale 4, got 50x3\. Leave'):
+    with pytest.raises(ValueError, match=r'thin\.png: expected at least 4x4 pixels for scale 4, got 50x3\. Remove'):
         build(tmp_path, degradation={'type': 'BicubicDownsample', 'scale': 4})[0]
 
 
@@ -521,7 +521,7 @@ def test_truncated_image_is_named(tmp_path, suffix):
 def test_text_in_place_of_an_image_is_named(tmp_path):
     (tmp_path / 'a').mkdir()
     (tmp_path / 'a/page.jpg').write_text('<html>404</html>')
-    with pytest.raises(ValueError, match=r'page\.jpg: .*\(no image format that PIL knows\). It may be truncated'):
+    with pytest.raises(ValueError, match=r'page\.jpg: .*\(not an image format that PIL knows\). It may be truncated'):
         build(tmp_path)[0]
 
 
@@ -558,7 +558,7 @@ def transparent(mode):
     (Image.new('RGB', (4, 4)), {'transparency': (0, 0, 0)}, 'RGB'),
 ])
 def test_transparent_pixels_are_refused(image, options, mode):
-    message = f'image.png: expected an opaque image, got mode {mode} with transparent pixels. Lay it on a background'
+    message = f'image.png: expected an opaque image, got mode {mode} with transparent pixels. Put it on a background'
     with pytest.raises(ValueError, match=message):
         decode_image(encode(image, **options), 'image.png')
 
@@ -566,7 +566,7 @@ def test_transparent_pixels_are_refused(image, options, mode):
 @pytest.mark.parametrize('dtype', [np.uint16, np.int32, np.float32])
 def test_more_than_8_bits_are_refused(dtype):
     image = Image.fromarray(np.zeros((4, 4), dtype))
-    with pytest.raises(ValueError, match=rf'depth\.tif: expected an image of 8 bits a channel, got mode {image.mode}'):
+    with pytest.raises(ValueError, match=rf'depth\.tif: expected .* 8 bits per channel, got mode {image.mode}'):
         decode_image(encode(image, format='TIFF'), 'depth.tif')
 
 
@@ -574,5 +574,5 @@ def test_other_colors_are_not_said_to_be_of_too_many_bits():
     with pytest.raises(ValueError, match=r'lab\.tif: expected an image in RGB, CMYK or gray, got mode LAB\. Save it'):
         decode_image(encode(Image.new('LAB', (4, 4)), format='TIFF'), 'lab.tif')
     deep = cv2.imencode('.tif', np.zeros((4, 4, 3), np.float32))[1].tobytes()
-    with pytest.raises(ValueError, match=r'deep\.tif: .*truncated, or of more than 8 bits a value: replace it'):
+    with pytest.raises(ValueError, match=r'deep\.tif: .*truncated, or have more than 8 bits per value: replace'):
         decode_image(deep, 'deep.tif')

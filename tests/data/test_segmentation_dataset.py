@@ -1,4 +1,4 @@
-"""Masks that stay on their pixels, values as the files have them, padding that is ignored, clear errors."""
+"""Masks follow their pixels, values are read unchanged, padding is ignored, errors are clear."""
 import logging
 
 import numpy as np
@@ -23,13 +23,13 @@ CLASSES = ['sky', 'road', 'car']
 
 
 def make_mask(height, width, seed=0):
-    """Blocks of 5 pixels with the values 0..3."""
+    """Return a mask with blocks of 5 pixels with the values 0..3."""
     blocks = np.random.default_rng(seed).integers(0, 4, (height // 5 + 1, width // 5 + 1)).astype(np.uint8)
     return blocks.repeat(5, 0).repeat(5, 1)[:height, :width]
 
 
 def paint(mask):
-    """The image of a mask: red is 255 in class 0, green in class 1, blue in class 2; black has no class."""
+    """Return the image of a mask: red is 255 in class 0, green in class 1, blue in class 2; black has no class."""
     return np.stack([mask == i for i in range(3)], 2).astype(np.uint8) * 255
 
 
@@ -62,7 +62,7 @@ def build(root, phase='val', **opt):
 
 
 def label_of(gt):
-    """The label that an image made by ``paint`` has to have: long ``(H, W)``."""
+    """Return the expected label of an image made by ``paint``: long ``(H, W)``."""
     brightest, number = gt.max(0)
     return torch.where(brightest > 0.5, number, 255)
 
@@ -245,7 +245,7 @@ def test_the_loaders_for_training_and_validation_pad(root, extra):
     ({'classes': None, 'num_classes': 255}, 'expected 1 to 254 classes, got 255. 255 means ignored'),
     ({'classes': None, 'num_classes': 0}, 'expected 1 to 254 classes, got 0'),
     ({'ignore_index': 256}, r'\.ignore_index: expected a value from 0 to 255, got 256'),
-    ({'label_map': {7: 0}}, r'\.ignore_index: expected none with label_map, got 3'),
+    ({'label_map': {7: 0}}, r'\.ignore_index: not allowed with label_map, got 3'),
     ({'label_map': {7: 3}, 'ignore_index': 255}, r'\.label_map: expected .* class number from 0 to 2, got 7: 3'),
     ({'label_map': {'7': 0}, 'ignore_index': 255}, r"\.label_map: expected .* got '7': 0"),
     ({'label_map': {300: 0}, 'ignore_index': 255}, r'\.label_map: expected a value from 0 to 255 .* got 300: 0'),
@@ -270,7 +270,7 @@ def test_image_without_a_mask_is_named(root):
 
 def test_meta_info_that_lists_more_than_there_is_is_named(root):
     (root / 'list.txt').write_text('a\nd\n')
-    with pytest.raises(OptionError, match=r"meta_info: '.*list\.txt' lists 'd', of which dataroot_gt has no image"):
+    with pytest.raises(OptionError, match=r"meta_info: '.*list\.txt' lists 'd', which has no image in dataroot_gt"):
         build(root, meta_info=str(root / 'list.txt'))
 
 
@@ -342,7 +342,7 @@ def set_masks(root, change):
 def test_black_and_white_masks_are_asked_about(root, opt):
     set_masks(root, lambda mask: 255 * (mask > 1))
     two = {'classes': None, 'num_classes': 2, 'ignore_index': None}
-    with pytest.raises(OptionError, match=r'dataroot_mask: expected class numbers, got 0 and 255 alone in 3 masks, 255 '
+    with pytest.raises(OptionError, match=r'dataroot_mask: expected class numbers, got only 0 and 255 in 3 masks, 255 '
                                           r'in \d+% .* label_map: \{0: 0, 255: 1\}.* ignore_index: 255') as error:
         build(root, **{**two, **opt})
     assert '\n' not in str(error.value)
@@ -360,7 +360,7 @@ def test_zero_that_is_no_class_is_shifted_as_by_mmseg(root):
         theirs = loading.LoadAnnotations()({'seg_map_path': file, 'reduce_zero_label': True, 'seg_fields': []})
         np.testing.assert_array_equal(item['label'], theirs['gt_seg_map'])
     assert torch.equal(build(root, ignore_index=None, label_map={1: 0, 2: 1, 3: 2})[0]['label'], dataset[0]['label'])
-    with pytest.raises(OptionError, match='reduce_zero_label: expected none with label_map'):
+    with pytest.raises(OptionError, match='reduce_zero_label: not allowed with label_map'):
         build(root, ignore_index=None, reduce_zero_label=True, label_map={1: 0})
 
 

@@ -1,4 +1,4 @@
-"""Names in Unicode's two forms: macOS writes é as e and an accent, lists most often as one character."""
+"""Names in both Unicode forms: macOS writes é as e with an accent, lists mostly as one character."""
 import csv
 import json
 import os
@@ -34,7 +34,7 @@ def test_the_same_name_counts_first_and_two_others_are_refused():
     assert [both.find(name) for name in (NFC, NFD, 'a', 'b', 'é')] == [NFC, NFD, 'a', None, None]
     assert Spellings([NFD], '').find(NFC) == NFD
     forms = ['é\u0323', 'e\u0301\u0323', 'ẹ\u0301']  # three ways to write one name
-    with pytest.raises(OptionError, match=r"x\.list: '.*' stands for 2 names.*NFC, NFD.*\\u0301"):
+    with pytest.raises(OptionError, match=r"x\.list: '.*' matches 2 names.*NFC, NFD.*\\u0301"):
         Spellings(forms[:2], 'x.list').find(forms[2])
 
 

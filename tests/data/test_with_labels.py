@@ -1,4 +1,4 @@
-"""Data sets of BasicSR that gain labels by `labels` in their block: the label is that of the image that was read."""
+"""``labels`` adds labels to data sets of BasicSR: the label belongs to the image that was read."""
 import json
 import pickle
 import random
@@ -27,7 +27,7 @@ REALESRGAN = {
 
 @pytest.fixture
 def root(tmp_path):
-    """Clean images of one gray value, 60 * class, in class folders; degraded ones side by side; lists of them."""
+    """Write images of gray value 60 * class in class folders, degraded ones in one folder, and lists of them."""
     for i, (name, number) in enumerate([*CLASSES.items()] * 3):
         image = Image.new('RGB', (16, 16), (60 * number, ) * 3)
         for folder, size in ((f'gt/{name}', 16), ('flat', 16), ('lq', 8)):
@@ -139,7 +139,7 @@ def test_classes_are_those_of_the_whole_list_and_are_checked(root):
     ('flat, file', {'labels': '{root}/short.json'},
      "PairedImageDataset(t).labels: expected a label for each image, got none for '2.png' (7 of 9 images) in "
      "'{root}/short.json'. Paths in it are relative to '{root}/flat'."),
-    ('flat, file', {'labels': 'folders'}, "PairedImageDataset(t).labels: expected a folder for each class in "
+    ('flat, file', {'labels': 'folders'}, "PairedImageDataset(t).labels: expected one folder per class in "
      "'{root}/flat', got the image '"),  # whichever the disk lists first
     ('flat, file', {'labels': 'folder'}, "PairedImageDataset(t).labels: no file 'folder'."),
     ('flat, file', {'labels': '{root}/list.txt'}, 'PairedImageDataset(t).labels: expected a .json or .csv file'),
@@ -168,13 +168,13 @@ def test_option_file_knows_that_the_set_has_gained_labels(root):
     check_file(opt)
     opt['datasets']['val'].pop('labels')
     check_file(opt)  # judged by what the recognizer answers to clean images
-    for phase, message in (('val', r'val\.recognizers: datasets\.val: judging needs labels or clean images'),
-                           ('train', r'train\.recog_opt: RecogLoss needs labels, and PairedImageDataset gives none')):
+    for phase, message in (('val', r'val\.recognizers: datasets\.val: evaluation needs labels or clean images'),
+                           ('train', r'train\.recog_opt: RecogLoss needs labels, but PairedImageDataset has none')):
         kept = dict(opt['datasets'][phase])
         opt['datasets'][phase].pop('labels', None)
         if phase == 'val':
             opt['datasets'][phase]['type'] = 'SingleImageDataset'
-        with pytest.raises(OptionError, match=f'{message}.*Give it labels: folders, or labels: FILE'):
+        with pytest.raises(OptionError, match=f'{message}.*Add labels: folders, or labels: FILE'):
             check_file(opt)
         opt['datasets'][phase] = kept
     opt['datasets']['train']['labels'] = True
@@ -193,7 +193,7 @@ def test_paths_of_lists_are_found_from_any_folder_and_folders_is_no_path(tmp_pat
 
 @pytest.fixture
 def nested(root):
-    """Clean and degraded images in the same class folders, at two depths, with spaces in names."""
+    """Write clean and degraded images in the same class folders, at two depths, with spaces in names."""
     for i, (name, number) in enumerate([*CLASSES.items()] * 3):
         image = Image.new('RGB', (16, 16), (60 * number, ) * 3)
         for folder, size in (('nested', 16), ('nested_lq', 8)):
@@ -243,13 +243,13 @@ def test_images_in_class_folders_are_found_with_their_degraded_ones(nested, kind
 
 @pytest.mark.parametrize('changes, message', [
     ({'dataroot_lq': '{root}/lq'}, "(t).dataroot_lq: expected the degraded image of 'ant/more of it/no. 7.png' as 'ant/"
-                                   "more of it/no. 7.png' in '{root}/lq', got none. Use the folders of dataroot_gt"),
+                                   "more of it/no. 7.png' in '{root}/lq', got none. Use the same folders as in"),
     ({'filename_tmpl': '{{}}x4'}, "as 'ant/more of it/no. 7x4.png' in"),
     ({'dataroot_lq': '/no/such'}, "(t).dataroot_lq: no folder '/no/such'"),
     ({'meta_info_file': '{root}/gone.txt'}, "(t).meta_info_file: '{root}/gone.txt' lists 'cat/gone 1.png', which"),
     ({'meta_info_file': '{root}/gbk.txt'}, "(t).meta_info_file: expected UTF-8 text in '{root}/gbk.txt'"),
     ({'dataroot_gt': '{root}/twins', 'dataroot_lq': '{root}/side'},
-     "a degraded image for each clean one, got '{root}/side/no. 0.png' for '{root}/twins/ant/no. 0.png' and '"),
+     "one degraded image per clean image, got '{root}/side/no. 0.png' for '{root}/twins/ant/no. 0.png' and '"),
 ])
 def test_class_folders_that_do_not_fit_are_one_line(nested, changes, message):
     (nested / 'gone.txt').write_text('cat/gone 1.png (16,16,3)\n')

@@ -1,4 +1,4 @@
-"""Degradations give PIL's own pixels and the stated noise, from the given generator alone."""
+"""Degradations give PIL's own pixels and the specified noise, and use only the given generator."""
 import subprocess
 import sys
 
@@ -118,7 +118,7 @@ def test_bicubic_of_float_clamps_the_overshoot():
 
 
 @pytest.mark.parametrize('size, message', [
-    ((24, 30), 'expected height and width that scale 4 divides, got an image of 30x24. Crop it to 28x24'),
+    ((24, 30), 'expected height and width divisible by scale 4, got an image of 30x24. Crop it to 28x24'),
     ((23, 32), 'got an image of 32x23. Crop it to 32x20'),
 ])
 def test_bicubic_of_a_size_that_scale_does_not_divide_is_refused(size, message):

@@ -1,4 +1,4 @@
-"""The corruptions are the published ones: against the package imagecorruptions, and against formulas of our own."""
+"""Corruptions equal the published ones: against the package imagecorruptions, and against formulas."""
 import cv2
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ SEVERITIES = pytest.mark.parametrize('severity', range(1, 6))
 
 
 def make_image(height=40, width=56, seed=0):
-    """A smooth, grainy image with black and white in it."""
+    """Return a smooth, grainy image that contains black and white."""
     rng = np.random.default_rng(seed)
     smooth = cv2.resize(rng.uniform(-50, 300, (6, 6, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
     return (smooth + rng.normal(0, 8, smooth.shape)).clip(0, 255).astype(np.uint8)
@@ -29,7 +29,7 @@ def rng(seed=0):
 
 
 class LegacyGenerator(np.random.RandomState):
-    """Draws as the functions of numpy.random do, by the names that a Generator has."""
+    """Generator with the method names of numpy's Generator and the draws of numpy.random's functions."""
 
     integers = np.random.RandomState.randint
 
@@ -233,7 +233,7 @@ def test_an_item_depends_on_seed_and_index_alone(tmp_path):
     ({'corruption': 'snwo', 'severity': 5}, "^ImageNetC: no corruption 'snwo'. Did you mean 'snow'. Known: bright"),
     ({'corruption': 'frost', 'severity': 5}, "no corruption 'frost'"),
     ({'corruption': ['snow', 'x'], 'severity': 5}, "no corruption 'x'"),
-    ({'corruption': 'snow', 'severity': 0}, '^ImageNetC: expected a severity from 1 to 5, got 0. Larger is worse.$'),
+    ({'corruption': 'snow', 'severity': 0}, '^ImageNetC: expected a severity from 1 to 5, got 0. Higher is worse.$'),
     ({'corruption': 'snow', 'severity': [1, 6]}, 'got 6'),
     ({'corruption': 'snow', 'severity': 2.5}, r'd\.severity: expected a whole number or a list of whole numbers'),
     ({'corruption': [], 'severity': 1}, 'expected a corruption and a severity, got an empty list'),

@@ -1,4 +1,4 @@
-"""Training of the demo's classifiers: reproducible from its seed, and the tiny networks learn at all."""
+"""Training of the demo's classifiers is reproducible from its seed, and the tiny networks learn."""
 import runpy
 import sys
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_normalize_leaves_the_images_as_they_were():
 
 
 def train_tiny(epochs):
-    """A TinyVGG that tells dark images from bright ones, and its accuracy."""
+    """Train a TinyVGG on dark and bright images, and return it with its accuracy."""
     labels = torch.arange(32) % 2
     images = (labels.view(-1, 1, 1, 1) * 120 + torch.randint(0, 60, (32, 3, 32, 32))).to(torch.uint8)
     net = tiny_nets.TinyVGG(2)

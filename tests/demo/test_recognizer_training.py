@@ -1,4 +1,4 @@
-"""A classifier trained by tools/train_recognizer.py: on clean images as ever, on restored and on interpolated ones."""
+"""tools/train_recognizer.py: training on clean, restored and interpolated images."""
 import json
 import runpy
 import sys
@@ -27,7 +27,7 @@ HALVED = '{type: BicubicDownsample, scale: 2}'
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """Two classes, one batch of training images."""
+    """Write two classes with one batch of training images."""
     root = tmp_path_factory.mktemp('data')
     rng = np.random.default_rng(0)
     for split, count in (('train', 64), ('val', 2), ('test', 6)):
@@ -41,7 +41,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def restorer(tmp_path_factory):
-    """Root and option file of a run, and its network."""
+    """Return root and option file of a run, and its network."""
     root = tmp_path_factory.mktemp('root')
     torch.manual_seed(1)
     net = SRResNet(num_feat=4, num_block=1, upscale=2).eval()
@@ -56,13 +56,13 @@ def restorer(tmp_path_factory):
 
 
 def trained(data, out, root=ROOT, **options):
-    """What training wrote: weights, record and log."""
+    """Return the files of a training: weights, record and log."""
     train_recognizer(RecognizerTraining(arch='TinyVGG', data=data, out=out, epochs=2, seed=3, **options), root)
     return load_file(out), read_record(out), out.with_suffix('.log').read_text()
 
 
 def as_by_hand(images, labels, val):
-    """The weights that the loop of ``training`` gives from the same seed."""
+    """Return the weights of ``training``'s loop with the same seed."""
     torch.manual_seed(3)
     net = tiny_nets.TinyVGG(2)
     training.train_classifier(net, (images, labels), val, epochs=2, lr=0.2, seed=3, log=lambda line: None)

@@ -1,4 +1,4 @@
-"""The shipped recognizers: as accurate as their logs say, and as small as promised."""
+"""The shipped recognizers have the accuracy in their logs and the promised size."""
 import re
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The benchmark's bookkeeping; what it measures is no matter of tests."""
+"""Bookkeeping of the benchmark; its measurements are not tested."""
 import copy
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The weights of EfficientNet-Lite0 get timm's names: those of a file made by hand from the table of the network."""
+"""Weights of EfficientNet-Lite0 are converted to timm's names, tested on a file made by hand."""
 import pytest
 import timm
 import torch
@@ -29,7 +29,7 @@ def block(name, channels, outputs, kernel, factor):
 
 @pytest.fixture(scope='module')
 def source():
-    """The tensors in the order of the layers, as the file has them."""
+    """Return the tensors of the file in the order of the layers."""
     found, channels, number = {**convolution('_conv_stem', 32, 3, 3), **norm('_bn0', 32)}, 32, 0
     for blocks, kernel, factor, outputs in STAGES:
         for _ in range(blocks):
@@ -41,7 +41,7 @@ def source():
 
 @pytest.fixture
 def convert(monkeypatch, tmp_path):
-    """Runs the program on a file with this content."""
+    """Run the program on a file with this content."""
     def run(content):
         torch.save(content, tmp_path / 'source.pth')
         return run_tool(monkeypatch, 'convert_efficientnet_lite',

@@ -1,4 +1,4 @@
-"""torchvision's MobileNetV2, mmdet's, and mmseg's give the same features once the weights are renamed."""
+"""torchvision's, mmdet's and mmseg's MobileNetV2 give the same features with the converted weights."""
 import importlib
 import subprocess
 import sys
@@ -16,7 +16,7 @@ LAYER_ENDS = [1, 3, 6, 10, 13, 16, 17]  # torchvision's last block of each layer
 
 @pytest.fixture(scope='module')
 def source():
-    """torchvision's network with every tensor random, the statistics of the normalization too."""
+    """Return torchvision's network with random tensors, including batch norm statistics."""
     torch.manual_seed(0)
     model = torchvision.models.mobilenet_v2()
     for module in model.modules():

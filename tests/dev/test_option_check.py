@@ -1,4 +1,4 @@
-"""dev/check_options.py: what it calls a pass, a failure and no image model; every check has to be able to fail."""
+"""dev/check_options.py: its outcomes, and that each of its checks can fail."""
 import inspect
 import re
 import sys
@@ -44,7 +44,7 @@ PLAIN = {
 
 
 def changed(**blocks):
-    """PLAIN with other keys in some of its blocks, or other blocks; None takes a block away."""
+    """Return PLAIN with changed keys or blocks; None removes a block."""
     opt = deepcopy(PLAIN)
     for key, value in blocks.items():
         if isinstance(opt.get(key), dict) and isinstance(value, dict):
@@ -69,7 +69,7 @@ FILES = {
 
 @pytest.fixture
 def program(monkeypatch, capsys):
-    """``program(*arguments)`` runs the tool in this process; returns its exit status, its output and its errors."""
+    """Return ``program(*arguments)``, which runs the tool in this process: exit status, output and errors."""
 
     def run(*arguments):
         return run_tool(monkeypatch, 'check_options', *arguments), *capsys.readouterr()
@@ -90,8 +90,8 @@ def test_program(program, tmp_path, monkeypatch):
     assert re.fullmatch(r'pass  \(\d+\.\d s\)', lines['sub/plain.yml'])
     assert lines['gan.yml'].startswith('pass trained and resumed; it has no val block')
     assert lines['broken.yml'].startswith("fail network_g.type: no architecture 'EDSRs'. Did you mean 'EDSR'?")
-    assert lines['video.yml'].startswith('not an image model model_type: VideoRecurrentModel cannot host')
-    assert '2 of 3 image option files pass; 1 more are for no image model' in output
+    assert lines['video.yml'].startswith('not an image model model_type: VideoRecurrentModel does not support')
+    assert '2 of 3 image option files pass; 1 more are not for image models' in output
     assert status == 1
     table = (tmp_path / 'table.md').read_text()
     assert 'on four files, with BasicSR 1.' in table and '| sub/plain.yml | SRModel | EDSR | pass |' in table
@@ -117,7 +117,7 @@ def test_a_process_that_dies_or_hangs_is_a_failure(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('text, reason', [
-    ('- a', "expected blocks of keys, as in BasicSR's option files; got list."), ('a: [', 'ParserError: '),
+    ('- a', "expected blocks of keys, as in BasicSR's option files, got list."), ('a: [', 'ParserError: '),
     ('name: x', "option file: 'datasets' is missing.")])
 def test_a_file_that_is_no_option_file_is_a_failure(text, reason, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['pytest'])
@@ -131,7 +131,7 @@ def test_a_video_model_that_is_not_refused_is_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(option_check, '_train', lambda *_: '')
     finding = option_check.check_file(tmp_path / 'x.yml', 'x.yml', tmp_path)
     assert (finding.outcome, finding.reason) == (
-        option_check.FAIL, 'it restores no single images, and was not refused')
+        option_check.FAIL, 'it is not a model for single images, but was not rejected')
 
 
 TINY = {'num_feat': 2, 'num_block': 1}

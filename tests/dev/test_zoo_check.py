@@ -1,4 +1,4 @@
-"""dev/zoo_check.py: what it calls a pass, a failure and another task; every check of it has to be able to fail."""
+"""dev/zoo_check.py: its outcomes, and that each of its checks can fail."""
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Broken(nn.Module):
-    """A classifier with a fault that one of the checks has to name."""
+    """Classifier with a fault that one of the checks has to report."""
 
     def __init__(self, fault):
         super().__init__()

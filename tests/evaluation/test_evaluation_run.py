@@ -317,7 +317,7 @@ def test_tiles_that_see_enough_make_the_whole_image(tile):
     ({'recognition_metrics': {'detecton': 'coco'}}, "no task 'detecton'. Did you mean 'detection'"),
     ({'datasets': {'images': {'type': 'LabelledImageDataset'}}}, "no data set 'LabelledImageDataset'"),
     ({'datasets': {'images': {'type': 'SingleImageDataset', 'dataroot_lq': '.', 'io_backend': {'type': 'disk'}}},
-      'degradations': {}}, 'judging needs labels or clean images, and SingleImageDataset gives neither'),
+      'degradations': {}}, 'evaluation needs labels or clean images, but SingleImageDataset has neither'),
     ({'recognizers': {'vgg': {**recognizer('TinyVGG'), 'conditions': ['images']}}},
      "recognizers.vgg.conditions: no condition 'images'. Did you mean 'images x2'"),
     ({'recognizers': {'vgg': {**recognizer('TinyVGG'), 'conditions': 'images x2'}}},

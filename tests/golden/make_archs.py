@@ -1,4 +1,6 @@
-"""Make archs.pt, the golden outputs of tests/archs/test_archs.py: python tests/golden/make_archs.py
+"""Make archs.pt, the golden outputs of tests/archs/test_archs.py.
+
+Run it with: python tests/golden/make_archs.py
 
 The expected outputs come from the layers written out one by one below, in float64, not from the classes under test.
 """

@@ -18,7 +18,7 @@ def boxes(number: int, generator: torch.Generator, size: float = 200.) -> Tensor
 
 
 def cases() -> Iterator[tuple[str, dict]]:
-    """Name, and: operator of ``mmcv.ops``, its tensors, its other arguments, and the gradient of its output if any.
+    """Return by name: operator of ``mmcv.ops``, tensors, other arguments, and the gradient of its output if any.
 
     Some of a longer series, which is drawn in full.
     """
@@ -75,7 +75,7 @@ def cases() -> Iterator[tuple[str, dict]]:
 
 
 def outputs(case: dict) -> list[Tensor]:
-    """What ``mmcv.ops`` gives for a case, then the gradients of the inputs that have one."""
+    """Return the outputs of ``mmcv.ops`` for a case, then the gradients of its inputs."""
     import mmcv.ops
     inputs = [tensor.clone().requires_grad_('grad_output' in case) for tensor in case['inputs']]
     output = getattr(mmcv.ops, case['operator'])(*inputs, *case['arguments'])

@@ -1,4 +1,4 @@
-"""What a loss is given: one line for images of another shape, type or scale, for every loss."""
+"""Images of the wrong shape, type or scale are an error of one line, in all losses."""
 import re
 
 import pytest
@@ -36,7 +36,7 @@ SCALES = {
 def test_restored_images_on_another_scale_are_refused_on_the_first_batch(cls, tiny_recognizer, images, scale):
     loss = cls(tiny_recognizer())
     with pytest.raises(ValueError, match=r'^\w+\(TanhNet\): expected output in about \[0, 1\], got \[.*the '
-                       r'recognizer normalizes\. If a network gives it that has not .* check_range = False') as error:
+                       r'recognizer normalizes\. For an untrained network, set check_range = False') as error:
         call(loss, SCALES[scale](images), images)
     assert '\n' not in str(error.value)
     call(loss, images, images)
@@ -165,7 +165,7 @@ def test_logits_that_happen_to_be_small_are_logits():
 
 
 class Headless(Recognizer):
-    """A recognizer of its own kind, without classes."""
+    """Recognizer of a user's own class, without classes."""
 
     def __init__(self, **facts):
         super().__init__(nn.Conv2d(3, 4, 3), RecognizerInfo(name='net', **facts))

@@ -1,4 +1,4 @@
-"""Batches of several sizes, padded to one: every loss is the mean of those of the images alone."""
+"""On padded batches of several sizes, every loss is the mean of the losses of single images."""
 import mm_configs as small
 import pytest
 import torch
@@ -16,7 +16,7 @@ SQUARE = [dict(type='Resize', scale=(64, 64), keep_ratio=True),
 
 @pytest.fixture(scope='module')
 def build(tmp_path_factory):
-    """``build(name)``: a recognizer whose input size depends on that of the image."""
+    """Return ``build(name)`` for recognizers whose input size depends on that of the image."""
     root, built = tmp_path_factory.mktemp('recognizers'), {}
 
     def make(name):
@@ -41,7 +41,7 @@ def padded(pictures, value=0.0):
 
 @pytest.fixture
 def pictures():
-    """Restored and clean images of the sizes above."""
+    """Return restored and clean images of the sizes above."""
     clean = [F.interpolate(torch.rand(1, 3, 6, 6), size, mode='bilinear')[0] for size in SIZES]
     return [(image + 0.2 * torch.rand_like(image)).clamp(0, 1) for image in clean], clean
 
@@ -64,7 +64,7 @@ def label_of(label, i, size):
 
 
 def check(loss, output, clean, label):
-    """The loss of the padded batch, and its gradient at each image, are those of the images alone."""
+    """Assert that loss and gradients of the padded batch equal those of single images."""
     restored = padded(output).requires_grad_()
     value = loss(restored, label if loss.needs == 'label' else padded(clean, 0.5), sizes=SIZES)
     value.backward()
@@ -152,9 +152,9 @@ def test_an_ensemble_draws_once_for_all_sizes_of_a_batch(tiny_recognizer, pictur
 
 
 @pytest.mark.parametrize('sizes, message', [
-    ([(4, 4)], r'expected \(height, width\) of each of 2 images'), ([(4, 4), 5], 'of each of 2 images'),
-    ([(4, 4), (4, 4, 4)], 'of each of 2 images'), ([(4.0, 4), (4, 4)], 'of each of 2 images'),
-    ([torch.tensor([4, 4]), torch.tensor([4, 4])], 'of each of 2 images'),
+    ([(4, 4)], r'expected \(height, width\) for each of 2 images'), ([(4, 4), 5], 'for each of 2 images'),
+    ([(4, 4), (4, 4, 4)], 'for each of 2 images'), ([(4.0, 4), (4, 4)], 'for each of 2 images'),
+    ([torch.tensor([4, 4]), torch.tensor([4, 4])], 'for each of 2 images'),
     ([(10, 12), (11, 12)], 'image 1: expected at most 10x12, the size of the batch, got 11x12'),
     ([(10, 12), (0, 12)], 'image 1: expected at most 10x12')])
 def test_sizes_that_do_not_fit_are_refused(tiny_recognizer, images, sizes, message):

@@ -1,4 +1,4 @@
-"""The recognition losses: each against its formula in NumPy, exact gradients, and nothing but the output learns."""
+"""Recognition losses: against formulas in NumPy, with exact gradients that reach only the output."""
 import dataclasses
 import math
 import re
@@ -237,7 +237,7 @@ def test_the_range_of_gt_is_read_in_the_first_step_alone(make_reference_loss, im
 def test_a_recognizer_without_gradient_is_refused(name, tiny_recognizer):
     recognizer = tiny_recognizer()
     recognizer.info = dataclasses.replace(recognizer.info, differentiable=False)
-    with pytest.raises(ValueError, match=r'Loss: ModuleRecognizer\(TanhNet\) is not differentiable, so it can judge'):
+    with pytest.raises(ValueError, match=r'ModuleRecognizer\(TanhNet\) is not differentiable: it can be used for'):
         LOSSES[name](recognizer)
 
 
@@ -283,7 +283,7 @@ def test_label_smoothing_is_refused_for_a_task_that_is_no_classification(tiny_re
 def test_none_is_refused_where_the_task_has_no_loss_for_each_image(tiny_recognizer, images):
     recognizer = tiny_recognizer()
     recognizer.loss = lambda images, label: {'box': images.sum()}
-    with pytest.raises(ValueError, match="has no loss for each image; reduction: none is not supported"):
+    with pytest.raises(ValueError, match="has no loss per image; reduction: none is not supported"):
         RecogLoss(recognizer, reduction='none')(images, None)
 
 

@@ -1,4 +1,4 @@
-"""RecogAwareModel and evaluation with detectors and segmenters: hand-written steps, one image at a time."""
+"""RecogAwareModel and evaluation with detectors and segmenters, against hand-written steps on single images."""
 import copy
 import logging
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ TASKS = pytest.mark.parametrize('task', ['detection', 'segmentation'])
 
 @pytest.fixture(scope='module')
 def blocks(tmp_path_factory):
-    """Task -> options of a small recognizer whose answers differ from place to place; equal in each build."""
+    """Return, by task, options of a small recognizer with different outputs per position; equal in each build."""
     root, found = tmp_path_factory.mktemp('recognizers'), {}
     for task, kind, model, library in (('detection', 'MMDetRecognizer', small.FASTER_RCNN, 'mmdet'),
                                        ('segmentation', 'MMSegRecognizer', small.FCN, 'mmseg')):
@@ -81,14 +81,14 @@ def unsupervised(block):
 
 # ---------------------------------------------------------------------------------------------------- training
 def objects(labels=(0, 2), size=(32, 48)):
-    """Boxes of one image, the last of them to be ignored."""
+    """Return the boxes of one image, the last of which is ignored."""
     boxes = torch.tensor([[4., 6, 24, 30], [20, 2, 44, 20], [8, 8, 16, 16]])[:len(labels)]
     return {'boxes': boxes, 'labels': torch.tensor(labels), 'ignore': torch.arange(len(labels)) == 2, 'size': size,
             'image_id': 'a'}
 
 
 def batches(task, count=2):
-    """Batches of two images; a detector's second one is smaller than the batch is."""
+    """Return batches of two images; for a detector the second one is smaller than the batch."""
     generator, found = torch.Generator().manual_seed(1), []
     for _ in range(count):
         gt = F.interpolate(torch.rand(2, 3, 8, 12, generator=generator), (32, 48), mode='bicubic').clamp(0, 1)
@@ -150,7 +150,7 @@ def test_training_equals_hand_written_steps_bit_for_bit(tmp_path, blocks, task, 
 @TASKS
 @pytest.mark.parametrize('recog_opt', [supervised, unsupervised])
 def test_the_padding_of_a_batch_reaches_no_recognizer(tmp_path, blocks, task, recog_opt):
-    """With the sizes that a data set gives, the loss is the mean of those of the images, cut to their size."""
+    """With the sizes of a data set, the loss is the mean over the images without padding."""
     model = build(options(tmp_path, recog_opt=recog_opt(blocks[task])))
     batch = {**batches(task, 1)[0], 'size': [(32, 48), (24, 40)]}
     if task == 'detection':
@@ -246,7 +246,7 @@ def test_a_label_outside_the_classes_is_refused_with_its_file(tmp_path, blocks, 
 # -------------------------------------------------------------------------------------------------- validation
 @pytest.fixture
 def dataset(tmp_path):
-    """``dataset(task, sizes, answer)``: images with labels that a recognizer gets right in part.
+    """Return ``dataset(task, sizes, answer)``: images with labels of which a recognizer predicts a part.
 
     ``answer(lq)`` makes the prediction that the labels of each image are made of.
     """
@@ -280,7 +280,7 @@ def dataset(tmp_path):
 
 
 def write_boxes(path, found):
-    """The six best boxes, to whole pixels; every third is of another class, every fifth is difficult."""
+    """Write the six best boxes in whole pixels; each third has another class, each fifth is difficult."""
     lines = []
     for k, (box, label) in enumerate(zip(found.get('boxes', [])[:6], found.get('labels', []))):
         name = small.CLASSES[(int(label) + (k % 3 == 2)) % 3]
@@ -291,7 +291,7 @@ def write_boxes(path, found):
 
 
 def write_mask(path, mask, rng):
-    """The mask with every fourth pixel or so of another class, and nothing known of its left edge."""
+    """Write the mask with about a quarter of the pixels of another class, and an ignored left edge."""
     mask = np.where(rng.random(mask.shape) < 0.25, rng.integers(0, 3, mask.shape), mask).astype(np.uint8)
     mask[:, :3] = 255
     with Image.open(path) as whole:  # of which gt is cut
@@ -376,7 +376,7 @@ def test_unknown_tasks_and_metrics_are_one_line(tmp_path, blocks):
 
 # ------------------------------------------------------------------------------------------------- evaluation
 def dimmed(factor):
-    """A processing of each pixel by itself."""
+    """Process each pixel independently."""
     return lambda batch: (factor * batch.gt + 0.5 * (1 - factor)) * (batch.gt > 0)
 
 

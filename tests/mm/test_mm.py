@@ -1,4 +1,4 @@
-"""Configs of mmdet and mmseg that call this package: restored images score as they do when they lie on disk."""
+"""Configs of mmdet and mmseg that use this package: restored images score like restored files."""
 import json
 import os
 import re
@@ -67,7 +67,7 @@ NORMALIZE = {'mean': [128.0] * 3, 'std': [64.0] * 3, 'bgr_to_rgb': True}
 
 
 def detection_config(pipeline, images='images', **settings):
-    """Two kinds of squares, COCO's files and metric, FCOS with one level: a few seconds of training."""
+    """Return a config with two kinds of squares, COCO's files and metric, and FCOS with one level."""
     dataset = {'type': 'CocoDataset', 'metainfo': {'classes': ('red', 'blue')}, 'ann_file': 'boxes.json'}
     return {
         **RUNS, 'default_scope': 'mmdet', **settings,
@@ -97,7 +97,7 @@ def detection_config(pipeline, images='images', **settings):
 
 
 def segmentation_config(pipeline, images='images', **settings):
-    """The same squares as masks, mIoU, FCN."""
+    """Return a config with the same squares as masks, mIoU and FCN."""
     dataset = {'type': 'BaseSegDataset', 'metainfo': {'classes': ('background', 'red', 'blue')},
                'img_suffix': '.png', 'seg_map_suffix': '.png'}
     return {
@@ -132,7 +132,7 @@ def write_config(path, settings):
 
 
 def draw_squares(folder, sizes, rng):
-    """``images``, ``masks`` and ``boxes.json``: on gray noise a red or a blue square in each half of an image."""
+    """Write ``images``, ``masks`` and ``boxes.json``: a red or blue square in each half, on gray noise."""
     (folder / 'images').mkdir(parents=True)
     (folder / 'masks').mkdir()
     images, boxes = [], []
@@ -153,7 +153,7 @@ def draw_squares(folder, sizes, rng):
 
 
 def restore_beforehand(folder):
-    """``restored``: each image shrunk to half by PIL, then enlarged and tinted as the network ``Enlarge`` does."""
+    """Write ``restored``: images halved by PIL, then enlarged and tinted like the network ``Enlarge``."""
     (folder / 'restored').mkdir()
     for path in (folder / 'images').iterdir():
         with Image.open(path) as file:
@@ -178,7 +178,7 @@ def run_module(arguments, folder):
 
 @pytest.fixture(scope='module')
 def workplace(tmp_path_factory):
-    """Data, architectures, checkpoints of the restoration networks, and a detector and a segmenter trained on them."""
+    """Prepare data, architectures and checkpoints of restoration networks, and a trained detector and segmenter."""
     folder, rng = tmp_path_factory.mktemp('mm'), np.random.default_rng(0)
     draw_squares(folder / 'train', [(64, 48)] * 24, rng)
     draw_squares(folder / 'test', [(64, 48), (63, 47), (62, 50), (68, 52), (64, 44), (61, 48)], rng)
@@ -232,7 +232,7 @@ for arguments in json.load(open('jobs.json')):
 
 @pytest.fixture(scope='module')
 def scores(workplace):
-    """(library, name in STEPS) -> metrics."""
+    """Return the metrics by (library, name in STEPS)."""
     jobs = []
     for library in CHECKPOINTS:
         for name, (images, steps) in STEPS.items():
@@ -294,7 +294,7 @@ def test_command_line_scores_as_the_function(scores, workplace, library, metric)
 
 
 def loaded(image, index=0):
-    """What ``LoadImageFromFile`` leaves behind for an RGB image."""
+    """Return the results of ``LoadImageFromFile`` for an RGB image."""
     return {'img': np.ascontiguousarray(image[..., ::-1]), 'img_shape': image.shape[:2], 'ori_shape': image.shape[:2],
             'sample_idx': index}
 
@@ -306,7 +306,7 @@ def picture():
 
 @pytest.fixture
 def srresnet(tmp_path):
-    """``srresnet(upscale)``: a small network with its block and checkpoint, as ``RestoreImage`` takes them."""
+    """Return ``srresnet(upscale)``: a small network with block and checkpoint for ``RestoreImage``."""
 
     def build(upscale):
         block = {'type': 'SRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': upscale}
@@ -321,7 +321,7 @@ def srresnet(tmp_path):
 
 
 def expected_from(net, image):
-    """RGB uint8 through a network, by hand, in BGR."""
+    """Apply a network to RGB uint8 by hand, and return BGR."""
     x = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
         y = net(x)[0].permute(1, 2, 0).numpy()
@@ -432,7 +432,7 @@ def test_scale_that_the_network_does_not_have(picture, srresnet):
 def test_degradation_of_another_scale_than_the_network(picture):
     for restore, size in ((RestoreImage(scale=2), '8x6'), (RestoreImage(scale=8), '32x24')):
         results = DegradeImage({'type': 'BicubicDownsample', 'scale': 4})(loaded(picture))
-        with pytest.raises(ValueError, match=f'clean image is 14x9, the restored one {size}'):
+        with pytest.raises(ValueError, match=f'clean image, 14x9, got {size}'):
             restore(results)
 
 
@@ -476,7 +476,7 @@ def test_what_the_user_can_mend_is_one_line(main, config, message, tmp_path, mon
 
 
 def test_data_of_another_folder(monkeypatch):
-    """As `reproduce.py --data` asks for it."""
+    """See `reproduce.py --data`."""
     class Runner:
         def __init__(self, config):
             self.config = config
@@ -504,7 +504,7 @@ def test_out_without_a_checkpoint_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(mm_train, 'build_runner', Runner)
     monkeypatch.setattr(sys, 'argv', ['train', str(ROOT / 'options/mm/fcos_mobilenetv2_bccd.py'), '--out',
                                       str(tmp_path / 'weights.pth'), '--work-dir', str(tmp_path)])
-    with pytest.raises(ValueError, match=f'no checkpoint is in {tmp_path}'):
+    with pytest.raises(ValueError, match=f'no checkpoint in {tmp_path}'):
         mm_train.main()
 
 
@@ -565,7 +565,7 @@ def test_shipped_config_reads_data_below_datasets(path):
 
 @pytest.fixture
 def shipped_data(tmp_path, monkeypatch):
-    """One image of VOC 2007 test and one of Cityscapes val, of odd sizes, and the network that the configs name."""
+    """Write one image of VOC 2007 test and one of Cityscapes val, of odd sizes, and the configs' network."""
     rng = np.random.default_rng(0)
     voc, cityscapes = tmp_path / 'datasets/VOCdevkit/VOC2007', tmp_path / 'datasets/cityscapes'
     for folder in (voc / 'JPEGImages', voc / 'Annotations', voc / 'ImageSets/Main', cityscapes / 'leftImg8bit/val/a',

@@ -1,4 +1,4 @@
-"""IgnoreLabels writes 255 where a label map says 'no class', and nothing else."""
+"""IgnoreLabels writes 255 for 'no class', and changes nothing else."""
 import numpy as np
 import pytest
 from mmseg.registry import TRANSFORMS

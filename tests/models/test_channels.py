@@ -1,4 +1,4 @@
-"""A network that makes one channel of color is refused wherever its images would be compared with clean ones."""
+"""A network with one output channel for color images is rejected before its images are compared with clean ones."""
 import numpy as np
 import pytest
 import test_recog_aware_model as classify
@@ -64,7 +64,7 @@ def test_restore_image_refuses_it(tmp_path):
 
 
 class OwnTargetModel(SRModel):
-    """Somebody's own step and test: the network gives two images, a mean and a variance."""
+    """Model with a user's own step and test: the network returns a mean and a variance."""
 
     def optimize_parameters(self, current_iter):
         self.optimizer_g.zero_grad()

@@ -28,7 +28,7 @@ _OWN = {'a third party step', 'a third party GAN'}  # code of a user's own finds
 
 
 class Unread:
-    """Instead of `Later`, whose value is there by now."""
+    """Replacement of `Later` with an available value."""
 
     def __init__(self, value):
         assert value.device == DEVICE

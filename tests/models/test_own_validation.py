@@ -1,4 +1,4 @@
-"""A model class with a validation of its own keeps it; recognizers judge the images that it shows."""
+"""Recognizers are evaluated in a model class's own validation, which is unchanged."""
 import copy
 
 import pytest
@@ -22,7 +22,7 @@ WINDOW = 5  # does not divide the 8 pixels of an image
 
 
 class WindowModel(SRModel):
-    """As HAT's model class: it pads to its window in its validation, while ``test`` is SRModel's and would fail."""
+    """Model like HAT's, which pads to its window in its validation, while SRModel's ``test`` would fail."""
 
     views = 1
 
@@ -67,7 +67,7 @@ class TwoViewsModel(WindowModel):
 
 
 class HiddenModel(SRModel):
-    """Its validation shows no image where recognizers could see it."""
+    """Model whose validation shows no images to recognizers."""
 
     def nondist_validation(self, dataloader, current_iter, tb_logger, save_img):
         for data in dataloader:
@@ -76,7 +76,7 @@ class HiddenModel(SRModel):
 
 
 class OwnEntryModel(SRModel):
-    """Its own entry; what it does to the image is in ``test``."""
+    """Model with its own entry point, which processes images in ``test``."""
 
     def validation(self, dataloader, current_iter, tb_logger, save_img=False):
         self.entered = True
@@ -98,7 +98,7 @@ class Items(torch.utils.data.Dataset):
 
 
 class Scalars(dict):
-    """Stands in for TensorBoard's writer."""
+    """Replacement of TensorBoard's writer."""
 
     def __bool__(self):
         return True
@@ -121,7 +121,7 @@ def built(cls, opt):
 
 
 def by_hand(model, views=1):
-    """Images that the class makes, 8-bit, and what the recognizer says of them."""
+    """Return the 8-bit images of the class, and the recognizer's predictions on them."""
     judge = build_recognizer(classify.RECOGNIZER, 'test').to(memory_format=torch.channels_last)
     model.net_g.eval()
     hits = []
@@ -198,7 +198,7 @@ def test_a_recognizer_that_learns_judges_in_inference_mode(tmp_path):
 
 
 def test_a_validation_that_shows_nothing_is_refused_before_training(tmp_path):
-    with pytest.raises(OptionError, match='HiddenModel has a validation of its own, which does not call get_current_v'):
+    with pytest.raises(OptionError, match='the validation of HiddenModel does not call get_current_v'):
         built(recog_aware(HiddenModel), options(tmp_path))
     built(recog_aware(HiddenModel), options(tmp_path, judges=False))
 

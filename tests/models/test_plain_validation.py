@@ -1,4 +1,4 @@
-"""A model that no recognizer judges is validated in batches, with the numbers, records and files of BasicSR's loop."""
+"""Models without recognizers validate in batches, with the numbers and files of BasicSR's loop."""
 import copy
 
 import pytest
@@ -19,7 +19,7 @@ METRICS = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}, 'ssim': {'type'
 
 
 class Scalars:
-    """Stands in for TensorBoard's writer."""
+    """Replacement of TensorBoard's writer."""
 
     def __init__(self):
         self.added = []
@@ -30,7 +30,7 @@ class Scalars:
 
 @pytest.fixture
 def emptied(monkeypatch):
-    """How often a GPU's cache was emptied."""
+    """Count how often a GPU's cache is emptied."""
     calls = []
     monkeypatch.setattr(torch.cuda, 'empty_cache', lambda: calls.append(None))
     return calls
@@ -57,7 +57,7 @@ def files(folder):
 
 
 def results(model, batch_size, data, monkeypatch):
-    """Of a step, a validation, another step and another validation."""
+    """Return the results of a step, a validation, another step and another validation."""
     logged, scalars = [], Scalars()
     with monkeypatch.context() as patch:
         patch.setattr(get_root_logger(), 'info', logged.append)

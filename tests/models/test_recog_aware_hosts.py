@@ -1,4 +1,4 @@
-"""Which model classes can host a recognition loss, and that each then takes its own step with the term inserted."""
+"""Model classes that support recognition losses take their own step with the loss added."""
 import copy
 import inspect
 import random
@@ -22,7 +22,7 @@ from ra_plugin.recognizers import Recognizer
 
 
 class SmoothClassifier(nn.Module):
-    """Equal weights in each build."""
+    """Smooth classifier with equal weights in each build."""
 
     def __init__(self, num_classes: int = 10):
         super().__init__()
@@ -42,7 +42,7 @@ RECOG = {'type': 'RecogLoss', 'loss_weight': 0.1, 'recognizer': RECOGNIZER}
 
 # ------------------------------------------------------------------------------------------------- the classes
 class ClippedModel(SRModel):
-    """Somebody's own step: another regularizer, clipped gradients, other names."""
+    """Model with a user's own step: another regularizer, clipped gradients, other names."""
 
     def optimize_parameters(self, current_iter):
         self.optimizer_g.zero_grad()
@@ -56,7 +56,7 @@ class ClippedModel(SRModel):
 
 
 class DarkerModel(ESRGANModel):
-    """Somebody's own images with the step of a class of BasicSR."""
+    """Model with a user's own output and the step of a class of BasicSR."""
 
     def feed_data(self, data):
         super().feed_data({**data, 'lq': 0.5 * data['lq']})
@@ -115,7 +115,7 @@ def options(name, **train) -> dict:
 
 
 def batches(count, name) -> list[dict]:
-    """Batches of two; for Real-ESRGAN clean images and the kernels that degrade them."""
+    """Return batches of two; for Real-ESRGAN clean images and kernels."""
     generator = torch.Generator().manual_seed(1)
     found = []
     for _ in range(count):
@@ -139,7 +139,7 @@ def seed_everything():
 
 
 def with_term(cls: type) -> type:
-    """The class with its own step, whose source has one line more: after the pixel loss comes ``self.term()``."""
+    """Return the class with one line added to the source of its step: ``self.term()`` after the pixel loss."""
     owner = next(base for base in cls.__mro__ if 'optimize_parameters' in vars(base))
     source = textwrap.dedent(inspect.getsource(owner.optimize_parameters))
     source, count = re.subn(r'^( +)(\w+) = self\.cri_pix\(.*\)$', r'\g<0>\n\1\2 = \2 + self.term()', source, flags=re.M)
@@ -150,7 +150,7 @@ def with_term(cls: type) -> type:
 
 
 def steps(model, dtype, data, label_of):
-    """Train on the batches; yields after each one. ``label_of(model, batch)`` is told before the step."""
+    """Train on the batches and yield after each; ``label_of(model, batch)`` is called before each step."""
     networks = [net for key, net in vars(model).items() if key.startswith('net_') and isinstance(net, nn.Module)]
     for net in networks:
         net.to(dtype)
@@ -213,8 +213,8 @@ def test_each_class_of_basicsr_hosts_the_loss_or_says_in_one_line_that_it_cannot
     with pytest.raises(OptionError) as caught:
         recog_aware(cls)
     assert str(caught.value) == (
-        f'model_type: {cls.__name__} cannot host a recognition loss: expected a class derived from SRModel for single '
-        'images. Video and StyleGAN models are not supported.')
+        f'model_type: {cls.__name__} does not support recognition losses: expected a class derived from '
+        'SRModel for single images. Video and StyleGAN models are not supported.')
 
 
 def test_a_step_that_does_not_call_its_pixel_loss_is_refused_before_it_changes_anything():
@@ -238,7 +238,7 @@ def test_a_step_that_does_not_call_its_pixel_loss_is_refused_before_it_changes_a
 # ---------------------------------------------------------------------------------- the pair pool of Real-ESRGAN
 @pytest.mark.parametrize('name', ['RealESRNetModel', 'RealESRGANModel'])
 def test_labels_stay_with_their_images_in_the_pair_pool(name):
-    """Images of one gray value each, which is their label; what the class draws and makes is not disturbed."""
+    """The label of an image is its gray value; draws and images of the class do not change."""
     cls = host_class(HOSTS[name][0])
     with_labels, without = recog_aware(cls)(options(name, recog_opt=RECOG)), cls(options(name))
     with_labels.queue_size = without.queue_size = 6
@@ -273,7 +273,7 @@ def test_a_pair_pool_with_a_draw_of_its_own_is_refused():
             torch.rand(1)
 
     model = recog_aware(OtherPool)(options('RealESRNetModel', recog_opt=RECOG))
-    with pytest.raises(RuntimeError, match='draws its order in a way of its own.*RecogConsistencyLoss'):
+    with pytest.raises(RuntimeError, match='does not draw its order as in BasicSR.*RecogConsistencyLoss'):
         for batch in batches(3, 'Real'):
             model.feed_data(batch)
 
@@ -283,7 +283,7 @@ def test_labels_that_cannot_follow_the_crop_are_refused_early(tmp_path):
     block = {'type': 'MMSegRecognizer', 'config': config, 'pretrained': False}
     opt = options('RealESRNetModel', recog_opt={**RECOG, 'recognizer': block})
     cls = MODEL_REGISTRY.get('RealESRNetModel_basicsr')
-    with pytest.raises(OptionError, match='takes labels of segmentation, and RealESRNetModel crops') as caught:
+    with pytest.raises(OptionError, match='needs labels of segmentation, but RealESRNetModel crops') as caught:
         recog_aware(cls)(copy.deepcopy(opt))
     assert '\n' not in str(caught.value)
     recog_aware(cls)({**copy.deepcopy(opt), 'high_order_degradation': False})  # then it takes images as they are
@@ -293,7 +293,7 @@ def test_labels_that_cannot_follow_the_crop_are_refused_early(tmp_path):
 
 # --------------------------------------------------------------------------------------- images of other kinds
 class Items(torch.utils.data.Dataset):
-    """Pairs with labels, like those of a batch of one image."""
+    """Data set of pairs with labels."""
 
     def __init__(self, opt, items):
         self.opt, self.items = {'name': 'items', 'phase': 'val', **opt}, items

@@ -1,4 +1,4 @@
-"""RecogAwareModel against hand-written training steps, bit for bit; its transformer, validation, saving, resuming."""
+"""RecogAwareModel against hand-written training steps, bit for bit; transformer, validation, saving, resuming."""
 import copy
 
 import pytest
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import ra_plugin.basicsr  # noqa: F401  # isort: skip  (registers, and mends BasicSR, which cannot be imported before)
+import ra_plugin.basicsr  # noqa: F401  # isort: skip  (registers, and patches BasicSR, which has to come first)
 from basicsr.archs import build_network  # isort: skip
 from basicsr.models import build_model  # isort: skip
 from basicsr.train import load_resume_state  # isort: skip
@@ -18,7 +18,7 @@ from ra_plugin.recognizers import Recognizer, build_recognizer
 
 
 class SmallClassifier(nn.Module):
-    """Deterministic weights, batch norm and dropout: what a frozen recognizer has to pin."""
+    """Classifier with deterministic weights, batch norm and dropout."""
 
     def __init__(self, seed: int = 7):
         super().__init__()
@@ -83,7 +83,7 @@ def assert_equal_weights(a: nn.Module, b: nn.Module) -> None:
 @pytest.mark.parametrize('block', [RECOG, UNSUPERVISED], ids=['supervised', 'unsupervised'])
 @pytest.mark.parametrize('with_ratio', [False, True], ids=['', 'grad_ratio'])
 def test_training_equals_a_hand_written_step(tmp_path, block, dtype, with_ratio, monkeypatch):
-    """Bit for bit with the recognizer as its weights are; to rounding, with it as it is fastest."""
+    """Equal bit for bit with the recognizer's original layout, and up to rounding with the fastest one."""
     fast = build(options(tmp_path, recog_opt=block, log_grad_ratio=with_ratio))
     with monkeypatch.context() as patch:
         patch.setattr(Recognizer, 'fold_batch_norm', lambda self: None)
@@ -257,7 +257,7 @@ def test_transformer_has_its_own_optimizer_and_schedule(tmp_path):
 
 
 def to_resume(opt, root, iteration):
-    """Options that go on from a training state, and the state."""
+    """Return options that resume from a training state, and the state."""
     again = copy.deepcopy(opt)
     again['path']['resume_state'] = str(root / 'training_states' / f'{iteration}.state')
     return again, load_resume_state(again)  # which adds the networks' files to the options
@@ -287,7 +287,7 @@ def test_transformer_is_saved_resumed_and_gives_an_image_for_machines(tmp_path):
 
 
 class Items(torch.utils.data.Dataset):
-    """Eleven labeled images; not a multiple of the batch."""
+    """Data set of eleven labeled images, which is not a multiple of the batch size."""
 
     opt = {'name': 'items', 'phase': 'val'}
 

@@ -1,4 +1,4 @@
-"""A network's images as recognizers take them: RGB in [0, 1], whatever the data set makes of them."""
+"""Conversion of network images to the input of recognizers: RGB in [0, 1], for any data set."""
 import numpy as np
 import pytest
 import torch
@@ -12,7 +12,7 @@ Y = {'color': 'y'}
 
 
 def luma(rgb):
-    """BasicSR's Y of ``(H, W, 3)`` in [0, 1], as its data sets have it: ``(1, 1, H, W)``."""
+    """Return BasicSR's Y of ``(H, W, 3)`` in [0, 1] as ``(1, 1, H, W)``, as in its data sets."""
     return torch.from_numpy(bgr2ycbcr(rgb[..., ::-1].astype(np.float32), y_only=True))[None, None].float()
 
 

@@ -1,4 +1,4 @@
-"""Every model class goes on from a saved state as if it had not been stopped: networks, pools, labels, streams."""
+"""All model classes resume from a saved state as if uninterrupted: networks, pools, labels, random states."""
 import copy
 import random
 

@@ -1,4 +1,4 @@
-"""BasicSR's metrics of images that are too small for them: no value and a warning, in any model's validation."""
+"""BasicSR's metrics on images that are too small: NaN and a warning, in the validation of any model."""
 import logging
 import math
 
@@ -50,12 +50,12 @@ def test_the_mean_is_over_the_images_that_have_a_value(caplog, monkeypatch):
     with caplog.at_level(logging.WARNING, 'basicsr'):
         assert RecogValidationMixin()._mean([1.0, math.nan, 2.0], 'ssim', 'set') == 1.5
         assert math.isnan(RecogValidationMixin()._mean([math.nan], 'ssim', 'set'))
-    assert ['1 of 3 images of set have no value' in record.getMessage() for record in caplog.records] == [True, False]
+    assert ['not defined for 1 of 3 images of set' in record.getMessage() for record in caplog.records] == [True, False]
     assert RecogValidationMixin()._mean([math.inf, 1.0], 'psnr', 'set') == 1
     assert PlainValidationMixin()._mean([math.inf, 1.0], 'psnr', 'set') == math.inf
 
 
 def test_images_of_two_sizes_are_told_with_the_file():
     images = {'img': np.zeros((8, 8, 3), np.uint8), 'img2': np.zeros((16, 16, 3), np.uint8)}
-    with pytest.raises(ValueError, match='^val.metrics.psnr: a.png: the restored image has 8x8 .*clean one 16x16'):
+    with pytest.raises(ValueError, match='^val.metrics.psnr: a.png: expected a restored image of 16x16 .*got 8x8'):
         _value(images, {'type': 'calculate_psnr', 'crop_border': 0}, 'val.metrics.psnr: a.png')

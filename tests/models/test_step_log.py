@@ -1,4 +1,4 @@
-"""The log of a step: left on the device, or numbers where code of a user's own may replace or read it."""
+"""The log of a step stays on the device, or has numbers if a user's code may replace or read it."""
 import copy
 import json
 import logging
@@ -15,7 +15,7 @@ from ra_plugin.models.step_log import StepLogMixin, numbers
 
 
 class TalkativeModel(SRModel):
-    """Somebody's own log."""
+    """Model with a user's own log."""
 
     def optimize_parameters(self, current_iter):
         super().optimize_parameters(current_iter)
@@ -52,7 +52,7 @@ def test_what_is_no_number_stays_as_it_is():
 
 
 class OwnLogModel(SRModel):
-    """Somebody's own log: written to a file in each step, one number more, in other words."""
+    """Model with a user's own log: written to a file in each step, with a further number and other names."""
 
     def optimize_parameters(self, current_iter):
         super().optimize_parameters(current_iter)

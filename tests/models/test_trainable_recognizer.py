@@ -1,4 +1,4 @@
-"""A recognizer that learns: its steps against hand-written ones, its judging, saving and resuming, and refusals."""
+"""Trainable recognizers: steps against hand-written ones, evaluation, saving, resuming and errors."""
 import copy
 import signal
 
@@ -43,7 +43,7 @@ def joint(tmp_path, **train) -> dict:
 
 
 def fixed(tmp_path) -> dict:
-    """R alone learns, on what a network restores that has learned."""
+    """Return options that train only R, on images restored by a trained network."""
     opt = joint(tmp_path, optim_g=None)
     del opt['train']['pixel_opt']
     torch.manual_seed(5)
@@ -139,7 +139,7 @@ def plain_learner() -> dict:
 
 
 class PlainClassifier(nn.Module):
-    """No batch norm, no dropout."""
+    """Classifier without batch norm and dropout."""
 
     def __init__(self):
         super().__init__()
@@ -263,7 +263,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path):
 
 # ------------------------------------------------------------------------------------------------ several processes
 def train_and_validate(opt, data, rank=0, world=1):
-    """Gradients of both networks after a step on this process's share, and the scores after it."""
+    """Return gradients of both networks after a step on this process's share, and the scores afterwards."""
     torch.manual_seed(0)
     model = build_run({**opt, 'dist': world > 1, 'rank': rank, 'world_size': world})
     model.feed_data({key: two.share(value, rank, world) for key, value in data.items()})
@@ -369,7 +369,7 @@ OTHER = {**files.RECOGNIZER, 'input_size': 24, 'trainable': True}
     (put('train.recog_opt.recognizer', ONNX), 'recognizer.trainable: OnnxRecognizer cannot learn'),
     (put('train.recog_opt.recognizer.trainable', 'yes'), 'recognizer.trainable: expected true or false'),
     (put('train.recog_opt.recognizer.trainabel', True), "unknown key 'trainabel'"),
-    (put('train.recog_opt.loss_weight', 0), 'expected a number > 0 where the recognizer learns, got 0'),
+    (put('train.recog_opt.loss_weight', 0), 'expected a number > 0 for a trainable recognizer, got 0'),
     (second_learner, 'train.recog_opt: expected one recognizer with trainable: true, got 2'),
     (put('train.recog_opt.recognizer.trainable', False), 'train.optim_r: there is no recognizer to train'),
     (put('train.optim_r', {'type': 'SGDD', 'lr': 0.1}), "train.optim_r.type: no optimizer 'SGDD'. Did you mean 'SGD'"),

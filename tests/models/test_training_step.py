@@ -1,4 +1,4 @@
-"""train.precision, channels_last, compile, grad_clip and accum_iter in every class that hosts the loss."""
+"""train.precision, channels_last, compile, grad_clip and accum_iter in all classes that support the loss."""
 import copy
 import functools
 import logging
@@ -22,7 +22,7 @@ QUIET = {'optim_g': {'type': 'SGD', 'lr': 0.0}}  # the weights stay: what one st
 
 
 def build(name, recog=hosts.RECOG, **train):
-    """The host with the loss and these options; weights are equal in each build."""
+    """Build a model class with the loss and these options; weights are equal in each build."""
     opt = hosts.options(name, recog_opt=recog, **train)
     if 'optim_d' in opt['train'] and 'optim_g' in train:
         opt['train']['optim_d'] = dict(train['optim_g'])
@@ -43,7 +43,7 @@ def record(recorded, optimizer, *_):
 
 
 def train(model, data, iterations) -> list[list]:
-    """Gradients that the optimizers stepped with: for each optimizer one list a step."""
+    """Return the gradients of the optimizers' steps: for each optimizer one list per step."""
     for batch, iteration in zip(data, iterations):
         model.feed_data(copy.deepcopy(batch))
         model.optimize_parameters(iteration)
@@ -55,7 +55,7 @@ def mean(steps: list[list], count: int) -> list:
 
 
 def assert_close(ours: list, theirs: list, tolerance: float) -> None:
-    """Relative to the largest gradient of the network."""
+    """Assert that gradients are close, relative to the largest one of the network."""
     largest = max(g.abs().max() for g in theirs if g is not None)
     for a, b in zip(ours, theirs, strict=True):
         assert (a is None) == (b is None)
@@ -169,8 +169,8 @@ def test_by_default_the_recognizers_alone_are_channels_last(options, networks, r
     model = build('SRModel', **options)
     for net, last in ((model.net_g, networks), (model.cri_recog[0].recognizer.model, recognizers)):
         assert is_last([p for p in net.parameters() if p.dim() == 4 and min(p.shape[1:]) > 1]) == last
-    assert not StepOptions().of_recognizers_channels_last('cuda')
-    assert StepOptions(precision='bf16').of_recognizers_channels_last('cuda')
+    assert not StepOptions().recognizers_channels_last('cuda')
+    assert StepOptions(precision='bf16').recognizers_channels_last('cuda')
 
 
 def test_bf16_without_instructions_for_it_is_said(monkeypatch, caplog):
@@ -179,7 +179,7 @@ def test_bf16_without_instructions_for_it_is_said(monkeypatch, caplog):
     for has_them in (True, False):
         monkeypatch.setattr(training_step, 'computes_bfloat16', lambda device: has_them)
         build('SRModel', precision='bf16')
-        assert ('this cpu has no instructions for bfloat16' in caplog.text) != has_them
+        assert ('this cpu has no bfloat16 instructions' in caplog.text) != has_them
 
 
 def test_the_compiled_network_is_for_training_alone(monkeypatch):
@@ -300,7 +300,7 @@ def test_momentum_begins_with_the_first_good_step(arguments, monkeypatch):
 
 
 class ClosureModel(SRModel):
-    """Somebody's own step, which hands the optimizer a function to ask for the loss."""
+    """Model with a user's own step, which passes a closure to the optimizer."""
 
     def optimize_parameters(self, current_iter):
         def closure():

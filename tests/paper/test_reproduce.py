@@ -23,6 +23,7 @@ from ra_plugin.paper.option_files import ExperimentOptions, changed
 from ra_plugin.paper.reproduce import Reproduction
 from ra_plugin.paper.tables import JudgedRestorer, paper_numbers, paper_table
 from ra_plugin.results import Condition, from_plain
+from ra_plugin.shipped.find import option_text
 from ra_plugin.training import train_if_needed as trained_runs
 
 SMALL = Experiments(ROOT, 'small')
@@ -104,7 +105,7 @@ def test_a_training_is_the_plain_one_with_its_loss(restorer, expected):
 ])
 def test_trainings_at_paper_scale_are_the_shipped_option_files(restorer, file):
     run = PAPER_OPTIONS.training_options(Restorer(**{'domain': 'classification', 'task': 'SR', **restorer}), 0)
-    shipped = yaml.safe_load((ROOT / 'options' / f'{file}.yml').read_text())
+    shipped = yaml.safe_load(option_text(f'options/{file}.yml'))
     if restorer['method'] == 'RA alone':
         assert run['train'].pop('pixel_opt') is None
     if restorer['method'] == 'R on restored images':  # which begins with another training's network

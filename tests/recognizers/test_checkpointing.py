@@ -142,7 +142,7 @@ def test_a_network_whose_gradient_changes_is_refused():
 
 def test_one_that_learns_is_refused():
     block = {'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': False, 'trainable': True}
-    with pytest.raises(ValueError, match='for recognizers that do not learn'):
+    with pytest.raises(ValueError, match='for frozen recognizers'):
         RecogLoss(block, gradient_checkpointing=True)
     recognizer = build_recognizer(frozen(block), fold_batch_norm=False)
     recognizer.set_grad_checkpointing()

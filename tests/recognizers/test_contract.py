@@ -155,7 +155,7 @@ def test_the_features_have_the_batch_first(loss_recognizer, images):
 
 def test_answers_are_kept_where_no_batch_mate_changes_them(loss_recognizer, images):
     if not loss_recognizer.batch_independent:
-        with pytest.raises(ValueError, match='cache_reference: the answers of .* belong to a whole batch'):
+        with pytest.raises(ValueError, match='cache_reference: not supported for .* depend on the whole batch'):
             RecogConsistencyLoss(loss_recognizer, cache_reference=True)
         return
     alone, together = loss_recognizer.outputs(images[:1]), loss_recognizer.outputs(images)
@@ -232,5 +232,5 @@ def test_the_distance_of_embeddings_is_about_their_direction(distance, images):
 
 
 def test_a_temperature_of_embeddings_is_refused():
-    with pytest.raises(ValueError, match='temperature: softens the scores of classes'):
+    with pytest.raises(ValueError, match='temperature: only for class scores'):
         RecogConsistencyLoss(TinyEmbedder(), temperature=2)

@@ -288,7 +288,7 @@ def test_proposals_of_any_class_take_the_data_s_labels():
 @pytest.mark.parametrize('name, message', [
     ('crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman', 'gives 4 scores for 1 classes'),
     ('sparse-rcnn_r50_fpn_1x_coco', 'the answers of SparseRCNN cannot be compared'),
-    ('deformable-detr-refine-twostage_r50_16xb2-50e_coco', 'picks its queries anew'),
+    ('deformable-detr-refine-twostage_r50_16xb2-50e_coco', 'selects its queries for each image'),
     ('solo_r18_fpn_8xb8-lsj-200e_coco', 'SOLO has no box head')])
 def test_answers_that_cannot_be_compared_are_one_line(name, message):
     recognizer = MMDetRecognizer(name, pretrained=False, resize=None)

@@ -246,7 +246,7 @@ def test_other_answers_are_refused(network, message):
 
 def test_a_judge_refuses_to_be_a_loss(exported):
     judge, images = judge_only(exported(random_net('TinyVGG'))), torch.rand(1, 3, 32, 32, requires_grad=True)
-    with pytest.raises(ValueError, match='is not differentiable, so it can judge'):
+    with pytest.raises(ValueError, match='is not differentiable: it can be used for'):
         RecogLoss(judge)
     with pytest.raises(ValueError, match='OnnxRuntime passes no gradient to the images: it can judge'):
         judge.loss(images, torch.tensor([0]))

@@ -554,9 +554,9 @@ def test_options_win_over_the_safetensors_record(net, tmp_path):
 
 def test_a_pickled_module_is_refused_with_the_remedy(tmp_path):
     torch.save(nn.Linear(2, 2), tmp_path / 'net.pth')
-    message = (f'ModuleRecognizer(TinyResNet): {tmp_path}/net.pth holds more than tensors (a pickled '
-               'torch.nn.modules.linear.Linear), and loading it could run code that it carries. '
-               'In the program that made it: torch.save(model.state_dict(), NEW_FILE).')
+    message = (f'ModuleRecognizer(TinyResNet): {tmp_path}/net.pth contains more than tensors (a pickled '
+               'torch.nn.modules.linear.Linear), and loading it could run code. '
+               'Save only the weights: torch.save(model.state_dict(), NEW_FILE).')
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         tiny_from(tmp_path / 'net.pth')
 
@@ -570,7 +570,7 @@ class Malicious:
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
     torch.save({'state_dict': Malicious()}, tmp_path / 'net.pth')
-    with pytest.raises(ValueError, match='holds more than tensors'):
+    with pytest.raises(ValueError, match='contains more than tensors'):
         tiny_from(tmp_path / 'net.pth')
 
 
@@ -579,7 +579,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 @pytest.mark.filterwarnings('ignore:Detected pickle protocol')
 def test_a_file_of_another_kind_is_refused_in_one_line(content, tmp_path):
     (tmp_path / 'net.pth').write_bytes(content)
-    with pytest.raises(ValueError, match=r'net\.pth is damaged, or no file of weights \(\w+\)\.$') as error:
+    with pytest.raises(ValueError, match=r'net\.pth is damaged, or not a weights file \(\w+\)\.$') as error:
         tiny_from(tmp_path / 'net.pth')
     assert '\n' not in str(error.value)
 
@@ -607,7 +607,7 @@ def test_a_missing_file_is_named():
 
 @pytest.mark.parametrize('change, message', [
     (lambda w: w.pop('head.bias'), '1 keys missing: head.bias.'),
-    (lambda w: w.update(extra=torch.zeros(1)), '1 keys not of this model: extra.'),
+    (lambda w: w.update(extra=torch.zeros(1)), '1 keys unexpected: extra.'),
     (lambda w: w.update({'head.weight': torch.zeros(7, 192)}),
      '1 keys of another shape: head.weight (file (7, 192), model (10, 192)).'),
 ], ids=['missing', 'unexpected', 'shape'])
@@ -621,7 +621,7 @@ def test_a_checkpoint_that_does_not_fit_names_the_keys(change, message, net, tmp
 
 def test_a_checkpoint_of_another_network_lists_a_few_keys_of_each_kind(tmp_path):
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / 'net.pth')
-    with pytest.raises(ValueError, match=r'missing: (\S+, ){5}\S+ and \d+ more; 2 keys not of this model: weight, '):
+    with pytest.raises(ValueError, match=r'missing: (\S+, ){5}\S+ and \d+ more; 2 keys unexpected: weight, '):
         tiny_from(tmp_path / 'net.pth')
 
 

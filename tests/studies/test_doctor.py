@@ -88,7 +88,7 @@ def test_normalization_that_contradicts_the_record(cifar10):
     assert wrong(findings) == {'mean/std'} and findings['mean/std'].verdict == BROKEN
     assert findings['mean/std'].fix == 'Write mean: [0.4915, 0.4821, 0.4464], std: [0.2472, 0.2437, 0.2617]'
     assert findings['clean accuracy'].verdict == NOT_APPLICABLE
-    assert findings['clean accuracy'].measured == 'first mend: mean/std'
+    assert findings['clean accuracy'].measured == 'fix first: mean/std'
 
 
 def test_wrong_normalization_of_weights_without_a_record(cifar10):

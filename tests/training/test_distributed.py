@@ -1,4 +1,4 @@
-"""Two processes over gloo against one: gradients of a step, and the totals of a validation that they share."""
+"""Two processes over gloo against one: gradients of a step, and results of a shared validation."""
 import copy
 import datetime
 import os
@@ -31,7 +31,7 @@ def share(value, rank, world):
 
 
 def train(opt, data, dtype, rank=0, world=1):
-    """Gradients and weights after two steps, of which each process sees its share; and the log."""
+    """Return gradients and weights after two steps, with the batches shared by the processes, and the log."""
     torch.set_default_dtype(dtype)  # DDP keeps to the type that a network is wrapped with
     try:
         model = tasks.build({**opt, 'dist': world > 1, 'rank': rank, 'world_size': world})
@@ -56,7 +56,7 @@ def train(opt, data, dtype, rank=0, world=1):
 
 
 def validate_classes(opt, batch_size, rank=0, world=1):
-    """After a step on other images in each process, so that their batch norm differs."""
+    """Validate after a step on different images per process, so that their batch norm differs."""
     model = classify.build({**copy.deepcopy(opt), 'dist': world > 1, 'rank': rank, 'world_size': world})
     classify.train(model, [classify.batches(2)[rank]])
     trained = copy.deepcopy(model.net_g_ema.state_dict())
@@ -85,13 +85,13 @@ def work(rank, folder, jobs):
 
 
 def threads_of_gloo():
-    """Names of those that run now, where the system tells."""
+    """Return the names of gloo's running threads, if the system lists them."""
     names = [path.read_text().strip() for path in pathlib.Path('/proc/self/task').glob('*/comm')]
     return [name for name in names if 'gloo' in name]
 
 
 def together(folder, jobs):
-    """Each job's results, of rank 0 and 1."""
+    """Run the jobs and return their results of rank 0 and 1."""
     spawned = torch.multiprocessing.spawn(work, (str(folder), jobs), nprocs=2, join=False)
     ends = time.monotonic() + SECONDS
     try:
@@ -105,7 +105,7 @@ def together(folder, jobs):
 
 # ----------------------------------------------------------------------------------------------------- the jobs
 def detection_batches():
-    """Two batches of four images with another number of boxes in each."""
+    """Return two batches of four images with different numbers of boxes."""
     found = tasks.batches('detection', 4)
     joined = [{key: torch.cat([a[key], b[key]]) if isinstance(a[key], torch.Tensor) else a[key] + b[key] for key in a}
               for a, b in zip(found[::2], found[1::2])]

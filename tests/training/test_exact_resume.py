@@ -1,4 +1,4 @@
-"""A run that is killed and resumed ends as one that never was, bit for bit: networks, optimizers, EMA, T, logs."""
+"""A killed and resumed run ends like an uninterrupted one, bit for bit: networks, optimizers, EMA, T, logs."""
 import functools
 import os
 import random
@@ -19,7 +19,7 @@ from ra_plugin.utils import atomic
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-    """A run that nothing happened to."""
+    """Return the result of an uninterrupted run."""
     root = tmp_path_factory.mktemp('whole')
     assert runs.train(root, runs.options(root)) == 0, runs.output(root)
     return root
@@ -43,7 +43,7 @@ def test_the_run_has_all_that_can_go_wrong(whole):
 
 
 class Killer:
-    """Ends its own process by SIGKILL at the n-th of the moments that writing a file has."""
+    """Hook that kills its own process with SIGKILL at the n-th stage of writing files."""
 
     def __init__(self, moment: int):
         self.left = moment
@@ -85,7 +85,7 @@ class Killer:
 
 
 def test_killed_while_it_writes(whole, tmp_path, count):
-    """Killed at the first moment of its writes, then at the second of what is left, until one run gets through."""
+    """Kill a run at its first stage of writing, the resumed one at its second, and so on until one finishes."""
     opt, kills = runs.options(tmp_path), 0
     for moment in range(1, 10_000):
         status = runs.train(tmp_path, opt, '--auto_resume', before=Killer(moment))
@@ -137,7 +137,7 @@ def test_a_signal_saves_the_run_and_says_how_to_go_on(number, whole, tmp_path):
     opt = runs.options(tmp_path)
     assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(5, number)) == 128 + number
     said = runs.output(tmp_path)
-    assert f'Stopped by {signal.Signals(number).name} at iteration 5 of 9' in said and '--auto_resume' in said
+    assert f'Stopped by {signal.Signals(number).name} at iteration 5 of 9' in said and '--auto-resume' in said
     assert said.count('Stopped by') == 1
     assert (runs.folder(tmp_path) / 'training_states' / '5.state').is_file()
     assert runs.train(tmp_path, opt, '--auto_resume') == 0
@@ -205,7 +205,7 @@ def test_a_network_that_the_class_has_no_use_for_does_not_keep_a_run_from_resumi
 
 
 class Opens:
-    """What reading a state must not do."""
+    """Object that opens a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -219,10 +219,10 @@ def test_a_state_that_holds_code_is_refused_in_one_line(tmp_path):
     opt['path'] = {'resume_state': str(tmp_path / '3.state')}
     torch.save({'iter': 3, 'x': Opens(str(tmp_path / 'opened'))}, tmp_path / '3.state')
     assert runs.train(tmp_path, opt) == 2
-    assert 'holds more than tensors' in runs.output(tmp_path).strip().splitlines()[-1]
+    assert 'contains more than tensors' in runs.output(tmp_path).strip().splitlines()[-1]
     torch.save({'iter': 3}, tmp_path / '3.state')
     assert runs.train(tmp_path, opt) == 2
-    assert 'is no training state' in runs.output(tmp_path).strip().splitlines()[-1]
+    assert 'is not a training state' in runs.output(tmp_path).strip().splitlines()[-1]
     assert not (tmp_path / 'opened').exists()
 
 
@@ -233,12 +233,12 @@ def test_when_all_states_are_damaged_nothing_is_overwritten(tmp_path):
         path.write_bytes(path.read_bytes()[:100])
     before = sorted(path.name for path in runs.folder(tmp_path).rglob('*'))
     assert runs.train(tmp_path, opt, '--auto_resume') == 2
-    assert 'no training state to resume from is whole' in runs.output(tmp_path)
+    assert 'no training state is intact' in runs.output(tmp_path)
     assert sorted(path.name for path in runs.folder(tmp_path).rglob('*')) == before
 
 
 def train_two(root, opt, *flags, before=lambda rank: None):
-    """The same run in two processes, over gloo."""
+    """Train the same run in two processes, over gloo."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What can happen to a run besides a kill: a full disk, bad images, dead workers, NaN. Nothing learned is lost."""
+"""Faults other than kills: a full disk, bad images, dead workers, NaN. No progress is lost."""
 import os
 import signal
 import time
@@ -27,7 +27,7 @@ def whole(tmp_path_factory):
 
 
 def full_at(root, *names):
-    """The disk is full for what is written under these names: /dev/full says so to whoever writes to it."""
+    """Redirect writes to these names to /dev/full, which reports a full disk."""
 
     def fill():
         from ra_plugin.training import loop as training
@@ -92,7 +92,7 @@ def test_a_bad_image_is_named_and_the_run_saved(workers, tmp_path):
 
 
 def mislabel(iteration):
-    """A label that no recognizer has, once."""
+    """Set an invalid label once."""
 
     def install():
         feed = RecogAwareMixin.feed_data
@@ -129,7 +129,7 @@ def test_bad_images_can_be_skipped_and_are_named_all_the_same(workers, tmp_path)
     assert runs.train(tmp_path, opt) == 0, runs.output(tmp_path)
     for path in paths:
         assert f'{path}:' in runs.output(tmp_path)
-    assert 'Skipped; the next image takes its place' in runs.output(tmp_path)
+    assert 'Skipped; the next image is used instead' in runs.output(tmp_path)
 
 
 def test_a_folder_of_bad_images_does_not_skip_for_ever(tmp_path):
@@ -162,7 +162,7 @@ def test_a_file_that_basicsrs_own_data_set_cannot_read_is_named(tmp_path):
 
 @DATASET_REGISTRY.register()
 class KillsItsWorker(torch.utils.data.Dataset):
-    """Images that end the process that reads them, some of the time."""
+    """Data set whose images sometimes kill the process that reads them."""
 
     def __init__(self, opt):
         self.inner = DATASET_REGISTRY.get('LabeledImageDataset')({**opt, 'type': 'LabeledImageDataset'})
@@ -181,7 +181,7 @@ class KillsItsWorker(torch.utils.data.Dataset):
 
 
 def look_often():
-    """torch looks every five seconds whether its workers live; a test has no time for that."""
+    """Let torch check its workers more often than every five seconds."""
     torch.utils.data.dataloader._MultiProcessingDataLoaderIter._try_get_data.__defaults__ = (0.3,)
 
 
@@ -210,7 +210,7 @@ class AlwaysKillsItsWorker(KillsItsWorker):
 
 @DATASET_REGISTRY.register()
 class KillsItsRun(KillsItsWorker):
-    """Its worker has no time to look whether the run is there."""
+    """Data set that kills its run while the worker is busy."""
 
     def __getitem__(self, index):
         Path(self.count).write_text(str(os.getpid()))
@@ -233,7 +233,7 @@ def test_a_worker_ends_with_a_run_that_is_killed(tmp_path):
 
 
 def poison(*iterations):
-    """NaN reaches the network at these iterations, in one image of the batch."""
+    """Put NaN into one image of the batch at these iterations."""
 
     def install():
         feed = RecogAwareMixin.feed_data
@@ -313,4 +313,5 @@ def test_a_network_of_another_factor_than_the_data_is_one_line(tmp_path):
     del opt['network_t'], opt['train']['optim_t'], opt['train']['recog_opt']
     assert runs.train(tmp_path, opt) == 2
     line = runs.output(tmp_path).strip().splitlines()[-1]
-    assert 'network_g: its images are (8, 3, 32, 32), the clean ones (8, 3, 16, 16). Check scale (1)' in line
+    assert ('network_g: expected images of the shape of the clean ones, (8, 3, 16, 16), got (8, 3, 32, 32). '
+            'Compare scale (1)') in line

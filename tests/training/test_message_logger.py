@@ -1,4 +1,4 @@
-"""The lines of a training tell the time that is left: the mean time of the iterations so far, times those to come."""
+"""The log of a training shows the time left: the mean time per iteration times the remaining iterations."""
 import logging
 import re
 import time

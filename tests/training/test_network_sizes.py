@@ -1,4 +1,4 @@
-"""Images of a size that a network does not take: one line with what does work, before the first step if it can be."""
+"""Unsupported image sizes are an error of one line with a supported size, before the first step if possible."""
 import copy
 
 import numpy as np
@@ -17,7 +17,7 @@ from ra_plugin.options import OptionError
 
 
 class Windows(nn.Module):
-    """Takes sides that the window divides, as transformers of windows do."""
+    """Network that needs sides divisible by its window, like window transformers."""
 
     def __init__(self, window=8):
         super().__init__()
@@ -30,7 +30,7 @@ class Windows(nn.Module):
 
 
 class OneSize(Windows):
-    """Takes images of 200x200 pixels alone."""
+    """Network that only supports images of 200x200 pixels."""
 
     def forward(self, images):
         assert images.shape[-2:] == (200, 200)
@@ -56,7 +56,7 @@ def loader(height, width):
 def test_a_size_that_a_network_does_not_take_is_found_before_training(size):
     model = model_of(Windows())
     with pytest.raises(OptionError, match=f'datasets: photos: network_g: .* {size[1]}x{size[0]} pixels .*It takes '
-                                          'sides that 8 divides: set crop_size, or a model_type whose class pads'):
+                                          'sides divisible by 8: set crop_size, or a model_type whose class pads'):
         check_validation_sizes(model, [loader(32, 32), loader(*size)])
     assert model.net_g.training and model.net_g.norm.num_batches_tracked == 0  # as it was
 

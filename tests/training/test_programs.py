@@ -1,4 +1,4 @@
-"""Programs that another one runs end with it, and save first."""
+"""Subprocesses end with their parent, and save before."""
 import os
 import signal
 import subprocess
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ra_plugin.training.programs import run_program, signals_passed_on
+from ra_plugin.shipped.find import option_file
+from ra_plugin.training.programs import run_program, signals_passed_on, this_command
 
 ROOT = Path(__file__).parents[2]
 # says that it runs; on a signal says which, as a training saves, and ends well
@@ -95,3 +96,12 @@ def test_handlers_are_as_before(tmp_path):
             assert signal.getsignal(signal.SIGTERM) != before[0]
     finally:
         signal.signal(signal.SIGHUP, ignored)
+
+
+@pytest.mark.parametrize('argv, said', [
+    (['tools/train.py', '-opt', 'x_y.yml', '--auto_resume', '--force_yml', 'a_b=1'],
+     'python tools/train.py -opt x_y.yml --force-yml a_b=1 --auto-resume'),
+    (['ra-plugin train', '-opt', option_file('ra_dbpn_x4')], 'ra-plugin train -opt options/ra_dbpn_x4.yml --auto-resume')])
+def test_the_command_that_goes_on_is_the_one_that_was_typed(argv, said, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', [str(word) for word in argv])
+    assert this_command('--auto-resume') == said

@@ -1,4 +1,4 @@
-"""The log of a run says once which recognizer each loss and judge has, its weights, and what it does to the images."""
+"""The log of a run has one line per recognizer: its use, weights and image size."""
 import re
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Trainings that are there: taken as long as what they were made of is the same."""
+"""Finished trainings are reused as long as their inputs are unchanged."""
 import pytest
 import yaml
 from small_evaluation import make, save_weights
@@ -9,7 +9,7 @@ from ra_plugin.training.train_if_needed import is_trained, keep_inputs, train
 
 @pytest.fixture
 def run(tmp_path):
-    """A training, finished."""
+    """Write a finished training and return its options."""
     opt = make(tmp_path)
     run = {'name': 'run', 'datasets': {'train': {'dataroot_gt': 'images'}}, 'path': {'pretrain_network_g': 'net.pth'},
            'train': {'recog_opt': {'recognizer': {**opt['recognizers']['one'], 'checkpoint': 'one.safetensors'}}}}

@@ -1,4 +1,4 @@
-"""Memory of freed tensors stays with the process, which is counted by the pages that the system has to supply."""
+"""The process keeps the memory of freed tensors, measured by the page faults of new tensors."""
 import os
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a lost terminal end every program with one line and the exit status that shells give."""
+"""Ctrl-C, SIGTERM and a lost terminal end every program with one line and the exit status of shells."""
 import signal
 import subprocess
 import sys
@@ -39,7 +39,7 @@ runpy.run_path(name, run_name='__main__')
 
 @pytest.fixture(autouse=True)
 def as_at_a_terminal():
-    """A suite in the background has signals ignored."""
+    """Restore the signal handlers of a terminal, since a suite in the background ignores signals."""
     before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
     yield
     assert all(signal.getsignal(number) == signal.default_int_handler for number in SIGNALS)  # put back by all
@@ -57,7 +57,8 @@ def test_a_program_speaks_before_it_imports_and_ends_with_a_line(name, tmp_path)
     number = SIGNALS[len(name) % len(SIGNALS)]
     file = (TOOLS if name in ARGUMENTS else ROOT / 'dev') / f'{name}.py'
     arguments = ARGUMENTS.get(name) or OF_MAINTAINERS.get(name, [])
-    done = subprocess.run([sys.executable, '-c', SIGNAL_AT_IMPORT, str(int(number)), str(file), *arguments], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    done = subprocess.run([sys.executable, '-c', SIGNAL_AT_IMPORT, str(int(number)), str(file), *arguments],
+                          capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 128 + number
     assert done.stderr.splitlines() == [
         f'{name}.py: loading PyTorch and BasicSR ...',
@@ -75,7 +76,7 @@ def test_where_it_was_stopped_and_that_it_has_been_told(capsys):
         raise Interrupted(signal.SIGTERM, **said)
 
     assert command_line.run(lambda: stop(where=' at image 3'), 'x') == 143
-    assert capsys.readouterr().err == 'x: Stopped by SIGTERM at image 3; the same command begins anew.\n'
+    assert capsys.readouterr().err == 'x: Stopped by SIGTERM at image 3; the same command starts again.\n'
     assert command_line.run(lambda: stop(is_told=True), 'x') == 143 and capsys.readouterr().err == ''
 
 
@@ -86,7 +87,7 @@ def test_a_second_signal_ends_at_once_with_a_line(capsys):
             signal.raise_signal(signal.SIGTERM)
 
     assert command_line.run(main, 'x') == 130
-    assert 'asked twice' in capsys.readouterr().err
+    assert 'second signal' in capsys.readouterr().err
 
 
 def test_an_ignored_signal_stays_ignored(capsys):

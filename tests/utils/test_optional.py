@@ -1,4 +1,4 @@
-"""What a missing optional package says, against what setup.cfg installs."""
+"""Messages for missing optional packages agree with the requirements in setup.cfg."""
 import configparser
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ SETUP = Path(__file__).parents[2] / 'setup.cfg'
 
 @pytest.fixture
 def hide(monkeypatch):
-    """``hide(package)``: it can no longer be found."""
+    """Return ``hide(package)``, after which the package cannot be found."""
 
     def hidden(package):
         class Hiding:
@@ -32,7 +32,7 @@ def hide(monkeypatch):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """``package(name, code)``: make a package of that name."""
+    """Return ``package(name, code)``, which creates a package."""
 
     def make(name, code):
         (tmp_path / name).mkdir()

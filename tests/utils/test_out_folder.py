@@ -1,4 +1,4 @@
-"""A folder of results that cannot be written, and other slips of a command line, show before anything is built."""
+"""Unwritable output folders and invalid command lines are reported before anything is built."""
 import os
 import re
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from programs import run_tool
 
-from ra_plugin.evaluation.program_flags import check_loading, device_of
 from ra_plugin.evaluation.options import EvaluationOptions, check_names
+from ra_plugin.evaluation.program_flags import check_loading, device_of
 from ra_plugin.options import OptionError
 from ra_plugin.utils.out_folder import check_out_folder
 
@@ -21,10 +21,10 @@ def test_folders(tmp_path, monkeypatch):
     for good in (tmp_path, tmp_path / 'new' / 'er', Path('new'), Path('.')):
         check_out_folder(good)
     for bad in ('file', 'file/below/it', 'broken/x'):
-        with pytest.raises(OptionError, match=f"got '{bad}', and '.*' is no folder"):
+        with pytest.raises(OptionError, match=f"got '{bad}', but '.*' is not a folder"):
             check_out_folder(Path(bad))
     monkeypatch.setattr(os, 'access', lambda place, mode: False)  # root may write anywhere
-    with pytest.raises(OptionError, match='allows no writing'):
+    with pytest.raises(OptionError, match='is not writable'):
         check_out_folder(Path('new'), '--out')
     assert not (tmp_path / 'new').exists()
 
@@ -37,7 +37,7 @@ def test_programs_look_at_it_first(name, arguments, tmp_path, monkeypatch, capsy
     (tmp_path / 'x.yml').write_text('{name: a}')
     (tmp_path / 'file').touch()
     assert run_tool(monkeypatch, name, *arguments, '-opt', 'x.yml', '--out', 'file') == 2
-    assert capsys.readouterr().err.splitlines()[1].startswith(f'{name}.py: --out: expected a folder to write')
+    assert capsys.readouterr().err.splitlines()[1].startswith(f'{name}.py: --out: expected a folder for results')
 
 
 @pytest.mark.parametrize('name', ['gpu', 'cuda:99', ''])

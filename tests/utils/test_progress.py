@@ -1,4 +1,4 @@
-"""What a run shows while it trains: a bar on a terminal, lines elsewhere, curves for TensorBoard."""
+"""Progress of a training run: a bar on a terminal, lines in a log file, curves for TensorBoard."""
 import contextlib
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Names from files and data sets, in a table and on a terminal."""
+"""Names from files and data sets are escaped for tables and terminals."""
 import re
 
 import pytest

@@ -1,4 +1,4 @@
-"""Text of users: UTF-8 with or without a mark; other encodings are named with the file, XML is read as it declares."""
+"""Text files: UTF-8 with or without a byte order mark; errors name other encodings; XML in its declared encoding."""
 import os
 import subprocess
 import sys
@@ -79,7 +79,7 @@ def test_xml_is_read_in_the_encoding_it_declares(tmp_path, declared, encoding):
     (b'<?xml version="1.0" encoding="utf-8"?>' + GBK, 'as it declares utf-8, got other bytes'),
     (b'<?xml version="1.0" encoding="klingon"?><a/>', r'unknown encoding: klingon'),
     (b'<?xml version="1.0" encoding="rot13"?><a/>', r'as it declares rot13'),
-    (b'<!DOCTYPE a [<!ENTITY b "bbbb">]><a>&b;</a>', r"XML without entities of its own, got some in '.*a\.xml'"),
+    (b'<!DOCTYPE a [<!ENTITY b "bbbb">]><a>&b;</a>', r"XML without entity declarations, got some in '.*a\.xml'"),
     (b'<a>', r"expected XML, got '.*a\.xml' with an error"),
 ])
 def test_xml_that_cannot_be_read_is_named(tmp_path, data, message):

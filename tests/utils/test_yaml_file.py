@@ -1,4 +1,4 @@
-"""Option files: a key twice in one block is one line with both places, for every program that reads them."""
+"""A duplicate key in an option file is an error of one line with both places, in all programs."""
 import pytest
 import yaml
 from basicsr.utils.options import ordered_yaml
@@ -8,11 +8,11 @@ from ra_plugin.options import OptionError
 from ra_plugin.utils.yaml_file import load_yaml
 
 TWICE = {
-    'at the top': ('name: a\nscale: 2\nname: b\n', "line 3: the key 'name' is in its block twice, first in line 1"),
-    'within': ('train:\n  optim_g:\n    lr: 1\n    type: Adam\n    lr: 2\n', "line 5: the key 'lr' .* first in line 3"),
-    'in a list': ('a:\n- {x: 1, y: 2}\n- {x: 1,\n   y: 3, x: 2}\n', "line 4: the key 'x' .* first in line 3"),
-    'in one line': ('a: {x: 1, x: 1}\n', "line 1: the key 'x' .* first in line 1"),
-    'quoted': ('a: 1\n"a": 2\n', "line 2: the key 'a'"),
+    'at the top': ('name: a\nscale: 2\nname: b\n', "line 3: duplicate key 'name', first used in line 1"),
+    'within': ('train:\n  optim_g:\n    lr: 1\n    type: Adam\n    lr: 2\n', "line 5: duplicate key 'lr', first used in line 3"),
+    'in a list': ('a:\n- {x: 1, y: 2}\n- {x: 1,\n   y: 3, x: 2}\n', "line 4: duplicate key 'x', first used in line 3"),
+    'in one line': ('a: {x: 1, x: 1}\n', "line 1: duplicate key 'x', first used in line 1"),
+    'quoted': ('a: 1\n"a": 2\n', "line 2: duplicate key 'a'"),
 }
 
 
@@ -39,5 +39,5 @@ def test_code_is_none(tmp_path):
 
 def test_an_evaluation_is_refused(tmp_path):
     (tmp_path / 'eval.yml').write_text('name: a\nimages: 5\nimages: 6\n')
-    with pytest.raises(OptionError, match="line 3: the key 'images'"):
+    with pytest.raises(OptionError, match="line 3: duplicate key 'images'"):
         read_options(tmp_path / 'eval.yml')

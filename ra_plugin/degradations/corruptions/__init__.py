@@ -2,10 +2,10 @@
 
 Each is a function ``corruption(image, rng, *constants)``:
 
-* ``image``: uint8 ``(H, W, 3)``, RGB, which stays as it is;
+* ``image``: uint8 ``(H, W, 3)``, RGB, which is not modified;
 * ``rng``: the only source of randomness;
-* ``constants``: those of one severity, from :mod:`ra_plugin.degradations.corruptions.constants`;
-* returns uint8 where the definition itself rounds, else floats on the ``[0, 1]`` scale, which may leave it.
+* ``constants``: the constants of one severity, from :mod:`ra_plugin.degradations.corruptions.constants`;
+* returns uint8 if the definition itself rounds, otherwise floats on the ``[0, 1]`` scale, not yet clamped to it.
 """
 from ra_plugin.degradations.corruptions.blur import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
 from ra_plugin.degradations.corruptions.constants import CONSTANTS

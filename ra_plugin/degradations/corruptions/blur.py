@@ -6,17 +6,17 @@ from ra_plugin.degradations.corruptions.filters import as_unit, blur, cut_to_byt
 
 
 def gaussian_blur(image: np.ndarray, rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """A Gaussian of ``sigma`` pixels."""
+    """Blur with a Gaussian of ``sigma`` pixels."""
     return blur(as_unit(image), sigma)
 
 
 def defocus_blur(image: np.ndarray, rng: np.random.Generator, radius: float, sigma: float) -> np.ndarray:
-    """The mean over a disk of ``radius`` pixels, whose rim is softened by a Gaussian of ``sigma`` pixels."""
+    """Average over a disk of ``radius`` pixels whose rim is softened by a Gaussian of ``sigma`` pixels."""
     return cv2.filter2D(as_unit(image), -1, _disk(radius, sigma))
 
 
 def _disk(radius: float, sigma: float) -> np.ndarray:
-    # as published: the square is never smaller than 17, and at radius 8 the rim loses what leaves it
+    # as published: the kernel is at least 17 wide, and at radius 8 the softened rim is cut off at its border
     reach, softened = (8, 3) if radius <= 8 else (int(radius), 5)
     offsets = np.arange(-reach, reach + 1)
     disk = (offsets ** 2 + offsets[:, None] ** 2 <= radius ** 2).astype(np.float32)
@@ -24,7 +24,7 @@ def _disk(radius: float, sigma: float) -> np.ndarray:
 
 
 def glass_blur(image: np.ndarray, rng: np.random.Generator, sigma: float, reach: int, repeats: int) -> np.ndarray:
-    """Blurred by ``sigma``, pixels displaced by up to ``reach`` for ``repeats`` times, and blurred again."""
+    """Blur by ``sigma``, displace pixels by up to ``reach``, ``repeats`` times, and blur again."""
     image = cut_to_bytes(blur(as_unit(image), sigma))
     for _ in range(repeats):
         image = _displace(image, rng, reach)
@@ -32,16 +32,16 @@ def glass_blur(image: np.ndarray, rng: np.random.Generator, sigma: float, reach:
 
 
 def _displace(image: np.ndarray, rng: np.random.Generator, reach: int) -> np.ndarray:
-    """Give each inner pixel, from the last to the first, the color that a random one nearby has by then.
+    """Give each inner pixel, from the last to the first, the current color of a random pixel nearby.
 
-    The published program means to swap the two, but its swap of rows of an array copies one over the other.
+    The published program intends to swap the two, but swapping array rows by assignment copies one over the other.
     """
     height, width = image.shape[:2]
     rows, columns = np.arange(height - reach, reach, -1)[:, None], np.arange(width - reach, reach, -1)
     right, down = np.moveaxis(rng.integers(-reach, reach, (len(rows), len(columns), 2)), 2, 0)
     source = np.arange(height * width)
     source[rows * width + columns] = (rows + down) * width + columns + right
-    # A later pixel has been given its color before: one takes what that one took, and so on.
+    # A later pixel received its color before: follow the chain of sources to its origin.
     origin, pending = source.copy(), np.flatnonzero(source > np.arange(height * width))
     while pending.size:
         later = origin[pending]
@@ -51,12 +51,12 @@ def _displace(image: np.ndarray, rng: np.random.Generator, reach: int) -> np.nda
 
 
 def motion_blur(image: np.ndarray, rng: np.random.Generator, radius: int, sigma: float) -> np.ndarray:
-    """Moved in a direction within 45 degrees of the horizontal."""
+    """Blur by motion in a random direction within 45 degrees of the horizontal."""
     return smear(as_unit(image), radius, sigma, rng.uniform(-45, 45))
 
 
 def zoom_blur(image: np.ndarray, rng: np.random.Generator, end: float, step: float) -> np.ndarray:
-    """The mean of the image and of itself zoomed by 1, 1 + ``step``, ... up to ``end``."""
+    """Average the image with itself zoomed by 1, 1 + ``step``, ... up to ``end``."""
     height, width = image.shape[:2]
     factors = [1.0, *np.arange(1, end, step)]
     planes = as_unit(image).transpose(0, 2, 1).reshape(height, 3 * width)

@@ -1,7 +1,7 @@
-"""The published constants of each corruption: a row for each set of images, a column for each severity.
+"""Published constants of each corruption, per set of images and severity.
 
-They are those of the programs that made ImageNet-C (224 pixels) and CIFAR-10-C (32 pixels), whose names the arguments
-of the functions explain; lengths are in pixels, whatever the size of the image.
+They are taken from the programs that made ImageNet-C (224 pixels) and CIFAR-10-C (32 pixels); the arguments of the
+corruption functions say what they mean. Lengths are in pixels, independent of the image size.
 """
 from typing import Any
 

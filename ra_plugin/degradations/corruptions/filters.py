@@ -1,4 +1,4 @@
-"""The filters that several corruptions share: of floats ``(H, W)`` or ``(H, W, 3)``; nothing is clipped."""
+"""Filters shared by several corruptions, for floats ``(H, W)`` or ``(H, W, 3)``; results are not clipped."""
 import math
 from functools import lru_cache
 
@@ -8,29 +8,30 @@ from scipy import fft, sparse
 
 
 def as_unit(image: np.ndarray) -> np.ndarray:
-    """uint8 to float32 in ``[0, 1]``."""
+    """Convert uint8 to float32 in ``[0, 1]``."""
     return image / np.float32(255)
 
 
 def cut_to_bytes(image: np.ndarray) -> np.ndarray:
-    """Floats on the ``[0, 1]`` scale, clamped, to uint8, as the published programs do it: fractions are cut off."""
-    # 0.001 of a level, for what single precision may lack of a whole number
+    """Convert floats on the ``[0, 1]`` scale to uint8, clamped and truncated as in the published programs."""
+    # plus 0.001 of a level, because single precision may be slightly below a whole number
     return np.clip(image * np.float32(255) + np.float32(1e-3), 0, 255).astype(np.uint8, order='C')
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """The image under a Gaussian of ``sigma`` pixels, cut off at 4 sigma, with its edge pixels repeated outside."""
+    """Blur with a Gaussian of ``sigma`` pixels, truncated at 4 sigma, with replicated borders."""
     side = 2 * int(4 * sigma + 0.5) + 1
     return cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REPLICATE)
 
 
 def smear(image: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndarray:
-    """The image moved along a line, as ImageMagick's motion blur: half a Gaussian over ``2 * radius + 1`` pixels.
+    """Blur along a line like ImageMagick's motion blur: half a Gaussian over ``2 * radius + 1`` pixels.
 
     Args:
-        image: float32.
-        radius, sigma: In pixels.
-        angle: In degrees, from right to down.
+        image: float32 image.
+        radius: Reach of the kernel in pixels.
+        sigma: Standard deviation of the Gaussian in pixels.
+        angle: Angle in degrees, clockwise from the right.
     """
     step = np.arange(2 * radius + 1)
     weights = np.exp(-step ** 2 / (2 * sigma ** 2))
@@ -38,16 +39,16 @@ def smear(image: np.ndarray, radius: int, sigma: float, angle: float) -> np.ndar
     columns = np.ceil(step * math.cos(math.radians(angle)) - 0.5).astype(int)
     top, left = rows.min(), columns.min()
     kernel = np.zeros((np.ptp(rows) + 1, np.ptp(columns) + 1))
-    np.add.at(kernel, (rows - top, columns - left), weights / weights.sum())  # two steps may end on one pixel
+    np.add.at(kernel, (rows - top, columns - left), weights / weights.sum())  # two steps may share one pixel
     return cv2.filter2D(image, -1, kernel, anchor=(int(-left), int(-top)), borderType=cv2.BORDER_REPLICATE)
 
 
 @lru_cache(maxsize=256)
 def zoom_matrix(size: int, factor: float) -> sparse.csr_array:
-    """Sparse ``(size, size)``: stretches the middle of a line of pixels by ``factor``, with linear interpolation.
+    """Return a sparse ``(size, size)`` matrix that zooms the center of a line of pixels linearly by ``factor``.
 
-    As ``scipy.ndimage.zoom`` has it, the first and last pixel of the middle stay the first and last of the result,
-    of which the middle is kept where it is too long.
+    As in ``scipy.ndimage.zoom``, the first and last pixel of the center become the first and last of the result, which
+    is cropped to its middle if it is too long.
     """
     middle = math.ceil(size / factor)
     stretched = round(middle * factor)
@@ -60,9 +61,10 @@ def zoom_matrix(size: int, factor: float) -> sparse.csr_array:
 
 
 def smooth(field: np.ndarray, sigma: float) -> np.ndarray:
-    """``(H, W)`` under a Gaussian cut off at 3 sigma, mirrored at its edges as often as it takes.
+    """Smooth a field ``(H, W)`` with a Gaussian truncated at 3 sigma, mirrored at the borders as often as needed.
 
-    Under that mirroring a filter is a product of cosine transforms, exactly, and as fast for a sigma of 171.
+    With mirrored borders the filter is exactly a product in the space of cosine transforms, equally fast for a sigma of
+    171.
     """
     spectrum = fft.dctn(field)
     spectrum *= _response(field.shape[0], sigma)[:, None]
@@ -72,7 +74,7 @@ def smooth(field: np.ndarray, sigma: float) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _response(size: int, sigma: float) -> np.ndarray:
-    """The Gaussian's factor at each of the ``size`` frequencies of a cosine transform."""
+    """Return the Gaussian's factor at each of the ``size`` frequencies of a cosine transform."""
     radius = int(3 * sigma + 0.5)
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-offsets ** 2 / (2 * sigma ** 2)) if radius else np.ones(1)

@@ -1,4 +1,4 @@
-"""What is between the camera and the scene: falling snow, drops of water or mud on the lens."""
+"""Weather corruptions: falling snow, and drops of water or mud on the lens."""
 import cv2
 import numpy as np
 
@@ -11,15 +11,18 @@ _EMBOSS = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float32)
 
 def snow(image: np.ndarray, rng: np.random.Generator, mean: float, std: float, zoom: float, threshold: float,
          radius: int, sigma: float, kept: float) -> np.ndarray:
-    """A whitened image under flakes that fall in one direction, and under the same turned by 180 degrees.
+    """Whiten the image and add flakes that fall in one direction, and the same flakes rotated by 180 degrees.
 
     Args:
-        image, rng: As for all corruptions.
-        mean, std: Of the Gaussian field that the flakes come from.
-        zoom: Factor by which the field is enlarged.
-        threshold: Above it is a flake.
-        radius, sigma: Of the motion, in pixels; its direction is within 45 degrees of straight up.
-        kept: Weight of the image; the rest is the whitened one.
+        image: RGB image, uint8 ``(H, W, 3)``.
+        rng: Random generator.
+        mean: Mean of the Gaussian field from which the flakes are made.
+        std: Standard deviation of that field.
+        zoom: Zoom factor of the field.
+        threshold: Values of the field above it are flakes.
+        radius: Reach of the motion blur in pixels; its direction is within 45 degrees of straight up.
+        sigma: Standard deviation of the motion blur in pixels.
+        kept: Weight of the image; the whitened image has the rest.
     """
     height, width = image.shape[:2]
     flakes = zoom_matrix(height, zoom) @ rng.normal(mean, std, (height, width))
@@ -33,15 +36,17 @@ def snow(image: np.ndarray, rng: np.random.Generator, mean: float, std: float, z
 
 def spatter(image: np.ndarray, rng: np.random.Generator, mean: float, std: float, sigma: float, threshold: float,
             strength: float, is_mud: bool) -> np.ndarray:
-    """Drops on the lens: where a smoothed Gaussian field is above a threshold.
+    """Add drops on the lens, where a smoothed Gaussian field is above a threshold.
 
     Args:
-        image, rng: As for all corruptions.
-        mean, std: Of the field before it is smoothed.
-        sigma: Of the smoothing, in pixels.
-        threshold: Above it is a drop.
-        strength: Of water: its largest weight. Of mud: how many pixels its rim is blurred by.
-        is_mud: Brown and opaque; else water, bright and lit from one side.
+        image: RGB image, uint8 ``(H, W, 3)``.
+        rng: Random generator.
+        mean: Mean of the Gaussian field before smoothing.
+        std: Standard deviation of that field.
+        sigma: Standard deviation of the smoothing, in pixels.
+        threshold: Values of the field above it are drops.
+        strength: For water, its maximum weight; for mud, the standard deviation in pixels of the blur of its rim.
+        is_mud: Use mud, brown and opaque; otherwise water, bright and lit from one side.
     """
     liquid = blur(rng.normal(mean, std, image.shape[:2]), sigma)
     liquid[liquid < threshold] = 0
@@ -54,9 +59,9 @@ def spatter(image: np.ndarray, rng: np.random.Generator, mean: float, std: float
 
 
 def _water(liquid: np.ndarray, strength: float) -> np.ndarray:
-    """How bright the drops are, ``(H, W)`` in ``[0, strength]``: by the distance to their rim, as a relief."""
+    """Return the brightness of the drops, ``(H, W)`` up to ``strength``: a relief of the distance to their rim."""
     distance = cv2.distanceTransform(255 - cv2.Canny(liquid, 50, 150), cv2.DIST_L2, 5)
     distance = cv2.blur(np.minimum(distance, 20), (3, 3)).astype(np.uint8)
     relief = cv2.filter2D(cv2.equalizeHist(distance), -1, _EMBOSS)
     water = liquid * cv2.blur(relief, (3, 3)).astype(np.float32)
-    return water * np.float32(strength / max(water.max(), 1))  # a small image may have no drop
+    return water * np.float32(strength / max(water.max(), 1))  # a small image may have no drops

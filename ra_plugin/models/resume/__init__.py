@@ -1,1 +1,1 @@
-"""Training states: the writer, the reader, and what both agree on (`ra_plugin.checkpoint.OWN_KEY`)."""
+"""Training states: writer and reader, which share the key `ra_plugin.checkpoint.OWN_KEY`."""

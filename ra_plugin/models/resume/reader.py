@@ -1,4 +1,4 @@
-"""Reads the training state that a run continues from; damaged ones are passed over with a warning."""
+"""Reading of the training state from which a run is resumed; damaged ones are skipped with a warning."""
 from collections import Counter
 from pathlib import Path
 
@@ -10,20 +10,21 @@ from ra_plugin.utils.atomic import is_intact
 
 
 def load_resume_state(opt: dict) -> dict | None:
-    """Load the training state that the options ask for, and point ``pretrain_network_*`` to its networks.
+    """Load the training state selected by the options, and set ``pretrain_network_*`` to its networks.
 
-    The file is read with ``weights_only``: it may hold tensors, numbers, text, lists, dicts and counters (the
-    milestones of a schedule), no code. Tensors arrive on the CPU; the optimizer moves them to its parameters.
+    The file is read with ``weights_only``: it may contain tensors, numbers, text, lists, dicts and counters (the
+    milestones of a schedule), but no code. Tensors are loaded to the CPU; the optimizer moves them to the device of its
+    parameters.
 
     Args:
-        opt: Parsed options. ``auto_resume`` takes the newest state of the experiment whose files are all undamaged, and
-            warns of those that are not; else ``path.resume_state``.
+        opt: Parsed options. ``auto_resume`` selects the newest state of the experiment whose files are all intact, and
+            warns about damaged ones; otherwise ``path.resume_state`` is used.
 
     Returns:
-        The state, or ``None`` when there is nothing to resume.
+        The state, or None if there is nothing to resume.
 
     Raises:
-        ValueError: There are states, and none of them is whole.
+        ValueError: There are states, but none is intact.
     """
     if opt['auto_resume']:
         states = [path for path in Path(opt['path']['training_states']).glob('*.state') if path.stem.isdigit()]
@@ -42,29 +43,29 @@ def load_resume_state(opt: dict) -> dict | None:
                       if key.startswith('pretrain_network_') and key.removeprefix('pretrain_network_') not in names}
             check_resume(opt, state['iter'])
             for name in (key.removeprefix('network_') for key in opt if key.startswith('network_')):
-                if name not in names:  # the run never saves it, so it is what it was at the start
+                if name not in names:  # the run never saves it, so it is still the one from the start
                     opt['path'][f'pretrain_network_{name}'] = others.get(f'pretrain_network_{name}')
             return state
         get_root_logger().warning(f'{damaged}: missing or damaged, so {path.name} cannot be resumed from.')
     if states:
-        raise ValueError(f'{states[0].parent}: no training state to resume from is whole. Look at the warnings above; '
-                         'to start again, move the folder of this run away.')
+        raise ValueError(f'{states[0].parent}: no training state is intact. See the warnings above; to start again, '
+                         "move this run's folder away.")
     return None
 
 
 def _read_state(path: Path) -> dict | None:
-    """Return a training state, or None where the file is damaged; raise ValueError where it is something else."""
+    """Return a training state, or None for a damaged file; raise ValueError for another kind of file."""
     if not is_intact(path):
         return None
     with torch.serialization.safe_globals([Counter]):
         state = load_file(path, 'path.resume_state')
     if not isinstance(state, dict) or not {'epoch', 'iter', 'optimizers', 'schedulers'} <= state.keys():
-        raise ValueError(f'path.resume_state: {path} is no training state. Those end in .state.')
+        raise ValueError(f'path.resume_state: {path} is not a training state. Training states end in .state.')
     return state
 
 
 def _networks(state: dict, opt: dict) -> list[str]:
-    """Return the networks that were saved with a state and are to be resumed: ``['g', 'd']``."""
+    """Return the networks saved with a state that are to be resumed, e.g. ``['g', 'd']``."""
     kept = opt['path'].get('ignore_resume_networks') or ()
     saved = (state.get(OWN_KEY) or {}).get('networks')
     names = [key.removeprefix('network_') for key in opt if key.startswith('network_')] if saved is None else saved
@@ -72,6 +73,6 @@ def _networks(state: dict, opt: dict) -> list[str]:
 
 
 def _damaged_network(state: dict, opt: dict) -> Path | None:
-    """Return the first network file of a state that is missing or damaged."""
+    """Return the first network file of a state that is missing or damaged; None if all are intact."""
     files = (Path(opt['path']['models']) / f'net_{name}_{state["iter"]}.pth' for name in _networks(state, opt))
     return next((file for file in files if not is_intact(file)), None)

@@ -1,4 +1,4 @@
-"""Training states with all that a run needs to go on as if it had never stopped; none of them is ever half there."""
+"""Complete training states, written atomically, from which a run resumes as if it had never stopped."""
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,35 +11,35 @@ from ra_plugin.utils.atomic import atomic_save
 from ra_plugin.utils.processes import anywhere, gathered
 from ra_plugin.utils.random_streams import random_streams, set_random_streams
 
-_POOL = ('queue_lr', 'queue_gt', 'queue_ptr', 'queue_label')  # RealESRNet and RealESRGAN draw their pairs from it
+_POOL = ('queue_lr', 'queue_gt', 'queue_ptr', 'queue_label')  # pair pool of RealESRNet and RealESRGAN
 
 
 class SaveError(OSError):
-    """A checkpoint could not be written. What was saved before is untouched."""
+    """Raised when a checkpoint could not be written; earlier checkpoints are unchanged."""
 
 
 class ResumableMixin:
-    """Complete training states for a class derived from BasicSR's BaseModel; put it before that class in the bases.
+    """Mixin with complete training states for a class derived from BaseModel; put it before that class in the bases.
 
-    Beside optimizers and schedules a state has the random streams of each process, the pair pool, the draws of
-    ensembles and the best scores. Stock BasicSR reads it, too, and leaves them aside.
+    Besides optimizers and schedules a state has the random states of each process, the pair pool, the draws of
+    ensembles and the best scores. Unmodified BasicSR can read it, and ignores them.
     """
 
     def save(self, epoch: int, current_iter: int) -> None:
-        """Write every network, then the training state: where that is, the networks of its iteration are, too.
+        """Write all networks, then the training state, so that a state always has the networks of its iteration.
 
         Raises:
-            SaveError: The disk is full, or not to be written to.
+            SaveError: The disk is full or not writable.
         """
-        self._own_states = gathered(self._own_state())  # from all processes: one writes for them
+        self._own_states = gathered(self._own_state())  # from all processes; the first one writes
         self._saved_networks: list[str] = []
         problem = None
         try:
             super().save(epoch, current_iter)
         except SaveError as error:
             problem = error
-        if anywhere(problem is not None):  # the others must not believe that they can be resumed
-            raise problem or SaveError('The first process could not write it.')
+        if anywhere(problem is not None):  # all processes have to know that this state does not exist
+            raise problem or SaveError('The first process could not write the checkpoint.')
 
     def save_network(self, net: nn.Module | list[nn.Module], net_label: str, current_iter: int,
                      param_key: str | list[str] = 'params') -> None:
@@ -67,14 +67,15 @@ class ResumableMixin:
         path = os.path.join(self.opt['path'][folder], name)
         try:
             atomic_save(content, path)
-        except (OSError, RuntimeError) as error:  # torch has its own way to say that a write failed
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError if a write fails
             reason = getattr(error, 'strerror', None) or str(error).strip().splitlines()[0]
-            raise SaveError(f'{path}: cannot be written ({reason}). What was saved before is untouched.') from error
+            raise SaveError(f'{path}: cannot be written ({reason}). Earlier checkpoints are unchanged.') from error
 
     def resume_training(self, resume_state: Mapping[str, Any]) -> None:
-        """Go on from a state; call it last, since it also sets the random streams.
+        """Resume from a state; call it last, since it also sets the random states.
 
-        A state of stock BasicSR, or of another number of processes, has no random streams for this one: they stay.
+        A state of unmodified BasicSR, or of another number of processes, has no random states for this process, whose
+        own are then kept.
         """
         super().resume_training(resume_state)
         own = resume_state.get(OWN_KEY) or {}
@@ -85,9 +86,9 @@ class ResumableMixin:
         if len(processes) == self.opt['world_size']:
             self._set_own_state(processes[self.opt['rank']])
 
-    # ------------------------------------------------------- what BasicSR leaves out
+    # ------------------------------------------------------- not saved by BasicSR
     def _load_networks(self, names: Iterable[str]) -> None:
-        """Every network, from the file that resuming has set: HiFaceGANModel never loads its discriminator."""
+        """Load all networks from the files set for resuming; HiFaceGANModel itself never loads its discriminator."""
         paths = self.opt['path']
         for name in names:
             if f'network_{name}' not in (paths.get('ignore_resume_networks') or ()):
@@ -108,24 +109,24 @@ class ResumableMixin:
         for generator, value in zip(private_generators(self), state['draws'], strict=True):
             generator.set_state(value)
         set_random_streams(state['random'])
-        if len(state['cuda']) == torch.cuda.device_count():  # else the run has moved to another machine
+        if len(state['cuda']) == torch.cuda.device_count():  # otherwise the run was moved to another machine
             torch.cuda.set_rng_state_all(state['cuda'])
 
     def _best_scores(self) -> dict:
-        """The best scores so far as plain numbers: a state holds no objects of numpy."""
+        """Return the best scores so far as plain numbers, because a state must not contain numpy objects."""
         return {data: {name: {'better': best['better'], 'val': float(best['val']), 'iter': best['iter']}
                        for name, best in scores.items()}
                 for data, scores in getattr(self, 'best_metric_results', {}).items()}
 
 
 def private_generators(model: Any) -> list[torch.Generator]:
-    """The random streams that recognizers of the model's loss have to themselves, as an ensemble that draws members."""
+    """Return the generators owned by recognizers of the model's losses, e.g. by an ensemble that draws members."""
     modules = getattr(model, 'cri_recog', nn.ModuleList()).modules()
     return [module.generator for module in modules if isinstance(getattr(module, 'generator', None), torch.Generator)]
 
 
 def packed(value: Any) -> Any:
-    """Images in a quarter of the space where that loses nothing: those read from 8-bit files are multiples of 1/255."""
+    """Return images as uint8, a quarter of the size, if that is lossless: 8-bit files give multiples of 1/255."""
     if not isinstance(value, torch.Tensor):
         return value
     value = value.detach().cpu()
@@ -136,7 +137,7 @@ def packed(value: Any) -> Any:
 
 
 def unpacked(value: Any, device: torch.device) -> Any:
-    """Return what `packed` was given, on ``device``."""
+    """Return the original value of `packed`, on ``device``."""
     if not isinstance(value, torch.Tensor):
         return value
     return (value.float() / 255 if value.dtype == torch.uint8 else value).to(device)

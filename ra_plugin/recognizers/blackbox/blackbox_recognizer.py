@@ -24,7 +24,7 @@ class BlackBoxRecognizer(Recognizer):
     stopped, by a limit or by accident, goes on where it was.
 
     Args:
-        classes: Class names in the order of the ids, as a list or a text file with one name a line, with which the
+        classes: Class names in the order of the ids, as a list or a text file with one name per line, with which the
             answers are compared regardless of case; or the number of classes, where the answers are ids.
         cache: Folder for the answers. They are kept by command, or by address and headers: use another folder once the
             model behind it changes.

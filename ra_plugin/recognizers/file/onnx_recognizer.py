@@ -25,7 +25,7 @@ class OnnxRecognizer(FileRecognizer):
     Args:
         file: The ``.onnx`` file. Weights in files beside it are taken from its own folder alone.
         mean, std: Normalization of its input, RGB on the ``[0, 1]`` scale; an input in 0..255 has a std of 1/255.
-        classes: Class names in the order of the ids, as a list or a text file with one name a line.
+        classes: Class names in the order of the ids, as a list or a text file with one name per line.
         input_size: ``'model'``: the size in the file; ``~``: images as they come; a number or ``[height, width]``.
         fit: ``'crop'`` | ``'stretch'``, see `Recognizer`.
         probabilities: The file ends in a softmax, so that its answers are probabilities, and not logits.

@@ -47,7 +47,7 @@ def detector_outputs(model: nn.Module, inputs: torch.Tensor, samples: list, refe
         raise ValueError(f'{where}: {type(model).__name__} has no box head whose answers could be compared. '
                          f'{_INSTEAD}')
     if getattr(model, 'as_two_stage', False):
-        raise ValueError(f'{where}: {type(model).__name__} picks its queries anew for each image, so that the answers '
+        raise ValueError(f'{where}: {type(model).__name__} selects its queries for each image, so that the answers '
                          f'on two images do not belong together. {_INSTEAD}')
     scores, *numbers = _answers(model, head, inputs, samples)
     if not all(isinstance(level, torch.Tensor) for level in scores):

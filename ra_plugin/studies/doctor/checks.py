@@ -59,13 +59,13 @@ class Check:
 def check_recognizer(case: Case) -> Iterator[Finding]:
     """Yield the finding of every check, in the order of `CHECKS`; an error that a check raises is its finding.
 
-    A check that rests on a broken one is not applicable until that is mended.
+    A check that rests on a broken one is not applicable until that one is fixed.
     """
     broken: set[str] = set()
     for check in CHECKS:
         missing = [name for name in check.needs if name in broken]
         if missing:
-            finding = Finding(NOT_APPLICABLE, f'first mend: {", ".join(missing)}')
+            finding = Finding(NOT_APPLICABLE, f'fix first: {", ".join(missing)}')
         else:
             try:
                 finding = check.run(case)
