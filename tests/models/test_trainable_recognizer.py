@@ -380,7 +380,7 @@ OTHER = {**files.RECOGNIZER, 'input_size': 24, 'trainable': True}
      'val.recognizers.learner.trainable: must equal the trainable block in train.recog_opt'),
     (put('is_train', False), 'val.recognizers.learner.trainable: .*checkpoint: experiments/NAME/models/net_r_latest'),
     (put('train.optim_g', None), 'train.pixel_opt: the recognizer alone learns where train.optim_g is ~'),
-], ids=str)
+], ids=lambda value: value if isinstance(value, str) else value.__name__)
 def test_what_cannot_be_meant_is_refused_in_one_line(change, message):
     opt = learning()
     change(opt)
