@@ -43,7 +43,7 @@ def build(weight: float, name: str = 'a', *, size: int | None = None):
     """Stands for a constructor."""
 
 
-@pytest.mark.parametrize('value, hint', FITS, ids=str)
+@pytest.mark.parametrize('value, hint', FITS, ids=lambda value: re.sub(' at 0x.*', '', str(value)))
 def test_a_value_of_the_annotated_type_passes(value, hint):
     check_type(value, hint, 'here')
 
