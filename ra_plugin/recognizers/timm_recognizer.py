@@ -9,8 +9,8 @@ from torch import nn
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import OptionError, check_type
-from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.further_arguments import check_further
 from ra_plugin.recognizers.networks import unwrapped, widened
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, one_image

@@ -11,8 +11,8 @@ from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
 from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.further_arguments import built_with, check_annotated, check_further
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, one_image
 from ra_plugin.registry import RECOGNIZER_REGISTRY

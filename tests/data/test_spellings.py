@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ra_plugin.builders.loaders import check_classes
 from ra_plugin.data import DetectionDataset, LabeledImageDataset, SegmentationDataset
 from ra_plugin.data.class_folder_paths import paired_paths, single_paths
 from ra_plugin.data.spellings import FilesOnDisk, Spellings
 from ra_plugin.data.with_labels import WithLabels
-from ra_plugin.builders.loaders import check_classes
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.facts import RecognizerInfo
 
 NFC, NFD = (unicodedata.normalize(form, 'café') for form in ('NFC', 'NFD'))
 BOTH = pytest.mark.parametrize('there, written', [(NFC, NFD), (NFD, NFC)], ids=['NFD in the list', 'NFC in the list'])

@@ -26,8 +26,8 @@ from ra_plugin.builders.loaders import check_classes
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import (ClassificationRecognizer, EnsembleRecognizer, ModuleRecognizer, TimmRecognizer,
                                    TorchvisionRecognizer, tiny_nets)
-from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.class_names import first_difference
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.frozen.resizing import judging, resize, shared_resizes
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require

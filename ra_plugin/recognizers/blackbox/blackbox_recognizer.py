@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from ra_plugin.option_types import CacheFolder, ClassNames
-from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
+from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.blackbox.answer_format import Answer, read_answer
 from ra_plugin.recognizers.blackbox.client import BlackBoxClient
 from ra_plugin.recognizers.blackbox.source import Command, Endpoint
 from ra_plugin.recognizers.class_names import casefolded, read_classes
 from ra_plugin.recognizers.classification import TOP_K, check_class_ids
+from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 

@@ -13,22 +13,13 @@ from PIL import Image
 from ra_plugin.library_errors import translated
 from ra_plugin.option_types import ConfigPath, WeightsPath
 from ra_plugin.options import check_number, fits
-from ra_plugin.recognizers.base import Recognizer, RecognizerInfo
+from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.openmmlab.geometry import PipelineGeometry, Size, fit_images, within_image
-from ra_plugin.recognizers.openmmlab.model import (
-    build_model,
-    class_names,
-    download,
-    find_config,
-    load_checkpoint,
-    missing_operators,
-    model_class,
-    pinned_layers,
-    published_weights,
-    read_config,
-    test_pipeline,
-)
+from ra_plugin.recognizers.openmmlab.model import (build_model, class_names, download, find_config, load_checkpoint,
+                                                   missing_operators, model_class, pinned_layers, published_weights,
+                                                   read_config, test_pipeline)
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.random_streams import seeded
