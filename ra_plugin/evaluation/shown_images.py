@@ -50,6 +50,7 @@ class ShownImages:
             if is_intact(path / SHOWN):
                 self._known.update(torch.load(path / SHOWN, weights_only=True))
         self._new: dict[int, Pieces] = {}  # number of the image -> its pieces
+        self._seen: list[tuple[str, Batch, torch.Tensor, dict[str, Any]]] = []  # of the batch that is being judged
         self._fits: dict[int, tuple[bool, ...]] = {}  # of the images that are drawn
         self.drawn: list[tuple[int, Rule]] = []
         self._limits = draw.limits(self.drawn)
@@ -63,11 +64,11 @@ class ShownImages:
             images: ``(N, 3, H, W)`` uint8.
             answers: Recognizer -> what it predicts.
         """
-        for place, number in enumerate(batch.index):
-            if number in self._fits or self.draw.could_be_drawn(number, self._limits):
-                one = {judge: chosen_answers(answer, [place]) for judge, answer in answers.items()}
-                self._new.setdefault(number, {}).update(
-                    self._pieces(name, number, batch.select([place]), images[place:place + 1], one))
+        places = [place for place, number in enumerate(batch.index)
+                  if number in self._fits or self.draw.could_be_drawn(number, self._limits)]
+        if places:
+            self._seen.append((name, batch.select(places), images[places],
+                               {judge: chosen_answers(answer, places) for judge, answer in answers.items()}))
 
     def _pieces(self, name: str, number: int, batch: Batch, image: torch.Tensor, answers: Mapping[str, Any]) -> Pieces:
         task = next(iter(self._judging.recognizers.values())).info.task
@@ -84,7 +85,7 @@ class ShownImages:
         return found
 
     def settle(self, table: Table) -> None:
-        """Draw anew with the complete records of the images of a batch, and let go of what is not drawn."""
+        """Draw again with the complete records of the images of a batch, and let go of what is not drawn."""
         columns = {key[0]: column for key, column in table.items() if key[1:] == (0, SAVED)}
         numbers = next(iter(columns.values())).index
 
@@ -110,6 +111,16 @@ class ShownImages:
         self._limits = self.draw.limits(self.drawn)
         self._fits = {number: fits[number] for number, _ in self.drawn}
         self._new = {number: pieces for number, pieces in self._new.items() if number in self._fits}
+        self._keep_seen()
+
+    def _keep_seen(self) -> None:
+        for name, batch, images, answers in self._seen:
+            for place, number in enumerate(batch.index):
+                if number in self._fits:
+                    one = {judge: chosen_answers(answer, [place]) for judge, answer in answers.items()}
+                    self._new.setdefault(number, {}).update(
+                        self._pieces(name, number, batch.select([place]), images[place:place + 1], one))
+        self._seen.clear()
 
     def save(self) -> None:
         """Write the pieces of the images that are drawn."""
@@ -132,6 +143,7 @@ class ShownImages:
         for batches in load(missing) if missing else ():
             for batch in batches:
                 self._judging.show(batch, self)
+                self._keep_seen()
         if missing:
             self.save()
 

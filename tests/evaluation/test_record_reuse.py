@@ -287,7 +287,7 @@ def test_recognizers_used_are_known_from_any_folder_and_others_are_named(opt, ru
     assert 'held out' not in capfd.readouterr().err
     del opt['recognizers']['one']
     results, _ = Evaluation(tmp_path, copy.deepcopy(opt)).run(tmp_path / 'out')
-    assert results['restorers']['RA']['also_trained_with'] == ['ModuleRecognizer Net (one.safetensors)']
+    assert results.restorers['RA'].also_trained_with == ['ModuleRecognizer Net (one.safetensors)']
     assert 'restorers.RA: none of the recognizers judging was used in its training' in capfd.readouterr().err
     assert 'RA: trained with ModuleRecognizer Net (one.safetensors), not judging' in to_markdown(results)
     opt['restorers']['RA']['used'] = ['two']

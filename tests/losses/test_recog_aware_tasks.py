@@ -24,7 +24,7 @@ from ra_plugin.metrics.task_scores import DetectionScore, SegmentationScore
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.report.markdown import to_markdown
-from ra_plugin.results import to_plain
+from ra_plugin.results import SCHEMA, RestorerFacts, Results, to_plain
 from ra_plugin.training.pipeline import _check_recognizers
 
 NETWORK_G = {'type': 'SRResNet', 'num_feat': 8, 'num_block': 1, 'upscale': 2}
@@ -442,9 +442,8 @@ def test_summary_of_task_scores(evaluated, task):
         if recovered is not None:  # of five images hardly any gap is sure
             assert gap >= 0.05 and recovered['value'] == pytest.approx(change / gap)
 
-    lines = to_markdown({'baseline': 'plain', 'conditions': {'set': found},
-                         'restorers': {name: {'used': [], 'seeds': 1, 'method': name} for name in ('plain', 'RA')}})
-    lines = lines.splitlines()
+    facts = {name: RestorerFacts(method=name) for name in ('plain', 'RA')}
+    lines = to_markdown(Results(SCHEMA, 'plain', {'set': summary(matrix, 'plain')}, restorers=facts)).splitlines()
     assert lines[0] == '## set' and lines[2].startswith('Scores in %, with 95 % intervals, on 5 images')
     assert [cell.strip() for cell in lines[4].split('|')[4:-1]] == [f'x {metric}' for metric in values['RA']]
     row = next(line for line in lines if line.startswith('| RA '))
@@ -484,4 +483,4 @@ def test_crops_that_a_recognizer_would_enlarge_are_one_warning(tmp_path, caplog,
         record, = caplog.records
         assert record.levelno == logging.WARNING and '\n' not in record.message
         assert f'train.recog_opt: MMDetRecognizer(tiny) enlarges crops of {enlarged}' in record.message
-        assert 'Set its resize: ~, or the factor' in record.message
+        assert 'Set its resize: ~, or to the factor' in record.message

@@ -246,7 +246,7 @@ def test_the_page_says_which_seeds_take_part(tmp_path):
     several, one = page_data.results(), page_data.results()
     for entry in one['restorers'].values():
         entry['seeds'] = 1
-    shown = ('Of several seeds, all take part', 'Of several seeds: their mean.', 'Of several seeds, the first is shown')
+    shown = ('Of several seeds, all are used', 'Of several seeds: their mean.', 'Of several seeds, the first is shown')
     for results, known in ((several, True), (one, False)):
         text = write(tmp_path, results, page_data.examples(1))
         assert [words in text for words in shown] == [known] * 3
