@@ -38,7 +38,8 @@ class ModuleRecognizer(ClassificationRecognizer):
             unnoticed.
         classes: Class names in the order of the ids. Default: the record.
         input_size: ``~``: images as they come; a number or ``[height, width]``.
-        fit: ``'crop'`` | ``'stretch'`` | ``'border'``, see `Recognizer`.
+        fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
+            resize the longer side, pad with the mean color.
         feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
             layer that classifies.
 

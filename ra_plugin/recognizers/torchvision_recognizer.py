@@ -33,7 +33,8 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         weights: Name in torchvision's weights enum, e.g. ``IMAGENET1K_V1`` or ``DEFAULT`` (downloaded once).
         checkpoint: File with the weights instead, ``.safetensors`` or a torch file of tensors.
         input_size: ``'model'``: the weights' crop size; ``~``: images as they come; a number or ``[height, width]``.
-        fit: ``'crop'`` | ``'stretch'``, see `Recognizer`.
+        fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
+            resize the longer side, pad with the mean color.
         feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
             layer that classifies.
         model_kwargs: Further arguments of the model, e.g. ``{num_classes: 100}``. Inception and GoogLeNet need
