@@ -104,7 +104,7 @@ class Records:
             if not useful(_plain(path.read_text())):
                 self.close()
                 raise OtherRecords(f'{folder}: its records are of other options, weights or images than the file has '
-                                   'now, or of another version. Start anew with --restart, or give the evaluation '
+                                   'now, or of another version. Start again with --restart, or give the evaluation '
                                    'another name.')
             self._set_aside()
         atomic_write(plan_text, path)

@@ -1,4 +1,4 @@
-"""Reuse of earlier records: each image is judged anew only where something it depends on has changed.
+"""Reuse of earlier records: each image is judged again only where something it depends on has changed.
 
 A record's *unit* is one way of processing as one recognizer, or one metric, sees it. It holds for an image as long as
 the digests of both are the same, whatever has become of the other units and images.
@@ -264,7 +264,7 @@ class Reusing:
                     {name: [value] for name, value in scores.items()}))
         for key, column in table.items():
             if any(len(held) != len(column.index) for held in (*column.values.values(), *column.scores.values())):
-                raise RuntimeError(f'{key}: earlier records have not the same of all images. Start anew: --restart.')
+                raise RuntimeError(f'{key}: earlier records have not the same of all images. Start again: --restart.')
         return table
 
 

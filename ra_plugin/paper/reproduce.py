@@ -154,7 +154,7 @@ class Reproduction:
         return f' ({", ".join(parts)} at this scale)' if parts else ''
 
     def run(self, plan: Plan, jobs: int = 1, device: str | None = None, batch_size: int = 100) -> str:
-        """Do what is left of the plan; return the tables and write them to ``NAME.md``.
+        """Run the rest of the plan; return the tables and write them to ``NAME.md``.
 
         Raises:
             FileNotFoundError: Something is missing, be it the weights of a metric of image quality.

@@ -135,5 +135,5 @@ def test_an_evaluation_says_so_and_does_not_take_records_that_lack_the_answers(t
     assert 'two answers 1 on 100.0 % of the clean images.' in text and 'one answers' not in text
     plan = tmp_path / 'out' / 'records' / '0' / 'plan.json'
     plan.write_text(plan.read_text().replace('ra_plugin.records/3', 'ra_plugin.records/2'))
-    with pytest.raises(OptionError, match='or of another version. Start anew with --restart'):
+    with pytest.raises(OptionError, match='or of another version. Start again with --restart'):
         Evaluation(tmp_path, opt).run(tmp_path / 'out')
