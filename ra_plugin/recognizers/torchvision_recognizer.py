@@ -21,7 +21,8 @@ from ra_plugin.utils.optional import require
 _TRANSFORM_INPUT = (
     'the checkpoint does not say how it takes images. Set model_kwargs: {transform_input: true} if it was trained from '
     "torchvision's own weights, {transform_input: false} if from none (weights=None).")
-_OWN = dict.fromkeys(('weights', 'name'), "is the recognizer's own key. Set it there, beside model_kwargs.")
+_OWN: dict[str, str] = dict.fromkeys(
+    ('weights', 'name'), "is the recognizer's own key. Set it there, beside model_kwargs.")
 
 
 @RECOGNIZER_REGISTRY.register

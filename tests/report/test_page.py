@@ -10,8 +10,18 @@ import numpy as np
 import page_data
 import pytest
 from browser import chromium, console, requested, resize
-from page_data import (CLASSIFIERS, CONDITIONS, DETECTOR, GAINS, HOSTILE, HOSTILE_ATTRIBUTE, RECOGNIZERS, VIEWS,
-                       estimate, typed)
+from page_data import (
+    CLASSIFIERS,
+    CONDITIONS,
+    DETECTOR,
+    GAINS,
+    HOSTILE,
+    HOSTILE_ATTRIBUTE,
+    RECOGNIZERS,
+    VIEWS,
+    estimate,
+    typed,
+)
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -614,6 +624,7 @@ def test_on_paper_everything_is_unfolded_and_nothing_is_a_control(shown):
     assert shown.execute_script("return document.querySelectorAll('details[open]').length") == 0  # folded again
 
 
+@pytest.mark.browser
 def test_without_javascript_everything_is_there(driver, address):
     driver.execute_cdp_cmd('Emulation.setScriptExecutionDisabled', {'value': True})
     try:

@@ -57,6 +57,7 @@ def test_a_file_that_was_only_touched_is_the_same(run, tmp_path):
     assert is_trained(tmp_path, run)
 
 
+@pytest.mark.slow
 def test_runs_of_an_older_version_are_taken(run, tmp_path):
     (tmp_path / 'experiments/run/inputs.txt').unlink()
     another_recognizer(tmp_path)

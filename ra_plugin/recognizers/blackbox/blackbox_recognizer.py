@@ -73,11 +73,12 @@ class BlackBoxRecognizer(Recognizer):
                 raise ValueError(f'{where}: {key}: out of range: {value}.')
         try:
             names = read_classes(classes)
-            source = Command(command, timeout) if command else Endpoint(url, headers or {}, timeout)
+            source = Command(command, timeout) if command else Endpoint(url or '', headers or {}, timeout)
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from None
+        count = classes if isinstance(classes, int) else len(names or ())
         super().__init__(nn.Identity(), RecognizerInfo(
-            name=name or source.name, task='classification', num_classes=len(names) if names else classes,
+            name=name or source.name, task='classification', num_classes=count,
             classes=names, differentiable=False, source=source.source))
         self.client = BlackBoxClient(source, cache, requests_per_minute, retries, max_requests)
         self.price_per_request = price_per_request

@@ -120,6 +120,7 @@ def test_detectors_that_find_nothing():
     assert not said('detection', {NONE: [some] * 20 + [nothing] * 20}, [some] * 20 + [nothing] * 20)[0]
 
 
+@pytest.mark.slow
 def test_an_evaluation_says_so_and_does_not_take_records_that_lack_the_answers(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     opt = small_evaluation.make(tmp_path)
