@@ -14,7 +14,7 @@ import torch
 
 from ra_plugin.losses import RecogConsistencyLoss
 from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer, Recognizer, TimmRecognizer
-from ra_plugin.recognizers.base import IGNORED, TaskError
+from ra_plugin.recognizers.facts import IGNORED, TaskError
 from ra_plugin.recognizers.openmmlab.model import zoo_configs
 from ra_plugin.utils import children
 from ra_plugin.utils.optional import require

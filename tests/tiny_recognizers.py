@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ra_plugin.recognizers.base import IGNORED, RecognizerInfo
 from ra_plugin.recognizers.detection import DetectionRecognizer
 from ra_plugin.recognizers.embedding import EmbeddingRecognizer
+from ra_plugin.recognizers.facts import IGNORED, RecognizerInfo
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.segmentation import SegmentationRecognizer
 

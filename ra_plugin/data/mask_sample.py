@@ -4,7 +4,7 @@ import logging
 import numpy as np
 
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers.base import IGNORED
+from ra_plugin.recognizers.facts import IGNORED
 
 
 class MaskSample:

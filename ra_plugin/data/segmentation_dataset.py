@@ -16,7 +16,7 @@ from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLab
 from ra_plugin.data.spellings import Spellings
 from ra_plugin.option_types import ClassNames, FilePath
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers.base import IGNORED
+from ra_plugin.recognizers.facts import IGNORED
 from ra_plugin.utils.text_file import read_text
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.class_names import class_word
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.report.overlays import LEAST_SCORE, draw_boxes, draw_mask
 from ra_plugin.results import Answer
 from ra_plugin.utils.tensors import pixels

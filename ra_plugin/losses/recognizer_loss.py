@@ -11,7 +11,7 @@ from ra_plugin.losses.image_sizes import Sizes, checked_sizes, parts_of_one_size
 from ra_plugin.losses.reference_cache import ReferenceCache
 from ra_plugin.options import Limits
 from ra_plugin.recognizers import Recognizer, build_recognizer
-from ra_plugin.recognizers.base import Outputs
+from ra_plugin.recognizers.facts import Outputs
 from ra_plugin.recognizers.frozen.resizing import shared_resizes
 from ra_plugin.recognizers.trainable import LearnerBlock, check_learner, frozen, is_trainable
 from ra_plugin.utils.tensors import total

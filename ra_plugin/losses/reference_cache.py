@@ -4,7 +4,7 @@ from collections.abc import Callable
 import torch
 
 from ra_plugin.recognizers import Recognizer
-from ra_plugin.recognizers.base import Outputs
+from ra_plugin.recognizers.facts import Outputs
 
 _LIMIT = 2 ** 30  # bytes in total: 200,000 outputs of 1000 classes
 _OVERHEAD = 1024  # bytes per cached output besides its numbers

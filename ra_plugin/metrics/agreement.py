@@ -10,7 +10,7 @@ import torch
 
 from ra_plugin.metrics.base import CLEAN_ANSWERS, Metrics, TaskScore
 from ra_plugin.metrics.segmentation import SegmentationScore
-from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.facts import RecognizerInfo
 
 LEAST_SCORE = 0.3  # boxes that the recognizer is less sure of are no answer
 LEAST_OVERLAP = 0.5  # IoU of two boxes that are the same answer

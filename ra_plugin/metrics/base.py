@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ra_plugin.options import OptionError, suggestion
-from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.facts import RecognizerInfo
 
 Metrics = str | Sequence[str] | None  # one name, several, or the default
 LABELS, CLEAN_ANSWERS = 'labels', 'clean answers'  # references of predictions

@@ -6,7 +6,7 @@ import torch
 
 from ra_plugin.metrics.base import Metrics, TaskScore, mean_over_classes
 from ra_plugin.metrics.detection_metrics import Arrays, COCOAveragePrecision, VOCAveragePrecision
-from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.facts import RecognizerInfo
 
 _VOC = {'voc07': '11points', 'voc12': 'area'}
 _COCO = {'coco': 'bbox', 'coco_segm': 'segm'}

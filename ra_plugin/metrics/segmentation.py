@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from ra_plugin.metrics.base import Metrics, TaskScore, mean_over_classes
-from ra_plugin.recognizers.base import IGNORED, RecognizerInfo
+from ra_plugin.recognizers.facts import IGNORED, RecognizerInfo
 
 _BY_CLASS = ('mIoU', 'mAcc')  # means over the classes
 

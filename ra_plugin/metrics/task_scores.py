@@ -11,7 +11,7 @@ from ra_plugin.metrics.classification import ClassificationScore
 from ra_plugin.metrics.detection import DetectionScore
 from ra_plugin.metrics.segmentation import SegmentationScore
 from ra_plugin.options import OptionError, suggestion
-from ra_plugin.recognizers.base import NO_HEAD, RecognizerInfo
+from ra_plugin.recognizers.facts import NO_HEAD, RecognizerInfo
 
 __all__ = ['TASKS', 'ClassificationScore', 'DetectionScore', 'SegmentationScore', 'TaskScore', 'build_score']
 

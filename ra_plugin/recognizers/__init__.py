@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers.base import Recognizer, RecognizerInfo
+from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.blackbox.blackbox_recognizer import BlackBoxRecognizer
 from ra_plugin.recognizers.classification import ClassificationRecognizer
 from ra_plugin.recognizers.ensemble_recognizer import EnsembleRecognizer
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.file.onnx_recognizer import OnnxRecognizer
 from ra_plugin.recognizers.file.tflite_recognizer import TFLiteRecognizer
 from ra_plugin.recognizers.module_recognizer import ModuleRecognizer

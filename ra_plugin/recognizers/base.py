@@ -2,14 +2,14 @@
 import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
 from torch import nn
 
 from ra_plugin.checked_arguments import ChecksArguments
-from ra_plugin.recognizers.frozen.checkpointing import checkpoint_blocks
+from ra_plugin.recognizers.facts import NO_HEAD, Outputs, RecognizerInfo
+from ra_plugin.recognizers.frozen.checkpointing import checkpoint_unchanged
 from ra_plugin.recognizers.frozen.folding import fold_batch_norm
 from ra_plugin.recognizers.frozen.out_of_sight import OutOfSight
 from ra_plugin.recognizers.frozen.resizing import FITS, resize
@@ -17,34 +17,7 @@ from ra_plugin.recognizers.networks import copy_of, float_tensors, with_plain_gr
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.utils.tensors import total
 
-Outputs = dict[str, torch.Tensor]
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-NO_HEAD = ('it has no head, so no classes: its features are all that can be compared. Use RecogFeatureLoss, or a '
-           'network with a head.')
-IGNORED = 255  # in label maps: a pixel of no class, whatever number the files have for it
-
-
-class TaskError(ValueError):
-    """Raised for a model of another task than its recognizer's, or whose loss needs more than that task's labels."""
-
-
-@dataclass(frozen=True)
-class RecognizerInfo:
-    """Facts about a recognizer, from its weights' own record."""
-
-    name: str
-    task: str  # 'classification' | 'detection' | 'segmentation' | 'embedding'
-    num_classes: int = 0
-    classes: tuple[str, ...] | None = None  # names in the order of the class ids, where known
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)  # RGB, on the [0, 1] scale
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    input_size: tuple[int, int] | None = None  # (height, width) that images are resized to; None: as they come
-    interpolation: str = 'bilinear'
-    differentiable: bool = True  # False: may judge, but not serve as a loss
-    gives_probabilities: bool = False  # `predict` has those of all classes, as 'log_probabilities'
-    source: str = ''  # origin of the weights
-    channels: int = 3  # 1: it is given the luma of the images
-    reduce_zero_label: bool | None = None  # segmentation: trained on masks in which 0 is no class; None: not on record
 
 
 class Recognizer(ChecksArguments, OutOfSight):
@@ -182,17 +155,11 @@ class Recognizer(ChecksArguments, OutOfSight):
                 found = float_tensors([self.features(images)])
             return torch.autograd.grad(total(tensor.square().mean() for tensor in found), images)[0]
 
-        gradient()  # what later answers refer to
-        before = gradient()
-        blocks = checkpoint_blocks(self._large_part())
-        after = before.new_full((), torch.nan)
-        with contextlib.suppress(RuntimeError):  # of torch, where a block changed what it was given
-            after = gradient()
-        if not torch.allclose(after, before, rtol=1e-4, atol=1e-4 * before.abs().max().item()):
-            for block in blocks:
-                del block.forward
-            raise ValueError(f'{self}: gradient_checkpointing: its gradient changes. Leave it out.')
-        self.checkpointed = len(blocks)
+        gradient()  # fills the reference that later answers are about
+        try:
+            self.checkpointed = checkpoint_unchanged(self._large_part(), gradient)
+        except ValueError as error:
+            raise ValueError(f'{self}: gradient_checkpointing: {error}') from None
 
     def compile_network(self) -> None:
         """Compile the network for `loss`, `outputs` and `predict`, in place; `features` runs it uncompiled."""
@@ -208,7 +175,6 @@ class Recognizer(ChecksArguments, OutOfSight):
         images = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0))
         images = images.to(self.mean).requires_grad_()
         reference: Outputs = {}
-
         return images, lambda: self._all_answers(images, reference)
 
     def _all_answers(self, images: torch.Tensor, reference: Outputs) -> list[torch.Tensor]:

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.base import NO_HEAD, Outputs, Recognizer, RecognizerInfo, TaskError
+from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.facts import NO_HEAD, Outputs, RecognizerInfo, TaskError
 from ra_plugin.recognizers.feature_layers import captured, classifying_layer
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.logits_check import check_logits

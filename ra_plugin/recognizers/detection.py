@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 
-from ra_plugin.recognizers.base import Outputs, Recognizer
+from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.facts import Outputs
 
 DetectionLabel = Sequence[Mapping[str, Any]]
 

@@ -4,7 +4,8 @@ from typing import Any, NoReturn
 import torch
 import torch.nn.functional as F
 
-from ra_plugin.recognizers.base import Outputs, Recognizer
+from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.facts import Outputs
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.networks import widened
 

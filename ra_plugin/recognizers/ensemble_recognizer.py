@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
+from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.class_names import first_difference
+from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.random_weights import build_frozen

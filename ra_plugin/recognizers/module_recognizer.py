@@ -9,8 +9,8 @@ from ra_plugin.checkpoint import load_weights, read_record
 from ra_plugin.library_errors import translated
 from ra_plugin.option_types import ModuleName, WeightsPath
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.further_arguments import built_with, check_further
 from ra_plugin.recognizers.networks import copy_of
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, recorded_beside
@@ -38,7 +38,8 @@ class ModuleRecognizer(ClassificationRecognizer):
             unnoticed.
         classes: Class names in the order of the ids. Default: the record.
         input_size: ``~``: images as they come; a number or ``[height, width]``.
-        fit: ``'crop'`` | ``'stretch'`` | ``'border'``, see `Recognizer`.
+        fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
+            resize the longer side, pad with the mean color.
         feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
             layer that classifies.
 

@@ -3,7 +3,8 @@ from typing import Any
 
 import torch
 
-from ra_plugin.recognizers.base import IGNORED, Outputs, Recognizer
+from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.facts import IGNORED, Outputs
 
 
 class SegmentationRecognizer(Recognizer):

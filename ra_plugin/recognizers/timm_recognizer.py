@@ -8,8 +8,8 @@ import torch
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import OptionError, check_type
-from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.further_arguments import check_further
 from ra_plugin.recognizers.networks import unwrapped, widened
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, one_image
@@ -43,7 +43,8 @@ class TimmRecognizer(ClassificationRecognizer):
         pretrained: Take timm's weights (downloaded once by timm). ``False`` without a checkpoint: random weights.
         checkpoint: File with the weights, ``.safetensors`` or a torch file of tensors.
         input_size: ``'model'``: the size in timm's record; ``~``: images as they come; a number or ``[height, width]``.
-        fit: ``'crop'`` | ``'stretch'`` | ``'border'``, see `Recognizer`. Default: as timm's record has it.
+        fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
+            resize the longer side, pad with the mean color. Default: the crop mode of timm's record.
         model_kwargs: Further arguments of ``timm.create_model``, e.g. ``{num_classes: 100}``. What the record says is
             replaced by ``{pretrained_cfg_overlay: {mean: [0.5, 0.5, 0.5], crop_mode: squash}}``. With ``label_names``
             in it, as many outputs as CLIP's towers have are classes all the same.

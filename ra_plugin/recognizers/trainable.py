@@ -57,7 +57,6 @@ def check_learner(loss: type, kind: type, loss_weight: float, gradient_checkpoin
         raise OptionError(f'{place}: {kind.__name__} cannot learn. Expected a classifier of timm, torchvision or your '
                           'own (ModuleRecognizer).')
     if gradient_checkpointing:
-        raise OptionError(f'{place}: gradient_checkpointing is for recognizers that do not learn. Leave one of them '
-                          'out.')
+        raise OptionError(f'{place}: gradient_checkpointing is for frozen recognizers. Leave one of them out.')
     if not loss_weight > 0:
         raise OptionError(f'{where}.loss_weight: expected a number > 0 for a trainable recognizer, got {loss_weight}.')

@@ -15,7 +15,7 @@ from ra_plugin.data.spellings import FilesOnDisk, Spellings
 from ra_plugin.data.with_labels import WithLabels
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.facts import RecognizerInfo
 
 NFC, NFD = (unicodedata.normalize(form, 'café') for form in ('NFC', 'NFD'))
 BOTH = pytest.mark.parametrize('there, written', [(NFC, NFD), (NFD, NFC)], ids=['NFD in the list', 'NFC in the list'])

@@ -9,7 +9,7 @@ from torch import nn
 
 from dev import zoo
 from ra_plugin.recognizers import MMDetRecognizer, ModuleRecognizer
-from ra_plugin.recognizers.base import TaskError
+from ra_plugin.recognizers.facts import TaskError
 
 pytestmark = pytest.mark.mm
 

@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer, build_recognizer
-from ra_plugin.recognizers.base import TaskError
+from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.recognizers.openmmlab import mmdet_recognizer
 from ra_plugin.recognizers.openmmlab import model as openmmlab_model
 

@@ -32,8 +32,8 @@ from ra_plugin.recognizers import (
     TorchvisionRecognizer,
     tiny_nets,
 )
-from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.class_names import first_difference
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.frozen.resizing import judging, resize, shared_resizes
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require

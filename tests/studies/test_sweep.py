@@ -15,7 +15,7 @@ from ra_plugin.evaluation.judging import CLEAN, NONE
 from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix, summary
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.results import SCHEMA, Results
 from ra_plugin.studies.sweep.run import best_within, sweep, with_weight
 from ra_plugin.studies.sweep.weight_choice import answer

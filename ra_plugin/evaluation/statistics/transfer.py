@@ -13,7 +13,7 @@ from ra_plugin.evaluation.statistics.significance import images_to_tell, mcnemar
 from ra_plugin.metrics.base import Metrics, TaskScore
 from ra_plugin.metrics.classification import ClassificationScore
 from ra_plugin.metrics.task_scores import build_score
-from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.results import (
     CLEAN,
     LEAST_GAP,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ra_plugin.evaluation.statistics.transfer import Matrix
 from ra_plugin.metrics.variety import commonest_answer, is_little
-from ra_plugin.recognizers.base import RecognizerInfo
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.results import CLEAN, CommonestAnswer, Variety
 
 _LEAST = 0.05  # of the way from the agreement of a constant answer to full agreement

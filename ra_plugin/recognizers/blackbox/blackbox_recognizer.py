@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from ra_plugin.option_types import CacheFolder, ClassNames
-from ra_plugin.recognizers.base import Outputs, Recognizer, RecognizerInfo
+from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.blackbox.answer_format import Answer, read_answer
 from ra_plugin.recognizers.blackbox.client import BlackBoxClient
 from ra_plugin.recognizers.blackbox.source import Command, Endpoint
 from ra_plugin.recognizers.class_names import casefolded, read_classes
 from ra_plugin.recognizers.classification import TOP_K, check_class_ids
+from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 
@@ -35,12 +36,12 @@ class BlackBoxRecognizer(Recognizer):
         answer: Place of the labels in the JSON: keys and indexes with dots between them, ``responses.0.labels``.
             Default: the JSON itself, or what it has under ``labels``. They are a list of labels or of objects.
         label_key, score_key: Keys of label and score in an object.
-        name: For tables. Default: the host, or the program.
-        requests_per_minute: At most this many.
+        name: Name in tables. Default: the host, or the program.
+        requests_per_minute: Maximum number of requests per minute. Default: no limit.
         retries: Further requests for an image where there is no connection, or where the answer is 429 or 5xx, after
             1, 2, 4 ... seconds, or when the server says.
         timeout: Seconds for one answer.
-        price_per_request: For `cost`, in any currency.
+        price_per_request: Price of one request, for `cost`, in any currency.
         max_requests: Budget of all runs with this cache together, failed requests included; a request that would exceed
             it is not made.
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ra_plugin.recognizers.base import RecognizerInfo
 from ra_plugin.recognizers.class_names import read_classes
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit
+from ra_plugin.recognizers.facts import RecognizerInfo
 
 
 class Runtime(nn.Module):

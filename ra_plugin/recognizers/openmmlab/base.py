@@ -13,7 +13,8 @@ from PIL import Image
 from ra_plugin.library_errors import translated
 from ra_plugin.option_types import ConfigPath, WeightsPath
 from ra_plugin.options import check_number, fits
-from ra_plugin.recognizers.base import Recognizer, RecognizerInfo
+from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.openmmlab.geometry import PipelineGeometry, Size, fit_images, within_image
 from ra_plugin.recognizers.openmmlab.model import (

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ra_plugin.recognizers.base import Outputs
+from ra_plugin.recognizers.facts import Outputs
 from ra_plugin.recognizers.openmmlab.geometry import within_image
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.tensors import total

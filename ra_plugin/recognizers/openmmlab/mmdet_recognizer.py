@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.recognizers.base import Outputs, TaskError
 from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer
+from ra_plugin.recognizers.facts import Outputs, TaskError
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
 from ra_plugin.recognizers.openmmlab.geometry import Size, fit_masks

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.recognizers.base import IGNORED, Outputs, TaskError
+from ra_plugin.recognizers.facts import IGNORED, Outputs, TaskError
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
 from ra_plugin.recognizers.openmmlab.geometry import Size, fit_masks

@@ -13,7 +13,7 @@ from torch import nn
 from ra_plugin.checkpoint import read_checkpoint
 from ra_plugin.library_errors import told
 from ra_plugin.options import OptionError, suggestion
-from ra_plugin.recognizers.base import TaskError
+from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.recognizers.further_arguments import built_with, check_dotted
 from ra_plugin.state_dicts import unwrapped
 from ra_plugin.utils.optional import require
