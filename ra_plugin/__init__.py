@@ -1,6 +1,6 @@
 """Recognition-aware image restoration: losses of frozen recognizers for restoration networks (arXiv:1910.09185).
 
-Names are imported when they are first used. ``import ra_plugin.basicsr`` mends BasicSR and registers the losses, the
+Names are imported when they are first used. ``import ra_plugin.basicsr`` patches BasicSR and registers the losses, the
 model, the data sets and the architectures in it; the losses need no BasicSR.
 """
 import importlib

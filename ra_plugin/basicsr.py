@@ -1,7 +1,7 @@
-"""BasicSR with the parts of this package: importing this module mends BasicSR and registers them, once.
+"""BasicSR with the parts of this package: importing this module patches BasicSR and registers them, once.
 
-What is mended, and why, stands in `ra_plugin.compat`. Everything here that trains or builds networks imports this
-module; a script of one's own imports it before ``basicsr``.
+The patches, and the reasons for them, are in `ra_plugin.compat`. All modules that train or build networks import this
+one; your own script has to import it before ``basicsr``.
 """
 from ra_plugin import compat
 

@@ -107,6 +107,14 @@ def test_recognizers_know_nothing_of_the_losses(path):
     assert not [name for name in imported(path) if name.startswith('ra_plugin.losses')]
 
 
+def test_basicsr_is_imported_where_it_is_mended_before():
+    mended = [ROOT / room for room in ('compat', 'models', 'builders', 'training', 'basicsr.py')]
+    found = [path.name for path in modules(ROOT) if not any(path.is_relative_to(room) for room in mended)
+             for node in ast.parse(path.read_text()).body if isinstance(node, (ast.Import, ast.ImportFrom))
+             and (getattr(node, 'module', None) or node.names[0].name).partition('.')[0] == 'basicsr']
+    assert not found
+
+
 def test_only_compat_changes_other_packages():
     found = [line for path in modules(ROOT) if 'compat' not in path.parts for line in assigned_elsewhere(path)]
     assert not found

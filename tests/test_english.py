@@ -4,12 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-UNFINISHED = (
-    'README.md', 'tools',
-    'ra_plugin/__init__.py', 'ra_plugin/basicsr.py', 'ra_plugin/builders', 'ra_plugin/checked_arguments.py',
-    'ra_plugin/cli', 'ra_plugin/library_errors.py', 'ra_plugin/options.py', 'ra_plugin/registry.py',
-    'ra_plugin/shipped',
-)
+UNFINISHED = ()
 OPENERS = set('Are As By Do Does Each Every How Is Its Likewise Of That Their Those What Whatever When Where Whether '
               'Which While Who Whose Why With Within'.split())
 HABITS = re.compile(

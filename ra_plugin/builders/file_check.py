@@ -167,8 +167,8 @@ def _check_learner(opt: Mapping[str, Any], train: TrainKeys, val: ValKeys) -> No
     for name, block in (val.recognizers or {}).items():
         if is_trainable(block) and block != learner:
             raise OptionError(f'val.recognizers.{name}.trainable: must equal the trainable block in train.recog_opt, '
-                              'whose recognizer judges as it is by then. Leave it out for one that does not learn; '
-                              'what was learned is in checkpoint: experiments/NAME/models/net_r_latest.pth.')
+                              'whose recognizer is evaluated in its current state. Remove it for a frozen one; the '
+                              'trained weights are in checkpoint: experiments/NAME/models/net_r_latest.pth.')
 
 
 def _check_recog_every(opt: Mapping[str, Any], train: TrainKeys, learner: Mapping | None) -> None:

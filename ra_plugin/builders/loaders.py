@@ -5,13 +5,13 @@ import numpy as np
 import torch
 from basicsr.data import build_dataset as build_basicsr_dataset
 from basicsr.data.paired_image_dataset import PairedImageDataset
-from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import MODEL_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.builders.crop_check import check_crops
 from ra_plugin.builders.dataset_paths import check_listed, check_paths, pairs_remedy
 from ra_plugin.builders.labeled_hosts import build_with_labels
-from ra_plugin.builders.networks import registered
+from ra_plugin.builders.networks import dataset_class
 from ra_plugin.builders.option_blocks import check_dataset
 from ra_plugin.data.spellings import normal_forms
 from ra_plugin.data.with_labels import inner_dataset
@@ -53,7 +53,7 @@ def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
             or one of BasicSR's own is to keep some classes, which it would pass over in silence.
     """
     where = where or f'datasets: {dataset_opt.get("name") or dataset_opt.get("phase")}'
-    kind = registered(DATASET_REGISTRY, dataset_opt.get('type'), f'{where}.type', 'data set')
+    kind = dataset_class(dataset_opt, where)
     if not hasattr(kind, 'options_type'):  # those of ours are checked as they are built
         check_dataset(dataset_opt, where)
     is_basicsr = kind.__module__.startswith('basicsr.')

@@ -2,11 +2,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from basicsr.models.swinir_model import SwinIRModel
 from basicsr.utils import registry
 from torch import nn
 
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
+from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.options import OptionError, check_arguments, type_of, unknown
 from ra_plugin.utils.text import shown
 
@@ -17,7 +19,7 @@ def registered(target: registry.Registry, name: Any, where: str, kind: str) -> A
     """Return what a registry of BasicSR's has under a name.
 
     Raises:
-        OptionError: Nothing; with the nearest name.
+        OptionError: There is no such name; the message has the nearest one.
     """
     entries = dict(iter(target))
     for registered_name in (name, f'{name}{_SUFFIX}') if isinstance(name, str) else ():
@@ -38,6 +40,22 @@ def check_network(block: Any, where: str) -> type:
     cls = registered(registry.ARCH_REGISTRY, type_of(block, where), f'{where}.type', 'architecture')
     check_arguments(cls, _arguments(block), where)
     return cls
+
+
+def dataset_class(block: Mapping[str, Any], where: str) -> type:
+    """Return the class of a data set's block.
+
+    Raises:
+        OptionError: There is none of that name.
+    """
+    return registered(registry.DATASET_REGISTRY, block.get('type'), f'{where}.type', 'data set')
+
+
+def pads_to_window(run: Mapping[str, Any]) -> bool:
+    """Return True if the model class of a run's option file pads images to ``window_size`` in its validation."""
+    name = run.get('base_model_type') or run.get('model_type')
+    kind = dict(iter(registry.MODEL_REGISTRY)).get(name)
+    return isinstance(kind, type) and (issubclass(kind, SwinIRModel) or has_own_validation(kind))
 
 
 def place_of_block(error: BaseException, opt: Mapping[str, Any]) -> str | None:

@@ -42,5 +42,5 @@ def run(args: argparse.Namespace) -> int:
         tables, out = run_boundary(root, args.opt, args.out, options, args.device)
         print(f'{tables}\nWritten to {out}: boundary.json, boundary.md, boundary.html.')
 
-    return run_here(pipeline, 'nothing is written before the end, and an earlier result stays; the same command begins '
-                              'anew')
+    return run_here(pipeline, 'nothing is written before the end, and an earlier result stays; the same command starts '
+                              'over')

@@ -31,5 +31,5 @@ def run(args: argparse.Namespace) -> int:
         return 2
     return run_here(lambda root: run_demo(root, args.out or root / 'results' / 'demo', args.seed, args.num_images,
                                           args.split, train=not args.skip_training),
-                    'what is trained is kept; the same command begins anew, with --skip-training after the last '
+                    'finished trainings are kept; the same command starts over, with --skip-training after the last '
                     'training')

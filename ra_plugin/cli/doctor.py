@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
             args.json.write_text(json.dumps([asdict(finding) for finding in findings], indent=1))
             print(f'Written to {args.json}.')
 
-    status = run_here(pipeline, 'nothing is written; the same command begins anew')
+    status = run_here(pipeline, 'nothing is written; the same command starts over')
     return status or int(any(finding.verdict == BROKEN for finding in findings))
 
 

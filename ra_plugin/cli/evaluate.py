@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, help='folder of the results. Default: results/NAME')
     add_loading(parser, batch_size=64)
     parser.add_argument('--num-workers', type=int, default=0, help='processes that read images. Default: 0')
-    parser.add_argument('--restart', action='store_true', help='begin anew instead of going on')
+    parser.add_argument('--restart', action='store_true', help='start over instead of going on')
     add_force_yml(parser)
 
 
@@ -30,4 +30,4 @@ def run(args: argparse.Namespace) -> int:
                              args.force_yml))
 
     again = 'the same command without --restart' if args.restart else 'the same command'
-    return run_here(pipeline, f'what is judged is kept; {again} goes on from there')
+    return run_here(pipeline, f'finished judging is kept; {again} goes on from there')

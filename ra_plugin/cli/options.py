@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the action says; return the exit status."""
+    """Run the action; return the exit status."""
     {'list': _list, 'copy': _copy, 'write': _write}[args.action](args)
     return 0
 

@@ -59,4 +59,4 @@ def run(args: argparse.Namespace) -> int:
             print(reproduction.run(plan, args.jobs, args.device))
             print(f'Written to {reproduction.out}: {", ".join(f"{name}.md" for name in plan.tables)}.')
 
-    return run_here(pipeline, 'what is trained and judged is kept; the same command goes on from there')
+    return run_here(pipeline, 'finished trainings and judging are kept; the same command goes on from there')

@@ -1,4 +1,4 @@
-"""Split the classes of a data set in two halves, at random by a seed: half_a.txt and half_b.txt, a class a line.
+"""Split the classes of a data set in two halves, at random by a seed: half_a.txt and half_b.txt, one class per line.
 
 An option file names them: keep_classes: datasets/imagenet/half_a.txt
 

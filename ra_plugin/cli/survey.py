@@ -59,4 +59,4 @@ def run(args: argparse.Namespace) -> int:
             (args.out / 'scores.json').write_text(json.dumps({**to_plain(scores), 'refused': refused}, indent=1))
             print(f'Written to {args.out}: scores.json.')
 
-    return run_here(score if args.score else ask, 'nothing is written before the end; the same command begins anew')
+    return run_here(score if args.score else ask, 'nothing is written before the end; the same command starts over')

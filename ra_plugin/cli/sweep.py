@@ -39,4 +39,4 @@ def run(args: argparse.Namespace) -> int:
         print(to_markdown(results), *sweep_lines(results), sep='\n')
         print(f'Written to {out}: results.json, tables.md, report.html.')
 
-    return run_here(pipeline, 'what is trained and judged is kept; the same command goes on from there')
+    return run_here(pipeline, 'finished trainings and judging are kept; the same command goes on from there')

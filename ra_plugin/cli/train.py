@@ -21,4 +21,4 @@ def run(args: argparse.Namespace) -> int:
     sys.argv[1:] = basicsr_arguments(args)
     with loading():
         from ra_plugin.training.pipeline import train_pipeline
-    return run_here(train_pipeline, 'the same command begins anew')
+    return run_here(train_pipeline, 'the same command starts over')

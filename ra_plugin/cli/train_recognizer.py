@@ -48,4 +48,4 @@ def run(args: argparse.Namespace) -> int:
         train_recognizer(RecognizerTraining(**vars(args)), root)
         print(f'Written to {args.out}.')
 
-    return run_here(pipeline, 'nothing is written before the end; the same command begins anew')
+    return run_here(pipeline, 'nothing is written before the end; the same command starts over')

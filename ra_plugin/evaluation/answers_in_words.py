@@ -1,6 +1,7 @@
 """Answers of recognizers and labels, in words and drawn into the image."""
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,25 +27,31 @@ def answer_in_words(info: RecognizerInfo, image: torch.Tensor, predicted: Any, l
         label: Labels of this batch; None where there are none.
         names: Names of the data set's classes, for a recognizer that has none.
     """
-    names = info.classes or names
-    if info.task == 'detection':
-        objects = {key: value.cpu() for key, value in predicted[0].items() if isinstance(value, torch.Tensor)}
-        sure = objects['labels'][objects['scores'] >= LEAST_SCORE]
-        return Answer(_counted(sure, names), None, draw_boxes(pixels(image), objects, names, info.num_classes))
-    if info.task == 'segmentation':
-        mask = predicted['masks'][0].cpu().numpy()
-        return Answer(_shares(mask, names), None, draw_mask(pixels(image), mask, info.num_classes))
-    answer = int(predicted['labels'][0, 0])
-    return Answer(class_word(answer, names), None if label is None else answer == int(label[0]))
+    return _TASKS[info.task].answer(info, image, predicted, label, info.classes or names)
 
 
 def label_in_words(task: str, label: Any, names: Sequence[str] | None) -> str:
     """Return the label of a batch of one image."""
-    if task == 'detection':
-        return _counted(label[0]['labels'].cpu(), names)
-    if task == 'segmentation':
-        return _shares(label[0].cpu().numpy(), names)
-    return class_word(int(label[0]), names)
+    return _TASKS[task].label(label, names)
+
+
+def _class_answer(info: RecognizerInfo, image: torch.Tensor, predicted: Any, label: Any, names: Sequence[str] | None
+                  ) -> Answer:
+    answer = int(predicted['labels'][0, 0])
+    return Answer(class_word(answer, names), None if label is None else answer == int(label[0]))
+
+
+def _objects_answer(info: RecognizerInfo, image: torch.Tensor, predicted: Any, label: Any, names: Sequence[str] | None
+                    ) -> Answer:
+    objects = {key: value.cpu() for key, value in predicted[0].items() if isinstance(value, torch.Tensor)}
+    sure = objects['labels'][objects['scores'] >= LEAST_SCORE]
+    return Answer(_counted(sure, names), None, draw_boxes(pixels(image), objects, names, info.num_classes))
+
+
+def _mask_answer(info: RecognizerInfo, image: torch.Tensor, predicted: Any, label: Any, names: Sequence[str] | None
+                 ) -> Answer:
+    mask = predicted['masks'][0].cpu().numpy()
+    return Answer(_shares(mask, names), None, draw_mask(pixels(image), mask, info.num_classes))
 
 
 def _counted(labels: torch.Tensor, names: Sequence[str] | None) -> str:
@@ -56,3 +63,18 @@ def _shares(mask: np.ndarray, names: Sequence[str] | None) -> str:
     labels, counts = np.unique(mask[mask != 255], return_counts=True)
     largest = np.argsort(-counts, kind='stable')[:_SHOWN_CLASSES]
     return ', '.join(f'{counts[i] / mask.size:.0%} {class_word(int(labels[i]), names)}' for i in largest) or 'nothing'
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The functions that put answers and labels of a task into words."""
+
+    answer: Callable[..., Answer]
+    label: Callable[[Any, Sequence[str] | None], str]
+
+
+_TASKS = {
+    'classification': _Words(_class_answer, lambda label, names: class_word(int(label[0]), names)),
+    'detection': _Words(_objects_answer, lambda label, names: _counted(label[0]['labels'].cpu(), names)),
+    'segmentation': _Words(_mask_answer, lambda label, names: _shares(label[0].cpu().numpy(), names)),
+}

@@ -3,14 +3,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from basicsr.models.swinir_model import SwinIRModel
-from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
+from ra_plugin.builders.networks import pads_to_window
 from ra_plugin.builders.size_rules import SIZE_ERRORS, explained
 from ra_plugin.evaluation.judging import Batch
 from ra_plugin.models.channels import check_channels
-from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.utils.tensors import denormalized, extended, normalized
 
 
@@ -22,7 +20,7 @@ def network_input(run: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     window = run['network_g'].get('window_size') if isinstance(run.get('network_g'), Mapping) else None
-    if isinstance(window, int) and _pads_to_window(run):
+    if isinstance(window, int) and pads_to_window(run):
         found['multiple_of'] = window
     datasets = run.get('datasets') or {}
     blocks = [block for phase, block in datasets.items() if isinstance(block, Mapping)] if datasets else []
@@ -31,12 +29,6 @@ def network_input(run: Mapping[str, Any]) -> dict[str, Any]:
         if block.get('mean') is not None and block.get('std') is not None:
             return {**found, 'mean': block['mean'], 'std': block['std']}
     return found
-
-
-def _pads_to_window(run: Mapping[str, Any]) -> bool:
-    name = run.get('base_model_type') or run.get('model_type')
-    kind = dict(iter(MODEL_REGISTRY)).get(name)
-    return isinstance(kind, type) and (issubclass(kind, SwinIRModel) or has_own_validation(kind))
 
 
 class Network:

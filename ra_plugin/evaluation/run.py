@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.builders.given import check_given
 from ra_plugin.builders.identity import without_secrets
 from ra_plugin.builders.loaders import build_dataset, check_classes, evenly_spaced, with_scale
-from ra_plugin.builders.networks import registered
+from ra_plugin.builders.networks import dataset_class
 from ra_plugin.builders.option_blocks import check_dataset
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.early_check import check_images
@@ -118,7 +117,7 @@ class Evaluation:
         self.shown: dict[str, ShownImages] = {}  # condition -> images for the page, once it has run
 
     def _condition(self, name: str, block: Mapping) -> PreparedCondition:
-        cls = registered(DATASET_REGISTRY, block.get('type'), f'datasets: {name}.type', 'data set')
+        cls = dataset_class(block, f'datasets: {name}')
         if hasattr(cls, 'options_type'):
             check_dataset(block, f'datasets: {name}')
         check_given(block, f'datasets: {name}')

@@ -60,4 +60,4 @@ def check_learner(loss: type, kind: type, loss_weight: float, gradient_checkpoin
         raise OptionError(f'{place}: gradient_checkpointing is for recognizers that do not learn. Leave one of them '
                           'out.')
     if not loss_weight > 0:
-        raise OptionError(f'{where}.loss_weight: expected a number > 0 where the recognizer learns, got {loss_weight}.')
+        raise OptionError(f'{where}.loss_weight: expected a number > 0 for a trainable recognizer, got {loss_weight}.')

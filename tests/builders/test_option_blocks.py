@@ -1,4 +1,4 @@
-"""A slip in any block of an option file is an error that names the key; what another class reads is told, and runs."""
+"""A typo in any block of an option file is an error that names the key; a key that another class reads gets a line."""
 import ast
 import copy
 import importlib

@@ -1,4 +1,4 @@
-"""Option files that cannot be meant get one clear line, before any folder is made or network built."""
+"""An invalid option file gets one clear line before any folder is made or network built."""
 import contextlib
 import copy
 import os

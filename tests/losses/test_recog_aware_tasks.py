@@ -483,4 +483,4 @@ def test_crops_that_a_recognizer_would_enlarge_are_one_warning(tmp_path, caplog,
         record, = caplog.records
         assert record.levelno == logging.WARNING and '\n' not in record.message
         assert f'train.recog_opt: MMDetRecognizer(tiny) enlarges crops of {enlarged}' in record.message
-        assert 'Set its resize: ~, or the factor' in record.message
+        assert 'Set its resize: ~, or to the factor' in record.message

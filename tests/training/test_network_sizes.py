@@ -55,7 +55,7 @@ def loader(height, width):
 @pytest.mark.parametrize('size', [(18, 16), (16, 20), (200, 602)])
 def test_a_size_that_a_network_does_not_take_is_found_before_training(size):
     model = model_of(Windows())
-    with pytest.raises(OptionError, match=f'datasets: photos: network_g: .* {size[1]}x{size[0]} pixels .*It takes '
+    with pytest.raises(OptionError, match=f'datasets: photos: network_g: .* {size[1]}x{size[0]} pixels .*It needs '
                                           'sides divisible by 8: set crop_size, or a model_type whose class pads'):
         check_validation_sizes(model, [loader(32, 32), loader(*size)])
     assert model.net_g.training and model.net_g.norm.num_batches_tracked == 0  # as it was

@@ -11,7 +11,7 @@ from ra_plugin.training.train_if_needed import is_trained, keep_inputs, train
 def run(tmp_path):
     """Write a finished training and return its options."""
     opt = make(tmp_path)
-    run = {'name': 'run', 'datasets': {'train': {'dataroot_gt': 'images'}}, 'path': {'pretrain_network_g': 'net.pth'},
+    run = {'name': 'run', 'datasets': {'train': {'type': 'PairedImageDataset', 'dataroot_gt': 'images'}}, 'path': {'pretrain_network_g': 'net.pth'},
            'train': {'recog_opt': {'recognizer': {**opt['recognizers']['one'], 'checkpoint': 'one.safetensors'}}}}
     (tmp_path / 'net.pth').write_text('weights')
     finish(tmp_path, run)

@@ -58,8 +58,8 @@ def test_one_class_for_nearly_all_images(n, other, metrics):
     share = 100 * (1 - other / n)
     assert text == [f'net answers dog on {share:.1f} % of the clean images. One answer for all images would have '
                     f'{share:.1f} % top-1 agreement, and no processing, with which it agrees most, has 100.0 %: '
-                    'agreement with it says little about restorers. Unless these images are like that, check its weights '
-                    'and classes.']
+                    'agreement with it says little about restorers. Unless these images are like that, check its '
+                    'weights and classes.']
     assert entry['little'] and entry['constant'] == entry['share']
 
 
