@@ -77,8 +77,8 @@ def _mean_spectrum(processings: Mapping[tuple[str, int], JudgedProcessing], name
 def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images: int | None = None) -> RestorerAudit:
     """Judge if the gain is a better image.
 
-    * ``'no gain'``: that of the recognizers used (of all, where none of them is) cannot be distinguished from zero, or is
-      a loss.
+    * ``'no gain'``: that of the recognizers used (of all, where none of them is) cannot be distinguished from zero, or
+      is a loss.
     * ``'adversarial'``: a change leaves less than a quarter of the gain, or recognizers never used recover less than a
       tenth of the share of their gap that the used ones recover.
     * ``'partly real'``: a change leaves less than half, or they recover less than a quarter of that share.
