@@ -105,7 +105,7 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
         raise OptionError(f'{where}: expected one of option_file, network_g and folder, got '
                           f'{" and ".join(sources) or "none"}.')
     if options.option_file:
-        options = build_block(RestorerOptions, {**_of_run(options, root, recognizers, where), **block}, where)
+        options = build_block(RestorerOptions, {**_keys_from_run(options, root, recognizers, where), **block}, where)
     for key in ('network_g', 'network_t'):
         if getattr(options, key):
             check_network(getattr(options, key), f'{where}.{key}')
@@ -120,7 +120,8 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
     return options
 
 
-def _of_run(options: RestorerOptions, root: Path, recognizers: Mapping[str, Mapping], where: str) -> dict[str, Any]:
+def _keys_from_run(options: RestorerOptions, root: Path, recognizers: Mapping[str, Mapping], where: str
+                   ) -> dict[str, Any]:
     """Return the keys of a restorer's block that a run's option file gives."""
     run = read_yaml(options.option_file, f'{where}.option_file')
     if not isinstance(run, Mapping) or not run.get('name') or not run.get('network_g'):

@@ -157,9 +157,9 @@ class Experiments:
     def restorers(self, study: Study) -> list[Restorer]:
         """Return the restorers of a study that this scale has, domain by domain and task by task."""
         return [restorer for name in as_list(study.trained_on) for task in self.tasks(study)
-                for restorer in self._of_task(study, name, task)]
+                for restorer in self._task_restorers(study, name, task)]
 
-    def _of_task(self, study: Study, name: str, task: str) -> list[Restorer]:
+    def _task_restorers(self, study: Study, name: str, task: str) -> list[Restorer]:
         domain, found = self.domains[name], []
         for block in study.restorers:
             choices = {key: as_list(value) for key, value in block.items()}

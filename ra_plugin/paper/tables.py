@@ -120,8 +120,8 @@ def _measured(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], tasks: 
     for name in (CLEAN, *spec['baselines']):
         rows.append([name, *(_baseline(spec, chosen, name, column) for column in columns)])
     for row in _rows(spec, chosen):
-        rows.append([_row_name(row), *(_cell(spec, [(one, one.label) for one in _of_cell(spec, chosen, row, column)],
-                                             column) for column in columns)])
+        shown = {column: [(one, one.label) for one in _cell_restorers(spec, chosen, row, column)] for column in columns}
+        rows.append([_row_name(row), *(_cell(spec, those, column) for column, those in shown.items())])
     return table(rows)
 
 
@@ -154,8 +154,8 @@ def _fits(spec: Mapping[str, Any], one: JudgedRestorer, column: str) -> bool:
     return kind in ('judge', 'measure', 'measure and judge') or one[kind] == column
 
 
-def _of_cell(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], row: tuple, column: str
-             ) -> list[JudgedRestorer]:
+def _cell_restorers(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], row: tuple, column: str
+                    ) -> list[JudgedRestorer]:
     """Return the restorers of a cell: one, or all that never used the judge, whose mean it shows."""
     return [one for one in chosen if _row(spec, one) == row and _fits(spec, one, column)
             and (one['method'] != PLAIN or PLAIN not in spec['baselines'])
@@ -207,7 +207,8 @@ def _changes(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], tasks: S
     columns = _columns(spec, chosen, tasks)
     rows = [['minus plain', *(_HEADS.get(column, column) for column in columns)]]
     for row in _rows(spec, trained):
-        rows.append([_row_name(row), *(_change(_of_cell(spec, trained, row, column), column) for column in columns)])
+        rows.append([_row_name(row), *(_change(_cell_restorers(spec, trained, row, column), column)
+                                       for column in columns)])
     yield 'Paired differences to plain on the same images:'
     yield table(rows)
 
@@ -263,7 +264,7 @@ def _compared(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer]) -> Iter
     rows = {_row_name(row): row for row in _rows(spec, chosen)}
     lines = []
     for first, second in [pair for pair in spec.get('compare', ()) if rows.keys() >= set(pair)]:  # those of this scale
-        points, psnr = ((_of_row(spec, chosen, rows[first], columns) - _of_row(spec, chosen, rows[second], columns))
+        points, psnr = ((_row_mean(spec, chosen, rows[first], columns) - _row_mean(spec, chosen, rows[second], columns))
                         .estimate() for columns in (list(chosen[0].judges), ['psnr']))
         lines.append(f'- {first} minus {second}: {100 * points.value:+.2f} points [{100 * points.low:+.2f}, '
                      f'{100 * points.high:+.2f}], {psnr.value:+.3f} dB [{psnr.low:+.3f}, {psnr.high:+.3f}].')
@@ -271,9 +272,9 @@ def _compared(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer]) -> Iter
         yield 'Rows against each other, on average over the recognizers:\n\n' + '\n'.join(lines)
 
 
-def _of_row(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], row: tuple, columns: Sequence[str]) -> Sampled:
+def _row_mean(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], row: tuple, columns: Sequence[str]) -> Sampled:
     return mean(mean(one.matrix.mean(one.label, *([column, one.judges[column]] if column in one.judges else [column]))
-                     for one in _of_cell(spec, chosen, row, column)) for column in columns)
+                     for one in _cell_restorers(spec, chosen, row, column)) for column in columns)
 
 
 def _difference(one: JudgedRestorer, judge: str) -> Change:

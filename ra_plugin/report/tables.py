@@ -158,7 +158,7 @@ def clean_input_table(results: Results, condition: str, scale: Scale) -> Table:
                            metric_of(results, column.metric), column.name in results.restorer(name).used)
 
     return Table('Clean images given to the restorer: change of the score against the clean image itself, in points'
-                 + _of_images(data.n), Column('processing', plain='restorer'), columns,
+                 + _image_count(data.n), Column('processing', plain='restorer'), columns,
                  [Row(Cell(name), [cell(name, entry, column) for column in columns])
                   for name, entry in data.restorers.items()])
 
@@ -170,7 +170,7 @@ def audit_table(results: Results, condition: str, restorer: str, scale: Scale) -
     views = audit.views or list(dict.fromkeys(view for values in gains.values() for view in values))
     used = results.restorer(restorer).used
     return Table(f'Gain of {restorer} over {results.baseline} when both images are changed in the same way, in points'
-                 + _of_images(audit.n), Column('recognizer'), [Column(view) for view in views],
+                 + _image_count(audit.n), Column('recognizer'), [Column(view) for view in views],
                  [Row(Cell(name, used=name in used), [_difference(values.get(view), scale, SHARE) for view in views])
                   for name, values in gains.items()], marks_used=True)
 
@@ -249,5 +249,5 @@ def _difference(estimate: Estimate | None, scale: Scale, metric: Metric, used: b
                 tags=(UNCLEAR,) if unclear else ())
 
 
-def _of_images(n: int) -> str:
+def _image_count(n: int) -> str:
     return f' ({formats.count(n)} images)' if n else ''

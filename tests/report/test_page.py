@@ -300,8 +300,8 @@ def test_the_headline_counts_what_stands_corrected_for_the_number_of_recognizers
     told = dict(ra.sentences)
     assert told['Held out'].startswith('1 of 4 never seen in training gains; the change on ')
     assert told['Counted'].startswith('5 recognizers are compared at once') and 'Holm' in told['Counted']
-    assert told['Held out'].split(':')[0].endswith(
-        'cannot be distinguished from zero once corrected for how many there are')
+    assert told['Held out'].split(':')[0].endswith('cannot be distinguished from zero once corrected for how many '
+                                                   'there are')
     difference['scores']['vgg'] = {'top1': estimate(0.0)}
     difference['family']['up'] = ['resnet', 'densenet']
     apart = dict(verdicts(typed(made), CONDITIONS[0])[0].sentences)['Held out']

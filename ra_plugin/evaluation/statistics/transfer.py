@@ -213,11 +213,11 @@ def _spread(values: Sequence[float]) -> Seeds | None:
 
 
 def _difference(matrix: Matrix, name: str, baseline: str) -> Difference:
-    def of_column(*column: str) -> Sampled:
+    def difference_in(*column: str) -> Sampled:
         return matrix.mean(name, *column) - matrix.mean(baseline, *column)
 
     def entry(recognizer: str, metric: str) -> Change:
-        difference = of_column(recognizer, metric)
+        difference = difference_in(recognizer, metric)
         gap, sign = None, -1 if matrix.facts()[metric].better == 'lower' else 1
         if CLEAN in matrix.names:
             gap = matrix.mean(CLEAN, recognizer, metric) - matrix.mean(baseline, recognizer, metric)
@@ -232,7 +232,7 @@ def _difference(matrix: Matrix, name: str, baseline: str) -> Difference:
             images_for_one_point=None if ours is None else images_to_tell(np.mean(ours, 0) - np.mean(theirs, 0)))
 
     def gain(recognizer: str, metric: str) -> Sampled:
-        return of_column(recognizer, metric).scaled(-1 if matrix.facts()[metric].better == 'lower' else 1)
+        return difference_in(recognizer, metric).scaled(-1 if matrix.facts()[metric].better == 'lower' else 1)
 
     main = {recognizer: metric for recognizer, metric in reversed(matrix.columns())}  # the first metric of each
     return Difference({column: difference_of_quality(matrix, name, baseline, column) for column in matrix.quality()},

@@ -126,10 +126,11 @@ class BoundaryStudy:
         print(f'{self.condition.name}: searching boundaries around {len(self.numbers)} images for '
               f'{len(self.predict)} recognizers.', file=sys.stderr, flush=True)
         with progress(desc='Searching boundaries', total=len(self.numbers) * len(self.predict), unit='search') as bar:
-            return [record for batch in chain.from_iterable(batches) for record in self._of_batch(batch, bar.update)]
+            return [record for batch in chain.from_iterable(batches)
+                    for record in self._batch_records(batch, bar.update)]
 
     @torch.no_grad()
-    def _of_batch(self, batch: Batch, done: Callable[[int], Any]) -> Iterator[Record]:
+    def _batch_records(self, batch: Batch, done: Callable[[int], Any]) -> Iterator[Record]:
         """Yield the records of a batch; ``done`` is called with the number of images after each recognizer."""
         plain, restored = self._restored(batch)
         answers = {name: predict(plain) for name, predict in self.predict.items()}

@@ -125,7 +125,7 @@ def test_who_has_too_little_to_gain_is_left_out_and_named(gap, spread):
     assert (alone['verdict'], alone['could_be']) == ('undecided', ['real', 'partly real', 'adversarial'])
     assert 'that was left out of the training can tell; left out, with a gap to' in alone['reason']
     used = judged_as({'used': gains(0.2), 'other': gains(0.2)},
-                      {'used': gains(gap, spread=spread), 'other': gains(0.4)}, ['used'])
+                     {'used': gains(gap, spread=spread), 'other': gains(0.4)}, ['used'])
     assert (used['verdict'], used['left_out'], used['held_out_ratio']) == ('undecided', ['used'], None)
     assert used['reason'].startswith('Left out, with a gap to clean images that is too small or too uncertain: used (')
 
