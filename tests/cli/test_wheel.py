@@ -12,6 +12,7 @@ from PIL import Image
 from programs import ROOT
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
+pytestmark = pytest.mark.slow
 SOURCES = ('ra_plugin', 'options', 'setup.py', 'setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE')
 FEW = ['datasets:train:batch_size_per_gpu=2', 'train:total_iter=2', 'datasets:train:dataroot_gt=photos',
        'datasets:val:dataroot_gt=photos']
