@@ -280,7 +280,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         if not (self.is_classifier and self.info.num_classes):
             raise ValueError(f'{where}: {self}: {NO_HEAD}')
         if self.info.num_classes == 1:
-            raise ValueError(f'{where}: {self}: it has one class, whose probability is always 1 and whose loss is '
+            raise ValueError(f'{where}: {self}: it has only one class, whose probability is always 1 and whose loss is '
                              'always 0. Give a network with two outputs or more.')
 
     def check_answers(self, *outputs: Outputs) -> None:
