@@ -3,13 +3,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak gpu gpu-dry gpu-pack setup data browser clean
+.PHONY: demo test fast lint soak gpu gpu-dry gpu-pack setup data browser clean
 
 demo: data  ## Train plain, recognition-aware and unsupervised networks on CIFAR-10 and compare them.
 	$(BIN)/python tools/demo.py
 
-test: data browser  ## All tests; one thread, since the networks in them are tiny.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# Two processes of one thread each: the networks in the tests are tiny. A process works through a run of neighboring
+# tests, which share what a file sets up once, and takes over part of the other's when it has none left.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test: data browser  ## All tests.
+	$(PYTEST)
+
+fast: data  ## The tests without a marker, of at most half a second each: two minutes.
+	$(PYTEST) -m 'not (slow or browser or mm or distributed)'
+
+lint: setup  ## Style, likely mistakes and types.
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 soak: data  ## Ten times as many kills and damaged inputs as make test, and others in each run; half an hour.
 	RA_PLUGIN_SOAK=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/training/test_exact_resume.py tests/training/test_faults.py \

@@ -129,6 +129,8 @@ def in_yaml(value: Any) -> str:
         return '~'
     if isinstance(value, bool):
         return str(value).lower()
+    if value == '':
+        return "''"
     if isinstance(value, (list, tuple)):
         return f'[{", ".join(map(in_yaml, value))}]'
     return str(value) if not isinstance(value, type) and not repr(value).startswith('<') else '{}'
@@ -148,7 +150,7 @@ def in_short(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return ', '.join(f'`{option}`' for option in typing.get_args(hint))
     if typing.get_origin(hint) in (collections.abc.Sequence, list):
-        return f'list of {in_short(typing.get_args(hint)[0])}'
+        return 'list of ' + re.sub(r'\b(number|path|block|name)\b', r'\1s', in_short(typing.get_args(hint)[0]))
     if typing.get_origin(hint) is collections.abc.Mapping and typing.get_args(hint)[1] is not Any:
         return f'name -> {in_short(typing.get_args(hint)[1])}'
     return in_words(hint).removeprefix('a ')

@@ -11,8 +11,7 @@ from basicsr.utils import registry  # noqa: E402
 
 from ra_plugin import archs, losses  # noqa: E402
 from ra_plugin.compat import basicsr_cpu  # noqa: E402
-from ra_plugin.data import (DetectionDataset, LabeledImageDataset, SegmentationDataset,  # noqa: E402
-                            UnlabeledImageDataset)
+from ra_plugin.data import DetectionDataset, LabeledImageDataset, SegmentationDataset, UnlabeledImageDataset  # noqa: E402
 from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa  # noqa: E402
 from ra_plugin.models.recog_aware_model import RecogAwareModel  # noqa: E402
 from ra_plugin.models.resume.reader import load_resume_state  # noqa: E402

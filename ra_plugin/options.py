@@ -235,7 +235,7 @@ def nearest(key: object, known: typing.Iterable[str], cutoff: float = 0.8) -> st
     """
     text, known = str(key), list(known)
     distances = {name: _distance(text.casefold(), name.casefold()) for name in known}
-    best = min(distances, key=distances.get, default=None)
+    best = min(distances, key=distances.__getitem__, default=None)
     if best is not None and distances[best] <= (1 if len(text) < 6 else 2):
         return best
     begun = [name for name in known if len(text) >= 5 and name.startswith(text)]

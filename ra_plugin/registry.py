@@ -4,11 +4,13 @@ An unknown name gets a suggestion, a duplicate names the module of the first. Op
 constructor's signature before anything is built.
 """
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from ra_plugin.library_errors import translated
 from ra_plugin.options import OptionError, check_arguments, unknown
 from ra_plugin.utils.text import shown
+
+Registered = TypeVar('Registered', bound=Callable)
 
 
 class Registry:
@@ -26,7 +28,7 @@ class Registry:
         self.is_tried = is_tried
         self._entries: dict[str, Callable] = {}
 
-    def register(self, cls: Callable) -> Callable:
+    def register(self, cls: Registered) -> Registered:
         """Add ``cls`` under its own name; use it as a decorator.
 
         Raises:
@@ -45,7 +47,7 @@ class Registry:
         """Return the class called ``name``, or None."""
         return self._entries.get(name)
 
-    def get(self, name: str, where: str) -> Callable:
+    def get(self, name: str, where: str) -> Any:
         """Return the class called ``name``; ``where`` is the place in the options, for the message.
 
         Raises:
@@ -55,7 +57,7 @@ class Registry:
             raise unknown(self.kind, name, self, f'{where}.type', 'Registered')
         return self._entries[name]
 
-    def check(self, opt: Any, where: str) -> Callable:
+    def check(self, opt: Any, where: str) -> Any:
         """Check an option block, with the blocks within it, and return the class that it names.
 
         Raises:

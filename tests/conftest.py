@@ -23,6 +23,17 @@ def count(request):
     return lambda kind, number=1: counted.update({kind: number})
 
 
+def pytest_sessionfinish(session):
+    if hasattr(session.config, 'workeroutput'):  # a worker of pytest-xdist: the process with the summary adds them up
+        session.config.workeroutput['counted'] = dict(session.config.stash.get(_COUNTED, Counter()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    counted = node.config.stash.setdefault(_COUNTED, Counter())
+    counted.update(getattr(node, 'workeroutput', {}).get('counted', {}))
+
+
 def pytest_terminal_summary(terminalreporter, config):
     for kind, number in sorted(config.stash.get(_COUNTED, Counter()).items()):
         terminalreporter.write_line(f'{number} {kind}')

@@ -65,7 +65,7 @@ def _scores(base, seeds=1):
 
 def _condition(shift):
     differences = {}
-    for name, (used, others, psnr) in GAINS.items():
+    for name, (_, _, psnr) in GAINS.items():
         scores = {}
         for recognizer in RECOGNIZERS:
             difference, gap = gain(name, recognizer), 0.04 if recognizer == 'vgg' else 0.36

@@ -120,6 +120,7 @@ def test_only_compat_changes_other_packages():
     assert not found
 
 
+@pytest.mark.slow
 def test_the_check_for_changed_packages_sees_one(tmp_path):
     (tmp_path / 'patch.py').write_text('import torch.nn as nn\nnn.Linear.forward = None\nsetattr(nn, "x", 1)\n')
     assert list(assigned_elsewhere(tmp_path / 'patch.py')) == ['patch.py:2', 'patch.py:3']

@@ -10,8 +10,15 @@ from torch import nn
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers import (BlackBoxRecognizer, EnsembleRecognizer, MMDetRecognizer, ModuleRecognizer,
-                                   OnnxRecognizer, TimmRecognizer, TorchvisionRecognizer)
+from ra_plugin.recognizers import (
+    BlackBoxRecognizer,
+    EnsembleRecognizer,
+    MMDetRecognizer,
+    ModuleRecognizer,
+    OnnxRecognizer,
+    TimmRecognizer,
+    TorchvisionRecognizer,
+)
 
 HALF = {'mean': [0.5] * 3, 'std': [0.5] * 3}
 
@@ -73,6 +80,7 @@ def test_numbers_and_arrays_of_numpy_and_torch_are_those_they_hold(network):
     assert EnsembleRecognizer(members, weights=np.ones(1), sample=np.int64(1)).sample == 1
 
 
+@pytest.mark.slow
 def test_a_path_is_text(tmp_path, network):
     torch.save(network.state_dict(), tmp_path / 'net.pth')
     assert ModuleRecognizer(network, checkpoint=Path(tmp_path / 'net.pth'), **HALF).info.num_classes == 3

@@ -136,6 +136,7 @@ def test_operators_of_mmcv(name, device):
         torch.testing.assert_close(value.cpu(), expected.cpu(), rtol=0, atol=atol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind, model, library', [
     ('MMDetRecognizer', small.RETINANET, 'mmdet'), ('MMDetRecognizer', small.FCOS, 'mmdet'),
     ('MMDetRecognizer', small.FASTER_RCNN, 'mmdet'), ('MMSegRecognizer', small.FCN, 'mmseg')])
@@ -207,6 +208,7 @@ def test_adam_ema_and_bad_steps(bad, device):
         assert all(group['fused'] for optimizer in ours.optimizers for group in optimizer.param_groups)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['SRModel', 'ESRGANModel', 'RealESRGANModel'])
 def test_resumed_is_uninterrupted(name, device, tmp_path):
     """Also where images are degraded on the device: its random stream is in the state.

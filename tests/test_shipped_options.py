@@ -27,6 +27,8 @@ from ra_plugin.shipped.find import option_files, option_text
 from ra_plugin.training.pipeline import test_pipeline as run_test  # under its own name pytest would collect it
 from ra_plugin.training.pipeline import train_pipeline as run_train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [Path(name) for name in option_files()]  # options/..., of those in the folder and those that are written
 EVALUATIONS = [path for path in NAMES if path.parent.name == 'eval']

@@ -1,4 +1,4 @@
-"""A detector, a segmenter and an embedding network of a few lines: what a subclass of each task's class has to write."""
+"""A detector, a segmenter and an embedding network of a few lines: the least that a subclass has to write."""
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -45,7 +45,8 @@ class TinyDetector(DetectionRecognizer):
             for box, kind in zip(item['boxes'], item['labels']):
                 column, row = ((box[:2] + box[2:]) / 2 // self.stride).long()
                 wanted[i, kind, row, column] = 1
-                sides = sides + F.l1_loss(answers[i, 3:, row, column].exp() * self.stride, (box[2:] - box[:2]).repeat(2))
+                sides = sides + F.l1_loss(answers[i, 3:, row, column].exp() * self.stride,
+                                          (box[2:] - box[:2]).repeat(2))
         return {'scores': F.binary_cross_entropy_with_logits(answers[:, :3], wanted), 'sides': sides}
 
     @torch.no_grad()
@@ -66,7 +67,8 @@ class TinySegmenter(SegmentationRecognizer):
     """Scores of three classes at half the resolution."""
 
     def __init__(self):
-        super().__init__(_network(len(_CLASSES), 2), RecognizerInfo('tiny', self.task, len(_CLASSES), _CLASSES, **_FACTS))
+        super().__init__(_network(len(_CLASSES), 2),
+                         RecognizerInfo('tiny', self.task, len(_CLASSES), _CLASSES, **_FACTS))
 
     def features(self, images):
         return self.model[:2](self.prepare(images))

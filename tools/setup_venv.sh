@@ -31,7 +31,7 @@ pip setuptools wheel cython torch torchvision  # BasicSR's build asks for the fi
 echo 'Installing BasicSR ...'
 pip --no-build-isolation basicsr  # its build asks for torch: isolated, it would install PyTorch once more
 echo 'Installing ra_plugin ...'
-pip --no-build-isolation -e '.[test]'
+pip --no-build-isolation -e '.[lint,test]'
 
 # opencv-python, which BasicSR asks for, needs a graphics library that servers lack; the headless build does not
 if ! "$venv/bin/python" -c 'import cv2' 2>/dev/null; then

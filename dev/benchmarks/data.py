@@ -59,7 +59,8 @@ def _row(blocks: list, folder: str, image: np.ndarray, repeats: int) -> dict[str
     alone = []
     for block in blocks:
         degradation = build_degradation(block, 'degradation')
-        alone.append(_milliseconds(lambda i: degradation(image, np.random.default_rng(i)), repeats))
+        alone.append(_milliseconds(
+            lambda i, degradation=degradation: degradation(image, np.random.default_rng(i)), repeats))
     data = LabeledImageDataset({'phase': 'train', 'dataroot_gt': folder, 'resize': 256, 'crop_size': len(image),
                                 'use_hflip': True, 'degradation': blocks[-1]})
     return {'degradation_ms': alone, 'item_ms': _milliseconds(lambda i: data[i % _FILES], repeats)}

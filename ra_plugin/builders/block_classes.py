@@ -89,9 +89,10 @@ def hints_within(block: Mapping[str, Any], hint: Any = None) -> Mapping[Any, Any
         return _hints_of(cls)
     if isinstance(hint, dict):
         return hint
+    option: Any
     for option in _options(hint):
-        if dataclasses.is_dataclass(option) or typing.is_typeddict(option):
-            return option_hints(option)
+        if typing.is_typeddict(option) or dataclasses.is_dataclass(option):
+            return option_hints(typing.cast(Any, option))
         if typing.get_origin(option) is collections.abc.Mapping:
             return dict.fromkeys(block, typing.get_args(option)[1])
     return {}

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from ra_plugin.builders.dataset_paths import PAIRS
 from ra_plugin.data.early_check import read_head
 from ra_plugin.data.files import evenly_spaced_sample
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
 from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.options import OptionError
@@ -17,7 +16,7 @@ _MOST = 1000  # images whose heads are read, evenly spaced: some tenths of a sec
 _THREADS = 8  # for file systems that take their time
 
 
-def check_crops(dataset: Dataset, where: str) -> None:
+def check_crops(dataset: ImageDataset, where: str) -> None:
     """Check that images are as large as the crops of a data set; of more than 1000 images, that many of them.
 
     Raises:
@@ -33,11 +32,13 @@ def check_crops(dataset: Dataset, where: str) -> None:
                           'small.)')
 
 
-def crop_problem(dataset: Dataset, index: int, where: str) -> str:
+def crop_problem(dataset: ImageDataset, index: int, where: str) -> str:
     """Return what is wrong with the size of an image; nothing where it can be cropped or cannot be told."""
     within = inner_dataset(dataset)
     key = _crop_of(within)
-    for path, least, size in _sizes(within, index, key) if key else ():
+    if key is None:
+        return ''
+    for path, least, size in _sizes(within, index, key):
         if 0 < min(size) < least:
             what = f'{least} pixels' if least == within.opt[key] else (
                 f'{least} pixels, {key} over scale, for the degraded image')
@@ -46,7 +47,7 @@ def crop_problem(dataset: Dataset, index: int, where: str) -> str:
     return ''
 
 
-def _crop_of(dataset: Dataset) -> str | None:
+def _crop_of(dataset: ImageDataset) -> str | None:
     """Return the key with the crop size of a data set that can neither pad nor enlarge an image."""
     opt = getattr(dataset, 'opt', None)
     if not isinstance(opt, Mapping):

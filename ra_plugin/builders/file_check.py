@@ -43,10 +43,11 @@ def check_file(opt: Mapping[str, Any]) -> None:
     check_keys(opt)
     _check_outline(opt)
     check_values(opt)
-    if opt.get('is_train'):
-        check_run(opt, model_class(opt))
+    cls = model_class(opt)
+    if opt.get('is_train') and cls is not None:
+        check_run(opt, cls)
     _check_names(opt)
-    if is_recognition_aware(opt) or opt['model_type'] == 'RecogAwareModel':
+    if model is not None and (is_recognition_aware(opt) or opt['model_type'] == 'RecogAwareModel'):
         recog_aware(model)
     for name in opt:
         if name.startswith('network_'):

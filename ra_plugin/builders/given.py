@@ -3,10 +3,10 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from basicsr.utils.registry import DATASET_REGISTRY
-from torch.utils.data import Dataset
 
 from ra_plugin.builders.networks import registered
 from ra_plugin.data.given import given_by, neither
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.library_errors import translated
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.models.validation_metrics import needs_clean
@@ -63,7 +63,7 @@ def check_metrics_given(opt: Mapping, logger: logging.Logger | None = None) -> N
                        f'{", ".join(f"datasets.{phase}" for phase in without)}, which have none.')
 
 
-def check_judges(opt: Mapping, datasets: Sequence[Dataset], judges: Sequence[Recognizer]) -> None:
+def check_judges(opt: Mapping, datasets: Sequence[ImageDataset], judges: Sequence[Recognizer]) -> None:
     """Check that the metrics of every recognizer of ``val.recognizers`` can be computed on its data sets.
 
     Raises:

@@ -46,7 +46,7 @@ def canonical(node: Any, hint: Any = None) -> Any:
         return float(node)
     names = named_by(hint, node)
     if names is not None and names.what != 'module':
-        path = os.path.expanduser(node)
+        path = os.path.expanduser(str(node))
         return os.path.realpath(path) if os.path.exists(path) else node
     return node
 
@@ -81,10 +81,10 @@ def same_network(first: Mapping, second: Mapping) -> bool:
     How images reach it (size, normalization, ``resize``) does not count: a detector that was trained against on crops
     and judges whole images is one network. Files of weights are the same by their place or by their content.
     """
-    weights = [next((block[key] for key in _WEIGHTS if isinstance(block.get(key), str)), None)
+    weights = [next((block[key] for key in _WEIGHTS if isinstance(block.get(key), str)), '')
                for block in (first, second)]
     if all(weights):
-        return _same_file(*weights)
+        return _same_file(weights[0], weights[1])
     classes = [canonical(block.get('classes'), ClassNames) for block in (first, second)]
     return weights[0] == weights[1] and _network(first) == _network(second) and (
         not all(classes) or classes[0] == classes[1])
@@ -130,7 +130,7 @@ def _flat(node: Any) -> Iterator[bytes]:
             yield from _flat(value)
     elif isinstance(node, np.ndarray):
         yield f'{node.dtype} {node.shape}'.encode()
-        yield np.ascontiguousarray(node).data.cast('B') if node.size else b''
+        yield np.ascontiguousarray(node).tobytes()
     else:
         yield f'{type(node).__name__} {node}'.encode(errors='surrogateescape')
 
@@ -196,7 +196,8 @@ def contents(block: Any, hint: Any = None) -> list:
 
 def _leads_to(text: Text) -> list[Path]:
     """Return the files that a module imports, or a config is based on, and its own."""
-    return module_files(text.text) if text.names.what == 'module' else config_files(text.text)
+    is_module = text.names is not None and text.names.what == 'module'
+    return module_files(text.text) if is_module else config_files(text.text)
 
 
 def _classes(node: Any) -> Iterator[Callable]:
@@ -261,6 +262,8 @@ def _times(state: os.stat_result) -> list[int]:
 
 
 def _content(path: str | os.PathLike) -> str:
+    found = hashlib.sha256()
     with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else hashlib.sha256(
-            file.read()).hexdigest()
+        while part := file.read(1 << 20):
+            found.update(part)
+    return found.hexdigest()

@@ -10,7 +10,6 @@ from basicsr.data.realesrgan_dataset import RealESRGANDataset
 from basicsr.data.realesrgan_paired_dataset import RealESRGANPairedDataset
 from basicsr.data.single_image_dataset import SingleImageDataset
 from basicsr.utils.registry import DATASET_REGISTRY
-from torch.utils.data import Dataset
 
 from ra_plugin.data.class_folder_paths import paired_paths, single_paths
 from ra_plugin.data.with_labels import WithLabels
@@ -40,6 +39,6 @@ def build_with_labels(opt: Mapping[str, Any]) -> WithLabels:
     paths = find(opt=opt, list_key=list_key, where=where)
     if paths is None:  # BasicSR finds them, in the order of the disk
         return WithLabels(build_dataset(opt), opt)
-    dataset: Dataset = build_dataset({**opt, list_key: os.devnull})  # an empty list: it looks for no images itself
+    dataset = build_dataset({**opt, list_key: os.devnull})  # an empty list: it looks for no images itself
     dataset.paths, dataset.opt = paths, opt
     return WithLabels(dataset, opt)

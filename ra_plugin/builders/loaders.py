@@ -6,13 +6,14 @@ import torch
 from basicsr.data import build_dataset as build_basicsr_dataset
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.registry import MODEL_REGISTRY
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, default_collate
 
 from ra_plugin.builders.crop_check import check_crops
 from ra_plugin.builders.dataset_paths import check_listed, check_paths, pairs_remedy
 from ra_plugin.builders.labeled_hosts import build_with_labels
 from ra_plugin.builders.networks import dataset_class
 from ra_plugin.builders.option_blocks import check_dataset
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.data.spellings import normal_forms
 from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.library_errors import translated
@@ -41,7 +42,7 @@ def build_val_loaders(opt: Mapping) -> list[DataLoader]:
     return loaders
 
 
-def build_dataset(dataset_opt: Mapping, where: str | None = None) -> Dataset:
+def build_dataset(dataset_opt: Mapping, where: str | None = None) -> ImageDataset:
     """Build the data set of a block, with labels where the block asks for them.
 
     Args:
@@ -123,23 +124,24 @@ def _collate(items: list[dict]) -> dict:
     return default_collate(items)
 
 
-def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: str) -> None:
+def check_classes(dataset: ImageDataset, recognizers: Iterable[Recognizer], where: str) -> None:
     """Check that a label means the same class to a data set and to each recognizer.
 
     Raises:
         OptionError: Another number of classes, the same names in another order, or of a data set that keeps some of its
             classes, other names: a half has as many classes as the other. Masks whose 0 means something else.
     """
-    if getattr(dataset, 'num_classes', None) is None:
+    count = getattr(dataset, 'num_classes', None)
+    if count is None:
         return
     in_part = bool((getattr(dataset, 'opt', None) or {}).get('keep_classes'))
-    for recognizer in (member for recognizer in recognizers for member in recognizer.members()):
+    for recognizer in (member for owner in recognizers for member in owner.members()):
         _check_zero_label(dataset, recognizer, where)
         info = recognizer.info
         names = getattr(dataset, 'classes', None)
         # without names the highest label is all that is known of the classes
-        if info.num_classes != dataset.num_classes if names else info.num_classes < dataset.num_classes:
-            raise OptionError(f'{where}: {dataset.num_classes} classes, but {recognizer} tells {info.num_classes} '
+        if info.num_classes != count if names else info.num_classes < count:
+            raise OptionError(f'{where}: {count} classes, but {recognizer} tells {info.num_classes} '
                               'apart. Use a recognizer of these classes, or give the data set the '
                               "recognizer's list: classes.")
         own, theirs = normal_forms(names or ()), normal_forms(info.classes or ())
@@ -153,7 +155,7 @@ def check_classes(dataset: Dataset, recognizers: Iterable[Recognizer], where: st
                               'recognizer of these classes.')
 
 
-def _check_zero_label(dataset: Dataset, recognizer: Recognizer, where: str) -> None:
+def _check_zero_label(dataset: ImageDataset, recognizer: Recognizer, where: str) -> None:
     """Check that 0 in masks is a class to both or to neither; an explicit ``reduce_zero_label: false`` makes it one."""
     shifts = getattr(dataset, 'shifts_labels', None)
     if shifts is None:

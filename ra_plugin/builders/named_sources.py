@@ -99,7 +99,8 @@ def _bases(file: Path) -> list[str]:
     bases = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and any(getattr(target, 'id', '') == '_base_' for target in node.targets):
-            bases += [text.value for text in ast.walk(node.value) if isinstance(getattr(text, 'value', None), str)]
+            bases += [text.value for text in ast.walk(node.value)
+                      if isinstance(text, ast.Constant) and isinstance(text.value, str)]
         elif isinstance(node, ast.ImportFrom) and node.level:  # with read_base(): from ..base import *
             bases.append('/'.join(['.', *['..'] * (node.level - 1), *(node.module or '').split('.')]) + '.py')
     return bases

@@ -170,10 +170,12 @@ def check_what_model_needs(opt: Mapping[str, Any]) -> None:
     """
     model = model_class(opt)
     set_by_run = {(*block, key) for block, keys in SET_BY_RUN.items() for key in keys} | {('num_gpu',), ('name',)}
-    for place in read_keys(model).missing(opt) if model else ():
+    if model is None:
+        return
+    for place in read_keys(model).missing(opt):
         if place not in set_by_run:
             raise _missing(place, '', model)
-    steps = owner_of(model, 'optimize_parameters') if model else object  # a user's own may need no loss of a GAN
+    steps = owner_of(model, 'optimize_parameters')  # a user's own may need no loss of a GAN
     if issubclass(steps, SRGANModel) and steps.__module__.startswith('basicsr.') and (
             opt.get('is_train') and not opt['train'].get('gan_opt')):
         raise _missing(('train', 'gan_opt'), '', model)

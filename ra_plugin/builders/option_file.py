@@ -44,7 +44,7 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
     except (yaml.YAMLError, OSError) as error:
         raise OptionError(f'option file: {error}') from None
     except KeyError as error:
-        content = _content()
+        content: Any = _content()
         lacks = isinstance(content, Mapping) and error.args[0] not in content
         raise missing(error.args[0], content if lacks else (), 'option file') from None
     except OptionError:  # one of ours, already in words

@@ -168,7 +168,8 @@ class Walk:
         if isinstance(op, (ast.In, ast.NotIn)) and text_of(node.left) is not None:
             block = self.keys.place_of(right_node, scope.names)
             content = _UNKNOWN if block is None else _at(self.opt, block)
-            if not isinstance(content, Mapping) or (*block, text_of(node.left)) in self.keys.assigned:
+            if block is None or not isinstance(content, Mapping) or (
+                    *block, text_of(node.left)) in self.keys.assigned:
                 return _UNKNOWN
             return (text_of(node.left) in content) is isinstance(op, ast.In)
         left, right = self._value(node.left, scope), self._value(right_node, scope)

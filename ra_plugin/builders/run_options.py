@@ -102,7 +102,7 @@ def _check_path(opt: Mapping[str, Any]) -> None:
                                       + (f" Did you mean '{meant}'?" if meant else ''))
 
 
-def check_run(opt: dict, model: type) -> None:
+def check_run(opt: Mapping[str, Any], model: type) -> None:
     """Check the keys that every training needs, and set ``train.warmup_iter`` where there is none.
 
     Raises:

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     def pipeline(root: Path) -> None:
         reproduction = Reproduction(root, args.scale, args.data, args.seed, args.seeds, args.out)
-        plan = reproduction.plan(args.tables or reproduction.names)
+        plan = reproduction.plan(args.tables or list(reproduction.names))
         print(reproduction.describe(plan), flush=True)
         if not args.dry_run:
             print(reproduction.run(plan, args.jobs, args.device))

@@ -36,7 +36,7 @@ def loading() -> Iterator[None]:
             signal.signal(number, before)
 
 
-def run_here(pipeline: Callable[[Path], None], kept: str) -> int:
+def run_here(pipeline: Callable[[Path], object], kept: str) -> int:
     """Run a pipeline with the current folder as its root, and return the exit status.
 
     Args:

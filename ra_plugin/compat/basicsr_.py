@@ -22,8 +22,8 @@ from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY
 from torch.nn.parallel import DistributedDataParallel
 
 from ra_plugin.checkpoint import load_file
-from ra_plugin.compat.patching import replace
 from ra_plugin.compat.gan_feat_loss import GANFeatLoss
+from ra_plugin.compat.patching import replace
 from ra_plugin.options import suggestion
 from ra_plugin.state_dicts import fit, unwrapped
 from ra_plugin.utils.atomic import atomic_save
@@ -71,7 +71,7 @@ def filter2d_layout() -> None:
         return original(img.contiguous(), kernel)
 
     for module in (realesrnet_model, realesrgan_model):  # imported by name
-        module.filter2D = filter2d
+        vars(module)['filter2D'] = filter2d
 
 
 def perceptual_l2() -> None:
@@ -215,7 +215,8 @@ def shared_lmdb() -> None:
         def __init__(self, db_paths, client_keys='default', readonly=True, lock=False, readahead=False, **kwargs):
             paths = [db_paths] if isinstance(db_paths, str) else list(db_paths)
             keys = [client_keys] if isinstance(client_keys, str) else list(client_keys)
-            super().__init__([], [], readonly, lock, readahead, **kwargs)  # checks that lmdb is installed
+            none: Any = []
+            super().__init__(none, none, readonly, lock, readahead, **kwargs)  # checks that lmdb is installed
             if len(paths) != len(keys):
                 raise ValueError(f'LmdbBackend: expected one client_key per db_path, got {keys} for {paths}.')
             self.db_paths = [str(path) for path in paths]
@@ -256,10 +257,9 @@ def prefetch_errors() -> None:
         try:
             return original(self)
         except StopIteration:
-            error = getattr(self, 'error', None)
-            if error is not None:
-                raise error
-            raise
+            if getattr(self, 'error', None) is None:
+                raise
+        raise self.error
 
 
 def local_rank() -> None:
@@ -278,7 +278,7 @@ def local_rank() -> None:
         return original(*args, **kwargs)
 
     for name in ('basicsr.train', 'basicsr.test'):  # imported by name
-        importlib.import_module(name).parse_options = parse_options
+        vars(importlib.import_module(name))['parse_options'] = parse_options
 
 
 def safe_yaml() -> None:

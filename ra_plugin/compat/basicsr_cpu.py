@@ -65,8 +65,8 @@ def realesr_on_cpu() -> None:
     """
     for module, model in ((realesrnet_model, realesrnet_model.RealESRNetModel),
                           (realesrgan_model, realesrgan_model.RealESRGANModel)):
-        module.DiffJPEG = _on_input_device(module.DiffJPEG)
-        module.USMSharp = _on_input_device(module.USMSharp)
+        for name in ('DiffJPEG', 'USMSharp'):
+            vars(module)[name] = _on_input_device(getattr(module, name))
 
         @replace(model, '_dequeue_and_enqueue')
         def dequeue_and_enqueue(original, self):

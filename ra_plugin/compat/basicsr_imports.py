@@ -21,7 +21,7 @@ def functional_tensor() -> None:
         return
     from torchvision.transforms import functional
     module = types.ModuleType(name, 'Stands in for a module that torchvision removed.')
-    module.rgb_to_grayscale = functional.rgb_to_grayscale
+    vars(module)['rgb_to_grayscale'] = functional.rgb_to_grayscale
     sys.modules[name] = module
 
 
@@ -35,6 +35,6 @@ def distutils() -> None:
         return
     from packaging.version import Version
     package, version = types.ModuleType('distutils'), types.ModuleType('distutils.version')
-    package.version, version.LooseVersion = version, Version
+    vars(package)['version'], vars(version)['LooseVersion'] = version, Version
     package.__path__ = []  # marks a package: other submodules are reported as missing in the usual way
     sys.modules.update({'distutils': package, 'distutils.version': version})

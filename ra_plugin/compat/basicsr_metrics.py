@@ -36,7 +36,7 @@ def _measured(module: Any, name: str) -> Any:
         if _is_large_enough(name, height - 2 * border, width - 2 * border):
             return original(*args, **kwargs)
         warnings.warn(f'{name} is not defined for images of {width}x{height} pixels with crop_border {border}; '
-                      'returning NaN.')
+                      'returning NaN.', stacklevel=3)
         return float('nan')
 
     return measured

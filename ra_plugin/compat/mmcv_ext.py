@@ -182,8 +182,9 @@ def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_in
 def deform_roi_pool_forward(input: Tensor, rois: Tensor, offset: Tensor, output: Tensor, pooled_height: int,
                             pooled_width: int, spatial_scale: float, sampling_ratio: int, gamma: float) -> None:
     """Write the mean of sample points per bin; ``offset`` (empty, or ``(K, 2, height, width)``, x first) moves them."""
-    output.copy_(_deform_roi_pool(*_floats(input, offset, rois), pooled_height, pooled_width, spatial_scale,
-                                  sampling_ratio, gamma))
+    input, offset, rois = _floats(input, offset, rois)
+    output.copy_(_deform_roi_pool(input, offset, rois, pooled_height, pooled_width, spatial_scale, sampling_ratio,
+                                  gamma))
 
 
 def deform_roi_pool_backward(grad_output: Tensor, input: Tensor, rois: Tensor, offset: Tensor, grad_input: Tensor,
@@ -193,12 +194,14 @@ def deform_roi_pool_backward(grad_output: Tensor, input: Tensor, rois: Tensor, o
     if not len(rois):
         return
     grad_output, input, offset, rois = _floats(grad_output, input, offset, rois)
-    arguments = (rois, pooled_height, pooled_width, spatial_scale, sampling_ratio, gamma)
+
+    def pooled(input: Tensor, offset: Tensor = offset) -> Tensor:
+        return _deform_roi_pool(input, offset, rois, pooled_height, pooled_width, spatial_scale, sampling_ratio, gamma)
+
     if not offset.numel():
-        gradient, = _gradients(lambda input: _deform_roi_pool(input, offset, *arguments), [input], grad_output)
+        gradient, = _gradients(pooled, [input], grad_output)
     else:
-        gradient, moved = _gradients(lambda *inputs: _deform_roi_pool(*inputs, *arguments), [input, offset],
-                                     grad_output)
+        gradient, moved = _gradients(pooled, [input, offset], grad_output)
         grad_offset.copy_(moved)
     grad_input.copy_(gradient)
 

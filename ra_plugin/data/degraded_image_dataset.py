@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ra_plugin.data.exif import ExifOrientation
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.degradations import build_degradation
 from ra_plugin.option_types import FilePath, NonNegative, Positive
 from ra_plugin.options import OptionError, build_block
@@ -97,7 +98,7 @@ class DegradedImageOptions(LoaderOptions):
     @property
     def dataroot(self) -> str:
         """Return the folder of the images."""
-        return self.dataroot_gt if self.dataroot_lq is None else self.dataroot_lq
+        return self.dataroot_lq or self.dataroot_gt or ''
 
     def check_divides(self, size: int, key: str) -> None:
         """Raise OptionError if ``size`` is not a multiple of the degradation's scale."""
@@ -107,7 +108,7 @@ class DegradedImageOptions(LoaderOptions):
                               key)
 
 
-class DegradedImageDataset(torch.utils.data.Dataset):
+class DegradedImageDataset(ImageDataset):
     """Base class of data sets of clean images, labels and degraded images: ``{lq, gt, label, lq_path, gt_path}``.
 
     In phase ``train`` random values are drawn for each access and follow torch's seed, also in workers. In other phases
@@ -131,9 +132,10 @@ class DegradedImageDataset(torch.utils.data.Dataset):
     """
 
     options_type: type[DegradedImageOptions]
+    options: DegradedImageOptions
     paths: list[str]
     classes: tuple[str, ...] | None
-    num_classes: int
+    num_classes: int | None
 
     def __init__(self, opt: Mapping[str, Any]):
         self.where = f"{type(self).__name__}({opt.get('name') or opt.get('phase', '')})"
@@ -179,7 +181,7 @@ class DegradedImageDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = range(len(self))[index]  # so that -1 has the same noise as the last index
-        seed = torch.randint(2 ** 63 - 1, ()).item() if self.train else (self.options.seed, index)
+        seed = int(torch.randint(2 ** 63 - 1, ())) if self.train else (self.options.seed, index)
         rng = np.random.default_rng(seed)
         gt, label = self.load(index, rng)
         path = self.paths[index]

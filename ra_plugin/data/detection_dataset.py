@@ -98,6 +98,7 @@ class DetectionDataset(SpatialLabelDataset):
     """
 
     options_type = DetectionOptions
+    options: DetectionOptions
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__(opt)
@@ -128,14 +129,15 @@ class DetectionDataset(SpatialLabelDataset):
             return images, default_classes(images, options.class_order, where)
         if options.with_masks:
             require('pycocotools', f'{where}.with_masks')
-        images, names = [], None
+        images: list[AnnotatedImage] = []
+        names: tuple[str, ...] | None = None
         for root, file in self._sources('annotation_file'):
             found, categories = read_coco(root, file, options.with_masks, where)
             if names is not None and categories != names and options.classes is None:
                 raise OptionError(f"{where}.annotation_file: '{file}' has other categories than the file before it. "
                                   'List all of them in classes.')
             images, names = images + found, categories
-        return images, names
+        return images, names or ()
 
     def _sources(self, key: str) -> list[tuple[str, str]]:
         """Return each folder with its split or JSON file."""
@@ -181,10 +183,11 @@ class DetectionDataset(SpatialLabelDataset):
 
     def _check_size(self, annotated: AnnotatedImage, size: Size) -> None:
         _check_size(annotated, size, self.options.exif_orientation)
-        if annotated.size is None and annotated.stated_size not in (None, size) and not self._has_warned:
+        stated = annotated.stated_size
+        if annotated.size is None and stated is not None and stated != size and not self._has_warned:
             self._has_warned = True
             warn(f"{self.where}: {annotated.path} has {size[0]}x{size[1]} pixels, but '{annotated.source}' says "
-                 f'{annotated.stated_size[0]}x{annotated.stated_size[1]}. If the image was resized after it was '
+                 f'{stated[0]}x{stated[1]}. If the image was resized after it was '
                  'annotated, its boxes are in the wrong place: use the annotated image. Otherwise correct the size. '
                  'Further images are not reported.')
 
@@ -218,8 +221,9 @@ def _masks(annotated: AnnotatedImage, kept: np.ndarray, geometry: Geometry) -> n
     """Return the masks of the boxes that are kept, bool ``(K, H, W)``."""
     width, height = geometry.kept
     masks = np.zeros((len(kept), height, width), bool)
-    for mask, k in zip(masks, kept):
-        whole = decode_segmentation(annotated.segmentations[k], *geometry.source)
+    outlines = annotated.segmentations or ()
+    for mask, k in zip(masks, kept, strict=True):
+        whole = decode_segmentation(outlines[k], *geometry.source)
         mask[:] = geometry.mask(whole.astype(np.uint8))
     return masks
 

@@ -42,7 +42,7 @@ def read_head(path: str) -> Head:
     try:
         with open(path, 'rb') as file:
             image = Image.open(file)
-            size, end = image.size, _ENDS.get(image.format)
+            size, end = image.size, _ENDS.get(image.format or '')
             is_usual = image.mode in _USUAL and not image.has_transparency_data
             if end is None:  # a format without an end marker
                 return Head(size, True, is_usual)

@@ -49,7 +49,7 @@ def oriented(image: Image.Image, path: str, rule: ExifOrientation | None, drawn_
 
 def turned_size(stored: Size, orientation: int) -> Size:
     """Return width and height of the upright image."""
-    return stored[::-1] if orientation in _SWAPS_SIDES else stored
+    return (stored[1], stored[0]) if orientation in _SWAPS_SIDES else stored
 
 
 def is_to_be_turned(stored: Size, orientation: int, drawn_on: Size | None, path: str) -> bool:

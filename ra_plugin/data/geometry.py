@@ -30,11 +30,11 @@ class Geometry:
 
     def image(self, image: Image.Image) -> np.ndarray:
         """Transform an image of size ``source`` to uint8 ``(H, W, 3)``; resized with PIL's bilinear filter."""
-        return np.array(self._apply(image, Image.BILINEAR))
+        return np.array(self._apply(image, Image.Resampling.BILINEAR))
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Transform a mask of size ``source``, uint8 ``(H, W)``, to size ``kept``, with nearest-neighbor resizing."""
-        return np.array(self._apply(Image.fromarray(mask), Image.NEAREST))
+        return np.array(self._apply(Image.fromarray(mask), Image.Resampling.NEAREST))
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Transform boxes ``(K, 4)``, xyxy in pixels of the file, to float32 xyxy in pixels of the item, clipped to it.
@@ -53,7 +53,7 @@ class Geometry:
             image = image.resize(self.size, resample)
         if self.kept != self.size:
             image = image.crop((self.left, self.top, self.left + self.kept[0], self.top + self.kept[1]))
-        return image.transpose(Image.FLIP_LEFT_RIGHT) if self.flip else image
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.flip else image
 
 
 def draw_geometry(source: Size, size: Size, crop: Size | None, multiple: int, rng: np.random.Generator | None,
@@ -69,11 +69,11 @@ def draw_geometry(source: Size, size: Size, crop: Size | None, multiple: int, rn
         rng: Generator for position and flip; None for the center without a flip.
         use_hflip: Flip with a probability of 0.5.
     """
-    kept = tuple(side - side % multiple for side in size)
+    kept = size[0] - size[0] % multiple, size[1] - size[1] % multiple
     left = top = 0
     if crop:
-        kept = tuple(map(min, kept, crop))
-        spare = [whole - part for whole, part in zip(size, kept)]
+        kept = min(kept[0], crop[0]), min(kept[1], crop[1])
+        spare = size[0] - kept[0], size[1] - kept[1]
         # the center, rounded as in torchvision's CenterCrop
         left, top = (round(n / 2) if rng is None else int(rng.integers(n + 1)) for n in spare)
     flip = use_hflip and rng is not None and rng.random() < 0.5
@@ -89,4 +89,4 @@ def resized(size: Size, shorter: int, longest: int | None = None) -> Size:
     target = shorter, int(shorter * long / short)
     if longest is not None and target[1] > longest:
         target = int(longest * shorter / target[1]), longest
-    return target if size[0] <= size[1] else target[::-1]
+    return target if size[0] <= size[1] else (target[1], target[0])

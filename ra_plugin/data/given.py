@@ -2,8 +2,7 @@
 import copy
 from dataclasses import dataclass
 
-from torch.utils.data import Dataset
-
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.data.with_labels import WithLabels
 from ra_plugin.options import OptionError
 from ra_plugin.utils.random_streams import kept_random_streams
@@ -25,7 +24,7 @@ class Given:
     clean: bool
 
 
-def given_by(dataset: Dataset, where: str) -> Given:
+def given_by(dataset: ImageDataset, where: str) -> Given:
     """Return the parts of a data set's items, determined from its first item.
 
     Raises:
@@ -53,11 +52,12 @@ def neither(where: str, kind: str) -> str:
             'images: dataroot_gt.')
 
 
-def untouched(dataset: Dataset) -> Dataset:
+def untouched(dataset: ImageDataset) -> ImageDataset:
     """Return a copy to read from, since BasicSR's data sets open files on first use, which is up to the workers."""
     probe = copy.copy(dataset)
     if isinstance(probe, WithLabels):
         probe.dataset = untouched(probe.dataset)
-    if hasattr(probe, 'io_backend_opt'):  # BasicSR's data sets remove its type
-        probe.io_backend_opt = dict(probe.io_backend_opt)
+    backend = getattr(probe, 'io_backend_opt', None)
+    if backend is not None:  # BasicSR's data sets remove its type
+        vars(probe)['io_backend_opt'] = dict(backend)
     return probe

@@ -2,6 +2,7 @@
 import contextlib
 import io
 from pathlib import Path
+from typing import cast
 
 from PIL import Image, UnidentifiedImageError
 
@@ -47,7 +48,8 @@ def decode_image(data: bytes, path: str, max_pixels: int | None = None,
                          'Scale its values to 0..255 and save it as 8-bit RGB.')
     if image.has_transparency_data:
         mode, image = image.mode, image.convert('RGBA')
-        if image.getchannel('A').getextrema()[0] < 255:
+        lowest, _ = cast(tuple[int, int], image.getchannel('A').getextrema())
+        if lowest < 255:
             raise ValueError(f'{path}: expected an opaque image, got mode {mode} with transparent pixels. '
                              'Put it on a background and save it as RGB.')
     return image if image.mode == 'RGB' else image.convert('RGB')

@@ -22,6 +22,11 @@ def whole_number(label: Label) -> int | None:
     return int(label) if label == label and abs(label) != float('inf') and label == int(label) else None
 
 
+def as_numbers(entries: Sequence[Entry]) -> list[int]:
+    """Return the whole numbers that labels write, once `are_numbers` has said that they do."""
+    return [number for _, label in entries if (number := whole_number(label)) is not None]
+
+
 def are_numbers(entries: Sequence[Entry], classes: Sequence[str] | None, where: str, key: str) -> bool:
     """Return True if the labels are class numbers, False if they are names; check that they are not mixed.
 
@@ -55,9 +60,9 @@ def _is_fraction(label: Label) -> bool:
 
 def _check_spelling(entries: Sequence[Entry], place: str) -> None:
     spelling: dict[int, str] = {}
-    for path, label in entries:
+    for (path, label), number in zip(entries, as_numbers(entries), strict=True):
         text = str(label).strip().partition('.')[0].lstrip('+')
-        first = spelling.setdefault(whole_number(label), text)
+        first = spelling.setdefault(number, text)
         if first != text:
             raise OptionError(f"{place}: expected one spelling of a label, got '{first}' and '{text}' (for '{path}'). "
                               'If these are names, list them in classes.')
@@ -65,14 +70,15 @@ def _check_spelling(entries: Sequence[Entry], place: str) -> None:
 
 def _name_classes(entries: Sequence[Entry], classes: Sequence[str] | None, place: str) -> bool:
     """Return True if the numbers are names listed in ``classes``, False if they are indices of it."""
-    places = {name: i for i, name in enumerate(classes or ())}
+    classes = classes or ()
+    places = {name: i for i, name in enumerate(classes)}
     by_name = [places.get(str(label).strip(), places.get(str(whole_number(label)))) for _, label in entries]
     if None in by_name:
         return False
-    numbers = [whole_number(label) for _, label in entries]
+    numbers = as_numbers(entries)
     if not all(0 <= number < len(classes) for number in numbers):
         return True
-    for (path, label), number, named in zip(entries, numbers, by_name):
+    for (path, label), number, named in zip(entries, numbers, by_name, strict=True):
         if number != named:
             raise OptionError(f"{place}: label {label} of '{path}' is the number of class '{classes[number]}' and the "
                               f"name of class number {named} in classes. Order classes by their numbers, or use "

@@ -112,6 +112,7 @@ class LabeledImageDataset(DegradedImageDataset):
     """
 
     options_type = LabeledImageOptions
+    options: LabeledImageOptions
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__(opt)

@@ -88,6 +88,8 @@ class SegmentationDataset(SpatialLabelDataset):
     """
 
     options_type = SegmentationOptions
+    options: SegmentationOptions
+    num_classes: int
 
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__(opt)
@@ -139,7 +141,7 @@ class SegmentationDataset(SpatialLabelDataset):
 
 
 def _count_classes(options: SegmentationOptions, classes: tuple[str, ...] | None, where: str) -> int:
-    count = options.num_classes if classes is None else len(classes)
+    count = (options.num_classes or 0) if classes is None else len(classes)
     if options.num_classes not in (None, count):
         raise OptionError(f'{where}.num_classes: expected {count}, as many as classes names, got '
                           f'{options.num_classes}. Remove it.')
@@ -177,13 +179,15 @@ def _list_pairs(options: SegmentationOptions, where: str) -> list[tuple[str, str
         raise OptionError(f"{where}: expected images, got none from '{options.meta_info or options.dataroot}'. "
                           'Check the folder and image_suffix.')
     known = Spellings(masks, f'{where}.dataroot_mask')
-    found = {stem: known.find(stem) for stem in stems}
-    for stem, there in found.items():
+    pairs = []
+    for stem in stems:
+        there = known.find(stem)
         if there is None:
             mask = os.path.join(options.dataroot_mask, stem + options.mask_suffix)
             raise OptionError(f"{where}.dataroot_mask: expected the mask '{mask}' of '{images[stem]}', got none. "
                               'Check mask_suffix and image_suffix, or remove the image.')
-    return [(images[stem], masks[found[stem]]) for stem in stems]
+        pairs.append((images[stem], masks[there]))
+    return pairs
 
 
 def _read_stems(path: str, images: Mapping[str, str], where: str) -> list[str]:
@@ -191,9 +195,11 @@ def _read_stems(path: str, images: Mapping[str, str], where: str) -> list[str]:
     lines = read_text(path, f'{where}.meta_info').splitlines()
     stems = [os.path.normpath(line.strip()) for line in lines if line.strip()]
     known = Spellings(images, f'{where}.meta_info')
-    found = [known.find(stem) for stem in stems]
-    for stem, there in zip(stems, found):
+    found = []
+    for stem in stems:
+        there = known.find(stem)
         if there is None:
             raise OptionError(f"{where}.meta_info: '{path}' lists '{stem}', which has no image in dataroot_gt. "
                               'Expected one path per line, relative to it and without the suffix.')
+        found.append(there)
     return found

@@ -62,7 +62,7 @@ class SpatialLabelDataset(DegradedImageDataset):
     def __init__(self, opt: Mapping[str, Any]):
         super().__init__(opt)
         crop = self.options.crop_size
-        self._crop: Size | None = (crop, crop) if isinstance(crop, int) else tuple(crop[::-1]) if crop else None
+        self._crop: Size | None = (crop, crop) if isinstance(crop, int) else (crop[1], crop[0]) if crop else None
 
     def check_sample(self, check: Callable[[int], None]) -> None:
         """Check some evenly spaced images when the data set is built, to find common problems early.
@@ -91,8 +91,8 @@ class SpatialLabelDataset(DegradedImageDataset):
         if resize:
             size = resized(source, resize) if isinstance(resize, int) else resized(source, *resize)
         if self.train and scale_range:
-            factor = rng.uniform(*scale_range)
-            size = tuple(int(side * factor + 0.5) for side in size)
+            factor = rng.uniform(scale_range[0], scale_range[1])
+            size = int(size[0] * factor + 0.5), int(size[1] * factor + 0.5)
         self.check_leaves_pixels(size, source, path)
         return draw_geometry(source, size, self._crop, scale, rng if self.train else None, self.options.use_hflip)
 

@@ -34,6 +34,7 @@ class UnlabeledImageDataset(SpatialLabelDataset):
     """
 
     options_type = UnlabeledImageOptions
+    options: UnlabeledImageOptions
     gives_labels = False
     classes = num_classes = None
 

@@ -32,12 +32,14 @@ def read_voc(root: str, split: str, where: str) -> list[AnnotatedImage]:
     images = files_by_stem(folder, None, f'{where}.dataroot_gt')
     names = [line.strip() for line in read_text(listing, f'{where}.split').splitlines() if line.strip()]
     known, annotations = Spellings(images, f'{where}.split'), FilesOnDisk(root, f'{where}.dataroot_gt')
-    found = {name: known.find(os.path.normpath(name)) for name in names}
-    for name, there in found.items():
+    found = []
+    for name in names:
+        there = known.find(os.path.normpath(name))
         if there is None:
             raise OptionError(f"{where}.split: '{listing}' lists '{name}', which has no image in '{folder}'. "
                               'Expected one name per line, without suffix.')
-    return [_read_image(root, name, os.path.join(folder, images[found[name]]), annotations, where) for name in names]
+        found.append((name, os.path.join(folder, images[there])))
+    return [_read_image(root, name, path, annotations, where) for name, path in found]
 
 
 def default_classes(images: list[AnnotatedImage], class_order: ClassOrder | None, where: str) -> tuple[str, ...]:
@@ -66,7 +68,7 @@ def _read_image(root: str, name: str, image_path: str, annotations: FilesOnDisk,
 def _read_size(annotation: ElementTree.Element) -> tuple[int, int] | None:
     """Return the stated width and height; None if they are not positive numbers."""
     try:
-        width, height = (int(float(annotation.findtext(f'size/{key}'))) for key in ('width', 'height'))
+        width, height = (int(float(annotation.findtext(f'size/{key}') or '')) for key in ('width', 'height'))
     except (TypeError, ValueError, OverflowError):
         return None
     return (width, height) if width > 0 and height > 0 else None
@@ -85,7 +87,7 @@ def _is_difficult(found: ElementTree.Element, path: str, where: str) -> bool:
 def _read_box(found: ElementTree.Element, path: str, where: str) -> list[int]:
     box = {key: found.findtext(f'bndbox/{key}') for key in ('xmin', 'ymin', 'xmax', 'ymax')}
     try:
-        x1, y1, x2, y2 = (int(float(value)) - 1 for value in box.values())
+        x1, y1, x2, y2 = (int(float(value or '')) - 1 for value in box.values())
     except (TypeError, ValueError, OverflowError):
         x1, y1, x2, y2 = 0, 0, -1, -1
     if x2 < x1 or y2 < y1:

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from ra_plugin.data.annotations import number_labels, read_classes, read_labels, without_suffix
 from ra_plugin.data.class_order import ClassOrder
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.data.label_values import Entry
 from ra_plugin.data.spellings import Spellings
 from ra_plugin.option_types import ClassNames, LabelsPath
@@ -32,7 +31,7 @@ class LabelOptions:
     class_order: ClassOrder | None = None
 
 
-class WithLabels(Dataset):
+class WithLabels(ImageDataset):
     """Wrapper of a data set that adds the class of each image to its items, as ``label`` int.
 
     Args:
@@ -49,15 +48,16 @@ class WithLabels(Dataset):
         OptionError: An image has no label, a label is not a class, or a file is not as described.
     """
 
-    def __init__(self, dataset: Dataset, opt: Mapping[str, Any]):
+    def __init__(self, dataset: ImageDataset, opt: Mapping[str, Any]):
         self.dataset, self.opt = dataset, dataset.opt
         self.paths = getattr(dataset, 'paths', None)
         self.where = f'{type(dataset).__name__}({opt.get("name") or opt.get("phase", "")})'
         kind = 'gt' if 'dataroot_gt' in opt else 'lq'
         self._root, self._path_key = opt[f'dataroot_{kind}'], f'{kind}_path'
         self._lmdb = (opt.get('io_backend') or {}).get('type') == 'lmdb'
-        if hasattr(dataset, 'collate_fn'):
-            self.collate_fn = dataset.collate_fn
+        collate_fn = getattr(dataset, 'collate_fn', None)
+        if collate_fn is not None:
+            self.collate_fn = collate_fn
         names = self._names()
         options = build_block(LabelOptions, label_keys(opt), self.where)
         labels = options.labels
@@ -107,7 +107,7 @@ class WithLabels(Dataset):
         return {**item, 'label': self._labels[self._name(item[self._path_key])]}
 
 
-def inner_dataset(dataset: Dataset) -> Dataset:
+def inner_dataset(dataset: ImageDataset) -> ImageDataset:
     """Return the data set within `WithLabels`; other data sets as they are."""
     return dataset.dataset if isinstance(dataset, WithLabels) else dataset
 

@@ -51,9 +51,10 @@ class BicubicDownsample(Degradation):
                              f'{height - height % self.scale}, e.g. with crop_size.')
         size = (width // self.scale, height // self.scale)
         if image.dtype == np.uint8:
-            return np.array(Image.fromarray(image).resize(size, Image.BICUBIC))
+            return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
         # PIL has no RGB images of floats: one channel at a time
-        channels = [Image.fromarray(np.ascontiguousarray(image[..., c])).resize(size, Image.BICUBIC) for c in range(3)]
+        channels = [Image.fromarray(np.ascontiguousarray(image[..., c])).resize(size, Image.Resampling.BICUBIC)
+                    for c in range(3)]
         return np.clip(np.stack([np.asarray(channel) for channel in channels], axis=2), 0, 1)
 
 

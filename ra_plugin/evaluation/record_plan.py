@@ -10,8 +10,16 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from ra_plugin.builders.identity import (canonical, digest, file_identity, folder_identity, named_files, state_identity,
-                                         weights_digest, without_secrets)
+from ra_plugin.builders.identity import (
+    canonical,
+    digest,
+    file_identity,
+    folder_identity,
+    named_files,
+    state_identity,
+    weights_digest,
+    without_secrets,
+)
 from ra_plugin.builders.named_sources import module_files
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset

@@ -1,4 +1,4 @@
-"""Reuse of earlier records: an image is evaluated again only if something it depends on has changed.
+"""Reuse of earlier records: each image is judged again only where something it depends on has changed.
 
 A record's *unit* is one way of processing as one recognizer, or one metric, sees it. It holds for an image as long as
 the digests of both are the same, whatever has become of the other units and images.

@@ -3,6 +3,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,31 @@ from ra_plugin.evaluation.shown_images import ShownImages
 from ra_plugin.evaluation.statistics.audit import audit
 from ra_plugin.evaluation.statistics.chance import against_chance
 from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, VIEWS
-from ra_plugin.evaluation.statistics.transfer import (JudgedProcessing, Matrix, clean_input, harm, judged_processing,
-                                                      summary)
+from ra_plugin.evaluation.statistics.transfer import (
+    JudgedProcessing,
+    Matrix,
+    clean_input,
+    harm,
+    judged_processing,
+    summary,
+)
 from ra_plugin.evaluation.statistics.variety import variety
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
 from ra_plugin.metrics.task_scores import build_score, gain_metric, left_out
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
-from ra_plugin.results import (CLEAN, NONE, SCHEMA, Condition, DataGiven, QualityFacts, RecognizerFacts, RestorerFacts,
-                               Results, to_plain)
+from ra_plugin.results import (
+    CLEAN,
+    NONE,
+    SCHEMA,
+    Condition,
+    DataGiven,
+    QualityFacts,
+    RecognizerFacts,
+    RestorerFacts,
+    Results,
+    to_plain,
+)
 from ra_plugin.utils.interruption import Interrupted, Interruption
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import denormalized
@@ -178,7 +195,7 @@ class Evaluation:
         for number, condition in enumerate(self.conditions):
             judging = self.judging(condition)
             plan = self._plan(condition, judging, plans)
-            records = Records(out / 'records' / str(number), plan.plain(), restart, lambda before: shares(before, plan))
+            records = Records(out / 'records' / str(number), plan.plain(), restart, partial(shares, now=plan))
             self.shown[condition.name] = shown = self._shown_images(condition, judging, plan, records)
             self._judge(condition, replace(judging, keeper=shown), plan, records, batch_size, num_workers)
             judged = records.read()

@@ -85,7 +85,7 @@ class ShownImages:
         return found
 
     def settle(self, table: Table) -> None:
-        """Draw again with the complete records of the images of a batch, and let go of what is not drawn."""
+        """Draw again with the complete records of the images of a batch, and drop images that are not drawn."""
         columns = {key[0]: column for key, column in table.items() if key[1:] == (0, SAVED)}
         numbers = next(iter(columns.values())).index
 

@@ -8,7 +8,7 @@ formula to ``tests/losses/test_losses.py``.
 """
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +83,7 @@ class Distance:
                 temperature: float) -> torch.Tensor:
         """Return the distance ``(N,)`` between an output called ``name`` and that of the clean image."""
         kind = {'logits': self.scores, 'embedding': self.embeddings}.get(name, self.numbers)
-        further = {'temperature': temperature} if self.softened and kind is self.scores else {}
+        further: dict[str, Any] = {'temperature': temperature} if self.softened and kind is self.scores else {}
         if self.weighted_by is not None and name != 'embedding':
             further['weights'] = reference.get(f'{name}_{self.weighted_by}')
         return kind(answer, reference[name], **further)

@@ -26,7 +26,8 @@ def checked_sizes(sizes: Sizes, output: torch.Tensor, where: str) -> list[tuple[
         if not (1 <= rows <= height and 1 <= columns <= width):
             raise ValueError(f'{where}: sizes: image {i}: expected at most {height}x{width}, the size of the batch, '
                              f'got {rows}x{columns}.')
-    return None if all(pair == [height, width] for pair in pairs) else [tuple(pair) for pair in pairs]
+    return None if all(pair == [height, width] for pair in pairs) else [
+        (rows, columns) for rows, columns in pairs]
 
 
 def parts_of_one_size(output: torch.Tensor, target: Any, sizes: list[tuple[int, int]] | None,

@@ -9,6 +9,7 @@ from ra_plugin.losses.distances import CONSISTENCY, ConsistencyDistance
 from ra_plugin.losses.recognizer_loss import LossWeight, Reduction, ReferenceLoss
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.trainable import LearnerBlock
+from ra_plugin.utils.tensors import total
 
 
 class RecogConsistencyLoss(ReferenceLoss):
@@ -86,4 +87,4 @@ class RecogConsistencyLoss(ReferenceLoss):
         if recognizer not in self._asked:
             recognizer.check_answers(answers, reference)
             self._asked.add(recognizer)
-        return sum(self.distance.between(name, value, reference, self.temperature) for name, value in answers.items())
+        return total(self.distance.between(name, value, reference, self.temperature) for name, value in answers.items())

@@ -8,6 +8,7 @@ from torch import nn
 from ra_plugin.losses.recognizer_loss import LossWeight, RecognizerLoss, Reduction
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.trainable import LearnerBlock
+from ra_plugin.utils.tensors import total
 
 
 class RecogLoss(RecognizerLoss):
@@ -54,4 +55,4 @@ class RecogLoss(RecognizerLoss):
         terms = recognizer.loss(output, target, **self.smoothing)
         if self.reduction == 'none' and any(term.dim() == 0 for term in terms.values()):
             raise ValueError(f"RecogLoss: {recognizer} has no loss per image; reduction: none is not supported.")
-        return sum(terms.values())
+        return total(terms.values())

@@ -14,6 +14,7 @@ from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.recognizers.facts import Outputs
 from ra_plugin.recognizers.frozen.resizing import shared_resizes
 from ra_plugin.recognizers.trainable import LearnerBlock, check_learner, frozen, is_trainable
+from ra_plugin.utils.tensors import total
 
 Reduction = Literal['mean', 'sum', 'none']
 LossWeight = Annotated[float, Limits(least=0)]
@@ -61,7 +62,7 @@ class RecognizerLoss(ChecksArguments, nn.Module):
         if gradient_checkpointing:
             self.recognizer.set_grad_checkpointing()
         self.loss_weight = loss_weight
-        self.reduction = reduction
+        self.reduction: Reduction = reduction
         self._is_checked = False
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
@@ -104,7 +105,7 @@ class RecognizerLoss(ChecksArguments, nn.Module):
             self._is_checked = True
         drawn = self.recognizer.draw()
         with shared_resizes():
-            values = [(places, sum(weight * self.compare(member, images, own) for weight, member in drawn))
+            values = [(places, total(weight * self.compare(member, images, own) for weight, member in drawn))
                       for places, images, own in parts_of_one_size(output, target, sizes)]
         return self.loss_weight * _reduced(values, self.reduction, len(output))
 
@@ -121,15 +122,15 @@ class RecognizerLoss(ChecksArguments, nn.Module):
 def _reduced(values: list[tuple[list[int], torch.Tensor]], reduction: Reduction, count: int) -> torch.Tensor:
     """Return the reduced loss of all images from the losses per size; a scalar is the mean over its images."""
     if all(value.dim() for _, value in values):
-        (_, total), *others = values
+        (_, whole), *others = values
         if others:
             order = torch.tensor([i for places, _ in values for i in places]).argsort()
-            total = torch.cat([value for _, value in values])[order.to(total.device)]
-        return total if reduction == 'none' else total.mean() if reduction == 'mean' else total.sum()
+            whole = torch.cat([value for _, value in values])[order.to(whole.device)]
+        return whole if reduction == 'none' else whole.mean() if reduction == 'mean' else whole.sum()
     if len(values) == 1:
         mean = values[0][1]
     else:
-        mean = sum(len(places) / count * value.mean() for places, value in values)
+        mean = total(len(places) / count * value.mean() for places, value in values)
     return mean if reduction == 'mean' else count * mean
 
 

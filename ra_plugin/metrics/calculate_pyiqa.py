@@ -31,8 +31,8 @@ def calculate_pyiqa(img: np.ndarray, img2: np.ndarray | None = None, *, metric: 
     measure = _built(metric, json.dumps(options, sort_keys=True), device)
     if img2 is None and measure.needs_reference:
         raise OptionError(f'val.metrics: {metric} compares with clean images, and the data set gives none.')
-    images = (None if image is None else _as_tensor(image, crop_border) for image in (img, img2))
-    return float(measure(*images)[0])
+    clean = None if img2 is None else _as_tensor(img2, crop_border)
+    return float(measure(_as_tensor(img, crop_border), clean)[0])
 
 
 def check_pyiqa(block: Mapping[str, Any], where: str) -> str:

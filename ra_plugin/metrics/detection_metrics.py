@@ -145,7 +145,8 @@ class COCOAveragePrecision:
             label, scores, right = found['category_id'], found['dtScores'], found['dtMatches'] > 0
             positives[label] = np.sum(found['gtIgnore'] == 0)
             parts.append((np.full(len(scores), label), scores, right & ~found['dtIgnore'], ~right & ~found['dtIgnore']))
-        self.matches.add(*(np.concatenate(part, axis=-1) for part in zip(*parts)), positives)
+        labels, scores, right, wrong = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+        self.matches.add(labels, scores, right, wrong, positives)
 
     def _evaluate(self, detection: Arrays, truth: Arrays) -> list[dict]:
         """Return COCOeval's own matches of one image, for each class in it."""

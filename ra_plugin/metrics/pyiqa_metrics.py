@@ -99,12 +99,14 @@ class QualityMetric:
             if min(height, width) >= _TRIED:
                 raise
             warnings.warn(f'{self.name} is not defined for images of {width}x{height} pixels, and is NaN there '
-                          f'({one_line(error, 200)}).')
+                          f'({one_line(error, 200)}).', stacklevel=2)
             return np.full(len(images), np.nan)
 
     @torch.no_grad()
     def _values(self, images: torch.Tensor, reference: torch.Tensor | None) -> np.ndarray:
-        given = (images, reference) if self.needs_reference else (images,)
+        given = [images]
+        if self.needs_reference and reference is not None:
+            given.append(reference)
         found = self.metric(*(part.contiguous() for part in given))  # some take views of nothing else
         values = found.reshape(-1).double().cpu().numpy()
         if len(values) != len(images):

@@ -77,7 +77,7 @@ class SegmentationScore(TaskScore):
 
     def _count(self, predicted: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
         """Return the pixels ``(4, C)`` of one image: intersection, union, predicted, labeled."""
-        common, predicted, labeled = (
+        common, found, labeled = (
             np.bincount(pixels[(pixels >= 0) & (pixels < self.num_classes)].numpy(), minlength=self.num_classes)
             for pixels in (labels[predicted == labels], predicted, labels))
-        return np.stack([common, predicted + labeled - common, predicted, labeled]).astype(float)
+        return np.stack([common, found + labeled - common, found, labeled]).astype(float)

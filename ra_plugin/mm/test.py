@@ -10,7 +10,7 @@ from ra_plugin.utils.command_line import run
 
 def main() -> None:
     """Score the checkpoint with the config's ``test_dataloader`` and ``test_evaluator``."""
-    parser = command_line(__doc__)
+    parser = command_line(__doc__ or '')
     parser.add_argument('checkpoint', help='weights of the model; read as data, all keys have to match')
     parser.add_argument('--out', type=Path, help='write the metrics to this JSON file')
     args = parser.parse_args()

@@ -13,7 +13,7 @@ from ra_plugin.utils.command_line import run
 
 def main() -> None:
     """Train the model of the config on the command line."""
-    parser = command_line(__doc__)
+    parser = command_line(__doc__ or '')
     parser.add_argument('--seed', type=int,
                         help="seed of weights, order and augmentation; default: the config's, or random")
     parser.add_argument('--out', type=Path, help='copy the last checkpoint to this file, e.g. weights/detector.pth')

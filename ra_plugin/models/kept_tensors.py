@@ -25,7 +25,8 @@ class KeptTensors:
         for group, kept in self._groups:
             values = kept if where is True else torch.where(where.to(kept.device), kept, _joined(group))
             parts = values.split([tensor.numel() for tensor in group])
-            torch._foreach_copy_(group, [part.view(tensor.shape) for part, tensor in zip(parts, group)])
+            views = [part.view(tensor.shape) for part, tensor in zip(parts, group, strict=True)]
+            torch._foreach_copy_(group, views)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _joined(tensors: list[torch.Tensor]) -> torch.Tensor:

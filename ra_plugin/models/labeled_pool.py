@@ -1,8 +1,10 @@
 """Labels for the pair pool of RealESRNet and RealESRGAN, which replaces the images of a batch by earlier ones."""
 import torch
 
+from ra_plugin.models.host import PoolHost
 
-class LabeledPoolMixin:
+
+class LabeledPoolMixin(PoolHost):
     """Mixin that keeps ``self.label`` in step with ``self.lq`` and ``self.gt``; put it before a class with a pair pool.
 
     The pool draws its new order from torch's CPU generator. The draw is repeated from a copy of the generator, so the

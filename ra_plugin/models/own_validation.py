@@ -2,12 +2,17 @@
 import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from basicsr.utils import get_root_logger
 
 from ra_plugin.metrics.task_scores import TaskScore
 from ra_plugin.options import OptionError
+
+if TYPE_CHECKING:
+    from ra_plugin.models.recog_validation import RecogValidationMixin as Host
+else:
+    Host = object
 
 _ENTRIES = 'validation', 'nondist_validation', 'dist_validation'
 
@@ -50,7 +55,7 @@ class _Watched:
     reported: bool = False
 
 
-class OwnValidationMixin:
+class OwnValidationMixin(Host):
     """Mixin that evaluates recognizers in the class's own validation; put it before `RecogValidationMixin`.
 
     The code of the class runs unchanged, with its images, metrics and files, one image at a time. A restored image is

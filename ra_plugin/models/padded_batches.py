@@ -22,14 +22,18 @@ def judge(recognizer: Recognizer, images: torch.Tensor, label: Any, sizes: Sizes
         score: Score of the recognizer.
         clean: Clean images like ``images``, for scores that need them.
     """
+    if not score.needs_clean:
+        clean = None
+    elif clean is None:
+        raise ValueError(f'{recognizer}: expected the clean images, which its score needs.')
     if sizes is None or all(tuple(size) == tuple(images.shape[-2:]) for size in sizes):
-        score.add(recognizer.predict(images), label, recognizer.predict(clean) if score.needs_clean else None)
+        score.add(recognizer.predict(images), label, recognizer.predict(clean) if clean is not None else None)
         return
     for i, (height, width) in enumerate(sizes):
-        own = None if label is None else label[i:i + 1]
-        if isinstance(own, torch.Tensor) and own.dim() == 3:
-            own = own[:, :height, :width]
+        own: Any = None if label is None else label[i:i + 1]
+        if isinstance(own, torch.Tensor):
+            own = own[:, :height, :width] if own.dim() == 3 else own
         elif own is not None and 'masks' in own[0]:
             own = [{**own[0], 'masks': own[0]['masks'][:, :height, :width]}]
         part = slice(i, i + 1), slice(None), slice(height), slice(width)
-        score.add(recognizer.predict(images[part]), own, recognizer.predict(clean[part]) if score.needs_clean else None)
+        score.add(recognizer.predict(images[part]), own, recognizer.predict(clean[part]) if clean is not None else None)

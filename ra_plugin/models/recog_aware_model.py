@@ -253,7 +253,7 @@ class RecogAwareMixin(RecogValidationMixin):
             super().optimize_parameters(current_iter)
         elif self.net_t is not None:
             super().optimize_parameters(current_iter)
-            self._optimize_transformer()
+            self._optimize_transformer(self.net_t)
         else:
             pixel_loss = self.cri_pix
             self._criterion = PixelAndRecogLoss(pixel_loss, self, bool(self.opt['train'].get('log_grad_ratio')))
@@ -269,9 +269,9 @@ class RecogAwareMixin(RecogValidationMixin):
             raise RuntimeError(f'{type(self).__name__}: its step does not call cri_pix, so a recognition loss cannot '
                                'be added.')
 
-    def _optimize_transformer(self) -> None:
+    def _optimize_transformer(self, net_t: nn.Module) -> None:
         self.optimizer_t.zero_grad()
-        loss, log = self.recognition_loss(self.net_t(self.output.detach()))
+        loss, log = self.recognition_loss(net_t(self.output.detach()))
         loss.backward()
         self.optimizer_t.step()
         self.log_dict.update(self.reduce_loss_dict(OrderedDict(log)))

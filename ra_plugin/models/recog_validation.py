@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
+from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from basicsr.metrics import calculate_metric
@@ -21,6 +21,7 @@ from ra_plugin.data.given import Given, given_by
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.metrics.task_scores import TaskScore, build_score
 from ra_plugin.metrics.variety import commonest_answer, is_little
+from ra_plugin.models.host import Host
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.models.padded_batches import judge
 from ra_plugin.models.validation_metrics import mean_of_known, needs_clean
@@ -50,7 +51,7 @@ def recognizable(images: torch.Tensor, dataset_opt: Mapping) -> torch.Tensor:
     return images.repeat(1, 3, 1, 1)
 
 
-def _value(images: Mapping[str, np.ndarray], options: Mapping, where: str) -> float:
+def _value(images: Mapping[str, Any], options: Mapping, where: str) -> float:
     """Return a metric of one image.
 
     Raises:
@@ -66,7 +67,7 @@ def _value(images: Mapping[str, np.ndarray], options: Mapping, where: str) -> fl
                          'Check scale, the network and the images of the data set.') from error
 
 
-class RecogValidationMixin:
+class RecogValidationMixin(Host):
     """Mixin that evaluates ``val.recognizers`` on restored images rounded to 8 bit, as a user would save them."""
 
     eval_recognizers: dict[str, Recognizer] = {}
@@ -81,7 +82,7 @@ class RecogValidationMixin:
 
     def build_judge(self, block: Mapping, where: str) -> Recognizer:
         """Build the recognizer of a block as in an evaluation, on the model's device."""
-        return build_recognizer(frozen(block), where).to(self.device, memory_format=torch.channels_last)
+        return build_recognizer(frozen(block), where).to(self.device).to(memory_format=torch.channels_last)
 
     def _new_scores(self, given: Given) -> dict[str, TaskScore]:
         metrics = self.opt['val'].get('recognition_metrics') or {} if self.eval_recognizers else {}

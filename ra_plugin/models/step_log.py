@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
+from ra_plugin.models.host import Host
 from ra_plugin.models.stock import is_all_stock
 
 
-class StepLogMixin:
+class StepLogMixin(Host):
     """Mixin that reads the losses of BasicSR's models on request; put it directly before such a class in the bases.
 
     BasicSR reads all losses in every step. The GPU is then idle until the CPU has launched the work of the next step.

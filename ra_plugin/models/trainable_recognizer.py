@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from ra_plugin.models.host import Host
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.trainable import is_trainable
 
 
-class TrainableRecognizerMixin:
+class TrainableRecognizerMixin(Host):
     """Mixin that trains a loss's recognizer if its block has ``trainable: true``; put it before `RecogAwareMixin`.
 
     The recognizer takes one step per step of the class, from the same backward pass: it minimizes the recognition loss
@@ -43,10 +44,11 @@ class TrainableRecognizerMixin:
         weight = loss.loss_weight  # a hook that referenced the loss, and so the parameters, would never be freed
         for parameter in self._learner.model.parameters():
             parameter.register_hook(lambda grad: grad / weight)
-        self.net_r = self._learner.model = self.model_to_device(self._learner.model)
-        self.print_network(self.net_r)
+        network: nn.Module = self.model_to_device(self._learner.model)
+        self.net_r = self._learner.model = network
+        self.print_network(network)
         options = copy.deepcopy(self.opt['train'].get('optim_r') or {'type': 'SGD', 'lr': 1e-3, 'momentum': 0.9})
-        self.optimizer_r = self.get_optimizer(options.pop('type'), list(self.net_r.parameters()), **options)
+        self.optimizer_r = self.get_optimizer(options.pop('type'), list(network.parameters()), **options)
         self.optimizers.append(self.optimizer_r)
 
     def build_judge(self, block: Mapping[str, Any], where: str) -> Recognizer:

@@ -9,11 +9,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from torch import nn
 
+from ra_plugin.models.host import Host
 from ra_plugin.models.kept_tensors import KeptTensors, Later
 from ra_plugin.models.networks import network_buffers
 from ra_plugin.models.resume.writer import private_generators
@@ -78,7 +79,7 @@ class NotFinite(ValueError):
     """Raised after too many non-finite gradients in a row; the networks are in the state of the last good step."""
 
 
-class TrainingStepMixin:
+class TrainingStepMixin(Host):
     """Mixin with the training step of `StepOptions`; put it before a class derived from BaseModel in the bases."""
 
     def __init__(self, opt: dict):
@@ -125,8 +126,9 @@ class TrainingStepMixin:
 
     def wrap_optimizers(self) -> None:
         for optimizer in self.optimizers:
-            optimizer.step = functools.partial(self._step, optimizer, optimizer.step)
-            optimizer.step._wrapped_by_lr_sched = True  # as the inner one is; otherwise torch warns
+            step: Any = functools.partial(self._step, optimizer, optimizer.step)
+            step._wrapped_by_lr_sched = True  # as the inner one is; otherwise torch warns
+            optimizer.step = step
             if self.step_options.accum_iter > 1:
                 optimizer.zero_grad = functools.partial(self._zero_grad, optimizer.zero_grad)
 
@@ -205,7 +207,7 @@ class TrainingStepMixin:
             return
         gradients = [p.grad for p in parameters]
         if self.step_options.accum_iter > 1:
-            torch._foreach_div_(gradients, self.step_options.accum_iter)
+            torch._foreach_div_(gradients, self.step_options.accum_iter)  # pyright: ignore[reportPrivateImportUsage]
         limit = self.step_options.grad_clip
         norm = nn.utils.clip_grad_norm_(parameters, limit) if limit else nn.utils.get_total_norm(gradients)
         is_bad = norm.isfinite().logical_not()
@@ -213,7 +215,7 @@ class TrainingStepMixin:
             is_bad = is_bad | self._is_bad
         if all(group.get('fused') and not group.get('dampening') for group in optimizer.param_groups):
             fill_momentum(optimizer)
-            optimizer.found_inf = is_bad.float()  # if set, the kernel skips the step
+            cast(Any, optimizer).found_inf = is_bad.float()  # if set, the kernel skips the step
             original()
             self._is_bad = is_bad
         elif is_bad:
@@ -240,7 +242,7 @@ class TrainingStepMixin:
             self._read_steps(len(self._unread) - 1)  # all but this one: the device has finished them
         else:
             self._read_steps(len(self._unread))
-            self._count_step(current_iter, self._is_bad, self.log_dict)
+            self._count_step(current_iter, bool(self._is_bad), self.log_dict)
         self._check_steps()
 
     def read_last_steps(self) -> None:
@@ -261,7 +263,7 @@ class TrainingStepMixin:
     def _read_steps(self, count: int) -> None:
         for _ in range(count):
             iteration, is_bad, log = self._unread.popleft()
-            self._count_step(iteration, is_bad.read(), log)
+            self._count_step(iteration, bool(is_bad.read()), log)
 
     def _count_step(self, iteration: int, is_bad: bool, log: Mapping[str, Any]) -> None:
         """Count steps that were not applied, and warn about them."""

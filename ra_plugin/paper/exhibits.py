@@ -59,7 +59,7 @@ class Exhibit:
             try:
                 self._judged[name] = run()
             except OtherRecords:
-                print(f'== Again, since options, networks or images have changed: {name}', flush=True)
+                print(f'== Judging again, as options, networks or images have changed: {name}', flush=True)
                 self._judged[name] = run(restart=True)
             write_results(evaluation, self._judged[name][0], self.folder(group))
         return self._judged[name]

@@ -233,7 +233,7 @@ def _holds(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer]) -> Iterato
         lines += _verdict('all, on recognizers never used', [(one, judge) for one in trained for judge in one.judges
                                                              if judge not in one.used], merged=False)
     if lines:
-        yield ('By their intervals, each of which stands for itself (not corrected for their number; by chance one in '
+        yield ('By their intervals, which are not corrected for their number (by chance one in '
                'twenty would leave out a true zero):\n\n') + '\n'.join(lines)
 
 

@@ -48,14 +48,13 @@ def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str
     Raises:
         OptionError: Unknown type or key, missing key, value of the wrong type.
     """
-    is_plain = isinstance(opt, nn.Module) and not isinstance(opt, Recognizer)
-    if not is_plain and (mean is not None or std is not None):
+    if isinstance(opt, Recognizer | Mapping) and (mean is not None or std is not None):
         raise OptionError(f'{where}: mean and std go with a network of your own. Set those of a recognizer in its '
                           'block.')
     if isinstance(opt, Recognizer):
         return opt
     with torch.random.fork_rng(devices=[]):
-        recognizer = (as_recognizer(opt, where, mean, std) if is_plain else
+        recognizer = (as_recognizer(opt, where, mean, std) if isinstance(opt, nn.Module) else
                       RECOGNIZER_REGISTRY.build(opt, where) if learns else build_frozen(opt, where))
     if fold_batch_norm:
         recognizer.fold_batch_norm()

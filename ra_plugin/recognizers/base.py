@@ -15,6 +15,7 @@ from ra_plugin.recognizers.frozen.out_of_sight import OutOfSight
 from ra_plugin.recognizers.frozen.resizing import FITS, resize
 from ra_plugin.recognizers.networks import copy_of, float_tensors, with_plain_gradient
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
+from ra_plugin.utils.tensors import total
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -58,6 +59,9 @@ class Recognizer(ChecksArguments, OutOfSight):
         options_of_asking: Keys of its option block that change no answer.
     """
 
+    model: Any  # a network of any library, which has methods and attributes of its own
+    mean: torch.Tensor
+    std: torch.Tensor
     autocast_to: torch.dtype | None = None
     folded_norms = 0
     checkpointed = 0
@@ -103,7 +107,8 @@ class Recognizer(ChecksArguments, OutOfSight):
 
     def train(self, mode: bool = True) -> 'Recognizer':
         """Stay in inference mode unless it learns: a loss that moves while it is minimized measures nothing."""
-        return super().train(mode and self.trainable)
+        super().train(mode and self.trainable)
+        return self
 
     def unfreeze(self) -> None:
         """Let the network learn together with the restorer (appendix A of the paper), as in any training.
@@ -148,7 +153,7 @@ class Recognizer(ChecksArguments, OutOfSight):
                 found = answer()
             except ValueError:  # none that could be compared
                 found = float_tensors([self.features(images)])
-            return torch.autograd.grad(sum(tensor.square().mean() for tensor in found), images)[0]
+            return torch.autograd.grad(total(tensor.square().mean() for tensor in found), images)[0]
 
         gradient()  # fills the reference that later answers are about
         try:

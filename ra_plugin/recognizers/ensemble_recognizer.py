@@ -14,6 +14,7 @@ from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.random_weights import build_frozen
 from ra_plugin.registry import RECOGNIZER_REGISTRY, RecognizerBlock
+from ra_plugin.utils.tensors import total
 
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -55,11 +56,12 @@ class EnsembleRecognizer(Recognizer):
         single = [part for member in members for part in member.members()]
         named = [part for part in single if part.info.classes]
         for member in named[1:]:
-            if (difference := first_difference(named[0].info.classes, member.info.classes)) is not None:
-                ours, theirs = (part.info.classes[difference] for part in (named[0], member))
+            ours, theirs = named[0].info.classes or (), member.info.classes or ()
+            if (difference := first_difference(ours, theirs)) is not None:
                 raise ValueError(
-                    f"EnsembleRecognizer: class {difference} is '{ours}' to {named[0]} and '{theirs}' to {member}, so "
-                    'one label would mean two things. Members must have the same classes in the same order.')
+                    f"EnsembleRecognizer: class {difference} is '{ours[difference]}' to {named[0]} and "
+                    f"'{theirs[difference]}' to {member}, so one label would mean two things. Members must have "
+                    'the same classes in the same order.')
         super().__init__(nn.ModuleList(members), RecognizerInfo(
             name='+'.join(member.info.name for member in members), task=first.task, num_classes=first.num_classes,
             classes=named[0].info.classes if named else None,
@@ -170,7 +172,8 @@ class EnsembleRecognizer(Recognizer):
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Return the weighted mean over the members of the probabilities of the classes, ``(N, num_classes)``."""
-        return sum(weight * member.probabilities(images) for weight, member in zip(self.weights, self.model))
+        return total(weight * member.probabilities(images)
+                     for weight, member in zip(self.weights, self.model, strict=True))
 
 
 def _member(recognizer: Mapping[str, Any] | nn.Module, where: str) -> Recognizer:

@@ -1,6 +1,7 @@
 """Inputs and outputs of layers by forward hooks, and the search for the layer that classifies."""
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +23,7 @@ def classifying_layer(model: nn.Module, ask: Callable[[], object], num_classes: 
     Returns:
         None where there is no linear layer; one that is not called where none is.
     """
-    called: list[tuple[str, nn.Module]] = []
+    called: list[tuple[str, Any]] = []  # names and layers
     hooks = [layer.register_forward_hook(lambda layer, *_, name=name: called.append((name, layer)))
              for name, layer in model.named_modules() if isinstance(layer, _LAYERS)]
     try:
@@ -44,7 +45,7 @@ def captured(model: nn.Module, name: str, images: torch.Tensor, where: str, of_i
     Raises:
         ValueError: The layer is not called, or gives no tensor.
     """
-    seen: list[torch.Tensor] = []
+    seen: list[Any] = []
     hook = model.get_submodule(name).register_forward_hook(
         lambda _, args, output: seen.append(args[0] if of_input else output))
     try:

@@ -38,7 +38,8 @@ class ModuleRecognizer(ClassificationRecognizer):
             unnoticed.
         classes: Class names in the order of the ids. Default: the record.
         input_size: ``~``: images as they come; a number or ``[height, width]``.
-        fit: ``'crop'`` | ``'stretch'`` | ``'border'``, see `Recognizer`.
+        fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
+            resize the longer side, pad with the mean color.
         feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
             layer that classifies.
 
@@ -74,16 +75,16 @@ class ModuleRecognizer(ClassificationRecognizer):
             warn(f'{where}: no checkpoint, so random weights unless {module} loads some. Set checkpoint: FILE; or '
                  'pretrained: true if it does, false if random weights are meant.')
         record = read_record(checkpoint) if checkpoint else {}
-        mean, std = mean or record.get('mean'), std or record.get('std')
-        problem = (f'{where}: mean and std: expected three numbers each, std positive, got {shown(mean)} and '
-                   f'{shown(std)}. Give those the network was trained with ([0, 0, 0] and [1, 1, 1] for none).')
-        is_gray = _numbers(mean, 1) and _numbers(std, 1)
-        mean, std = (tuple(value) * 3 if is_gray else value for value in (mean, std))
-        if not _numbers(mean, 3) or not _numbers(std, 3) or min(std) <= 0:
+        given: list[Any] = [mean or record.get('mean'), std or record.get('std')]
+        problem = (f'{where}: mean and std: expected three numbers each, std positive, got {shown(given[0])} and '
+                   f'{shown(given[1])}. Give those the network was trained with ([0, 0, 0] and [1, 1, 1] for none).')
+        is_gray = all(_numbers(value, 1) for value in given)
+        if not is_gray and not all(_numbers(value, 3) for value in given) or min(given[1]) <= 0:
             raise ValueError(problem)
+        means, stds = (tuple(value) * 3 if is_gray else tuple(value) for value in given)
         classes = tuple(classes or record.get('classes') or ())
         super().__init__(model, RecognizerInfo(
-            name=name, task='classification', classes=classes or None, mean=tuple(mean), std=tuple(std),
+            name=name, task='classification', classes=classes or None, mean=means, std=stds,
             input_size=resolve_input_size(input_size, None, where),
             source=checkpoint or ('random weights' if pretrained is False else
                                   module if isinstance(module, str) else name)), fit, feature_layer)

@@ -51,7 +51,7 @@ def short_name(name: str) -> str:
     return PurePath(rest).name or rest if source == 'local-dir' else rest
 
 
-def weights_of(model: nn.Module, name: str) -> str:
+def weights_of(model: Any, name: str) -> str:
     """Return the weights of a model, with the tag that timm chose for a name without one."""
     config = model.pretrained_cfg
     known = [config.get('architecture'), config.get('tag')]

@@ -1,10 +1,9 @@
 """Any classifier of timm (Wightman, PyTorch Image Models)."""
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
 
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.option_types import WeightsPath
@@ -27,7 +26,7 @@ _OWN = {'model_name': _RECOGNIZERS, 'pretrained': _RECOGNIZERS, 'checkpoint_path
 _UNSET = ('features_only', 'checkpoint_path')  # timm's defaults of these, False and '', may be spelled out
 _OVERLAY = {'mean': Sequence[float], 'std': Sequence[float], 'input_size': Sequence[int], 'crop_mode': str,
             'interpolation': str, 'label_names': Sequence[str]}
-_FITS = {'center': 'crop', 'squash': 'stretch', 'border': 'border'}  # by the crop_mode of timm's record
+_FITS: dict[str, Fit] = {'center': 'crop', 'squash': 'stretch', 'border': 'border'}  # by the crop_mode of timm's record
 
 
 @RECOGNIZER_REGISTRY.register
@@ -44,7 +43,8 @@ class TimmRecognizer(ClassificationRecognizer):
         pretrained: Take timm's weights (downloaded once by timm). ``False`` without a checkpoint: random weights.
         checkpoint: File with the weights, ``.safetensors`` or a torch file of tensors.
         input_size: ``'model'``: the size in timm's record; ``~``: images as they come; a number or ``[height, width]``.
-        fit: ``'crop'`` | ``'stretch'`` | ``'border'``, see `Recognizer`. Default: as timm's record has it.
+        fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
+            resize the longer side, pad with the mean color. Default: the crop mode of timm's record.
         model_kwargs: Further arguments of ``timm.create_model``, e.g. ``{num_classes: 100}``. What the record says is
             replaced by ``{pretrained_cfg_overlay: {mean: [0.5, 0.5, 0.5], crop_mode: squash}}``. With ``label_names``
             in it, as many outputs as CLIP's towers have are classes all the same.
@@ -67,7 +67,7 @@ class TimmRecognizer(ClassificationRecognizer):
             raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
         model_kwargs = model_kwargs or {}
         _check_kwargs(model_kwargs, f'{where}: model_kwargs')
-        model = create_model(timm, model_name, bool(pretrained), model_kwargs, where)
+        model: Any = create_model(timm, model_name, bool(pretrained), model_kwargs, where)
         if checkpoint:
             load_weights(model, checkpoint, where)
         config = timm.data.resolve_data_config(model=model)
@@ -104,7 +104,7 @@ class TimmRecognizer(ClassificationRecognizer):
         """Return timm's ``forward_features``: ``(N, C, H, W)``, ``(N, H, W, C)`` or ``(N, L, C)``, by the model."""
         prepared = self.prepare(images)
         with self.autocast(images):
-            return widened(unwrapped(self.model).forward_features(prepared))
+            return widened(cast(Any, unwrapped(self.model)).forward_features(prepared))
 
 
 def _check_kwargs(arguments: Mapping[str, Any], where: str) -> None:
@@ -122,7 +122,7 @@ def _check_kwargs(arguments: Mapping[str, Any], where: str) -> None:
                           f'{overlay["input_size"]}.')
 
 
-def _is_embedding(timm: ModuleType, model: nn.Module) -> bool:
+def _is_embedding(timm: ModuleType, model: Any) -> bool:
     """True for a model without a head, or with CLIP's, whose outputs are no classes but match a text encoder's."""
     record = model.pretrained_cfg
     name = record.get('architecture') or ''

@@ -21,7 +21,8 @@ from ra_plugin.utils.optional import require
 _TRANSFORM_INPUT = (
     'the checkpoint does not say how it takes images. Set model_kwargs: {transform_input: true} if it was trained from '
     "torchvision's own weights, {transform_input: false} if from none (weights=None).")
-_OWN = dict.fromkeys(('weights', 'name'), "is the recognizer's own key. Set it there, beside model_kwargs.")
+_OWN: dict[str, str] = dict.fromkeys(
+    ('weights', 'name'), "is the recognizer's own key. Set it there, beside model_kwargs.")
 
 
 @RECOGNIZER_REGISTRY.register
@@ -33,7 +34,8 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         weights: Name in torchvision's weights enum, e.g. ``IMAGENET1K_V1`` or ``DEFAULT`` (downloaded once).
         checkpoint: File with the weights instead, ``.safetensors`` or a torch file of tensors.
         input_size: ``'model'``: the weights' crop size; ``~``: images as they come; a number or ``[height, width]``.
-        fit: ``'crop'`` | ``'stretch'``, see `Recognizer`.
+        fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
+            resize the longer side, pad with the mean color.
         feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
             layer that classifies.
         model_kwargs: Further arguments of the model, e.g. ``{num_classes: 100}``. Inception and GoogLeNet need

@@ -77,7 +77,7 @@ def too_few_images(condition: Condition) -> list[str]:
     for recognizer, classes in condition.too_few_images.items():
         shown = [f'{label} ({images} image{"s" * (images != 1)})' for label, images in classes.items()][:5]
         more = [f'{len(classes) - 5} more'] * (len(classes) > 5)
-        lines.append(f'{recognizer}: the intervals of means over the classes cannot be told, so no gain or loss is '
+        lines.append(f'{recognizer}: means over the classes have no interval, so no gain or loss is '
                      f'sure: too few images hold {listed([*shown, *more])}.')
     return lines
 
@@ -91,9 +91,9 @@ def comparisons(condition: Condition) -> int:
 def alone(number_of_intervals: int) -> str:
     """Return a sentence on several intervals side by side."""
     expected = round(number_of_intervals / 20)
-    by_chance = (f'about {expected} of {number_of_intervals} would leave out zero by chance' if expected else
-                 f'each of the {number_of_intervals} would leave out zero by chance one time in 20')
-    return f'Each interval stands for itself: were there no true difference at all, {by_chance}.'
+    by_chance = (f'about {expected} of {number_of_intervals} would exclude zero by chance' if expected else
+                 f'each of the {number_of_intervals} would exclude zero by chance one time in 20')
+    return f'The intervals are not corrected for their number: without any true difference, {by_chance}.'
 
 
 def coverage(results: Results) -> str:
@@ -102,9 +102,9 @@ def coverage(results: Results) -> str:
     several, single = ([name for name in seeds if (seeds[name] > 1) == more] for more in (True, False))
     over = 'The intervals are over the images'
     if several:
-        over += f', and for {listed(several)} over trainings from other seeds, too'
+        over += f', and for {listed(several)} also over trainings from other seeds'
     if single:
-        over += (f'. What training from another seed changes is not in them: {listed(single)} '
+        over += (f'. They do not include the effect of another seed on {listed(single)}, which '
                  f'{"has" if len(single) == 1 else "have"} one seed')
     return over + '.'
 

@@ -50,7 +50,7 @@ def _condition(results: Results, name: str) -> Iterator[str]:
     yield printed(tables.score_table(results, name).select(_QUALITY, _SCORES, but=[_HIDDEN]))
     yield markdown_cell(' '.join([coverage(results), *too_few_images(condition)]))
     yield (f'Differences to {markdown_cell(baseline)} on the same images, in points'
-           + ('; gap recovered: % of the way from there to clean, where that is surely there, and 5 points or more'
+           + ('; gap recovered: % of the way from there to clean, where that gap is certain and 5 points or more'
               if CLEAN in condition.processings else '') + '. Bold: the recognizer was used in training.')
     yield _changes(tables.difference_table(results, name, scale))
     if (many := comparisons(condition)) > 1:

@@ -20,7 +20,7 @@ def warnings(results: Results, condition: str) -> list[str]:
         what = 'clean images' if entry.processing == CLEAN else f'images, even those of {entry.processing},'
         found.append(f'{name} reads {what} no better than by chance, or hardly: {metric.value(entry.score)} % '
                      f'{metric.word}, and answers in random order would have {metric.value(entry.chance)} %. '
-                     'Nothing that it says of restorers counts. Check its weights, its classes and their order: '
+                     'Its answers are not counted. Check its weights, its classes and their order: '
                      'ra-plugin doctor.')
     return found
 
@@ -48,12 +48,12 @@ def _little_variety(results: Results, data: Condition) -> Iterator[str]:
             continue
         metric = metric_of(results, entry.metric)
         if not entry.can_be_constant:
-            left = 'is that of the few others, and tells little of restorers' if entry.share < 1 else 'tells nothing'
+            left = 'is that of the few others, and says little about restorers' if entry.share < 1 else 'says nothing'
             yield f'{entry.sentence(name)}: {metric.word} {left}. {entry.REMEDY}'
         else:
             yield (f'{entry.sentence(name)}. One answer for all images would have {metric.value(entry.constant)} % '
                    f'{metric.word}, and {entry.processing}, with which it agrees most, has '
-                   f'{metric.value(entry.score)} %: agreement with it tells little of restorers. {entry.REMEDY}')
+                   f'{metric.value(entry.score)} %: agreement with it says little about restorers. {entry.REMEDY}')
 
 
 def _left_out(data: Condition) -> Iterator[str]:

@@ -8,9 +8,9 @@ from ra_plugin.report.table import Cell, Column, Row, Table
 from ra_plugin.report.verdict import Tone
 from ra_plugin.results import Estimate, Results, SweepChoice
 
-_INTERVALS = ('Brackets hold simultaneous 95 % intervals: all {} weights lie in theirs with that probability, so that '
-              'choosing one of them is allowed for.')
-_BIASED = 'The best of {} estimates is rather too large: report its gain on images that no weight was chosen on.'
+_INTERVALS = ('Brackets hold simultaneous 95 % intervals: all {} weights lie in theirs with that probability, '
+              'which allows for the choice.')
+_BIASED = 'The best of {} estimates is biased upwards: report its gain on images that were not used for the choice.'
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,19 @@ from dataclasses import dataclass
 from ra_plugin.report import formats
 from ra_plugin.report.metrics import Metric, main_metrics, metric_of
 from ra_plugin.report.table import Cell, Column, Row, Table
-from ra_plugin.results import (NONE, Change, CleanInput, CleanInputEntry, Condition, Difference, Estimate, Harm,
-                               Processing, Results, Score)
+from ra_plugin.results import (
+    NONE,
+    Change,
+    CleanInput,
+    CleanInputEntry,
+    Condition,
+    Difference,
+    Estimate,
+    Harm,
+    Processing,
+    Results,
+    Score,
+)
 
 LEVELS = 6  # strengths of color on each side of zero
 _LIMITS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1)

@@ -14,7 +14,7 @@ Tone = Literal['good', 'mixed', 'bad', 'none']
 AUDIT_TONES: Mapping[str | None, Tone] = {
     'real': 'good', 'real or partly real': 'mixed', 'partly real': 'mixed', 'partly real or adversarial': 'mixed',
     'adversarial': 'bad', 'undecided': 'none', 'no gain': 'none'}
-_UNCLEAR = 'cannot be told apart from zero'
+_UNCLEAR = 'cannot be distinguished from zero'
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _verdict(results: Results, data: Condition, restorer: str, blind: Sequence[s
     against_none = gains(results, data.differences_from_no_processing.get(restorer, Difference()), blind)
     audit = data.audit.restorers.get(restorer) if data.audit else None
     if blind and not found:
-        return Verdict(restorer, 'Nothing can be told: no recognizer reads images better than by chance', 'bad', ())
+        return Verdict(restorer, 'No conclusion: no recognizer reads images better than by chance', 'bad', ())
     sides = {name: sure_direction(difference, name, gain) for name, gain in found.items()}
     agrees = all(gain.metric.is_agreement for gain in found.values())
     headline, tone = _headline(*([sides[name] for name in group] for group in (used, held_out)), agrees,
@@ -86,8 +86,8 @@ def _verdict(results: Results, data: Condition, restorer: str, blind: Sequence[s
         known = bool(results.restorer(restorer).used)  # also where those that were used judge other conditions alone
         sentences.append(('Held out' if known else 'Recognizers', _held_out(held_out, known, sides)))
     if difference.family and difference.family.comparisons > 1:
-        sentences.append(('Counted', f'{difference.family.comparisons} recognizers are compared at once: who gains or '
-                          'loses is corrected for that (Holm, 5 %); each interval stands for itself.'))
+        sentences.append(('Counted', f'{difference.family.comparisons} recognizers are compared at once: the counts '
+                          'are corrected for that (Holm, 5 %); the intervals are not.'))
     if against_none:
         sentences.append(('No processing', _against_none(against_none)))
     if 'psnr' in difference.quality and difference.quality['psnr'].is_known:

@@ -4,7 +4,7 @@ A network with windows or strides raises various errors in its layers for other 
 first image is tried before training.
 """
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from ra_plugin.builders.size_rules import SIZE_ERRORS, multiple_that_works, not_taken
 from ra_plugin.data.given import untouched
+from ra_plugin.data.image_dataset import dataset_of
 from ra_plugin.models.stock import owner_of
 from ra_plugin.options import OptionError
 from ra_plugin.utils.random_streams import kept_random_streams
@@ -37,18 +38,18 @@ def check_validation_sizes(model: Any, loaders: Iterable[DataLoader]) -> None:
         return
     for loader in loaders:
         with kept_random_streams():
-            item = untouched(loader.dataset)[0]
+            item = untouched(dataset_of(loader))[0]
             images = item.get('lq') if isinstance(item, dict) else None
             if not isinstance(images, torch.Tensor) or images.dim() != 3:
                 continue
             images = images[None].to(model.device)
             part = images[..., :_smaller(images.shape[-2]), :_smaller(images.shape[-1])]
             if _refusal(model, part, _TO_VALIDATE) and (refusal := _refusal(model, images, _TO_VALIDATE)):
-                raise OptionError(f'datasets: {loader.dataset.opt["name"]}: {refusal}')
+                raise OptionError(f'datasets: {dataset_of(loader).opt["name"]}: {refusal}')
 
 
 @contextlib.contextmanager
-def sizes_told(model: Any, dataset_opt: dict) -> Iterator[None]:
+def sizes_told(model: Any, dataset_opt: Mapping[str, Any]) -> Iterator[None]:
     """Convert errors of a network for an unsupported image size, within the block, into one line.
 
     Raises:

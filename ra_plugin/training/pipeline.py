@@ -21,6 +21,7 @@ from ra_plugin.builders.option_blocks import own_folders, unread_keys
 from ra_plugin.builders.option_file import folders_not_taken, parse_options
 from ra_plugin.checkpoint import OWN_KEY
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
+from ra_plugin.data.image_dataset import dataset_of
 from ra_plugin.library_errors import is_worded, told, translated
 from ra_plugin.models.builder import build_model
 from ra_plugin.models.resume.reader import load_resume_state
@@ -36,7 +37,7 @@ from ra_plugin.utils import command_line, processes
 from ra_plugin.utils.signals import Interrupted
 
 
-def run(pipeline: Callable[[Path], None], root: Path, kept: str = 'the same command resumes it') -> int:
+def run(pipeline: Callable[[Path], object], root: Path, kept: str = 'the same command resumes it') -> int:
     """Run a pipeline as a program and return its exit status; see `command_line.run`, also for ``kept``.
 
     The traceback of an error is in the log of the run if the log was already open.
@@ -63,7 +64,7 @@ def train_pipeline(root: Path) -> None:
         batches = TrainingBatches(build_dataset(opt['datasets']['train'], 'datasets.train'), opt)
         val_loaders = build_val_loaders(opt)
         model = _build_model(opt)
-        _check_recognizers(model, [batches.dataset, *(loader.dataset for loader in val_loaders)], logger)
+        _check_recognizers(model, [batches.dataset, *map(dataset_of, val_loaders)], logger)
         check_validation_sizes(model, val_loaders if opt.get('val') else ())
         for line in recognizer_lines(model, opt):
             logger.info(line)
@@ -97,14 +98,15 @@ def test_pipeline(root: Path) -> None:
         _tell_unread_keys(opt, log.logger)
         loaders = build_val_loaders(opt)
         model = _build_model(opt)
-        _check_recognizers(model, [loader.dataset for loader in loaders], log.logger)
+        _check_recognizers(model, list(map(dataset_of, loaders)), log.logger)
         for line in recognizer_lines(model, opt):
             log.logger.info(line)
         _make_folders(opt)
         log.open()
         for loader in loaders:
-            log.logger.info(f'Testing {loader.dataset.opt["name"]}: {len(loader.dataset)} images.')
-            with sizes_told(model, loader.dataset.opt):
+            dataset = dataset_of(loader)
+            log.logger.info(f'Testing {dataset.opt["name"]}: {len(dataset)} images.')
+            with sizes_told(model, dataset.opt):
                 model.validation(loader, current_iter=opt['name'], tb_logger=None,
                                  save_img=opt['val'].get('save_img', False))
     _say_where(opt, root)

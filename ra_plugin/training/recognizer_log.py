@@ -16,7 +16,7 @@ def recognizer_lines(model: Any, opt: Mapping[str, Any]) -> Iterator[str]:
         opt: The parsed option file.
     """
     crop = crop_size((opt.get('datasets') or {}).get('train') or {})
-    losses = getattr(model, 'cri_recog', None) or ()
+    losses: Any = getattr(model, 'cri_recog', None) or ()
     blocks = numbered(recog_blocks(opt.get('train') or {})) if opt.get('is_train') else []
     for (place, block), loss in zip(blocks, losses):
         for member in loss.recognizer.members():
@@ -33,7 +33,7 @@ def crop_size(dataset_opt: Mapping[str, Any]) -> Size | None:
     crop = dataset_opt.get('crop_size') or dataset_opt.get('gt_size')  # ours or BasicSR's
     if not crop:
         return None
-    return (crop, crop) if isinstance(crop, int) else tuple(crop)
+    return (crop, crop) if isinstance(crop, int) else (crop[0], crop[1])
 
 
 def weights_of(recognizer: Recognizer) -> str:

@@ -19,10 +19,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from ra_plugin.builders.crop_check import crop_problem
 from ra_plugin.data.files import UnsettledFileError
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.utils.random_streams import kept_random_streams
 from ra_plugin.utils.text import one_line
@@ -53,10 +54,10 @@ class PlaceSampler(Sampler[Place]):
         return self.per_process
 
 
-class PlacedItems(Dataset):
+class PlacedItems(ImageDataset):
     """Wrapper of a data set whose items are accessed by place, with all random states seeded by it."""
 
-    def __init__(self, dataset: Dataset, seed: int, on_bad_image: Literal['raise', 'skip'], where: str):
+    def __init__(self, dataset: ImageDataset, seed: int, on_bad_image: Literal['raise', 'skip'], where: str):
         self.dataset, self.seed, self.where = dataset, seed, where
         self.skips = on_bad_image == 'skip'
 
@@ -109,7 +110,7 @@ class TrainingBatches:
         OptionError: There are fewer images than in one batch; BasicSR would drop them all and never start.
     """
 
-    def __init__(self, dataset: Dataset, opt: Mapping[str, Any]):
+    def __init__(self, dataset: ImageDataset, opt: Mapping[str, Any]):
         options = opt['datasets']['train']
         devices = 1 if opt['dist'] else max(opt['num_gpu'], 1)  # DataParallel splits a batch over them
         workers = options['num_worker_per_gpu'] * devices
@@ -119,9 +120,10 @@ class TrainingBatches:
         self.opt, self.dataset = opt, dataset
         self.sampler = PlaceSampler(len(dataset), options.get('dataset_enlarge_ratio', 1), opt['world_size'],
                                     opt['rank'], opt['manual_seed'])
+        self._batch_size = options['batch_size_per_gpu'] * devices
         self.loader = DataLoader(
             PlacedItems(dataset, opt['manual_seed'], options.get('on_bad_image') or 'raise', 'datasets.train'),
-            batch_size=options['batch_size_per_gpu'] * devices, sampler=self.sampler, drop_last=True,
+            batch_size=self._batch_size, sampler=self.sampler, drop_last=True,
             num_workers=workers, collate_fn=getattr(dataset, 'collate_fn', None), worker_init_fn=_begin_worker,
             pin_memory=bool(options.get('pin_memory')) and torch.cuda.is_available(),
             persistent_workers=bool(options.get('persistent_workers')) and workers > 0,
@@ -139,7 +141,7 @@ class TrainingBatches:
         deaths = 0
         while True:
             self.sampler.epoch, done = divmod(number, self.per_epoch)
-            self.sampler.skipped = done * self.loader.batch_size
+            self.sampler.skipped = done * self._batch_size
             try:
                 for batch in self._rest_of_epoch():
                     yield batch
@@ -177,7 +179,8 @@ def _begin_worker(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == 'linux' and multiprocessing.get_start_method() == 'fork':
         ctypes.CDLL(None).prctl(_SIGNAL_AT_DEATH_OF_PARENT, signal.SIGKILL)
-        if os.getppid() != multiprocessing.parent_process().pid:  # the parent died before prctl took effect
+        parent = multiprocessing.parent_process()
+        if parent is not None and os.getppid() != parent.pid:  # the parent died before prctl took effect
             os._exit(1)
 
 

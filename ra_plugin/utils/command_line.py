@@ -9,7 +9,7 @@ from ra_plugin.utils.signals import Interrupted, handled, interrupt
 from ra_plugin.utils.text import printable
 
 
-def run(main: Callable[[], None], program: str, kept: str = 'the same command starts again') -> int:
+def run(main: Callable[[], object], program: str, kept: str = 'the same command starts again') -> int:
     """Run ``main``; print an error that the user can fix as one line on standard error and return exit status 2.
 
     Ctrl-C, SIGTERM and a lost terminal also end with one line, and exit status 130, 143 or 129.

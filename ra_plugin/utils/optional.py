@@ -37,7 +37,7 @@ def require(name: str, needed_by: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        missing = error.name
+        missing = error.name or package
         if missing != package and not {missing, package} <= _OPENMMLAB:
             raise  # the package is installed; one of its own imports is missing
         requirement = _REQUIREMENTS.get(missing, missing)

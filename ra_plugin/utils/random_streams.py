@@ -10,8 +10,8 @@ import torch
 
 def random_streams() -> dict[str, Any]:
     """Return the CPU random states of Python, numpy and torch, as tensors and plain numbers."""
-    kind, keys, *rest = np.random.get_state()
-    return {'python': random.getstate(), 'numpy': (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return {'python': random.getstate(), 'numpy': (kind, torch.from_numpy(np.asarray(keys, np.int64)), *rest),
             'torch': torch.get_rng_state()}
 
 

@@ -19,6 +19,7 @@ class Interrupted(SystemExit):  # not an Exception, which the interrupted code m
 
     def __init__(self, number: int, where: str = '', is_told: bool = False):
         super().__init__(128 + number)
+        self.code: int
         self.number, self.where, self.is_told = number, where, is_told
 
     def __str__(self) -> str:

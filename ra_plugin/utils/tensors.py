@@ -1,5 +1,7 @@
 """Operations on batches of images: padding, normalization, moving to a device."""
-from collections.abc import Mapping, Sequence
+import functools
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,11 @@ def denormalized(images: torch.Tensor, mean: Sequence[float] | None, std: Sequen
 
 def _channels(values: Sequence[float], images: torch.Tensor) -> torch.Tensor:
     return images.new_tensor(values).view(-1, 1, 1)
+
+
+def total(values: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Return the sum of one tensor or more."""
+    return functools.reduce(operator.add, values)
 
 
 def moved(label: Any, device: torch.device) -> Any:

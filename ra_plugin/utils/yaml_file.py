@@ -11,7 +11,7 @@ from ra_plugin.utils.text_file import read_text
 class UniqueKeyLoader(yaml.SafeLoader):
     """PyYAML's safe loader that rejects duplicate keys in a block."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         lines: dict[tuple[str, str], int] = {}
         for key, _ in node.value:

@@ -46,6 +46,7 @@ def test_entries_for_basicsr_are_checked_before_it_unpacks_them():
             check_forced(arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, more', [
     ('evaluate', []), ('boundary', ['plain', 'RA']), ('sweep', ['--loss-weight', 0, 1, '--eval', 'x.yml']),
     ('survey', ['plain', 'RA', '--judge', 'one', '--out', 'out'])])

@@ -61,6 +61,7 @@ def strict(path):
     return json.loads(path.read_text(), parse_constant=refuse)
 
 
+@pytest.mark.slow
 def test_labels_without_clean_images_are_judged_as_they_are_with_them(place, tmp_path):
     block = {'type': 'LabeledImageDataset', 'dataroot_lq': str(place / 'images')}
     evaluation, results = evaluated(place, tmp_path, block)
@@ -85,6 +86,7 @@ def test_labels_without_clean_images_are_judged_as_they_are_with_them(place, tmp
         figure(evaluation, {'d': None}, 1)
 
 
+@pytest.mark.slow
 def test_basicsrs_own_data_set_of_degraded_images_is_judged_once_it_has_labels(place, tmp_path):
     labels = {f'{label}{i}.png': label for label in 'abcdefghij' for i in range(2)}
     (tmp_path / 'flat').mkdir()
@@ -98,6 +100,7 @@ def test_basicsrs_own_data_set_of_degraded_images_is_judged_once_it_has_labels(p
     assert found['flat']['processings'] == found['folders']['processings'] and found['flat']['given']['labels']
 
 
+@pytest.mark.slow
 def test_clean_images_without_labels_are_judged_by_the_answers_to_them(place, tmp_path):
     block = {'type': 'UnlabeledImageDataset', 'dataroot_gt': str(place / 'images'),
              'degradation': {'type': 'BicubicDownsample', 'scale': 8}}
@@ -143,6 +146,7 @@ def test_a_metric_that_the_images_do_not_allow_is_told(place, tmp_path, capsys):
     assert list(results['conditions']['d']['processings']['a']['scores']['vgg']) == ['top1_agreement']
 
 
+@pytest.mark.slow
 def test_agreement_stands_beside_accuracy_where_it_is_asked_for(place, tmp_path):
     block = {'type': 'LabeledImageDataset', 'dataroot_gt': str(place / 'images'), 'degradation': NOISE}
     metrics = {'classification': ['top1', 'top1_agreement', 'kl']}
@@ -166,6 +170,7 @@ def test_neither_is_one_line(place, tmp_path):
                   recognition_metrics={'classification': 'kl'})
 
 
+@pytest.mark.slow
 def test_the_baseline_is_plain_if_it_is_there_and_else_no_processing(place, tmp_path):
     block = {'type': 'LabeledImageDataset', 'dataroot_gt': str(place / 'images'), 'degradation': NOISE}
     _, results = evaluated(place, tmp_path, block, audit=0)
@@ -365,6 +370,7 @@ def test_psnr_of_a_validation_is_over_the_images_that_have_one(tmp_path, caplog)
     assert model.metric_results['psnr'] == pytest.approx(whole.metric_results['psnr'])
 
 
+@pytest.mark.slow
 def test_metrics_and_judges_without_what_they_need_are_refused_before_a_run(tmp_path):
     single = {'type': 'SingleImageDataset', 'name': 's', 'dataroot_lq': '.', 'labels': 'folders'}
     paired = {'type': 'PairedImageDataset', 'name': 'p', 'dataroot_lq': '.', 'dataroot_gt': '.'}

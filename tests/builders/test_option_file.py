@@ -293,6 +293,7 @@ def launch(tool: str, opt: dict, place: Path, *flags: str, cwd: Path | None = No
                           capture_output=True, text=True, timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)})
 
 
+@pytest.mark.slow
 def test_train_resume_and_test_from_another_folder(place, tmp_path):
     done = launch('train', base(), place, cwd=tmp_path)  # dataroot_gt is relative: found beside the experiments
     assert done.returncode == 0, done.stderr
@@ -350,6 +351,7 @@ def test_a_bad_image_in_the_middle_is_one_line_that_names_it(place):
         assert bool(saved) == bool(re.search(r'iter: +\d+, lr', log))  # what was learned before it is kept
 
 
+@pytest.mark.distributed
 def test_two_processes_train_and_validate_a_network_with_batch_norm(place):
     """Both validate, each its share, and train on: no forward pass in that may wait for the other."""
     opt = base()

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hiding import HIDE, ROOT
 
 from ra_plugin import compat
 
 pytest.importorskip('basicsr' if compat.installed('basicsr') else 'no_basicsr')
-ROOT = Path(__file__).resolve().parents[2]
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
 
 
@@ -92,20 +92,6 @@ def test_mended_twice_is_mended_once():
     assert all(a is b for a, b in zip(before, state(), strict=True))
 
 
-HIDE = """
-import sys
-class Hiding:  # a finder that cannot see the hidden modules
-    def __init__(self, finder):
-        self.finder = finder
-    def find_spec(self, name, *args, **kwargs):
-        hidden = name.partition('.')[0] in HIDDEN or name in HIDDEN
-        return None if hidden else self.finder.find_spec(name, *args, **kwargs)
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-sys.meta_path[:] = map(Hiding, sys.meta_path)
-"""
-
-
 def test_without_basicsr_the_error_says_what_to_install(tmp_path):
     finish(run("HIDDEN = {'basicsr'}" + HIDE + """
 from ra_plugin import compat
@@ -120,6 +106,7 @@ assert 'ra_plugin.compat.basicsr_imports' not in sys.modules
 """, cwd=tmp_path))
 
 
+@pytest.mark.slow
 def test_import_as_of_python_312_and_after_the_error_of_a_broken_basicsr(tmp_path):
     broken = tmp_path / 'broken'
     (broken / 'basicsr').mkdir(parents=True)
@@ -428,6 +415,7 @@ def test_prefetch_mode_cuda_without_cuda():
     assert [prefetcher.next() for _ in range(3)] == [1, 2, None]
 
 
+@pytest.mark.distributed
 @no_gpu
 def test_two_processes_train_over_gloo(tmp_path):
     import cv2

@@ -24,6 +24,8 @@ if not hasattr(ext, 'missing_modules'):
     pytest.skip('a compiled mmcv is installed', allow_module_level=True)
 import mmcv.ops  # noqa: E402
 
+pytestmark = pytest.mark.mm
+
 gradcheck = functools.partial(torch.autograd.gradcheck, fast_mode=True)
 
 
@@ -43,6 +45,7 @@ def test_import_of_ra_plugin_imports_nothing_of_openmmlab():
         'assert "ra_plugin.compat.mmcv_ext" not in sys.modules\n')
 
 
+@pytest.mark.slow
 def test_the_stand_in_is_there_without_basicsr():
     run('import sys\n'
         'sys.modules["basicsr"] = None\n'
@@ -93,6 +96,7 @@ def test_missing_modules_are_those_without_an_operator():
     assert partly == {'mmcv.ops.nms'}  # rotated boxes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('package', ['mmdet', 'mmseg'])
 def test_mmdet_and_mmseg_use_nothing_that_is_missing(package):
     folder = Path(importlib.import_module(package).__file__).parent

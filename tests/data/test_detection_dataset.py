@@ -12,11 +12,11 @@ from basicsr.data import build_dataset
 from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
+from ra_plugin.builders.loaders import build_val_loaders
 from ra_plugin.data import DetectionDataset
 from ra_plugin.data.annotations import read_classes
-from ra_plugin.training.resumable_batches import TrainingBatches
-from ra_plugin.builders.loaders import build_val_loaders
 from ra_plugin.options import OptionError
+from ra_plugin.training.resumable_batches import TrainingBatches
 
 NOISE = {'type': 'GaussianNoise', 'sigma': 0.1}
 BICUBIC = {'type': 'BicubicDownsample', 'scale': 2}
@@ -292,6 +292,7 @@ def as_mmdet(dataset, index):
         image.boxes.tolist(), dataset.labels[index].tolist(), image.ignore.astype(int).tolist())]
 
 
+@pytest.mark.slow
 def test_voc_is_read_as_by_mmdet(tmp_path):
     from mmdet.datasets import XMLDataset
     more = ('<object><name>red</name><bndbox><xmin>3.7</xmin><ymin>2</ymin><xmax>9.2</xmax><ymax>30.9</ymax></bndbox>'
@@ -399,6 +400,7 @@ def assert_batches_equal(first, second):
             assert torch.equal(label['boxes'], twin['boxes']) and torch.equal(label['labels'], twin['labels'])
 
 
+@pytest.mark.slow
 def test_validation_is_the_same_for_any_number_of_workers_and_each_time(voc):
     dataset = voc_build(voc, degradation=NOISE, crop_size=16)
     expected = collect(dataset, 0)
@@ -408,6 +410,7 @@ def test_validation_is_the_same_for_any_number_of_workers_and_each_time(voc):
     assert not torch.equal(other[0]['lq'], expected[0]['lq'])
 
 
+@pytest.mark.slow
 def test_training_in_workers_follows_the_loaders_seed(voc):
     dataset = voc_build(voc, 'train', degradation=NOISE, crop_size=16, scale_range=[0.7, 1.5], use_hflip=True)
     first = collect(dataset, 2)

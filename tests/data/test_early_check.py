@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
 from ra_plugin.data.early_check import check_images, read_head
+from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
 from ra_plugin.evaluation.record_plan import item_files
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))

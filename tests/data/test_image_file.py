@@ -10,9 +10,9 @@ import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.data import DetectionDataset, LabeledImageDataset, SegmentationDataset
 from ra_plugin.data.files import UnsettledFileError
 from ra_plugin.data.image_file import decode_image
-from ra_plugin.training.resumable_batches import PlacedItems
-from ra_plugin.evaluation.restorers import FolderOfImages
 from ra_plugin.evaluation.judging import Batch
+from ra_plugin.evaluation.restorers import FolderOfImages
+from ra_plugin.training.resumable_batches import PlacedItems
 
 SEEN = np.full((40, 30, 3), 20, np.uint8)  # as a viewer shows it, high
 SEEN[4:18, 4:20] = 255  # the object

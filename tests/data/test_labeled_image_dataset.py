@@ -289,6 +289,7 @@ def test_train_degradation_is_drawn_anew_and_follows_torchs_seed(root):
     torch.testing.assert_close(dataset[0]['lq'], first, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_train_degradation_in_workers_differs_by_worker_and_follows_the_loaders_seed(tmp_path):
     for name in ('a/1.png', 'a/2.png'):
         save(tmp_path / name)

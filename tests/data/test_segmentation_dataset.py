@@ -8,12 +8,12 @@ from basicsr.data import build_dataset
 from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
-from ra_plugin.data import SegmentationDataset
-from ra_plugin.training.resumable_batches import TrainingBatches
 from ra_plugin.builders.loaders import build_val_loaders, check_classes
+from ra_plugin.data import SegmentationDataset
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import EnsembleRecognizer, Recognizer, RecognizerInfo
 from ra_plugin.recognizers.openmmlab.model import reduces_zero_label
+from ra_plugin.training.resumable_batches import TrainingBatches
 
 NOISE = {'type': 'GaussianNoise', 'sigma': 0.1}
 BICUBIC = {'type': 'BicubicDownsample', 'scale': 2}
@@ -194,6 +194,7 @@ def equal(first, second):
     return all(torch.equal(one, other) for pair, twin in zip(first, second) for one, other in zip(pair, twin))
 
 
+@pytest.mark.slow
 def test_validation_is_the_same_for_any_number_of_workers_and_training_follows_the_loaders_seed(root):
     dataset = build(root, degradation=NOISE, crop_size=16)
     assert equal(collect(dataset, 0), collect(dataset, 2, seed=1)) and equal(collect(dataset, 0), collect(dataset, 0))
@@ -221,6 +222,7 @@ def test_padding_is_zero_in_images_and_255_in_labels(root, phase, opt, size):
         assert (batch['label'][i, h:] == 255).all() and (batch['label'][i, :, w:] == 255).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('extra', [{'num_worker_per_gpu': 0}, {'num_worker_per_gpu': 2, 'prefetch_mode': 'cpu'}])
 def test_the_loaders_for_training_and_validation_pad(root, extra):
     block = {'name': 'Set', 'type': 'SegmentationDataset', 'phase': 'train', 'scale': 2, 'classes': CLASSES,

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ra_plugin.degradations import (BicubicDownsample, Compose, Degradation, GaussianNoise, JPEGCompression,
-                                    build_degradation)
+from ra_plugin.degradations import (
+    BicubicDownsample,
+    Compose,
+    Degradation,
+    GaussianNoise,
+    JPEGCompression,
+    build_degradation,
+)
 from ra_plugin.options import OptionError
 from ra_plugin.registry import DEGRADATION_REGISTRY
 
@@ -220,11 +226,13 @@ def test_bad_options_are_refused_when_built(opt, message):
 
 def test_checking_a_chain_checks_the_values_of_its_steps():
     assert DEGRADATION_REGISTRY.check({'type': 'Compose', 'steps': BLOCKS[:1]}, 'd') is Compose
-    with pytest.raises(OptionError, match=r'^val\.d\.steps\[1\]: JPEGCompression: expected quality from 1 to 100, got 0'):
+    with pytest.raises(OptionError,
+                       match=r'^val\.d\.steps\[1\]: JPEGCompression: expected quality from 1 to 100, got 0'):
         DEGRADATION_REGISTRY.check({'type': 'Compose', 'steps': [BLOCKS[0], {'type': 'JPEGCompression', 'quality': 0}]},
                                    'val.d')
 
 
+@pytest.mark.slow
 def test_degradations_do_not_import_basicsr_themselves():
     # ra_plugin itself may import BasicSR to register in it; an empty package in its place leaves what degradations need
     code = ('import sys, types, importlib.util as u; package = types.ModuleType("ra_plugin"); '

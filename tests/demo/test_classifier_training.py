@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ra_plugin.recognizers import ModuleRecognizer, tiny_nets
 from ra_plugin.demo import classifier_training as training
+from ra_plugin.recognizers import ModuleRecognizer, tiny_nets
 
 ROOT = Path(__file__).resolve().parents[2]
 NETS = ['TinyResNet', 'TinyVGG', 'TinyDenseNet', 'TinyMobileNetV2', 'TinyTransformer']
@@ -40,6 +40,7 @@ def test_class_folders_are_read_in_the_order_of_their_names(tmp_path):
     assert images.shape == (2, 3, 32, 32) and images[:, 0, 0, 0].tolist() == [20, 10]
 
 
+@pytest.mark.slow
 def test_a_recognizer_of_some_classes_records_them(tmp_path, monkeypatch):
     for split, count in (('train', 64), ('val', 1), ('test', 1)):
         for value, name in ((10, 'ape'), (20, 'bee'), (30, 'cow')):

@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from ra_plugin.archs import SRResNet
 from ra_plugin.checkpoint import read_record
 from ra_plugin.degradations import build_degradation
+from ra_plugin.demo import classifier_training as training
 from ra_plugin.demo.recognizer_training import RecognizerTraining, processed, train_recognizer
 from ra_plugin.evaluation.judging import no_processing
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer, tiny_nets
-from ra_plugin.demo import classifier_training as training
 
 ROOT = Path(__file__).resolve().parents[2]
 HALVED = '{type: BicubicDownsample, scale: 2}'
@@ -74,6 +74,7 @@ def assert_same(weights, expected):
     assert all(torch.equal(value, expected[key]) for key, value in weights.items())
 
 
+@pytest.mark.slow
 def test_on_clean_images_it_is_what_it_always_was(data, tmp_path):
     """The shipped weights can be made again by what their logs say."""
     weights, record, log = trained(data, tmp_path / 'x.safetensors')
@@ -86,6 +87,7 @@ def test_on_clean_images_it_is_what_it_always_was(data, tmp_path):
     assert log.count('test top-1 of the stored weights: ') == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', ['restored', 'interpolated'])
 def test_it_learns_on_restored_and_on_interpolated_images(how, data, restorer, tmp_path):
     root, file, net = restorer
@@ -118,6 +120,7 @@ def test_it_learns_on_restored_and_on_interpolated_images(how, data, restorer, t
     assert f'{"restorer" if how == "restored" else "degradation"}: ' in log
 
 
+@pytest.mark.slow
 def test_a_degradation_of_the_command_line_goes_before_the_restorers(data, restorer, tmp_path):
     root, file, _ = restorer
     noisy = tmp_path / 'noise.yml'

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ra_plugin.checkpoint import read_record
-from ra_plugin.recognizers import build_recognizer
 from ra_plugin.demo import classifier_training as training
+from ra_plugin.recognizers import build_recognizer
 
 WEIGHTS = Path(training.__file__).resolve().parents[1] / 'weights'
 ROOT = WEIGHTS.parents[1]

@@ -18,6 +18,8 @@ from dev.benchmarks.own_steps import own_steps_benchmark
 from dev.benchmarks.timing import Elsewhere, interleaved, ratios
 from ra_plugin.degradations.corruptions import CORRUPTIONS
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device('cpu')
 
 

@@ -68,6 +68,7 @@ def test_timms_network_computes_as_the_source():
     assert type(model.conv_stem).__name__ == 'Conv2dSame'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('change', [
     lambda weights: b'not a checkpoint', lambda weights: {'features': 1},
     lambda weights: {**weights, '_blocks.16._bn0.weight': torch.zeros(1)},  # EfficientNet-Lite1 has more blocks

@@ -10,6 +10,8 @@ import torchvision
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
 
+pytestmark = pytest.mark.mm
+
 TOOL = Path(__file__).resolve().parents[2] / 'dev' / 'convert_mobilenet_v2.py'
 LAYER_ENDS = [1, 3, 6, 10, 13, 16, 17]  # torchvision's last block of each layer
 
@@ -62,6 +64,7 @@ def test_every_tensor_of_the_backbone_is_in_the_file(library, converted):
     assert own == set(backbones.MobileNetV2().state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('content', [None, b'not a checkpoint', {'features': 1}, {'conv1.weight': torch.zeros(1)}])
 def test_a_file_without_the_weights_is_one_line(content, tmp_path):
     source, target = tmp_path / 'broken.pth', tmp_path / 'out.pth'

@@ -58,6 +58,7 @@ def test_a_page_of_a_run_that_was_stopped_early(module):
     assert report.markdown(early).count('unknown') == 6
 
 
+@pytest.mark.slow
 def test_what_a_part_found_before_its_time_was_over_is_kept(module, tmp_path, monkeypatch):
     check = module('gpu_check')
     (tmp_path / 'dev').mkdir()

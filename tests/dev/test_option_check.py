@@ -20,6 +20,8 @@ from ra_plugin.builders.file_check import check_file
 from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.options import OptionError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 ADAM = {'type': 'Adam', 'lr': 1e-3}
 PLAIN = {

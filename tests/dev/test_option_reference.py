@@ -33,5 +33,5 @@ def test_everything_that_is_registered_has_a_section(reference):
 def test_a_table_says_what_the_annotation_does(reference):
     assert '| `loss_weight` | number >= 0 | `1.0` | Factor on the loss' in reference
     assert '| `checkpoint` | path or name or `~` | `~` | File with the weights' in reference
-    assert '| `steps` | list of block (degradation) | required |' in reference
+    assert '| `steps` | list of blocks (degradation) | required |' in reference
     assert not [word for word in ('<class', 'typing.', 'collections.abc', 'Annotated', 'factory') if word in reference]

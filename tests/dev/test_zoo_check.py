@@ -11,6 +11,8 @@ from dev import zoo
 from ra_plugin.recognizers import MMDetRecognizer, ModuleRecognizer
 from ra_plugin.recognizers.facts import TaskError
 
+pytestmark = pytest.mark.mm
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -83,6 +85,7 @@ def test_table():
     assert '| b | fail: x\\|y |  |' in table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('library, name', [
     ('mmdet', 'yolox_tiny_8xb8-300e_coco'), ('mmseg', 'fcn_hr18s_4xb2-40k_cityscapes-512x1024'),
     ('timm', 'test_resnet')])

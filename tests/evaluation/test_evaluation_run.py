@@ -86,6 +86,7 @@ def results(place):
     return run(place, place / 'opt.yml', place / 'out', batch_size=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('batch_size, num_workers', [(7, 0), (64, 2)])
 def test_batches_and_workers_change_nothing(place, results, tmp_path, batch_size, num_workers):
     again = run(place, place / 'opt.yml', tmp_path, batch_size=batch_size, num_workers=num_workers)
@@ -105,6 +106,7 @@ def rounded(node):
     return float(f'{node:.6g}') if isinstance(node, float) else node
 
 
+@pytest.mark.slow
 def test_stopped_anywhere_it_goes_on(place, results, tmp_path, monkeypatch):
     monkeypatch.setattr(judging, '_IMAGES_IN_FILE', 4)
     original = judging.Judging.__call__
@@ -128,6 +130,7 @@ def test_stopped_anywhere_it_goes_on(place, results, tmp_path, monkeypatch):
     assert set(judged) == set(range(COUNT)) and len(judged) < COUNT + 3 * 5  # what was done is not done again
 
 
+@pytest.mark.slow
 def test_sigterm_keeps_what_is_judged_and_says_how_to_go_on(place, results, tmp_path, monkeypatch, capsys):
     original, calls = judging.Judging.__call__, []
 
@@ -151,6 +154,7 @@ def test_a_finished_evaluation_restores_nothing(place, results, monkeypatch):
     assert run(place, place / 'opt.yml', place / 'out', batch_size=5) == results
 
 
+@pytest.mark.slow
 def test_each_image_is_restored_once_whatever_the_number_of_recognizers(place, tmp_path, monkeypatch):
     original, restored = Network.__call__, []
 
@@ -199,6 +203,7 @@ def test_scores_are_those_of_each_image_alone(place, results):
     assert condition['clean_input']['n'] == condition['audit']['n'] == 8
 
 
+@pytest.mark.slow
 def test_audit_and_clean_input_are_means_over_all_seeds(place, tmp_path):
     """By hand; and the order of the seeds does not matter."""
     opt = yaml.safe_load((place / 'opt.yml').read_text())
@@ -253,6 +258,7 @@ def test_the_spectrum_is_of_the_difference_to_the_baseline_of_the_same_seed():
                      ('one', 0): power(20), (CLEAN, 0): power(30, 20)}
 
 
+@pytest.mark.slow
 def test_records_of_other_images_are_refused(place, results, tmp_path):
     file = changed(place, tmp_path, degradations={'x2': {'type': 'BicubicDownsample', 'scale': 2}})
     with pytest.raises(OptionError, match='--restart'):
@@ -261,6 +267,7 @@ def test_records_of_other_images_are_refused(place, results, tmp_path):
     assert run(place, file, tmp_path, restart=True)['baseline'] == 'plain'
 
 
+@pytest.mark.slow
 def test_images_that_something_else_restored_score_as_the_network_that_made_them(place, results, tmp_path):
     evaluation = build(place, place / 'opt.yml')
     dataset, network = evaluation.conditions[0].dataset, evaluation.restorers['plain'].processings[0].network
@@ -351,6 +358,7 @@ def halves(place):
     return {'datasets': datasets, 'recognizers': judges, 'restorers': restorers, 'audit': 3}
 
 
+@pytest.mark.slow
 def test_recognizers_judge_their_own_conditions(place, tmp_path, halves):
     evaluation = build(place, changed(place, tmp_path, **halves))
     results = evaluate(evaluation, tmp_path / 'out', batch_size=8).to_json()
@@ -430,6 +438,7 @@ def test_the_recognizers_that_a_run_used_are_known(place, tmp_path):
     assert build(tmp_path, changed(place, tmp_path, **opt)).restorers['plain'].options.used == ['resnet']
 
 
+@pytest.mark.slow
 def test_the_tool_writes_results_and_tables(place, tmp_path):
     file = changed(place, tmp_path, images=5, audit=2)
     done = subprocess.run([sys.executable, ROOT / 'tools' / 'evaluate.py', '-opt', file, '--out', tmp_path / 'out'],
@@ -496,6 +505,7 @@ def test_keys_in_headers_are_not_shown(place, tmp_path, monkeypatch):
     assert 'sesame' not in (tmp_path / 'records' / '0' / 'plan.json').read_text()
 
 
+@pytest.mark.slow
 def test_images_that_are_restored_exactly_are_left_out_of_psnr(place, tmp_path):
     rng, quality = np.random.default_rng(0), {}
     names = sorted(path.relative_to(place / 'images') for path in (place / 'images').rglob('*.png'))
@@ -534,6 +544,7 @@ def test_images_that_are_restored_exactly_are_left_out_of_psnr(place, tmp_path):
     best_within(Results.from_json(results), 0.1)  # which reads the differences
 
 
+@pytest.mark.slow
 def test_memory_holds_no_more_than_one_file_of_records(place, tmp_path, monkeypatch):
     monkeypatch.setattr(judging, '_IMAGES_IN_FILE', 4)
     held, write = [], records.Records.write

@@ -108,6 +108,7 @@ def test_paths_count_by_what_they_lead_to(tmp_path, monkeypatch):
         assert digests({**block, 'dataroot_gt': root}) == before
 
 
+@pytest.mark.slow
 def test_a_data_set_of_ones_own_counts_with_all_that_it_names(tmp_path, monkeypatch):
     from basicsr.utils.registry import DATASET_REGISTRY
 

@@ -133,6 +133,7 @@ def test_another_number_of_audited_images(opt, run, audit):
     assert len({number for number, *_ in run.asked}) <= audit
 
 
+@pytest.mark.slow
 def test_images_can_be_fewer_and_more(opt, run):
     opt['images'] = 5
     run(opt)
@@ -141,6 +142,7 @@ def test_images_can_be_fewer_and_more(opt, run):
     assert len({number for number, *_ in run.asked}) < 9
 
 
+@pytest.mark.slow
 def test_a_stop_in_the_middle_of_reuse_goes_on(opt, run, tmp_path, monkeypatch):
     opt['audit'] = COUNT
     run(opt)
@@ -169,6 +171,7 @@ def code_of_the_module(opt, root):
     (root / 'own_net.py').write_text(CODE.replace('images.mean((2, 3))', 'images.amax((2, 3))'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('change', [weights_of_a_member, code_of_the_module])
 def test_what_an_ensemble_within_an_ensemble_is_made_of_counts(opt, run, tmp_path, monkeypatch, change):
     inner = {'type': 'EnsembleRecognizer', 'recognizers': [opt['recognizers']['one']]}
@@ -195,6 +198,7 @@ def onnx_file(path, favorite):
     return {'type': 'OnnxRecognizer', 'file': str(path), 'mean': [0.5] * 3, 'std': [0.25] * 3, 'differentiable': False}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('nested', [False, True])
 def test_a_model_file_that_is_replaced_counts(opt, run, tmp_path, nested):
     path = tmp_path / 'net.onnx'
@@ -208,6 +212,7 @@ def test_a_model_file_that_is_replaced_counts(opt, run, tmp_path, nested):
     assert {judge for *_, judge in run.asked} == {'two'}
 
 
+@pytest.mark.slow
 def test_labels_that_changed_count(opt, run, tmp_path):
     names = sorted(str(path.relative_to(tmp_path / 'images')) for path in (tmp_path / 'images').rglob('*.png'))
 

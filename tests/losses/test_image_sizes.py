@@ -85,6 +85,7 @@ CASES = [(name, loss) for name in ('retinanet', 'fcos', 'fcn') for loss in LOSSE
 CASES += [('yolov3', 'consistency'), ('yolov3', 'feature')]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, kind', CASES)
 def test_padded_images_of_openmmlab_recognizers_count_as_alone(build, pictures, name, kind):
     recognizer = build(name)

@@ -313,6 +313,7 @@ def test_a_loss_builds_its_recognizer_from_options(images):
 
 # Without BasicSR
 
+@pytest.mark.slow
 def test_the_three_losses_work_from_python_without_basicsr():
     program = textwrap.dedent('''
         import sys

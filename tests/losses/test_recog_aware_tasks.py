@@ -27,6 +27,8 @@ from ra_plugin.report.markdown import to_markdown
 from ra_plugin.results import SCHEMA, RestorerFacts, Results, to_plain
 from ra_plugin.training.pipeline import _check_recognizers
 
+pytestmark = pytest.mark.mm
+
 NETWORK_G = {'type': 'SRResNet', 'num_feat': 8, 'num_block': 1, 'upscale': 2}
 NETWORK_T = {'type': 'ResnetGenerator', 'num_feat': 4, 'num_block': 1}
 DEGRADATION = {'type': 'BicubicDownsample', 'scale': 2}
@@ -119,6 +121,7 @@ def consistency(recognizer, output, gt):
     return values.mean()
 
 
+@pytest.mark.slow
 @TASKS
 @pytest.mark.parametrize('recog_opt', [supervised, unsupervised])
 def test_training_equals_hand_written_steps_bit_for_bit(tmp_path, blocks, task, recog_opt):
@@ -187,6 +190,7 @@ def test_clean_images_off_the_scale_end_the_first_step_whatever_the_loss(tmp_pat
     assert not any(cri.check_range for cri in model.cri_recog)
 
 
+@pytest.mark.slow
 @TASKS
 def test_transformer_learns_from_the_recognizer_and_the_restorer_does_not_notice(tmp_path, blocks, task):
     opt = options(tmp_path, recog_opt=supervised(blocks[task]), optim_t={'type': 'SGD', 'lr': 0.5})
@@ -315,6 +319,7 @@ def read_tensor(path):
     return torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)[None].float() / 255
 
 
+@pytest.mark.slow
 @TASKS
 @pytest.mark.parametrize('sizes', SIZES)
 @pytest.mark.parametrize('transformer', [False, True], ids=['', 'transformer'])
@@ -353,6 +358,7 @@ def test_validation_in_batches_is_that_of_each_saved_image(tmp_path, blocks, dat
     assert model.best_metric_results['v'][first]['iter'] == 5
 
 
+@pytest.mark.slow
 def test_unknown_tasks_and_metrics_are_one_line(tmp_path, blocks):
     opt = options(tmp_path, recog_opt=unsupervised(blocks['detection']))
     opt['val']['recognizers'] = {'x': blocks['detection']}
@@ -403,6 +409,7 @@ def evaluated(blocks, dataset, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @TASKS
 @pytest.mark.parametrize('sizes, batch_size', [('different', 3), ('equal', 3), ('different', 1)])
 def test_evaluation_in_batches_is_that_of_each_image(evaluated, task, sizes, batch_size):
@@ -425,6 +432,7 @@ def test_evaluation_in_batches_is_that_of_each_image(evaluated, task, sizes, bat
             np.testing.assert_allclose(matrix.processings[name, 0].values['psnr'], psnr, rtol=1e-6)
 
 
+@pytest.mark.slow
 @TASKS
 def test_summary_of_task_scores(evaluated, task):
     matrix, _, _ = evaluated(task, 'different', 3)

@@ -12,7 +12,9 @@ def asked(tiny_recognizer, monkeypatch):
     """Return a recognizer, and the number of clean images in each of its calls."""
     recognizer, counts = tiny_recognizer(), []
     for name in ('outputs', 'features'):
-        def ask(images, *args, original=getattr(recognizer, name)):
+        original = getattr(recognizer, name)
+
+        def ask(images, *args, original=original):
             if not images.requires_grad:
                 counts.append(len(images))
             return original(images, *args)

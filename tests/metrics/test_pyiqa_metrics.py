@@ -119,6 +119,7 @@ def gmsd_by_hand(image, reference):
     return np.std((2 * a * b + 170) / (a ** 2 + b ** 2 + 170), ddof=1)
 
 
+@pytest.mark.slow
 def test_psnr_and_ssim_of_pyiqa_are_ours(pair):
     images, reference = (part.float() / 255 for part in pair)
     np.testing.assert_allclose(QualityMetric('psnr', {})(images, reference), psnr(*pair), rtol=1e-4)
@@ -126,6 +127,7 @@ def test_psnr_and_ssim_of_pyiqa_are_ours(pair):
     assert not images.requires_grad
 
 
+@pytest.mark.slow
 def test_an_evaluation_has_them_beside_psnr_and_ssim(place, results):
     condition, evaluation = results['conditions']['images'], Evaluation(place, yaml.safe_load(
         (place / 'opt.yml').read_text()))
@@ -177,6 +179,7 @@ def test_tables_have_a_column_with_an_arrow(place, results):
     assert '\u2193' not in to_markdown(Results.from_json({**results, 'quality_metrics': {}}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('metrics', [['ssimc', 'gmsd', 'piqe'], {**METRICS, 'nlpd': None}, []])
 def test_records_of_other_metrics_are_kept_in_what_has_not_changed(place, metrics, tmp_path):
     opt = {**yaml.safe_load((place / 'opt.yml').read_text()), 'quality_metrics': metrics}
@@ -239,6 +242,7 @@ def test_what_pyiqa_would_not_notice(monkeypatch, options, message):
         QualityMetric('fid', options, where='m')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, host', [('lpips', 'download.pytorch.org'), ('dists', 'download.pytorch.org'),
                                         ('pieapp', 'huggingface.co'), ('niqe', 'huggingface.co')])
 def test_weights_that_are_not_there_are_one_line_before_anything_runs(name, host, place, tmp_path, no_network, capsys,
@@ -275,6 +279,7 @@ class Code:
         return os.mkdir, ('code_ran',)
 
 
+@pytest.mark.slow
 def test_weights_that_hold_code_are_refused(tmp_path, monkeypatch, no_network):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pyiqa_metrics, '_TRIED', 64)  # one patch
@@ -303,6 +308,7 @@ def test_basicsr_calls_it_with_its_own_images(pair):
         calculate_pyiqa(image, metric='gmsd')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('metric, better', [('gmsd', 'lower'), ('ssimc', 'higher')])
 def test_a_training_keeps_the_best_in_the_metrics_direction(metric, better):
     opt = base()

@@ -161,6 +161,7 @@ def test_top1_and_top5_count_right_answers():
 
 # --------------------------------------------------------------------------------------- the evaluators end to end
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, mode', [('voc07', '11points'), ('voc12', 'area')])
 def test_voc_map_is_the_one_of_mmdet(name, mode):
     from mmdet.evaluation import VOCMetric

@@ -23,6 +23,8 @@ from ra_plugin.options import OptionError
 from ra_plugin.recognizers.openmmlab.model import without_downloads
 from ra_plugin.utils.command_line import run
 
+pytestmark = pytest.mark.mm
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / 'options' / 'mm').glob('*.py'))
 SHIPPED = pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -523,6 +525,7 @@ def test_pipelines_that_predict_on_the_right_grid(steps, tmp_path):
     assert config.work_dir == 'work_dirs/config'
 
 
+@pytest.mark.slow
 def test_values_of_the_command_line_count(tmp_path):
     path = write_config(tmp_path / 'config.py', {**grid_config(RESIZE), 'model': {'depth': 50}})
     args = program.command_line('').parse_args([str(path), '--work-dir', 'w', '--cfg-options', 'model.depth=18'])
@@ -592,6 +595,7 @@ def first_item(name):
         return DATASETS.build(config.test_dataloader.dataset)[0]
 
 
+@pytest.mark.slow
 def test_restored_voc_keeps_the_grid_of_its_boxes(shipped_data):
     restored, clean = (first_item(name) for name in ('restore_faster_rcnn_r50_voc', 'faster_rcnn_r50_voc'))
     assert restored['inputs'].shape == clean['inputs'].shape == (3, 600, 827)
@@ -602,6 +606,7 @@ def test_restored_voc_keeps_the_grid_of_its_boxes(shipped_data):
     torch.testing.assert_close(getattr(boxes, 'tensor', boxes), torch.tensor([[0., 1., 61., 44.]]))
 
 
+@pytest.mark.slow
 def test_restored_cityscapes_keeps_the_grid_of_its_masks(shipped_data):
     item = first_item('restore_fcn_hr48_cityscapes')
     assert item['inputs'].shape == (3, 1024, 2048)

@@ -5,6 +5,8 @@ from mmseg.registry import TRANSFORMS
 
 from ra_plugin.mm import IgnoreLabels
 
+pytestmark = pytest.mark.mm
+
 
 def test_only_the_given_values_become_255():
     label = np.arange(256, dtype=np.uint8).reshape(16, 16)

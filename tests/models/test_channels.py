@@ -6,8 +6,8 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.models.sr_model import SRModel
 
-from ra_plugin.evaluation.restorer_network import Network
 from ra_plugin.evaluation.judging import Batch
+from ra_plugin.evaluation.restorer_network import Network
 from ra_plugin.mm.restore_image import RestoreImage
 from ra_plugin.models.builder import build_model, run_ready
 from ra_plugin.models.channels import watch_channels

@@ -82,6 +82,7 @@ def on_gpu(batch, fake):
     return {key: fake(value) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, recog', [
     *((name, hosts.RECOG) for name in sorted(hosts.HOSTS.keys() - _ON_THE_COMPUTER - _OWN)),
     ('SRModel', CONSISTENCY), ('SRModel', FEATURES), ('ESRGANModel', [hosts.RECOG, CONSISTENCY])])
@@ -96,6 +97,7 @@ def test_a_step_stays_on_its_device_and_waits_for_nothing(gpu, name, recog):
         model.get_current_log()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('train, options', [
     ({'channels_last': True}, {}), ({'grad_clip': 0.1}, {}), ({'accum_iter': 2}, {}),
     ({'optim_t': {'type': 'AdamW', 'lr': 1e-3}}, T)])

@@ -107,6 +107,7 @@ def test_images_without_clean_ones_are_saved(tmp_path, monkeypatch):
     assert set(found['files']) == {f'visualization/items/{i}_x.png' for i in range(11)}
 
 
+@pytest.mark.distributed
 def test_of_several_processes_the_first_validates_alone(tmp_path):
     model = built(build_model, options(tmp_path))
     for rank in (1, 0):

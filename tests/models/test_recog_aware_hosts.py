@@ -165,6 +165,7 @@ def steps(model, dtype, data, label_of):
         yield networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('name', HOSTS)
 def test_training_is_the_class_s_own_with_the_term_inserted_bit_for_bit(name, dtype, monkeypatch):
@@ -236,6 +237,7 @@ def test_a_step_that_does_not_call_its_pixel_loss_is_refused_before_it_changes_a
 
 
 # ---------------------------------------------------------------------------------- the pair pool of Real-ESRGAN
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['RealESRNetModel', 'RealESRGANModel'])
 def test_labels_stay_with_their_images_in_the_pair_pool(name):
     """The label of an image is its gray value; draws and images of the class do not change."""

@@ -50,6 +50,7 @@ def contents(model):
                            if hasattr(model, name)}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, recog', [*((name, True) for name in hosts.HOSTS), ('SRModel', False),
                                          ('RealESRGANModel', False)])
 def test_resumed_is_uninterrupted(name, recog, tmp_path):

@@ -246,6 +246,7 @@ def run_options(root) -> dict:
     return opt
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path):
     whole, killed = tmp_path / 'whole', tmp_path / 'killed'
     whole.mkdir(), killed.mkdir()
@@ -274,6 +275,7 @@ def train_and_validate(opt, data, rank=0, world=1):
     return {'grads': grads, 'results': getattr(model, 'metric_results', None)}
 
 
+@pytest.mark.distributed
 def test_two_processes_learn_and_judge_as_one(tmp_path):
     opt = joint(tmp_path)
     opt['network_g'] = dict(two.NETWORK)
@@ -374,10 +376,11 @@ OTHER = {**files.RECOGNIZER, 'input_size': 24, 'trainable': True}
     (put('train.recog_opt.recognizer.trainable', False), 'train.optim_r: there is no recognizer to train'),
     (put('train.optim_r', {'type': 'SGDD', 'lr': 0.1}), "train.optim_r.type: no optimizer 'SGDD'. Did you mean 'SGD'"),
     (put('train.optim_r', {'type': 'SGD'}), "train.optim_r: 'lr' is missing"),
-    (put('val.recognizers.learner', OTHER), 'val.recognizers.learner.trainable: must equal the trainable block in train.recog_opt'),
+    (put('val.recognizers.learner', OTHER),
+     'val.recognizers.learner.trainable: must equal the trainable block in train.recog_opt'),
     (put('is_train', False), 'val.recognizers.learner.trainable: .*checkpoint: experiments/NAME/models/net_r_latest'),
     (put('train.optim_g', None), 'train.pixel_opt: the recognizer alone learns where train.optim_g is ~'),
-], ids=str)
+], ids=lambda value: value if isinstance(value, str) else value.__name__)
 def test_what_cannot_be_meant_is_refused_in_one_line(change, message):
     opt = learning()
     change(opt)

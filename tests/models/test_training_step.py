@@ -64,6 +64,7 @@ def assert_close(ours: list, theirs: list, tolerance: float) -> None:
 
 
 # not these two: the first clips what is summed so far, the second asks which of two equal images is nearer
+@pytest.mark.slow
 @pytest.mark.parametrize('name', sorted(hosts.HOSTS.keys() - {'a third party step', 'RealESRGANModel, LDL, late'}))
 def test_accumulated_gradients_are_the_mean_of_each_batchs(name):
     data = hosts.batches(4, name)
@@ -102,6 +103,7 @@ def test_accumulated_steps_are_those_of_a_larger_batch():
     assert small.get_current_learning_rate() == large.get_current_learning_rate()
 
 
+@pytest.mark.slow
 @every_host
 def test_clipped_gradients_have_torchs_values(name):
     data = hosts.batches(4, name)
@@ -121,6 +123,7 @@ def test_clipped_gradients_have_torchs_values(name):
     assert seen
 
 
+@pytest.mark.slow
 @every_host
 def test_bf16_computes_in_bf16_and_keeps_the_rest_in_float32(name):
     model = build(name, precision='bf16')
@@ -142,6 +145,7 @@ def test_bf16_computes_in_bf16_and_keeps_the_rest_in_float32(name):
     assert {answer.dtype for answer in answers.values()} == {torch.float32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['SRModel', 'SwinIRModel', 'ESRGANModel'])
 @pytest.mark.parametrize('options, tolerance', [({'precision': 'bf16'}, 0.1), ({'channels_last': True}, 1e-4),
                                                 ({'compile': True}, 1e-4)])
@@ -177,11 +181,12 @@ def test_bf16_without_instructions_for_it_is_said(monkeypatch, caplog):
     logger = logging.getLogger('basicsr')
     monkeypatch.setattr(logger, 'propagate', True)
     for has_them in (True, False):
-        monkeypatch.setattr(training_step, 'computes_bfloat16', lambda device: has_them)
+        monkeypatch.setattr(training_step, 'computes_bfloat16', lambda device, has_them=has_them: has_them)
         build('SRModel', precision='bf16')
         assert ('this cpu has no bfloat16 instructions' in caplog.text) != has_them
 
 
+@pytest.mark.slow
 def test_the_compiled_network_is_for_training_alone(monkeypatch):
     traced = []
 
@@ -216,6 +221,7 @@ def test_wrong_options(train_opt, message):
         StepOptions.read(train_opt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('loss', ['RecogLoss', 'RecogConsistencyLoss'])
 def test_the_recognizer_of_a_loss_is_compiled_with_the_network(loss, monkeypatch):
     traced = []
@@ -239,6 +245,7 @@ def test_the_recognizer_of_a_loss_is_compiled_with_the_network(loss, monkeypatch
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('bad', [(), (2,), (2, 3)])
 def test_a_device_that_skips_bad_steps_by_itself_learns_the_same(bad, monkeypatch):
     """The fused kernel decides; weights, statistics, averages and counts are those of a run without the bad batches."""
@@ -262,7 +269,7 @@ def test_a_device_that_skips_bad_steps_by_itself_learns_the_same(bad, monkeypatc
         found[-1]['steps'] = next(iter(model.optimizer_g.state.values()))['step']
     plain, fused = found
     for key, value in plain.items():
-        torch.testing.assert_close(fused[key], value, rtol=1e-4, atol=1e-6, msg=lambda text: f'{key}: {text}')
+        torch.testing.assert_close(fused[key], value, rtol=1e-4, atol=1e-6, msg=f'{key}: {{}}'.format)
     assert plain['steps'] == len(data) - len(bad)
 
 
@@ -296,7 +303,7 @@ def test_momentum_begins_with_the_first_good_step(arguments, monkeypatch):
                 model.optimize_parameters(i)
         found.append(model.net_g.state_dict())
     for key, value in found[1].items():
-        torch.testing.assert_close(found[0][key], value, rtol=1e-4, atol=1e-6, msg=lambda text: f'{key}: {text}')
+        torch.testing.assert_close(found[0][key], value, rtol=1e-4, atol=1e-6, msg=f'{key}: {{}}'.format)
 
 
 class ClosureModel(SRModel):
@@ -314,6 +321,7 @@ class ClosureModel(SRModel):
         self.log_dict = self.reduce_loss_dict({'l_pix': self.loss})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('optimizer', [torch.optim.Adam, torch.optim.LBFGS])
 def test_a_step_with_a_closure_is_the_one_of_basicsr(tmp_path, monkeypatch, optimizer):
     monkeypatch.setattr(SRModel, 'get_optimizer', lambda self, kind, params, lr, **_: optimizer(params, lr=lr))

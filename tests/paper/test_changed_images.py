@@ -151,6 +151,7 @@ def folders(place, used):
     return {name: {'folder': f'{place}/{name}', 'used': recognizers} for name, recognizers in zip(NAMES, used)}
 
 
+@pytest.mark.slow
 def test_each_condition_is_read_by_the_first_of_those_used_that_judges_it(place, tmp_path):
     evaluation = build(place, restorers=folders(place, ([], ['darkest', 'mean'], [])))
     found = figure(evaluation, evaluation.run(tmp_path)[1], 1)
@@ -215,6 +216,7 @@ def test_page_has_the_very_pixels(tmp_path):
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), image)
 
 
+@pytest.mark.browser
 def test_page_in_a_browser(tmp_path):
     write_figure(made_up(), f'title {HOSTILE}', f'command {HOSTILE}', tmp_path / 'figure.html')
     with chromium(tmp_path) as driver:

@@ -26,6 +26,8 @@ from ra_plugin.results import Condition, from_plain
 from ra_plugin.shipped.find import option_text
 from ra_plugin.training import train_if_needed as trained_runs
 
+pytestmark = pytest.mark.slow
+
 SMALL = Experiments(ROOT, 'small')
 OPTIONS = ExperimentOptions(SMALL, ROOT, ROOT / 'results')
 PAPER_OPTIONS = ExperimentOptions(Experiments(ROOT, 'paper'), ROOT, ROOT / 'results')
@@ -263,7 +265,7 @@ def test_halves_are_judged_on_both():
         assert set(block['keep_classes']).isdisjoint(kept) == other and (block['keep_classes'] == kept) != other
         used = [restorer['used'] for restorer in group.options['restorers'].values()]
         assert used == ([[], []] if other else [[], ['resnet']])
-        file = 'experiments/small_resnet_half_{}.safetensors'.format(group.judged_on[-1].lower())
+        file = f'experiments/small_resnet_half_{group.judged_on[-1].lower()}.safetensors'
         assert group.options['recognizers']['resnet']['checkpoint'] == file
         assert block['dataroot_gt'] == 'datasets/cifar10/test'
     assert len({group.options['name'] for group in groups}) == 12

@@ -35,6 +35,7 @@ def kept_and_gradient(loss, target):
     return sum(kept.values()), torch.autograd.grad(value, images)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, share', [
     ('resnet50', 0.5), ('vgg11_bn', 0.2), ('densenet121', 0.3), ('mobilenetv2_100', 0.2), ('inception_v3', 0.7),
     ('regnetx_002', 0.6), ('convnext_atto', 0.3), ('deit_tiny_patch16_224', 0.2)])
@@ -51,6 +52,7 @@ def test_a_classifier_has_the_same_gradient_and_keeps_less(name, share):
     assert less <= share * kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('cls', [RecogConsistencyLoss, RecogFeatureLoss])
 def test_the_losses_against_clean_images_have_it(cls):
     block = {'type': 'TimmRecognizer', 'model_name': 'resnet50', 'pretrained': False, 'input_size': 64}
@@ -64,6 +66,7 @@ BOXES = [{'boxes': torch.tensor([[5., 5., 40., 50.]]), 'labels': torch.tensor([1
 MASKS = torch.randint(2, (2, 64, 64), generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind, config, label', [
     ('MMDetRecognizer', 'faster-rcnn_r50_fpn_1x_coco', BOXES), ('MMDetRecognizer', 'retinanet_r18_fpn_1x_coco', BOXES),
     ('MMSegRecognizer', 'fcn_r18-d8_4xb2-80k_cityscapes-512x1024', MASKS),
@@ -82,6 +85,7 @@ def test_a_detector_and_a_segmenter_have_it(kind, config, label):
     assert all(map(torch.equal, before, recognizer.buffers()))
 
 
+@pytest.mark.slow
 def test_a_detector_is_asked_about_a_small_image(monkeypatch):
     recognizer = build_recognizer({'type': 'MMDetRecognizer', 'config': 'retinanet_r18_fpn_1x_coco',
                                    'pretrained': False})
@@ -91,6 +95,7 @@ def test_a_detector_is_asked_about_a_small_image(monkeypatch):
     assert set(sizes) == {(64, 64)}
 
 
+@pytest.mark.slow
 def test_a_detector_without_answers_to_compare_has_it():
     recognizer = build_recognizer({'type': 'MMDetRecognizer', 'config': 'solo_r50_fpn_1x_coco', 'pretrained': False,
                                    'resize': None})
@@ -98,6 +103,7 @@ def test_a_detector_without_answers_to_compare_has_it():
     assert recognizer.checkpointed
 
 
+@pytest.mark.slow
 def test_a_recognizer_of_two_losses_and_the_members_of_an_ensemble_are_wrapped_once():
     block = {'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': False, 'input_size': 64}
     member = build_recognizer(block)
@@ -143,6 +149,7 @@ def test_a_network_whose_gradient_changes_is_refused():
     kept_and_gradient(RecogLoss(recognizer), LABEL)
 
 
+@pytest.mark.slow
 def test_one_that_learns_is_refused():
     block = {'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': False, 'trainable': True}
     with pytest.raises(ValueError, match='for frozen recognizers'):

@@ -29,7 +29,8 @@ MODULE = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets
 
 BLOCKS = {  # registered name -> its block, given files to name in it
     'BlackBoxRecognizer': lambda files: {
-        'classes': ['cat', 'dog'], 'cache': files.folder, 'command': [sys.executable, '-c', 'print(\'["dog"]\')', '{image}']},
+        'classes': ['cat', 'dog'], 'cache': files.folder,
+        'command': [sys.executable, '-c', 'print(\'["dog"]\')', '{image}']},
     'EnsembleRecognizer': lambda files: {'recognizers': [MODULE, MODULE], 'weights': [3, 1]},
     'MMDetRecognizer': lambda files: {'config': files.mmdet(), 'pretrained': False, 'resize': None},
     'MMSegRecognizer': lambda files: {'config': files.mmseg(), 'pretrained': False, 'resize': None},
@@ -38,7 +39,8 @@ BLOCKS = {  # registered name -> its block, given files to name in it
     'TFLiteRecognizer': lambda files: {'file': files.tflite(), **SCALE},
     'TimmRecognizer': lambda files: {'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32},
     'TorchvisionRecognizer': lambda files: {
-        'model_name': 'squeezenet1_1', 'checkpoint': files.torchvision(), 'feature_layer': 'features', 'input_size': 64},
+        'model_name': 'squeezenet1_1', 'checkpoint': files.torchvision(), 'feature_layer': 'features',
+        'input_size': 64},
 }
 SMALL = {'detector of a few lines': TinyDetector, 'segmenter of a few lines': TinySegmenter,
          'embedding of a few lines': TinyEmbedder}

@@ -164,6 +164,7 @@ def test_features_stay_what_they_were(layer, folded):
     torch.testing.assert_close(recognizer.features(images), own)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('model_name, count', [('resnet18', 20), ('tf_efficientnet_lite0', 49), ('densenet121', 59),
                                                ('repvgg_a0', 44), ('hrnet_w18_small', 91)])
 def test_classifiers_of_timm(model_name, count):
@@ -178,6 +179,7 @@ def test_classifiers_of_timm(model_name, count):
     torch.testing.assert_close(recognizer.logits(images), own, rtol=0, atol=1e-4 * own.abs().max().item())
 
 
+@pytest.mark.slow
 def test_blocks_are_folded_objects_and_learners_are_not(tiny_recognizer):
     block = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.TinyResNet', 'input_size': 32,
              'mean': [0.4] * 3, 'std': [0.2] * 3}

@@ -19,6 +19,8 @@ from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.recognizers.openmmlab import mmdet_recognizer
 from ra_plugin.recognizers.openmmlab import model as openmmlab_model
 
+pytestmark = pytest.mark.mm
+
 DETECTORS = {'retinanet': small.RETINANET, 'fcos': small.FCOS, 'faster_rcnn': small.FASTER_RCNN,
              'mask_rcnn': small.MASK_RCNN}
 HEIGHT, WIDTH = 64, 96
@@ -255,6 +257,7 @@ def test_no_objects_at_all(detector, name):
     assert loss.isfinite() and images.grad.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['ddod_r50_fpn_1x_coco', 'retinanet_r50_fpn_ghm-1x_coco'])
 def test_what_a_loss_counts_is_forgotten(name):
     """These two weigh an image by what they saw before."""
@@ -263,6 +266,7 @@ def test_what_a_loss_counts_is_forgotten(name):
     assert losses[0] == losses[2] != losses[1]
 
 
+@pytest.mark.slow
 def test_warm_up_is_over():
     """TOOD asks mmengine for the epoch, which nobody counts here."""
     from mmengine.logging import MessageHub
@@ -272,6 +276,7 @@ def test_warm_up_is_over():
     assert MessageHub.get_current_instance().get_info('epoch') is None
 
 
+@pytest.mark.slow
 def test_detector_that_takes_one_image_at_a_time(monkeypatch):
     recognizer = MMDetRecognizer('ga-retinanet_r50_fpn_1x_coco', pretrained=False, resize=None)
     images = as_images(photograph(0), photograph(1))
@@ -279,12 +284,14 @@ def test_detector_that_takes_one_image_at_a_time(monkeypatch):
     assert len(both) == 2 and len(recognizer.predict(images[1:])[0]['boxes']) == len(both[1]['boxes'])
 
 
+@pytest.mark.slow
 def test_proposals_of_any_class_take_the_data_s_labels():
     recognizer = MMDetRecognizer('rpn_r50_fpn_1x_coco', pretrained=False, resize=None)
     assert recognizer.info.num_classes == 80
     assert sum(recognizer.loss(as_images(photograph()), labels(1)).values()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, message', [
     ('crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman', 'gives 4 scores for 1 classes'),
     ('sparse-rcnn_r50_fpn_1x_coco', 'the answers of SparseRCNN cannot be compared'),
@@ -355,6 +362,7 @@ FAMILIES = [  # one of each family of heads that answers in a way of its own
     'grid-rcnn_r50_fpn_gn-head_1x_coco']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', FAMILIES)
 def test_every_image_counts_in_every_family(name):
     recognizer = MMDetRecognizer(name, pretrained=False, resize=None)
@@ -368,6 +376,7 @@ def test_every_image_counts_in_every_family(name):
     assert loss(clean, clean).abs().max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, low, high', [
     ('retinanet_r18_fpn_1x_coco', 0, 0.05), ('tood_r50_fpn_1x_coco', 0, 0.05), ('yolox_tiny_8xb8-300e_coco', 0, 0.05),
     ('centernet-update_r18_fpn_8xb8-amp-lsj-200e_coco', 0, 0.05), ('centernet_r18_8xb16-crop512-140e_coco', 0, 0.9)])
@@ -522,6 +531,7 @@ def test_checkpoint_of_mmengine(detector, tmp_path):
     assert second.info.mean == pytest.approx((0.485, 0.456, 0.406)) and second.info.task == 'detection'
 
 
+@pytest.mark.slow
 def test_checkpoint_that_does_not_fit(detector, tmp_path):
     file = save(detector('fcos'), tmp_path / 'x.pth', small.CLASSES)
     with pytest.raises(ValueError, match=r'x.pth does not fit the model: \d+ keys missing \(.*not of this model'):
@@ -538,6 +548,7 @@ def test_checkpoint_that_does_not_fit(detector, tmp_path):
         detector(pretrained=None, checkpoint=other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('recognizer, config, library', [
     (MMDetRecognizer, 'retinanet_r18_fpn_1x_coco', 'mmdet'),
     (MMSegRecognizer, 'fcn_hr18s_4xb2-40k_cityscapes-512x1024.py', 'mmseg')])
@@ -616,6 +627,7 @@ def test_only_what_may_be_about_the_size_is_said_to_be(detector, monkeypatch):
         assert str(error.value).startswith('MMDetRecognizer(retinanet): cannot take') == (raised is ValueError)
 
 
+@pytest.mark.slow
 def test_prediction_in_inference_mode_leaves_the_loss_usable(detector):
     recognizer, images = MMDetRecognizer('gfl_r50_fpn_1x_coco', pretrained=False, resize=None), as_images(photograph())
     with torch.inference_mode():
@@ -648,6 +660,7 @@ def test_bad_segmentation_labels(segmenter):
         recognizer.loss(images, torch.zeros(1, HEIGHT, WIDTH))
 
 
+@pytest.mark.slow
 def test_image_that_is_too_small():
     recognizer = MMDetRecognizer('ssd300_coco', pretrained=False, resize=None)
     with pytest.raises(ValueError, match='cannot take 1 images of 40x40 .* larger images'):
@@ -681,6 +694,7 @@ def test_published_weights(tmp_path, monkeypatch, detector):
     assert not (tmp_path / 'hub' / 'checkpoints' / bad.name).exists()
 
 
+@pytest.mark.slow
 def test_needs_masks_where_a_head_does_not_say_so():
     built = MMDetRecognizer('rtmdet-ins_tiny_8xb32-300e_coco', pretrained=False, resize=None)
     assert mmdet_recognizer._needs_masks(built.model)

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from ra_plugin.losses import RecogConsistencyLoss, RecogLoss
 from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer
 
+pytestmark = pytest.mark.mm
+
 MODELS = {'retinanet': small.RETINANET, 'fcos': small.FCOS, 'faster_rcnn': small.FASTER_RCNN}
 _STAGE = small.FASTER_RCNN['roi_head']['bbox_head']
 CASCADE = {**small.FASTER_RCNN, 'type': 'CascadeRCNN', 'roi_head': {
@@ -108,6 +110,7 @@ def test_divergence_of_sigmoid_heads_is_its_definition(detector, pair, name, tem
     np.testing.assert_allclose(loss(*pair).numpy(), expected, rtol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['retinanet', 'fcos', 'yolox'])
 def test_divergence_of_images_of_unequal_sizes_is_that_of_each_alone(detector, pair, name):
     """In float64: padding of the batch, which holds noise here, is no part of an image, and padding to 32 no place."""
@@ -181,7 +184,7 @@ def test_the_divergence_does_not_shrink_with_the_number_of_background_places(det
         moved = z.clone()
         moved[0, 1, :4] = 0.0
 
-        def answer(images, z=z, moved=moved):
+        def answer(images, z=z, moved=moved, places=places):
             level = (moved if images.requires_grad else z) + 0 * images.mean()
             return [level[..., None]], [torch.zeros(1, 4, places, 1)]
 

@@ -108,6 +108,7 @@ def test_weights_in_constant_nodes_are_weights(tmp_path):
     assert losses[0][1].abs().max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, opset', [*((name, 17) for name in NETS), ('TinyResNet', 20)])
 def test_logits_loss_and_gradient_are_those_of_the_network(name, opset, exported):
     net = random_net(name)
@@ -125,6 +126,7 @@ def test_logits_loss_and_gradient_are_those_of_the_network(name, opset, exported
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-4 * scale)
 
 
+@pytest.mark.slow
 def test_the_judge_gives_the_answers_of_the_loss(exported):
     path, images = exported(random_net('TinyVGG')), torch.rand(3, 3, 32, 32)
     judge, loss = judge_only(path), OnnxRecognizer(path, MEAN, STD)
@@ -169,6 +171,7 @@ def test_a_file_in_tensorflows_layout_gets_it(differentiable, graph):
                                recognizer.prepare(images).mean((2, 3)).numpy() @ weight, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_features_are_those_of_the_layer(exported):
     net = random_net('TinyResNet')
     recognizer = OnnxRecognizer(exported(net), MEAN, STD)

@@ -246,6 +246,7 @@ def test_an_average_of_weights_leaves_it_alone(system, images):
     assert average(images, LABEL).isfinite()
 
 
+@pytest.mark.distributed
 def test_a_distributed_system_sends_no_recognizer(system, images, tmp_path):
     loss = system(images, LABEL)
     expected = torch.autograd.grad(loss, list(system.restorer.parameters()))
@@ -260,6 +261,7 @@ def test_a_distributed_system_sends_no_recognizer(system, images, tmp_path):
         torch.testing.assert_close(parameter.grad, gradient)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['RecogLoss', 'RecogFeatureLoss'])
 def test_a_compiled_system_computes_the_same(name, images):
     system = SYSTEMS[name]()

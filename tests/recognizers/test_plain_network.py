@@ -23,6 +23,7 @@ def network():
     return torchvision.models.resnet18(num_classes=5).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('cls', LOSSES)
 def test_a_classifier_with_mean_and_std_is_a_loss(cls, network):
     images, clean = torch.rand(2, 2, 3, 32, 32)
@@ -153,7 +154,8 @@ def test_a_choice_is_silent_and_on_record(pretrained, source, recwarn):
 
 def test_a_network_or_a_checkpoint_is_a_choice(network, tmp_path, recwarn):
     ModuleRecognizer(network, mean=MEAN, std=STD)
-    torch.save(build_recognizer({**BLOCK, 'pretrained': False}, fold_batch_norm=False).model.state_dict(), tmp_path / 'net.pth')
+    torch.save(build_recognizer({**BLOCK, 'pretrained': False}, fold_batch_norm=False).model.state_dict(),
+               tmp_path / 'net.pth')
     build_recognizer({**BLOCK, 'checkpoint': str(tmp_path / 'net.pth')})
     assert not recwarn
 

@@ -260,6 +260,7 @@ def a_torchvision_recognizer(folder):
                              'checkpoint': str(folder / 'net.pth')})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('make', [
     lambda _: build_recognizer(timm_block()), a_torchvision_recognizer,
     lambda _: ModuleRecognizer(GrayNet(3), mean=[0] * 3, std=[1] * 3),

@@ -24,8 +24,14 @@ from torchvision.transforms import InterpolationMode, v2
 from ra_plugin import RecogConsistencyLoss, RecogLoss, build_recognizer
 from ra_plugin.builders.loaders import check_classes
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers import (ClassificationRecognizer, EnsembleRecognizer, ModuleRecognizer, TimmRecognizer,
-                                   TorchvisionRecognizer, tiny_nets)
+from ra_plugin.recognizers import (
+    ClassificationRecognizer,
+    EnsembleRecognizer,
+    ModuleRecognizer,
+    TimmRecognizer,
+    TorchvisionRecognizer,
+    tiny_nets,
+)
 from ra_plugin.recognizers.class_names import first_difference
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.frozen.resizing import judging, resize, shared_resizes
@@ -147,6 +153,7 @@ def test_options_of_each_case_pass_the_check():
         RECOGNIZER_REGISTRY.check(opt, 'recognizer')
 
 
+@pytest.mark.slow
 def test_gradient_reaches_the_image_finite_and_not_zero(recognizer, photos):
     photos.requires_grad_()
     sum(term.sum() for term in recognizer.loss(photos, labels_for(recognizer)).values()).backward()
@@ -494,7 +501,7 @@ def tiny_from(checkpoint, fold_batch_norm=True, **kwargs):
 def net():
     """A TinyResNet whose statistics are not the initial ones."""
     module = __import__('ra_plugin.recognizers.tiny_nets', fromlist=['TinyResNet']).TinyResNet()
-    for name, buffer in module.named_buffers():
+    for buffer in module.buffers():
         if buffer.is_floating_point():
             buffer.uniform_(0.5, 1.5)
     return module
@@ -693,6 +700,7 @@ def test_another_head_has_no_names_of_imagenet(tmp_path):
     assert info.num_classes == 7 and info.classes is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, size', [('googlenet', 64), ('inception_v3', 75)])
 def test_how_a_checkpoint_takes_images_is_asked_for(name, size, tmp_path):
     kwargs = {'num_classes': 2, 'aux_logits': False, 'init_weights': False}
@@ -709,6 +717,7 @@ def test_how_a_checkpoint_takes_images_is_asked_for(name, size, tmp_path):
         torch.testing.assert_close(recognizer.logits(images), expected)
 
 
+@pytest.mark.slow
 def test_torchvisions_own_weights_are_known_by_their_hash(tmp_path, monkeypatch):
     net = torchvision.models.googlenet(weights=None, init_weights=False)
     path = save_weights(net, tmp_path / 'copied.pth')

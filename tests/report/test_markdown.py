@@ -77,20 +77,20 @@ def test_what_the_intervals_are_over_how_many_there_are_and_which_cannot_be_told
                'conditions': {'set': {'n': 9, 'processings': processings, 'differences': differences,
                                       'too_few_images': {'v|16': {'cat': 1, 'dog': 2}}}}}
     text = to_markdown(typed(results))
-    assert ('The intervals are over the images, and for plain over trainings from other seeds, too. What training from '
-            'another seed changes is not in them: RA has one seed.') in text
+    assert ('The intervals are over the images, and for plain also over trainings from other seeds. They do not '
+            'include the effect of another seed on RA, which has one seed.') in text
     assert 'cannot be told, so no gain or loss is sure: too few images hold cat (1 image) and dog (2 images).' in text
-    assert 'would leave out zero by chance' not in text  # there is one interval
+    assert 'would exclude zero by chance' not in text  # there is one interval
     assert rows(text, 'Differences to plain')[1] == ['RA', '+0.00 [+0.00, +0.00]', '+10.0 [+9.0, +11.0]', '+10.0']
     assert rows(text, 'Differences to plain')[2][2:] == ['gap too uncertain', 'gap too uncertain']
     differences['RA']['scores']['v|16']['top1']['gap'] = None  # of a score that is not defined, as mAP without boxes
     assert rows(to_markdown(typed(results)), 'Differences to plain')[2][2:] == ['gap too uncertain', '']
     differences['RA']['scores']['v|16']['top1'].update(low=0.0, high=0.1)
-    assert 'each of the 2 would leave out zero by chance one time in 20' in to_markdown(typed(results))
+    assert 'each of the 2 would exclude zero by chance one time in 20' in to_markdown(typed(results))
 
 
 @pytest.mark.parametrize('number, words', [
-    (2, 'each of the 2 would leave out zero by chance one time in 20'), (12, 'about 1 of 12 would leave'),
-    (60, 'about 3 of 60 would leave')])
+    (2, 'each of the 2 would exclude zero by chance one time in 20'), (12, 'about 1 of 12 would exclude'),
+    (60, 'about 3 of 60 would exclude')])
 def test_false_gains_among_several_intervals_are_one_in_twenty(number, words):
     assert words in alone(number)

@@ -49,7 +49,7 @@ def test_who_reads_clean_images_by_chance_is_warned_of_first_and_not_counted():
     assert dict(verdict.sentences)['Not counted'] == 'blind, which hardly reads clean images.'
     data = results({'used': 0.0, 'blind': 0.0}, chance=chance('used', 'blind'))
     headline = verdicts(typed(data), 'c')[0].headline
-    assert headline == 'Nothing can be told: no recognizer reads images better than by chance'
+    assert headline == 'No conclusion: no recognizer reads images better than by chance'
     assert 'even those of RA' in warnings(typed(results({'x': 0.1}, chance=chance('x', processing='RA'))), 'c')[0]
 
 
@@ -62,7 +62,7 @@ def test_who_reads_clean_images_by_chance_is_warned_of_first_and_not_counted():
     ({'used': -0.2, 'a': -0.1}, {'used': -0.3, 'a': -0.2},
      'Recognition gets worse; and worse than no processing on 2 of 2 recognizers', 'bad'),
     ({'used': 0.0, 'a': 0.0}, {'used': -0.3, 'a': 0.0},
-     'Open: the change cannot be told apart from zero; and worse than no processing on 1 of 2 recognizers', 'bad')])
+     'Open: the change cannot be distinguished from zero; and worse than no processing on 1 of 2 recognizers', 'bad')])
 def test_what_is_worse_than_no_processing_is_on_the_first_screen(differences, against_none, headline, tone):
     verdict = verdicts(typed(results(differences, {'RA': against_none})), 'c')[0]
     assert (verdict.headline, verdict.tone) == (headline, tone)

@@ -10,8 +10,18 @@ import numpy as np
 import page_data
 import pytest
 from browser import chromium, console, requested, resize
-from page_data import (CLASSIFIERS, CONDITIONS, DETECTOR, GAINS, HOSTILE, HOSTILE_ATTRIBUTE, RECOGNIZERS, VIEWS,
-                       estimate, typed)
+from page_data import (
+    CLASSIFIERS,
+    CONDITIONS,
+    DETECTOR,
+    GAINS,
+    HOSTILE,
+    HOSTILE_ATTRIBUTE,
+    RECOGNIZERS,
+    VIEWS,
+    estimate,
+    typed,
+)
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -216,7 +226,7 @@ def test_the_same_data_give_the_same_bytes_and_not_many(tmp_path):
     (0.0, [0.1], None, '1 of 2 recognizers surely gains; open on one used in training'),
     (0.0, [0.1, 0.1], 'real', '2 of 3 recognizers surely gain; open on one used in training'),
     (0.2, [], None, 'The recognizer used in training gains; none was held out'),
-    (0.0, [0.001, -0.002], None, 'Open: the change cannot be told apart from zero'),
+    (0.0, [0.001, -0.002], None, 'Open: the change cannot be distinguished from zero'),
     (0.0, [0.0, -0.1], 'real', 'Recognition gets worse')])
 def test_headline(used, others, audit, words):
     names = ['used', *(f'other{i}' for i in range(len(others)))]
@@ -246,7 +256,7 @@ def test_the_page_says_which_seeds_take_part(tmp_path):
     several, one = page_data.results(), page_data.results()
     for entry in one['restorers'].values():
         entry['seeds'] = 1
-    shown = ('Of several seeds, all are used', 'Of several seeds: their mean.', 'Of several seeds, the first is shown')
+    shown = ('All seeds are audited', 'With several seeds: their mean.', 'With several seeds, the first is shown')
     for results, known in ((several, True), (one, False)):
         text = write(tmp_path, results, page_data.examples(1))
         assert [words in text for words in shown] == [known] * 3
@@ -271,7 +281,7 @@ def test_sentences_have_the_figures_and_say_what_cannot_be_said():
     assert ra['Harm'] == ('Most on transformer: 6.6 % [6.2, 7.0] of all images were right without processing and are '
                           'wrong after it (plain: 7.6 %); 21.0 % the other way round (plain: 18.0 %).')
     assert ra['Audit'].startswith('Real (on 1000 of the 10000 images): real, as made up')
-    assert 'cannot be told apart from zero' in told['unsupervised RA']['Held out']
+    assert 'cannot be distinguished from zero' in told['unsupervised RA']['Held out']
     assert told['unsupervised RA']['Held out'].startswith('None of 4 never seen in training gains; the change on vgg, ')
     small = page_data.results()
     small['conditions'][CONDITIONS[0]]['differences']['RA']['scores']['resnet']['top1'].update(
@@ -290,12 +300,12 @@ def test_the_headline_counts_what_stands_corrected_for_the_number_of_recognizers
     told = dict(ra.sentences)
     assert told['Held out'].startswith('1 of 4 never seen in training gains; the change on ')
     assert told['Counted'].startswith('5 recognizers are compared at once') and 'Holm' in told['Counted']
-    assert told['Held out'].split(':')[0].endswith('cannot be told apart from zero once corrected for how many there '
-                                                   'are')
+    assert told['Held out'].split(':')[0].endswith(
+        'cannot be distinguished from zero once corrected for how many there are')
     difference['scores']['vgg'] = {'top1': estimate(0.0)}
     difference['family']['up'] = ['resnet', 'densenet']
     apart = dict(verdicts(typed(made), CONDITIONS[0])[0].sentences)['Held out']
-    assert 'the change on vgg cannot be told apart from zero; the change on ' in apart
+    assert 'the change on vgg cannot be distinguished from zero; the change on ' in apart
     del difference['family']
     assert 'Counted' not in dict(verdicts(typed(made), CONDITIONS[0])[0].sentences)
 
@@ -332,8 +342,8 @@ def test_a_gap_that_does_not_bound_a_share_is_called_uncertain():
 def test_what_the_intervals_are_over():
     made = page_data.results()
     assert formats.coverage(typed(made)) == (
-        'The intervals are over the images, and for RA over trainings from other seeds, too. What training from '
-        f'another seed changes is not in them: plain, unsupervised RA and {HOSTILE_ATTRIBUTE} have one seed.')
+        'The intervals are over the images, and for RA also over trainings from other seeds. They do not include the '
+        f'effect of another seed on plain, unsupervised RA and {HOSTILE_ATTRIBUTE}, which have one seed.')
     for restorer in made['restorers'].values():
         restorer['seeds'] = 3
     assert 'one seed' not in formats.coverage(typed(made)) and 'RA' in formats.coverage(typed(made))
@@ -350,7 +360,7 @@ def test_how_many_intervals_there_are_and_which_cannot_be_told(tmp_path):
     assert formats.comparisons(typed(made).conditions[CONDITIONS[0]]) == many == 12
     write_page(typed(made), [], tmp_path / 'page.html')
     text = (tmp_path / 'page.html').read_text()
-    assert 'about 1 of 12 would leave out zero by chance' in text and HOSTILE not in text
+    assert 'about 1 of 12 would exclude zero by chance' in text and HOSTILE not in text
     assert '(1 image) and cell (2 images).' in text
 
 
@@ -614,6 +624,7 @@ def test_on_paper_everything_is_unfolded_and_nothing_is_a_control(shown):
     assert shown.execute_script("return document.querySelectorAll('details[open]').length") == 0  # folded again
 
 
+@pytest.mark.browser
 def test_without_javascript_everything_is_there(driver, address):
     driver.execute_cdp_cmd('Emulation.setScriptExecutionDisabled', {'value': True})
     try:

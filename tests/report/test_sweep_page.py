@@ -78,6 +78,7 @@ def test_names_are_text_and_nothing_else(tmp_path):
     assert page.tags.count('script') == 1 and page_data.HOSTILE in page.text.replace('x2', '')
 
 
+@pytest.mark.browser
 def test_the_answer_is_on_the_first_screen_and_the_plot_fits(tmp_path):
     write(tmp_path, results())
     with chromium(tmp_path / 'downloads') as driver:

@@ -21,8 +21,15 @@ from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.options import OptionError
 from ra_plugin.studies.boundary.maps import DecisionMap, class_colors, map_cards
-from ra_plugin.studies.boundary.measure import (NO_LABEL, Search, decision_map, find_boundaries, orthogonal,
-                                                random_directions, unit)
+from ra_plugin.studies.boundary.measure import (
+    NO_LABEL,
+    Search,
+    decision_map,
+    find_boundaries,
+    orthogonal,
+    random_directions,
+    unit,
+)
 from ra_plugin.studies.boundary.report import boundary_markdown, claims, write_boundary_page
 from ra_plugin.studies.boundary.results import RA, RANDOM, SCHEMA, BoundaryResults, Record
 from ra_plugin.studies.boundary.run import BoundaryOptions, BoundaryStudy, run_boundary
@@ -31,6 +38,7 @@ from ra_plugin.studies.boundary.scores import chance, inter_boundary, median, pa
 SHAPE = (3, 4, 5)
 SIZE = math.sqrt(60)  # L2 length of a root mean square of 1
 HOSTILE = '<script>alert(1)</script>"'
+SEARCH = Search()
 
 
 def rays(count, seed=0):
@@ -60,7 +68,7 @@ class Linear:
         return torch.where(along > 0, along, torch.inf).numpy()
 
 
-def assert_just_beyond(found, truth, search=Search()):
+def assert_just_beyond(found, truth, search=SEARCH):
     """Never before the boundary, and no more than the tolerance after it."""
     truth = np.where(truth > search.last * SIZE, np.inf, truth)
     assert np.array_equal(np.isfinite(found), np.isfinite(truth))
@@ -360,6 +368,7 @@ def test_names_are_within_their_regions_and_clear_of_the_markers():
     assert not (15 < x < 36 and 15 < y < 36) and 0 < x < 51 and 0 < y < 51
 
 
+@pytest.mark.browser
 def test_page_shows_hostile_names_as_text_and_asks_for_nothing(tmp_path):
     results = made_up(RECORDS, classes=(HOSTILE, 'dog', 'frog\u202e'))
     results = replace(results, targets={HOSTILE: results.targets['rt']})

@@ -21,15 +21,22 @@ from programs import run_tool
 from scipy.stats import binomtest
 
 from ra_plugin.checkpoint import load_weights, read_record
-from ra_plugin.studies.doctor.run import examine, recognizer_blocks
+from ra_plugin.metrics.task_scores import TASKS
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers import (
+    MMDetRecognizer,
+    MMSegRecognizer,
+    ModuleRecognizer,
+    TimmRecognizer,
+    TorchvisionRecognizer,
+    build_recognizer,
+    tiny_nets,
+)
 from ra_plugin.studies.doctor import case
 from ra_plugin.studies.doctor import checks as doctor
 from ra_plugin.studies.doctor.checks import BROKEN, CHECKS, NOT_APPLICABLE, OK, SUSPICIOUS, Case, Finding
-from ra_plugin.metrics.task_scores import TASKS
-from ra_plugin.options import OptionError
-from ra_plugin.recognizers import (MMDetRecognizer, MMSegRecognizer, ModuleRecognizer, TimmRecognizer,
-                                   TorchvisionRecognizer, build_recognizer, tiny_nets)
 from ra_plugin.studies.doctor.report import to_markdown
+from ra_plugin.studies.doctor.run import examine, recognizer_blocks
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / 'ra_plugin' / 'weights'
@@ -312,6 +319,7 @@ def torchvision_recognizer(folder, **kwargs):
     return TorchvisionRecognizer('squeezenet1_1', checkpoint=str(folder / 'squeezenet.pth'), **kwargs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('build', [lambda _, **kwargs: timm_recognizer(**kwargs), torchvision_recognizer],
                          ids=['timm', 'torchvision'])
 def test_resize_is_compared_with_the_package_s_own(build, photographs, tmp_path):
@@ -408,6 +416,7 @@ def run(monkeypatch, capsys):
     return lambda *arguments: (run_tool(monkeypatch, 'doctor', *arguments), *capsys.readouterr())
 
 
+@pytest.mark.slow
 def test_a_sound_option_file(option_file, tmp_path, run):
     status, out, _ = run('-opt', option_file(), '-k', 20, '--json', tmp_path / 'found.json', '--expect', 'vgg=0.8')
     assert status == 0
@@ -417,6 +426,7 @@ def test_a_sound_option_file(option_file, tmp_path, run):
     assert found[-1].expected == '80.0%' and 'on 20 images' in found[-1].measured
 
 
+@pytest.mark.slow
 def test_what_is_broken_ends_with_status_1_and_leaves_the_others(option_file, tmp_path):
     def spoil(opt):
         opt['val']['recognizers']['vgg']['checkpoint'] = 'nowhere.safetensors'
@@ -456,6 +466,7 @@ def test_class_names_in_another_order(option_file):
     assert wrong(findings) == {'classes'} and '11 classes' in findings['classes'].fix
 
 
+@pytest.mark.slow
 def test_the_training_set_serves_where_the_other_has_no_labels(option_file):
     def unlabeled(opt):
         folder = opt['datasets']['val'].pop('dataroot_gt')

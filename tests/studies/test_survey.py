@@ -438,6 +438,7 @@ def test_classes_without_names_cannot_be_asked_about(place, tmp_path):
         ask(place, tmp_path / 'out', file=tmp_path / 'opt.yml')
 
 
+@pytest.mark.slow
 def test_a_black_box_is_asked_about_in_its_own_words(place, tmp_path):
     script = tmp_path / 'box.py'
     script.write_text('import sys\nfrom PIL import Image\n'
@@ -505,6 +506,7 @@ def tool(monkeypatch):
     return functools.partial(run_tool, monkeypatch, 'survey')
 
 
+@pytest.mark.browser
 def test_answered_by_keyboard_kept_saved_and_scored(driver, folder, tool, capsys, tmp_path):
     assert shown(driver) == ['q1'] and text(driver, 'progress') == '0 of 4 answered'
     press(driver, Keys.TAB, '2')
@@ -546,6 +548,7 @@ def test_answered_by_keyboard_kept_saved_and_scored(driver, folder, tool, capsys
     assert saved['respondent'] in printed.out
 
 
+@pytest.mark.browser
 def test_an_id_of_ones_own_is_checked_and_kept(driver, folder):
     for i in range(4):
         driver.find_element(By.CSS_SELECTOR, f'#q{i + 1} label').click()
@@ -565,6 +568,7 @@ def test_an_id_of_ones_own_is_checked_and_kept(driver, folder):
     assert shown(driver) == ['q4']
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize('age, expected', [(None, 'B'), (-1000, 'B'), (1000, 'A')], ids=['none', 'older', 'newer'])
 def test_the_newer_of_the_tabs_and_the_browsers_memory_counts(driver, folder, age, expected):
     press(driver, Keys.TAB, '2')
@@ -576,6 +580,7 @@ def test_the_newer_of_the_tabs_and_the_browsers_memory_counts(driver, folder, ag
     assert seen == kept and chosen(driver) == {'q1': expected}
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize('kept', ['null', '{', '[1]', '{"answers": {"q1": "C", "q2": 3, "x": "A"}, "respondent": 7}'])
 def test_what_another_page_has_kept_does_no_harm(driver, folder, kept):
     key = read_key(folder / 'key.json')
@@ -586,6 +591,7 @@ def test_what_another_page_has_kept_does_no_harm(driver, folder, kept):
     assert re.fullmatch('[0-9a-f]{16}', driver.find_element(By.ID, 'respondent').get_attribute('value'))
 
 
+@pytest.mark.browser
 def test_a_browser_that_keeps_nothing_says_so(running, folder):
     import base64
     page = base64.b64encode((folder / 'survey.html').read_bytes()).decode()
@@ -595,6 +601,7 @@ def test_a_browser_that_keeps_nothing_says_so(running, folder):
     assert text(running, 'progress') == '1 of 4 answered' and console(running) == []
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize('width', [320, 390])
 def test_phone_shows_it_without_scrolling_sideways(driver, width):
     resize(driver, width, 844, mobile=True)
@@ -606,6 +613,7 @@ def test_phone_shows_it_without_scrolling_sideways(driver, width):
     assert shown(driver) == ['finish']
 
 
+@pytest.mark.browser
 def test_print_has_all_questions_and_no_buttons(driver):
     driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': 'print'})
     try:
@@ -615,6 +623,7 @@ def test_print_has_all_questions_and_no_buttons(driver):
         driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': ''})
 
 
+@pytest.mark.browser
 def test_screen_readers_are_told_what_each_control_is(driver, folder):
     nodes = driver.execute_cdp_cmd('Accessibility.getFullAXTree', {})['nodes']
     named = {}
@@ -631,6 +640,7 @@ def test_screen_readers_are_told_what_each_control_is(driver, folder):
     assert driver.find_element(By.CSS_SELECTOR, '#open button').accessible_name == 'Go to question 1'
 
 
+@pytest.mark.browser
 def test_text_stands_out_from_its_ground(driver):
     """WCAG's contrast ratio, at least 4.5."""
     def luminance(color):
@@ -650,6 +660,7 @@ def test_text_stands_out_from_its_ground(driver):
     assert len(set(map(tuple, pairs))) >= 4 and min(ratios) >= 4.5
 
 
+@pytest.mark.browser
 def test_nasty_answers_are_shown_and_not_run(running, nasty):
     running.get((nasty / 'survey.html').as_uri())
     assert running.title == 'Which answers fit the image?'

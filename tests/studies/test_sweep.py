@@ -150,6 +150,7 @@ def test_without_a_recognition_loss_there_is_nothing_to_vary(tmp_path):
         sweep(tmp_path, tmp_path / 'run.yml', [0, 1], tmp_path / 'run.yml', tmp_path / 'out')
 
 
+@pytest.mark.slow
 def test_networks_are_trained_once_and_evaluated_side_by_side(tmp_path, monkeypatch):
     opt = runs.options(tmp_path, total_iter=2)
     del opt['network_t'], opt['train']['optim_t']

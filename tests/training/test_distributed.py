@@ -18,6 +18,8 @@ from ra_plugin.data import DetectionDataset, SegmentationDataset
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.utils import processes
 
+pytestmark = pytest.mark.distributed
+
 NETWORK = {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2}  # no batch norm
 CLASSIFIER = [classify.RECOG, classify.UNSUPERVISED]
 SGD = {'type': 'SGD', 'lr': 0.1}
@@ -149,7 +151,7 @@ def task_jobs(tmp_path_factory, blocks):  # noqa: F811
         with torch.no_grad():
             model.net_g.tail.weight.mul_(20)
 
-        def answer(lq):
+        def answer(lq, model=model, recognizer=recognizer):
             model.lq = lq
             model.test()
             return recognizer.predict(model.output)

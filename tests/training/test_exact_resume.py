@@ -16,6 +16,8 @@ from ra_plugin.models.recog_aware_model import RecogAwareMixin
 from ra_plugin.models.recog_validation import RecogValidationMixin
 from ra_plugin.utils import atomic
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
@@ -254,6 +256,7 @@ def train_two(root, opt, *flags, before=lambda rank: None):
     return [runs.finish(child) for child in children]
 
 
+@pytest.mark.distributed
 def test_two_processes_stop_together_and_resume_exactly(tmp_path):
     (tmp_path / 'whole').mkdir()
     (tmp_path / 'stopped').mkdir()

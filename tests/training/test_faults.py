@@ -15,6 +15,8 @@ from PIL import Image
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.recog_aware_model import RecogAwareMixin, recog_aware
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):

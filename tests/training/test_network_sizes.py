@@ -12,8 +12,8 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
 from ra_plugin.options import OptionError
+from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
 
 
 class Windows(nn.Module):
@@ -113,6 +113,7 @@ def test_training_says_it_in_one_line_before_a_step(options, tmp_path, phase):
     assert 'Traceback' not in said and 'l_pix' not in said
 
 
+@pytest.mark.slow
 def test_a_later_image_of_a_validation_costs_nothing_that_was_learned(options, tmp_path):
     folder = tmp_path / 'photos' / 'a'
     folder.mkdir(parents=True)

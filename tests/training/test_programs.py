@@ -45,6 +45,7 @@ def wait_for(condition, seconds=60):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('parent, number', [('alone', signal.SIGINT), ('alone', signal.SIGHUP),
                                             ('side by side', signal.SIGINT), ('side by side', signal.SIGTERM)])
 def test_a_signal_reaches_what_runs_and_no_other_begins(parent, number, tmp_path):
@@ -101,7 +102,8 @@ def test_handlers_are_as_before(tmp_path):
 @pytest.mark.parametrize('argv, said', [
     (['tools/train.py', '-opt', 'x_y.yml', '--auto_resume', '--force_yml', 'a_b=1'],
      'python tools/train.py -opt x_y.yml --force-yml a_b=1 --auto-resume'),
-    (['ra-plugin train', '-opt', option_file('ra_dbpn_x4')], 'ra-plugin train -opt options/ra_dbpn_x4.yml --auto-resume')])
+    (['ra-plugin train', '-opt', option_file('ra_dbpn_x4')],
+     'ra-plugin train -opt options/ra_dbpn_x4.yml --auto-resume')])
 def test_the_command_that_goes_on_is_the_one_that_was_typed(argv, said, monkeypatch):
     monkeypatch.setattr(sys, 'argv', [str(word) for word in argv])
     assert this_command('--auto-resume') == said

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 from test_option_file import RECOGNIZER, base
 
-from ra_plugin.training.recognizer_log import recognizer_lines
 from ra_plugin.losses import RecogConsistencyLoss, RecogLoss
 from ra_plugin.recognizers import build_recognizer
+from ra_plugin.training.recognizer_log import recognizer_lines
 
 TIMM = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False}
 

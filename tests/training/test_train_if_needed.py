@@ -11,7 +11,8 @@ from ra_plugin.training.train_if_needed import is_trained, keep_inputs, train
 def run(tmp_path):
     """Write a finished training and return its options."""
     opt = make(tmp_path)
-    run = {'name': 'run', 'datasets': {'train': {'type': 'PairedImageDataset', 'dataroot_gt': 'images'}}, 'path': {'pretrain_network_g': 'net.pth'},
+    run = {'name': 'run', 'datasets': {'train': {'type': 'PairedImageDataset', 'dataroot_gt': 'images'}},
+           'path': {'pretrain_network_g': 'net.pth'},
            'train': {'recog_opt': {'recognizer': {**opt['recognizers']['one'], 'checkpoint': 'one.safetensors'}}}}
     (tmp_path / 'net.pth').write_text('weights')
     finish(tmp_path, run)
@@ -57,6 +58,7 @@ def test_a_file_that_was_only_touched_is_the_same(run, tmp_path):
     assert is_trained(tmp_path, run)
 
 
+@pytest.mark.slow
 def test_runs_of_an_older_version_are_taken(run, tmp_path):
     (tmp_path / 'experiments/run/inputs.txt').unlink()
     another_recognizer(tmp_path)

@@ -34,6 +34,7 @@ def run(mode: str, **environment: str) -> list[str]:
                           env={**env, **environment}).stdout.split()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != 'x86_64', reason='where torch may bring an allocator of its own')
 def test_a_step_that_takes_what_the_last_one_freed_needs_no_new_pages():
     usual = int(run('usual')[0])
@@ -42,12 +43,14 @@ def test_a_step_that_takes_what_the_last_one_freed_needs_no_new_pages():
     assert done == 'True' and int(kept) < usual / 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, value', [('MALLOC_TRIM_THRESHOLD_', '131072'),
                                          ('GLIBC_TUNABLES', 'glibc.malloc.arena_max=2:glibc.malloc.mmap_max=65536')])
 def test_what_the_environment_says_stays(name, value):
     assert run('keep', **{name: value})[0] == 'False'
 
 
+@pytest.mark.slow
 def test_what_the_environment_says_of_other_things_is_no_matter():
     assert run('keep', GLIBC_TUNABLES='glibc.malloc.arena_max=2')[0] == 'True'
 

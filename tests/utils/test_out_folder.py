@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from programs import run_tool
 
-from ra_plugin.evaluation.options import EvaluationOptions, check_names
+from ra_plugin.evaluation.options import evaluation_options
 from ra_plugin.evaluation.program_flags import check_loading, device_of
 from ra_plugin.options import OptionError
 from ra_plugin.utils.out_folder import check_out_folder
@@ -65,9 +65,10 @@ def test_loading(given, message):
     ({'restorers': {1: {}}}, "restorers: name 1: expected text, got 1. YAML reads this as a number"),
     ({'recognizers': {True: {}}}, 'recognizers: name True: expected text, got True. YAML reads yes, no')])
 def test_names_and_seeds_of_an_evaluation(change, message):
-    options = {'name': 'a', **BLOCKS, 'recognizers': {'x': {'type': 'TimmRecognizer'}}, **change}
+    options = {'name': 'a', **BLOCKS, 'recognizers': {'x': {
+        'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': False}}, **change}
     with pytest.raises(OptionError, match=re.escape(message)):
-        check_names(EvaluationOptions(**options))
+        evaluation_options(options, Path())
 
 
 @pytest.mark.parametrize('name', ['5', '~', '../x'])

@@ -14,6 +14,7 @@ import runs
 from ra_plugin.utils import progress
 
 
+@pytest.mark.slow
 def test_curves_go_to_tensorboard_and_go_on_after_a_stop(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     opt = runs.options(tmp_path, total_iter=4)
@@ -28,6 +29,7 @@ def test_curves_go_to_tensorboard_and_go_on_after_a_stop(tmp_path):
         assert {event.step for event in curves.Scalars(name)} == {4, 6}
 
 
+@pytest.mark.slow
 def test_elsewhere_than_on_a_terminal_there_is_a_line_every_print_freq(tmp_path):
     opt = runs.options(tmp_path, total_iter=6)
     opt['logger']['print_freq'] = 2
@@ -37,6 +39,7 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_every_print_freq(tmp_path)
     assert '\x1b' not in said
 
 
+@pytest.mark.slow
 def test_on_a_terminal_there_is_a_bar_with_the_time_that_is_left(tmp_path):
     reader, writer = pty.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 120, 0, 0))  # lines and columns

@@ -9,9 +9,9 @@ import pytest
 from ra_plugin.data.annotations import read_classes, read_labels
 from ra_plugin.data.xml_file import read_xml
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.studies.survey.scores import read_key
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import class_names
+from ra_plugin.studies.survey.scores import read_key
 from ra_plugin.utils.text_file import read_text
 
 TEXT = 'path,label\n0.png,caf\u00e9\n'
@@ -43,8 +43,9 @@ def test_other_encodings_are_one_line_with_the_file(tmp_path, reader, encoding):
     assert '\n' not in str(error.value)
 
 
+@pytest.mark.slow
 def test_training_reads_option_files_as_utf8_whatever_the_locale(tmp_path):
-    code = ('import sys, ra_plugin, yaml\n'
+    code = ('import sys, ra_plugin.basicsr, yaml\n'
             'from basicsr.utils.options import ordered_yaml\n'
             'for file in sys.argv[1:]:\n'
             '    try:\n'

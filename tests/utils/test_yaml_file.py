@@ -9,7 +9,8 @@ from ra_plugin.utils.yaml_file import load_yaml
 
 TWICE = {
     'at the top': ('name: a\nscale: 2\nname: b\n', "line 3: duplicate key 'name', first used in line 1"),
-    'within': ('train:\n  optim_g:\n    lr: 1\n    type: Adam\n    lr: 2\n', "line 5: duplicate key 'lr', first used in line 3"),
+    'within': ('train:\n  optim_g:\n    lr: 1\n    type: Adam\n    lr: 2\n',
+               "line 5: duplicate key 'lr', first used in line 3"),
     'in a list': ('a:\n- {x: 1, y: 2}\n- {x: 1,\n   y: 3, x: 2}\n', "line 4: duplicate key 'x', first used in line 3"),
     'in one line': ('a: {x: 1, x: 1}\n', "line 1: duplicate key 'x', first used in line 1"),
     'quoted': ('a: 1\n"a": 2\n', "line 2: duplicate key 'a'"),

@@ -9,8 +9,14 @@ Each is a function ``corruption(image, rng, *constants)``:
 """
 from ra_plugin.degradations.corruptions.blur import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
 from ra_plugin.degradations.corruptions.constants import CONSTANTS
-from ra_plugin.degradations.corruptions.digital import (brightness, contrast, elastic_transform, jpeg_compression,
-                                                        pixelate, saturate)
+from ra_plugin.degradations.corruptions.digital import (
+    brightness,
+    contrast,
+    elastic_transform,
+    jpeg_compression,
+    pixelate,
+    saturate,
+)
 from ra_plugin.degradations.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
 from ra_plugin.degradations.corruptions.weather import snow, spatter
 

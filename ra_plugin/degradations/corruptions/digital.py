@@ -36,8 +36,8 @@ def jpeg_compression(image: np.ndarray, rng: np.random.Generator, quality: int) 
 def pixelate(image: np.ndarray, rng: np.random.Generator, factor: float) -> np.ndarray:
     """Shrink by ``factor`` and enlarge again, both with PIL's box filter."""
     height, width = image.shape[:2]
-    small = Image.fromarray(image).resize((int(width * factor), int(height * factor)), Image.BOX)
-    return np.array(small.resize((width, height), Image.BOX))
+    small = Image.fromarray(image).resize((int(width * factor), int(height * factor)), Image.Resampling.BOX)
+    return np.array(small.resize((width, height), Image.Resampling.BOX))
 
 
 def elastic_transform(image: np.ndarray, rng: np.random.Generator, strength: float, sigma: float,
@@ -53,7 +53,7 @@ def elastic_transform(image: np.ndarray, rng: np.random.Generator, strength: flo
     """
     height, width = image.shape[:2]
     center, third = np.array([height // 2, width // 2]), min(height, width) // 3  # (y, x), as published
-    points = np.float32([center + third, center + [third, -third], center - third])
+    points = np.array([center + third, center + [third, -third], center - third], np.float32)
     moved = points + rng.uniform(-shear, shear, points.shape).astype(np.float32)
     image = cv2.warpAffine(as_unit(image), cv2.getAffineTransform(points, moved), (width, height),
                            borderMode=cv2.BORDER_REFLECT_101)

@@ -66,10 +66,10 @@ def smooth(field: np.ndarray, sigma: float) -> np.ndarray:
     With mirrored borders the filter is exactly a product in the space of cosine transforms, equally fast for a sigma of
     171.
     """
-    spectrum = fft.dctn(field)
+    spectrum = np.asarray(fft.dctn(field))
     spectrum *= _response(field.shape[0], sigma)[:, None]
     spectrum *= _response(field.shape[1], sigma)
-    return fft.idctn(spectrum)
+    return np.asarray(fft.idctn(spectrum))
 
 
 @lru_cache(maxsize=64)

@@ -77,8 +77,8 @@ def _mean_spectrum(processings: Mapping[tuple[str, int], JudgedProcessing], name
 def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images: int | None = None) -> RestorerAudit:
     """Judge if the gain is a better image.
 
-    * ``'no gain'``: that of the recognizers used (of all, where none of them is) cannot be told from none, or is a
-      loss.
+    * ``'no gain'``: that of the recognizers used (of all, where none of them is) cannot be distinguished from zero, or
+      is a loss.
     * ``'adversarial'``: a change leaves less than a quarter of the gain, or recognizers never used recover less than a
       tenth of the share of their gap that the used ones recover.
     * ``'partly real'``: a change leaves less than half, or they recover less than a quarter of that share.
@@ -119,12 +119,12 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
     estimate = total.estimate()
     if not estimate.low > 0:
         return result(NO_GAIN, f'recognition changes by {_points(estimate)}' if estimate.high < 0 else
-                      f'the gain of {_points(estimate)} cannot be told from none')
+                      f'the gain of {_points(estimate)} cannot be distinguished from zero')
     if images is not None and images < _LEAST_IMAGES:
         return result(UNDECIDED, f'{images} image{"s" * (images != 1)}, and at least {_LEAST_IMAGES} are needed to '
                       'tell')
     if not of_clean:
-        return result(UNDECIDED, 'without clean images nobody knows what there was to gain')
+        return result(UNDECIDED, 'without clean images the possible gain is not known')
     gaps = _listed([f'{name} ({_points(room[name].estimate())})' for name in left_out]) if left_out else ''
     left_out_words = f'left out, with a gap to clean images that is too small or too uncertain: {gaps}' if gaps else ''
     if not ours:
@@ -143,7 +143,7 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
                      f'of theirs: a ratio of {_percent(ratio)}')
     else:
         ranges.append((0, len(WORDS) - 1))
-        transfers = 'no recognizer was left out of the training to ask' if not others else \
+        transfers = 'no recognizer was held out of the training' if not others else \
             'no recognizer that was left out of the training can tell'
     could_be = [WORDS[i] for i in range(min(low for low, _ in ranges), min(high for _, high in ranges) + 1)][::-1]
     worst = min(kept, key=lambda view: kept[view].value, default=None)

@@ -59,7 +59,7 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
     classes = {}
     for key, score in parts:
         values.update({(*key, metric): value for metric, value in score.compute().items()})
-        classes.update({(*key, metric): Classes(np.concatenate(by_class[*key, metric])[:_OF_CLASSES],
+        classes.update({(*key, metric): Classes(np.concatenate(by_class[(*key, metric)])[:_OF_CLASSES],
                                                 score.images_of_classes())
                         for metric in score.names if (*key, metric) in by_class})
     return {key: Sampled(float(values[key]), np.concatenate(drawn), images, units.get(key, 0.0), classes.get(key))

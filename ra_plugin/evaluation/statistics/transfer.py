@@ -14,11 +14,28 @@ from ra_plugin.metrics.base import Metrics, TaskScore
 from ra_plugin.metrics.classification import ClassificationScore
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.recognizers.facts import RecognizerInfo
-from ra_plugin.results import (CLEAN, LEAST_GAP, NONE, Change, ClassHarm, CleanInput, CleanInputEntry, Condition,
-                               DataGiven, Difference, Estimate, Harm, MetricFacts, Processing, Score, Seeds)
+from ra_plugin.results import (
+    CLEAN,
+    LEAST_GAP,
+    NONE,
+    Change,
+    ClassHarm,
+    CleanInput,
+    CleanInputEntry,
+    Condition,
+    DataGiven,
+    Difference,
+    Estimate,
+    Harm,
+    MetricFacts,
+    Processing,
+    Score,
+    Seeds,
+)
 
 T = TypeVar('T')
 
+_GIVEN = DataGiven()
 _FIRST_ANSWER = 'top1', 'top1_agreement'  # right or wrong, the same or another: what McNemar's test compares
 
 
@@ -141,7 +158,7 @@ class Matrix:
         return next((part.labels() for part in parts if isinstance(part, ClassificationScore)), None)
 
 
-def summary(matrix: Matrix, baseline: str, given: DataGiven = DataGiven()) -> Condition:
+def summary(matrix: Matrix, baseline: str, given: DataGiven = _GIVEN) -> Condition:
     """Return the scores of every way of processing, and the differences to the baseline on the same images.
 
     Args:

@@ -36,7 +36,7 @@ def load_resume_state(opt: dict) -> dict | None:
     for path in states:
         state = _read_state(path)
         damaged = path if state is None else _damaged_network(state, opt)
-        if damaged is None:
+        if state is not None and damaged is None:
             opt['path']['resume_state'] = str(path)
             names = _networks(state, opt)
             others = {key: value for key, value in opt['path'].items()

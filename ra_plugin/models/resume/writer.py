@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ra_plugin.checkpoint import OWN_KEY
+from ra_plugin.models.host import Host
 from ra_plugin.utils.atomic import atomic_save
 from ra_plugin.utils.processes import anywhere, gathered
 from ra_plugin.utils.random_streams import random_streams, set_random_streams
@@ -18,7 +19,7 @@ class SaveError(OSError):
     """Raised when a checkpoint could not be written; earlier checkpoints are unchanged."""
 
 
-class ResumableMixin:
+class ResumableMixin(Host):
     """Mixin with complete training states for a class derived from BaseModel; put it before that class in the bases.
 
     Besides optimizers and schedules a state has the random states of each process, the pair pool, the draws of
@@ -46,7 +47,8 @@ class ResumableMixin:
         self._saved_networks.append(net_label.removeprefix('net_'))
         if self.opt['rank']:
             return
-        nets, keys = (value if isinstance(value, list) else [value] for value in (net, param_key))
+        nets = net if isinstance(net, list) else [net]
+        keys = param_key if isinstance(param_key, list) else [param_key]
         weights = {key: {name.removeprefix('module.'): value.cpu()
                          for name, value in self.get_bare_model(one).state_dict().items()}
                    for one, key in zip(nets, keys, strict=True)}
@@ -122,7 +124,8 @@ class ResumableMixin:
 def private_generators(model: Any) -> list[torch.Generator]:
     """Return the generators owned by recognizers of the model's losses, e.g. by an ensemble that draws members."""
     modules = getattr(model, 'cri_recog', nn.ModuleList()).modules()
-    return [module.generator for module in modules if isinstance(getattr(module, 'generator', None), torch.Generator)]
+    found = (getattr(module, 'generator', None) for module in modules)
+    return [generator for generator in found if isinstance(generator, torch.Generator)]
 
 
 def packed(value: Any) -> Any:

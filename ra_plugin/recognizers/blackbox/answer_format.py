@@ -34,7 +34,7 @@ def read_answer(answer: Any, path: str, label_key: str, score_key: str) -> Answe
     items = _found(answer, path)
     read = [_read_item(item, label_key, score_key) for item in (items if isinstance(items, list) else [items])]
     if all(score is not None for _, score in read):
-        read.sort(key=lambda item: -item[1])
+        read.sort(key=lambda item: item[1] or 0, reverse=True)
     return read
 
 

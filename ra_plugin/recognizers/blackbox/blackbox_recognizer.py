@@ -36,12 +36,12 @@ class BlackBoxRecognizer(Recognizer):
         answer: Place of the labels in the JSON: keys and indexes with dots between them, ``responses.0.labels``.
             Default: the JSON itself, or what it has under ``labels``. They are a list of labels or of objects.
         label_key, score_key: Keys of label and score in an object.
-        name: For tables. Default: the host, or the program.
-        requests_per_minute: At most this many.
+        name: Name in tables. Default: the host, or the program.
+        requests_per_minute: Maximum number of requests per minute. Default: no limit.
         retries: Further requests for an image where there is no connection, or where the answer is 429 or 5xx, after
             1, 2, 4 ... seconds, or when the server says.
         timeout: Seconds for one answer.
-        price_per_request: For `cost`, in any currency.
+        price_per_request: Price of one request, for `cost`, in any currency.
         max_requests: Budget of all runs with this cache together, failed requests included; a request that would exceed
             it is not made.
 
@@ -73,11 +73,12 @@ class BlackBoxRecognizer(Recognizer):
                 raise ValueError(f'{where}: {key}: out of range: {value}.')
         try:
             names = read_classes(classes)
-            source = Command(command, timeout) if command else Endpoint(url, headers or {}, timeout)
+            source = Command(command, timeout) if command else Endpoint(url or '', headers or {}, timeout)
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from None
+        count = classes if isinstance(classes, int) else len(names or ())
         super().__init__(nn.Identity(), RecognizerInfo(
-            name=name or source.name, task='classification', num_classes=len(names) if names else classes,
+            name=name or source.name, task='classification', num_classes=count,
             classes=names, differentiable=False, source=source.source))
         self.client = BlackBoxClient(source, cache, requests_per_minute, retries, max_requests)
         self.price_per_request = price_per_request

@@ -66,3 +66,4 @@ class BlackBoxClient:
                     later = f', to be asked again in {error.wait:.0f} s' if error.wait else ''
                     raise ValueError(f'{error}{later}, after {attempt + 1} requests for one image') from None
                 self._next_request = max(self._next_request, time.monotonic() + wait)
+        raise AssertionError('the attempts have no end')

@@ -13,7 +13,6 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from ra_plugin.recognizers.blackbox.answer_format import shown
 
@@ -188,7 +187,7 @@ class Endpoint:
                               'followed. Set url to the address that answers')
         return ValueError(f'status {error.code}: {shown(self._without_secrets(error))}')
 
-    def _without_secrets(self, error: BinaryIO) -> bytes:
+    def _without_secrets(self, error: urllib.error.HTTPError) -> bytes:
         """Return the beginning of an error response, which may repeat what was sent, without the secrets in it."""
         try:
             text = error.read(1000)
@@ -213,6 +212,6 @@ def _seconds(retry_after: str | None) -> float:
     except ValueError:
         pass
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+        return max(0.0, email.utils.parsedate_to_datetime(retry_after or '').timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0

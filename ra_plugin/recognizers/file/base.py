@@ -52,7 +52,7 @@ class FileRecognizer(ClassificationRecognizer):
             names = read_classes(classes) if classes else None
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from None
-        self.batch, self.probabilities = batch, probabilities  # first: building takes an image through `logits`
+        self.batch, self.answers_probabilities = batch, probabilities  # first: building takes an image through `logits`
         super().__init__(network, RecognizerInfo(
             name=Path(file).stem, task='classification', classes=names, mean=tuple(mean), std=tuple(std),
             input_size=input_size, differentiable=differentiable, source=str(file)), fit, feature_layer)
@@ -66,14 +66,14 @@ class FileRecognizer(ClassificationRecognizer):
         with torch.no_grad():
             answers = self._answers(noise.to(self.mean))
         could_be = 0 <= answers.min() and answers.max() <= 1  # not more: quantized ones may sum to anything
-        if self.probabilities and not could_be:
+        if self.answers_probabilities and not could_be:
             raise ValueError(f'{self}: its answers are no probabilities. Set probabilities: false.')
-        if not self.probabilities and could_be and abs(answers.sum() - 1) < 1e-2:
+        if not self.answers_probabilities and could_be and abs(answers.sum() - 1) < 1e-2:
             raise ValueError(f'{self}: its answers are probabilities. Set probabilities: true.')
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         answers = self._answers(images)
-        return answers.clamp_min(torch.finfo(answers.dtype).tiny).log() if self.probabilities else answers
+        return answers.clamp_min(torch.finfo(answers.dtype).tiny).log() if self.answers_probabilities else answers
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         if not self.info.differentiable:

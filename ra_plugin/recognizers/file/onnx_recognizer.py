@@ -27,7 +27,8 @@ class OnnxRecognizer(FileRecognizer):
         mean, std: Normalization of its input, RGB on the ``[0, 1]`` scale; an input in 0..255 has a std of 1/255.
         classes: Class names in the order of the ids, as a list or a text file with one name per line.
         input_size: ``'model'``: the size in the file; ``~``: images as they come; a number or ``[height, width]``.
-        fit: ``'crop'`` | ``'stretch'``, see `Recognizer`.
+        fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
+            resize the longer side, pad with the mean color.
         probabilities: The file ends in a softmax, so that its answers are probabilities, and not logits.
         differentiable: ``false``: it judges, in onnxruntime alone, and need not be convertible.
         feature_layer: Node whose output is compared by the feature loss: operator and place in the file, ``Relu_3``.

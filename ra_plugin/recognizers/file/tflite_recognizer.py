@@ -21,7 +21,8 @@ class TFLiteRecognizer(FileRecognizer):
         mean, std: Normalization of its input before quantization, RGB on the ``[0, 1]`` scale.
         classes: Class names in the order of the ids, as a list or a text file with one name per line.
         input_size: ``'model'``: the size in the file; a number or ``[height, width]`` where it takes any.
-        fit: ``'crop'`` | ``'stretch'``, see `Recognizer`.
+        fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
+            resize the longer side, pad with the mean color.
         probabilities: The file ends in a softmax, so that its answers are probabilities, and not logits.
 
     Raises:

@@ -2,7 +2,7 @@
 import contextlib
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -58,8 +58,9 @@ def checkpoint_blocks(model: nn.Module) -> list[nn.Module]:
         if not any(block in own or module in block.modules() for block in blocks):
             blocks.append(module)
     for block in blocks:
-        block.forward = functools.partial(_in_turn, _pieces(block)) if _is_sequence(block) else functools.partial(
+        in_pieces = functools.partial(_in_turn, _pieces(block)) if _is_sequence(block) else functools.partial(
             _checkpointed, block.forward)
+        vars(block)['forward'] = in_pieces
     return blocks
 
 
@@ -67,7 +68,7 @@ def _count(module: nn.Module) -> int:
     return sum(isinstance(layer, _LAYERS) for layer in module.modules())
 
 
-def _is_sequence(module: nn.Module) -> bool:
+def _is_sequence(module: nn.Module) -> TypeGuard[nn.Sequential]:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 

@@ -1,6 +1,7 @@
 """Folding of batch norm into the convolution before it: the same answers for less arithmetic."""
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -117,7 +118,7 @@ def _has_activation(norm: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _fold(model: nn.Module, conv: nn.Conv2d, norm: nn.Module) -> list[Callable[[], None]]:
+def _fold(model: nn.Module, conv: nn.Conv2d, norm: Any) -> list[Callable[[], None]]:
     """Fold one pair; return the steps that undo it."""
     weight, bias = conv.weight, conv.bias
     scale = (norm.running_var.double() + norm.eps).rsqrt()

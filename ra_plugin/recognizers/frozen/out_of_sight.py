@@ -42,7 +42,7 @@ class OutOfSight(nn.Module):
 
     def networks(self) -> Iterator[nn.Module]:
         """Yield all networks within, hidden or registered, also those of modules of this class within."""
-        for name, module in (*self.hidden().items(), *self.named_children()):
+        for module in (*self.hidden().values(), *self.children()):
             for part in module if isinstance(module, nn.ModuleList) and _hides_its_own(module) else [module]:
                 if isinstance(part, OutOfSight):
                     yield from part.networks()
@@ -135,7 +135,7 @@ def _part(state_dict: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
     part = OrderedDict((key[len(prefix):], value) for key, value in state_dict.items() if key.startswith(prefix))
     versions = getattr(state_dict, '_metadata', None)
     if versions is not None:
-        part._metadata = {f'{key}.'[len(prefix):-1]: value for key, value in versions.items()
+        vars(part)['_metadata'] = {f'{key}.'[len(prefix):-1]: value for key, value in versions.items()
                           if f'{key}.'.startswith(prefix)}
     return part
 

@@ -62,7 +62,7 @@ def resize(images: torch.Tensor, size: tuple[int, int], fit: str, interpolation:
 
 def _resized(images: torch.Tensor, size: tuple[int, int], fit: str, interpolation: str,
              fill: tuple[float, ...]) -> torch.Tensor:
-    scaled = _scaled(images.shape[-2:], size, fit)
+    scaled = _scaled((images.shape[-2], images.shape[-1]), size, fit)
     if scaled != tuple(images.shape[-2:]):
         between = (images.shape[-2], scaled[1])
         for step in (between, scaled) if _clamps.get() else (scaled,):

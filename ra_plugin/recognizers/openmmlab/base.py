@@ -17,12 +17,23 @@ from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.openmmlab.geometry import PipelineGeometry, Size, fit_images, within_image
-from ra_plugin.recognizers.openmmlab.model import (build_model, class_names, download, find_config, load_checkpoint,
-                                                   missing_operators, model_class, pinned_layers, published_weights,
-                                                   read_config, test_pipeline)
+from ra_plugin.recognizers.openmmlab.model import (
+    build_model,
+    class_names,
+    download,
+    find_config,
+    load_checkpoint,
+    missing_operators,
+    model_class,
+    pinned_layers,
+    published_weights,
+    read_config,
+    test_pipeline,
+)
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.random_streams import seeded
+from ra_plugin.utils.tensors import total
 from ra_plugin.utils.text import first_line
 
 # 'model': as the config's test pipeline does; a number: factor on height and width; ~: images as they come.
@@ -261,7 +272,7 @@ class OpenMMLabRecognizer(Recognizer):
                 raise ValueError(f'{self}: its loss cannot be computed from labels of {self.task} '
                                  f'({type(error).__name__}: {first_line(error)}).') from error
         terms = {name: value for name, value in losses.items() if 'loss' in name}  # as mmengine picks them
-        return {name: sum(part.mean() for part in value) if isinstance(value, (list, tuple)) else value.mean()
+        return {name: total(part.mean() for part in value) if isinstance(value, (list, tuple)) else value.mean()
                 for name, value in terms.items()}
 
 

@@ -58,7 +58,8 @@ class PipelineGeometry:
     def _measure(self, original: tuple[int, int]) -> Size:
         if not self.transforms:
             factor = self.factor or 1.0
-            resized = tuple(max(1, int(side * factor + 0.5)) for side in original)  # rounded as mmcv does
+            height, width = (max(1, int(side * factor + 0.5)) for side in original)  # rounded as mmcv does
+            resized = height, width
             return Size(original, resized, resized, 0.0)
         probe = {'img': np.zeros((*original, 3), np.uint8), 'img_shape': original, 'ori_shape': original}
         resized = original
@@ -68,7 +69,7 @@ class PipelineGeometry:
                 resized = probe['img'].shape[:2]
         padded = probe['img'].shape[:2]
         value = float(probe['img'][-1, -1, 0]) if padded != resized else 0.0
-        return Size(original, tuple(resized), tuple(padded), value)
+        return Size(original, (resized[0], resized[1]), (padded[0], padded[1]), value)
 
 
 def fit_images(images: torch.Tensor, size: Size) -> torch.Tensor:

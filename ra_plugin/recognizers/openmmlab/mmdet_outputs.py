@@ -26,6 +26,7 @@ from torch import nn
 from ra_plugin.recognizers.facts import Outputs
 from ra_plugin.recognizers.openmmlab.geometry import within_image
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.tensors import total
 
 _NUM_PROPOSALS = 512  # as many as the second stage is usually trained on
 _GIVES_PROBABILITIES = ('CenterNetHead', 'TOODHead')  # the sigmoid is in the head
@@ -33,7 +34,7 @@ _INSTEAD = 'Use RecogFeatureLoss, which compares features.'
 _SMALL = 1e-6
 
 
-def detector_outputs(model: nn.Module, inputs: torch.Tensor, samples: list, reference: Outputs | None,
+def detector_outputs(model: Any, inputs: torch.Tensor, samples: list, reference: Outputs | None,
                      where: str) -> Outputs:
     """Return the outputs of any detector with a dense head, queries or a second stage.
 
@@ -71,7 +72,7 @@ def detector_outputs(model: nn.Module, inputs: torch.Tensor, samples: list, refe
                     reference)
 
 
-def _answers(model: nn.Module, head: nn.Module, inputs: torch.Tensor, samples: list) -> Sequence[Any]:
+def _answers(model: Any, head: Any, inputs: torch.Tensor, samples: list) -> Sequence[Any]:
     """Return the head's answers: class scores, then other numbers, each as a list of levels."""
     if isinstance(model, require('mmdet.models.detectors.base_detr', 'mmdet').DetectionTransformer):
         answers = model._forward(inputs, samples)  # (decoder layers, N, queries, numbers)
@@ -84,13 +85,13 @@ def _answers(model: nn.Module, head: nn.Module, inputs: torch.Tensor, samples: l
     return answers
 
 
-def _second_stage(model: nn.Module, inputs: torch.Tensor, samples: list, reference: Outputs | None,
+def _second_stage(model: Any, inputs: torch.Tensor, samples: list, reference: Outputs | None,
                   where: str) -> Outputs:
     features = model.extract_feat(inputs)
     proposals = reference['proposals'] if reference else _proposals(model, features, samples)
     rois = require('mmdet.structures.bbox', where).bbox2roi(proposals)
     roi_head, counts = model.roi_head, [len(found) for found in proposals]
-    head = roi_head.bbox_head[-1] if isinstance(roi_head.bbox_head, nn.ModuleList) else roi_head.bbox_head
+    head: Any = roi_head.bbox_head[-1] if isinstance(roi_head.bbox_head, nn.ModuleList) else roi_head.bbox_head
     if hasattr(roi_head, '_refine_roi'):  # a cascade: its last stage, image by image
         _, scores, boxes = roi_head._refine_roi(features, rois, [sample.metainfo for sample in samples],
                                                 tuple(counts))
@@ -120,11 +121,11 @@ def _second_stage(model: nn.Module, inputs: torch.Tensor, samples: list, referen
 
 def _side_by_side(numbers: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
     """Turn ``(sum of counts, D)``, image after image, into ``(N, largest count, D)``, filled up with zeros."""
-    return nn.utils.rnn.pad_sequence(numbers.split(list(counts)), batch_first=True)
+    return nn.utils.rnn.pad_sequence(list(numbers.split(list(counts))), batch_first=True)
 
 
 @torch.no_grad()
-def _proposals(model: nn.Module, features: Sequence[torch.Tensor], samples: list) -> list[torch.Tensor]:
+def _proposals(model: Any, features: Sequence[torch.Tensor], samples: list) -> list[torch.Tensor]:
     """Return boxes ``(P, 4)`` of each image, best first; the whole image is one, so that there always is one."""
     found = model.rpn_head.predict(features, samples, rescale=False)
     boxes = []
@@ -143,7 +144,7 @@ def _outputs(logits: torch.Tensor, values: list[tuple[torch.Tensor, torch.Tensor
         foreground: ``(N, M)``: the probability of an object at each place, of the clean image.
         decisions: Number of those in the logits that each place makes.
     """
-    sizes = reference['sizes'] if reference else [_size(value.detach(), weight) for value, weight in values]
+    sizes: Any = reference['sizes'] if reference else [_size(value.detach(), weight) for value, weight in values]
     outputs = {'logits': logits}
     if values:
         scaled = [value * weight / size for (value, weight), size in zip(values, sizes)]
@@ -154,7 +155,7 @@ def _outputs(logits: torch.Tensor, values: list[tuple[torch.Tensor, torch.Tensor
     count = places.sum(1, keepdim=True).clamp_min(_SMALL ** 2)
     aside['logits_weights'] = (places / count).repeat(1, decisions)
     if values:
-        mass = sum(weight.square().expand_as(value).flatten(1).sum(1, keepdim=True) for value, weight in values)
+        mass = total(weight.square().expand_as(value).flatten(1).sum(1, keepdim=True) for value, weight in values)
         aside['regression_weights'] = 1 / (mass.clamp_min(_SMALL ** 2) * (1 / count).clamp_min(1))
     return {**outputs, **aside, 'sizes': sizes}
 

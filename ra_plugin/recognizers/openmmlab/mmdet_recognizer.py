@@ -130,7 +130,7 @@ class MMDetRecognizer(OpenMMLabRecognizer, DetectionRecognizer):
         return [_decoded(result.pred_instances) for result in found]
 
 
-def _heads(model: nn.Module) -> list[nn.Module]:
+def _heads(model: nn.Module) -> list[Any]:
     """Return the heads that decide on the class, the deciding one first."""
     heads = [getattr(getattr(model, 'roi_head', None), 'bbox_head', None)]
     heads += [getattr(model, name, None) for name in ('bbox_head', 'mask_head', 'panoptic_head', 'query_head',

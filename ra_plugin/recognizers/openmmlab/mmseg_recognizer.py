@@ -44,6 +44,7 @@ class MMSegRecognizer(OpenMMLabRecognizer, SegmentationRecognizer):
                             'For detectors: MMDetRecognizer.')
 
     def adapt_model(self, model: nn.Module) -> None:
+        module: Any
         for module in model.modules():
             if type(module).__name__ == 'CrossEntropyLoss' and type(module).__module__.startswith('mmseg.') and (
                     module.class_weight is not None and not module.use_sigmoid and not module.use_mask):
@@ -101,7 +102,7 @@ class MMSegRecognizer(OpenMMLabRecognizer, SegmentationRecognizer):
 
 
 def _weighted_mean(criterion: Callable, pred: torch.Tensor, label: torch.Tensor, *args, class_weight: torch.Tensor,
-                   reduction: str = 'mean', avg_factor: float | None = None, ignore_index: int = -100,
+                   reduction: str = 'mean', avg_factor: float | torch.Tensor | None = None, ignore_index: int = -100,
                    **kwargs) -> torch.Tensor:
     """Call mmseg's cross-entropy with class weights; its own mean looks up a weight for the ignored label and fails."""
     if avg_factor is None and reduction == 'mean':

@@ -47,7 +47,7 @@ def zoo_configs(package: str, where: str) -> dict[str, Path]:
 
 
 def _zoo_root(package: str, where: str) -> Path:
-    return Path(require(package, where).__file__).parent / '.mim' / 'configs'
+    return Path(require(package, where).__file__ or '').parent / '.mim' / 'configs'
 
 
 def read_config(path: Path, options: Mapping[str, Any] | None, where: str) -> Any:

@@ -33,7 +33,7 @@
     try {
       kept = JSON.parse(localStorage.getItem(store)) || {};
     } catch {
-      // nothing kept, or not by this page: start again
+      // nothing kept, or not by this page: begin again
     }
     if (history.state && !(kept.at > history.state.at)) kept = history.state;
     for (const id of questions) form.elements[id].value = (kept.answers || {})[id];  // what is no choice checks none

@@ -21,8 +21,15 @@ from ra_plugin.options import OptionError, check_least, suggestion
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.results import to_plain
 from ra_plugin.studies.boundary.maps import DecisionMap
-from ra_plugin.studies.boundary.measure import (Predict, Search, decision_map, find_boundaries, orthogonal,
-                                                random_directions, unit)
+from ra_plugin.studies.boundary.measure import (
+    Predict,
+    Search,
+    decision_map,
+    find_boundaries,
+    orthogonal,
+    random_directions,
+    unit,
+)
 from ra_plugin.studies.boundary.report import boundary_markdown, write_boundary_page
 from ra_plugin.studies.boundary.results import RA, RANDOM, SCHEMA, BoundaryResults, Record
 from ra_plugin.studies.boundary.scores import pair_scores

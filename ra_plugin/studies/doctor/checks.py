@@ -13,9 +13,26 @@ from PIL import Image
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.frozen.resizing import FITS, judging
-from ra_plugin.studies.doctor.case import (Case, Normalization, chance_score, class_answers, close, extremes,
-                                           features_of, few, gradient_of, image_scores, levels_apart, normalization,
-                                           numbers_of, renormalized, slope_error, statistics, task_score, top_answer)
+from ra_plugin.studies.doctor.case import (
+    Case,
+    Normalization,
+    chance_score,
+    class_answers,
+    close,
+    extremes,
+    features_of,
+    few,
+    gradient_of,
+    image_scores,
+    levels_apart,
+    normalization,
+    numbers_of,
+    renormalized,
+    slope_error,
+    statistics,
+    task_score,
+    top_answer,
+)
 from ra_plugin.utils.text import one_line
 
 OK, SUSPICIOUS, BROKEN, NOT_APPLICABLE = 'ok', 'suspicious', 'broken', 'not applicable'

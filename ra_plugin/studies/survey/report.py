@@ -38,7 +38,7 @@ def build_survey(items: Sequence[SurveyItem], out: Path, names: tuple[str, str] 
     """Write ``survey.html``, to be given to people, and ``key.json``, to be kept from them until all have answered.
 
     The page is made of the images and of answers called A and B: neither ``names`` nor anything that follows from them
-    gets there. Which is which is tossed for each question, and so is the order of the questions.
+    gets there. Which is which is drawn at random for each question, and so is the order of the questions.
 
     Args:
         items: The questions.

@@ -187,7 +187,7 @@ def simulated(images, trials, judges, share, kind, seed=0, resamples=400):
                     columns[trial, judge, view, who] = answered < clean_accuracy - gap + left * gap
     drawn, counted = sample(columns, {}, images, seed, resamples), Counter()
     for trial in range(trials):
-        def over_plain(who, judge, view):
+        def over_plain(who, judge, view, trial=trial):
             plain = min((drawn[trial, judge, of, 'plain'] for of in (view, SAVED)), key=lambda score: score.value)
             return drawn[trial, judge, view, who] - plain
 
@@ -197,6 +197,7 @@ def simulated(images, trials, judges, share, kind, seed=0, resamples=400):
     return counted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('images, trials', [(100, 60), (1000, 20), (10000, 3)])
 @pytest.mark.parametrize('judges', [COMPARABLE, UNEQUAL, REVERSED], ids=['comparable', 'unequal', 'reversed'])
 def test_no_true_gain_is_called_adversarial_and_no_destroyed_one_real(images, trials, judges):
@@ -235,6 +236,7 @@ def pattern_for_one(images, label, network, other, strength=4 / 255, steps=8):
     return images.detach().clamp(0, 1)
 
 
+@pytest.mark.slow
 def test_a_pattern_for_one_network_is_told_from_a_better_image(photos, tmp_path):
     judges = {name: build_recognizer(recognizer(net)) for name, net in (('resnet', 'TinyResNet'), ('vgg', 'TinyVGG'))}
     plain = no_processing(photos)

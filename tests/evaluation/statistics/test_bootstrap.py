@@ -23,6 +23,7 @@ def right(shares, n, rng):
     return [hard + rng.normal(size=n) < level for level in shares]
 
 
+@pytest.mark.slow
 def test_interval_of_a_difference_is_the_normal_one_for_many_images():
     rng = np.random.default_rng(0)
     a, b = right((0.5, 0.2), 20000, rng)
@@ -43,6 +44,7 @@ def cover(truth, make, trials=800):
     return inside / trials
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seeds', [1, 3])
 def test_95_percent_of_the_intervals_of_a_difference_cover_the_truth(seeds):
     def make(rng):
@@ -56,6 +58,7 @@ def test_95_percent_of_the_intervals_of_a_difference_cover_the_truth(seeds):
     assert 0.93 <= cover(accuracy(0.6) - accuracy(0.3), make) <= 0.97
 
 
+@pytest.mark.slow
 def test_95_percent_of_the_intervals_of_a_recovered_gap_cover_the_truth():
     def make(rng):
         ra, plain, clean = right((0.6, 0.0, 1.2), 400, rng)
@@ -84,6 +87,7 @@ def test_resamples_are_drawn_in_blocks_that_fit_the_memory(monkeypatch):
     np.testing.assert_allclose(blocks, whole, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task', TASKS)
 def test_scores_of_every_task_are_paired_and_repeatable(task):
     make, pairs = TASKS[task]

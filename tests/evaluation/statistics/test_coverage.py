@@ -61,7 +61,8 @@ def test_no_difference_seen_is_not_none_for_sure():
 @pytest.mark.parametrize('n', [30, 100])
 def test_single_accuracies(n):
     for level in (0.0, 1.0):
-        covered, _ = cover(accuracy(level, 0.6), lambda rng: proportion(answers([level], n, rng)[0]), 4 * TRIALS)
+        covered, _ = cover(accuracy(level, 0.6), lambda rng, level=level: proportion(answers([level], n, rng)[0]),
+                           4 * TRIALS)
         assert 0.95 - SLACK <= covered
 
 
@@ -85,6 +86,7 @@ POPULATIONS = {
     'mIoU of 20 classes': (lambda n, rng: segmentations(np.geomspace(0.6, 0.03, 20), (1, 0.8), n, rng), 60000)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, n', [
     ('voc12 mAP', 30), ('voc12 mAP', 100), ('voc12 mAP, a rare class', 30), ('voc12 mAP, a rare class', 64),
     ('voc12 mAP of 20 classes', 30), ('voc12 mAP of 20 classes', 100), ('coco mAP', 30), ('mIoU', 30),
@@ -168,6 +170,7 @@ def cells(n, seeds, spread, rng, levels=(0.5, 0.5), noise=0.4):
                for seed in range(seeds)}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seeds, n, spread', [
     (2, 200, 0), (2, 2000, 0.1), (3, 200, 0.1), (3, 2000, 0.03), (3, 5000, 0.05), (5, 1000, 0.1)])
 def test_a_true_gain_of_zero_is_rarely_surely_one(seeds, n, spread, monkeypatch):
@@ -232,6 +235,7 @@ def test_products_and_ratios_keep_the_trainings():
 
 # ------------------------------------------------------------------------------------------------------------- shares
 
+@pytest.mark.slow
 @pytest.mark.parametrize('n, levels', [(100, (0.5, 0.2, 1.0)), (200, (0.5, 0.2, 1.0)), (1000, (0.25, 0.2, 0.5))])
 def test_recovered_gaps(n, levels):
     accuracies = [accuracy(level, 0.6) for level in levels]

@@ -58,8 +58,8 @@ def test_one_class_for_nearly_all_images(n, other, metrics):
     share = 100 * (1 - other / n)
     assert text == [f'net answers dog on {share:.1f} % of the clean images. One answer for all images would have '
                     f'{share:.1f} % top-1 agreement, and no processing, with which it agrees most, has 100.0 %: '
-                    'agreement with it tells little of restorers. Unless these images are like that, check its weights '
-                    'and classes.']
+                    'agreement with it says little about restorers. Unless these images are like that, check its '
+                    'weights and classes.']
     assert entry['little'] and entry['constant'] == entry['share']
 
 
@@ -113,13 +113,14 @@ def test_label_maps_of_one_class():
 def test_detectors_that_find_nothing():
     some, nothing = boxes([[0, 0, 9, 9]]), boxes([[0, 0, 9, 9]], scores=[0.2])
     text, _ = said('detection', {NONE: [nothing] * 40}, [nothing] * 40)
-    assert text == ['net finds nothing on 100.0 % of the clean images: box agreement tells nothing. Unless these '
+    assert text == ['net finds nothing on 100.0 % of the clean images: box agreement says nothing. Unless these '
                     'images are like that, check its weights and classes.']
     text, _ = said('detection', {NONE: [some] + [nothing] * 39}, [some] + [nothing] * 39)
     assert text[0].startswith('net finds nothing on 97.5 % of the clean images: box agreement is that of the few ')
     assert not said('detection', {NONE: [some] * 20 + [nothing] * 20}, [some] * 20 + [nothing] * 20)[0]
 
 
+@pytest.mark.slow
 def test_an_evaluation_says_so_and_does_not_take_records_that_lack_the_answers(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     opt = small_evaluation.make(tmp_path)
