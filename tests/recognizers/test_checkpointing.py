@@ -1,15 +1,18 @@
 """gradient_checkpointing: the same gradient bit for bit, with less kept for the backward pass."""
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
+import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
+from ra_plugin.builders.own_keys import LossBlock
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import EnsembleRecognizer, ModuleRecognizer, build_recognizer
 from ra_plugin.recognizers.frozen.checkpointing import checkpoint_blocks
 from ra_plugin.recognizers.trainable import frozen
-from ra_plugin.registry import Registry
 
 LABEL = torch.tensor([1, 3])
 
@@ -155,7 +158,6 @@ def test_one_that_learns_is_refused():
     recognizer.set_grad_checkpointing()
     with pytest.raises(ValueError, match='so it cannot learn'):
         recognizer.unfreeze()
-    registry = Registry('recognition loss')
-    registry.register(RecogLoss)
     with pytest.raises(OptionError, match=r'train.recog_opt.recognizer.trainable: gradient_checkpointing is for'):
-        registry.check({'type': 'RecogLoss', 'recognizer': block, 'gradient_checkpointing': True}, 'train.recog_opt')
+        get_args(LossBlock)[1].check(
+            {'type': 'RecogLoss', 'recognizer': block, 'gradient_checkpointing': True}, 'train.recog_opt')
