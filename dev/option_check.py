@@ -160,7 +160,7 @@ def _problems_of_files(opt: dict, folder: Path, iterations: Sequence[int]) -> li
         return missing
     saved = [_weights(opt, folder / 'models' / f'net_g_{i}.pth') for i in range(1, iterations[-1] + 1)]
     problems = {
-        'the weights did not change': any(torch.equal(*pair) for pair in zip(saved, saved[1:])),
+        'the weights did not change': any(torch.equal(*pair) for pair in zip(saved, saved[1:], strict=False)),
         'the weights are not finite': not all(weights.isfinite().all() for weights in saved),
     }
     return [problem for problem, holds in problems.items() if holds]

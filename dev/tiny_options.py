@@ -104,9 +104,10 @@ def _shrink_dataset(dataset: dict, size: int, scale: int, root: Path) -> None:
             low = [cv2.resize(image, (size // scale, size // scale), interpolation=cv2.INTER_AREA) for image in images]
             template = '{}' if is_lmdb else dataset.get('filename_tmpl', '{}')
             # use only the name of the template, so that nothing is written elsewhere
-            _save(place, {Path(template.format(name)).name: image for name, image in zip(names, low)}, is_lmdb)
+            _save(place, {Path(template.format(name)).name: image
+                          for name, image in zip(names, low, strict=True)}, is_lmdb)
         else:
-            _save(place, dict(zip(names, images)), is_lmdb)
+            _save(place, dict(zip(names, images, strict=True)), is_lmdb)
 
 
 def _photograph(seed: int, size: int) -> np.ndarray:

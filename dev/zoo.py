@@ -133,7 +133,7 @@ def _objects(num_classes: int, height: int, width: int) -> list[dict[str, torch.
     """Return two objects in the first image and none in the second."""
     boxes = torch.tensor([[0.05, 0.1, 0.5, 0.6], [0.3, 0.2, 0.9, 0.95]]) * torch.tensor([width, height, width, height])
     masks = torch.zeros(2, height, width, dtype=torch.bool)
-    for mask, (left, top, right, bottom) in zip(masks, boxes.long().tolist()):
+    for mask, (left, top, right, bottom) in zip(masks, boxes.long().tolist(), strict=True):
         mask[top:bottom, left:right] = True
     return [{'boxes': boxes, 'labels': torch.tensor([0, num_classes - 1]), 'masks': masks},
             {'boxes': boxes[:0], 'labels': torch.zeros(0, dtype=torch.long), 'masks': masks[:0]}]
@@ -158,7 +158,7 @@ def _try(recognizer: Recognizer, name: str, images: torch.Tensor, label: object)
         'the gradient is zero': not gradient.any(),
         f'the loss is not repeatable ({first} and {second})': first != second and math.isfinite(first),
         'a parameter got a gradient': any(p.grad is not None or p.requires_grad for p in recognizer.model.parameters()),
-        'a buffer changed': any(not torch.equal(a, b) for a, b in zip(before, recognizer.model.buffers())),
+        'a buffer changed': any(not torch.equal(a, b) for a, b in zip(before, recognizer.model.buffers(), strict=True)),
     }
     found = [problem for problem, holds in problems.items() if holds]
     return Finding(name, FAIL if found else PASS, '; '.join(found), _try_unsupervised(recognizer, images))

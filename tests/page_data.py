@@ -100,7 +100,7 @@ def _condition(shift):
             'spectrum': {'frequency': [0.05, 0.15, 0.25, 0.35, 0.45],
                          'difference': [1e-5, 4e-5, 9e-5, 2e-4, None], 'baseline_error': [2e-5, 3e-4, 9e-4, 2e-3, 0]},
             'verdict': verdict, 'reason': f'{verdict}, as made up by {HOSTILE}.'}
-            for name, verdict in zip(GAINS, ('real', 'adversarial', 'no gain'))}},
+            for name, verdict in zip(GAINS, ('real', 'adversarial', 'no gain'), strict=True)}},
     }
 
 

@@ -50,7 +50,7 @@ def detections(objects, qualities, n, rng, coco=False):
 
     def detector(quality):
         matches = []
-        for image, known, mean in zip(images, ease, objects):
+        for image, known, mean in zip(images, ease, objects, strict=True):
             seen = quality + known + 0.5 * rng.normal(size=len(image))
             found = seen > -0.7
             wrong = np.repeat(np.arange(n), rng.poisson(0.5 + 0.3 * mean, n))

@@ -113,7 +113,8 @@ def test_one_class_is_no_choice():
     assert RecogFeatureLoss(network, **HALF).recognizer.info.num_classes == 1
 
 
-@pytest.mark.parametrize('classes', [dict.fromkeys('abc').keys(), dict(zip('abc', 'def')), np.array(['a', 'b', 'c']),
+@pytest.mark.parametrize('classes', [dict.fromkeys('abc').keys(), dict(zip('abc', 'def', strict=True)),
+                                     np.array(['a', 'b', 'c']),
                                      map(str, 'abc'), ('a', 'b', 'c')])
 def test_what_has_an_order_is_a_list(network, classes):
     classes = iter(classes) if isinstance(classes, dict) else classes

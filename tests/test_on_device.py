@@ -131,7 +131,7 @@ def test_operators_of_mmcv(name, device):
     case = tree_map_only(torch.Tensor, lambda t: t.to(device), GOLDEN[name])
     found = outputs(case)
     assert len(found) == len(case['outputs'])
-    for value, expected in zip(found, case['outputs']):
+    for value, expected in zip(found, case['outputs'], strict=True):
         atol = 1e-5 * max(expected.abs().max().item() if expected.numel() else 0, 1)
         torch.testing.assert_close(value.cpu(), expected.cpu(), rtol=0, atol=atol)
 

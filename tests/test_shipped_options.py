@@ -390,8 +390,8 @@ def test_an_evaluation_is_of_what_its_runs_are(path):
 
 def test_halves_of_the_classes_are_those_of_the_tool():
     opts = [load(f'options/eval/cifar10_half_{letter}.yml') for letter in 'ab']
-    halves = dict(zip('AB', split_classes(cifar10.CLASSES)))
-    for letter, opt in zip('AB', opts):
+    halves = dict(zip('AB', split_classes(cifar10.CLASSES), strict=True))
+    for letter, opt in zip('AB', opts, strict=True):
         for name, classes in halves.items():
             assert opt['datasets'][f'half {name}']['keep_classes'] == classes
             own = [key for key, block in opt['recognizers'].items() if block['conditions'] == [f'half {name}']]

@@ -42,7 +42,7 @@ class TinyDetector(DetectionRecognizer):
         answers = self.features(images)
         wanted, sides = torch.zeros_like(answers[:, :3]), answers.new_zeros(())
         for i, item in enumerate(label):
-            for box, kind in zip(item['boxes'], item['labels']):
+            for box, kind in zip(item['boxes'], item['labels'], strict=True):
                 column, row = ((box[:2] + box[2:]) / 2 // self.stride).long()
                 wanted[i, kind, row, column] = 1
                 sides = sides + F.l1_loss(answers[i, 3:, row, column].exp() * self.stride,
@@ -56,7 +56,7 @@ class TinyDetector(DetectionRecognizer):
         center = (torch.stack([columns, rows, columns, rows]) + 0.5) * self.stride
         boxes = (center + torch.tensor([-1, -1, 1, 1]).view(4, 1, 1) * sides.exp() * self.stride).flatten(2)
         found = []
-        for one, places in zip(scores.sigmoid().flatten(2), boxes):
+        for one, places in zip(scores.sigmoid().flatten(2), boxes, strict=True):
             best, kinds = one.max(0)
             best, order = best.sort(descending=True, stable=True)
             found.append({'boxes': places.T[order], 'labels': kinds[order], 'scores': best})

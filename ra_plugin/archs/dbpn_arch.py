@@ -67,7 +67,7 @@ class DBPN(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         high, low = [self.first([self.head(x)])], []
-        for down, up in zip(self.down, self.up):
+        for down, up in zip(self.down, self.up, strict=True):
             low.append(down(high))
             high.append(up(low))
         return self.tail(torch.cat(high, 1))

@@ -92,7 +92,7 @@ class ReadKeys:
     def _note_assignment(self, target: ast.AST, value: ast.AST, names: dict[str, Place]) -> None:
         sides = [(target, value)]
         if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
-            sides = list(zip(target.elts, value.elts))
+            sides = list(zip(target.elts, value.elts, strict=False))
         for left, right in sides:
             place = self.place_of(right, names)
             if place is not None and isinstance(left, ast.Name):

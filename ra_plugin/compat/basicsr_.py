@@ -221,7 +221,7 @@ def shared_lmdb() -> None:
                 raise ValueError(f'LmdbBackend: expected one client_key per db_path, got {keys} for {paths}.')
             self.db_paths = [str(path) for path in paths]
             options = dict(readonly=readonly, lock=lock, readahead=readahead, **kwargs)
-            self._client = {key: self._open(path, options) for key, path in zip(keys, self.db_paths)}
+            self._client = {key: self._open(path, options) for key, path in zip(keys, self.db_paths, strict=True)}
 
         @staticmethod
         def _open(path, options):

@@ -30,7 +30,7 @@ def _measured(module: Any, name: str) -> Any:
 
     @replace(module, name)
     def measured(original, *args, **kwargs):
-        given = {**dict(zip(parameters, args)), **kwargs}
+        given = {**dict(zip(parameters, args, strict=False)), **kwargs}
         image, border = np.asarray(given['img']), given['crop_border']
         height, width = image.shape[-2:] if given.get('input_order') == 'CHW' else image.shape[:2]
         if _is_large_enough(name, height - 2 * border, width - 2 * border):

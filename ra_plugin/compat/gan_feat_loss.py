@@ -35,6 +35,6 @@ class GANFeatLoss(nn.Module):
 
     def forward(self, pred_fake: Sequence[Sequence[torch.Tensor]],
                 pred_real: Sequence[Sequence[torch.Tensor]]) -> torch.Tensor:
-        layers = [self.distance(fake, real.detach()) for fakes, reals in zip(pred_fake, pred_real)
-                  for fake, real in zip(fakes[:-1], reals[:-1])]
+        layers = [self.distance(fake, real.detach()) for fakes, reals in zip(pred_fake, pred_real, strict=True)
+                  for fake, real in zip(fakes[:-1], reals[:-1], strict=False)]
         return self.loss_weight * torch.stack(layers).sum() / len(pred_fake)

@@ -265,7 +265,7 @@ def _corners(y: Tensor, x: Tensor, height: int, width: int) -> Iterator[tuple[Te
 
 def _read(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Return an image ``(C, H, W)`` interpolated at points of any shape, as ``(C, *shape)``."""
-    numbers, weights = map(torch.stack, zip(*_corners(y, x, *image.shape[1:])))
+    numbers, weights = map(torch.stack, zip(*_corners(y, x, *image.shape[1:]), strict=True))
     return (image.flatten(1)[:, numbers] * weights).sum(1)
 
 
@@ -332,7 +332,7 @@ def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, 
     gradients = torch.ops.torchvision._deform_conv2d_backward(
         *tensors, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group, True)
     results = [grad_input, grad_weight, grad_offset, grad_mask, *([grad_bias] if with_bias else [])]
-    for result, gradient in zip(results, gradients):
+    for result, gradient in zip(results, gradients, strict=True):
         result.copy_(gradient)
 
 
@@ -404,7 +404,7 @@ def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_l
                                       im2col_step)
 
     gradients = _gradients(attention, [value, sampling_locations, attention_weights], grad_output)
-    for result, gradient in zip((grad_value, grad_sampling_loc, grad_attn_weight), gradients):
+    for result, gradient in zip((grad_value, grad_sampling_loc, grad_attn_weight), gradients, strict=True):
         result.copy_(gradient)
 
 

@@ -214,7 +214,7 @@ def keep_only(paths: Sequence[str], labels: Sequence[int], classes: tuple[str, .
             raise OptionError(f"{where}.keep_classes: expected one of the {len(classes)} classes, got '{name}', the "
                               f"name of {classes.count(name) or 'none'}.{remedy}")
     numbers = {classes.index(name): number for number, name in enumerate(kept)}
-    found = [(path, numbers[label]) for path, label in zip(paths, labels) if label in numbers]
+    found = [(path, numbers[label]) for path, label in zip(paths, labels, strict=True) if label in numbers]
     if not found:
         raise OptionError(f"{where}.keep_classes: expected images of {', '.join(kept)}, got none. Keep other classes.")
     return [path for path, _ in found], [label for _, label in found]

@@ -26,7 +26,7 @@ def order_classes(names: Iterable[str], class_order: ClassOrder | None, where: s
     if class_order == 'natural':
         return tuple(natural)
     if class_order is None and text != natural:
-        first = next(i for i, names in enumerate(zip(text, natural)) if names[0] != names[1])
+        first = next(i for i, names in enumerate(zip(text, natural, strict=True)) if names[0] != names[1])
         orders = f'{_around(first, text)} as text (torchvision), {_around(first, natural)} in natural order (timm)'
         if all(name.isascii() and name.isdigit() for name in text):
             raise OptionError(f'{where}.class_order: the names of the classes are numbers, {orders}. Set it to the '

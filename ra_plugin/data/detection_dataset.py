@@ -147,7 +147,7 @@ class DetectionDataset(SpatialLabelDataset):
         if len(files) != len(roots):
             raise OptionError(f'{self.where}.{key}: expected one for each of {len(roots)} folders, got {len(files)}. '
                               'Give one per subfolder, or one name for all.')
-        return list(zip(roots, files))
+        return list(zip(roots, files, strict=True))
 
     def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
         annotated = self.images[index]

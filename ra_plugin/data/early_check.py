@@ -68,7 +68,7 @@ def check_images(dataset: Dataset, numbers: Sequence[int], files_of: Callable[[D
     of_number = {number: [file for file in files_of(dataset, number) if os.path.isfile(file)] for number in numbers}
     files = list(dict.fromkeys([*(file for found in of_number.values() for file in found), *more]))
     with ThreadPoolExecutor(_THREADS) as pool:
-        heads = dict(zip(files, pool.map(read_head, files)))
+        heads = dict(zip(files, pool.map(read_head, files), strict=True))
     problems = {file: problem for file in files if heads[file].is_doubtful and (problem := _problem(file))}
     if not problems and isinstance(dataset, DegradedImageDataset):
         for number in _to_try(of_number, heads):

@@ -45,7 +45,8 @@ def read_voc(root: str, split: str, where: str) -> list[AnnotatedImage]:
 def default_classes(images: list[AnnotatedImage], class_order: ClassOrder | None, where: str) -> tuple[str, ...]:
     """Return VOC's 20 classes in their usual order if there are no others; otherwise those that occur, in order."""
     names = sorted({name for image in images for name in image.names})
-    found = set(dict(zip(normal_forms(names), names)).values())  # names that differ only in Unicode form are one class
+    found = set(dict(zip(normal_forms(names), names,
+                         strict=True)).values())  # names that differ only in Unicode form are one class
     return CLASSES if found <= set(CLASSES) else order_classes(found, class_order, where)
 
 

@@ -65,7 +65,7 @@ class WithLabels(ImageDataset):
         numbers, self.classes = number_labels(entries, read_classes(options.classes, self.where), self.where,
                                               'labels', by_folder=labels == 'folders', class_order=options.class_order)
         self.num_classes = len(self.classes) if self.classes else max(numbers) + 1
-        self._labels = {name: number for (name, _), number in zip(entries, numbers)}
+        self._labels = {name: number for (name, _), number in zip(entries, numbers, strict=True)}
         missing = [name for name in names if name not in self._labels]
         if missing:
             raise OptionError(f"{self.where}.labels: expected a label for each image, got none for '{min(missing)}' "

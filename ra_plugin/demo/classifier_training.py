@@ -109,6 +109,6 @@ def score(net: nn.Module, data: tuple, mean: list[float], std: list[float], batc
     """Return the top-1 accuracy in ``[0, 1]``."""
     net.eval()
     right = 0
-    for images, labels in zip(data[0].split(batch_size), data[1].split(batch_size)):
+    for images, labels in zip(data[0].split(batch_size), data[1].split(batch_size), strict=True):
         right += (net(normalize(images, mean, std)).argmax(1) == labels).sum().item()
     return right / len(data[1])

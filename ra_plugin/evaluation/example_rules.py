@@ -103,7 +103,7 @@ class Draw:
         """
         images = list(fitting)
         taken: dict[int, Rule] = {}
-        for i, (rule, order) in enumerate(zip(self.rules, self._orders)):
+        for i, (rule, order) in enumerate(zip(self.rules, self._orders, strict=True)):
             free = [number for number, fits in images if fits[i] and number not in taken]
             drawn = sorted(free, key=lambda number: order[self._place[number]])[:rule.count]
             taken.update(dict.fromkeys(drawn, rule))
@@ -112,16 +112,17 @@ class Draw:
     def limits(self, drawn: Sequence[tuple[int, Rule]]) -> list[float]:
         """Return, for each rule, the place in its order from which on it draws no more images."""
         places = [[order[self._place[number]] for number, its in drawn if its is rule]
-                  for rule, order in zip(self.rules, self._orders)]
-        return [max(found) if len(found) == rule.count else np.inf for rule, found in zip(self.rules, places)]
+                  for rule, order in zip(self.rules, self._orders, strict=True)]
+        return [max(found) if len(found) == rule.count else np.inf
+                for rule, found in zip(self.rules, places, strict=True)]
 
     def could_be_drawn(self, number: int, limits: Sequence[float]) -> bool:
         """Return True for an image that some rule would draw if it fitted."""
         place = self._place[number]
-        return any(order[place] < limit for order, limit in zip(self._orders, limits))
+        return any(order[place] < limit for order, limit in zip(self._orders, limits, strict=True))
 
 
 def fits_of(rules: Sequence[Rule], answers: Answers, numbers: Sequence[int]) -> list[tuple[int, tuple[bool, ...]]]:
     """Return, for each image, its number and whether each rule fits it."""
     columns = [rule.fits(answers, len(numbers)).tolist() for rule in rules]
-    return list(zip(map(int, numbers), zip(*columns)))
+    return list(zip(map(int, numbers), zip(*columns, strict=True), strict=True))

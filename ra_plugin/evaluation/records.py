@@ -181,7 +181,7 @@ class ImageRecords:
 def pack(values: Sequence[Any]) -> Any:
     """Pack arrays, or tuples of arrays, one for each image, as a few tensors; they may differ in the last dimension."""
     if values and isinstance(values[0], tuple):
-        return tuple(pack(part) for part in zip(*values))
+        return tuple(pack(part) for part in zip(*values, strict=True))
     arrays = [np.atleast_1d(value) for value in values]
     lengths = [array.shape[-1] for array in arrays]
     joined = np.concatenate(arrays, axis=-1) if arrays else np.empty(0)
@@ -192,7 +192,7 @@ def pack(values: Sequence[Any]) -> Any:
 def unpack(packed: Any) -> Sequence[Any]:
     """Return the arrays that were packed; arrays of one size as one array, the images first."""
     if isinstance(packed, tuple):
-        return list(zip(*(unpack(part) for part in packed)))
+        return list(zip(*(unpack(part) for part in packed), strict=True))
     joined, lengths = packed['joined'].numpy(), packed['lengths'].tolist()
     if len(set(lengths)) > 1:
         return np.split(joined, np.cumsum(lengths)[:-1], axis=-1)

@@ -242,7 +242,7 @@ class Reusing:
         for kind, held in enumerate((column.values, column.scores)):
             for name, of_images in held.items():
                 what = score_unit(name) if kind else value_unit(name, self._whats)
-                for number, value in zip(column.index, of_images):
+                for number, value in zip(column.index, of_images, strict=True):
                     if what in parts:
                         views = found[number].setdefault((*processing, what), {})
                         views.setdefault(view, ({}, {}))[kind][name] = value
@@ -256,7 +256,7 @@ class Reusing:
             for unit in sorted(of_image, key=lambda unit: order.index(unit[2])):
                 for view, parts in of_image[unit].items():
                     column = columns.setdefault((*unit[:2], view), ({}, {}))
-                    for whole, part in zip(column, parts):
+                    for whole, part in zip(column, parts, strict=True):
                         whole.update(part)
             for key, (values, scores) in columns.items():
                 table.setdefault(key, Column()).add(Column(

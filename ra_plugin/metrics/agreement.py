@@ -142,8 +142,8 @@ def matched(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) ->
     taken: tuple[set, set] = (set(), set())
     for place in np.argsort(-overlaps[rows, columns], kind='stable'):
         pair = rows[place], columns[place]
-        if not any(number in used for number, used in zip(pair, taken)):
-            for number, used in zip(pair, taken):
+        if not any(number in used for number, used in zip(pair, taken, strict=True)):
+            for number, used in zip(pair, taken, strict=True):
                 used.add(number)
     return len(taken[0])
 

@@ -29,7 +29,7 @@ class ClassMatches:
         positives = counts @ self.positives
         times = counts[:, self.image]
         values = []
-        for tp, fp in zip(self.tp, self.fp):
+        for tp, fp in zip(self.tp, self.fp, strict=True):
             right = np.flatnonzero(tp)  # recall rises and precision peaks only here; the curve needs no other point
             values.append(formula(times[:, right].cumsum(1), (times * fp).cumsum(1)[:, right], positives))
         return np.where(positives[:, None] > 0, np.stack(values, 1), np.nan)
@@ -65,7 +65,7 @@ class Matches:
 
     def records(self) -> list[tuple[np.ndarray, ...]]:
         """Return the arguments that `add` was given for each image."""
-        return [(*image, positives) for image, positives in zip(self._images, self._positives)]
+        return [(*image, positives) for image, positives in zip(self._images, self._positives, strict=True)]
 
     def images_of_classes(self) -> np.ndarray:
         """Return the number of images that have a box to find of each class, ``(C,)``."""
@@ -74,7 +74,7 @@ class Matches:
     def classes(self) -> Iterator[ClassMatches]:
         """Yield the matches of every class in order."""
         nothing = np.empty((self.num_thresholds, 0), bool)
-        parts = zip((np.empty(0, int), np.empty(0), nothing, nothing), *self._images)
+        parts = zip((np.empty(0, int), np.empty(0), nothing, nothing), *self._images, strict=True)
         labels, scores, tp, fp = (np.concatenate(part, axis=-1) for part in parts)
         image = np.repeat(np.arange(len(self)), [len(image[0]) for image in self._images])
         positives = np.array(self._positives, int).reshape(len(self), self.num_classes)

@@ -125,7 +125,7 @@ class TaskScore:
 
     def by_class(self, values: Iterable[float]) -> dict[str, float]:
         """Map the names of the classes to values ``(C,)``."""
-        return dict(zip(self.classes, map(float, values)))
+        return dict(zip(self.classes, map(float, values), strict=True))
 
 
 def mean_over_classes(values: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ class DetectionScore(TaskScore):
         if len(predictions) != len(labels):
             raise ValueError(f'DetectionScore: expected a prediction for each label, got {len(predictions)} '
                              f'predictions and {len(labels)} labels.')
-        for prediction, label in zip(predictions, labels):
+        for prediction, label in zip(predictions, labels, strict=True):
             detection, truth = _arrays(prediction), _arrays(label)
             truth.setdefault('ignore', np.zeros(len(truth['labels']), bool))
             for objects in (detection, truth):
@@ -77,11 +77,11 @@ class DetectionScore(TaskScore):
                 part.add(detection, truth)
 
     def records(self) -> list[tuple]:
-        return list(zip(*(part.matches.records() for part in self._parts)))
+        return list(zip(*(part.matches.records() for part in self._parts), strict=True))
 
     def add_records(self, records: Iterable[tuple]) -> None:
         for record in records:
-            for part, matches in zip(self._parts, record):
+            for part, matches in zip(self._parts, record, strict=True):
                 part.matches.add(*matches)
 
     def compute(self) -> dict[str, float]:

@@ -108,7 +108,8 @@ def _at_11_recalls(recall: np.ndarray, best: np.ndarray) -> np.ndarray:
 def _under_the_curve(recall: np.ndarray, best: np.ndarray) -> np.ndarray:
     """Return the area under precision over recall."""
     steps = np.diff(recall, axis=1, prepend=0)
-    return np.array([np.sum(step[step > 0] * height[step > 0]) for step, height in zip(steps, best)], np.float32)
+    return np.array([np.sum(step[step > 0] * height[step > 0])
+                     for step, height in zip(steps, best, strict=True)], np.float32)
 
 
 _AREAS: dict[str, Area] = {'11points': _at_11_recalls, 'area': _under_the_curve}
@@ -164,12 +165,13 @@ class COCOAveragePrecision:
         annotations = [
             {'id': i + 1, 'image_id': 0, 'category_id': int(label), 'bbox': [*corner, *side],
              'area': side[0] * side[1], key: value}
-            for i, (label, corner, side, value) in enumerate(zip(objects['labels'], corners, ends - corners, values))]
+            for i, (label, corner, side, value) in enumerate(zip(objects['labels'], corners, ends - corners, values,
+                                                                 strict=True))]
         image = {'id': 0}
         if self.kind == 'segm':
             image['height'], image['width'] = objects['masks'].shape[1:]
             masks = self._mask.encode(np.asfortranarray(objects['masks'].transpose(1, 2, 0), np.uint8))
-            for annotation, mask in zip(annotations, masks):
+            for annotation, mask in zip(annotations, masks, strict=True):
                 annotation.update(segmentation=mask, area=float(self._mask.area(mask)))
         dataset = self._coco()
         dataset.dataset = {'images': [image], 'annotations': annotations,
@@ -199,7 +201,7 @@ class COCOAveragePrecision:
         return self._named(self.matches.average_precision(counts, _at_101_recalls))
 
     def _named(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(self.names, (values.mean(-1), values[..., 0], values[..., 5])))
+        return dict(zip(self.names, (values.mean(-1), values[..., 0], values[..., 5]), strict=True))
 
 
 def _at_101_recalls(tp: np.ndarray, fp: np.ndarray, positives: np.ndarray) -> np.ndarray:

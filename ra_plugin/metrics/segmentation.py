@@ -47,7 +47,7 @@ class SegmentationScore(TaskScore):
             raise ValueError('SegmentationScore: expected predictions and labels of one shape, '
                              f'got {tuple(predicted.shape)} and {tuple(labels.shape)}.')
         self.check_labels(labels[labels != IGNORED].numpy())
-        for mask, label in zip(predicted, labels):
+        for mask, label in zip(predicted, labels, strict=True):
             self._areas.append(self._count(mask[label != IGNORED], label[label != IGNORED]))
 
     def records(self) -> list[np.ndarray]:

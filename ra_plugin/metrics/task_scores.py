@@ -65,10 +65,10 @@ class JointScore(TaskScore):
         return len(self._parts[0])
 
     def records(self) -> list[tuple]:
-        return list(zip(*(part.records() for part in self._parts)))
+        return list(zip(*(part.records() for part in self._parts), strict=True))
 
     def add_records(self, records: Iterable[tuple]) -> None:
-        for part, rows in zip(self._parts, zip(*records)):
+        for part, rows in zip(self._parts, zip(*records, strict=True), strict=True):
             part.add_records(rows)
 
     def compute(self) -> dict[str, float]:

@@ -114,7 +114,7 @@ class RestoreImage:
 
     def _cut(self, restored: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Return the restored image without the padding of the clean one."""
-        if not all(0 <= size - wanted < self.scale for size, wanted in zip(restored.shape, shape)):
+        if not all(0 <= size - wanted < self.scale for size, wanted in zip(restored.shape, shape, strict=False)):
             raise ValueError(
                 f'RestoreImage: expected the size of the clean image, {shape[1]}x{shape[0]}, got '
                 f'{restored.shape[1]}x{restored.shape[0]}. Use the same scale in DegradeImage and the network.')

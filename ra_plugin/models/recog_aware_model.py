@@ -63,7 +63,7 @@ def recog_blocks(train_opt: Mapping) -> list[Mapping]:
 def numbered(blocks: Sequence[Mapping]) -> list[tuple[str, Mapping]]:
     """Return each block of ``recog_opt`` with its place in the options."""
     places = ['train.recog_opt'] if len(blocks) == 1 else [f'train.recog_opt[{i}]' for i in range(len(blocks))]
-    return list(zip(places, blocks))
+    return list(zip(places, blocks, strict=True))
 
 
 def _built(block: Mapping, where: str) -> nn.Module:

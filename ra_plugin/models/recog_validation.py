@@ -109,13 +109,15 @@ class RecogValidationMixin(Host):
         share = DataLoader(dataloader.dataset, batch_sampler=batches, num_workers=dataloader.num_workers,
                            collate_fn=dataloader.collate_fn, pin_memory=dataloader.pin_memory)
         values, scores = self._score(share, current_iter, save_img)
-        found = list(zip(chain.from_iterable(batches), values, *(score.records() for score in scores.values())))
+        found = list(zip(chain.from_iterable(batches), values, *(score.records()
+                                                                 for score in scores.values()), strict=True))
         shares = gathered(found)
         if shares is None:
             return
-        _, values, *records = zip(*sorted(chain.from_iterable(shares), key=itemgetter(0)))  # the data set's order
+        _, values, *records = zip(*sorted(chain.from_iterable(shares), key=itemgetter(0)),
+                                  strict=True)  # the data set's order
         scores = self._scores_of(dataloader.dataset)
-        for score, of_images in zip(scores.values(), records):
+        for score, of_images in zip(scores.values(), records, strict=True):
             score.add_records(of_images)
         self._report(values, scores, dataloader.dataset.opt['name'], current_iter, tb_logger)
 

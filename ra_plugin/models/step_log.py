@@ -22,7 +22,7 @@ class StepLogMixin(Host):
             together = torch.stack(values)
             torch.distributed.reduce(together, dst=0)
             values = (together / self.opt['world_size'] if self.opt['rank'] == 0 else together).unbind()
-        return OrderedDict(zip(loss_dict, values))
+        return OrderedDict(zip(loss_dict, values, strict=True))
 
     def get_current_log(self) -> dict[str, Any]:
         """Return the log of the last step as numbers, read together."""
@@ -43,7 +43,7 @@ def numbers(log: Mapping[str, Any]) -> dict[str, Any]:
             kinds.setdefault((value.device, value.dtype), {})[name] = value.detach().reshape(())
     read: dict[str, float] = {}
     for tensors in kinds.values():
-        read.update(zip(tensors, torch.stack(list(tensors.values())).tolist()))
+        read.update(zip(tensors, torch.stack(list(tensors.values())).tolist(), strict=True))
     return OrderedDict((name, read.get(name, value)) for name, value in log.items())
 
 

@@ -54,7 +54,7 @@ def changed_images(evaluation: Evaluation, matrix: Matrix, condition: PreparedCo
     numbers = cells[baseline].index[places].tolist()
     batches = chain.from_iterable(evaluation.batches(condition, numbers, 1))
     changes = {restorer.name: (int(np.sum(~before & right)), int(np.sum(before & ~right)))
-               for restorer, right in zip(others, after)}
+               for restorer, right in zip(others, after, strict=True)}
     return Figure(
         condition=condition.name, recognizer=judge, baseline=baseline, seed=seed, asked=number, n=matrix.n,
         fits=len(fits), opposite=int(np.sum(before & ~np.any(after, 0))), changes=changes,
@@ -69,7 +69,7 @@ def _rows(evaluation: Evaluation, condition: PreparedCondition, cells: Mapping[s
     names = condition.recognizers[judge].info.classes or getattr(condition.dataset, 'classes', None)
     answers = {name: cell.scores[judge].records()[:, :2] for name, cell in cells.items()}
     rows = []
-    for place, batch in zip(places, batches):
+    for place, batch in zip(places, batches, strict=True):
         restored = {}
         for name, cell in cells.items():
             label, answer = answers[name][place].tolist()

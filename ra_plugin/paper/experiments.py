@@ -165,7 +165,7 @@ class Experiments:
             choices = {key: as_list(value) for key, value in block.items()}
             if 'recognizer' in choices:
                 choices['recognizer'] = _recognizers(choices['recognizer'], list(domain.recognizers))
-            found += [Restorer(domain=name, task=task, **dict(zip(choices, values)))
+            found += [Restorer(domain=name, task=task, **dict(zip(choices, values, strict=True)))
                       for values in itertools.product(*choices.values())]
         return [restorer for restorer in found if restorer.method in (PLAIN, *domain.methods)
                 and restorer.network in (None, *domain.networks) and restorer.recognizer in (None, *domain.recognizers)]

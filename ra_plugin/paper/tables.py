@@ -181,7 +181,7 @@ def _cell(spec: Mapping[str, Any], those: Sequence[tuple[JudgedRestorer, str]], 
         value = _mean([entry.quality[column] for entry in entries])
         return '' if math.isnan(value) else f'{value:{_FORMS.get(column, ".4f")}}'
     judge = _judge(those[0][0], column)
-    scores = [entry.scores[judge][one.judges[judge]] for entry, (one, _) in zip(entries, those)]
+    scores = [entry.scores[judge][one.judges[judge]] for entry, (one, _) in zip(entries, those, strict=True)]
     seeds = scores[0].seeds if len(scores) == 1 else None
     return percent(_mean_estimate(scores)) + (f', std {100 * seeds.std:.2f}' if seeds else '')
 
@@ -192,7 +192,7 @@ def _judge(one: JudgedRestorer, column: str) -> str:
 
 def _mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
     """Return the mean with the mean interval, as wide as if all were of one restorer: wider, if anything."""
-    return Estimate(*(_mean(ends) for ends in zip(*((one.value, one.low, one.high) for one in estimates))))
+    return Estimate(*(_mean(ends) for ends in zip(*((one.value, one.low, one.high) for one in estimates), strict=True)))
 
 
 def _mean(values: Sequence[float]) -> float:

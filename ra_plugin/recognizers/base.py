@@ -215,7 +215,7 @@ class Recognizer(ChecksArguments, OutOfSight):
 
     def luma_normalization(self) -> tuple[float, float]:
         """Return mean and std of a network of one channel, computed from those of RGB."""
-        return sum(weight * mean for weight, mean in zip(_LUMA, self.info.mean)), sum(self.info.std) / 3
+        return sum(weight * mean for weight, mean in zip(_LUMA, self.info.mean, strict=True)), sum(self.info.std) / 3
 
     def autocast(self, images: torch.Tensor) -> torch.autocast:
         """Return the context in which the network is called."""

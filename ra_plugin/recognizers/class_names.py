@@ -45,7 +45,7 @@ def first_difference(ours: Sequence[str], theirs: Sequence[str]) -> int | None:
     ids = [all(_ID.fullmatch(''.join(words)) for words in names) for names in lists]
     if ids[0] != ids[1]:
         return None
-    return next((place for place, (a, b) in enumerate(zip(*lists))
+    return next((place for place, (a, b) in enumerate(zip(*lists, strict=False))
                  if a[:len(b)] != b[:len(a)] or ids[0] and a != b), None)
 
 

@@ -136,7 +136,8 @@ class EnsembleRecognizer(Recognizer):
 
     def loss(self, images: torch.Tensor, label: Any, **kwargs) -> dict[str, torch.Tensor]:
         """Return the weighted terms of every member, as ``'<index>.<term>'``: their sum is the ensemble's loss."""
-        return {f'{i}.{name}': weight * term for i, (weight, member) in enumerate(zip(self.weights, self.model))
+        return {f'{i}.{name}': weight * term
+                for i, (weight, member) in enumerate(zip(self.weights, self.model, strict=True))
                 for name, term in member.loss(images, label, **kwargs).items()}
 
     def check_label(self, label: Any, count: int, where: str) -> None:

@@ -106,7 +106,7 @@ def spectrum_chart(spectrum: Spectrum, restorer: str, baseline: str) -> Chart | 
                    _HEIGHT - _BOTTOM, _TOP)
     parts = [_frame(x_axis, y_axis, 'cycles per pixel', 'power', decades=True)]
     for i, values in enumerate(lines.values()):
-        points = ' '.join(f'{x_axis(f)},{y_axis(math.log10(v))}' for f, v in zip(frequency, values)
+        points = ' '.join(f'{x_axis(f)},{y_axis(math.log10(v))}' for f, v in zip(frequency, values, strict=True)
                           if v > 0)
         parts.append(Markup('<polyline class="line s{}" points="{}"/>').format(i, points))
     return Chart(f'Spectrum of {restorer}', '', _svg(parts, f'Mean power by frequency: {" and ".join(lines)}'))
@@ -203,7 +203,7 @@ def _numbers_apart(axis: _Axis) -> dict[float, str]:
         numbers = {value: number(value, _digits(axis, most)) for value in _ticks(axis, most)}
         places = [axis(value) for value in numbers]
         widest = max(map(len, numbers.values()), default=0) * _DIGIT_WIDTH
-        if all(after - before > widest for before, after in zip(places, places[1:])):
+        if all(after - before > widest for before, after in zip(places, places[1:], strict=False)):
             break
     return numbers
 

@@ -34,7 +34,8 @@ def _overview(results: Results) -> Iterator[str]:
     heads = [[head_text(column) for column in shown.columns] for shown in scores.values()]
     if all(head == heads[0] for head in heads):
         return
-    rows = [['processing', *(f'{name}: {head}' for name, of_condition in zip(scores, heads) for head in of_condition)]]
+    rows = [['processing', *(f'{name}: {head}' for name, of_condition in zip(scores, heads, strict=True)
+                             for head in of_condition)]]
     for name in dict.fromkeys(row.name.text for shown in scores.values() for row in shown.rows):
         cells = {key: next((row.cells for row in shown.rows if row.name.text == name), None)
                  for key, shown in scores.items()}
@@ -116,7 +117,7 @@ def _transfers(results: Results, condition: str) -> Iterator[tuple[str, list[lis
 
 def _harm(shown: Table) -> str:
     """Print the rows of a restorer, hurt and helped, side by side."""
-    pairs = list(zip(shown.rows[::2], shown.rows[1::2]))
+    pairs = list(zip(shown.rows[::2], shown.rows[1::2], strict=True))
     rows = [[head_text(shown.head), *(f'{column.name}: {row.name.tags[0]}' for column in shown.columns
                                       for row in pairs[0])]]
     rows += [[pair[0].name.text, *(cell_text(row.cells[i]) for i in range(len(shown.columns)) for row in pair)]

@@ -16,7 +16,8 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     cells = [[f'**{markdown_cell(cell)}**' if isinstance(cell, _Bold) else markdown_cell(cell) for cell in row]
              for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |' for row in cells]
+    lines = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + ' |'
+             for row in cells]
     lines.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
     return '\n'.join(lines)
 

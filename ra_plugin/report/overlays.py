@@ -31,7 +31,7 @@ def draw_boxes(image: np.ndarray, objects: Mapping[str, Any], classes: Sequence[
     sheet = Image.fromarray(image)
     draw, font, colors = ImageDraw.Draw(sheet), ImageFont.load_default(10), class_colors(num_classes)
     scores = objects['scores'] if 'scores' in objects else np.ones(len(objects['labels']))
-    for box, label, score in zip(objects['boxes'].tolist(), objects['labels'].tolist(), scores.tolist()):
+    for box, label, score in zip(objects['boxes'].tolist(), objects['labels'].tolist(), scores.tolist(), strict=True):
         if score < least_score:
             continue
         color = tuple(colors[label].tolist())

@@ -18,7 +18,7 @@ def recognizer_lines(model: Any, opt: Mapping[str, Any]) -> Iterator[str]:
     crop = crop_size((opt.get('datasets') or {}).get('train') or {})
     losses: Any = getattr(model, 'cri_recog', None) or ()
     blocks = numbered(recog_blocks(opt.get('train') or {})) if opt.get('is_train') else []
-    for (place, block), loss in zip(blocks, losses):
+    for (place, block), loss in zip(blocks, losses, strict=True):
         for member in loss.recognizer.members():
             learns = ', trained with the restorer' if member.trainable else ''
             yield (f'{place}: {block["type"]} of weight {loss.loss_weight:g} on {member}{learns}: '

@@ -223,7 +223,7 @@ def spatial(root, task, key, **more):
 def test_labels_with_a_place_lie_on_the_grid_of_the_restored_image(marked, task):
     small, large = (spatial(marked, task, 'dataroot_lq', scale=scale) for scale in (None, 3))
     with_clean = spatial(marked, task, 'dataroot_gt')
-    for before, after, whole in zip(small, large, with_clean):
+    for before, after, whole in zip(small, large, with_clean, strict=True):
         assert torch.equal(before['lq'], whole['gt']) and torch.equal(after['lq'], whole['gt']) and 'gt' not in before
         if task == 'detection':
             assert torch.equal(before['label']['boxes'], whole['label']['boxes'])

@@ -32,7 +32,7 @@ def finish(*processes: subprocess.Popen, timeout: float = 300) -> list[str]:
     finally:
         for process in processes:
             process.kill()
-    for process, output in zip(processes, outputs):
+    for process, output in zip(processes, outputs, strict=True):
         assert process.returncode == 0, output
     return outputs
 

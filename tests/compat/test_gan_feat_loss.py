@@ -14,7 +14,7 @@ def test_value_is_the_formulas(criterion, distance, reduction):
     shapes = [[(2, 3, 4, 5), (2, 6, 2, 3), (2, 1, 2, 3)], [(2, 3, 2, 2), (2, 1, 2, 2)]]  # the last is the prediction
     fake, real = ([[torch.randn(shape, dtype=torch.float64) for shape in net] for net in shapes] for _ in range(2))
     terms = [getattr(distance((f - r).numpy()), reduction)()
-             for fakes, reals in zip(fake, real) for f, r in list(zip(fakes, reals))[:-1]]
+             for fakes, reals in zip(fake, real, strict=True) for f, r in list(zip(fakes, reals, strict=True))[:-1]]
     loss = GANFeatLoss(criterion, loss_weight=3.0, reduction=reduction)(fake, real)
     assert loss.item() == pytest.approx(3 * sum(terms) / 2)
 

@@ -131,7 +131,7 @@ def test_equals_the_compiled_operator(name):
     case = GOLDEN[name]
     given = outputs(case)
     assert len(given) == len(case['outputs'])
-    for index, (value, expected) in enumerate(zip(given, case['outputs'])):
+    for index, (value, expected) in enumerate(zip(given, case['outputs'], strict=True)):
         gradient = index > 0 and 'grad_output' in case
         # a convolution is a matrix product, which processors sum up in their own order
         rounded = gradient or 'gaussian' in name or 'conv2d' in name
@@ -356,7 +356,7 @@ def test_deformable_convolution_of_16_bits_has_a_gradient(dtype):
     expected = mmcv.ops.deform_conv2d(image.float(), offset.float(), weight.float(), 1, 1)
     assert output.dtype == dtype and torch.equal(output, expected.to(dtype))
     gradients = (torch.autograd.grad(value.sum(), (image, offset, weight)) for value in (output, expected))
-    for given, exact in zip(*gradients):
+    for given, exact in zip(*gradients, strict=True):
         torch.testing.assert_close(given, exact, rtol=2e-2, atol=2e-2)
 
 

@@ -56,7 +56,7 @@ def test_the_same_values_mean_the_same_in_every_form(root, kind, change, mark):
     expected = [item['label'] for item in build(root, made)]
     dataset = build(root, changed(kind, change), mark)
     assert dataset.classes == ('cat', 'dog')
-    for label, other in zip((item['label'] for item in dataset), expected):
+    for label, other in zip((item['label'] for item in dataset), expected, strict=True):
         assert label['boxes'].tolist() == other['boxes'].tolist() and len(label['boxes']) == 1
         assert label['labels'].tolist() == other['labels'].tolist() and not label['ignore'].any()
         assert label['image_id'] == other['image_id']
@@ -111,7 +111,8 @@ def test_vocs_boxes_that_are_points_are_refused(root, coordinates):
     for folder in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
         (root / folder).mkdir(parents=True)
     Image.new('RGB', (64, 48)).save(root / 'JPEGImages/a.png')
-    box = ''.join(f'<{key}>{value}</{key}>' for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), coordinates))
+    box = ''.join(f'<{key}>{value}</{key}>'
+                  for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), coordinates, strict=True))
     xml = f'<annotation><object><name>cat</name><difficult>{{}}</difficult><bndbox>{box}</bndbox></object></annotation>'
     (root / 'Annotations/a.xml').write_text(xml.format(0))
     (root / 'ImageSets/Main/train.txt').write_text('a\n')

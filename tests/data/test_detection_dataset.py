@@ -72,7 +72,7 @@ def run_lengths(mask):
 def coco_content(scenes=SCENES, ids=(7, 2, 90)):
     """Return COCO content with the ids of CLASSES; polygons for images with one box, otherwise run lengths."""
     content = {'images': [], 'annotations': [], 'categories': [
-        {'id': number, 'name': name} for number, name in zip(ids, CLASSES)]}
+        {'id': number, 'name': name} for number, name in zip(ids, CLASSES, strict=True)]}
     for i, (file, (width, height, boxes)) in enumerate(scenes.items()):
         content['images'].append({'id': 100 - i, 'file_name': f'{file}.png', 'width': width, 'height': height})
         for name, (x1, y1, x2, y2) in boxes.items():
@@ -139,7 +139,7 @@ def test_item_of_voc_has_its_boxes_counted_from_0(voc):
 def test_voc_and_coco_give_the_same_items(voc, coco):
     first, second = voc_build(voc, resize=20), build(coco, resize=20, classes=CLASSES)
     assert len(first) == len(second) == 4
-    for one, other in zip(first, second):
+    for one, other in zip(first, second, strict=True):
         assert torch.equal(one['gt'], other['gt'])
         for key in ('boxes', 'labels', 'ignore'):
             assert torch.equal(one['label'][key], other['label'][key])
@@ -188,7 +188,7 @@ def test_boxes_stay_on_their_objects(voc, opt, exact, phase):
         label = item['label']
         height, width = label['size']
         assert item['gt'].shape == (3, height, width)
-        boxes = dict(zip(label['labels'].tolist(), label['boxes'].numpy()))
+        boxes = dict(zip(label['labels'].tolist(), label['boxes'].numpy(), strict=True))
         for number, plane in enumerate(item['gt'].numpy()):
             expected, box = measured(plane), boxes.get(number)
             if expected is None and box is None:
@@ -255,7 +255,7 @@ def test_masks_stay_on_their_objects(coco, opt, exact):
         item = dataset[index]
         label = item['label']
         assert label['masks'].dtype == torch.bool and label['masks'].shape == (len(label['labels']), *label['size'])
-        for number, mask in zip(label['labels'].tolist(), label['masks']):
+        for number, mask in zip(label['labels'].tolist(), label['masks'], strict=True):
             wrong = (mask != (item['gt'][number] > 0.5)).sum().item()
             height, width = label['size']
             assert wrong <= (0 if exact else 2 * (height + width))  # a pixel all along the object's outline
@@ -289,7 +289,7 @@ def test_box_whose_polygons_are_none_is_ignored(coco):
 def as_mmdet(dataset, index):
     image = dataset.images[index]
     return [{'bbox': box, 'bbox_label': label, 'ignore_flag': ignore} for box, label, ignore in zip(
-        image.boxes.tolist(), dataset.labels[index].tolist(), image.ignore.astype(int).tolist())]
+        image.boxes.tolist(), dataset.labels[index].tolist(), image.ignore.astype(int).tolist(), strict=True)]
 
 
 @pytest.mark.slow
@@ -353,7 +353,7 @@ def test_voc_names_have_their_usual_order_and_others_are_sorted(tmp_path):
     scene = (20, 20, {'red': (1, 1, 9, 9)})
     write_voc(tmp_path / 'VOC', {'a': scene, 'b': scene})
     for names, classes, labels in ((('dog', 'person'), 20, [11, 14]), (('zebra', 'dog'), 2, [1, 0])):
-        for file, name in zip('ab', names):
+        for file, name in zip('ab', names, strict=True):
             (tmp_path / f'VOC/Annotations/{file}.xml').write_text(to_xml(scene).replace('red', name))
         dataset = build(tmp_path / 'VOC')
         assert dataset.num_classes == classes and [item['label']['labels'].item() for item in dataset] == labels
@@ -369,7 +369,7 @@ def test_empty_images_are_left_out_of_training_only_and_when_asked(voc):
 
 def test_several_folders_are_one_set(tmp_path):
     parts = [{'a': SCENES['a'], 'b': SCENES['b']}, {'d': SCENES['d']}]
-    for year, scenes in zip(('2007', '2012'), parts):
+    for year, scenes in zip(('2007', '2012'), parts, strict=True):
         write_voc(tmp_path / year, scenes)
         write_voc(tmp_path / year, scenes, split=f'only{year}')
         write_coco(tmp_path / f'coco{year}', coco_content(scenes), scenes)
@@ -393,10 +393,10 @@ def collect(dataset, workers, seed=0, batch_size=2):
 
 def assert_batches_equal(first, second):
     assert len(first) == len(second) > 0
-    for one, other in zip(first, second):
+    for one, other in zip(first, second, strict=True):
         assert torch.equal(one['lq'], other['lq']) and torch.equal(one['gt'], other['gt'])
         assert one['gt_path'] == other['gt_path']
-        for label, twin in zip(one['label'], other['label']):
+        for label, twin in zip(one['label'], other['label'], strict=True):
             assert torch.equal(label['boxes'], twin['boxes']) and torch.equal(label['labels'], twin['labels'])
 
 
@@ -728,7 +728,7 @@ def test_without_pycocotools_masks_say_what_to_install(coco, monkeypatch):
 def test_a_name_in_both_unicode_forms_is_one_class(tmp_path, classes):
     scene = (20, 20, {'red': (1, 1, 9, 9)})
     write_voc(tmp_path / 'VOC', {'a': scene, 'b': scene})
-    for file, name in zip('ab', ('h\u00fcndin', 'hu\u0308ndin')):
+    for file, name in zip('ab', ('h\u00fcndin', 'hu\u0308ndin'), strict=True):
         text = to_xml(scene).replace('red', name)
         (tmp_path / f'VOC/Annotations/{file}.xml').write_text(text, encoding='utf-8')
     dataset = build(tmp_path / 'VOC', **({'classes': classes} if classes else {}))

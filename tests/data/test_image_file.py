@@ -41,7 +41,8 @@ def voc(root, size, seen=SEEN, box=BOX, orientation=6):
     (root / 'Annotations').mkdir()
     (root / 'ImageSets/Main').mkdir(parents=True)
     (root / 'ImageSets/Main/val.txt').write_text('a\n')
-    numbers = ''.join(f'<{key}>{value + 1}</{key}>' for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), box))
+    numbers = ''.join(f'<{key}>{value + 1}</{key}>'
+                      for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), box, strict=True))
     size = size and f'<size><width>{size[0]}</width><height>{size[1]}</height></size>'
     (root / 'Annotations/a.xml').write_text(
         f'<annotation>{size or ""}<object><name>cat</name><bndbox>{numbers}</bndbox></object></annotation>')

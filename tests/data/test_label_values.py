@@ -22,7 +22,7 @@ def root(tmp_path):
 def numbers(root, **opt):
     """Return the class number of each image."""
     dataset = LabeledImageDataset({'name': 'Set', 'phase': 'val', 'dataroot_gt': str(root / 'images'), **opt})
-    return {int(path.rpartition('/')[2][:-4]): label for path, label in zip(dataset.paths, dataset.labels)}
+    return {int(path.rpartition('/')[2][:-4]): label for path, label in zip(dataset.paths, dataset.labels, strict=True)}
 
 
 def write(root, name, write_label, header='path,label\n'):

@@ -93,7 +93,7 @@ def test_images_at_any_depth_have_the_mask_of_their_path(root):
 
 def test_palette_masks_are_read_by_their_values_not_their_colors(root, tmp_path):
     write(tmp_path / 'palette', mode='P')
-    for one, other in zip(build(root), build(tmp_path / 'palette')):
+    for one, other in zip(build(root), build(tmp_path / 'palette'), strict=True):
         assert torch.equal(one['label'], other['label'])
 
 
@@ -191,7 +191,8 @@ def collect(dataset, workers, seed=0):
 
 
 def equal(first, second):
-    return all(torch.equal(one, other) for pair, twin in zip(first, second) for one, other in zip(pair, twin))
+    return all(torch.equal(one, other) for pair, twin in zip(first, second, strict=True)
+               for one, other in zip(pair, twin, strict=True))
 
 
 @pytest.mark.slow
@@ -329,7 +330,7 @@ def test_mask_in_a_format_that_changes_numbers_is_refused_when_the_set_is_built(
 def test_masks_in_lossless_formats_are_read(root, suffix, options):
     for file in (root / 'masks').rglob('*.png'):
         Image.open(file).save(file.with_suffix(suffix), **options)
-    for one, other in zip(build(root), build(root, mask_suffix=suffix)):
+    for one, other in zip(build(root), build(root, mask_suffix=suffix), strict=True):
         assert torch.equal(one['label'], other['label'])
 
 
@@ -358,7 +359,7 @@ def test_zero_that_is_no_class_is_shifted_as_by_mmseg(root):
     set_masks(root, lambda mask: np.where(mask == 0, 255, mask) if mask.shape == (33, 25) else mask)
     dataset = build(root, ignore_index=None, reduce_zero_label=True)
     assert dataset.shifts_labels and not build(root, ignore_index=None, label_map={1: 1}).shifts_labels
-    for item, file in zip(dataset, dataset.mask_paths):
+    for item, file in zip(dataset, dataset.mask_paths, strict=True):
         theirs = loading.LoadAnnotations()({'seg_map_path': file, 'reduce_zero_label': True, 'seg_fields': []})
         np.testing.assert_array_equal(item['label'], theirs['gt_seg_map'])
     assert torch.equal(build(root, ignore_index=None, label_map={1: 0, 2: 1, 3: 2})[0]['label'], dataset[0]['label'])

@@ -55,7 +55,8 @@ def test_lists_of_paths_and_classes(there, written, tmp_path):
     listed = LabeledImageDataset({**block, 'meta_info': str(tmp_path / 'list.json')})
     assert listed.labels == [1, 0] and listed[0]['gt'].shape == (3, 8, 8)
     folders = LabeledImageDataset({**block, 'classes': ['dog', written]})
-    assert sorted(zip(map(os.path.basename, folders.paths), folders.labels)) == [('1.png', 0), (f'{there} 1.png', 1)]
+    assert sorted(zip(map(os.path.basename, folders.paths), folders.labels, strict=True)) == [('1.png', 0),
+                                                                                              (f'{there} 1.png', 1)]
     with open(tmp_path / 'list.csv', 'w') as file:
         csv.writer(file).writerows([(f'{written}/{written} 1.png', 1), ('dog/1.png', 0)])
 

@@ -29,7 +29,7 @@ def test_shipped_recognizer_reads_as_many_test_images_right_as_its_log_says(name
     assert tuple(classes) == recognizer.info.classes
     sample = slice(None, None, 5)  # 2,000 of the 10,000
     right = [recognizer.predict(part.float() / 255)['labels'][:, 0] == label
-             for part, label in zip(images[sample].split(250), labels[sample].split(250))]
+             for part, label in zip(images[sample].split(250), labels[sample].split(250), strict=True)]
     share = torch.cat(right).float().mean().item()
     assert abs(share - claimed) < 4 * (claimed * (1 - claimed) / 2000) ** 0.5
 

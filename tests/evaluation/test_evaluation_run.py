@@ -234,7 +234,7 @@ def test_audit_and_clean_input_are_means_over_all_seeds(place, tmp_path):
         audited = entry['audit']['restorers']['RA']
         assert audited['seeds'] == 2 and audited['gains']['vgg']['JPEG 75']['value'] == pytest.approx(
             np.mean(scores['RA']) - scores['plain'][0])
-        for name, changes in zip(('plain', 'RA'), clean):
+        for name, changes in zip(('plain', 'RA'), clean, strict=True):
             assert entry['clean_input']['restorers'][name]['scores']['vgg']['top1']['value'] == pytest.approx(
                 np.mean(changes), abs=1e-6)
     first, second = (entry['audit']['restorers']['RA'] for entry in found.values())
@@ -373,7 +373,7 @@ def test_recognizers_judge_their_own_conditions(place, tmp_path, halves):
             answers = [evaluation.recognizers[name].logits(item['gt'][None]).argmax().item()
                        for item in condition.dataset]
             right = [answer == 'abcdejihgf'.index(Path(path).parent.name) % 5
-                     for answer, path in zip(answers, condition.dataset.paths)]
+                     for answer, path in zip(answers, condition.dataset.paths, strict=True)]
             assert found['processings']['clean']['scores'][name]['top1']['value'] == pytest.approx(np.mean(right))
     tables, page = ((tmp_path / 'out' / name).read_text() for name in ('tables.md', 'report.html'))
     assert '| processing | A x2: vgg A | A x2: both | B x2: vgg B | B x2: both | B x2: resnet B |' in ' '.join(

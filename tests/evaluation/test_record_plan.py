@@ -83,7 +83,7 @@ def test_a_change_of_one_image_or_label_is_one_of_that_image(tmp_path, make, cha
     change(tmp_path)
     after = digests(block)
     place = next(i for i, path in enumerate(names(block)) if '1.png' in path)
-    assert [a != b for a, b in zip(after, before)] == [i == place for i in range(3)]
+    assert [a != b for a, b in zip(after, before, strict=True)] == [i == place for i in range(3)]
 
 
 @pytest.mark.parametrize('make, more', [
@@ -134,4 +134,4 @@ def test_a_data_set_of_ones_own_counts_with_all_that_it_names(tmp_path, monkeypa
     image(tmp_path / 'images/a/0.png', 9)  # those that it lists count one by one all the same
     again = digests(block)
     os.utime(tmp_path / 'images/a/0.png')
-    assert [a == b for a, b in zip(digests(block), again)] == [False, True, True]
+    assert [a == b for a, b in zip(digests(block), again, strict=True)] == [False, True, True]

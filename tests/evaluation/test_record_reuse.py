@@ -217,7 +217,8 @@ def test_labels_that_changed_count(opt, run, tmp_path):
     names = sorted(str(path.relative_to(tmp_path / 'images')) for path in (tmp_path / 'images').rglob('*.png'))
 
     def label(labels):
-        (tmp_path / 'labels.csv').write_text(''.join(f'{name},{number}\n' for name, number in zip(names, labels)))
+        (tmp_path / 'labels.csv').write_text(''.join(f'{name},{number}\n'
+                                                     for name, number in zip(names, labels, strict=True)))
 
     opt['datasets']['d'] = {'type': 'LabeledImageDataset', 'dataroot_gt': str(tmp_path / 'images'),
                             'meta_info': str(tmp_path / 'labels.csv')}

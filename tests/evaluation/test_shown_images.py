@@ -69,7 +69,7 @@ def run(root, opt, out='out', **settings):
 
 def same(some, others):
     assert [(e.index, e.rule, e.truth, e.name) for e in some] == [(e.index, e.rule, e.truth, e.name) for e in others]
-    for one, other in zip(some, others):
+    for one, other in zip(some, others, strict=True):
         assert one.answers == other.answers and list(one.images) == list(other.images)
         assert all(np.array_equal(one.images[name], other.images[name]) for name in one.images)
 

@@ -54,7 +54,7 @@ def labels_of(task):
         return padded(maps, 255)[:, 0]
     boxes = torch.tensor([[4., 6, 30, 34], [10, 2, 44, 20]])
     return [{'boxes': boxes[:count], 'labels': torch.arange(count), 'size': size}
-            for count, size in zip((2, 1, 0), SIZES)]
+            for count, size in zip((2, 1, 0), SIZES, strict=True)]
 
 
 def label_of(label, i, size):
@@ -69,7 +69,7 @@ def check(loss, output, clean, label):
     value = loss(restored, label if loss.needs == 'label' else padded(clean, 0.5), sizes=SIZES)
     value.backward()
     alone = []
-    for i, (image, gt, size) in enumerate(zip(output, clean, SIZES)):
+    for i, (image, gt, size) in enumerate(zip(output, clean, SIZES, strict=True)):
         image = image[None].clone().requires_grad_()
         alone.append(loss(image, label_of(label, i, size) if loss.needs == 'label' else gt[None]))
         gradient, = torch.autograd.grad(alone[-1] / len(SIZES), image)
@@ -128,7 +128,7 @@ def test_values_come_in_the_order_of_the_images(tiny_recognizer, pictures, reduc
     output, clean = ([image.double() for image in part] for part in pictures)
     loss = RecogConsistencyLoss(recognizer, reduction=reduction)
     alone = torch.cat([RecogConsistencyLoss(recognizer, reduction='none')(image[None], gt[None])
-                       for image, gt in zip(output, clean)])
+                       for image, gt in zip(output, clean, strict=True)])
     value = loss(padded(output), padded(clean), sizes=torch.tensor(SIZES))
     torch.testing.assert_close(value, alone if reduction == 'none' else alone.sum())
 
@@ -139,7 +139,7 @@ def test_an_ensemble_and_the_cache_see_no_padding_either(tiny_recognizer, pictur
     kept = RecogConsistencyLoss(ensemble, cache_reference=True)
     for value in (0.0, 0.7):  # of the padding, which is no part of the images
         found = kept(padded(output, value), padded(clean, value), sizes=SIZES)
-        alone = [RecogConsistencyLoss(ensemble)(image[None], gt[None]) for image, gt in zip(output, clean)]
+        alone = [RecogConsistencyLoss(ensemble)(image[None], gt[None]) for image, gt in zip(output, clean, strict=True)]
         torch.testing.assert_close(found, sum(alone) / 3)
 
 

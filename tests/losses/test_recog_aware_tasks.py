@@ -144,7 +144,7 @@ def test_training_equals_hand_written_steps_bit_for_bit(tmp_path, blocks, task, 
         adam.zero_grad()
         (F.mse_loss(output, batch['gt']) + extra).backward()
         adam.step()
-    for ours, theirs in zip(model.net_g.parameters(), net.parameters()):
+    for ours, theirs in zip(model.net_g.parameters(), net.parameters(), strict=True):
         assert torch.equal(ours.grad, theirs.grad)
         assert torch.equal(ours, theirs)
     assert model.get_current_log()['l_recog'] == pytest.approx(extra.item(), rel=1e-6)
@@ -286,9 +286,9 @@ def dataset(tmp_path):
 def write_boxes(path, found):
     """Write the six best boxes in whole pixels; each third has another class, each fifth is difficult."""
     lines = []
-    for k, (box, label) in enumerate(zip(found.get('boxes', [])[:6], found.get('labels', []))):
+    for k, (box, label) in enumerate(zip(found.get('boxes', [])[:6], found.get('labels', []), strict=True)):
         name = small.CLASSES[(int(label) + (k % 3 == 2)) % 3]
-        place = zip(('xmin', 'ymin', 'xmax', 'ymax'), (box.round().int() + 1).tolist())
+        place = zip(('xmin', 'ymin', 'xmax', 'ymax'), (box.round().int() + 1).tolist(), strict=True)
         lines.append(f'<object><name>{name}</name><difficult>{int(k % 5 == 4)}</difficult><bndbox>'
                      + ''.join(f'<{key}>{value}</{key}>' for key, value in place) + '</bndbox></object>')
     path.write_text(f'<annotation>{"".join(lines)}</annotation>')
@@ -299,7 +299,7 @@ def write_mask(path, mask, rng):
     mask = np.where(rng.random(mask.shape) < 0.25, rng.integers(0, 3, mask.shape), mask).astype(np.uint8)
     mask[:, :3] = 255
     with Image.open(path) as whole:  # of which gt is cut
-        padded = np.pad(mask, [(0, size - side) for size, side in zip(whole.size[::-1], mask.shape)])
+        padded = np.pad(mask, [(0, size - side) for size, side in zip(whole.size[::-1], mask.shape, strict=True)])
     Image.fromarray(padded).save(path)
 
 

@@ -39,7 +39,7 @@ def test_loss_and_gradient_are_those_without_it_and_each_image_costs_one_pass(cl
         counts.clear()
         found = gradient(kept, output[places], clean[places])
         assert sum(counts) == new
-        for value, other in zip(found, expected):
+        for value, other in zip(found, expected, strict=True):
             torch.testing.assert_close(value, other, rtol=1e-9, atol=1e-12)
 
 

@@ -135,10 +135,10 @@ def test_miou_and_accuracies_are_those_of_the_confusion_matrix():
     score = SegmentationScore(5, ('aAcc', 'mAcc', 'mIoU'))
     labels[:, :2] = 255
     predicted[:, 2, 0] = 4
-    for pair in zip(predicted.split(2), labels.split(2)):
+    for pair in zip(predicted.split(2), labels.split(2), strict=True):
         score.update({'masks': pair[0]}, pair[1])
     confusion = np.zeros((5, 5))
-    for true, guess in zip(labels.flatten().tolist(), predicted.flatten().tolist()):
+    for true, guess in zip(labels.flatten().tolist(), predicted.flatten().tolist(), strict=True):
         if true != 255:
             confusion[true, guess] += 1
     right, true, guessed = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
@@ -168,7 +168,7 @@ def test_voc_map_is_the_one_of_mmdet(name, mode):
     predictions, labels = detection_set()
     metric = VOCMetric(eval_mode=mode)
     metric.dataset_meta = {'classes': tuple('abcd')}
-    for prediction, label in zip(predictions, labels):
+    for prediction, label in zip(predictions, labels, strict=True):
         pick = {key: {k: label[k][label['ignore'] == ignored] for k in ('boxes', 'labels')}
                 for key, ignored in (('gt_instances', False), ('ignored_instances', True))}
         metric.process(None, [{key: {'bboxes': v['boxes'], **v} for key, v in
@@ -185,7 +185,7 @@ def coco_stats(predictions, labels, kind, folder, num_classes=4):
 
     def entries():
         for image, label in enumerate(found):
-            for i, (box, kind_) in enumerate(zip(label['boxes'].tolist(), label['labels'].tolist())):
+            for i, (box, kind_) in enumerate(zip(label['boxes'].tolist(), label['labels'].tolist(), strict=True)):
                 x1, y1, x2, y2 = box
                 entry = {'image_id': image + 10, 'category_id': kind_ + 1, 'bbox': [x1, y1, x2 - x1, y2 - y1],
                          'area': (x2 - x1) * (y2 - y1)}
@@ -256,7 +256,7 @@ def segmentation_set(images=8, seed=0):
 # --------------------------------------------------------------------------------------- resamples and intervals
 
 def detection_score(pairs):
-    return scored(*(zip(*pairs) if pairs else ((), ())), metrics=(*ALL, 'coco_segm'))
+    return scored(*(zip(*pairs, strict=True) if pairs else ((), ())), metrics=(*ALL, 'coco_segm'))
 
 
 def segmentation_score(pairs):
@@ -274,7 +274,7 @@ def classification_score(pairs):
 
 
 TASKS = {
-    'detection': (detection_score, lambda: list(zip(*detection_set(masks=True)))),
+    'detection': (detection_score, lambda: list(zip(*detection_set(masks=True), strict=True))),
     'segmentation': (segmentation_score, lambda: list(segmentation_set())),
     'classification': (classification_score, lambda: [
         (torch.rand(1, 12).argsort(1), torch.randint(0, 12, (1,))) for _ in range(20)]),
@@ -292,7 +292,8 @@ def test_a_resample_scores_as_the_images_themselves_would(task):
     values = score.resampled(counts)
     assert list(values) == score.names == list(score.compute())
     for i, row in enumerate(counts):
-        literal = make(list(itertools.chain.from_iterable([pair] * n for pair, n in zip(pairs, row)))).compute()
+        literal = make(list(itertools.chain.from_iterable([pair] * n
+                                                          for pair, n in zip(pairs, row, strict=True)))).compute()
         for name, value in literal.items():  # VOC's is computed in float32
             assert values[name][i] == pytest.approx(value, abs=2e-7 if 'voc' in name else 1e-12), (name, i)
     assert len({round(v, 6) for v in values[score.names[0]]}) > 3  # the resamples do differ

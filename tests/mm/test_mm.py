@@ -575,7 +575,8 @@ def shipped_data(tmp_path, monkeypatch):
                    cityscapes / 'gtFine/val/a', tmp_path / 'experiments/ra_srresnet_x4_resnet18/models'):
         folder.mkdir(parents=True)
     Image.fromarray(rng.integers(0, 256, (45, 62, 3), np.uint8)).save(voc / 'JPEGImages/000001.jpg')
-    box = ''.join(f'<{key}>{value}</{key}>' for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), (1, 2, 62, 45)))
+    box = ''.join(f'<{key}>{value}</{key}>'
+                  for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), (1, 2, 62, 45), strict=True))
     (voc / 'Annotations/000001.xml').write_text(
         '<annotation><size><width>62</width><height>45</height><depth>3</depth></size><object><name>dog</name>'
         f'<difficult>0</difficult><bndbox>{box}</bndbox></object></annotation>')

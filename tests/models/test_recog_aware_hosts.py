@@ -262,7 +262,7 @@ def test_labels_stay_with_their_images_in_the_pair_pool(name):
     for ours, theirs in zip(images[with_labels], images[without], strict=True):
         assert all(map(torch.equal, ours, theirs))
     moved = sum(not torch.allclose(gt[:, 0, 0, 0], batch['gt'][:, 0, 0, 0])
-                for (_, gt), batch in zip(images[without], data))
+                for (_, gt), batch in zip(images[without], data, strict=True))
     assert moved > 15  # else keeping labels would be no feat
 
 
@@ -344,7 +344,7 @@ def test_recognizers_are_given_rgb_in_0_to_1_whatever_the_network_works_on(kind,
         extra = 0.1 * (answers(output).softmax(1) - answers(batch['gt']).softmax(1)).square().mean()
     (F.mse_loss(output, batch['gt']) + extra).backward()
     assert model.get_current_log()['l_recog'] == pytest.approx(extra.item(), rel=1e-5)
-    for ours, theirs in zip(model.net_g.parameters(), net.parameters()):
+    for ours, theirs in zip(model.net_g.parameters(), net.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
 
     images = to_network(torch.rand(20, 3, 8, 8) * torch.rand(20, 1, 1, 1))

@@ -111,7 +111,7 @@ def test_training_equals_a_hand_written_step(tmp_path, block, dtype, with_ratio,
         adam.zero_grad()
         (F.mse_loss(output, batch['gt']) + extra).backward()
         adam.step()
-    for ours, theirs in zip(model.net_g.parameters(), net.parameters()):
+    for ours, theirs in zip(model.net_g.parameters(), net.parameters(), strict=True):
         assert torch.equal(ours.grad, theirs.grad)
     assert_equal_weights(model.net_g, net)
     quick, exact = (torch.cat([p.grad.flatten() for p in each.parameters()]) for each in (fast.net_g, net))
@@ -182,7 +182,7 @@ def test_without_a_pixel_loss_only_the_recognizer_teaches(tmp_path):
     assert list(model.get_current_log()) == ['l_recog']
     loss = 0.1 * build_recognizer(RECOGNIZER).loss(before(batch['lq']), batch['label'])['cross_entropy'].mean()
     loss.backward()
-    for ours, theirs in zip(model.net_g.parameters(), before.parameters()):
+    for ours, theirs in zip(model.net_g.parameters(), before.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
@@ -197,7 +197,7 @@ def test_every_second_step_has_the_loss_at_twice_its_weight(tmp_path):
             each.feed_data(batch)
             each.optimize_parameters(i)
         assert ('l_recog' in model.get_current_log()) == (i % 2 == 0)
-        for ours, theirs in zip(model.net_g.parameters(), other.net_g.parameters()):
+        for ours, theirs in zip(model.net_g.parameters(), other.net_g.parameters(), strict=True):
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-7)
     assert model.get_current_log()['l_recog'] == pytest.approx(heavy.get_current_log()['l_recog'] / 2, rel=1e-6)
 
@@ -210,7 +210,7 @@ def test_every_second_step_the_transformer_learns(tmp_path):
         before = copy.deepcopy(model.net_t)
         model.feed_data(batch)
         model.optimize_parameters(i)
-        changed = any(not torch.equal(a, b) for a, b in zip(model.net_t.parameters(), before.parameters()))
+        changed = any(not torch.equal(a, b) for a, b in zip(model.net_t.parameters(), before.parameters(), strict=True))
         assert changed == (i % 2 == 0)
 
 
@@ -229,9 +229,9 @@ def test_transformer_leaves_the_restorer_on_the_trajectory_of_plain_training(tmp
     assert torch.equal(random_state, torch.get_rng_state())
     train(plain, batches())
     assert_equal_weights(model.net_g, plain.net_g)
-    for ours, theirs in zip(model.net_g.parameters(), plain.net_g.parameters()):
+    for ours, theirs in zip(model.net_g.parameters(), plain.net_g.parameters(), strict=True):
         assert torch.equal(ours.grad, theirs.grad)
-    assert all(not torch.equal(a, b) for a, b in zip(model.net_t.parameters(), start.parameters()))
+    assert all(not torch.equal(a, b) for a, b in zip(model.net_t.parameters(), start.parameters(), strict=True))
 
 
 def test_transformer_step_equals_a_hand_written_one(tmp_path):

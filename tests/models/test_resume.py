@@ -79,7 +79,7 @@ def test_stock_basicsr_reads_our_states(tmp_path):
     opt['path'] = {'models': str(tmp_path / 'models'), 'pretrain_network_g': str(tmp_path / 'models' / 'net_g_2.pth')}
     stock = MODEL_REGISTRY.get('SRModel')(opt)
     stock.resume_training(torch.load(tmp_path / 'training_states' / '2.state', weights_only=False))
-    for ours, theirs in zip(stock.net_g.parameters(), model.net_g.parameters()):
+    for ours, theirs in zip(stock.net_g.parameters(), model.net_g.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
 

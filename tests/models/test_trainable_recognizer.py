@@ -95,7 +95,7 @@ def test_its_steps_are_those_of_two_optimizers_in_a_plain_loop(tmp_path, case):
             adam.zero_grad()
             (pixel + 0.1 * recog).backward()
             adam.step()
-        for parameter, grad in zip(classifier.parameters(), grads):
+        for parameter, grad in zip(classifier.parameters(), grads, strict=True):
             parameter.grad = grad
         sgd.step()
 

@@ -44,14 +44,14 @@ def record(recorded, optimizer, *_):
 
 def train(model, data, iterations) -> list[list]:
     """Return the gradients of the optimizers' steps: for each optimizer one list per step."""
-    for batch, iteration in zip(data, iterations):
+    for batch, iteration in zip(data, iterations, strict=True):
         model.feed_data(copy.deepcopy(batch))
         model.optimize_parameters(iteration)
     return list(model.recorded.values())
 
 
 def mean(steps: list[list], count: int) -> list:
-    return [None if parts[0] is None else sum(parts) / count for parts in zip(*steps)]
+    return [None if parts[0] is None else sum(parts) / count for parts in zip(*steps, strict=True)]
 
 
 def assert_close(ours: list, theirs: list, tolerance: float) -> None:
@@ -82,7 +82,7 @@ def test_accumulated_steps_are_those_of_a_larger_batch():
     """Through the optimizer, with EMA and schedule: two batches of two are one of four."""
     data = hosts.batches(6, 'SRModel')
     pairs = [{key: torch.cat([a[key], b[key]]) if isinstance(a[key], torch.Tensor) else a[key] + b[key] for key in a}
-             for a, b in zip(data[::2], data[1::2])]
+             for a, b in zip(data[::2], data[1::2], strict=True)]
     small, large = build('SRModel', accum_iter=2), build('SRModel')
     for model, batches, times in ((small, data, 2), (large, pairs, 1)):
         for network in (model.net_g, model.net_g_ema, model.cri_recog):
@@ -114,7 +114,7 @@ def test_clipped_gradients_have_torchs_values(name):
     for ours, theirs in zip(clipped, plain, strict=True):
         for step, unclipped in zip(ours, theirs, strict=True):
             parameters = [nn.Parameter(torch.zeros_like(g)) for g in unclipped if g is not None]
-            for parameter, gradient in zip(parameters, (g for g in unclipped if g is not None)):
+            for parameter, gradient in zip(parameters, (g for g in unclipped if g is not None), strict=True):
                 parameter.grad = gradient.clone()
             seen += bool(nn.utils.clip_grad_norm_(parameters, limit) > limit)
             found = iter(parameters)

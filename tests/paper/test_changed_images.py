@@ -55,7 +55,7 @@ def write_images(root, patterns):
     rng = np.random.default_rng(0)
     for i, pattern in enumerate(patterns):
         label = i % 3
-        reads = {'clean': 'r', **dict(zip(NAMES, pattern)), **{f'{name}_1': 'w' for name in NAMES}}
+        reads = {'clean': 'r', **dict(zip(NAMES, pattern, strict=True)), **{f'{name}_1': 'w' for name in NAMES}}
         for name, read in reads.items():
             file = root / name / 'abc'[label] / f'{i:02}{pattern}.png'
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def build(root, **changes):
     return Evaluation(root, {
         'name': 'small', 'audit': 0, 'datasets': {'images': block, 'again': block},
         'restorers': {name: {'folder': [f'{root}/{name}', f'{root}/{name}_1'], 'used': used} for name, used in
-                      zip(NAMES, ([], ['mean'], ['darkest', 'mean']))},
+                      zip(NAMES, ([], ['mean'], ['darkest', 'mean']), strict=True)},
         'recognizers': {'darkest': {**recognizer(module_kwargs={'sign': -1}), 'conditions': ['again']},
                         'mean': recognizer()}, **changes}, 'cpu')
 
@@ -148,7 +148,8 @@ def test_no_processing_can_be_the_baseline(place, tmp_path):
 
 
 def folders(place, used):
-    return {name: {'folder': f'{place}/{name}', 'used': recognizers} for name, recognizers in zip(NAMES, used)}
+    return {name: {'folder': f'{place}/{name}', 'used': recognizers}
+            for name, recognizers in zip(NAMES, used, strict=True)}
 
 
 @pytest.mark.slow
@@ -184,7 +185,8 @@ def made_up():
         images = rng.integers(0, 256, (6, side, side, 3), np.uint8)
         return Row(7, f'{HOSTILE_ATTRIBUTE}.png', truth, images[0], images[1, ::2, ::2], {
             name: Restored(image, *quality, 'shark' if i == 0 else truth, i > 0) for i, (name, image, quality)
-            in enumerate(zip(names, images[2:], [(26.125, .81249), (np.inf, 1.0), (20.0, np.nan), (9.5, -.1)]))})
+            in enumerate(zip(names, images[2:], [(26.125, .81249), (np.inf, 1.0), (20.0, np.nan), (9.5, -.1)],
+                             strict=True))})
 
     one = Figure(condition='SR', recognizer='resnet', baseline=HOSTILE, seed=0, asked=1, n=10000, fits=1, opposite=91,
                  changes={names[1]: (1234, 56), names[2]: (2, 3), names[3]: (0, 0)}, rows=[row(32, f'cat{HOSTILE}')])
@@ -211,7 +213,7 @@ def test_page_has_the_very_pixels(tmp_path):
     images = [image for one in figures for row in one.rows
               for image in (row.target, row.input, *(found.image for found in row.restored.values()))]
     assert len(shown) == len(images) == 12
-    for source, image in zip(shown, images):
+    for source, image in zip(shown, images, strict=True):
         data = base64.b64decode(source.removeprefix('data:image/png;base64,'))
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), image)
 
@@ -237,7 +239,7 @@ def test_page_in_a_browser(tmp_path):
         sizes = driver.execute_script('''return [...document.querySelectorAll('.images')].map(table =>
             [...table.querySelectorAll('figure')].map(figure => [figure, figure.firstElementChild].map(
                 part => part.getBoundingClientRect().width)))''')
-        for shown, side in zip(sizes, (160, LARGE)):  # captions are no wider than the images
+        for shown, side in zip(sizes, (160, LARGE), strict=True):  # captions are no wider than the images
             assert np.array(shown) == pytest.approx(np.full((6, 2), side))
         smooth = driver.execute_script('''return [...document.querySelectorAll('img')].map(
             image => getComputedStyle(image).imageRendering)''')

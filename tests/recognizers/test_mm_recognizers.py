@@ -101,7 +101,7 @@ def native_detector_loss(model, pictures, items):
     model = copy.deepcopy(model)
     native_mode(model)
     inputs = [torch.from_numpy(p).permute(2, 0, 1) for p in pictures]
-    samples = [native_sample(item, p.shape[:2]) for item, p in zip(items, pictures)]
+    samples = [native_sample(item, p.shape[:2]) for item, p in zip(items, pictures, strict=True)]
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):
         data = model.data_preprocessor({'inputs': inputs, 'data_samples': samples}, True)
@@ -525,7 +525,7 @@ def test_checkpoint_of_mmengine(detector, tmp_path):
         for parameter in second.model.parameters():
             if parameter.dim() == 4:
                 parameter.div_(1.5)
-    for a, b in zip(first.state_dict().values(), second.state_dict().values()):
+    for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b)
     assert second.info.classes == small.CLASSES and second.info.num_classes == 3 and second.info.source == file
     assert second.info.mean == pytest.approx((0.485, 0.456, 0.406)) and second.info.task == 'detection'

@@ -72,7 +72,7 @@ def dense_answers(recognizer, images):
         for level in kind] for kind in maps]
     for i in range(len(images)):
         levels = []
-        for parts in zip(*maps):
+        for parts in zip(*maps, strict=True):
             count, places = recognizer.info.num_classes, parts[0][i][0].size
             scores = sigmoid(parts[0][i].reshape(-1, count, places)).swapaxes(0, 1).reshape(count, -1)
             boxes = parts[1][i].reshape(-1, 4, places).swapaxes(0, 1).reshape(4, -1)
@@ -87,13 +87,13 @@ def dense_answers(recognizer, images):
 def dense_definition(restored, clean, temperature):
     """One image: T^2 sum_c KL of each class's decision, weighted over the places; and the numbers beside it."""
     numerator = count = squares = numbers = 0.0
-    for (p, ours), (q, theirs) in zip(restored, clean):
+    for (p, ours), (q, theirs) in zip(restored, clean, strict=True):
         foreground = q.max(0)
         soft_p, soft_q = (sigmoid(np.log(x / (1 - x)) / temperature) for x in (p, q))
         divergence = (soft_q * np.log(soft_q / soft_p) + (1 - soft_q) * np.log((1 - soft_q) / (1 - soft_p))).sum(0)
         numerator += (foreground ** 2 * divergence).sum()
         count += (foreground ** 2).sum()
-        for a, b in zip(ours, theirs):
+        for a, b in zip(ours, theirs, strict=True):
             size = np.sqrt((foreground * b ** 2).sum() / (len(b) * foreground.sum()))
             squares += (foreground ** 2 * ((a - b) / size) ** 2).sum()
         numbers = sum(len(b) for b in theirs)
@@ -105,7 +105,7 @@ def dense_definition(restored, clean, temperature):
 def test_divergence_of_sigmoid_heads_is_its_definition(detector, pair, name, temperature):
     recognizer = detector(name)
     restored, clean = (dense_answers(recognizer, images) for images in pair)
-    expected = [dense_definition(ours, theirs, temperature) for ours, theirs in zip(restored, clean)]
+    expected = [dense_definition(ours, theirs, temperature) for ours, theirs in zip(restored, clean, strict=True)]
     loss = RecogConsistencyLoss(recognizer, temperature=temperature, reduction='none')
     np.testing.assert_allclose(loss(*pair).numpy(), expected, rtol=2e-3)
 

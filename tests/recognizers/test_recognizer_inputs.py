@@ -115,7 +115,7 @@ def test_members_of_an_ensemble_judge_alike():
     torch.manual_seed(1)
     alone = build_recognizer(block)
     ensemble = EnsembleRecognizer([alone, alone])
-    for ours, theirs in zip(ensemble.predict(edges()).values(), alone.predict(edges()).values()):
+    for ours, theirs in zip(ensemble.predict(edges()).values(), alone.predict(edges()).values(), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 

@@ -211,7 +211,7 @@ def test_predictions_are_the_likeliest_classes_best_first(recognizer, photos):
     with judging():  # what is resized is clamped, as in the networks' own pipelines
         logits = recognizer.outputs(photos)
     weights = getattr(recognizer, 'weights', [1.0])
-    probabilities = sum(w * value.softmax(1) for w, value in zip(weights, logits.values()))
+    probabilities = sum(w * value.softmax(1) for w, value in zip(weights, logits.values(), strict=True))
     result = recognizer.predict(photos)
     assert result['labels'].shape == result['scores'].shape == (3, 5)
     torch.testing.assert_close(result['scores'], probabilities.sort(descending=True).values[:, :5])
@@ -915,7 +915,7 @@ def test_the_same_seed_draws_the_same_members(trio):
 
 def test_judging_asks_all_members_whatever_the_sample(trio, images):
     ensemble = EnsembleRecognizer(trio, weights=[2, 1, 5], sample=1)
-    expected = sum(w / 8 * member.logits(images).softmax(1) for w, member in zip([2, 1, 5], trio))
+    expected = sum(w / 8 * member.logits(images).softmax(1) for w, member in zip([2, 1, 5], trio, strict=True))
     torch.testing.assert_close(ensemble.predict(images)['scores'], expected.sort(descending=True).values)
 
 
@@ -946,7 +946,7 @@ def test_weights_and_sample_have_to_fit_the_members(kwargs, message, trio):
 
 def test_ensembles_within_ensembles_vote_as_their_members(trio, images):
     nested = EnsembleRecognizer([EnsembleRecognizer(trio[:2], weights=[1, 3]), trio[2]], weights=[2, 1])
-    expected = sum(w * member.logits(images).softmax(1) for w, member in zip((1 / 6, 1 / 2, 1 / 3), trio))
+    expected = sum(w * member.logits(images).softmax(1) for w, member in zip((1 / 6, 1 / 2, 1 / 3), trio, strict=True))
     found = nested.predict(images)
     torch.testing.assert_close(found['scores'], expected.sort(descending=True).values)
     assert torch.equal(found['labels'], expected.argsort(descending=True)) and nested.members() == list(trio)

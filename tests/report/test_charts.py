@@ -23,4 +23,4 @@ def test_numbers_below_the_axis_are_apart(low, high):
     numbers = _numbers_apart(axis)
     assert numbers
     ends = [(axis(value) - 3.25 * len(label), axis(value) + 3.25 * len(label)) for value, label in numbers.items()]
-    assert all(end < start for (_, end), (start, _) in zip(ends, ends[1:]))
+    assert all(end < start for (_, end), (start, _) in zip(ends, ends[1:], strict=False))

@@ -94,13 +94,13 @@ def page(tmp_path_factory):
 def test_each_gain_is_in_its_cell_with_interval_and_color(page):
     found = page.found('Gain over the baseline')
     assert len(found) == len(CONDITIONS)
-    for rows, condition in zip(found, page_data.results()['conditions'].values()):
+    for rows, condition in zip(found, page_data.results()['conditions'].values(), strict=True):
         heads = [cell['text'] for cell in rows[0]]
         assert heads == ['minus plain', *(f'{name} {"voc12 mAP" if name == "fcos" else "top-1"}'
                                           for name in RECOGNIZERS), 'PSNR dB', 'SSIM']
         for (name, *cells), (restorer, entry) in zip(rows[1:], condition['differences'].items(), strict=True):
             assert (name['text'], name['scope']) == (restorer, 'row')
-            for cell, recognizer in zip(cells, RECOGNIZERS):
+            for cell, recognizer in zip(cells, RECOGNIZERS, strict=True):
                 gain = next(iter(entry['scores'][recognizer].values()))
                 assert cell['text'].endswith(by_hand(gain))
                 assert ('used' in cell['text']) == (recognizer == 'resnet' and 'RA' in restorer)
@@ -111,10 +111,11 @@ def test_each_gain_is_in_its_cell_with_interval_and_color(page):
 
 
 def test_each_score_is_in_its_cell(page):
-    for rows, condition in zip(page.found('Scores of each processing'), page_data.results()['conditions'].values()):
+    for rows, condition in zip(page.found('Scores of each processing'), page_data.results()['conditions'].values(),
+                               strict=True):
         for (name, *cells), (processing, entry) in zip(rows[1:], condition['processings'].items(), strict=True):
             assert name['text'] == processing + ' baseline' * (processing == 'plain')
-            for cell, recognizer in zip(cells, RECOGNIZERS):
+            for cell, recognizer in zip(cells, RECOGNIZERS, strict=True):
                 assert cell['text'].endswith(by_hand(next(iter(entry['scores'][recognizer].values())), ''))
             assert cells[-2]['text'] == ('\u2013' if entry['psnr'] is None else f'{entry["psnr"]:.2f}')
     assert page.found('by the other metrics')[0][1][1]['text'] == by_hand(estimate(0.958), '')
@@ -146,19 +147,20 @@ def test_harm_clean_input_and_audit_are_those_of_the_data(page):
     data = page_data.results()['conditions'][CONDITIONS[0]]
     rows = page.found('answer changed against no processing')[0][1:]
     for i, (restorer, entry) in enumerate(data['harm'].items()):
-        for row, kind in zip(rows[2 * i:2 * i + 2], ('hurt', 'helped')):
+        for row, kind in zip(rows[2 * i:2 * i + 2], ('hurt', 'helped'), strict=True):
             assert row[0]['text'].startswith(f'{restorer} {kind}')
             assert all(cell['text'].endswith(by_hand(entry[name][kind], ''))
-                       for cell, name in zip(row[1:], CLASSIFIERS))
+                       for cell, name in zip(row[1:], CLASSIFIERS, strict=False))
     by_class = page.found('plain: hurt / helped')[0]
     assert [row[1]['text'] for row in by_class[1:]] == ['5.3 / 12.3', '5.1 / 12.3']  # hurt most first
     assert page.found('Clean images given')[0][1][1]['text'] == by_hand(estimate(-0.013))
-    for rows, (restorer, entry) in zip(page.found('when both images are changed'), data['audit']['restorers'].items()):
+    for rows, (restorer, entry) in zip(page.found('when both images are changed'), data['audit']['restorers'].items(),
+                                       strict=True):
         assert [cell['text'] for cell in rows[0][1:]] == VIEWS
         for (name, *cells), recognizer in zip(rows[1:], RECOGNIZERS, strict=True):
             assert name['text'] == recognizer + ' used' * (recognizer == 'resnet' and 'RA' in restorer)
             assert all(cell['text'].endswith(by_hand(entry['gains'][recognizer][view]))
-                       for cell, view in zip(cells, VIEWS))
+                       for cell, view in zip(cells, VIEWS, strict=True))
 
 
 def test_certainty_says_what_is_known(page):
@@ -230,7 +232,7 @@ def test_the_same_data_give_the_same_bytes_and_not_many(tmp_path):
     (0.0, [0.0, -0.1], 'real', 'Recognition gets worse')])
 def test_headline(used, others, audit, words):
     names = ['used', *(f'other{i}' for i in range(len(others)))]
-    scores = {name: {'top1': estimate(value)} for name, value in zip(names, [used, *others])}
+    scores = {name: {'top1': estimate(value)} for name, value in zip(names, [used, *others], strict=True)}
     data = {'differences': {'RA': {'scores': scores}},
             'audit': {'restorers': {'RA': {'verdict': audit, 'reason': ''}} if audit else {}}}
     results = {'baseline': 'plain', 'restorers': {'RA': {'used': ['used']}}, 'conditions': {'c': data}}
@@ -395,7 +397,7 @@ def test_trade_off_points_lie_where_their_numbers_are():
     whiskers = [[float(v) for v in numbers] for numbers in found]
     assert len(whiskers) == 4
     centers = [(bottom + top) / 2 for _, bottom, top in whiskers]
-    for values, places, sign in zip(scores, ([x for x, *_ in whiskers], centers), (1, -1)):
+    for values, places, sign in zip(scores, ([x for x, *_ in whiskers], centers), (1, -1), strict=True):
         slope = np.diff(places) / np.diff(values)
         np.testing.assert_allclose(slope, slope[1], rtol=0.06)
         assert sign * slope[1] > 0

@@ -18,7 +18,7 @@ from ra_plugin.studies.sweep.weight_choice import answer
 def results(used=('0',), budget=0.1, name='x2', psnrs=(-0.02, -0.08, -0.3), gains=(0.05, 0.11, 0.16)):
     """Made-up results of a sweep over three weights with two recognizers."""
     differences = {f'weight {weight:g}': difference(psnr, 2 * gain, gain)
-                   for weight, psnr, gain in zip((1e-4, 1e-3, 1e-2), psnrs, gains)}
+                   for weight, psnr, gain in zip((1e-4, 1e-3, 1e-2), psnrs, gains, strict=True)}
     conditions = {name: {'n': 100, 'processings': {}, 'differences': differences}}
     data = {'name': 'sweep', 'baseline': 'weight 0', 'conditions': conditions,
             'restorers': {name: {'used': list(used), 'seeds': 1} for name in ('weight 0', *differences)},

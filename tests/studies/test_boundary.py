@@ -149,7 +149,7 @@ def test_rays_together_are_the_rays_one_by_one(batch_size):
         return network(5 * points).argmax(1)
 
     single = [find_boundaries(predict, image[None], direction[None], predict(image[None]))
-              for image, direction in zip(images, directions)]
+              for image, direction in zip(images, directions, strict=True)]
     asked.clear()
     found = find_boundaries(predict, images, directions, network(5 * images).argmax(1), batch_size=batch_size)
     assert np.array_equal(found.distance, np.concatenate([one.distance for one in single]))
@@ -246,7 +246,7 @@ def test_median_honors_what_is_infinite(values, expected):
 def record(number, source, target, truth=1, answer=0, after=1, random=(1.0, 1.0)):
     """An image with these distances along the RA direction; of a target that reads another class there is None."""
     def named(pair, value=lambda x: x):
-        return {name: value(x) for name, x in zip(('rs', 'rt'), pair) if x is not None}
+        return {name: value(x) for name, x in zip(('rs', 'rt'), pair, strict=True) if x is not None}
 
     return Record(number, f'{number}.png', truth, answer, 1.5,
                   {RANDOM: named(random if target is not None else (1.0, None)), RA: named((source, target))},
@@ -460,7 +460,7 @@ def test_images_are_those_that_both_read_as_the_same_wrong_class(place, records)
 def test_batches_and_order_change_nothing(place, records):
     again = study(place, batch_size=5).records()
     assert [one.index for one in again] == [one.index for one in records]
-    for ours, theirs in zip(again, records):
+    for ours, theirs in zip(again, records, strict=True):
         for direction in (RANDOM, RA):
             assert ours.distance[direction] == pytest.approx(theirs.distance[direction], rel=1e-3)
     other = study(place, seed=1).records()

@@ -85,7 +85,7 @@ def test_the_shipped_recognizers_are_sound(name, cifar10):
     assert {name: f.verdict for name, f in findings.items() if f.verdict != OK} == {'resize parity': NOT_APPLICABLE}
     assert findings['clean accuracy'].expected == f'{build_recognizer(block(name)).own_preprocessing().score:.1%}'
     recognizer = build_recognizer(block(name))
-    right = [recognizer.predict(image)['labels'][0, 0] == label for image, label in zip(*cifar10)]
+    right = [recognizer.predict(image)['labels'][0, 0] == label for image, label in zip(*cifar10, strict=True)]
     assert f'top-1 {torch.cat(right).double().mean():.1%}' in findings['clean accuracy'].measured
 
 
@@ -389,7 +389,7 @@ def test_a_detector_s_resize_is_compared_with_its_pipeline(photographs, tmp_path
 @pytest.fixture
 def option_file(tmp_path, cifar10):
     """40 images in class folders and an option file that trains with one recognizer and judges with two."""
-    for i, (image, label) in enumerate(zip(cifar10[0][::2], cifar10[1][::2])):
+    for i, (image, label) in enumerate(zip(cifar10[0][::2], cifar10[1][::2], strict=True)):
         folder = tmp_path / 'images' / RECORD['classes'][label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image[0] * 255).byte().permute(1, 2, 0).numpy()).save(folder / f'{i}.png')

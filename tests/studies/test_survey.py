@@ -229,7 +229,7 @@ def test_rates_are_those_counted_by_hand():
 def test_labels_choose_the_answers_that_they_are():
     answers = [('cat', 'dog'), ('bird', 'cat'), ('dog', ' Bird'), ('dog', 'Dog')]  # the last are the same word
     questions = {name: {**question, 'answers': pair, 'label': label} for (name, question), pair, label in zip(
-        KEY['questions'].items(), answers, ['cat', 'dog', 'bird', 'dog'])}
+        KEY['questions'].items(), answers, ['cat', 'dog', 'bird', 'dog'], strict=True)}
     choices = label_choices({**KEY, 'questions': questions})
     assert choices == ['A', 'neither', 'B', 'both']
     text = label_markdown(score_survey(KEY, {'labels': choices}))
@@ -291,7 +291,8 @@ def test_intervals_cover_what_they_estimate():
     for _ in range(1000):
         plain, ra = simulated(rng, 10, 100)
         estimates = crossed_mean(plain, 0, 1), crossed_mean(ra - plain, -1, 1)
-        covered.append([estimate.low <= value <= estimate.high for estimate, value in zip(estimates, truth)])
+        covered.append([estimate.low <= value <= estimate.high
+                        for estimate, value in zip(estimates, truth, strict=True)])
     cover = np.mean(covered, 0)
     assert ((0.93 <= cover) & (cover <= 0.97)).all(), cover
 

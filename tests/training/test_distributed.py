@@ -110,7 +110,7 @@ def detection_batches():
     """Return two batches of four images with different numbers of boxes."""
     found = tasks.batches('detection', 4)
     joined = [{key: torch.cat([a[key], b[key]]) if isinstance(a[key], torch.Tensor) else a[key] + b[key] for key in a}
-              for a, b in zip(found[::2], found[1::2])]
+              for a, b in zip(found[::2], found[1::2], strict=True)]
     for batch in joined:
         batch['label'] = [tasks.objects(labels) for labels in ((0, 2, 1), (2,), (1, 1), (0,))]
         batch['label'][1]['ignore'][:] = True  # then there is nothing to find

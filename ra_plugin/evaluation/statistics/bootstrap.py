@@ -46,7 +46,7 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
     draws: dict[Any, list[np.ndarray]] = {}
     by_class: dict[Any, list[np.ndarray]] = {}
     for counts in _counts(images, resamples, np.random.default_rng(seed)):
-        for key, values in zip(keys, means(counts).T):
+        for key, values in zip(keys, means(counts).T, strict=True):
             draws.setdefault(key, []).append(values)
         times = counts.astype(int) if scores else counts
         for key, score in parts:
@@ -55,7 +55,7 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
                     by_class.setdefault((*key, metric), []).append(values[:_OF_CLASSES])
                     values = mean_over_classes(values)
                 draws.setdefault((*key, metric), []).append(values)
-    values = dict(zip(keys, matrix.mean(0) if full else means(np.ones((1, images)))[0]))
+    values = dict(zip(keys, matrix.mean(0) if full else means(np.ones((1, images)))[0], strict=True))
     classes = {}
     for key, score in parts:
         values.update({(*key, metric): value for metric, value in score.compute().items()})

@@ -217,16 +217,16 @@ def _training_covariance(part: Sampled, whole: Sampled) -> np.ndarray:
 def _combined(parts: list[Sampled], factors: list[float]) -> Sampled:
     """Return the sum of the parts, each times its factor."""
     def total(take: Callable[[Sampled], Any]) -> Any:
-        return sum(factor * take(part) for part, factor in zip(parts, factors))
+        return sum(factor * take(part) for part, factor in zip(parts, factors, strict=True))
 
     trainings: dict[Any, np.ndarray] = {}
-    for part, factor in zip(parts, factors):
+    for part, factor in zip(parts, factors, strict=True):
         for key, deviations in part.trainings.items():
             trainings[key] = trainings.get(key, 0.0) + factor * deviations
     images = {part.images for part in parts}
     return Sampled(float(total(lambda part: part.value)), total(lambda part: part.draws),
                    images.pop() if len(images) == 1 else 0,
-                   max(abs(factor) * part.unit for part, factor in zip(parts, factors)),
+                   max(abs(factor) * part.unit for part, factor in zip(parts, factors, strict=True)),
                    _combined_classes(parts, factors), trainings)
 
 
@@ -236,4 +236,4 @@ def _combined_classes(parts: list[Sampled], factors: list[float]) -> Classes | N
     if first is None or any(part.classes is None or not np.array_equal(part.classes.images, first.images)
                             or part.classes.draws.shape != first.draws.shape for part in parts):
         return None
-    return Classes(sum(factor * part.classes.draws for part, factor in zip(parts, factors)), first.images)
+    return Classes(sum(factor * part.classes.draws for part, factor in zip(parts, factors, strict=True)), first.images)

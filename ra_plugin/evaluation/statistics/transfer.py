@@ -228,7 +228,7 @@ def _difference(matrix: Matrix, name: str, baseline: str) -> Difference:
         return Change(
             **vars(difference.estimate().finite()), gap=math.nan if gap is None else gap.value,
             gap_recovered=recovered.finite() if recovered else None,
-            mcnemar_p=[mcnemar(a, b) for a, b in zip(ours, theirs)] if pairs else None,
+            mcnemar_p=[mcnemar(a, b) for a, b in zip(ours, theirs, strict=True)] if pairs else None,
             images_for_one_point=None if ours is None else images_to_tell(np.mean(ours, 0) - np.mean(theirs, 0)))
 
     def gain(recognizer: str, metric: str) -> Sampled:

@@ -85,7 +85,7 @@ def _pieces(layers: nn.Sequential) -> list[nn.Sequential]:
     starts = [i for i, layer in enumerate(children) if _count(layer)]
     step = round(len(starts) ** 0.5)
     cuts = [0, *starts[step::step], len(children)]
-    return [nn.Sequential(*children[start:end]) for start, end in zip(cuts, cuts[1:])]
+    return [nn.Sequential(*children[start:end]) for start, end in zip(cuts, cuts[1:], strict=False)]
 
 
 def _in_turn(pieces: Sequence[nn.Module], value: Any) -> Any:

@@ -95,7 +95,7 @@ def _is_plain_conv(module: nn.Module) -> bool:
 def _is_linear_in_weight(conv: nn.Conv2d) -> bool:
     """True if twice the weight gives twice the output, bit for bit: not where the layer standardizes its weight."""
     weight, bias = conv.weight, conv.bias
-    sides = [step * (size - 1) + 1 for step, size in zip(conv.dilation, conv.kernel_size)]
+    sides = [step * (size - 1) + 1 for step, size in zip(conv.dilation, conv.kernel_size, strict=True)]
     images = torch.linspace(0.1, 1, conv.in_channels * sides[0] * sides[1]).to(weight)
     images = images.view(1, conv.in_channels, *sides)
     conv.bias = None
@@ -147,4 +147,4 @@ def _answers_as(before: Sequence[torch.Tensor], answer: Callable) -> bool:
         return False
     return len(after) == len(before) and all(
         new.shape == old.shape and bool((new - old).abs().amax() <= TOLERANCE * old.abs().amax())
-        for new, old in zip(after, before) if old.numel())
+        for new, old in zip(after, before, strict=True) if old.numel())

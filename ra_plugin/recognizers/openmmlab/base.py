@@ -209,10 +209,10 @@ class OpenMMLabRecognizer(Recognizer):
             inputs = list(fit_images(bgr[..., :height, :width], measured[0]))
         else:
             inputs = [fit_images(image[None, :, :size.original[0], :size.original[1]], size)[0]
-                      for image, size in zip(bgr, measured)]
+                      for image, size in zip(bgr, measured, strict=True)]
         samples = [self.sample(size, i) for i, size in enumerate(measured)]
         if annotate:
-            for i, (sample, size) in enumerate(zip(samples, measured)):
+            for i, (sample, size) in enumerate(zip(samples, measured, strict=True)):
                 annotate(sample, size, i)
         preprocessor = self.model.data_preprocessor
         if preprocessor.device != images.device:  # nn.Module.to() of the model around it does not tell it

@@ -88,7 +88,7 @@ def within_image(maps: torch.Tensor, padded: Sequence[int], sample: Any) -> torc
     """
     scale = sample.scale_factor[::-1]
     rows, columns = (min(cells, -(-round(side * factor) * cells // whole)) for side, factor, cells, whole in zip(
-        sample.ori_shape, scale, maps.shape[-2:], padded))
+        sample.ori_shape, scale, maps.shape[-2:], padded, strict=True))
     return maps[..., :rows, :columns]
 
 
@@ -100,5 +100,5 @@ def fit_masks(masks: torch.Tensor, size: Size, pad_value: int) -> torch.Tensor:
 
 
 def _pad(tensor: torch.Tensor, size: Size, value: float) -> torch.Tensor:
-    below, right = (after - before for after, before in zip(size.padded, size.resized))
+    below, right = (after - before for after, before in zip(size.padded, size.resized, strict=True))
     return F.pad(tensor, (0, right, 0, below), value=value) if below or right else tensor

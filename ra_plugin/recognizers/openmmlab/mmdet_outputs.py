@@ -60,11 +60,12 @@ def detector_outputs(model: Any, inputs: torch.Tensor, samples: list, reference:
         levels = [torch.logit(level, eps=_SMALL) for level in levels]
     if type(head).__name__ in ('YOLOXHead', 'YOLOV3Head'):  # trained on the classes of objects alone
         objectness = numbers.pop()
-        levels = [_joint(level, _anchors_apart(object_level, 1)) for level, object_level in zip(levels, objectness)]
+        levels = [_joint(level, _anchors_apart(object_level, 1))
+                  for level, object_level in zip(levels, objectness, strict=True)]
     sigmoid = getattr(head, 'use_sigmoid_cls', getattr(head.loss_cls, 'use_sigmoid', True))
     weights = reference['weights'] if reference else [_foreground(level, sigmoid).detach() for level in levels]
     values = [_at_places(value, weight) for level in numbers if isinstance(level, (list, tuple))
-              for item, weight in zip(level, weights) for value in _tensors(item)]
+              for item, weight in zip(level, weights, strict=True) for value in _tensors(item)]
     logits = torch.cat([level.flatten(2) for level in levels], 2)
     foreground = torch.cat([weight.flatten(1) for weight in weights], 1)
     decisions = logits.shape[1] if sigmoid else 1
@@ -129,7 +130,7 @@ def _proposals(model: Any, features: Sequence[torch.Tensor], samples: list) -> l
     """Return boxes ``(P, 4)`` of each image, best first; the whole image is one, so that there always is one."""
     found = model.rpn_head.predict(features, samples, rescale=False)
     boxes = []
-    for result, sample in zip(found, samples):
+    for result, sample in zip(found, samples, strict=True):
         height, width = sample.img_shape
         whole = result.bboxes.new_tensor([[0, 0, width, height]])
         boxes.append(torch.cat([whole, result.bboxes[:_NUM_PROPOSALS - 1]]))
@@ -147,7 +148,7 @@ def _outputs(logits: torch.Tensor, values: list[tuple[torch.Tensor, torch.Tensor
     sizes: Any = reference['sizes'] if reference else [_size(value.detach(), weight) for value, weight in values]
     outputs = {'logits': logits}
     if values:
-        scaled = [value * weight / size for (value, weight), size in zip(values, sizes)]
+        scaled = [value * weight / size for (value, weight), size in zip(values, sizes, strict=True)]
         outputs['regression'] = torch.cat([value.flatten(1) for value in scaled], 1)
     if reference:
         return outputs

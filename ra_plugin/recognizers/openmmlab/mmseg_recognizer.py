@@ -60,7 +60,7 @@ class MMSegRecognizer(OpenMMLabRecognizer, SegmentationRecognizer):
 
     def sample(self, size: Size, index: int) -> Any:
         structures = require('mmseg.structures', str(self))
-        below, right = (after - before for after, before in zip(size.padded, size.resized))
+        below, right = (after - before for after, before in zip(size.padded, size.resized, strict=True))
         return structures.SegDataSample(metainfo={
             'img_path': '', 'ori_shape': size.original, 'img_shape': size.padded, 'pad_shape': size.padded,
             'scale_factor': size.scale_factor, 'padding_size': [0, right, 0, below],

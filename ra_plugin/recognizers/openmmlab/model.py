@@ -184,7 +184,7 @@ def load_checkpoint(model: nn.Module, path: str, classes: tuple[str, ...] | None
     weights, meta = read_checkpoint(path, where)
     names = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')  # the older files' name
     if names and classes and tuple(names) != classes:
-        other = next((a, b) for a, b in zip([*names, '(none)'], [*classes, '(none)']) if a != b)
+        other = next((a, b) for a, b in zip([*names, '(none)'], [*classes, '(none)'], strict=False) if a != b)
         raise ValueError(f'{where}: {path} was trained on other classes ({len(names)}; {other[0]!r} where the config '
                          f'has {other[1]!r}). Give the config that it was trained with.')
     own = model.state_dict()
@@ -193,7 +193,7 @@ def load_checkpoint(model: nn.Module, path: str, classes: tuple[str, ...] | None
     weights = {key: value for key, value in weights.items() if key in own or not key.startswith('ema_')}
     try:
         # not checked beforehand: the layers' own code renames what older versions of the libraries called otherwise
-        result = model.load_state_dict(weights, strict=False)
+        result = model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         shapes = [line.strip() for line in str(error).splitlines()[1:]]
         raise ValueError(f'{where}: {path} does not fit the model: {len(shapes)} keys of another shape: '

@@ -102,7 +102,7 @@ class _Rays:
         where = rays[:, None].expand(distances.shape).flatten()
         moves = distances.flatten().to(self.images.dtype).view(-1, 1, 1, 1)
         found = [self.predict(self.images[part] + move * self.directions[part])
-                 for part, move in zip(where.split(self.batch_size), moves.split(self.batch_size))]
+                 for part, move in zip(where.split(self.batch_size), moves.split(self.batch_size), strict=True)]
         return torch.cat(found).view(distances.shape)
 
 

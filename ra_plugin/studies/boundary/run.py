@@ -148,7 +148,7 @@ class BoundaryStudy:
                 self.predict[name], plain[rays], torch.cat([lines[places] for lines in directions.values()]),
                 answers[name][rays], self.options.search, self.options.batch_size)
             ends = zip([direction for direction in directions for _ in places], rays.tolist(),
-                       found.distance.tolist(), found.label.tolist())
+                       found.distance.tolist(), found.label.tolist(), strict=True)
             for direction, place, length, label in ends:
                 distance[place][direction][name], after[place][direction][name] = length, label
             done(len(batch.index))
@@ -187,7 +187,7 @@ class BoundaryStudy:
         drawn = np.random.default_rng(self.options.seed).permutation(len(common))[:self.options.maps]
         chosen = [common[place] for place in sorted(drawn.tolist())]
         batches = self.evaluation.batches(self.condition, [record.index for record in chosen], 1)
-        shown = progress(zip(chosen, chain.from_iterable(batches)), 'Drawing maps', len(chosen), 'image')
+        shown = progress(zip(chosen, chain.from_iterable(batches), strict=True), 'Drawing maps', len(chosen), 'image')
         return [self._map(record, batch) for record, batch in shown]
 
     @torch.no_grad()

@@ -70,7 +70,7 @@ def close(some: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:
     """True if all tensors are equal within a thousandth of the largest number in each."""
     return all(a.shape == b.shape and torch.allclose(a.double(), b.double(), rtol=0, equal_nan=True,
                                                      atol=1e-3 * max(1e-6, a.double().abs().max().item()))
-               for a, b in zip(some, others) if a.numel())
+               for a, b in zip(some, others, strict=True) if a.numel())
 
 
 def class_answers(case: Case, change: Change = lambda images: images) -> np.ndarray:
@@ -92,7 +92,7 @@ def image_scores(case: Case, change: Change = lambda images: images) -> np.ndarr
         return (class_answers(case, change) == torch.cat(list(case.labels)).cpu().numpy()).astype(float)
     with torch.no_grad():
         losses = [loss_of(case.recognizer, change(image), label).item()
-                  for image, label in zip(case.images, case.labels)]
+                  for image, label in zip(case.images, case.labels, strict=True)]
     return -np.log(np.maximum(np.nan_to_num(losses, nan=math.inf), 1e-12))
 
 
@@ -104,7 +104,7 @@ def task_score(case: Case) -> tuple[str, Estimate]:
     if case.recognizer.is_classifier:
         return 'top-1', proportion(image_scores(case))
     score = build_score(case.recognizer.info)
-    for image, label in zip(case.images, case.labels):
+    for image, label in zip(case.images, case.labels, strict=True):
         score.update(case.recognizer.predict(image), label)
     (metric,), sampled = next(iter(sample({}, {(): score}, len(score)).items()))
     return metric, replace(sampled, classes=None).share_estimate()
@@ -154,7 +154,7 @@ def levels_apart(recognizer: Recognizer, ours: Sequence, theirs: Sequence) -> tu
     """Return the mean and the largest difference of normalized images, on the 0..255 scale, of the image that differs
     most.
     """
-    apart = [((a - b) * recognizer.std).abs() * 255 for a, b in zip(ours, theirs)]
+    apart = [((a - b) * recognizer.std).abs() * 255 for a, b in zip(ours, theirs, strict=True)]
     return max(item.mean().item() for item in apart), max(item.max().item() for item in apart)
 
 

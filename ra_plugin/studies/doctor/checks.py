@@ -121,10 +121,11 @@ def value_range(case: Case) -> Finding:
     below, above = extremes(prepared)
     # Bicubic weights add up to 1.25 at most along an axis, their sizes taken: (1.25 ** 2 - 1) / 2 of the range
     overshoot = 0.29
-    lowest = min((-overshoot - m) / s for m, s in zip(mean, std))
-    highest = max((1 + overshoot - m) / s for m, s in zip(mean, std))
+    sides = list(zip(mean, std, strict=True))
+    lowest = min((-overshoot - m) / s for m, s in sides)
+    highest = max((1 + overshoot - m) / s for m, s in sides)
     measured = f'the network sees [{below:.2f}, {above:.2f}]'
-    expected = f'[{min(-m / s for m, s in zip(mean, std)):.2f}, {max((1 - m) / s for m, s in zip(mean, std)):.2f}]'
+    expected = f'[{min(-m / s for m, s in sides):.2f}, {max((1 - m) / s for m, s in sides):.2f}]'
     if below < lowest or above > highest:
         return Finding(BROKEN, measured, expected, 'Images are normalized more than once on their way to the network: '
                        'let prepare() do it alone.')
@@ -145,9 +146,9 @@ def eval_mode(case: Case) -> Finding:
     recognizer.train()
     after_train = numbers_of(recognizer, image)
     alone, both = features_of(recognizer, image), features_of(recognizer, torch.cat([image, 1 - image]))
-    with_mate = [tensor[:len(own)] for tensor, own in zip(both, alone)]
+    with_mate = [tensor[:len(own)] for tensor, own in zip(both, alone, strict=True)]
     after = [buffer for network in recognizer.networks() for buffer in network.buffers()]
-    buffers = [not torch.equal(a, b) for a, b in zip(before, after)]
+    buffers = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     # other orders of summation differ by 1e-6 or so of the largest value; batch statistics and dropout by more than 1 %
     problems = {
         'two passes give other answers': ('dropout', not close(first, second)),
@@ -238,11 +239,11 @@ def resize_parity(case: Case) -> Finding:
     with torch.no_grad(), judging():
         ours = [recognizer.prepare(image) for image in images]
     shapes = [f'{a.shape[-1]}x{a.shape[-2]}' for a in (ours[0], theirs[0])]
-    if any(a.shape != b.shape for a, b in zip(ours, theirs)):
+    if any(a.shape != b.shape for a, b in zip(ours, theirs, strict=True)):
         return Finding(SUSPICIOUS, f'the network sees {shapes[0]} pixels', shapes[1],
                        'Leave out input_size: the record of the weights has another.')
     mean, most = levels_apart(recognizer, ours, theirs)
-    agree = sum(top_answer(recognizer, a) == top_answer(recognizer, b) for a, b in zip(ours, theirs))
+    agree = sum(top_answer(recognizer, a) == top_answer(recognizer, b) for a, b in zip(ours, theirs, strict=True))
     measured = f'{mean:.2f} of 255 levels apart, {most:.1f} at most; {agree} of {len(images)} answers agree'
     # Both packages round to 8 bit after each axis, by half a level; what leaves 0..255 is cut off, at few edges
     if mean <= 1:
@@ -260,7 +261,7 @@ def gradient(case: Case) -> Finding:
     bad = BROKEN if case.trains else SUSPICIOUS  # a judge needs none
     labels = case.labels or [None] * len(case.images)
     tried = [(image, label, gradient_of(recognizer, image, label))
-             for image, label in few(list(zip(case.images, labels)))]
+             for image, label in few(list(zip(case.images, labels, strict=True)))]
     if any(parameter.requires_grad or parameter.grad is not None
            for network in recognizer.networks() for parameter in network.parameters()):
         return Finding(bad, 'a parameter gets a gradient', 'frozen parameters',

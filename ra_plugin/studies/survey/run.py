@@ -91,7 +91,7 @@ def disagreements(batches: Iterable[Batch], processings: Sequence[Processing], a
         targets = to_uint8(batch.gt).permute(0, 2, 3, 1).cpu().numpy()
         labels = [classes[label] for label in batch.label.tolist()] if classes and batch.label is not None else (
             [None] * len(targets))
-        for name, target, label, first, second in zip(batch.names, targets, labels, *answers):
+        for name, target, label, first, second in zip(batch.names, targets, labels, *answers, strict=True):
             if first != second:
                 yield SurveyItem(name, target.copy(), (first, second), label)  # a view would keep the whole batch
 

@@ -98,7 +98,7 @@ def label_choices(key: Mapping[str, Any]) -> list[str] | None:
     if any(question.get('label') is None for question in questions):
         return None
     letters = {fits: choice for choice, fits in CHOICES.items()}
-    return [letters[tuple(letter for letter, answer in zip('AB', question['answers'])
+    return [letters[tuple(letter for letter, answer in zip('AB', question['answers'], strict=True)
                           if casefolded(answer) == casefolded(question['label']))] for question in questions]
 
 
@@ -116,7 +116,8 @@ def score_survey(key: Mapping[str, Any], answers: Mapping[str, list[str]]) -> Su
         raise ValueError('survey: expected at least one file of answers that is not refused, got none.')
     questions = list(key['questions'].values())
     fits = {name: np.array([[name in {question[letter] for letter in CHOICES[choice]}
-                             for question, choice in zip(questions, choices)] for choices in answers.values()], float)
+                             for question, choice in zip(questions, choices,
+                                                         strict=True)] for choices in answers.values()], float)
             for name in key['names']}
     first, second = fits.values()
     return SurveyScores(

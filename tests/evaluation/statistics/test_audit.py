@@ -74,7 +74,7 @@ def test_verdicts_within_the_interval_are_named(draws, answer, could_be):
                       dict.fromkeys(('used', 'other'), gains(0.4, spread=0)), ['used'])
     assert found['verdict'] == answer and found['could_be'] == could_be
     assert found['kept']['blur'] == pytest.approx(dict(zip(('value', 'low', 'high'),
-                                                           (0.6, *np.quantile(draws, (0.025, 0.975))))))
+                                                           (0.6, *np.quantile(draws, (0.025, 0.975))), strict=True)))
     assert found['held_out_ratio']['value'] == pytest.approx(0.5)
     assert ('it could be' in found['reason']) == bool(could_be)
 

@@ -201,7 +201,7 @@ def test_records_come_back_as_they_were(task, tmp_path):
     [(np.arange(2), np.ones((3, 2), bool)), (np.arange(1), np.ones((3, 1), bool))]])
 def test_packing_loses_nothing(values):
     for ours, theirs in zip(unpack(pack(values)), values, strict=True):
-        for a, b in zip(ours, theirs) if isinstance(theirs, tuple) else [(ours, theirs)]:
+        for a, b in zip(ours, theirs, strict=True) if isinstance(theirs, tuple) else [(ours, theirs)]:
             np.testing.assert_array_equal(a, b)
             assert a.dtype == b.dtype
 

@@ -104,7 +104,7 @@ def test_means_over_classes(name, n):
         found.append((drawn['ours', 'mean'].share_estimate(),
                       (drawn['ours', 'mean'] - drawn['theirs', 'mean']).estimate()))
     least = 0.95 - 3 * math.sqrt(0.05 * 0.95 / trials)
-    for estimates, value in zip(zip(*found), (true[0], true[0] - true[1])):
+    for estimates, value in zip(zip(*found, strict=True), (true[0], true[0] - true[1]), strict=True):
         told = [estimate for estimate in estimates if not math.isnan(estimate.low)]
         if len(told) > trials / 2:
             assert np.mean([estimate.low <= value <= estimate.high for estimate in told]) >= least
@@ -166,7 +166,8 @@ def cells(n, seeds, spread, rng, levels=(0.5, 0.5), noise=0.4):
         return JudgedProcessing(np.arange(n), {}, {'judge': answers_that_are_right(right)})
 
     return {('clean', 0): cell(2), ('no processing', 0): cell(0),
-            **{(name, seed): cell(level + spread * rng.normal()) for name, level in zip(('plain', 'RA'), levels)
+            **{(name, seed): cell(level + spread * rng.normal())
+               for name, level in zip(('plain', 'RA'), levels, strict=True)
                for seed in range(seeds)}}
 
 
@@ -275,7 +276,7 @@ def test_a_family_has_one_false_gain_in_twenty_times_at_most():
     for trial in range(2 * TRIALS):
         rng = np.random.default_rng([19, trial])
         values, draws = rng.normal(size=8), rng.normal(size=(8, 300))
-        drawn = {i: Sampled(value, value + of_one) for i, (value, of_one) in enumerate(zip(values, draws))}
+        drawn = {i: Sampled(value, value + of_one) for i, (value, of_one) in enumerate(zip(values, draws, strict=True))}
         found = to_plain(family(drawn))
         wrong += bool(found['up'] or found['down'])
         several += any(not one.estimate().low <= 0 <= one.estimate().high for one in drawn.values())
