@@ -16,7 +16,6 @@ from ra_plugin.recognizers.facts import NO_HEAD, RecognizerInfo
 __all__ = ['TASKS', 'ClassificationScore', 'DetectionScore', 'SegmentationScore', 'TaskScore', 'build_score']
 
 
-
 @dataclass(frozen=True)
 class ScoredTask:
     """The scores of a recognition task.

@@ -136,7 +136,7 @@ def _part(state_dict: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
     versions = getattr(state_dict, '_metadata', None)
     if versions is not None:
         vars(part)['_metadata'] = {f'{key}.'[len(prefix):-1]: value for key, value in versions.items()
-                          if f'{key}.'.startswith(prefix)}
+                                   if f'{key}.'.startswith(prefix)}
     return part
 
 
