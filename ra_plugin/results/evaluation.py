@@ -128,14 +128,14 @@ class Results:
         return from_plain(cls, data, where)
 
     @classmethod
-    def read(cls, path: Path) -> 'Results':
+    def read(cls, path: str | Path) -> 'Results':
         """Read a file of results.
 
         Raises:
-            MalformedResults: It is no JSON, or not as its schema says.
+            MalformedResults: It is not JSON, or not as its schema says.
         """
         try:
-            data = json.loads(path.read_text(encoding='utf-8'))
+            data = json.loads(Path(path).read_text(encoding='utf-8'))
         except ValueError as error:
             raise MalformedResults(f'{path}: expected JSON, got {" ".join(str(error).split())}.') from None
         return cls.from_json(data, str(path))

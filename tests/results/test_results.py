@@ -24,7 +24,7 @@ def is_within(part, whole):
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
 def test_files_of_early_versions_are_read_and_keep_what_they_say(file):
-    results = Results.read(file)
+    results = Results.read(str(file))
     assert is_within(json.loads(file.read_text()), results.to_json())  # keys that came later are added
     assert f'## {next(iter(results.conditions))}' in to_markdown(results)
 
