@@ -79,7 +79,7 @@ def test_what_the_intervals_are_over_how_many_there_are_and_which_cannot_be_told
     text = to_markdown(typed(results))
     assert ('The intervals are over the images, and for plain also over trainings from other seeds. They do not '
             'include the effect of another seed on RA, which has one seed.') in text
-    assert 'cannot be told, so no gain or loss is sure: too few images hold cat (1 image) and dog (2 images).' in text
+    assert 'have no interval, so no gain or loss is sure: too few images hold cat (1 image) and dog (2 images).' in text
     assert 'would exclude zero by chance' not in text  # there is one interval
     assert rows(text, 'Differences to plain')[1] == ['RA', '+0.00 [+0.00, +0.00]', '+10.0 [+9.0, +11.0]', '+10.0']
     assert rows(text, 'Differences to plain')[2][2:] == ['gap too uncertain', 'gap too uncertain']
