@@ -40,7 +40,7 @@ def assigned_elsewhere(path):
         targets = getattr(node, 'targets', None) or [getattr(node, 'target', None)]
         if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'setattr':
             targets = [ast.Attribute(value=node.args[0], attr='')]
-        for target in [one for target in targets for one in getattr(target, 'elts', [target])]:
+        for target in [one for several in targets for one in getattr(several, 'elts', [several])]:
             if isinstance(target, ast.Attribute) and ast.unparse(target).startswith('torch.backends.'):
                 continue
             while isinstance(target, ast.Attribute):
