@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / 'ra_plugin'
-# a room imports from itself, the ground floor and the rooms below it; modules beside the rooms are the ground floor
+# a room imports from itself, the ground floor and the rooms before it; modules beside the rooms are the ground floor
 ROOMS = ['results', 'compat', 'degradations', 'archs', 'recognizers', 'data', 'losses', 'metrics', 'models', 'basicsr',
          'builders', 'training', 'report', 'evaluation', 'studies', 'paper', 'demo', 'mm', 'cli']
 GROUND = ['utils', 'options', 'option_types', 'shipped', 'registry', 'checked_arguments', 'checkpoint', 'state_dicts',
@@ -40,7 +40,7 @@ def assigned_elsewhere(path):
         targets = getattr(node, 'targets', None) or [getattr(node, 'target', None)]
         if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'setattr':
             targets = [ast.Attribute(value=node.args[0], attr='')]
-        for target in targets:
+        for target in [one for several in targets for one in getattr(several, 'elts', [several])]:
             if isinstance(target, ast.Attribute) and ast.unparse(target).startswith('torch.backends.'):
                 continue
             while isinstance(target, ast.Attribute):
@@ -78,11 +78,17 @@ def test_every_file_is_in_a_room_or_on_the_ground_floor():
     assert {path.stem for path in ROOT.iterdir() if path.suffix == '.py' or (path / '__init__.py').exists()} <= known
 
 
-def test_rooms_import_from_the_rooms_below_them():
+def test_rooms_import_from_the_rooms_before_them():
     top = {ROOT / '__init__.py', ROOT / '__main__.py'}
     found = [f'{dotted(path)} imports {name}' for path in modules(ROOT) if path not in top
              for name in imported_modules(path) if room(name) > room(dotted(path))]
     assert not found
+
+
+def test_imports_are_absolute():
+    found = [f'{dotted(path)}:{node.lineno}' for path in modules(ROOT) for node in ast.walk(ast.parse(path.read_text()))
+             if isinstance(node, ast.ImportFrom) and node.level]
+    assert not found  # the other tests read the names of modules
 
 
 def test_no_module_imports_itself_by_way_of_others():
@@ -111,7 +117,8 @@ def test_basicsr_is_imported_where_it_is_mended_before():
     mended = [ROOT / room for room in ('compat', 'models', 'builders', 'training', 'basicsr.py')]
     found = [path.name for path in modules(ROOT) if not any(path.is_relative_to(room) for room in mended)
              for node in ast.parse(path.read_text()).body if isinstance(node, (ast.Import, ast.ImportFrom))
-             and (getattr(node, 'module', None) or node.names[0].name).partition('.')[0] == 'basicsr']
+             for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+             if name.partition('.')[0] == 'basicsr']
     assert not found
 
 
@@ -122,8 +129,9 @@ def test_only_compat_changes_other_packages():
 
 @pytest.mark.slow
 def test_the_check_for_changed_packages_sees_one(tmp_path):
-    (tmp_path / 'patch.py').write_text('import torch.nn as nn\nnn.Linear.forward = None\nsetattr(nn, "x", 1)\n')
-    assert list(assigned_elsewhere(tmp_path / 'patch.py')) == ['patch.py:2', 'patch.py:3']
+    (tmp_path / 'patch.py').write_text(
+        'import torch.nn as nn\nnn.Linear.forward = None\nsetattr(nn, "x", 1)\nnn.a, b = 1, 2\n')
+    assert sorted(assigned_elsewhere(tmp_path / 'patch.py')) == ['patch.py:2', 'patch.py:3', 'patch.py:4']
 
 
 def test_import_is_light_and_names_what_is_missing():

@@ -1,4 +1,4 @@
-"""Rules that draw the images of a page at random from those that fit.
+"""Rules that choose which images a report shows, at random from those that fit.
 
 Every image has its place in a random order of each rule before anything is judged. A rule takes the first images in its
 order that fit and that no earlier rule has taken. So an image that is not drawn from those judged so far is never drawn

@@ -39,8 +39,9 @@ class RestorerOptions:
             restorer's name.
         conditions: Names of the conditions it is for. Default: all.
         tile: Side in pixels of the parts that large images are restored in. Default: whole images.
-        tile_overlap: Pixels that a tile sees beyond its border; no less than the network sees makes it exact.
-        multiple_of: The network takes heights and widths that this number divides: images are extended by their mirror
+        tile_overlap: Pixels added around each tile. The result is exact if it is at least the radius of
+            the network's receptive field.
+        multiple_of: Number that has to divide the network's input height and width: images are extended by their mirror
             image, and the result is cut. Default: 1; of an option file whose model class pads to the network's window,
             that window.
         mean, std: The network takes images that are normalized with them, RGB on the ``[0, 1]`` scale, and makes such

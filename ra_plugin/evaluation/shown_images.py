@@ -1,4 +1,4 @@
-"""Images for the page, kept as they are judged: 8-bit images, and the answers to them.
+"""Storage of the images that a report shows, with the answers to them; `example_rules` chooses the images.
 
 The images that the rules draw from those judged so far are kept, a few dozen of a condition: memory does not grow with
 the data set. They are on the disk beside the records. Each piece, an image or an answer to one, is named by a digest of

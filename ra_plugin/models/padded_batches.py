@@ -1,4 +1,4 @@
-"""Evaluation of recognizers on padded batches of images of different sizes, with the padding removed."""
+"""Validation of images of several sizes in one padded batch: recognizers see each without the padding."""
 from collections.abc import Sequence
 from typing import Any
 

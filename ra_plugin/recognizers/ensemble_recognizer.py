@@ -28,7 +28,7 @@ class EnsembleRecognizer(Recognizer):
 
     Args:
         recognizers: Option blocks, or recognizers built before.
-        weights: Positive, one a member; only their ratios count. Default: equal.
+        weights: Positive weights, one per member; only their ratios matter. Default: equal.
         sample: Members drawn for each step. Default: all.
         seed: Seed of the draw, which has a random stream of its own.
 

@@ -72,7 +72,7 @@ def no_share(gap: float) -> str:
 
 
 def too_few_images(condition: Condition) -> list[str]:
-    """Return a sentence for each recognizer whose scores have no interval, as classes are in too few images."""
+    """Return a sentence for each recognizer whose scores have no interval, because too few images show some classes."""
     lines = []
     for recognizer, classes in condition.too_few_images.items():
         shown = [f'{label} ({images} image{"s" * (images != 1)})' for label, images in classes.items()][:5]

@@ -17,8 +17,9 @@ from ra_plugin.degradations import (
 from ra_plugin.options import OptionError
 from ra_plugin.registry import DEGRADATION_REGISTRY
 
-BLOCKS = [
-    {'type': 'BicubicDownsample', 'scale': 2},
+HALF = {'type': 'BicubicDownsample', 'scale': 2}
+BLOCKS = [  # one for each registered degradation, in any order
+    HALF,
     {'type': 'GaussianNoise', 'sigma': 0.1},
     {'type': 'JPEGCompression', 'quality': 10},
     {'type': 'ImageNetC', 'corruption': 'shot_noise', 'severity': 3},
@@ -181,7 +182,8 @@ def test_jpeg_rounds_a_float_image_to_the_nearest_8_bit_image():
 # Chains
 
 def test_compose_is_its_steps_one_after_the_other_with_one_generator():
-    opt = {'type': 'Compose', 'steps': BLOCKS[:3]}
+    opt = {'type': 'Compose', 'steps': [HALF, {'type': 'GaussianNoise', 'sigma': 0.1},
+                                        {'type': 'JPEGCompression', 'quality': 10}]}
     generator, image = rng(5), make_image()
     for step in (BicubicDownsample(2), GaussianNoise(0.1), JPEGCompression(10)):
         image = step(image, generator)
@@ -189,7 +191,7 @@ def test_compose_is_its_steps_one_after_the_other_with_one_generator():
 
 
 def test_compose_scales_by_the_product():
-    chain = Compose([{'type': 'BicubicDownsample', 'scale': 2}, {'type': 'Compose', 'steps': BLOCKS[:2]}])
+    chain = Compose([{'type': 'BicubicDownsample', 'scale': 2}, {'type': 'Compose', 'steps': [HALF]}])
     assert chain.scale == 4
     assert chain(make_image(), rng()).shape == (6, 8, 3)
 
@@ -213,7 +215,7 @@ def test_no_options_mean_no_degradation():
     ({'type': 'BicubicDownsample', 'scale': 0}, 'expected scale >= 1, got 0'),
     ({'type': 'BicubicDownsample'}, "d: 'scale' is missing"),
     ({'type': 'BicubicDownsampel', 'scale': 2}, r"d\.type: no degradation .* Did you mean 'BicubicDownsample'"),
-    ({'type': 'Compose', 'steps': [BLOCKS[0], {'type': 'GaussianNoise', 'level': 1}]},
+    ({'type': 'Compose', 'steps': [HALF, {'type': 'GaussianNoise', 'level': 1}]},
      r"d\.steps\[1\]: unknown key 'level'"),
     ({'type': 'Compose', 'steps': [{'type': 'Compose', 'steps': [{'scale': 2}]}]},
      r"d\.steps\[0\]\.steps\[0\]: no 'type'"),
@@ -225,10 +227,10 @@ def test_bad_options_are_refused_when_built(opt, message):
 
 
 def test_checking_a_chain_checks_the_values_of_its_steps():
-    assert DEGRADATION_REGISTRY.check({'type': 'Compose', 'steps': BLOCKS[:1]}, 'd') is Compose
+    assert DEGRADATION_REGISTRY.check({'type': 'Compose', 'steps': [HALF]}, 'd') is Compose
     with pytest.raises(OptionError,
                        match=r'^val\.d\.steps\[1\]: JPEGCompression: expected quality from 1 to 100, got 0'):
-        DEGRADATION_REGISTRY.check({'type': 'Compose', 'steps': [BLOCKS[0], {'type': 'JPEGCompression', 'quality': 0}]},
+        DEGRADATION_REGISTRY.check({'type': 'Compose', 'steps': [HALF, {'type': 'JPEGCompression', 'quality': 0}]},
                                    'val.d')
 
 

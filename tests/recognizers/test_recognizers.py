@@ -592,12 +592,12 @@ def test_a_file_of_another_kind_is_refused_in_one_line(content, tmp_path):
 
 
 @pytest.mark.parametrize('name, message', [
-    ('net.pth', 'is damaged'), ('net.safetensors', 'no readable safetensors file')])
+    ('net.pth', 'is damaged'), ('net.safetensors', 'is not a readable safetensors file')])
 def test_a_file_that_is_cut_off_is_refused(name, message, net, tmp_path):
     path = tmp_path / name
     save_file(net.state_dict(), path) if path.suffix == '.safetensors' else torch.save(net.state_dict(), path)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=rf'{re.escape(name)} (is )?{message}'):
+    with pytest.raises(ValueError, match=rf'{re.escape(name)} {message}'):
         tiny_from(path)
 
 

@@ -15,7 +15,7 @@ class OutOfSight(nn.Module):
 
     Thus no optimizer, initialization, ``requires_grad_(True)``, average of weights, DDP or checkpoint of a system
     reaches them, whatever walks over it. What moves or casts a system (``to()``, ``cuda()``, ``half()``), ``train()``,
-    ``copy.deepcopy`` and pickle reach them as ever: a copy has a copy.
+    ``copy.deepcopy`` and pickle still reach them: a copy has a copy.
 
     While `trainable` is true, networks are registered as in any module. Others of this class always are: each hides its
     own network.
