@@ -262,8 +262,15 @@ def check_type(value: Any, hint: Any, where: str) -> None:
             remedy = f" YAML reads {value} as text: write '!!float {value}'."
         elif float(value).is_integer() and fits(int(float(value)), hint):
             remedy = f' YAML reads {value} as text: write {int(float(value))}.'
-    remedy = remedy or _quotes(value, hint)
+    remedy = remedy or _quotes(value, hint) or _block_to_write(hint)
     raise OptionError(f'{where}: expected {in_words(hint)}, got {shown(value)}.{remedy}')
+
+
+def _block_to_write(hint: Any) -> str:
+    """Return the remedy where a block with a type is expected: a note in its annotation has a ``kind``."""
+    if typing.get_origin(hint) is Annotated:
+        return ' Write {type: ..., ...}.' if any(hasattr(note, 'kind') for note in typing.get_args(hint)[1:]) else ''
+    return next(filter(None, map(_block_to_write, typing.get_args(hint))), '') if is_union(hint) else ''
 
 
 def _quotes(value: Any, hint: Any) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY, Registry
 
 from ra_plugin.data.with_labels import LabelOptions
 from ra_plugin.option_types import FilePath, Names, named_by
 from ra_plugin.options import is_union, option_hints, without_notes
 from ra_plugin.registry import DEGRADATION_REGISTRY, RECOGNIZER_REGISTRY
 
+SUFFIX = '_basicsr'  # what BasicSR adds to its own names where another package may have registered the same
 _OF_BASICSR = (DATASET_REGISTRY, ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY)
 
 
@@ -116,8 +117,15 @@ def class_of(block: Mapping[str, Any]) -> Callable | None:
     if not isinstance(name, str):
         return None
     found = (registry.find(name) for registry in (RECOGNIZER_REGISTRY, DEGRADATION_REGISTRY))
-    found = (*found, *(dict(iter(registry)).get(name) for registry in _OF_BASICSR))
+    found = (*found, *(registered_entry(registry, name) for registry in _OF_BASICSR))
     return next((entry for entry in found if entry is not None), None)
+
+
+def registered_entry(registry: Registry, name: object) -> Any:
+    """Return what a registry of BasicSR's has under a name, with or without `SUFFIX`; None where it has nothing."""
+    entries = dict(iter(registry))
+    names = (name, f'{name}{SUFFIX}') if isinstance(name, str) else ()
+    return next((entries[key] for key in names if key in entries), None)
 
 
 @functools.cache

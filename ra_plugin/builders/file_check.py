@@ -38,6 +38,7 @@ def check_file(opt: Mapping[str, Any]) -> None:
     _check_numbers(opt)
     for key in BLOCKS:
         check_type(opt.get(key), Mapping | None, key)
+    _check_key_names(opt)
     check_places(opt)
     model = _model(opt)
     check_keys(opt)
@@ -91,6 +92,13 @@ def _check_numbers(opt: Mapping[str, Any]) -> None:
             quoted = isinstance(yaml.safe_load(value), (int, float))
             raise OptionError(f"{where}: '{value}' is text, not a number, to YAML. Write "
                               + (f'{value} without quotes.' if quoted else f'!!float {value}.'))
+
+
+def _check_key_names(opt: Mapping[str, Any]) -> None:
+    """Check that keys are text: YAML reads ``1:``, ``on:`` and ``~:`` as something else."""
+    for place, block in {'option file': opt, **{key: opt.get(key) or {} for key in BLOCKS}}.items():
+        for key in block:
+            check_type(key, str, f'{place}: key {key}')
 
 
 def _model(opt: Mapping[str, Any]) -> type | None:

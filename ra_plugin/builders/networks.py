@@ -6,13 +6,12 @@ from basicsr.models.swinir_model import SwinIRModel
 from basicsr.utils import registry
 from torch import nn
 
+from ra_plugin.builders.block_classes import SUFFIX, registered_entry
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
 from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.options import OptionError, check_arguments, type_of, unknown
 from ra_plugin.utils.text import shown
-
-_SUFFIX = '_basicsr'  # what BasicSR adds to its own names where another package has registered the same
 
 
 def registered(target: registry.Registry, name: Any, where: str, kind: str) -> Any:
@@ -21,11 +20,10 @@ def registered(target: registry.Registry, name: Any, where: str, kind: str) -> A
     Raises:
         OptionError: There is no such name; the message has the nearest one.
     """
-    entries = dict(iter(target))
-    for registered_name in (name, f'{name}{_SUFFIX}') if isinstance(name, str) else ():
-        if registered_name in entries:
-            return entries[registered_name]
-    known = sorted({key.removesuffix(_SUFFIX) for key in entries})
+    entry = registered_entry(target, name)
+    if entry is not None:
+        return entry
+    known = sorted({key.removesuffix(SUFFIX) for key, _ in target})
     raise unknown(kind, name, known, where, 'Registered')
 
 
@@ -54,7 +52,7 @@ def dataset_class(block: Mapping[str, Any], where: str) -> type:
 def pads_to_window(run: Mapping[str, Any]) -> bool:
     """Return True if the model class of a run's option file pads images to ``window_size`` in its validation."""
     name = run.get('base_model_type') or run.get('model_type')
-    kind = dict(iter(registry.MODEL_REGISTRY)).get(name)
+    kind = registered_entry(registry.MODEL_REGISTRY, name)
     return isinstance(kind, type) and (issubclass(kind, SwinIRModel) or has_own_validation(kind))
 
 

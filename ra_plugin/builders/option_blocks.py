@@ -12,6 +12,7 @@ from typing import Any
 from basicsr.models.srgan_model import SRGANModel
 from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
+from ra_plugin.builders.block_classes import registered_entry
 from ra_plugin.builders.built_blocks import check_reader
 from ra_plugin.builders.option_keys import Place, ReadKeys, is_foreign, read_keys, words_of
 from ra_plugin.builders.own_keys import OURS
@@ -190,15 +191,13 @@ def own_folders(opt: Mapping[str, Any]) -> set[str]:
 def model_class(opt: Mapping[str, Any]) -> type | None:
     """Return the model class of a run; None where no class has that name."""
     name = opt.get('base_model_type') or opt.get('model_type')
-    entries = dict(iter(MODEL_REGISTRY))
-    kind = next((entries[key] for key in (name, f'{name}_basicsr') if isinstance(name, str) and key in entries), None)
+    kind = registered_entry(MODEL_REGISTRY, name)
     return _prepared(kind) if isinstance(kind, type) else None
 
 
 def dataset_class(block: Mapping[str, Any]) -> type | None:
     """Return the class of a data set's block; None where no class has that name."""
-    entries, name = dict(iter(DATASET_REGISTRY)), block.get('type')
-    kind = next((entries[key] for key in (name, f'{name}_basicsr') if isinstance(name, str) and key in entries), None)
+    kind = registered_entry(DATASET_REGISTRY, block.get('type'))
     return kind if isinstance(kind, type) else None
 
 

@@ -43,4 +43,4 @@ def check_folder_name(name: str, where: str, parents: str, is_nested_allowed: bo
     """
     parts = Path(name).parts
     if os.path.isabs(name) or '..' in parts or not parts or len(parts) > 1 and not is_nested_allowed:
-        raise OptionError(f'{where}: expected the name of a folder below {parents}, got {name!r}.')
+        raise OptionError(f'expected the name of a folder below {parents}, got {name!r}.', where)

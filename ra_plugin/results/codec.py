@@ -5,6 +5,7 @@ A float that is not a number is null in JSON, and null is read as NaN. Two kinds
 Keys that no field has are ignored, so that files of a later version can be read.
 """
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -98,6 +99,7 @@ def _decoded(kind: Any, data: Any, where: str) -> Any:
         return math.nan
     is_number = isinstance(data, (int, float) if kind is float else kind)
     _check(is_number and (kind is bool or not isinstance(data, bool)), where, _WORDS[kind], data)
+    _check(kind is not float or not abs(data) > sys.float_info.max, where, 'a finite number or null', data)
     return data
 
 

@@ -136,7 +136,7 @@ class Results:
         """
         try:
             data = json.loads(Path(path).read_text(encoding='utf-8'))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MalformedResults(f'{path}: expected JSON, got {" ".join(str(error).split())}.') from None
         return cls.from_json(data, str(path))
 

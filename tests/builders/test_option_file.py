@@ -396,6 +396,33 @@ def test_relative_paths_are_looked_up_below_the_root(tmp_path, monkeypatch):
     assert opt == expected  # the name of a config that its package brings stays
 
 
+@pytest.mark.parametrize('kind', ['RealESRGANDataset', 'RealESRGANPairedDataset'])
+def test_paths_of_data_sets_that_basicsr_registers_with_its_suffix_are_looked_up_too(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / 'root'
+    opt = {'datasets': {'train': {'type': kind, 'dataroot_gt': 'data', 'meta_info': 'list.txt', 'name': 'data'}}}
+    resolve_paths(opt, root, training_file(opt))
+    assert opt['datasets']['train'] == {'type': kind, 'dataroot_gt': str(root / 'data'), 'name': 'data',
+                                        'meta_info': str(root / 'list.txt')}
+
+
+@pytest.mark.parametrize('block, place', [
+    (None, 'option file'), ('path', 'path'), ('train', 'train'), ('val', 'val'), ('logger', 'logger')])
+@pytest.mark.parametrize('key', [None, 5, True])
+def test_keys_that_are_no_text_are_refused(block, place, key):
+    opt = base()
+    (opt[block] if block else opt)[key] = 1
+    with pytest.raises(OptionError, match=rf'^{place}: key {key}: expected text, got {key}\.'):
+        check_file(opt)
+
+
+@pytest.mark.parametrize('path', ['val.recognizers.vgg', 'train.recog_opt.recognizer', 'train.recog_opt',
+                                  'datasets.val.degradation'])
+def test_what_is_no_block_is_told_how_to_become_one(path):
+    with pytest.raises(OptionError, match=rf'^{re.escape(path)}: expected a block.* got 3\. Write {{type: \.\.\., '):
+        check_file(changed(path, 3))
+
+
 @pytest.mark.parametrize('metrics, message', [
     ({'detectoin': 'coco'}, "val.recognition_metrics: no task 'detectoin'. Did you mean 'detection'?"),
     ('coco', 'val.recognition_metrics: expected a block'),

@@ -70,6 +70,20 @@ def test_malformed_files_are_refused_in_one_line(place, value, words):
     assert str(error.value) == words
 
 
+@pytest.mark.parametrize('text', ['', '[', '[' * 100000, b'\xff\xfe{\0}\0', '{"schema": "ra_plugin.res'])
+def test_a_damaged_file_is_refused_in_one_line(text, tmp_path):
+    file = tmp_path / 'results.json'
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(MalformedResults, match='^[^\n]*results.json: expected JSON, got [^\n]*$'):
+        Results.read(file)
+
+
+@pytest.mark.parametrize('value', [math.inf, -math.inf, 10 ** 400])
+def test_a_number_that_no_float_holds_is_refused(value):
+    with pytest.raises(MalformedResults, match='^x: value: expected a finite number or null, got'):
+        from_plain(Estimate, {'value': value, 'low': 0, 'high': 1}, 'x')
+
+
 @pytest.mark.parametrize('place, words', [
     (('baseline',), "r.json: expected the key 'baseline', got none."),
     (('conditions', 0, 'differences', 'RA', 'scores', 'vgg', 'top1', 'value'),

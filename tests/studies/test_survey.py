@@ -329,6 +329,19 @@ def test_damaged_answers_are_refused(content, tmp_path):
         read_key(tmp_path / 'bad.json')
 
 
+@pytest.mark.parametrize('change', [
+    {'page': 5}, {'names': ['plain']}, {'names': ['RA', 'RA']}, {'names': [['plain'], 'RA']}, {'questions': []},
+    {'questions': {}}, {'questions': {'q1': None}}, {'questions': {'q1': {'A': 'plain'}}},
+    {'questions': {'q1': {'A': 'plain', 'B': ['RA']}}}, {'questions': {'q1': {'A': 'RA', 'B': 'RA'}}}])
+def test_a_damaged_key_is_refused(change, tmp_path):
+    file = tmp_path / 'key.json'
+    file.write_text(json.dumps({**KEY, **change}))
+    with pytest.raises(ValueError, match='^[^\n]*key.json: expected page, names of two ways of processing, and.*$'):
+        read_key(file)
+    file.write_text(json.dumps(KEY))
+    assert read_key(file) == KEY
+
+
 def test_a_file_too_large_for_answers_is_not_read(tmp_path):
     with (tmp_path / 'large.json').open('wb') as file:
         file.truncate(2 ** 24 + 1)

@@ -67,7 +67,7 @@ def test_loading(given, message):
 def test_names_and_seeds_of_an_evaluation(change, message):
     options = {'name': 'a', **BLOCKS, 'recognizers': {'x': {
         'type': 'TimmRecognizer', 'model_name': 'resnet18', 'pretrained': False}}, **change}
-    with pytest.raises(OptionError, match=re.escape(message)):
+    with pytest.raises(OptionError, match=f'^{re.escape(message)}'):
         evaluation_options(options, Path())
 
 

@@ -64,7 +64,19 @@ def read_key(path: Path) -> dict[str, Any]:
         key = None
     if not isinstance(key, dict) or key.get('schema') != KEY_SCHEMA:
         raise ValueError(f"{path}: expected the key.json of a survey ('{KEY_SCHEMA}'). It was written with the page.")
+    if not _is_whole(key):
+        raise ValueError(f'{path}: expected page, names of two ways of processing, and questions with the one of each '
+                         'answer, A and B. The file is damaged: take the one that was written with the page.')
     return key
+
+
+def _is_whole(key: Mapping[str, Any]) -> bool:
+    """Tell whether a key has what scoring needs."""
+    page, names, questions = (key.get(part) for part in ('page', 'names', 'questions'))
+    return (isinstance(page, str) and isinstance(names, list) and len(names) == 2 and names[0] != names[1]
+            and all(isinstance(name, str) for name in names) and isinstance(questions, dict) and bool(questions)
+            and all(isinstance(question, dict) and [question.get(letter) for letter in 'AB'] in (names, names[::-1])
+                    for question in questions.values()))
 
 
 def read_answers(key: Mapping[str, Any], paths: Iterable[Path]) -> tuple[dict[str, list[str]], list[str]]:
