@@ -6,7 +6,7 @@ model, the data sets and the architectures in it; the losses need no BasicSR.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ra_plugin.compat import mmcv_imports
+from ra_plugin.compat import basicsr_first, mmcv_imports
 from ra_plugin.version import __version__
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = ['RecogConsistencyLoss', 'RecogFeatureLoss', 'RecogLoss', 'Recognizer'
 _HOME = {'RecogConsistencyLoss': 'losses', 'RecogFeatureLoss': 'losses', 'RecogLoss': 'losses',
          'Recognizer': 'recognizers', 'build_recognizer': 'recognizers'}
 
+basicsr_first.apply()
 mmcv_imports.apply()  # costs nothing until mmcv's operators are imported and missing
 
 

@@ -47,8 +47,11 @@ class RecogLoss(RecognizerLoss):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'RecogLoss: label_smoothing: expected a number in [0, 1), got {label_smoothing}.')
         if label_smoothing and not self.recognizer.smooths_labels:
-            raise ValueError(f'RecogLoss: label_smoothing is for classifiers; {self.recognizer} does '
-                             f'{self.recognizer.info.task}.')
+            hint = (f'; {self.recognizer} does {self.recognizer.info.task}.'
+                    if self.recognizer.info.task != 'classification' else
+                    f' whose loss() takes it. If that of {type(self.recognizer).__name__} does, set smooths_labels = '
+                    'True in the class.')
+            raise ValueError(f'RecogLoss: label_smoothing is for classifiers{hint}')
         self.smoothing = {'label_smoothing': label_smoothing} if label_smoothing else {}
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:

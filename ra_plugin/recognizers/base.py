@@ -49,10 +49,6 @@ class Recognizer(ChecksArguments, OutOfSight):
         checkpointed: Number of blocks that are computed again in the backward pass.
         can_learn: `unfreeze` is supported.
         costly: Answers cost money or minutes: it is asked about results alone, not about variants of them.
-        batch_independent: `outputs` of an image do not depend on the other images of its batch, and may be kept.
-        smooth_loss: The gradient is the slope of the loss. False where targets are chosen from the answers to each
-            image, as by most detectors, and no gradient flows through that choice.
-        spatial_labels: Labels have places in the image (boxes, masks), and would have to follow a crop of it.
         smooths_labels: `loss` takes ``label_smoothing``.
         compared_output: Name of the answer that `outputs` always has.
         has_own_words: It answers in words of its own, see `own_words`.
@@ -67,9 +63,6 @@ class Recognizer(ChecksArguments, OutOfSight):
     checkpointed = 0
     can_learn = False
     costly = False
-    batch_independent = True
-    smooth_loss = True
-    spatial_labels = False
     smooths_labels = False
     compared_output = 'logits'
     has_own_words = False
@@ -295,6 +288,25 @@ class Recognizer(ChecksArguments, OutOfSight):
     def is_classifier(self) -> bool:
         """True if `predict` gives classes of whole images."""
         return self.info.task == 'classification'
+
+    @property
+    def batch_independent(self) -> bool:
+        """True if `outputs` of an image do not depend on the other images of its batch, and may be kept."""
+        return self.info.task != 'detection'
+
+    @property
+    def smooth_loss(self) -> bool:
+        """True if the gradient is the slope of the loss.
+
+        It is not where targets are chosen from the answers to each image, as by most detectors, and no gradient flows
+        through that choice.
+        """
+        return self.info.task != 'detection'
+
+    @property
+    def spatial_labels(self) -> bool:
+        """True if labels have places in the image (boxes, masks), and would have to follow a crop of it."""
+        return self.info.task in ('detection', 'segmentation')
 
     def own_words(self, images: torch.Tensor) -> list[str]:
         """Return the likeliest answer to each image in the recognizer's own words; ``''`` where it has none."""

@@ -20,9 +20,6 @@ class DetectionRecognizer(Recognizer):
     """
 
     task = 'detection'
-    batch_independent = False
-    smooth_loss = False
-    spatial_labels = True
 
     def loss(self, images: torch.Tensor, label: DetectionLabel) -> dict[str, torch.Tensor]:
         """Return the detector's own training loss, term by term, each a scalar over the batch.

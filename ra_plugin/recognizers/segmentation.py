@@ -15,7 +15,6 @@ class SegmentationRecognizer(Recognizer):
     """
 
     task = 'segmentation'
-    spatial_labels = True
 
     def loss(self, images: torch.Tensor, label: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the segmenter's own training loss, term by term, each a scalar over the batch.

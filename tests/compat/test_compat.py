@@ -106,6 +106,30 @@ assert 'ra_plugin.compat.basicsr_imports' not in sys.modules
 """, cwd=tmp_path))
 
 
+def test_basicsr_before_ra_plugin_basicsr_is_told_what_to_import(tmp_path):
+    code = """
+import importlib.util, sys
+import ra_plugin
+name = 'torchvision.transforms.functional_tensor'
+if importlib.util.find_spec(name):  # others may ask
+    print('as it is')
+    sys.exit()
+try:
+    import basicsr
+except ModuleNotFoundError as error:
+    assert error.name == name, error.name
+    print(error)
+import ra_plugin.basicsr
+from basicsr.archs import build_network
+print(type(build_network({'type': 'SRResNet'})).__name__)
+"""
+    output, = finish(run(code, cwd=tmp_path))
+    if output == 'as it is\n':
+        pytest.skip('BasicSR imports as it is')
+    assert 'Put `import ra_plugin.basicsr` before the first import of basicsr.' in output
+    assert output.splitlines()[-1] == 'SRResNet'
+
+
 @pytest.mark.slow
 def test_import_as_of_python_312_and_after_the_error_of_a_broken_basicsr(tmp_path):
     broken = tmp_path / 'broken'

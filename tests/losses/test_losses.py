@@ -280,6 +280,13 @@ def test_label_smoothing_is_refused_for_a_task_that_is_no_classification(tiny_re
         RecogLoss(recognizer, label_smoothing=0.1)
 
 
+def test_label_smoothing_of_a_classifier_of_your_own_says_how_it_is_switched_on(tiny_recognizer):
+    recognizer = tiny_recognizer()
+    recognizer.smooths_labels = False
+    with pytest.raises(ValueError, match='ModuleRecognizer does, set smooths_labels = True in the class'):
+        RecogLoss(recognizer, label_smoothing=0.1)
+
+
 def test_none_is_refused_where_the_task_has_no_loss_for_each_image(tiny_recognizer, images):
     recognizer = tiny_recognizer()
     recognizer.loss = lambda images, label: {'box': images.sum()}

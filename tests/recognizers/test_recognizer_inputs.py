@@ -10,7 +10,13 @@ from torch import nn
 from ra_plugin import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss, build_recognizer
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.options import OptionError
-from ra_plugin.recognizers import ClassificationRecognizer, EnsembleRecognizer, ModuleRecognizer, RecognizerInfo
+from ra_plugin.recognizers import (
+    ClassificationRecognizer,
+    EnsembleRecognizer,
+    ModuleRecognizer,
+    Recognizer,
+    RecognizerInfo,
+)
 from ra_plugin.recognizers.frozen.resizing import judging, resize, shared_resizes
 
 SIZES = [(64, 64), (48, 40), (90, 64), (33, 70), (97, 131), (20, 90)]  # height, width
@@ -276,3 +282,16 @@ def test_features_are_computed_in_the_recognizers_precision(make, tmp_path):
             module.register_forward_hook(lambda _, args, output: seen.add(output.dtype))
     features = recognizer.features(torch.rand(1, 3, 64, 64))
     assert seen == {torch.bfloat16} and features.dtype == torch.float32
+
+
+# classes of your own
+
+@pytest.mark.parametrize(('task', 'facts'), [('classification', (True, True, False)),
+                                             ('segmentation', (True, True, True)), ('detection', (False, False, True))])
+def test_a_class_derived_from_recognizer_alone_is_what_its_task_says(task, facts):
+    class Own(Recognizer):
+        def __init__(self):
+            super().__init__(nn.Conv2d(3, 4, 1), RecognizerInfo(name='own', task=task, num_classes=4))
+
+    recognizer = Own()
+    assert (recognizer.batch_independent, recognizer.smooth_loss, recognizer.spatial_labels) == facts
