@@ -168,7 +168,7 @@ def _make_folders(opt: dict) -> None:
         make_exp_dirs({**opt, 'path': {key: path for key, path in opt['path'].items() if key in folders and path}})
     except OSError as error:
         raise OptionError(f'{error.filename}: the folder of the run cannot be created ({error.strerror}). Free disk '
-                          'space, allow writing there, or run a copy of this program from elsewhere.') from error
+                          'space, allow writing there, or start in another folder.') from error
 
 
 def _move_aside(folder: Path) -> None:
