@@ -1,9 +1,9 @@
 """Benchmark of the cost of recognition losses; cases are timed in turns, so compare ratios, not seconds.
 
 Example:
-    python dev/benchmark.py steps evaluation data
-    python dev/benchmark.py own -opt options/ra_srresnet_x4_resnet18.yml
-    python dev/benchmark.py steps --networks SRResNet --recognizers ResNet-18 --rounds 9
+    python -m dev.benchmark steps evaluation data
+    python -m dev.benchmark own -opt options/ra_srresnet_x4_resnet18.yml
+    python -m dev.benchmark steps --networks SRResNet --recognizers ResNet-18 --rounds 9
 """
 import argparse
 import itertools

@@ -1,7 +1,7 @@
 """Try BasicSR's option files with a recognition loss: train, validate, save and resume; exit status 1 if one fails.
 
 Example:
-    python dev/check_options.py BasicSR/options/train --source "BasicSR's options/train" --out docs/OPTION_FILES.md
+    python -m dev.check_options BasicSR/options/train --source "BasicSR's options/train" --out docs/OPTION_FILES.md
 """
 import argparse
 import sys
@@ -34,7 +34,7 @@ def main() -> int:
             print(f'{finding.file}: {finding.outcome} {finding.reason} ({finding.seconds} s)', flush=True)
         print(option_check.summary(findings))
         if args.out:
-            command = f'python dev/check_options.py {args.folder}'
+            command = f'python -m dev.check_options {args.folder}'
             args.out.write_text(option_check.to_markdown(command, args.source or str(args.folder), findings))
 
     status = run(check, 'check_options', 'nothing is written; the same command starts again')

@@ -24,6 +24,7 @@ from basicsr.models.sr_model import SRModel
 from basicsr.models.video_base_model import VideoBaseModel
 from basicsr.utils.registry import MODEL_REGISTRY
 
+import ra_plugin.basicsr  # noqa: F401 - patches BasicSR before its first import here  # isort: split
 from dev.tiny_options import tiny_options
 from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.options import OptionError

@@ -12,6 +12,8 @@ from basicsr.archs import build_network
 from basicsr.utils.lmdb_util import LmdbMaker
 from basicsr.utils.registry import ARCH_REGISTRY
 
+import ra_plugin.basicsr  # noqa: F401 - patches BasicSR before its first import here  # isort: split
+
 # Values that make BasicSR's architectures small; smaller values of the file are kept.
 _TINY_NETWORK = {'num_feat': 8, 'num_block': 1, 'num_group': 1, 'num_grow_ch': 4, 'num_channel': 4, 'squeeze_factor': 4,
                  'embed_dim': 12, 'depths': [2], 'num_heads': [2], 'img_size': 16, 'window_size': 4, 'crop_size': 64,

@@ -1,7 +1,7 @@
 """Try the models of an installed zoo as frozen losses, with random weights: loss, gradient, repeatability, predictions.
 
 Example:
-    python dev/zoo_check.py mmdet --sample 60 --seed 0 --out docs/zoo_mmdet.md
+    python -m dev.zoo_check mmdet --sample 60 --seed 0 --out docs/zoo_mmdet.md
 """
 import argparse
 import sys
@@ -24,7 +24,7 @@ def main() -> int:
         from dev import zoo
         from ra_plugin.utils.command_line import run
 
-    command = f'python dev/zoo_check.py {args.library}'
+    command = f'python -m dev.zoo_check {args.library}'
     command += f' --sample {args.sample} --seed {args.seed}' if args.sample else ''
     findings = []
 

@@ -108,7 +108,7 @@ def test_the_classes_of_others_are_left_to_them(network):
 def test_one_class_is_no_choice():
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1))
     for loss in (RecogLoss, RecogConsistencyLoss):
-        with pytest.raises(ValueError, match=rf'^{loss.__name__}\.recognizer: ModuleRecognizer.*it has one class'):
+        with pytest.raises(ValueError, match=rf'^{loss.__name__}\.recognizer: ModuleRecognizer.*it has only one class'):
             loss(network, **HALF)
     assert RecogFeatureLoss(network, **HALF).recognizer.info.num_classes == 1
 

@@ -1,1 +1,1 @@
-"""Measurements of `dev/benchmark.py`, to be compared as ratios within one run."""
+"""Measurements of `python -m dev.benchmark`, to be compared as ratios within one run."""

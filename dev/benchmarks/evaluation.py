@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from basicsr.archs import build_network
 
+import ra_plugin.basicsr  # noqa: F401 - patches BasicSR before its first import here  # isort: split
 from dev.benchmarks.timing import interleaved, ratios, spread
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Evaluation

@@ -1,6 +1,6 @@
 """A small Faster R-CNN for BCCD (RBC, WBC, platelets) at 320x240, from the ImageNet MobileNetV2.
 
-First: python dev/convert_mobilenet_v2.py mobilenet_v2-b0353104.pth weights/mobilenet_v2_mm.pth
+First: python -m dev.convert_mobilenet_v2 mobilenet_v2-b0353104.pth weights/mobilenet_v2_mm.pth
 Then: python -m ra_plugin.mm.train options/mm/faster_rcnn_mobilenetv2_bccd.py
 """
 _base_ = ['./_base_/bccd.py', './_base_/schedule_8e.py']

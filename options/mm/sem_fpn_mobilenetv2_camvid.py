@@ -1,6 +1,6 @@
 """A small semantic FPN for CamVid (11 classes) at 320x240, from the ImageNet MobileNetV2.
 
-First: python dev/convert_mobilenet_v2.py mobilenet_v2-b0353104.pth weights/mobilenet_v2_mm.pth
+First: python -m dev.convert_mobilenet_v2 mobilenet_v2-b0353104.pth weights/mobilenet_v2_mm.pth
 Then: python -m ra_plugin.mm.train options/mm/sem_fpn_mobilenetv2_camvid.py
 """
 _base_ = ['./_base_/camvid.py', './_base_/schedule_8e.py']

@@ -332,7 +332,7 @@ def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, 
     gradients = torch.ops.torchvision._deform_conv2d_backward(
         *tensors, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group, True)
     results = [grad_input, grad_weight, grad_offset, grad_mask, *([grad_bias] if with_bias else [])]
-    for result, gradient in zip(results, gradients, strict=True):
+    for result, gradient in zip(results, gradients, strict=False):  # that of the bias is the last one
         result.copy_(gradient)
 
 

@@ -106,8 +106,8 @@ def spectrum_chart(spectrum: Spectrum, restorer: str, baseline: str) -> Chart | 
                    _HEIGHT - _BOTTOM, _TOP)
     parts = [_frame(x_axis, y_axis, 'cycles per pixel', 'power', decades=True)]
     for i, values in enumerate(lines.values()):
-        points = ' '.join(f'{x_axis(f)},{y_axis(math.log10(v))}' for f, v in zip(frequency, values, strict=True)
-                          if v > 0)
+        points = ' '.join(f'{x_axis(f)},{y_axis(math.log10(v))}'
+                          for f, v in zip(frequency, values, strict=False) if v > 0)  # an unknown error has no values
         parts.append(Markup('<polyline class="line s{}" points="{}"/>').format(i, points))
     return Chart(f'Spectrum of {restorer}', '', _svg(parts, f'Mean power by frequency: {" and ".join(lines)}'))
 

@@ -119,7 +119,7 @@ def test_a_process_that_dies_or_hangs_is_a_failure(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('text, reason', [
-    ('- a', "expected blocks of keys, as in BasicSR's option files, got list."), ('a: [', 'ParserError: '),
+    ('- a', "expected blocks of keys as in BasicSR's option files, got list."), ('a: [', 'ParserError: '),
     ('name: x', "option file: 'datasets' is missing.")])
 def test_a_file_that_is_no_option_file_is_a_failure(text, reason, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['pytest'])

@@ -189,7 +189,7 @@ def test_the_recognizer_gives_and_takes_its_weights_where_it_is_asked_itself(sys
     assert system(images, LABEL) != loss
     assert not any(system.recognizer.load_state_dict(state))
     torch.testing.assert_close(system(images, LABEL), loss, rtol=0, atol=0)
-    missing, unexpected = system.recognizer.load_state_dict({'other': torch.zeros(1)}, strict=True)
+    missing, unexpected = system.recognizer.load_state_dict({'other': torch.zeros(1)}, strict=False)
     assert set(missing) == {key for key in state if 'tracked' not in key} and unexpected == ['other']
 
 

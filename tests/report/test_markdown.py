@@ -10,7 +10,7 @@ from ra_plugin.report.markdown import to_markdown
 
 def entry(*values):
     scores = {name: {'top1': {'value': value, 'low': value - 0.01, 'high': value + 0.01, 'seeds': None}}
-              for name, value in zip(('r18', 'v|16'), values, strict=True)}
+              for name, value in zip(('r18', 'v|16'), values, strict=False)}
     return {'psnr': 26.0, 'ssim': 0.8, 'scores': scores}
 
 
@@ -43,7 +43,7 @@ def test_tables_1_and_2_of_the_paper():
 def test_table_3_of_the_paper():
     """Where recognizers judge some of the conditions, these are side by side."""
     def condition(recognizer, *values):
-        processings = {name: entry(value) for name, value in zip(('clean', 'plain', 'RA'), values, strict=True)}
+        processings = {name: entry(value) for name, value in zip(('clean', 'plain', 'RA'), values, strict=False)}
         for made in processings.values():
             made['scores'] = {recognizer: made['scores']['r18']}
         return {'n': 9, 'processings': processings, 'differences': {}}

@@ -100,7 +100,7 @@ def test_each_gain_is_in_its_cell_with_interval_and_color(page):
                                           for name in RECOGNIZERS), 'PSNR dB', 'SSIM']
         for (name, *cells), (restorer, entry) in zip(rows[1:], condition['differences'].items(), strict=True):
             assert (name['text'], name['scope']) == (restorer, 'row')
-            for cell, recognizer in zip(cells, RECOGNIZERS, strict=True):
+            for cell, recognizer in zip(cells[:len(RECOGNIZERS)], RECOGNIZERS, strict=True):
                 gain = next(iter(entry['scores'][recognizer].values()))
                 assert cell['text'].endswith(by_hand(gain))
                 assert ('used' in cell['text']) == (recognizer == 'resnet' and 'RA' in restorer)
@@ -115,7 +115,7 @@ def test_each_score_is_in_its_cell(page):
                                strict=True):
         for (name, *cells), (processing, entry) in zip(rows[1:], condition['processings'].items(), strict=True):
             assert name['text'] == processing + ' baseline' * (processing == 'plain')
-            for cell, recognizer in zip(cells, RECOGNIZERS, strict=True):
+            for cell, recognizer in zip(cells[:len(RECOGNIZERS)], RECOGNIZERS, strict=True):
                 assert cell['text'].endswith(by_hand(next(iter(entry['scores'][recognizer].values())), ''))
             assert cells[-2]['text'] == ('\u2013' if entry['psnr'] is None else f'{entry["psnr"]:.2f}')
     assert page.found('by the other metrics')[0][1][1]['text'] == by_hand(estimate(0.958), '')
@@ -154,8 +154,8 @@ def test_harm_clean_input_and_audit_are_those_of_the_data(page):
     by_class = page.found('plain: hurt / helped')[0]
     assert [row[1]['text'] for row in by_class[1:]] == ['5.3 / 12.3', '5.1 / 12.3']  # hurt most first
     assert page.found('Clean images given')[0][1][1]['text'] == by_hand(estimate(-0.013))
-    for rows, (restorer, entry) in zip(page.found('when both images are changed'), data['audit']['restorers'].items(),
-                                       strict=True):
+    for rows, (restorer, entry) in zip(page.found('when both images are changed')[:len(GAINS)],
+                                       data['audit']['restorers'].items(), strict=True):
         assert [cell['text'] for cell in rows[0][1:]] == VIEWS
         for (name, *cells), recognizer in zip(rows[1:], RECOGNIZERS, strict=True):
             assert name['text'] == recognizer + ' used' * (recognizer == 'resnet' and 'RA' in restorer)

@@ -1,6 +1,7 @@
 """A sweep over loss weights: options and choice by hand, and a tiny one from training to report."""
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix, s
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.facts import RecognizerInfo
-from ra_plugin.results import SCHEMA, Results
+from ra_plugin.results import SCHEMA, Estimate, Results
 from ra_plugin.studies.sweep.run import best_within, sweep, with_weight
 from ra_plugin.studies.sweep.weight_choice import answer
 from ra_plugin.training import train_if_needed as trained_runs
@@ -80,12 +81,17 @@ def test_recognizers_never_used_decide_where_there_are_any():
     assert best_within(sweep_of(used=['0', '1'], **entry))['c'].weight == 1
 
 
-@pytest.mark.parametrize('psnr', [{}, {'psnr': {'value': None, 'low': None, 'high': None}},
-                                  {'psnr': {'value': math.inf, 'low': math.inf, 'high': math.inf}}])
+@pytest.mark.parametrize('psnr', [None, Estimate(math.nan, math.nan, math.nan), Estimate(math.inf, math.inf, math.inf)])
 def test_without_psnr_no_weight_keeps_to_a_budget(psnr):
-    results = sweep_of(w1={**difference(None, 0.3), **psnr}, w2=difference(-0.01, 0.1))
+    def made(**differences):
+        results = sweep_of(w1=difference(None, 0.3), **differences)
+        found = results.conditions['c'].differences
+        found['weight 1'] = replace(found['weight 1'], quality={} if psnr is None else {'psnr': psnr})
+        return results
+
+    results = made(w2=difference(-0.01, 0.1))
     assert best_within(results, 0.1)['c'].weight == 2 and best_within(results)['c'].weight == 1
-    alone = sweep_of(w1={**difference(None, 0.3), **psnr})
+    alone = made()
     assert best_within(alone, 0.1)['c'] is None
     assert 'There is no PSNR here' in answer(alone, 0.1).conditions['c'].reason
 

@@ -193,7 +193,7 @@ def load_checkpoint(model: nn.Module, path: str, classes: tuple[str, ...] | None
     weights = {key: value for key, value in weights.items() if key in own or not key.startswith('ema_')}
     try:
         # not checked beforehand: the layers' own code renames what older versions of the libraries called otherwise
-        result = model.load_state_dict(weights, strict=True)
+        result = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         shapes = [line.strip() for line in str(error).splitlines()[1:]]
         raise ValueError(f'{where}: {path} does not fit the model: {len(shapes)} keys of another shape: '
