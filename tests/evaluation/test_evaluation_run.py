@@ -144,7 +144,7 @@ def test_sigterm_keeps_what_is_judged_and_says_how_to_go_on(place, results, tmp_
     monkeypatch.setattr(sys, 'argv', ['evaluate.py'])
     status = run_program(lambda root: run(place, place / 'opt.yml', tmp_path, batch_size=3), place)
     assert status == 128 + signal.SIGTERM
-    assert 'Stopped by SIGTERM at image 9 of 30 of images x2; the same command goes on' in capsys.readouterr().err
+    assert 'Stopped by SIGTERM at image 9 of 30 of images x2; the same command resumes it' in capsys.readouterr().err
     assert_alike(run(place, place / 'opt.yml', tmp_path, batch_size=3), results)
     assert calls[4] == [9, 10, 11]
 

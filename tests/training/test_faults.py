@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line_before_the_training(tmp_
     (tmp_path / 'experiments').symlink_to('/proc/self')
     assert runs.train(tmp_path, runs.options(tmp_path)) == 2
     said = runs.output(tmp_path).strip().splitlines()[-1]
-    assert said.startswith('train.py: ') and 'the folder of the run cannot be made' in said
+    assert said.startswith('train.py: ') and 'the folder of the run cannot be created' in said
 
 
 # ------------------------------------------------------------------------------------------------------- data
@@ -192,7 +192,7 @@ def test_a_worker_that_dies_is_replaced_and_no_number_changes(persistent, whole,
     opt = runs.options(tmp_path)
     opt['datasets']['train'].update(type='KillsItsWorker', num_worker_per_gpu=1, persistent_workers=persistent)
     assert runs.train(tmp_path, opt, before=look_often) == 0, runs.output(tmp_path)
-    assert runs.output(tmp_path).count('New workers take over') == 2
+    assert runs.output(tmp_path).count('New workers are started') == 2
     runs.assert_same(runs.result(tmp_path), runs.result(whole))
 
 

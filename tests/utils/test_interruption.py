@@ -1,4 +1,5 @@
 """Ctrl-C, SIGTERM and a lost terminal end every program with one line and the exit status of shells."""
+import os
 import signal
 import subprocess
 import sys
@@ -58,7 +59,8 @@ def test_a_program_speaks_before_it_imports_and_ends_with_a_line(name, tmp_path)
     file = (TOOLS if name in ARGUMENTS else ROOT / 'dev') / f'{name}.py'
     arguments = ARGUMENTS.get(name) or OF_MAINTAINERS.get(name, [])
     done = subprocess.run([sys.executable, '-c', SIGNAL_AT_IMPORT, str(int(number)), str(file), *arguments],
-                          capture_output=True, text=True, timeout=60, cwd=tmp_path)
+                          capture_output=True, text=True, timeout=60, cwd=tmp_path,
+                          env={**os.environ, 'PYTHONPATH': str(ROOT)})
     assert done.returncode == 128 + number
     assert done.stderr.splitlines() == [
         f'{name}.py: loading PyTorch and BasicSR ...',

@@ -286,7 +286,7 @@ def dataset(tmp_path):
 def write_boxes(path, found):
     """Write the six best boxes in whole pixels; each third has another class, each fifth is difficult."""
     lines = []
-    for k, (box, label) in enumerate(zip(found.get('boxes', [])[:6], found.get('labels', []), strict=True)):
+    for k, (box, label) in enumerate(zip(found.get('boxes', [])[:6], found.get('labels', [])[:6], strict=True)):
         name = small.CLASSES[(int(label) + (k % 3 == 2)) % 3]
         place = zip(('xmin', 'ymin', 'xmax', 'ymax'), (box.round().int() + 1).tolist(), strict=True)
         lines.append(f'<object><name>{name}</name><difficult>{int(k % 5 == 4)}</difficult><bndbox>'
