@@ -262,7 +262,7 @@ def test_labels_stay_with_their_images_in_the_pair_pool(name):
     for ours, theirs in zip(images[with_labels], images[without], strict=True):
         assert all(map(torch.equal, ours, theirs))
     moved = sum(not torch.allclose(gt[:, 0, 0, 0], batch['gt'][:, 0, 0, 0])
-                for (_, gt), batch in zip(images[without], data, strict=True))
+                for (_, gt), batch in zip(images[without][:len(data)], data, strict=True))
     assert moved > 15  # else keeping labels would be no feat
 
 

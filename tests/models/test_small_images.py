@@ -1,5 +1,4 @@
 """BasicSR's metrics on images that are too small: NaN and a warning, in the validation of any model."""
-import logging
 import math
 
 import numpy as np
@@ -45,12 +44,12 @@ def test_psnr_is_that_of_its_definition():
     assert found == pytest.approx(10 * math.log10(255 ** 2 / np.square(inner).mean()), abs=1e-9)
 
 
-def test_the_mean_is_over_the_images_that_have_a_value(caplog, monkeypatch):
-    monkeypatch.setattr(get_root_logger(), 'propagate', True)
-    with caplog.at_level(logging.WARNING, 'basicsr'):
-        assert RecogValidationMixin()._mean([1.0, math.nan, 2.0], 'ssim', 'set') == 1.5
-        assert math.isnan(RecogValidationMixin()._mean([math.nan], 'ssim', 'set'))
-    assert ['not defined for 1 of 3 images of set' in record.getMessage() for record in caplog.records] == [True, False]
+def test_the_mean_is_over_the_images_that_have_a_value(monkeypatch):
+    told = []
+    monkeypatch.setattr(get_root_logger(), 'warning', told.append)
+    assert RecogValidationMixin()._mean([1.0, math.nan, 2.0], 'ssim', 'set') == 1.5
+    assert math.isnan(RecogValidationMixin()._mean([math.nan], 'ssim', 'set'))
+    assert ['not defined for 1 of 3 images of set' in line for line in told] == [True, False]
     assert RecogValidationMixin()._mean([math.inf, 1.0], 'psnr', 'set') == 1
     assert PlainValidationMixin()._mean([math.inf, 1.0], 'psnr', 'set') == math.inf
 
