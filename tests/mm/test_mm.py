@@ -462,7 +462,8 @@ def grid_config(*steps):
     (mm_train.main, {'default_scope': 'mmdet', 'test_dataloader': {'dataset': {}}}, 'no train_dataloader'),
     (mm_train.main, {'default_scope': 'mmdet', 'train_dataloader': {'dataset': {}}, 'default_hooks': {
         'checkpoint': None}}, '--out: .* saves no checkpoint'),
-    (mm_test.main, grid_config(RESTORE_TWICE, RESIZE), "keep_ori_shape needs dict.type='ScaleToOriShape'. directly after"),
+    (mm_test.main, grid_config(RESTORE_TWICE, RESIZE),
+     "keep_ori_shape needs dict.type='ScaleToOriShape'. directly after"),
     (mm_test.main, grid_config(DEGRADE, RESIZE), 'DegradeImage without RestoreImage needs'),
 ])
 def test_what_the_user_can_mend_is_one_line(main, config, message, tmp_path, monkeypatch, capsys):
