@@ -3,6 +3,9 @@
 ``tiny_options`` makes the other changes. Nothing is downloaded: VGG, which the perceptual loss needs, is built with
 random weights by a temporary patch.
 """
+# isort: off
+import ra_plugin.basicsr  # noqa: F401 - patches BasicSR before its first import here
+# isort: on
 import json
 import math
 import re
@@ -24,7 +27,6 @@ from basicsr.models.sr_model import SRModel
 from basicsr.models.video_base_model import VideoBaseModel
 from basicsr.utils.registry import MODEL_REGISTRY
 
-import ra_plugin.basicsr  # noqa: F401 - patches BasicSR before its first import here  # isort: split
 from dev.tiny_options import tiny_options
 from ra_plugin.compat.random_vgg import random_vgg
 from ra_plugin.options import OptionError

@@ -1,4 +1,7 @@
 """Reduction of a BasicSR option file to small networks, a few generated images and three iterations."""
+# isort: off
+import ra_plugin.basicsr  # noqa: F401 - patches BasicSR before its first import here
+# isort: on
 import inspect
 import re
 from collections.abc import Iterator
@@ -11,8 +14,6 @@ import torch
 from basicsr.archs import build_network
 from basicsr.utils.lmdb_util import LmdbMaker
 from basicsr.utils.registry import ARCH_REGISTRY
-
-import ra_plugin.basicsr  # noqa: F401 - patches BasicSR before its first import here  # isort: split
 
 # Values that make BasicSR's architectures small; smaller values of the file are kept.
 _TINY_NETWORK = {'num_feat': 8, 'num_block': 1, 'num_group': 1, 'num_grow_ch': 4, 'num_channel': 4, 'squeeze_factor': 4,

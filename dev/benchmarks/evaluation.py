@@ -1,4 +1,7 @@
 """Benchmark of an evaluation against its necessary forward passes: one per image and restorer, and per recognizer."""
+# isort: off
+import ra_plugin.basicsr  # noqa: F401 - patches BasicSR before its first import here
+# isort: on
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping
@@ -8,7 +11,6 @@ from typing import Any
 import torch
 from basicsr.archs import build_network
 
-import ra_plugin.basicsr  # noqa: F401 - patches BasicSR before its first import here  # isort: split
 from dev.benchmarks.timing import interleaved, ratios, spread
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Evaluation
