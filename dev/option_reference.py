@@ -22,6 +22,7 @@ from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions
 from ra_plugin.option_types import LabelsPath, Names, WeightsPath
 from ra_plugin.options import Limits, in_words, is_union, option_hints
 from ra_plugin.registry import DEGRADATION_REGISTRY, RECOGNIZER_REGISTRY, Registry
+from ra_plugin.utils.text import one_line
 
 HEAD = '''# Option reference
 
@@ -111,7 +112,7 @@ def meanings_of(cls: Callable) -> dict[str, str]:
 def plain(text: str) -> str:
     """Return text of a docstring as Markdown in one line."""
     text = re.sub(r':\w+:`~?([^`]+)`', r'`\1`', text.replace('``', '`'))
-    return ' '.join(text.split())
+    return one_line(text)
 
 
 def row(key: str, hint: Any, default: Any, meaning: str) -> str:

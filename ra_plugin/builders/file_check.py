@@ -55,7 +55,8 @@ def check_file(opt: Mapping[str, Any]) -> None:
             check_network(opt[name], name)
     _check_datasets(opt)
     train, val = own_block(opt, ('train',)), own_block(opt, ('val',))
-    own_block(opt, ()), own_block(opt, ('logger',))
+    for place in ((), ('logger',)):
+        own_block(opt, place)
     _check_labels(opt, train)
     _check_learner(opt, train, val)
     check_metrics((opt.get('val') or {}).get('metrics'), 'val.metrics')

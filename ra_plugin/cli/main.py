@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ra_plugin.cli.flags import Parser, UsageError
+from ra_plugin.utils.text import one_line
 from ra_plugin.version import __version__
 
 COMMANDS = {
@@ -67,7 +68,7 @@ def run_command(name: str, program: str, arguments: Sequence[str]) -> int:
     except ImportError as error:  # of what a command imports when it runs; within the run, messages are made there
         if os.environ.get('RA_PLUGIN_DEBUG'):
             raise
-        print(f'{parser.prog}: {" ".join(str(error).split())}', file=sys.stderr)
+        print(f'{parser.prog}: {one_line(error)}', file=sys.stderr)
         return 2
 
 

@@ -10,9 +10,8 @@ from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.write_report import evaluate
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.results import Results
-from ra_plugin.shipped.find import locate
+from ra_plugin.shipped.find import locate, shown_path
 from ra_plugin.training.programs import run_program
-from ra_plugin.training.train_if_needed import shown_path
 from ra_plugin.utils.out_folder import check_out_folder
 
 _AUDITED = 400  # images in the audit; more would take longer than the training

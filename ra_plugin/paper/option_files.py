@@ -10,8 +10,7 @@ from typing import Any
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.paper.experiments import Domain, Experiments, Restorer, Study, known
 from ra_plugin.paper.tables import PLAIN
-from ra_plugin.shipped.find import locate
-from ra_plugin.training.train_if_needed import shown_path
+from ra_plugin.shipped.find import locate, shown_path
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from ra_plugin.utils.text import printable
+from ra_plugin.utils.text import one_line, printable
 
 _PAGES = Path(__file__).with_name('pages')
 _PNG_UP_TO = 128  # pixels; larger images are photographs, which JPEG takes a tenth of the room for
@@ -51,7 +51,7 @@ def page(name: str, title: str, body: str) -> str:
 
 def escape(text: str) -> str:
     """Escape text for HTML, also within the quotes of an attribute."""
-    return html.escape(printable(' '.join(text.split())))
+    return html.escape(printable(one_line(text)))
 
 
 def image_uri(image: np.ndarray, longest: int | None = None) -> str:

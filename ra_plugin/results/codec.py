@@ -13,6 +13,8 @@ from dataclasses import MISSING, Field, field, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar
 
+from ra_plugin.utils.text import one_line
+
 T = TypeVar('T')
 _WORDS = {bool: 'true or false', int: 'a whole number', float: 'a number or null', str: 'text'}
 
@@ -109,5 +111,5 @@ def _below(where: str, key: str) -> str:
 
 def _check(right: bool, where: str, expected: str, data: Any) -> None:
     if not right:
-        text = ' '.join(repr(data).split())
+        text = one_line(repr(data))
         raise MalformedResults(f'{where}: expected {expected}, got {text if len(text) <= 60 else text[:57] + "..."}.')

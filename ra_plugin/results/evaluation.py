@@ -8,6 +8,7 @@ from typing import Any
 from ra_plugin.results.codec import MalformedResults, flattened, from_plain, left_out_if_none, to_plain
 from ra_plugin.results.condition import Condition
 from ra_plugin.results.sweep import Sweep
+from ra_plugin.utils.text import one_line
 
 SCHEMA = 'ra_plugin.results/1'
 
@@ -137,7 +138,7 @@ class Results:
         try:
             data = json.loads(Path(path).read_text(encoding='utf-8'))
         except (ValueError, RecursionError) as error:
-            raise MalformedResults(f'{path}: expected JSON, got {" ".join(str(error).split())}.') from None
+            raise MalformedResults(f'{path}: expected JSON, got {one_line(error)}.') from None
         return cls.from_json(data, str(path))
 
     def restorer(self, name: str) -> RestorerFacts:

@@ -81,6 +81,12 @@ def shown_name(path: str | Path) -> str:
     return str(path)
 
 
+def shown_path(file: Path, root: Path) -> str:
+    """Return a path relative to ``root``, or a shipped file's name in option files, so that results name no folders."""
+    file = file.resolve()
+    return str(file.relative_to(root.resolve())) if file.is_relative_to(root.resolve()) else shown_name(file)
+
+
 def _is_installed() -> bool:
     return (_IN_PACKAGE / _OPTIONS).is_dir()
 

@@ -26,13 +26,12 @@ from ra_plugin.library_errors import is_worded, told, translated
 from ra_plugin.models.builder import build_model
 from ra_plugin.models.resume.reader import load_resume_state
 from ra_plugin.options import OptionError
-from ra_plugin.shipped.find import shown_name
+from ra_plugin.shipped.find import shown_name, shown_path
 from ra_plugin.training.loop import Training
 from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
 from ra_plugin.training.recognizer_log import crop_size, recognizer_lines
 from ra_plugin.training.resumable_batches import TrainingBatches
 from ra_plugin.training.run_log import RunLog
-from ra_plugin.training.train_if_needed import shown_path
 from ra_plugin.utils import command_line, processes
 from ra_plugin.utils.signals import Interrupted
 

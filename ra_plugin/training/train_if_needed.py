@@ -12,7 +12,7 @@ from ra_plugin.builders.identity import contents, digest
 from ra_plugin.builders.option_file import import_own
 from ra_plugin.builders.option_paths import resolve_paths, training_file
 from ra_plugin.option_types import FilePath
-from ra_plugin.shipped.find import find, shown_name
+from ra_plugin.shipped.find import find
 from ra_plugin.training.programs import run_program, signals_passed_on
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.text_file import read_text
@@ -115,12 +115,6 @@ def run_all(tasks: Sequence[Callable[[int | None], None]], jobs: int = 1) -> Non
                 done.result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def shown_path(file: Path, root: Path) -> str:
-    """Return a path relative to ``root``, or a shipped file's name in option files, so that results name no folders."""
-    file = file.resolve()
-    return str(file.relative_to(root.resolve())) if file.is_relative_to(root.resolve()) else shown_name(file)
 
 
 def _recorded(folder: Path, name: str) -> Any:

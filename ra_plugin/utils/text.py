@@ -15,12 +15,12 @@ def printable(text: str) -> str:
 
 def markdown_cell(text: str) -> str:
     """Escape text for one cell of a Markdown table: no markup, HTML, line break or further cell results from it."""
-    return _MARKUP.sub(r'\\\1', html.escape(printable(' '.join(text.split())), quote=False))
+    return _MARKUP.sub(r'\\\1', html.escape(printable(one_line(text)), quote=False))
 
 
-def one_line(error: object, most: int | None = None) -> str:
-    """Return the whole message of an error as one line of at most ``most`` characters."""
-    return ' '.join(str(error).split())[:most]
+def one_line(text: object, most: int | None = None) -> str:
+    """Return text, such as the message of an error, as one line of at most ``most`` characters."""
+    return ' '.join(str(text).split())[:most]
 
 
 def first_line(error: BaseException) -> str:

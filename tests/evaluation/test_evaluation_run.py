@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from small_evaluation import rounded
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.archs import SRResNet
@@ -96,14 +97,6 @@ def test_batches_and_workers_change_nothing(place, results, tmp_path, batch_size
 def assert_alike(ours, theirs):
     """Equal but for the last digits: sums of floats depend on how many are added at a time."""
     assert json.dumps(rounded(ours)) == json.dumps(rounded(theirs))
-
-
-def rounded(node):
-    if isinstance(node, dict):
-        return {key: rounded(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [rounded(value) for value in node]
-    return float(f'{node:.6g}') if isinstance(node, float) else node
 
 
 @pytest.mark.slow

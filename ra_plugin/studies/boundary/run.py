@@ -20,6 +20,7 @@ from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.options import OptionError, check_least, suggestion
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.results import to_plain
+from ra_plugin.shipped.find import shown_path
 from ra_plugin.studies.boundary.maps import DecisionMap
 from ra_plugin.studies.boundary.measure import (
     Predict,
@@ -33,7 +34,6 @@ from ra_plugin.studies.boundary.measure import (
 from ra_plugin.studies.boundary.report import boundary_markdown, write_boundary_page
 from ra_plugin.studies.boundary.results import RA, RANDOM, SCHEMA, BoundaryResults, Record
 from ra_plugin.studies.boundary.scores import pair_scores
-from ra_plugin.training.train_if_needed import shown_path
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.out_folder import check_out_folder
 from ra_plugin.utils.progress import progress

@@ -2,7 +2,7 @@
 from collections.abc import Sequence
 
 from ra_plugin.studies.doctor.checks import BROKEN, CHECKS, NOT_APPLICABLE, OK, Finding
-from ra_plugin.utils.text import markdown_cell, printable
+from ra_plugin.utils.text import markdown_cell, one_line, printable
 
 
 def to_markdown(findings: Sequence[Finding]) -> str:
@@ -26,4 +26,4 @@ def _line(finding: Finding) -> str:
     text = f'{finding.recognizer}, {finding.check}: {finding.verdict}: {finding.measured}'
     if finding.verdict != NOT_APPLICABLE:
         text += f' (expected {finding.expected}). {finding.fix}'
-    return printable(' '.join(text.split()))
+    return printable(one_line(text))

@@ -13,8 +13,8 @@ from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.options import OptionError, check_least, suggestion
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.shipped.find import shown_path
 from ra_plugin.studies.survey.report import SurveyItem, build_survey, check_free
-from ra_plugin.training.train_if_needed import shown_path
 from ra_plugin.utils.out_folder import check_out_folder
 from ra_plugin.utils.progress import progress
 

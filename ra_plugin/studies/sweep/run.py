@@ -14,8 +14,9 @@ from ra_plugin.evaluation.write_report import write_results
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers.trainable import is_trainable
 from ra_plugin.results import Results
+from ra_plugin.shipped.find import shown_path
 from ra_plugin.studies.sweep.weight_choice import Chosen, answer, choose, name_of, weigh
-from ra_plugin.training.train_if_needed import shown_path, train
+from ra_plugin.training.train_if_needed import train
 from ra_plugin.utils.out_folder import check_out_folder
 
 _NO_PSNR = 'without clean images there is no PSNR to keep to. Leave max_psnr_drop out.'
