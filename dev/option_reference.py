@@ -20,8 +20,9 @@ from ra_plugin.evaluation.options import EvaluationOptions
 from ra_plugin.evaluation.restorers import RestorerOptions
 from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions
 from ra_plugin.option_types import LabelsPath, Names, WeightsPath
-from ra_plugin.options import Limits, in_words, is_union, option_hints
+from ra_plugin.options import Limits, option_hints
 from ra_plugin.registry import DEGRADATION_REGISTRY, RECOGNIZER_REGISTRY, Registry
+from ra_plugin.type_hints import in_words, is_union
 from ra_plugin.utils.text import one_line
 
 HEAD = '''# Option reference

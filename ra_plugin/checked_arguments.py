@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from ra_plugin.options import check_limits, check_type, fits, literals
+from ra_plugin.options import check_limits, check_type
+from ra_plugin.type_hints import fits, literals
 
 
 class ChecksArguments:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from ra_plugin.options import CHANGE, Limits, is_union
+from ra_plugin.options import CHANGE, Limits
 from ra_plugin.shipped.find import find
+from ra_plugin.type_hints import is_union
 
 _ADDRESS = re.compile(r'[A-Za-z][\w+.-]+:')
 _WEIGHTS = ('.pth', '.pt', '.safetensors', '.bin', '.tar', '.ckpt', '.pkl')

@@ -8,14 +8,13 @@ import dataclasses
 import datetime
 import inspect
 import math
-import os
 import re
-import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+from ra_plugin.type_hints import fits, in_words, is_dataclass, is_union, literals
 from ra_plugin.utils.suggestions import nearest, suggestion
 from ra_plugin.utils.text import printable, shown
 
@@ -233,7 +232,7 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
                 note.check(value, where)
     elif hint is Path:
         return Path(value)
-    elif _is_dataclass(hint):
+    elif is_dataclass(hint):
         return build_block(hint, value, where) if isinstance(value, Mapping) else value
     elif typing.is_typeddict(hint):
         hints = option_hints(hint)
@@ -291,81 +290,3 @@ _SCALARS = {  # bool before int, which it is; a time is a date
     float: " YAML reads this as a number: put text in quotes, e.g. '{}'.",
     datetime.date: " YAML reads this as a date: put text in quotes, e.g. '{}'.",
     type(None): " YAML reads ~ and null as nothing: put text in quotes, e.g. 'null'."}
-
-
-def literals(hint: Any) -> list:
-    """Return the values that an annotation lists."""
-    hint = without_notes(hint)
-    args = typing.get_args(hint)
-    if typing.get_origin(hint) is typing.Literal:
-        return list(args)
-    return [v for option in args for v in literals(option)] if is_union(hint) else []
-
-
-def without_notes(hint: Any) -> Any:
-    """Return an annotation without the ``Annotated`` around it."""
-    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
-
-
-def _is_dataclass(hint: Any) -> bool:
-    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
-
-
-def is_union(hint: Any) -> bool:
-    """Tell whether an annotation lists several, as ``int | None`` does."""
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Tell whether `check_type` takes a value."""
-    hint = without_notes(hint)
-    origin = typing.get_origin(hint)
-    if hint is Any or isinstance(hint, typing.TypeVar):
-        return True
-    if _is_dataclass(hint):
-        return isinstance(value, (Mapping, hint))
-    if typing.is_typeddict(hint):
-        return isinstance(value, Mapping)
-    if hint is Path:
-        return isinstance(value, (str, os.PathLike))
-    if hint is None or hint is type(None):
-        return value is None
-    if is_union(hint):
-        return any(fits(value, option) for option in typing.get_args(hint))
-    if origin is typing.Literal:
-        return any(type(value) is type(option) and value == option for option in typing.get_args(hint))
-    kind = origin or hint
-    if not isinstance(kind, type):
-        return True
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # no NaN
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if kind is collections.abc.Sequence or kind in (list, tuple):
-        items = [item for item in typing.get_args(hint) if item is not Ellipsis] or [Any]
-        return isinstance(value, (list, tuple)) and all(any(fits(v, item) for item in items) for v in value)
-    return isinstance(value, kind)
-
-
-_PLURALS = {'a number': 'numbers', 'a whole number': 'whole numbers', 'a block': 'blocks'}
-
-
-def in_words(hint: Any) -> str:
-    """Return an annotation in words: ``a number or nothing (~)``."""
-    hint = without_notes(hint)
-    origin = typing.get_origin(hint)
-    if hint is type(None):
-        return 'nothing (~)'
-    if is_union(hint):
-        return ' or '.join(in_words(option) for option in typing.get_args(hint))
-    if origin is typing.Literal:
-        return ' | '.join(repr(option) for option in typing.get_args(hint))
-    if (origin or hint) in (collections.abc.Sequence, list, tuple):
-        inner = [in_words(v) for v in typing.get_args(hint) if v is not Ellipsis]
-        items = ' or '.join(dict.fromkeys(_PLURALS.get(name, name) for name in inner))
-        return f'a list of {items}' if items else 'a list'
-    if (origin or hint) is collections.abc.Mapping or _is_dataclass(hint) or typing.is_typeddict(hint):
-        return 'a block'
-    names = {float: 'a number', int: 'a whole number', str: 'text', bool: 'true or false', dict: 'a block',
-             Path: 'text'}
-    return names.get(origin or hint, getattr(hint, '__name__', str(hint)))

@@ -11,8 +11,9 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTR
 
 from ra_plugin.data.with_labels import LabelOptions
 from ra_plugin.option_types import FilePath, Names, named_by
-from ra_plugin.options import is_union, option_hints, without_notes
+from ra_plugin.options import option_hints
 from ra_plugin.registry import DEGRADATION_REGISTRY, RECOGNIZER_REGISTRY
+from ra_plugin.type_hints import is_union, without_notes
 
 SUFFIX = '_basicsr'  # what BasicSR adds to its own names where another package may have registered the same
 _OF_BASICSR = (DATASET_REGISTRY, ARCH_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY)

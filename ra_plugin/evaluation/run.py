@@ -102,7 +102,7 @@ class Evaluation:
     """Evaluation, its options checked and its parts built.
 
     Args:
-        root: The repository: relative paths in the options are looked up below it, too.
+        root: Folder of ``experiments``: relative paths in the options are looked up below it, too.
         opt: Keys as in :class:`EvaluationOptions`.
         device: Default: a GPU where there is one.
 

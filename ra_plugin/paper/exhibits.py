@@ -33,7 +33,7 @@ class Exhibit:
     """Place and settings of evaluations; each is run once, whatever shows it.
 
     Attributes:
-        root: The repository.
+        root: Folder of ``experiments`` and ``results``; relative paths are looked up below it.
         out: Folder of all results.
         device, batch_size, command: As in an evaluation.
     """

@@ -41,7 +41,7 @@ class ExperimentOptions:
 
     Args:
         experiments: Which.
-        root: The repository.
+        root: Folder of ``experiments`` and ``results``; relative paths are looked up below it.
         folder: Folder of the trainings' option files.
         data: Folder that takes the place of ``datasets`` in the paths of data.
     """

@@ -45,7 +45,7 @@ class Reproduction:
     """Experiments at one scale, with their results in ``results/reproduce/SCALE``.
 
     Args:
-        root: The repository.
+        root: Folder of ``experiments`` and ``results``; relative paths are looked up below it.
         scale: ``'small'``, ``'paper'`` or another, see `Experiments`.
         data: Folder that takes the place of ``datasets``.
         seed, seeds: First seed and number of seeds of each training.

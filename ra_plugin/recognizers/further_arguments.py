@@ -9,7 +9,8 @@ from typing import Any
 
 from ra_plugin.checked_arguments import as_plain
 from ra_plugin.library_errors import is_network_error, is_worded, told
-from ra_plugin.options import OptionError, check_number, check_type, fits, nearest
+from ra_plugin.options import OptionError, check_number, check_type, nearest
+from ra_plugin.type_hints import fits
 
 
 def check_further(arguments: Mapping[str, Any], own: Mapping[str, str], where: str) -> None:

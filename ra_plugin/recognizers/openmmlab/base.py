@@ -12,7 +12,7 @@ from PIL import Image
 
 from ra_plugin.library_errors import translated
 from ra_plugin.option_types import ConfigPath, WeightsPath
-from ra_plugin.options import check_number, fits
+from ra_plugin.options import check_number
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.networks import widened
@@ -31,6 +31,7 @@ from ra_plugin.recognizers.openmmlab.model import (
     test_pipeline,
 )
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
+from ra_plugin.type_hints import fits
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.random_streams import seeded
 from ra_plugin.utils.tensors import total

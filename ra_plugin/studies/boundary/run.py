@@ -75,7 +75,7 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
     """Write ``boundary.json``, ``boundary.md`` and ``boundary.html``; return the tables and the folder.
 
     Args:
-        root: The repository.
+        root: Folder of ``experiments`` and ``results``; relative paths are looked up below it.
         file: The evaluation's option file.
         out: Folder. Default: ``results/NAME_boundary`` below ``root``.
 

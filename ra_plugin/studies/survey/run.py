@@ -27,7 +27,7 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
     """Write a survey of images on which the judge answers differently after two restorers of an evaluation.
 
     Args:
-        root: The repository.
+        root: Folder of ``experiments`` and ``results``; relative paths are looked up below it.
         file: The evaluation's option file; its first condition is asked about.
         names: The two restorers, of which the first seeds count.
         judge: The one of its recognizers whose answers are asked about, e.g. a black box.

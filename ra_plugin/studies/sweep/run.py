@@ -28,7 +28,7 @@ def sweep(root: Path, file: Path, weights: Sequence[float], evaluation_file: Pat
     """Train a network for each weight, or take the one that is there, evaluate them side by side, and choose one.
 
     Args:
-        root: The repository.
+        root: Folder of ``experiments`` and ``results``; relative paths are looked up below it.
         file: Option file of a training with one recognition loss.
         weights: Weights of that loss; one is 0, the plain network that the others are compared with.
         evaluation_file: Option file of an evaluation: its data sets and recognizers. Choose weights on images that
