@@ -50,7 +50,8 @@ class DetectionRecognizer(Recognizer):
 
     def sizes(self, images: torch.Tensor, label: DetectionLabel) -> list[tuple[int, int]]:
         """Return the (height, width) of each image within a padded batch."""
-        return [tuple(item['size']) if 'size' in item else tuple(images.shape[-2:]) for item in label]
+        whole = tuple(images.shape[-2:])
+        return [(height, width) for height, width in (item.get('size', whole) for item in label)]
 
     def masks_of(self, item: Mapping[str, Any], size: tuple[int, int]) -> torch.Tensor:
         """Return the masks of an image's objects, ``(K, H, W)`` of its ``size``, for a loss that needs them.

@@ -72,7 +72,7 @@ def _answers(model: Any, head: Any, inputs: torch.Tensor, samples: list) -> Sequ
 def _second_stage(model: Any, inputs: torch.Tensor, samples: list, reference: Outputs | None,
                   where: str) -> Outputs:
     features = model.extract_feat(inputs)
-    proposals = reference['proposals'] if reference else _proposals(model, features, samples)
+    proposals: Any = reference['proposals'] if reference else _proposals(model, features, samples)
     rois = require('mmdet.structures.bbox', where).bbox2roi(proposals)
     roi_head = model.roi_head
     head: Any = roi_head.bbox_head[-1] if isinstance(roi_head.bbox_head, nn.ModuleList) else roi_head.bbox_head
