@@ -11,7 +11,13 @@ from basicsr.utils import registry  # noqa: E402
 
 from ra_plugin import archs, losses  # noqa: E402
 from ra_plugin.compat import basicsr_cpu  # noqa: E402
-from ra_plugin.data import DetectionDataset, LabeledImageDataset, SegmentationDataset, UnlabeledImageDataset  # noqa: E402
+from ra_plugin.data import (  # noqa: E402
+    DetectionDataset,
+    LabeledImageDataset,
+    SegmentationDataset,
+    TextDataset,
+    UnlabeledImageDataset,
+)
 from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa  # noqa: E402
 from ra_plugin.models.recog_aware_model import RecogAwareModel  # noqa: E402
 from ra_plugin.models.resume.reader import load_resume_state  # noqa: E402
@@ -22,7 +28,8 @@ REGISTERED = {
     registry.ARCH_REGISTRY: [archs.SRResNet, archs.SRDenseNet, archs.RDN, archs.DBPN, archs.ResnetGenerator,
                              archs.Interpolation],
     registry.LOSS_REGISTRY: [losses.RecogLoss, losses.RecogConsistencyLoss, losses.RecogFeatureLoss],
-    registry.DATASET_REGISTRY: [LabeledImageDataset, DetectionDataset, SegmentationDataset, UnlabeledImageDataset],
+    registry.DATASET_REGISTRY: [LabeledImageDataset, DetectionDataset, SegmentationDataset, TextDataset,
+                                UnlabeledImageDataset],
     registry.METRIC_REGISTRY: [calculate_pyiqa],
     registry.MODEL_REGISTRY: [RecogAwareModel],
 }

@@ -95,3 +95,16 @@ class TinyEmbedder(EmbeddingRecognizer):
     def __init__(self):
         network = nn.Sequential(_network(5, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         super().__init__(network, RecognizerInfo('tiny', self.task, **_FACTS))
+
+
+class TinyReader(nn.Module):
+    """Scores ``(N, T, 7)`` of a blank and six characters, one step for each four columns."""
+
+    def __init__(self, channels=3):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(channels, 8, 4, 4), nn.Tanh())
+        self.rnn = nn.LSTM(8, 8, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(16, 7)
+
+    def forward(self, images):
+        return self.head(self.rnn(self.layers(images).mean(2).transpose(1, 2))[0])

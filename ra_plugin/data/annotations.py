@@ -18,6 +18,8 @@ from ra_plugin.data.spellings import FilesOnDisk, Spellings
 from ra_plugin.options import OptionError, check_type, suggestion
 from ra_plugin.utils.text_file import read_text
 
+_HEADERS = (['path', 'label'], ['path', 'text'], ['filename', 'words'])  # the last is EasyOCR's
+
 
 def list_images(root: str, meta_info: str | None, is_lmdb: bool, where: str) -> list[Entry]:
     """Return paths and labels of the images, in the same order for class folders and for an lmdb made from them."""
@@ -81,7 +83,7 @@ def _read_csv(path: str, where: str) -> list[Entry]:
     except csv.Error as error:
         raise OptionError(f"{where}: expected CSV, got '{path}' with an error ({error}). "
                           'Write path,label lines.') from None
-    if rows and [cell.lower() for cell in rows[0][1]] == ['path', 'label']:
+    if rows and [cell.lower() for cell in rows[0][1]] in _HEADERS:
         del rows[0]
     for i, row in rows:
         if len(row) != 2 or not all(row):

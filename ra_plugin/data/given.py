@@ -7,7 +7,8 @@ from ra_plugin.data.with_labels import WithLabels
 from ra_plugin.options import OptionError
 from ra_plugin.utils.random_streams import kept_random_streams
 
-_LABELED = 'LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset)'
+_LABELED = ('LabeledImageDataset (or, with boxes and masks, DetectionDataset, SegmentationDataset; with words, '
+            'TextDataset)')
 GAIN_LABELS = f'Add labels: folders, or labels: FILE; or use {_LABELED}'
 
 

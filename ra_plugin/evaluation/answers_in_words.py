@@ -54,6 +54,16 @@ def _mask_answer(info: RecognizerInfo, image: torch.Tensor, predicted: Any, labe
     return Answer(_shares(mask, names), None, draw_mask(pixels(image), mask, info.num_classes))
 
 
+def _word_answer(info: RecognizerInfo, image: torch.Tensor, predicted: Any, label: Any, names: Sequence[str] | None
+                 ) -> Answer:
+    read = predicted[0]['text']
+    return Answer(_quoted(read), None if label is None else read == label[0])
+
+
+def _quoted(word: str) -> str:
+    return f'“{word}”' if word else 'nothing'
+
+
 def _counted(labels: torch.Tensor, names: Sequence[str] | None) -> str:
     counts = Counter(labels.tolist()).most_common()
     return ', '.join(f'{count} {class_word(label, names)}' for label, count in counts) or 'nothing'
@@ -76,5 +86,6 @@ class _Words:
 _TASKS = {
     'classification': _Words(_class_answer, lambda label, names: class_word(int(label[0]), names)),
     'detection': _Words(_objects_answer, lambda label, names: _counted(label[0]['labels'].cpu(), names)),
+    'text': _Words(_word_answer, lambda label, names: _quoted(label[0])),
     'segmentation': _Words(_mask_answer, lambda label, names: _shares(label[0].cpu().numpy(), names)),
 }

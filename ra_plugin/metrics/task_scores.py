@@ -10,10 +10,12 @@ from ra_plugin.metrics.base import Metrics, TaskScore
 from ra_plugin.metrics.classification import ClassificationScore
 from ra_plugin.metrics.detection import DetectionScore
 from ra_plugin.metrics.segmentation import SegmentationScore
+from ra_plugin.metrics.text import TextAgreement, TextScore
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.recognizers.facts import NO_HEAD, RecognizerInfo
 
-__all__ = ['TASKS', 'ClassificationScore', 'DetectionScore', 'SegmentationScore', 'TaskScore', 'build_score']
+__all__ = ['TASKS', 'ClassificationScore', 'DetectionScore', 'SegmentationScore', 'TaskScore', 'TextScore',
+           'build_score']
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ SCORED_TASKS = {
         "LabeledImageDataset (class folders or meta_info), or labels in the block of BasicSR's"),
     'detection': ScoredTask(DetectionScore, DetectionAgreement, 'DetectionDataset with annotation_file'),
     'segmentation': ScoredTask(SegmentationScore, SegmentationAgreement, 'SegmentationDataset with dataroot_mask'),
+    'text': ScoredTask(TextScore, TextAgreement, 'TextDataset with label_file'),
 }
 TASKS = tuple(SCORED_TASKS)
 _NO_SCORES = {'embedding': NO_HEAD}

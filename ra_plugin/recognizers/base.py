@@ -305,8 +305,8 @@ class Recognizer(ChecksArguments, OutOfSight):
 
     @property
     def spatial_labels(self) -> bool:
-        """True if labels have places in the image (boxes, masks), and would have to follow a crop of it."""
-        return self.info.task in ('detection', 'segmentation')
+        """True if labels have places in the image (boxes, masks, letters), and would have to follow a crop of it."""
+        return self.info.task in ('detection', 'segmentation', 'text')
 
     def own_words(self, images: torch.Tensor) -> list[str]:
         """Return the likeliest answer to each image in the recognizer's own words; ``''`` where it has none."""

@@ -18,7 +18,7 @@ class RecognizerInfo:
     """Facts about a recognizer, from its weights' own record."""
 
     name: str
-    task: str  # 'classification' | 'detection' | 'segmentation' | 'embedding'
+    task: str  # 'classification' | 'detection' | 'segmentation' | 'text' | 'embedding'
     num_classes: int = 0
     classes: tuple[str, ...] | None = None  # names in the order of the class ids, where known
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)  # RGB, on the [0, 1] scale

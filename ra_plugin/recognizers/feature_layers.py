@@ -39,8 +39,9 @@ def classifying_layer(model: nn.Module, ask: Callable[[], object], num_classes: 
     return (deciding or linear)[-1]
 
 
-def captured(model: nn.Module, name: str, images: torch.Tensor, where: str, of_input: bool = False) -> torch.Tensor:
-    """Return the output (or the input) of the layer called ``name`` during ``model(images)``.
+def captured(model: nn.Module, name: str, images: torch.Tensor, where: str, of_input: bool = False,
+             **kwargs: Any) -> torch.Tensor:
+    """Return the output (or the input) of the layer called ``name`` during ``model(images, **kwargs)``.
 
     Raises:
         ValueError: The layer is not called, or gives no tensor.
@@ -50,7 +51,7 @@ def captured(model: nn.Module, name: str, images: torch.Tensor, where: str, of_i
         lambda _, args, output: seen.append(args[0] if of_input else output))
     try:
         with _eager():
-            model(images)
+            model(images, **kwargs)
     finally:
         hook.remove()
     if not seen or not isinstance(seen[-1], torch.Tensor):

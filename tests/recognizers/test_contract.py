@@ -22,15 +22,19 @@ from ra_plugin.recognizers.detection import DetectionRecognizer
 from ra_plugin.recognizers.embedding import EmbeddingRecognizer
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.recognizers.segmentation import SegmentationRecognizer
+from ra_plugin.recognizers.text import TextRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 SCALE = {'mean': [0.5, 0.4, 0.3], 'std': [0.2, 0.3, 0.4]}
 MODULE = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.TinyVGG', 'pretrained': False, **SCALE}
 
+WORDS = {'type': 'CTCRecognizer', 'module': 'tiny_recognizers.TinyReader', 'pretrained': False, 'characters': 'abcdef'}
+
 BLOCKS = {  # registered name -> its block, given files to name in it
     'BlackBoxRecognizer': lambda files: {
         'classes': ['cat', 'dog'], 'cache': files.folder,
         'command': [sys.executable, '-c', 'print(\'["dog"]\')', '{image}']},
+    'CTCRecognizer': lambda files: WORDS,
     'EnsembleRecognizer': lambda files: {'recognizers': [MODULE, MODULE], 'weights': [3, 1]},
     'MMDetRecognizer': lambda files: {'config': files.mmdet(), 'pretrained': False, 'resize': None},
     'MMSegRecognizer': lambda files: {'config': files.mmseg(), 'pretrained': False, 'resize': None},
@@ -45,7 +49,7 @@ BLOCKS = {  # registered name -> its block, given files to name in it
 SMALL = {'detector of a few lines': TinyDetector, 'segmenter of a few lines': TinySegmenter,
          'embedding of a few lines': TinyEmbedder}
 TASK_CLASSES = {'classification': ClassificationRecognizer, 'detection': DetectionRecognizer,
-                'segmentation': SegmentationRecognizer, 'embedding': EmbeddingRecognizer}
+                'segmentation': SegmentationRecognizer, 'embedding': EmbeddingRecognizer, 'text': TextRecognizer}
 OWN_BASE = {'BlackBoxRecognizer', 'EnsembleRecognizer'}  # neither has a network of its own
 SIZE = 64
 
@@ -92,6 +96,7 @@ def label_of(recognizer):
         'detection': [{'boxes': boxes, 'labels': torch.tensor([0, 2])},
                       {'boxes': boxes[:0], 'labels': torch.zeros(0, dtype=torch.long)}],
         'segmentation': torch.randint(3, (2, 8, 8)).repeat_interleave(8, 1).repeat_interleave(8, 2),
+        'text': ['abba', 'f'],
     }.get(recognizer.info.task)
 
 
@@ -179,12 +184,14 @@ def test_what_it_predicts_has_the_form_of_its_task(recognizer, images):
             assert (one['scores'].diff() <= 0).all() and ((one['labels'] >= 0) & (one['labels'] < count)).all()
     elif recognizer.info.task == 'segmentation':
         assert found['masks'].shape == (2, SIZE, SIZE) and 0 <= found['masks'].min() and found['masks'].max() < count
+    elif recognizer.info.task == 'text':
+        assert all(set(one['text']) <= set(recognizer.info.classes) and 0 <= one['score'] <= 1 for one in found)
     else:
         torch.testing.assert_close(found['embeddings'].norm(dim=1), torch.ones(2))
     if (label := label_of(recognizer)) is not None:
         score = build_score(recognizer.info)
         score.update(found, label)
-        assert all(0 <= value <= 1 for value in score.compute().values())
+        assert all(0 <= value <= 1 or name == 'cer' and value > 1 for name, value in score.compute().items())
 
 
 def test_labels_of_another_task_or_count_are_refused(recognizer):

@@ -31,6 +31,7 @@ def converted(model, where: str) -> nn.Module:
     onnx = require('onnx', where)
     _constants_to_initializers(model.graph, onnx)
     _drop_identities(model.graph)
+    _name_ranks(model.graph, onnx)
     try:
         opset = next(entry.version for entry in model.opset_import if entry.domain in ('', 'ai.onnx'))
         if opset > OPSET:
@@ -77,6 +78,19 @@ def _drop_identities(graph) -> None:
         if node.op_type == 'Identity' and node.domain in ('', 'ai.onnx') and node.output[0] not in outputs:
             same[node.output[0]] = node.input[0]
             graph.node.remove(node)
+
+
+def _name_ranks(graph, onnx) -> None:
+    """Record the number of dimensions of each convolution's result, which is that of its weights.
+
+    onnx2torch has to know it for batch norm, and onnx loses it behind a reshape to sizes that are computed.
+    """
+    ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    known = {value.name for value in graph.value_info}
+    for node in graph.node:
+        if node.op_type == 'Conv' and node.input[1] in ranks and node.output[0] not in known:
+            shape = [None] * ranks[node.input[1]]
+            graph.value_info.append(onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, shape))
 
 
 def check_conversion(network: nn.Module, judge: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor,

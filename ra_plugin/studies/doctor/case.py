@@ -123,6 +123,7 @@ CHANCE: dict[str, Callable[[Case], float]] = {  # by task
     'classification': _commonest_label,
     'detection': lambda case: 0.01,  # boxes anywhere
     'segmentation': lambda case: 1 / max(case.recognizer.info.num_classes, 2),  # one class everywhere
+    'text': lambda case: 0.0,  # a word out of all words
 }
 
 

@@ -1,0 +1,44 @@
+"""Lists of word images and their words: CSV, JSON, and the text files of ICDAR and PaddleOCR."""
+import os
+from collections.abc import Sequence
+
+from ra_plugin.data.annotations import read_labels
+from ra_plugin.data.files import check_file
+from ra_plugin.options import OptionError
+from ra_plugin.utils.text_file import read_text
+
+
+def read_words(path: str, where: str) -> list[tuple[str, str]]:
+    """Return the image names and words in a list.
+
+    Args:
+        path: ``.csv`` or ``.json`` as in :class:`LabeledImageDataset`; or ``.txt``, with a line ``word_1.png, "Text"``
+            as in ICDAR's challenges, or name and word with a tab between them, as for PaddleOCR.
+        where: Place in the options, for messages.
+
+    Raises:
+        OptionError: No such file, or a line that is neither.
+    """
+    if os.path.splitext(path)[1].lower() != '.txt':
+        return [(name, word if isinstance(word, str) else str(word)) for name, word in read_labels(path, where)]
+    check_file(path, where)
+    lines = [line.rstrip('\r') for line in read_text(path, where).lstrip('\ufeff').split('\n')]
+    return [_pair(line, i, path, where) for i, line in enumerate(lines, 1) if line.strip()]
+
+
+def _pair(line: str, number: int, path: str, where: str) -> tuple[str, str]:
+    if '\t' in line:
+        name, _, word = line.partition('\t')
+        return name.strip(), word
+    name, comma, word = line.partition(',')
+    word = word.strip()
+    if not comma or len(word) < 2 or word[0] != '"' or word[-1] != '"':
+        raise OptionError(f"{where}: expected 'word_1.png, \"Text\"', or name and word with a tab between them, in "
+                          f"line {number} of '{path}', got {line!r}.")
+    return name.strip(), word[1:-1].replace('\\"', '"').replace('\\\\', '\\')
+
+
+def only_of(entries: Sequence[tuple[str, str]], characters: str | Sequence[str] | None) -> list[tuple[str, str]]:
+    """Return the entries whose words have these characters alone; all where None is given."""
+    known = None if characters is None else set(characters)
+    return [(name, word) for name, word in entries if known is None or set(word) <= known]

@@ -1,0 +1,89 @@
+"""Words read right, and the character error rate: against labels, or against what was read in the clean image."""
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ra_plugin.metrics.base import CLEAN_ANSWERS, Metrics, TaskScore
+
+
+class TextScore(TaskScore):
+    """Scores of words that were read.
+
+    ``exact_match``: share of images whose word is right, letter by letter. ``word_accuracy``: the same for letters and
+    digits alone, in any case, as benchmarks of scene text count it. ``cer``: character error rate, insertions,
+    deletions and substitutions over the number of characters of all labels; it may exceed 1; lower is better.
+
+    Args:
+        metrics: One or more of these. Default: ``exact_match`` and ``cer``.
+    """
+
+    known: Sequence[str] = ('exact_match', 'word_accuracy', 'cer')
+    default: Sequence[str] = ('exact_match', 'cer')
+    lower_is_better: Sequence[str] = ('cer',)
+
+    def __init__(self, metrics: Metrics = None):
+        super().__init__(metrics)
+        self._rows: list[np.ndarray] = []  # of each image: right, right by letters and digits, edits, characters
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def update(self, predictions: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
+        """Add a batch: ``predict`` of the images, and the words in them."""
+        for found, word in zip(predictions, labels, strict=True):
+            read = found['text']
+            self._rows.append(np.array([read == word, _plain(read) == _plain(word), edit_distance(read, word),
+                                        len(word)], int))
+
+    def records(self) -> np.ndarray:
+        """Return ``(N, 4)``: right, right by letters and digits, edits, characters of the label."""
+        return np.stack(self._rows) if self._rows else np.empty((0, 4), int)
+
+    def add_records(self, records: Iterable[np.ndarray]) -> None:
+        self._rows += list(records)
+
+    def per_image(self) -> dict[str, np.ndarray]:
+        """Map the metrics that are means over images to ``(N,)`` bool."""
+        rows = self.records()
+        values = dict(zip(self.known, (rows[:, 0] > 0, rows[:, 1] > 0), strict=False))
+        return {name: values[name] for name in self.metrics if name in values}
+
+    def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        right, plain, edits, characters = self.records().T
+        with np.errstate(invalid='ignore', divide='ignore'):
+            found = dict(zip(self.known, (counts @ right / counts.sum(1), counts @ plain / counts.sum(1),
+                                          counts @ edits / (counts @ characters)), strict=True))
+        return {name: found[name] for name in self.metrics}
+
+
+class TextAgreement(TextScore):
+    """Agreement of the words read in restored and in clean images: the same measures, with the latter as labels.
+
+    Args:
+        metrics: One or more of ``text_agreement`` (`TextScore`'s exact match), ``word_agreement`` and
+            ``cer_to_clean``. Default: the first and the last.
+    """
+
+    known = ('text_agreement', 'word_agreement', 'cer_to_clean')
+    default = ('text_agreement', 'cer_to_clean')
+    lower_is_better = ('cer_to_clean',)
+    against = CLEAN_ANSWERS
+
+    def update(self, predictions: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[str, Any]]) -> None:
+        """Add a batch: ``predict`` of the restored images, and of the clean ones."""
+        super().update(predictions, [found['text'] for found in clean])
+
+
+def edit_distance(a: str, b: str) -> int:
+    """Return the least number of insertions, deletions and substitutions that turn one text into the other."""
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, right in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (left != right))
+    return row[-1]
+
+
+def _plain(word: str) -> str:
+    return ''.join(character for character in word.casefold() if character.isalnum())

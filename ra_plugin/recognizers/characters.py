@@ -1,0 +1,68 @@
+"""Characters in options, and words as sequences of their numbers."""
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ra_plugin.utils.text_file import read_text
+
+
+def read_characters(characters: Sequence[str] | str, where: str) -> tuple[str, ...]:
+    """Return characters given as one text, as a list, or as the name of a text file with one a line.
+
+    Raises:
+        ValueError: None, or one twice.
+    """
+    if isinstance(characters, str) and len(characters) > 1 and Path(characters).suffix == '.txt':
+        if not Path(characters).is_file():
+            raise ValueError(f'{where}: characters: no file {characters}. Name a text file with one a line, or write '
+                             'them as one text.')
+        characters = read_text(Path(characters), f'{where}: characters').split('\n')
+        characters = [line.rstrip('\r') for line in characters if line.rstrip('\r')]
+    found = tuple(characters)
+    twice = next((character for character in found if found.count(character) > 1), None) if len(
+        set(found)) < len(found) else None
+    if not found or twice is not None:
+        raise ValueError(f'{where}: characters: expected each once, got '
+                         f'{"none" if twice is None else f"{twice!r} twice"}.')
+    return found
+
+
+class CTCCoder:
+    """Translator between words and the steps of a network trained by connectionist temporal classification.
+
+    Args:
+        characters: In the order of the network's classes, the blank left out.
+        blank: Class of the blank.
+    """
+
+    def __init__(self, characters: Sequence[str], blank: int):
+        self.blank = blank
+        numbers = [number for number in range(len(characters) + 1) if number != blank]
+        self._numbers = dict(zip(characters, numbers, strict=True))
+        self._characters = dict(zip(numbers, characters, strict=True))
+
+    def encode(self, words: Sequence[str], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the classes of all characters of all words in a row, ``(S,)``, and the lengths, ``(N,)``."""
+        classes = [self._numbers[character] for word in words for character in word]
+        return (torch.tensor(classes, dtype=torch.long, device=device),
+                torch.tensor([len(word) for word in words], dtype=torch.long, device=device))
+
+    def decode(self, probabilities: torch.Tensor) -> list[tuple[str, float]]:
+        """Return for each image the word of the likeliest class at each step, and the mean probability of its letters.
+
+        Repeated classes count once unless a blank is between them (Graves et al., 2006); a word without letters has the
+        mean probability of the blanks.
+
+        Args:
+            probabilities: ``(N, T, C)``.
+        """
+        best, classes = probabilities.max(2)
+        found = []
+        for scores, path in zip(best.tolist(), classes.tolist(), strict=True):
+            places = [step for step, number in enumerate(path)
+                      if number != self.blank and (step == 0 or number != path[step - 1])]
+            word = ''.join(self._characters[path[step]] for step in places)
+            counted = places or range(len(path))
+            found.append((word, sum(scores[step] for step in counted) / max(len(counted), 1)))
+        return found

@@ -1,0 +1,205 @@
+"""Readers of words that are trained by connectionist temporal classification."""
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from easyocr.recognition import AlignCollate
+from PIL import Image
+from tiny_recognizers import TinyReader
+from torch import nn
+
+from ra_plugin.losses import RecogConsistencyLoss, RecogLoss
+from ra_plugin.recognizers import CTCRecognizer, build_recognizer
+from ra_plugin.recognizers.characters import CTCCoder, read_characters
+from ra_plugin.recognizers.facts import TaskError
+from ra_plugin.recognizers.frozen.resizing import judging
+from ra_plugin.utils.random_streams import seeded
+
+CHARACTERS = 'abcdef'
+
+
+def reader(channels=3, **options):
+    with seeded(3, torch.device('cpu')):
+        return CTCRecognizer(TinyReader(channels), characters=CHARACTERS, **options)
+
+
+@pytest.fixture
+def images():
+    return torch.rand(3, 3, 32, 24)
+
+
+def likelihood(steps, word, blank):
+    """The sum over all alignments of one image, ``steps`` ``(T, C)`` probabilities, by going through every path."""
+    total = 0.0
+    for path in itertools.product(range(steps.shape[1]), repeat=len(steps)):
+        kept = [number for i, number in enumerate(path) if number != blank and (i == 0 or number != path[i - 1])]
+        if kept == word:
+            total += math.prod(float(steps[i, number]) for i, number in enumerate(path))
+    return total
+
+
+@pytest.mark.parametrize('blank', [0, 3, -1])
+def test_the_loss_is_the_sum_over_all_alignments(blank):
+    network = TinyReader().double()
+    recognizer = CTCRecognizer(network, characters=CHARACTERS, blank=blank)
+    images = torch.rand(2, 3, 32, 16, dtype=torch.double)  # four steps
+    place = blank % 7
+    numbers = {character: i + (i >= place) for i, character in enumerate(CHARACTERS)}
+    words = ['ab', 'cc']
+    with torch.no_grad():
+        probabilities = network((images - 0.5) / 0.5).softmax(2)
+    expected = [-math.log(likelihood(steps, [numbers[c] for c in word], place)) / len(word)
+                for steps, word in zip(probabilities, words, strict=True)]
+    torch.testing.assert_close(recognizer.loss(images, words)['ctc'], torch.tensor(expected, dtype=torch.double))
+
+
+def test_the_gradient_is_the_slope():
+    recognizer = CTCRecognizer(TinyReader().double(), characters=CHARACTERS)
+    images = torch.rand(1, 3, 24, 20, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: recognizer.loss(x, ['abc'])['ctc'], images, eps=1e-6, atol=1e-6)
+
+
+def test_the_mean_is_torch_s(images):
+    recognizer, words = reader(), ['ab', 'f', 'deadbe']
+    logits = recognizer.outputs(images)['logits']
+    targets = torch.tensor([1 + CHARACTERS.index(c) for c in ''.join(words)])
+    theirs = F.ctc_loss(logits.log_softmax(1).permute(2, 0, 1), targets, torch.full((3,), logits.shape[2]),
+                        torch.tensor([2, 1, 6]), zero_infinity=True)
+    torch.testing.assert_close(RecogLoss(recognizer)(images, words), theirs)
+
+
+def test_a_word_longer_than_the_steps_has_no_loss():
+    recognizer = reader(height=8)
+    assert recognizer.loss(torch.rand(1, 3, 8, 8), ['abcdef'])['ctc'].item() == 0
+
+
+@pytest.mark.parametrize('path, word', [
+    ([0, 1, 1, 0, 1], 'aa'), ([1, 1, 1], 'a'), ([0, 0], ''), ([6, 0, 6, 5], 'ffe'), ([2, 3, 3, 2], 'bcb')])
+def test_the_likeliest_path_is_decoded(path, word):
+    probabilities = torch.full((1, len(path), 7), 0.05)
+    for step, number in enumerate(path):
+        probabilities[0, step, number] = 0.7
+    (read, score), = CTCCoder(CHARACTERS, 0).decode(probabilities)
+    assert read == word and score == pytest.approx(0.7)
+
+
+def test_the_image_is_resized_to_the_height_and_filled_at_the_right(images):
+    recognizer = reader(height=16, width=40)
+    prepared = recognizer.prepare(images)
+    assert prepared.shape == (3, 3, 16, 40)
+    resized = (F.interpolate(images, (16, 12), mode='bicubic', antialias=True) - 0.5) / 0.5
+    torch.testing.assert_close(prepared[..., :12], resized)
+    assert not prepared[..., 12:].any()
+    edge = reader(height=16, width=40, fill='edge').prepare(images)
+    torch.testing.assert_close(edge[..., 12:], resized[..., -1:].expand(-1, -1, -1, 28))
+    assert reader(height=16, width=8).prepare(images).shape == (3, 3, 16, 8)
+    assert reader(height=16).prepare(images).shape == (3, 3, 16, 12)
+
+
+def test_channels(images):
+    torch.testing.assert_close(reader(channel_order='bgr').prepare(images), (images.flip(1) - 0.5) / 0.5)
+    luma = (images * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    torch.testing.assert_close(reader(channels=1, mean=0.4, std=0.2).prepare(images), (luma - 0.4) / 0.2)
+
+
+def test_the_preparation_is_that_of_the_libraries_on_a_picture(tmp_path):
+    """EasyOCR's: gray, bicubic, 0.5 and 0.5, the last column repeated, as its AlignCollate does it."""
+    pixels = np.asarray(Image.effect_noise((90, 40), 60))
+    collate = AlignCollate(imgH=64, imgW=200, keep_ratio_with_pad=True)
+    theirs = collate([Image.fromarray(pixels)])
+    images = torch.from_numpy(pixels.copy())[None, None].expand(1, 3, -1, -1) / 255
+    with judging():
+        ours = reader(channels=1, mean=0.5, std=0.5, height=64, width=200, fill='edge').prepare(images)
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().max() < 1.5 / 127  # Pillow rounds to 8 bits after each axis
+
+
+def test_probabilities_are_turned_into_their_logarithm(images):
+
+    class Softmaxed(TinyReader):
+        def forward(self, images):
+            return super().forward(images).softmax(2)
+
+    network = Softmaxed()
+    plain = TinyReader()
+    plain.load_state_dict(network.state_dict())
+    ours = CTCRecognizer(network, characters=CHARACTERS, probabilities=True)
+    theirs = CTCRecognizer(plain, characters=CHARACTERS)
+    words = ['ab', 'cd', 'ef']
+    torch.testing.assert_close(ours.loss(images, words), theirs.loss(images, words))
+    torch.testing.assert_close(RecogConsistencyLoss(ours)(images, 1 - images),
+                               RecogConsistencyLoss(theirs)(images, 1 - images))
+
+
+def test_further_arguments_of_the_call(images):
+
+    class Asks(TinyReader):
+        def forward(self, images, text):
+            assert text is None
+            return super().forward(images)
+
+    recognizer = CTCRecognizer(Asks(), characters=CHARACTERS, forward_kwargs={'text': None})
+    assert recognizer.features(images).shape == (3, 6, 16)
+    with pytest.raises(ValueError, match='cannot take an image of height 32'):
+        CTCRecognizer(Asks(), characters=CHARACTERS)
+
+
+def test_an_onnx_file(tmp_path, images):
+    network = TinyReader().eval()
+    network.rnn = nn.Identity()
+    network.rnn.forward = lambda x: (torch.cat([x, x], 2),)
+    file = tmp_path / 'reader.onnx'
+    torch.onnx.export(network, (torch.rand(2, 3, 32, 64),), str(file), input_names=['x'], output_names=['y'],
+                      dynamic_axes={'x': {0: 'n', 3: 'w'}, 'y': {0: 'n', 1: 't'}}, dynamo=False)
+    ours = build_recognizer({'type': 'CTCRecognizer', 'file': str(file), 'characters': CHARACTERS})
+    torch.testing.assert_close(ours.outputs(images)['logits'].transpose(1, 2), network((images - 0.5) / 0.5),
+                               rtol=1e-4, atol=1e-5)
+    judge = build_recognizer({'type': 'CTCRecognizer', 'file': str(file), 'characters': CHARACTERS,
+                              'differentiable': False})
+    assert [one['text'] for one in judge.predict(images)] == [one['text'] for one in ours.predict(images)]
+    with pytest.raises(ValueError, match='not differentiable'):
+        RecogLoss(judge)
+
+
+def test_characters(tmp_path):
+    assert read_characters('abc', 'here') == ('a', 'b', 'c')
+    (tmp_path / 'keys.txt').write_text('a\n \nß\r\n', encoding='utf-8')
+    assert read_characters(str(tmp_path / 'keys.txt'), 'here') == ('a', ' ', 'ß')
+    with pytest.raises(ValueError, match="^here: characters: expected each once, got 'a' twice"):
+        read_characters('aba', 'here')
+    with pytest.raises(ValueError, match='^here: characters: no file'):
+        read_characters('nowhere.txt', 'here')
+
+
+def test_the_space_is_added_as_paddle_does():
+    recognizer = CTCRecognizer(TinyReader(), characters='abcde')
+    assert recognizer.info.classes == ('a', 'b', 'c', 'd', 'e', ' ')
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'characters': 'abc'}, r'expected characters for 6 classes and a blank within them, got 3 characters'),
+    ({'characters': None}, 'no characters. Set characters: TEXT, in the order of its 7 classes'),
+    ({'blank': 7}, 'got 6 characters and blank 7'),
+    ({'module': None}, 'set one of module and file'),
+    ({'module_kwargs': {'channels': 3}}, 'module_kwargs are for a dotted path'),
+    ({'differentiable': False}, 'differentiable: false is for a file'),
+    ({'feature_layer': 'heads'}, "feature_layer: no layer 'heads'. Did you mean 'head'"),
+    ({'height': 2}, 'cannot take an image of height 2')])
+def test_what_cannot_be_is_refused_in_one_line(change, message):
+    options = {'module': TinyReader(), 'characters': CHARACTERS, **change}
+    with pytest.raises(ValueError, match=message) as error:
+        CTCRecognizer(**options)
+    assert '\n' not in str(error.value)
+
+
+def test_a_network_of_another_kind_is_refused():
+    with pytest.raises(TaskError, match=r'expected scores \(N, T, C\) of characters from the network, got \(1, 3\)'):
+        CTCRecognizer(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), characters='ab')
+
+
+def test_a_word_of_other_characters_is_refused(images):
+    with pytest.raises(ValueError, match="expected words of the 6 characters that it reads, got 'x' in 'fax'"):
+        reader().loss(images, ['ab', 'fax', 'c'])
