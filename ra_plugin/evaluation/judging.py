@@ -57,8 +57,7 @@ class Batch:
             ValueError: It has none.
         """
         if self.gt is None:
-            raise ValueError(f'{self.names[0]}: expected a clean image, got none. Give the data set clean images: '
-                             'dataroot_gt.')
+            raise ValueError('judging: expected clean images, got none. Give the data set some: dataroot_gt.')
         return self.gt
 
     def select(self, places: Sequence[int]) -> 'Batch':

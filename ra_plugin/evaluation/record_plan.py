@@ -66,8 +66,8 @@ class RecordPlans:
         Args:
             judging: How its images are judged.
             restorers: Restorers of the condition.
-            dataset: Data set.
-            block: Its options.
+            dataset: Data set of the condition, with its degradation.
+            block: Options that it was built from.
             numbers: Numbers of the images that are judged.
             names: Paths of these, below their data set's folder; None where it does not list them.
         """

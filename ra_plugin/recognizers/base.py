@@ -244,6 +244,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         mean where images of the batch have fewer numbers than others.
 
         Args:
+            images: ``(N, 3, H, W)``, RGB, ``[0, 1]``, restored or clean.
             reference: The outputs on the clean images, for recognizers that answer questions taken from there, as the
                 second stage of a detector does with proposals. Others ignore it.
         """
