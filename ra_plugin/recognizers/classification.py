@@ -37,6 +37,7 @@ class ClassificationRecognizer(Recognizer):
             classifies, which is found by one call, see `classifying_layer`; without a head, what the network gives.
     """
 
+    task = 'classification'
     can_learn = True
     smooths_labels = True
     _is_checked = False  # that its answers can be logits

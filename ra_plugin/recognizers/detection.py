@@ -48,6 +48,25 @@ class DetectionRecognizer(Recognizer):
         """
         self._has_no('predict')
 
+    def sizes(self, images: torch.Tensor, label: DetectionLabel) -> list[tuple[int, int]]:
+        """Return the (height, width) of each image within a padded batch."""
+        whole = tuple(images.shape[-2:])
+        return [(height, width) for height, width in (item.get('size', whole) for item in label)]
+
+    def masks_of(self, item: Mapping[str, Any], size: tuple[int, int]) -> torch.Tensor:
+        """Return the masks of an image's objects, ``(K, H, W)`` of its ``size``, for a loss that needs them.
+
+        Raises:
+            ValueError: There are none, or they are smaller than the image.
+        """
+        if 'masks' not in item:
+            raise ValueError(f'{self}: its loss needs masks, and the labels have boxes alone. Give the data set '
+                             'with_masks: true.')
+        if item['masks'].shape[1] < size[0] or item['masks'].shape[2] < size[1]:
+            raise ValueError(f'{self}: expected masks of the size of the image, {size}, got '
+                             f'{tuple(item["masks"].shape[1:])}.')
+        return item['masks'][:, :size[0], :size[1]]
+
     def check_label(self, label: Any, count: int, where: str) -> None:
         if not isinstance(label, (list, tuple)) or not all(
                 isinstance(item, Mapping) and {'boxes', 'labels'} <= set(item) for item in label):
@@ -57,6 +76,16 @@ class DetectionRecognizer(Recognizer):
             raise ValueError(f'{where}: expected labels of {count} images, got {len(label)}.')
         for i, item in enumerate(label):
             _check_objects(item, self.info.num_classes, f'{where}: image {i}')
+
+
+def solid_and_ignored(item: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return which objects of an image have an area, and which are neither object nor background, each ``(K,)`` bool.
+
+    A box without area has a loss of NaN.
+    """
+    boxes, labels = item['boxes'], item['labels']
+    ignored = item['ignore'] if 'ignore' in item else torch.zeros_like(labels, dtype=torch.bool)
+    return (boxes[:, 2:] > boxes[:, :2]).all(1), ignored
 
 
 def _check_objects(item: Mapping[str, Any], num_classes: int, where: str) -> None:

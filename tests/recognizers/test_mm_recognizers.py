@@ -127,7 +127,7 @@ def test_loss_in_inference_mode_would_be_another(detector):
     recognizer = detector('fcos')
     images, items = as_images(photograph()), labels(1)
     ours = sum(recognizer.loss(images, items).values())
-    recognizer._unpinned = []
+    recognizer._loss_mode._unpinned = []
     assert abs(ours - sum(recognizer.loss(images, items).values())) > 1e-3
 
 

@@ -1,6 +1,5 @@
 """The base of detectors of mmdetection and segmenters of mmsegmentation as frozen losses."""
 import contextlib
-import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from ra_plugin.option_types import ConfigPath, WeightsPath
 from ra_plugin.options import check_number
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.facts import RecognizerInfo
+from ra_plugin.recognizers.frozen.loss_mode import LossMode
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.openmmlab.geometry import PipelineGeometry, Size, fit_images, within_image
 from ra_plugin.recognizers.openmmlab.model import (
@@ -25,7 +25,6 @@ from ra_plugin.recognizers.openmmlab.model import (
     load_checkpoint,
     missing_operators,
     model_class,
-    pinned_layers,
     published_weights,
     read_config,
     test_pipeline,
@@ -41,7 +40,6 @@ from ra_plugin.utils.text import first_line
 Resize = Literal['model'] | float | None
 _NOT_ABOUT_SIZE = ('CUDA', 'cuDNN', 'CUBLAS', 'NCCL', 'memory', 'same device')  # in torch's messages
 _LATE = 10 ** 9  # epochs or iterations, after any warm-up
-_COUNTER_SIZE = 10 ** 6  # numbers; larger buffers are tables that no layer changes
 
 
 class OpenMMLabRecognizer(Recognizer):
@@ -110,9 +108,7 @@ class OpenMMLabRecognizer(Recognizer):
             name=path.stem, task=self.task, num_classes=count or len(classes or ()), classes=classes,
             mean=mean, std=std, source=checkpoint or 'random weights',
             reduce_zero_label=self.reduces_zero_label(settings)))
-        pinned = pinned_layers(model)
-        self._unpinned = [module for module in model.modules() if module not in pinned]
-        self._counters = counters(self._unpinned)
+        self._loss_mode = LossMode(model)
         self.resize, self.seed = resize, seed
         self.geometry = (PipelineGeometry.from_config(test_pipeline(settings), self.package) if resize == 'model'
                          else PipelineGeometry(factor=resize))
@@ -169,12 +165,9 @@ class OpenMMLabRecognizer(Recognizer):
         """Prepare the model for a call within the context: its registry's scope, its layers' mode, its random stream.
         """
         scope = require('mmengine.registry', str(self)).DefaultScope.overwrite_default_scope(self.package)
-        kept = [(module, name, copy.deepcopy(getattr(module, name)))
-                for module, name in (self._counters if for_loss else ())]
+        mode = self._loss_mode.on() if for_loss else contextlib.nullcontext()
         try:
-            for module in self._unpinned if for_loss else ():
-                module.training = True
-            with scope, seeded(self.seed, images.device), _after_warm_up(), self.autocast(images):
+            with mode, scope, seeded(self.seed, images.device), _after_warm_up(), self.autocast(images):
                 yield
         except NotImplementedError as error:  # an operator that is reached only now
             raise ValueError(f'{self}: {error}') from error
@@ -184,11 +177,6 @@ class OpenMMLabRecognizer(Recognizer):
             size = 'x'.join(str(side) for side in images.shape[-2:])
             raise ValueError(f'{self}: cannot take {len(images)} images of {size} ({first_line(error)}). Give larger '
                              "images or crops, or another resize.") from error
-        finally:
-            for module in self._unpinned if for_loss else ():
-                module.training = False
-            for module, name, value in kept:
-                setattr(module, name, value)
 
     def feed(self, images: torch.Tensor, sizes: Sequence[tuple[int, int]] | None = None, training: bool = False,
              annotate: Any = None) -> tuple[torch.Tensor, list]:
@@ -275,18 +263,6 @@ class OpenMMLabRecognizer(Recognizer):
         terms = {name: value for name, value in losses.items() if 'loss' in name}  # as mmengine picks them
         return {name: total(part.mean() for part in value) if isinstance(value, (list, tuple)) else value.mean()
                 for name, value in terms.items()}
-
-
-def counters(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, str]]:
-    """Return what layers in training mode update from call to call, as (layer, attribute): a frozen one must not.
-
-    Running means of a loss or an attention are buffers; DDOD's head counts its positive samples
-    in lists, that of Dynamic R-CNN keeps the course of its training.
-    """
-    found = [(module, name) for module in modules for name, buffer in module.named_buffers(recurse=False)
-             if buffer.numel() <= _COUNTER_SIZE]
-    return found + [(module, name) for module in modules for name in vars(module)
-                    if 'num_pos_samples' in name or 'history' in name]
 
 
 @contextlib.contextmanager

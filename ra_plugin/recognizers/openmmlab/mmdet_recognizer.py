@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer
+from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer, solid_and_ignored
 from ra_plugin.recognizers.facts import Outputs, TaskError
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.openmmlab.base import OpenMMLabRecognizer
@@ -72,8 +72,7 @@ class MMDetRecognizer(OpenMMLabRecognizer, DetectionRecognizer):
         def annotate(sample: Any, size: Size, index: int) -> None:
             self._annotate(sample, size, label[index], images.device, needs_masks)
 
-        sizes = [tuple(item['size']) if 'size' in item else tuple(images.shape[-2:]) for item in label]
-        return self.native_loss(images, sizes, annotate)
+        return self.native_loss(images, self.sizes(images, label), annotate)
 
     def _annotate(self, sample: Any, size: Size, item: Mapping[str, Any], device: torch.device, masks: bool) -> None:
         instances = require('mmengine.structures', str(self)).InstanceData
@@ -81,19 +80,12 @@ class MMDetRecognizer(OpenMMLabRecognizer, DetectionRecognizer):
         # chosen where they are: on a GPU each choice would make the computer wait for it
         scale = item['boxes'].new_tensor([width, height, width, height], dtype=torch.float32)
         boxes, labels = item['boxes'].float() * scale, item['labels']
-        ignored = item['ignore'] if 'ignore' in item else torch.zeros_like(labels, dtype=torch.bool)
-        solid = (boxes[:, 2:] > boxes[:, :2]).all(1)  # one without area has a loss of NaN
+        solid, ignored = solid_and_ignored({**item, 'boxes': boxes})
         used, left_out = solid & ~ignored, solid & ignored
         sample.gt_instances = instances(bboxes=boxes[used].to(device), labels=labels[used].to(device))
         sample.ignored_instances = instances(bboxes=boxes[left_out].to(device), labels=labels[left_out].to(device))
         if masks:
-            if 'masks' not in item:
-                raise ValueError(f'{self}: its loss needs masks, and the labels have boxes alone. Give the data set '
-                                 'with_masks: true.')
-            if item['masks'].shape[1] < size.original[0] or item['masks'].shape[2] < size.original[1]:
-                raise ValueError(f'{self}: expected masks of the size of the image, {size.original}, got '
-                                 f'{tuple(item["masks"].shape[1:])}.')
-            fitted = fit_masks(item['masks'][used][:, :size.original[0], :size.original[1]], size, 0)
+            fitted = fit_masks(self.masks_of(item, size.original)[used], size, 0)
             bitmaps = require('mmdet.structures.mask', str(self)).BitmapMasks
             sample.gt_instances.masks = bitmaps(fitted.cpu().numpy().astype('uint8'), *size.padded)
 

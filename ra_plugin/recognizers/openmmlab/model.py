@@ -20,8 +20,6 @@ from ra_plugin.utils.optional import require
 from ra_plugin.utils.text import first_line
 
 _NOT_REGISTERED = re.compile(r'(\S+) is not in the \S+ registry')  # of mmengine
-# What draws random numbers or keeps running statistics, by the name of the class or of one of its bases.
-_PINNED = ('Dropout', 'DropPath', 'DropBlock', 'StochasticDepth', '_BatchNorm', '_NormBase')
 
 
 def find_config(config: str, package: str, where: str) -> Path:
@@ -294,18 +292,6 @@ def test_pipeline(config: Any) -> list[Mapping]:
         if dataset.get('pipeline'):
             return list(dataset['pipeline'])
     return list(config.get('test_pipeline') or [])
-
-
-def pinned_layers(model: nn.Module) -> set[nn.Module]:
-    """Return the layers that stay in inference mode while the model computes its loss."""
-
-    def is_pinned(module: nn.Module) -> bool:
-        names = [cls.__name__ for cls in type(module).__mro__]
-        return isinstance(module, nn.MultiheadAttention) or any(
-            name == pinned or pinned in ('Dropout', 'DropPath', 'DropBlock') and name.startswith(pinned)
-            for name in names for pinned in _PINNED)
-
-    return {module for module in model.modules() if is_pinned(module)}
 
 
 def missing_operators(model: nn.Module) -> list[str]:

@@ -1,0 +1,41 @@
+"""Registered names that stand for one class a task, since the networks of a library are for several tasks."""
+from typing import Any
+
+
+class ByTask:
+    """Mixin of a recognizer class that is called by its users, and makes an object of its subclass for the task.
+
+    The class that derives from it directly is the one that is registered, and its signature the one that options are
+    checked against; it implements `task_of`. Its subclasses, one for each task, derive from the task's class, too::
+
+        class LibraryRecognizer(ByTask, Recognizer): ...
+        class LibraryDetector(LibraryRecognizer, DetectionRecognizer): ...
+    """
+
+    _classes: dict[str, type]  # of the registered class: its subclasses by task
+    _registered: type  # the class that users call
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if ByTask in cls.__bases__:
+            cls._classes, cls._registered = {}, cls
+        elif cls._registered in cls.__bases__:
+            task = next(base.task for base in cls.__mro__ if isinstance(vars(base).get('task'), str))
+            cls._classes[task] = cls
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> 'ByTask':
+        if cls is cls._registered:
+            return super().__new__(cls._classes[cls.task_of(*args, **kwargs)])
+        return super().__new__(cls)
+
+    @classmethod
+    def task_of(cls, *args: Any, **kwargs: Any) -> str:
+        """Return the task of the network that the constructor's arguments describe.
+
+        Raises:
+            ValueError: They describe no network of any task.
+        """
+        raise NotImplementedError(f'{cls.__name__} has no task_of().')
+
+    def __str__(self) -> str:
+        return f'{self._registered.__name__}({self.info.name})'  # type: ignore[attr-defined]  # a recognizer's

@@ -1,0 +1,52 @@
+"""A registered name that stands for one class a task."""
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.by_task import ByTask
+from ra_plugin.recognizers.classification import ClassificationRecognizer
+from ra_plugin.recognizers.embedding import EmbeddingRecognizer
+from ra_plugin.recognizers.facts import RecognizerInfo
+
+
+class Library(ByTask, Recognizer):
+    """Networks of two tasks."""
+
+    @classmethod
+    def task_of(cls, name, **kwargs):
+        if name not in ('classification', 'embedding'):
+            raise ValueError(f'Library({name}): no such network.')
+        return name
+
+    def __init__(self, name, outputs=4):
+        network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, outputs))
+        super().__init__(network, RecognizerInfo(name, name))
+
+
+class LibraryClassifier(Library, ClassificationRecognizer):
+    pass
+
+
+class LibraryEmbedder(Library, EmbeddingRecognizer):
+    pass
+
+
+@pytest.mark.parametrize('task, cls', [('classification', LibraryClassifier), ('embedding', LibraryEmbedder)])
+def test_calling_the_registered_class_makes_an_object_of_the_task_s(task, cls):
+    recognizer = Library(task, outputs=5)
+    assert type(recognizer) is cls and str(recognizer) == f'Library({task})'
+    images = torch.rand(2, 3, 8, 8)
+    name, = recognizer.outputs(images)
+    for again in (copy.deepcopy(recognizer), pickle.loads(pickle.dumps(recognizer)), cls(task)):
+        assert type(again) is cls
+    torch.testing.assert_close(copy.deepcopy(recognizer).outputs(images)[name], recognizer.outputs(images)[name])
+    assert recognizer.outputs(images)[name].shape == (2, 5)
+
+
+def test_what_is_of_no_task_is_refused_by_its_own_words():
+    with pytest.raises(ValueError, match=r'^Library\(x\): no such network'):
+        Library('x')
