@@ -213,13 +213,14 @@ class Evaluation:
 
     def _all_results(self, command: str, infos: Mapping, matrices: Mapping[str, Matrix],
                      conditions: Mapping[str, Condition]) -> Results:
+        judges = self.recognizers
         return Results(
             schema=SCHEMA, name=self.options.name, command=command, seed=self.options.seed,
             baseline=self.options.compared_with, conditions=conditions,
             versions={'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__},
             options=to_plain(without_secrets(self.raw)),
             recognizers={name: RecognizerFacts(info.name, info.task, info.num_classes, info.source,
-                                               self.recognizers[name].cost)
+                                               judges[name].cost if judges[name].costly else None)
                          for name, info in infos.items()},
             quality_metrics={name: QualityFacts(metric.better, metric.source)
                              for name, metric in self.quality_metrics.items()},
@@ -354,14 +355,14 @@ def same_size_batches(items: Sequence[tuple[int, dict]], condition: PreparedCond
         groups.setdefault((item['lq'].shape, item['gt'].shape if 'gt' in item else None), []).append((number, item))
     collate = getattr(condition.dataset, 'collate_fn', default_collate)
 
-    def plain(images: torch.Tensor) -> torch.Tensor:
+    def unnormalized(images: torch.Tensor) -> torch.Tensor:
         return denormalized(images.to(device), condition.block.get('mean'), condition.block.get('std'))
 
     batches = []
     for group in groups.values():
         batch = collate([item for _, item in group])
         label, gt, kind = batch.get('label'), batch.get('gt'), 'gt' if 'gt_path' in batch else 'lq'
-        batches.append(Batch(plain(batch['lq']), None if gt is None else plain(gt),
+        batches.append(Batch(unnormalized(batch['lq']), None if gt is None else unnormalized(gt),
                              label.to(device) if isinstance(label, torch.Tensor) else label,
                              [number for number, _ in group],
                              [image_name(item[f'{kind}_path'], condition.block, kind) for _, item in group],

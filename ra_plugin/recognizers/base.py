@@ -49,7 +49,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         checkpointed: Number of blocks that are computed again in the backward pass.
         can_learn: `unfreeze` is supported.
         costly: Answers cost money or minutes: it is asked about results alone, not about variants of them.
-        cost: Price of all answers so far, where they have one.
+        cost: Price of all answers so far, of a costly one that has prices.
         smooths_labels: `loss` takes ``label_smoothing``.
         compared_output: Name of the answer that `outputs` always has.
         has_own_words: It answers in words of its own, see `own_words`.
