@@ -54,6 +54,12 @@ class EvaluationOptions:
     seed: Annotated[int, Limits(least=0, most=2 ** 63 - 1, whole=True)] = 0
     custom_imports: Sequence[str] | None = None
 
+    @property
+    def compared_with(self) -> str:
+        """Name of the baseline: the one that the file names, or the default."""
+        default = 'plain' if 'plain' in self.restorers else NONE
+        return default if self.baseline is None else self.baseline
+
     def __post_init__(self):
         check_folder_name(self.name, 'name', 'results')
         for key in ('datasets', 'restorers', 'recognizers'):
@@ -86,8 +92,6 @@ def evaluation_options(opt: Mapping[str, Any], root: Path) -> tuple[EvaluationOp
     import_own(opt)
     resolve_paths(opt, root, ANNOTATIONS)
     judged = _take_conditions(opt.get('recognizers'))
-    if opt.get('baseline') is None:
-        opt['baseline'] = default_baseline(opt.get('restorers'))
     return build_block(EvaluationOptions, opt, ''), judged
 
 
@@ -135,11 +139,6 @@ def check_conditions(options: EvaluationOptions, asked: Mapping[str, Sequence[st
         for name in names or ():
             if name not in known:
                 raise unknown('condition', name, known, f'{where}.conditions')
-
-
-def default_baseline(restorers: Any) -> str:
-    """Return the restorer that others are compared with where the file names none: plain, if it is there."""
-    return 'plain' if isinstance(restorers, Mapping) and 'plain' in restorers else NONE
 
 
 def by_name(metrics: Mapping | Sequence[str]) -> dict[str, Any]:

@@ -101,8 +101,8 @@ class ShownImages:
 
         self._draw([*self._fits.items(), *fits_of(self.draw.rules, answers, numbers)])
 
-    def settle_all(self, answers: Answers, numbers: Sequence[int]) -> None:
-        """Draw from the images of all records."""
+    def settle_all(self, answers: Answers, numbers: Sequence[int] | np.ndarray) -> None:
+        """Draw from the images of all records, with these numbers."""
         self._draw(fits_of(self.draw.rules, answers, numbers))
 
     def _draw(self, fitting: Sequence[tuple[int, tuple[bool, ...]]]) -> None:

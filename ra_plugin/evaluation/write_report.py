@@ -24,7 +24,13 @@ def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, nu
     """Evaluate as an option file says; what to say at the end is returned.
 
     Args:
+        root: Folder of ``experiments`` and ``results``; relative paths are looked up below it.
+        file: The option file.
         out: Folder of the results. Default: ``results/NAME`` below ``root``.
+        batch_size: Images at a time.
+        num_workers: Processes that read and degrade images.
+        device: Device of torch. Default: a GPU where there is one.
+        restart: Remove earlier records instead of going on from them.
         force_yml: Changes of the options, see `forced`.
     """
     check_loading(batch_size, num_workers)

@@ -56,8 +56,10 @@ class Matches:
         """Add one image.
 
         Args:
-            labels, scores: ``(K,)`` of its detections.
-            tp, fp: ``(T, K)`` bool; both False for a detection of a box to ignore.
+            labels: ``(K,)`` class numbers of its detections.
+            scores: ``(K,)`` confidences of these.
+            tp: ``(T, K)`` bool, True for a detection that finds a box at an IoU threshold.
+            fp: ``(T, K)`` bool, True for one that finds none; neither for a detection of a box to ignore.
             positives: ``(C,)`` boxes to find.
         """
         self._images.append((labels, scores, tp, fp))
@@ -88,6 +90,7 @@ class Matches:
 
         Args:
             counts: ``(R, N)`` whole numbers: how often each resample has each image.
+            formula: Area under a precision-recall curve, as the benchmark defines it.
 
         Returns:
             ``(R, C, T)``; NaN where a class has no box to find.

@@ -44,7 +44,8 @@ def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str
             which is copied, with ``mean`` and ``std``.
         where: Place in the option file, for messages.
         fold_batch_norm: Make batch norm part of the convolutions: faster, and the same answers within rounding.
-        mean, std: Normalization of a classifier of your own, RGB on the ``[0, 1]`` scale.
+        mean: Mean that a classifier of your own was trained with, RGB on the ``[0, 1]`` scale.
+        std: Its standard deviation, likewise.
         learns: Draw random weights from torch's random stream, as those of a network that is trained.
 
     Raises:

@@ -49,6 +49,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         checkpointed: Number of blocks that are computed again in the backward pass.
         can_learn: `unfreeze` is supported.
         costly: Answers cost money or minutes: it is asked about results alone, not about variants of them.
+        cost: Price of all answers so far, of a costly one that has prices.
         smooths_labels: `loss` takes ``label_smoothing``.
         compared_output: Name of the answer that `outputs` always has.
         has_own_words: It answers in words of its own, see `own_words`.
@@ -63,6 +64,7 @@ class Recognizer(ChecksArguments, OutOfSight):
     checkpointed = 0
     can_learn = False
     costly = False
+    cost: float | None = None
     smooths_labels = False
     compared_output = 'logits'
     has_own_words = False
@@ -242,6 +244,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         mean where images of the batch have fewer numbers than others.
 
         Args:
+            images: ``(N, 3, H, W)``, RGB, ``[0, 1]``, restored or clean.
             reference: The outputs on the clean images, for recognizers that answer questions taken from there, as the
                 second stage of a detector does with proposals. Others ignore it.
         """

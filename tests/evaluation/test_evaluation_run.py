@@ -18,7 +18,7 @@ from small_evaluation import rounded
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.archs import SRResNet
 from ra_plugin.evaluation import judging, records
-from ra_plugin.evaluation.judging import CLEAN, SPECTRUM, Batch, Judging
+from ra_plugin.evaluation.judging import CLEAN, SPECTRUM, Batch, Judging, clean
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.pick_examples import examples
 from ra_plugin.evaluation.restorers import FolderOfImages, Network
@@ -249,6 +249,13 @@ def test_the_spectrum_is_of_the_difference_to_the_baseline_of_the_same_seed():
     found = {key[:2]: column.values[SPECTRUM][0][0] for key, column in table.items() if key[2] == FLOAT}
     assert found == {('plain', 0): power(0), ('plain', 1): power(0), ('RA', 0): power(20), ('RA', 1): power(10),
                      ('one', 0): power(20), (CLEAN, 0): power(30, 20)}
+
+
+def test_a_batch_without_clean_images_has_the_size_of_its_results_and_says_what_it_lacks():
+    batch = Batch(torch.zeros(1, 3, 4, 5), None, None, [0], ['x.png'], scale=3)
+    assert batch.size == (12, 15)
+    with pytest.raises(ValueError, match=r'^judging: expected clean images, got none\. .*dataroot_gt\.$'):
+        clean(batch)
 
 
 @pytest.mark.slow
