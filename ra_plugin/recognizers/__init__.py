@@ -10,6 +10,7 @@ from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.blackbox.blackbox_recognizer import BlackBoxRecognizer
 from ra_plugin.recognizers.classification import ClassificationRecognizer
 from ra_plugin.recognizers.ctc_recognizer import CTCRecognizer
+from ra_plugin.recognizers.doctr_recognizer import DoctrRecognizer
 from ra_plugin.recognizers.ensemble_recognizer import EnsembleRecognizer
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.file.onnx_recognizer import OnnxRecognizer
@@ -24,7 +25,7 @@ from ra_plugin.recognizers.torchvision_recognizer import TorchvisionRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 __all__ = [
-    'BlackBoxRecognizer', 'CTCRecognizer', 'ClassificationRecognizer', 'EnsembleRecognizer', 'MMDetRecognizer',
+    'BlackBoxRecognizer', 'CTCRecognizer', 'ClassificationRecognizer', 'DoctrRecognizer', 'EnsembleRecognizer', 'MMDetRecognizer',
     'MMSegRecognizer',
     'ModuleRecognizer', 'OnnxRecognizer', 'Recognizer', 'RecognizerInfo', 'TFLiteRecognizer', 'TimmRecognizer',
     'TorchvisionRecognizer', 'build_recognizer'

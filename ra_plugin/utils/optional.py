@@ -6,6 +6,7 @@ from types import ModuleType
 _REQUIREMENTS = {
     'ai_edge_litert': 'ai-edge-litert>=2.0',
     'basicsr': 'basicsr>=1.4.2',
+    'doctr': 'python-doctr>=1.0',
     'ftfy': 'ftfy>=6.0',
     'mmcv': 'mmcv-lite>=2.1.0,<2.2',
     'mmdet': 'mmdet>=3.3,<3.4',

@@ -35,6 +35,8 @@ BLOCKS = {  # registered name -> its block, given files to name in it
         'classes': ['cat', 'dog'], 'cache': files.folder,
         'command': [sys.executable, '-c', 'print(\'["dog"]\')', '{image}']},
     'CTCRecognizer': lambda files: WORDS,
+    'DoctrRecognizer': lambda files: {'model_name': 'crnn_mobilenet_v3_small', 'pretrained': False,
+                                      'model_kwargs': {'vocab': 'abcdef'}},
     'EnsembleRecognizer': lambda files: {'recognizers': [MODULE, MODULE], 'weights': [3, 1]},
     'MMDetRecognizer': lambda files: {'config': files.mmdet(), 'pretrained': False, 'resize': None},
     'MMSegRecognizer': lambda files: {'config': files.mmseg(), 'pretrained': False, 'resize': None},

@@ -22,7 +22,8 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
     Args:
         columns: Key -> ``(N,)``, a number for each image; the score is their mean, over the images that have a finite
             one: a share of the images for bool.
-        scores: Key -> a score that is no such mean. Its metrics get the keys ``(*key, metric)``.
+        scores: Key -> a score of which not all metrics are such means. They get the keys ``(*key, metric)``; those that
+            are among the columns are taken from there.
         images: N.
         seed: Seed of the resamples.
         resamples: R, their number.
@@ -51,6 +52,8 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
         times = counts.astype(int) if scores else counts
         for key, score in parts:
             for metric, values in score.by_class_resampled(times).items():
+                if (*key, metric) in columns:
+                    continue
                 if values.ndim == 2:
                     by_class.setdefault((*key, metric), []).append(values[:_OF_CLASSES])
                     values = mean_over_classes(values)
@@ -58,7 +61,8 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
     values = dict(zip(keys, matrix.mean(0) if full else means(np.ones((1, images)))[0], strict=True))
     classes = {}
     for key, score in parts:
-        values.update({(*key, metric): value for metric, value in score.compute().items()})
+        values.update({(*key, metric): value for metric, value in score.compute().items()
+                       if (*key, metric) not in columns})
         classes.update({(*key, metric): Classes(np.concatenate(by_class[(*key, metric)])[:_OF_CLASSES],
                                                 score.images_of_classes())
                         for metric in score.names if (*key, metric) in by_class})

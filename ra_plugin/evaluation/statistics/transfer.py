@@ -100,7 +100,7 @@ class Matrix:
             for recognizer, score in judged.scores.items():
                 per_image = score.per_image()
                 columns.update({(*key, recognizer, name): values for name, values in per_image.items()})
-                if not per_image:
+                if len(per_image) < len(score.names):
                     scores[(*key, recognizer)] = score
         self.sampled = sample(columns, scores, self.n, seed)
 

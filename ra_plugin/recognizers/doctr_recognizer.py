@@ -1,0 +1,155 @@
+"""Any reader of words of docTR (Mindee): CRNN, PARSeq, ViTSTR, SAR, MASTER, ViPTR."""
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from ra_plugin.checkpoint import load_weights
+from ra_plugin.library_errors import translated
+from ra_plugin.option_types import WeightsPath
+from ra_plugin.options import suggestion
+from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
+from ra_plugin.recognizers.frozen.resizing import judging, resize
+from ra_plugin.recognizers.further_arguments import built_with, check_further
+from ra_plugin.recognizers.networks import widened
+from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
+from ra_plugin.recognizers.text import TextRecognizer
+from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.utils.optional import require
+
+_BY_CTC = ('CRNN', 'VIPTR')  # all steps belong to the word, in any image
+_MARKS = re.compile('<(pad|sos|eos)>')  # which docTR leaves in words of its decoders
+_OWN = dict.fromkeys(('pretrained', 'pretrained_backbone', 'exportable'),
+                     "is the recognizer's own. Leave it out.")
+
+
+@RECOGNIZER_REGISTRY.register
+class DoctrRecognizer(TextRecognizer):
+    """A reader of docTR with its own vocabulary, size, mean and std, loss and decoding.
+
+    The loss is the library's, over the batch, in inference mode: PARSeq and SAR write their own characters then, and
+    are judged by the word; MASTER is given the word. Very wide images, which docTR's pipeline cuts into parts, are read
+    as a whole.
+
+    Args:
+        model_name: ``crnn_vgg16_bn``, ``crnn_mobilenet_v3_small``, ``crnn_mobilenet_v3_large``, ``sar_resnet31``,
+            ``master``, ``vitstr_small``, ``vitstr_base``, ``parseq`` or ``viptr_tiny``.
+        pretrained: Take docTR's weights (downloaded once). ``False`` without a checkpoint: random weights.
+        checkpoint: File with the weights, ``.safetensors`` or a torch file of tensors.
+        model_kwargs: Further arguments of the model, e.g. ``{vocab: '0123456789'}``.
+
+    Raises:
+        ImportError: docTR is not installed.
+        ValueError: Unknown model, no weights chosen, or a checkpoint that does not fit.
+    """
+
+    def __init__(self, model_name: str, pretrained: bool | None = None, checkpoint: WeightsPath | None = None,
+                 model_kwargs: Mapping[str, Any] | None = None):
+        where = f'DoctrRecognizer({model_name})'
+        models = require('doctr.models.recognition', where)
+        known = require('doctr.models.recognition.zoo', where).ARCHS
+        if model_name not in known:
+            raise ValueError(f'{where}: docTR has no such reader.{suggestion(model_name, known)} Known: '
+                             f'{", ".join(known)}')
+        if pretrained is None and checkpoint is None:
+            raise ValueError(f'{where}: no weights. Set pretrained: true, or checkpoint: FILE.')
+        if pretrained and checkpoint:
+            raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
+        place = f'{where}: model_kwargs'
+        check_further(model_kwargs or {}, _OWN, place)
+        with translated(where), built_with(model_kwargs or {}, place):
+            # else it fetches weights of its backbone that nobody asked for
+            model = getattr(models, model_name)(pretrained=bool(pretrained), pretrained_backbone=False,
+                                                **(model_kwargs or {}))
+        if checkpoint:
+            load_weights(model, checkpoint, where)
+        record = model.cfg
+        super().__init__(model, RecognizerInfo(
+            name=model_name, task='text', classes=tuple(model.vocab), num_classes=len(model.vocab) + 1,
+            mean=tuple(record['mean']), std=tuple(record['std']), input_size=tuple(record['input_shape'][1:]),
+            source=checkpoint or (f'docTR {model_name}' if pretrained else 'random weights')))
+        self._by_ctc = any(kind.__name__ in _BY_CTC for kind in type(model).__mro__)
+
+    @property
+    def batch_independent(self) -> bool:
+        return self._by_ctc  # others write as many characters as the longest word of the batch has
+
+    @property
+    def max_length(self) -> int | None:
+        """Greatest number of characters that it writes; None: as many as there are steps."""
+        return None if self._by_ctc else int(self.model.max_length)
+
+    def check_label(self, label: Any, count: int, where: str) -> None:
+        super().check_label(label, count, where)
+        longest = max(label, key=len, default='')
+        if self.max_length is not None and len(longest) > self.max_length:
+            raise ValueError(f'{where}: expected words of at most {self.max_length} characters, got {longest!r}. Leave '
+                             'such words out: max_length of the data set.')
+
+    def prepare(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the network's input as docTR makes it: the aspect ratio kept, black at the right or at the bottom."""
+        (height, width), (rows, columns) = self.info.input_size or (32, 128), images.shape[-2:]
+        if rows * width != height * columns:
+            ratio = rows / columns
+            size = (height, max(int(height / ratio), 1)) if ratio > height / width else (max(int(width * ratio), 1),
+                                                                                         width)
+            if size != (rows, columns):
+                images = resize(images, size, 'stretch', 'bilinear')
+            images = F.pad(images, (0, width - size[1], 0, height - size[0]))
+        return super().prepare(images)
+
+    def loss(self, images: torch.Tensor, label: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Return ``{'loss': ()}``, the library's own over the batch."""
+        self.check_label(label, len(images), str(self))
+        prepared = self.prepare(images)
+        with self.autocast(images):
+            return {'loss': widened(self.model(prepared, target=list(label))['loss'])}
+
+    def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
+        """Return ``{'logits': (N, C, T)}``; all but CTC's at the steps of the words in the clean images, and their end.
+        """
+        prepared = self.prepare(images)
+        with self.autocast(images):
+            if self._by_ctc:
+                scores = self.model(prepared, return_model_output=True)['out_map']
+                return {'logits': widened(scores).transpose(1, 2)}
+            words: Any = reference['words'] if reference else [word[:self.max_length] for word, _ in self._read(
+                prepared)]
+            scores = self.model(prepared, target=words, return_model_output=True)['out_map']
+        logits = widened(scores).transpose(1, 2)
+        if reference:
+            return {'logits': logits}
+        lengths = torch.tensor([len(word) + 1 for word in words], device=logits.device)[:, None]
+        there = torch.arange(logits.shape[2], device=logits.device)[None] < lengths
+        return {'logits': logits, 'words': words, 'logits_weights': (there / lengths).to(logits)}
+
+    def _read(self, prepared: torch.Tensor) -> list[tuple[str, float]]:
+        found = self.model(prepared, return_preds=True)['preds']
+        return [(_MARKS.sub('', word.partition('<eos>')[0]), score) for word, score in found]
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the output of the network's feature extractor, ``(N, C, h, w)`` or ``(N, L, C)``."""
+        prepared = self.prepare(images)
+        with self.autocast(images):
+            found = self.model.feat_extractor(prepared)
+        return widened(found['features'] if isinstance(found, Mapping) else found)
+
+    @torch.no_grad()
+    def predict(self, images: torch.Tensor) -> list[dict[str, Any]]:
+        with judging(), self.autocast(images):
+            found = self._read(self.prepare(images))
+        return [{'text': word, 'score': min(max(float(score), 0.0), 1.0)} for word, score in found]
+
+    def own_preprocessing(self) -> OwnPreprocessing:
+        make = require('doctr.models.preprocessor', str(self)).PreProcessor
+        preprocess = make(self.info.input_size, 1, mean=self.info.mean, std=self.info.std, preserve_aspect_ratio=True)
+        return OwnPreprocessing(self.info.mean, self.info.std, lambda picture: _first(preprocess, picture))
+
+
+def _first(preprocess: Any, picture: Image.Image) -> torch.Tensor:
+    batch, = preprocess([np.asarray(picture)])
+    return batch[0] if isinstance(batch, (list, tuple)) else batch
