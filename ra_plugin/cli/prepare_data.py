@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
         from ra_plugin.data import cifar10, imagenet_sample
         from ra_plugin.shipped.find import locate
         from ra_plugin.utils.command_line import run as run_program
+        from ra_plugin.utils.out_folder import say_written
         from ra_plugin.utils.progress import progress
 
     def prepare() -> None:
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             imagenet_sample.prepare(out, args.source, locate('options/experiments/imagenet_sample.json', Path()),
                                     lambda jobs: progress(jobs, 'imagenet_sample', unit='image'))
-        print(f'{args.dataset} is in {out}')
+        say_written(Path(out))
 
     try:
         return run_program(prepare, Path(sys.argv[0]).name)

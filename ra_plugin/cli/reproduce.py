@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError('expected names of tables, or --all')
     with loading():
         from ra_plugin.paper.reproduce import Reproduction
+        from ra_plugin.utils.out_folder import say_written
 
     def pipeline(root: Path) -> None:
         reproduction = Reproduction(root, args.scale, args.data, args.seed, args.seeds, args.out)
@@ -57,6 +58,6 @@ def run(args: argparse.Namespace) -> int:
         print(reproduction.describe(plan), flush=True)
         if not args.dry_run:
             print(reproduction.run(plan, args.jobs, args.device))
-            print(f'Written to {reproduction.out}: {", ".join(f"{name}.md" for name in plan.tables)}.')
+            say_written(reproduction.out, *(f'{name}.md' for name in plan.tables))
 
     return run_here(pipeline, 'finished trainings and judging are kept; the same command goes on from there')

@@ -41,11 +41,12 @@ def run(args: argparse.Namespace) -> int:
         import torch
 
         from ra_plugin.demo.recognizer_training import RecognizerTraining, train_recognizer
+        from ra_plugin.utils.out_folder import say_written
 
     args.threads = args.threads or torch.get_num_threads()
 
     def pipeline(root: Path) -> None:
         train_recognizer(RecognizerTraining(**vars(args)), root)
-        print(f'Written to {args.out}.')
+        say_written(args.out)
 
     return run_here(pipeline, 'nothing is written before the end; the same command starts over')

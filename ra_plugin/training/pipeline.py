@@ -26,13 +26,14 @@ from ra_plugin.library_errors import is_worded, told, translated
 from ra_plugin.models.builder import build_model
 from ra_plugin.models.resume.reader import load_resume_state
 from ra_plugin.options import OptionError
-from ra_plugin.shipped.find import shown_name, shown_path
+from ra_plugin.shipped.find import shown_name
 from ra_plugin.training.loop import Training
 from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
 from ra_plugin.training.recognizer_log import crop_size, recognizer_lines
 from ra_plugin.training.resumable_batches import TrainingBatches
 from ra_plugin.training.run_log import RunLog
 from ra_plugin.utils import command_line, processes
+from ra_plugin.utils.out_folder import say_written
 from ra_plugin.utils.signals import Interrupted
 
 
@@ -84,7 +85,7 @@ def train_pipeline(root: Path) -> None:
         if tb_logger:
             tb_logger.close()
     if not number:
-        _say_where(opt, root)
+        _say_where(opt)
     if number and not opt['dist']:  # for several processes the launcher reports how they ended
         raise Interrupted(number, is_told=True)  # the log has reported it
 
@@ -108,7 +109,7 @@ def test_pipeline(root: Path) -> None:
             with sizes_told(model, dataset.opt):
                 model.validation(loader, current_iter=opt['name'], tb_logger=None,
                                  save_img=opt['val'].get('save_img', False))
-    _say_where(opt, root)
+    _say_where(opt)
 
 
 def _copy_option_file(file: str, folder: str) -> None:
@@ -121,10 +122,9 @@ def _copy_option_file(file: str, folder: str) -> None:
         sys.argv[:] = given
 
 
-def _say_where(opt: Mapping, root: Path) -> None:
+def _say_where(opt: Mapping) -> None:
     if opt['rank'] == 0:
-        folder = Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root'])
-        print(f'Written to {shown_path(folder, root)}.', flush=True)
+        say_written(Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root']))
 
 
 def _take_seed(opt: dict, resume_state: Mapping | None, logger: logging.Logger) -> None:

@@ -1,4 +1,4 @@
-"""Check of the output folder, made before hours of work rather than after them."""
+"""Output folders: checked before hours of work rather than after them, and named at the end in one form."""
 import os
 from pathlib import Path
 
@@ -20,3 +20,15 @@ def check_out_folder(folder: Path, where: str = '--out') -> None:
     if not os.access(place, os.W_OK | os.X_OK):
         raise OptionError(f"{where}: expected a folder for results, got '{folder}', but '{place}' is not "
                           'writable. Choose another one, or change its permissions.')
+
+
+def say_written(place: Path, *files: str) -> None:
+    """Print where results are, which is the last line of each command that writes some.
+
+    Args:
+        place: Folder or file; shown relative to the current folder where it lies below it, else absolute.
+        files: Names of the files in the folder, where some alone are meant.
+    """
+    here, path = Path.cwd(), Path(os.path.abspath(place))
+    shown = path.relative_to(here) if here in path.parents else path
+    print(f'Written to {shown}{": " if files else ""}{", ".join(files)}.', flush=True)
