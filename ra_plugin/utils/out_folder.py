@@ -26,9 +26,13 @@ def say_written(place: Path, *files: str) -> None:
     """Print where results are, which is the last line of each command that writes some.
 
     Args:
-        place: Folder or file; shown relative to the current folder where it lies below it, else absolute.
+        place: Folder or file, see `from_here`.
         files: Names of the files in the folder, where some alone are meant.
     """
+    print(f'Written to {from_here(place)}{": " if files else ""}{", ".join(files)}.', flush=True)
+
+
+def from_here(place: Path) -> Path:
+    """Return a path relative to the current folder where it lies below it, else the absolute one."""
     here, path = Path.cwd(), Path(os.path.abspath(place))
-    shown = path.relative_to(here) if here in path.parents else path
-    print(f'Written to {shown}{": " if files else ""}{", ".join(files)}.', flush=True)
+    return path.relative_to(here) if here in path.parents else path
