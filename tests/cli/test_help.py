@@ -71,6 +71,7 @@ def parsed(name, words, monkeypatch):
     """Return the arguments that a command is run with."""
     from ra_plugin.cli import boundary, train
     command, found = {'train': train, 'boundary': boundary}[name], []
+    monkeypatch.setattr('pathlib.Path.exists', lambda path: True)  # option files are looked for
     monkeypatch.setattr(command, 'run', lambda args: found.append(args) or 0)
     assert run_command(name, name, words) == 0
     return found[0]

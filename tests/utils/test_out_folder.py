@@ -108,6 +108,7 @@ def test_a_sweeps_name_is_text_and_a_folders(name, tmp_path, monkeypatch, capsys
      'survey: seed: expected a whole number >= 0, got -1')])
 def test_numbers_of_command_lines(name, arguments, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / 'x').touch()
     try:
         status = run_tool(monkeypatch, name, *arguments)
     except SystemExit as end:  # of argparse
