@@ -65,5 +65,5 @@ def test_a_file_that_is_none_and_like_none_is_told_where_the_shipped_ones_are(wo
         main([*words, name])
     last = capsys.readouterr().err.splitlines()[-1]
     assert ended.value.code == 2 and last.startswith(f'ra-plugin {words[0]}: error: argument {words[-1]}')
-    assert last.endswith(f': no option file {name}. `ra-plugin options list` shows the shipped ones, `ra-plugin options '
-                         'copy NAME` copies one.')
+    assert last.endswith(f': no option file {name}. `ra-plugin options list` shows the shipped ones, '
+                         '`ra-plugin options copy NAME` copies one.')

@@ -1,5 +1,6 @@
 """Messages for missing optional packages agree with the requirements in setup.cfg."""
 import configparser
+import re
 import sys
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def package(tmp_path, monkeypatch):
      'Test needs mmcv-lite>=2.1.0,<2.2, which is not installed. Install it with: pip install "ra_plugin[mm]"'),
     ('pycocotools.mask',
      'Test needs pycocotools>=2.0.7, which is not installed. Install it with: pip install "pycocotools>=2.0.7"'),
+    ('basicsr', 'Test needs basicsr>=1.4.2, which is not installed. Install it with: pip install setuptools wheel '
+                'cython && pip install --no-build-isolation "basicsr>=1.4.2"'),
     ('some_package', 'Test needs some_package, which is not installed. Install it with: pip install "some_package"'),
 ])
 def test_a_missing_package_is_named_with_the_line_that_installs_it(name, message, hide):
@@ -76,6 +79,18 @@ def test_another_package_that_is_missing_inside_one_is_its_own_error(package):
     package('some_package', 'import a_module_that_is_missing')
     with pytest.raises(ModuleNotFoundError, match="^No module named 'a_module_that_is_missing'$"):
         require('some_package', 'Test')
+
+
+def test_basicsr_is_installed_as_the_script_for_a_clone_does():
+    """What its build asks for comes first; torch and torchvision are requirements of this package."""
+    script = (SETUP.parent / 'tools' / 'setup_venv.sh').read_text()
+    first, = re.findall(r'^pip (setuptools .*?) +#', script, re.MULTILINE)
+    assert re.search(r'^pip --no-build-isolation basicsr ', script, re.MULTILINE)
+    setup = configparser.ConfigParser()
+    setup.read(SETUP)
+    ours = {re.split('[>=<]', line)[0] for line in setup['options']['install_requires'].split()}
+    named = optional.INSTALL_BASICSR.partition(' && ')[0].removeprefix('pip install ').split()
+    assert set(first.split()) - ours == set(named)
 
 
 def test_the_versions_are_those_of_setup_cfg():
