@@ -55,7 +55,7 @@ def package(tmp_path, monkeypatch):
     ('mmcv.ops',
      'Test needs mmcv-lite>=2.1.0,<2.2, which is not installed. Install it with: pip install "ra_plugin[mm]"'),
     ('pycocotools.mask',
-     'Test needs pycocotools>=2.0.7, which is not installed. Install it with: pip install "pycocotools>=2.0.7"'),
+     'Test needs pycocotools>=2.0.7, which is not installed. Install it with: pip install "ra_plugin[coco]"'),
     ('basicsr', 'Test needs basicsr>=1.4.2, which is not installed. Install it with: pip install setuptools wheel '
                 'cython && pip install --no-build-isolation "basicsr>=1.4.2"'),
     ('some_package', 'Test needs some_package, which is not installed. Install it with: pip install "some_package"'),
@@ -100,3 +100,14 @@ def test_the_versions_are_those_of_setup_cfg():
     asked = {line for text in (*extras.values(), setup['options']['install_requires']) for line in text.split('\n')}
     assert set(optional._REQUIREMENTS.values()) <= asked
     assert {optional._REQUIREMENTS.get(name, name) for name in optional._OPENMMLAB} <= set(extras['mm'].split('\n'))
+
+
+def test_extras_that_messages_name_have_what_is_missing():
+    setup = configparser.ConfigParser()
+    setup.read(SETUP)
+    extras = setup['options.extras_require']
+    for name, extra in optional._EXTRAS.items():
+        key = extra.removeprefix('ra_plugin[').removesuffix(']')
+        assert optional._REQUIREMENTS.get(name, name) in extras[key].split('\n'), name
+    assert 'ra_plugin[coco]' in extras['mm'].split('\n')
+    assert [key for key, text in extras.items() if 'pycocotools' in text] == ['coco']
