@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help='file or folder. Default: the current folder')
     write = actions.add_parser('write', help='write the option files that are not shipped as files')
     write.add_argument('folder', nargs='?', type=Path, default=Path('options'), metavar='FOLDER',
-                       help='Default: options')
+                       help='folder to write them to. Default: options')
 
 
 def run(args: argparse.Namespace) -> int:

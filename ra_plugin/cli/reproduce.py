@@ -32,9 +32,9 @@ def tables() -> dict[str, str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
     parser.epilog = 'tables:\n' + '\n'.join(f'  {name:<18}  {title}' for name, title in tables().items())
-    parser.add_argument('tables', nargs='*', metavar='TABLE', help='names in the list below')
+    parser.add_argument('tables', nargs='*', metavar='TABLE', help='names, as --help lists them')
     parser.add_argument('--all', action='store_true', help='all tables')
-    parser.add_argument('--scale', choices=scales(), default='small', help='Default: small')
+    parser.add_argument('--scale', choices=scales(), default='small', help='size of networks and data. Default: small')
     parser.add_argument('--data', help='folder in place of datasets')
     parser.add_argument('--seed', type=int, default=0, help='the first seed. Default: 0')
     parser.add_argument('--seeds', type=int, default=1, help='number of seeds. Default: 1')

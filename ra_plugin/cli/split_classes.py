@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
     parser.add_argument('data', type=Path, help='folder with a folder for each class')
     parser.add_argument('--out', type=Path, required=True, help='folder of the two lists')
-    parser.add_argument('--seed', type=int, default=0, help='Default: 0')
+    parser.add_argument('--seed', type=int, default=0, help='of the draw. Default: 0')
 
 
 def run(args: argparse.Namespace) -> int:
