@@ -8,8 +8,8 @@ from typing import Any
 
 from ra_plugin.builders.forced_options import as_arguments
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.evaluation.pick_examples import examples
 from ra_plugin.evaluation.program_flags import check_loading
+from ra_plugin.evaluation.report_examples import examples
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.page import write_page

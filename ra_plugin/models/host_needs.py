@@ -1,4 +1,4 @@
-"""What a BasicSR model class has to have for recognition losses to be added to its step."""
+"""Requirements on a BasicSR model class for recognition losses to be added to its step."""
 from collections.abc import Iterator
 from types import CodeType
 

@@ -20,7 +20,7 @@ from ra_plugin.archs import SRResNet
 from ra_plugin.evaluation import judging, records
 from ra_plugin.evaluation.judging import CLEAN, SPECTRUM, Batch, Judging
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.evaluation.pick_examples import examples
+from ra_plugin.evaluation.report_examples import examples
 from ra_plugin.evaluation.restorers import FolderOfImages, Network
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.statistics.perturbations import FLOAT, VIEWS, spectrum
