@@ -10,13 +10,14 @@ import yaml
 from ra_plugin.builders.forced_options import forced
 from ra_plugin.builders.option_file import import_own
 from ra_plugin.builders.option_paths import check_folder_name, resolve_paths
-from ra_plugin.evaluation.restorers import RestorerOptions
+from ra_plugin.evaluation.restorers import RestorerBlock, RestorerOptions
 from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions
 from ra_plugin.metrics.recognition_metrics import RecognitionMetrics
 from ra_plugin.option_types import NonNegative, Positive
 from ra_plugin.options import Limits, OptionError, build_block, check_type, option_hints, unknown
 from ra_plugin.registry import DegradationBlock, RecognizerBlock
 from ra_plugin.results import CLEAN, NONE
+from ra_plugin.type_hints import TypedBlock
 from ra_plugin.utils.yaml_file import read_yaml
 
 
@@ -42,9 +43,9 @@ class EvaluationOptions:
         custom_imports: Modules to import first, e.g. with recognizers of your own.
     """
     name: str
-    datasets: Mapping[str, Mapping]
+    datasets: Mapping[str, TypedBlock]
     degradations: Mapping[str, DegradationBlock] = field(default_factory=dict)
-    restorers: Mapping[str, Mapping]
+    restorers: Mapping[str, RestorerBlock]
     recognizers: Mapping[str, RecognizerBlock]
     baseline: str | None = None
     recognition_metrics: RecognitionMetrics = field(default_factory=dict)

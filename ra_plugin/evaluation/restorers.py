@@ -3,7 +3,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
@@ -14,9 +14,13 @@ from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorer_network import Network, network_input
 from ra_plugin.evaluation.used_recognizers import not_among, trained_with, used_names
 from ra_plugin.option_types import FilePath, NonNegative, Positive, WeightsPath
-from ra_plugin.options import OptionError, build_block
+from ra_plugin.options import OptionError, build_block, check_type
 from ra_plugin.shipped.find import shown_name
+from ra_plugin.type_hints import Example, TypedBlock
 from ra_plugin.utils.yaml_file import read_yaml
+
+RestorerBlock = Annotated[
+    Mapping, Example("{option_file: a run's}, {network_g: ..., checkpoint: ...} or {folder: restored images}")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +52,8 @@ class RestorerOptions:
             ones. Default: those of the option file's data set.
     """
     option_file: FilePath | None = None
-    network_g: Mapping | None = None
-    network_t: Mapping | None = None
+    network_g: TypedBlock | None = None
+    network_t: TypedBlock | None = None
     checkpoint: WeightsPath | Sequence[WeightsPath] | None = None
     folder: FilePath | Sequence[FilePath] | None = None
     suffix: str | None = None
@@ -98,8 +102,7 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
         OptionError: The block is invalid.
         FileNotFoundError: The run's option file, weights or folder are missing.
     """
-    if not isinstance(block, Mapping):
-        raise OptionError(f'{where}: expected a block, got {block!r}. Write e.g. {{option_file: ...}}.')
+    check_type(block, RestorerBlock, where)
     options = build_block(RestorerOptions, block, where)
     sources = [key for key in ('option_file', 'network_g', 'folder') if block.get(key)]
     if len(sources) != 1:

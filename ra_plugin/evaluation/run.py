@@ -20,7 +20,6 @@ from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.early_check import check_images
 from ra_plugin.data.given import Given, given_by
 from ra_plugin.data.image_dataset import ImageDataset
-from ra_plugin.evaluation.example_rules import Draw, rules_for
 from ra_plugin.evaluation.judging import CLEAN_INPUT, Batch, Judging, Processing, clean, judge_all, no_processing
 from ra_plugin.evaluation.options import by_name, check_conditions, conditions_of, evaluation_options
 from ra_plugin.evaluation.program_flags import check_loading, device_of
@@ -29,6 +28,7 @@ from ra_plugin.evaluation.records import ImageRecords, Records
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorers import Restorer, build_restorer, restorer_options, unmatched_recognizers
 from ra_plugin.evaluation.reuse import KnownImages, Plan, Reusing, earlier_records, interleaved, shares, superseded
+from ra_plugin.evaluation.shown_image_rules import Draw, rules_for
 from ra_plugin.evaluation.shown_images import ShownImages
 from ra_plugin.evaluation.statistics.audit import audit
 from ra_plugin.evaluation.statistics.chance import against_chance

@@ -69,11 +69,6 @@ class Sampled:
         least = self if self.value <= other.value else other
         return replace(least, draws=np.minimum(self.draws, other.draws), classes=None)
 
-    def at_most(self, limit: float) -> 'Sampled':
-        """Return the score, or ``limit`` where that is less."""
-        return replace(self, value=min(self.value, limit), draws=np.minimum(self.draws, limit),
-                       trainings={key: part * (self.value <= limit) for key, part in self.trainings.items()})
-
     def estimate(self, comparisons: int = 1) -> Estimate:
         """Return the estimate with the interval of a difference or mean over the images; NaN where it is not defined.
 
