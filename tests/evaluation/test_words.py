@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from tiny_recognizers import TinyReader
 
 from ra_plugin.evaluation.run import Evaluation
+from ra_plugin.evaluation.write_report import evaluate
 from ra_plugin.metrics.text import edit_distance
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.utils.random_streams import seeded
@@ -73,7 +74,7 @@ def test_an_evaluation_scores_the_words_of_the_saved_images(tmp_path, block, dat
     opt = {'name': 'words', 'datasets': {'signs': data}, 'recognizers': {'reader': block}, 'baseline': 'darker',
            'restorers': {'darker': {'folder': str(tmp_path / 'darker')}},
            'recognition_metrics': {'text': ['exact_match', 'cer', 'text_agreement']}}
-    results, page = Evaluation(tmp_path, opt).run(tmp_path / 'out', batch_size=3)
+    results = evaluate(Evaluation(tmp_path, opt), tmp_path / 'out', batch_size=3)
     recognizer, counts = build_recognizer(block), {}
     for i, word in enumerate(WORDS):
         images = processed(fitted(tmp_path / f'words/{i}.png', size))
@@ -83,7 +84,7 @@ def test_an_evaluation_scores_the_words_of_the_saved_images(tmp_path, block, dat
             counts[name] = counts.get(name, 0) + np.array([read == word, edit_distance(read, word), read == clean])
     condition, = results.to_json()['conditions'].values()
     for name, (right, edits, same) in counts.items():
-        scores = condition['scores'][name]['reader']
+        scores = condition['processings'][name]['scores']['reader']
         assert scores['exact_match']['value'] == pytest.approx(right / len(WORDS))
         assert scores['cer']['value'] == pytest.approx(edits / sum(map(len, WORDS)))
         assert scores['text_agreement']['value'] == pytest.approx(same / len(WORDS))
