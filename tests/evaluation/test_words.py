@@ -26,17 +26,23 @@ def block(tmp_path):
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path, block):
+    """Images of words; each second one is labeled with what the reader reads, so that some answers are right."""
     folder, rng = tmp_path / 'words', np.random.default_rng(0)
     folder.mkdir()
     for i, word in enumerate(WORDS):
         image = Image.fromarray(rng.integers(150, 256, (20, 14 * len(word), 3), np.uint8))
         ImageDraw.Draw(image).text((3, 3), word, fill=(20, 20, 60), font=ImageFont.load_default(14))
         image.save(folder / f'{i}.png')
-    lines = [f'{i}.png, "{word}"' for i, word in enumerate(WORDS)]
+    reader = build_recognizer(block)
+    lines = [f'{i}.png, "{label_of(reader, folder / f"{i}.png", i)}"' for i in range(len(WORDS))]
     (tmp_path / 'gt.txt').write_text('\n'.join(lines))
     return {'type': 'TextDataset', 'dataroot_gt': str(folder), 'label_file': str(tmp_path / 'gt.txt'),
             'degradation': DEGRADATION}
+
+
+def label_of(reader, path, i):
+    return WORDS[i] if i % 2 else reader.predict(as_images(Image.open(path)))[0]['text'] or 'f'
 
 
 def fitted(path, size):
@@ -75,8 +81,10 @@ def test_an_evaluation_scores_the_words_of_the_saved_images(tmp_path, block, dat
            'restorers': {'darker': {'folder': str(tmp_path / 'darker')}},
            'recognition_metrics': {'text': ['exact_match', 'cer', 'text_agreement']}}
     results = evaluate(Evaluation(tmp_path, opt), tmp_path / 'out', batch_size=3)
-    recognizer, counts = build_recognizer(block), {}
-    for i, word in enumerate(WORDS):
+    recognizer, counts, characters = build_recognizer(block), {}, 0
+    for i in range(len(WORDS)):
+        word = label_of(recognizer, tmp_path / f'words/{i}.png', i)
+        characters += len(word)
         images = processed(fitted(tmp_path / f'words/{i}.png', size))
         clean = recognizer.predict(images['clean'])[0]['text']
         for name, image in images.items():
@@ -86,6 +94,9 @@ def test_an_evaluation_scores_the_words_of_the_saved_images(tmp_path, block, dat
     for name, (right, edits, same) in counts.items():
         scores = condition['processings'][name]['scores']['reader']
         assert scores['exact_match']['value'] == pytest.approx(right / len(WORDS))
-        assert scores['cer']['value'] == pytest.approx(edits / sum(map(len, WORDS)))
+        assert scores['cer']['value'] == pytest.approx(edits / characters)
         assert scores['text_agreement']['value'] == pytest.approx(same / len(WORDS))
-    assert '“abba”' in (tmp_path / 'out' / 'report.html').read_text()
+    if not size:
+        assert counts['clean'][0] >= 4  # else the test could not fail
+    page = (tmp_path / 'out' / 'report.html').read_text()
+    assert sum(f'“{word}”' in page for word in WORDS) >= 1

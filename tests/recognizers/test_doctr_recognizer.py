@@ -2,7 +2,6 @@
 import numpy as np
 import pytest
 import torch
-from doctr.models import recognition
 from doctr.models.preprocessor import PreProcessor
 from PIL import Image
 
