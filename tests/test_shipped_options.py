@@ -37,12 +37,15 @@ TINY_NETWORKS = {'SRResNet': {'num_feat': 4, 'num_block': 1}, 'ResnetGenerator':
                  'SRDenseNet': {'num_feat': 4, 'num_block': 1, 'num_layer': 2, 'num_grow_ch': 2,
                                 'num_bottleneck_ch': 4},
                  'RDN': {'num_feat': 4, 'num_block': 1, 'num_layer': 2, 'num_grow_ch': 2},
-                 'DBPN': {'num_init_feat': 4, 'num_feat': 2, 'num_block': 2}, 'Interpolation': {}}
+                 'DBPN': {'num_init_feat': 4, 'num_feat': 2, 'num_block': 2}, 'Interpolation': {},
+                 'SRVGGNetCompact': {'num_feat': 4, 'num_conv': 1}}
 TINY_RECOGNIZER = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32,
                    'model_kwargs': {'num_classes': len(CLASSES)}}
 LIBRARIES = {'MMDetRecognizer': 'mmdet', 'MMSegRecognizer': 'mmseg'}
+TINY_READER = {'type': 'CTCRecognizer', 'module': 'tiny_recognizers.TinyReader', 'pretrained': False,
+               'characters': 'oneSvt'}
 TINY_MODELS = {'fcos': small.FCOS, 'faster_rcnn': small.FASTER_RCNN}
-SCORES = {'voc07': 'voc07_mAP', 'voc12': 'voc12_mAP', 'mIoU': 'mIoU', 'aAcc': 'aAcc'}  # asked for -> in the log
+SCORES = {'exact_match': 'exact_match', 'cer': 'cer', 'voc07': 'voc07_mAP', 'voc12': 'voc12_mAP', 'mIoU': 'mIoU', 'aAcc': 'aAcc'}  # asked for -> in the log
 
 
 def file_id(path):
@@ -110,6 +113,8 @@ def shrink_recognizers(node, classes, root):
     kept = {key: value for key, value in node.items() if key != 'checkpoint'}
     if node.get('type') == 'ModuleRecognizer':
         return {**kept, 'mean': [0.5] * 3, 'std': [0.25] * 3, 'module_kwargs': {'num_classes': len(CLASSES)}}
+    if node.get('type') == 'CTCRecognizer':
+        return dict(TINY_READER)
     if node.get('type') in LIBRARIES:
         name, library = Path(node['config']).stem, LIBRARIES[node['type']]
         model = next((tiny for key, tiny in TINY_MODELS.items() if name.startswith(key)), small.FCN)
@@ -127,7 +132,7 @@ def for_classes(model, count):
 
 def classes_of(dataset):
     """Names of the classes that a dataset block stands for."""
-    if dataset['type'] == 'LabeledImageDataset':
+    if dataset['type'] in ('LabeledImageDataset', 'TextDataset'):
         return CLASSES
     return tuple(dataset.get('classes') or VOCDataset.METAINFO['classes'])
 
@@ -145,7 +150,7 @@ def shrink(opt, root):
             dataset['crop_size'] = 32 if isinstance(dataset['crop_size'], int) else [32, 40]
         if 'keep_classes' in dataset:
             dataset['keep_classes'] = list(CLASSES)
-        for key in ('dataroot_gt', 'dataroot_mask'):
+        for key in ('dataroot_gt', 'dataroot_mask', 'label_file'):
             if key in dataset:
                 dataset[key] = str(root / phase / dataset[key])
         MAKERS[dataset['type']](dataset)
@@ -207,7 +212,15 @@ def make_masks(dataset):
         Image.fromarray(np.resize(np.array(values, np.uint8), (64, 48)).T.copy()).save(mask)
 
 
-MAKERS = {'LabeledImageDataset': make_class_folders, 'DetectionDataset': make_voc, 'SegmentationDataset': make_masks}
+def make_words(dataset):
+    """Three images of words, of two lengths."""
+    for name in ('0', '1', '2'):
+        noise(Path(dataset['dataroot_gt']) / f'{name}.png', 32, 64)
+    Path(dataset['label_file']).write_text('path,text\n0.png,one\n1.png,Seven\n2.png,vote\n')
+
+
+MAKERS = {'LabeledImageDataset': make_class_folders, 'DetectionDataset': make_voc, 'SegmentationDataset': make_masks,
+          'TextDataset': make_words}
 
 
 def scores_in_log(opt):
