@@ -1,4 +1,5 @@
 """Words read right, and the character error rate: against labels, or against what was read in the clean image."""
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -32,13 +33,14 @@ class TextScore(TaskScore):
     def update(self, predictions: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
         """Add a batch: ``predict`` of the images, and the words in them."""
         for found, word in zip(predictions, labels, strict=True):
-            read = found['text']
-            self._rows.append(np.array([read == word, _plain(read) == _plain(word), edit_distance(read, word),
-                                        len(word)], int))
+            self._rows.append(np.array(self._row(found['text'], word), int))
+
+    def _row(self, read: str, word: str) -> list[int]:
+        return [read == word, _plain(read) == _plain(word), edit_distance(read, word), len(word)]
 
     def records(self) -> np.ndarray:
-        """Return ``(N, 4)``: right, right by letters and digits, edits, characters of the label."""
-        return np.stack(self._rows) if self._rows else np.empty((0, 4), int)
+        """Return ``(N, 4)`` or more: right, right by letters and digits, edits, characters of the label."""
+        return np.stack(self._rows) if self._rows else np.empty((0, len(self._row('', ''))), int)
 
     def add_records(self, records: Iterable[np.ndarray]) -> None:
         self._rows += list(records)
@@ -50,7 +52,7 @@ class TextScore(TaskScore):
         return {name: values[name] for name in self.metrics if name in values}
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        right, plain, edits, characters = self.records().T
+        right, plain, edits, characters = self.records()[:, :4].T
         with np.errstate(invalid='ignore', divide='ignore'):
             found = dict(zip(self.known, (counts @ right / counts.sum(1), counts @ plain / counts.sum(1),
                                           counts @ edits / (counts @ characters)), strict=True))
@@ -73,6 +75,16 @@ class TextAgreement(TextScore):
     def update(self, predictions: Sequence[Mapping[str, Any]], clean: Sequence[Mapping[str, Any]]) -> None:
         """Add a batch: ``predict`` of the restored images, and of the clean ones."""
         super().update(predictions, [found['text'] for found in clean])
+
+    def _row(self, read: str, word: str) -> list[int]:
+        return [*super()._row(read, word), zlib.crc32(word.encode())]
+
+    def commonest(self) -> tuple[str, float]:
+        """Return what is read most often in clean images, ``'nothing'`` or ``'one word'``, and in which share of them."""
+        rows = self.records()
+        _, first, counts = np.unique(rows[:, 4], return_index=True, return_counts=True)
+        most = int(counts.argmax())
+        return 'one word' if rows[first[most], 3] else 'nothing', float(counts[most] / len(rows))
 
 
 def edit_distance(a: str, b: str) -> int:

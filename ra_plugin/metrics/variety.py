@@ -5,6 +5,7 @@ import numpy as np
 
 from ra_plugin.metrics.agreement import ClassificationAgreement, DetectionAgreement, SegmentationAgreement
 from ra_plugin.metrics.base import TaskScore
+from ra_plugin.metrics.text import TextAgreement
 from ra_plugin.results import LEAST_GAP, CommonestAnswer
 
 NO_CLASS = 'none of the classes'  # of a black box
@@ -21,9 +22,14 @@ def commonest_answer(score: TaskScore, classes: tuple[str, ...] | None = None) -
         None where ``score`` is no agreement, or of fewer than two images.
     """
     part = next((part for part in score.parts
-                 if isinstance(part, (ClassificationAgreement, DetectionAgreement, SegmentationAgreement))), None)
+                 if isinstance(part, (ClassificationAgreement, DetectionAgreement, SegmentationAgreement,
+                                      TextAgreement))), None)
     if part is None or len(part) < 2:
         return None
+    if isinstance(part, TextAgreement):
+        answer, share = part.commonest()
+        return CommonestAnswer(answer, 'images', share, 'text_agreement',
+                               float(part.records()[:, 0].mean()), share)
     if isinstance(part, DetectionAgreement):
         return CommonestAnswer(None, 'images', float(np.mean(part.clean_boxes() == 0)), 'box_agreement',
                                part.compute()['box_agreement'], math.nan)

@@ -7,6 +7,7 @@ from rapidfuzz.distance import Levenshtein
 
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.metrics.text import TextAgreement, TextScore, edit_distance
+from ra_plugin.metrics.variety import commonest_answer
 from ra_plugin.recognizers.facts import RecognizerInfo
 
 WORDS = ['Tiredness', 'in', "it's", 'A', 'SALE 50%']
@@ -65,3 +66,14 @@ def test_the_score_of_a_reader_is_chosen_by_its_task():
     assert build_score(info).names == ['exact_match', 'cer']
     assert build_score(info, labels=False, clean=True).names == ['text_agreement', 'cer_to_clean']
     assert build_score(info, ['cer', 'text_agreement'], clean=True).names == ['cer', 'text_agreement']
+
+
+def test_the_commonest_reading_of_clean_images():
+    agreement = TextAgreement()
+    agreement.update(answers(['', 'a', 'b', '']), answers(['', 'a', 'c', '']))
+    found = commonest_answer(agreement)
+    assert (found.answer, found.of, found.share, found.constant) == ('nothing', 'images', 0.5, 0.5)
+    assert (found.metric, found.score) == ('text_agreement', 0.75)
+    agreement.update(answers(['x'] * 3), answers(['x'] * 3))
+    assert commonest_answer(agreement).answer == 'one word'
+    assert commonest_answer(agreement).share == pytest.approx(3 / 7)
