@@ -45,7 +45,8 @@ LIBRARIES = {'MMDetRecognizer': 'mmdet', 'MMSegRecognizer': 'mmseg'}
 TINY_READER = {'type': 'CTCRecognizer', 'module': 'tiny_recognizers.TinyReader', 'pretrained': False,
                'characters': 'oneSvt'}
 TINY_MODELS = {'fcos': small.FCOS, 'faster_rcnn': small.FASTER_RCNN}
-SCORES = {'exact_match': 'exact_match', 'cer': 'cer', 'voc07': 'voc07_mAP', 'voc12': 'voc12_mAP', 'mIoU': 'mIoU', 'aAcc': 'aAcc'}  # asked for -> in the log
+SCORES = {'exact_match': 'exact_match', 'cer': 'cer',  # asked for -> in the log
+          'voc07': 'voc07_mAP', 'voc12': 'voc12_mAP', 'mIoU': 'mIoU', 'aAcc': 'aAcc'}
 
 
 def file_id(path):

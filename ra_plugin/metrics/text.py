@@ -80,7 +80,7 @@ class TextAgreement(TextScore):
         return [*super()._row(read, word), zlib.crc32(word.encode())]
 
     def commonest(self) -> tuple[str, float]:
-        """Return what is read most often in clean images, ``'nothing'`` or ``'one word'``, and in which share of them."""
+        """Return what is read most often in clean images, ``'nothing'`` or ``'one word'``, and its share of them."""
         rows = self.records()
         _, first, counts = np.unique(rows[:, 4], return_index=True, return_counts=True)
         most = int(counts.argmax())

@@ -104,10 +104,12 @@ class CTCRecognizer(TextRecognizer):
         self.gives_probabilities, self.forward_kwargs = probabilities, dict(forward_kwargs or {})
         self._has_rnn = any(isinstance(layer, nn.RNNBase) for layer in model.modules())
         count = self._count_classes()
-        if characters is None and recorded is None:
+        if characters is None and recorded is not None:
+            characters = recorded.splitlines()
+        if characters is None:
             raise ValueError(f'{where}: no characters. Set characters: TEXT, in the order of its {count} classes, the '
                              'blank left out.')
-        known = read_characters(characters if characters is not None else [*recorded.splitlines()], where)
+        known = read_characters(characters, where)
         if count == len(known) + 2 and ' ' not in known:
             known += (' ',)
         if count != len(known) + 1 or not -1 <= blank < count:

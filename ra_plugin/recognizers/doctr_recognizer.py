@@ -23,7 +23,7 @@ from ra_plugin.utils.optional import require
 
 _BY_CTC = ('CRNN', 'VIPTR')  # all steps belong to the word, in any image
 _MARKS = re.compile('<(pad|sos|eos)>')  # which docTR leaves in words of its decoders
-_OWN = dict.fromkeys(('pretrained', 'pretrained_backbone', 'exportable'),
+_OWN: dict[str, str] = dict.fromkeys(('pretrained', 'pretrained_backbone', 'exportable'),
                      "is the recognizer's own. Leave it out.")
 
 
