@@ -1,7 +1,7 @@
 """The contract of recognizers: frozen networks that take images as the restorer makes them."""
 import contextlib
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -128,7 +128,7 @@ class Recognizer(ChecksArguments, OutOfSight):
 
         See `fold_batch_norm`. A network whose answers cannot be compared stays as it is.
         """
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError), self._images_as_they_come():
             self.folded_norms += fold_batch_norm(self.model, self._question()[1])
 
     def set_grad_checkpointing(self) -> None:
@@ -148,15 +148,21 @@ class Recognizer(ChecksArguments, OutOfSight):
                 found = float_tensors([self.features(images)])
             return torch.autograd.grad(total(tensor.square().mean() for tensor in found), images)[0]
 
-        gradient()  # fills the reference that later answers are about
-        try:
-            self.checkpointed = checkpoint_unchanged(self._large_part(), gradient)
-        except ValueError as error:
-            raise ValueError(f'{self}: gradient_checkpointing: {error}') from None
+        with self._images_as_they_come():
+            gradient()  # fills the reference that later answers are about
+            try:
+                self.checkpointed = checkpoint_unchanged(self._large_part(), gradient)
+            except ValueError as error:
+                raise ValueError(f'{self}: gradient_checkpointing: {error}') from None
 
     def compile_network(self) -> None:
         """Compile the network for `loss`, `outputs` and `predict`, in place; `features` runs it uncompiled."""
         self._large_part().compile()
+
+    @contextlib.contextmanager
+    def _images_as_they_come(self) -> Iterator[None]:
+        """Keep small images small within the context, where they would be enlarged to the size of whole ones."""
+        yield
 
     def _large_part(self) -> nn.Module:
         """Return the part of the network that is checkpointed or compiled."""
@@ -190,9 +196,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         Raises:
             ValueError: ``images`` is not a float ``(N, 3, H, W)`` tensor.
         """
-        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
-        images = images.to(self.dtype)
+        images = self.cast(images)
         if self.info.input_size and tuple(images.shape[-2:]) != self.info.input_size:
             fill = tuple(round(255 * value) / 255 for value in self.info.mean)
             images = resize(images, self.info.input_size, self.fit, self.info.interpolation, fill)
@@ -200,6 +204,16 @@ class Recognizer(ChecksArguments, OutOfSight):
             mean, std = self.luma_normalization()
             return (_luma(images) - mean) / std
         return (images - self.mean) / self.std
+
+    def cast(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images in the type of the weights.
+
+        Raises:
+            ValueError: ``images`` is not a float ``(N, 3, H, W)`` tensor.
+        """
+        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
+        return images.to(self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:
