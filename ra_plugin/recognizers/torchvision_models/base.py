@@ -9,6 +9,7 @@ from ra_plugin.recognizers.classification import Fit, InputSize
 from ra_plugin.recognizers.resize_option import Resize
 from ra_plugin.recognizers.torchvision_models.loading import LoadedNetwork, load, task_of_model
 from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.utils.optional import require
 
 # Options of single tasks, with their defaults.
 _OF_TASKS = {'input_size': 'model', 'fit': 'crop', 'feature_layer': None, 'resize': 'model', 'seed': 0}
@@ -76,7 +77,12 @@ class TorchvisionRecognizer(ByTask, Recognizer):
                                  f'{_IN_WORDS[self.task]}. Leave it out.')
         network = load(model_name, weights, checkpoint, pretrained, model_kwargs or {}, where)
         self.start(network, model_name, where, **{name: given[name] for name in self.takes})
-        self.published, self._record = network.published, network.record
+        self.published = network.published
+
+    def record(self) -> Any:
+        """Return torchvision's record of its weights; of others, of those that it has for the architecture."""
+        known = require('torchvision', str(self)).models.get_model_weights(self.info.name)
+        return known[self.published or 'DEFAULT']
 
     # --------------------------------------------------- for subclasses
     def start(self, network: LoadedNetwork, name: str, where: str, **options: Any) -> None:

@@ -27,8 +27,8 @@ from ra_plugin.recognizers.torchvision_models.loading import LoadedNetwork
 from ra_plugin.utils.random_streams import seeded
 
 _MASK_THRESHOLD = 0.5
-_KEYPOINTS = ('its loss needs keypoints, which labels do not have. It may judge, and be compared with clean images: use '
-              'RecogConsistencyLoss or RecogFeatureLoss, or choose another detector.')
+_KEYPOINTS = ('its loss needs keypoints, which labels do not have. It may judge, and RecogConsistencyLoss and '
+              'RecogFeatureLoss take it. Else choose another detector.')
 
 
 class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer):
@@ -100,7 +100,7 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
         """Return the library's own preprocessing: the conversion that goes with its weights, and its transform."""
 
         def transform(picture: Image.Image) -> torch.Tensor:
-            image = self._record.transforms()(picture.convert('RGB')).to(self.mean)
+            image = self.record().transforms()(picture.convert('RGB')).to(self.mean)
             return self.model.transform([image])[0].tensors
 
         return OwnPreprocessing(self.info.mean, self.info.std, transform if self.resize == 'model' else None)

@@ -2,7 +2,7 @@
 import hashlib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.checkpoint import load_weights
+from ra_plugin.checkpoint import load_file
 from ra_plugin.library_errors import translated
-from ra_plugin.options import suggestion
+from ra_plugin.options import OptionError, suggestion
 from ra_plugin.recognizers.further_arguments import built_with, check_annotated, check_further
+from ra_plugin.state_dicts import load_fitting
 from ra_plugin.utils.optional import require
 
 _OWN: dict[str, str] = dict.fromkeys(
@@ -21,6 +22,13 @@ _OWN: dict[str, str] = dict.fromkeys(
 # Published weights whose frozen batch norms had no eps while they were trained: torchvision takes it away after it has
 # fetched them.
 _WITHOUT_EPS = {f'{name}_resnet50_fpn' for name in ('fasterrcnn', 'maskrcnn', 'keypointrcnn', 'retinanet')}
+# Names of detectors' parameters in older versions, in which the weights of 2020 and 2021 were published -> names now.
+_OLD_NAMES = [(re.compile(old), new) for old, new in (
+    (r'\b(inner|layer)_blocks\.(\d+)\.(weight|bias)$', r'\1_blocks.\2.0.\3'),
+    (r'\brpn\.head\.conv\.(weight|bias)$', r'rpn.head.conv.0.0.\1'),
+    *((rf'\bmask_head\.mask_fcn{i + 1}\.', f'mask_head.{i}.0.') for i in range(4)))]
+_OLD_NAMES_OF_RETINANET = [(re.compile(rf'_head\.conv\.{2 * i}\.(weight|bias)$'), rf'_head.conv.{i}.0.\1')
+                           for i in range(4)]
 
 
 @dataclass(frozen=True)
@@ -87,12 +95,14 @@ def load(name: str, weights: str | None, checkpoint: str | None, pretrained: boo
     record = own or enum[weights or 'DEFAULT']  # of a checkpoint that is not torchvision's: as the architecture has it
     place = f'{where}: model_kwargs'
     check_further(arguments, _OWN, place)
+    builder = models.get_model_builder(name)
     with translated(where, f'{torch.hub.get_dir()}/checkpoints'), built_with(arguments, place):
         model = models.get_model(name, weights=record if weights else None,
-                                 **{**_defaults(models.get_model_builder(name), own), **arguments})
+                                 **{**_defaults(builder, own), **arguments})
+        _check_known(builder, type(model), arguments, place)
         check_annotated(type(model), arguments, place)
     if checkpoint:
-        load_weights(model, checkpoint, where)
+        load_fitting(model, _renamed(load_file(Path(checkpoint), where), name), checkpoint, where)
         if own is not None and own.name == 'COCO_V1' and name in _WITHOUT_EPS:
             _take_eps_away(model)
     return LoadedNetwork(model, arguments, record, own.name if own else weights,
@@ -107,6 +117,37 @@ def _defaults(builder: Any, own: Any) -> dict[str, Any]:
     known = inspect.signature(builder).parameters
     defaults: dict[str, Any] = {'weights_backbone': None} if 'weights_backbone' in known else {}
     return {**defaults, 'aux_loss': True} if own is not None and 'aux_loss' in known else defaults
+
+
+def _check_known(builder: Callable, cls: type, arguments: Mapping[str, Any], where: str) -> None:
+    """Check that a detector or segmenter has such arguments: all but classifiers take any, and leave them unread.
+
+    Raises:
+        OptionError: It has not.
+    """
+    room = builder.__module__.split('.')[2]  # of torchvision.models
+    if room not in ('detection', 'segmentation'):
+        return
+    takers = (builder, cls) if room == 'detection' else (builder,)
+    known = [parameter.name for taker in takers for parameter in inspect.signature(taker).parameters.values()
+             if parameter.kind is not parameter.VAR_KEYWORD]
+    for name in arguments:
+        if name not in known:
+            raise OptionError(f"{where}: {builder.__name__} takes no '{name}'.{suggestion(name, known)}")
+
+
+def _renamed(content: Any, name: str) -> Any:
+    """Return the content of a checkpoint with the names that a detector's parameters have now, at any depth."""
+    if not isinstance(content, Mapping):
+        return content
+    return {_name_now(key, name) if isinstance(key, str) else key: _renamed(value, name)
+            for key, value in content.items()}
+
+
+def _name_now(key: str, name: str) -> str:
+    for old, new in (*_OLD_NAMES, *(_OLD_NAMES_OF_RETINANET if name.startswith('retinanet') else ())):
+        key = old.sub(new, key)
+    return key
 
 
 def _take_eps_away(model: Any) -> None:

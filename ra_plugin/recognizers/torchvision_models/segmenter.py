@@ -39,7 +39,7 @@ class TorchvisionSegmenter(HasResize, TorchvisionRecognizer, SegmentationRecogni
         model, transforms = network.model, network.record.transforms()
         count = [layer for layer in model.classifier.modules() if isinstance(layer, nn.Conv2d)][-1].out_channels
         if count < 2:
-            raise OptionError(f'{where}: model_kwargs.num_classes: expected 2 or more, since the loss is a softmax\'s, '
+            raise OptionError(f'{where}: model_kwargs.num_classes: expected 2 or more, since one is the background, '
                               f'got {count}.')
         categories = [category.strip('_') for category in network.record.meta['categories']]
         has_record = count == len(categories)
@@ -66,7 +66,7 @@ class TorchvisionSegmenter(HasResize, TorchvisionRecognizer, SegmentationRecogni
 
     def own_preprocessing(self) -> OwnPreprocessing:
         return OwnPreprocessing(self.info.mean, self.info.std,
-                                one_image(self._record.transforms(), 3) if self.resize == 'model' else None)
+                                one_image(self.record().transforms(), 3) if self.resize == 'model' else None)
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Resize images as `resized` says and normalize them, in the type of the weights; differentiable."""
