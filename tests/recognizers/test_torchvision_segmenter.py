@@ -126,10 +126,10 @@ def test_it_stays_frozen_and_repeats(name):
 def test_the_gradient_is_the_slope():
     recognizer, image = copy.deepcopy(pair(DEEPLAB)[0]).double(), images(1).double().requires_grad_()
     gradient, = torch.autograd.grad(sum(recognizer.loss(image, label_maps(1)).values()), image)
-    step = 1e-6 * gradient / gradient.norm()
+    step = 1e-7 * gradient / gradient.norm()  # a longer one crosses a kink of the activations
     with torch.no_grad():
         ahead, behind = (sum(recognizer.loss(image + sign * step, label_maps(1)).values()) for sign in (1, -1))
-    assert (ahead - behind).item() / 2e-6 == pytest.approx(gradient.norm().item(), rel=1e-5)
+    assert (ahead - behind).item() / 2e-7 == pytest.approx(gradient.norm().item(), rel=1e-5)
 
 
 def test_pixels_without_a_label_do_not_count():

@@ -1,5 +1,6 @@
 """Small networks of torchvision for the tests, with random weights whose answers differ from place to place."""
 import contextlib
+import functools
 from unittest import mock
 
 import torch
@@ -27,6 +28,12 @@ def native(name, **arguments):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight)
     return model.eval()
+
+
+@functools.cache
+def weights_of(name):
+    """The state dict of a network, which is built once."""
+    return native(name).state_dict()
 
 
 @contextlib.contextmanager
