@@ -22,7 +22,8 @@ from ra_plugin.utils.text import markdown_cell, one_line
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
 _SECONDS = 1800  # time limit per model: a transformer for images of exactly 640 pixels needs half of it
-SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512), 'torchvision': (128, 320)}  # larger sizes for models that do not support the first
+# Larger sizes for models that do not support the first.
+SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512), 'torchvision': (128, 320)}
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ class Finding:
 
 
 def model_names(library: str) -> list[str]:
-    """Return all configs of an installed zoo, all architectures of timm, or the detectors and segmenters of torchvision.
-    """
+    """Return all configs of an installed zoo, all architectures of timm, or torchvision's detectors and segmenters."""
     if library == 'timm':
         return require('timm', 'zoo_check').list_models()
     if library == 'torchvision':

@@ -1,6 +1,8 @@
 """Detectors of torchvision against the library's own networks in training and in inference mode."""
 import copy
+import dataclasses
 import functools
+import hashlib
 import pickle
 import re
 
@@ -344,9 +346,9 @@ def test_classes_are_in_the_order_of_mmdet_s():
     assert ClassSlots.of(91, names).names == CocoDataset.METAINFO['classes']
 
 
-def test_objects_of_no_class_are_left_out(monkeypatch):
+def test_objects_of_no_class_are_left_out():
     recognizer = copy.deepcopy(TorchvisionRecognizer(SSDLITE, pretrained=False))
-    found = {'boxes': torch.rand(4, 4), 'labels': torch.tensor([12, 90, 0, 1]), 'scores': torch.tensor([.9, .8, .7, .6])}
+    found = {'boxes': torch.rand(4, 4), 'labels': torch.tensor([12, 90, 0, 1]), 'scores': torch.linspace(0.9, 0.6, 4)}
     recognizer.model.forward = lambda inputs: [found for _ in inputs]
     one = recognizer.predict(images(1))[0]
     assert one['labels'].tolist() == [79, 0] and torch.equal(one['boxes'], found['boxes'][[1, 3]])
@@ -378,14 +380,19 @@ def test_keypoints_judge_and_are_compared_but_are_no_supervised_loss():
 
 # ------------------------------------------------------------------------ types, copies, weights
 @pytest.mark.parametrize('name', [SSDLITE, FASTER])
-def test_16_bits_of_the_network_are_near(name):
+@pytest.mark.parametrize('of_weights', [False, True])
+def test_16_bits_of_the_network_are_near(name, of_weights):
     recognizer = copy.deepcopy(pair(name)[0])
     expected = recognizer.loss(images(), labels())
-    recognizer.autocast_to = torch.bfloat16
+    if of_weights:
+        recognizer.to(torch.bfloat16)
+    else:
+        recognizer.autocast_to = torch.bfloat16
     found = recognizer.loss(images(), labels())
     assert all(value.dtype == torch.float32 for value in found.values())
     assert summed(found).item() == pytest.approx(summed(expected).item(), rel=0.1)
     assert recognizer.predict(images())[0]['boxes'].dtype == torch.float32
+    assert recognizer.outputs(images())['logits'].dtype == recognizer.features(images()).dtype == torch.float32
 
 
 @pytest.mark.parametrize('copied', [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))], ids=['copy', 'pickle'])
@@ -426,9 +433,7 @@ def test_weights_of_older_versions_are_read_as_by_the_library(name, tmp_path):
 
 @pytest.mark.slow
 def test_published_weights_in_a_file_have_no_eps(tmp_path, monkeypatch):
-    """torchvision takes it away from its own frozen batch norms after loading."""
-    import dataclasses
-    import hashlib
+    """The library takes it away from its own frozen batch norms after loading."""
     model = native('retinanet_resnet50_fpn', num_classes=91)
     torch.save(model.state_dict(), tmp_path / 'net.pth')
     own = torchvision.models.detection.RetinaNet_ResNet50_FPN_Weights.COCO_V1
@@ -463,7 +468,7 @@ def test_published_weights_in_a_file_have_no_eps(tmp_path, monkeypatch):
     ({'model_name': 'lraspp_mobilenet_v3_large', 'pretrained': False, 'seed': 3}, 'seed: is an option of a detector'),
     ({'pretrained': False, 'resize': 0}, "resize: expected 'model', a factor > 0 or ~, got 0"),
     ({'pretrained': False, 'seed': -1}, 'seed: expected a whole number'),
-    ({'pretrained': False, 'model_kwargs': {'num_classes': 1}}, 'num_classes: expected 2 or more, since the background'),
+    ({'pretrained': False, 'model_kwargs': {'num_classes': 1}}, 'num_classes: expected 2 or more, since'),
     ({'pretrained': False, 'model_kwargs': {'num_classes': 'ten'}}, 'num_classes: expected a whole number'),
     ({'pretrained': False, 'model_kwargs': {'weights': 'DEFAULT'}}, "weights: is the recognizer's own key"),
     ({'pretrained': False, 'model_kwargs': {'score_thrsh': 0.5}}, "takes no 'score_thrsh'"),

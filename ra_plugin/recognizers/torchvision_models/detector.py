@@ -112,6 +112,11 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
     def _inputs(self, images: torch.Tensor) -> Any:
         return self.model.transform(list(self.cast(images)))[0]
 
+    def autocast(self, images: torch.Tensor) -> torch.autocast:
+        if self.autocast_to is None and self.dtype in (torch.bfloat16, torch.float16):  # weights, but boxes are not
+            return torch.autocast(images.device.type, self.dtype)
+        return super().autocast(images)
+
     @contextlib.contextmanager
     def _calling(self, images: torch.Tensor) -> Iterator[None]:
         with about_size(images, str(self)), self.autocast(images):
