@@ -70,19 +70,19 @@ class Recognizer(ChecksArguments, OutOfSight):
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
         super().__init__()
-        numbers = (*info.mean, *info.std)
+        numbers, where = (*info.mean, *info.std), f'{self.users_name()}({info.name})'
         if len(info.mean) != 3 or len(info.std) != 3 or min(info.std) <= 0 or not all(map(math.isfinite, numbers)):
-            raise ValueError(f'{type(self).__name__}({info.name}): mean and std: expected three numbers each, std '
-                             f'positive, got {list(info.mean)} and {list(info.std)}.')
+            raise ValueError(f'{where}: mean and std: expected three numbers each, std positive, got '
+                             f'{list(info.mean)} and {list(info.std)}.')
         if max(numbers) > 1:
-            raise ValueError(f'{type(self).__name__}({info.name}): mean and std: expected them on the [0, 1] scale, '
-                             f'got {list(info.mean)} and {list(info.std)}. Divide those of the 0..255 scale by 255.')
+            raise ValueError(f'{where}: mean and std: expected them on the [0, 1] scale, got {list(info.mean)} and '
+                             f'{list(info.std)}. Divide those of the 0..255 scale by 255.')
         if isinstance(model, torch.jit.ScriptModule):
-            raise ValueError(f'{type(self).__name__}({info.name}): expected a network of Python code, got a '
-                             'TorchScript program. Build the network that it was made of, and load its weights: '
+            raise ValueError(f'{where}: expected a network of Python code, got a TorchScript program. Build the '
+                             'network that it was made of, and load its weights: '
                              'network.load_state_dict(program.state_dict()).')
         if type(self).__init__ is Recognizer.__init__:
-            model = copy_of(model, f'{type(self).__name__}({info.name})')
+            model = copy_of(model, where)
         self.model = model.requires_grad_(False).eval()
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):

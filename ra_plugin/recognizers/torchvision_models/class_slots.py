@@ -1,6 +1,7 @@
 """The classes of torchvision's detectors, which count the background, and ids that COCO gave to no class."""
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -42,3 +43,16 @@ class ClassSlots:
         table = labels.new_full((self.count,), -1)
         table[list(self.places)] = torch.arange(len(self.places), device=labels.device)
         return table[labels]
+
+
+def count_classes(model: Any) -> int:
+    """Return the number of a detector's classes, with the background."""
+    if hasattr(model, 'roi_heads'):
+        return model.roi_heads.box_predictor.cls_score.out_features
+    head = model.head.classification_head
+    return head.num_columns if has_softmax(model) else head.num_classes
+
+
+def has_softmax(model: Any) -> bool:
+    """True for SSD, whose head scores all classes and the background together."""
+    return not hasattr(model, 'roi_heads') and hasattr(model.head.classification_head, 'num_columns')

@@ -1,6 +1,5 @@
 """Any detector of torchvision whose loss takes boxes, and masks where it has them."""
 import contextlib
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,16 +13,17 @@ from ra_plugin.recognizers.facts import Outputs, RecognizerInfo, TaskError
 from ra_plugin.recognizers.frozen.loss_mode import LossMode
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
-from ra_plugin.recognizers.resize_option import HasResize, Resize, check_resize, scaled
+from ra_plugin.recognizers.resize_option import HasResize, Resize, check_resize
 from ra_plugin.recognizers.size_errors import about_size
 from ra_plugin.recognizers.torchvision_models.base import TorchvisionRecognizer
-from ra_plugin.recognizers.torchvision_models.class_slots import ClassSlots
+from ra_plugin.recognizers.torchvision_models.class_slots import ClassSlots, count_classes, has_softmax
 from ra_plugin.recognizers.torchvision_models.detector_answers import (
     backbone_features,
     detector_answers,
     within_image,
 )
 from ra_plugin.recognizers.torchvision_models.loading import LoadedNetwork
+from ra_plugin.recognizers.torchvision_models.transform_sizes import set_resize
 from ra_plugin.utils.random_streams import seeded
 
 _MASK_THRESHOLD = 0.5
@@ -50,7 +50,7 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
         check_resize(resize, where)
         check_number(seed, f'{where}: seed', least=0, most=2 ** 32 - 1, whole=True)
         model = network.model
-        count = _count_classes(model)
+        count = count_classes(model)
         if count < 2:
             raise OptionError(f'{where}: model_kwargs.num_classes: expected 2 or more, since the background is one, '
                               f'got {count}.')
@@ -62,17 +62,17 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
         self._loss_mode = LossMode(model)
         self.resize, self.seed = resize, seed
         transform.min_size = transform.min_size[-1:]  # that of inference; in training it would draw one
-        _set_resize(transform, resize)
+        set_resize(transform, resize)
         model.backbone.register_forward_hook(_in_32_bits)
 
     @contextlib.contextmanager
     def _images_as_they_come(self) -> Iterator[None]:
         transform = self.model.transform
-        _set_resize(transform, 'model' if transform.fixed_size else None)  # SSD takes no small ones
+        set_resize(transform, 'model' if transform.fixed_size else None)  # SSD takes no small ones
         try:
             yield
         finally:
-            _set_resize(transform, self.resize)
+            set_resize(transform, self.resize)
 
     def _large_part(self) -> torch.nn.Module:
         """Return the backbone: heads draw random numbers."""
@@ -151,7 +151,7 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
         """
         with self._calling(images):
             return widened(detector_answers(self.model, self._inputs(images), self.slots.places,
-                                            not _has_softmax(self.model), reference))
+                                            not has_softmax(self.model), reference))
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the last (coarsest) level of the backbone's features, of its pyramid if it has one, ``(N, C, h, w)``,
@@ -180,35 +180,6 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
         if 'masks' in found:
             objects['masks'] = found['masks'][known, 0] >= _MASK_THRESHOLD
         return widened(objects)
-
-
-def _count_classes(model: Any) -> int:
-    """Return the number of a detector's classes, with the background."""
-    if hasattr(model, 'roi_heads'):
-        return model.roi_heads.box_predictor.cls_score.out_features
-    head = model.head.classification_head
-    return head.num_columns if _has_softmax(model) else head.num_classes
-
-
-def _has_softmax(model: Any) -> bool:
-    """True for SSD, whose head scores all classes and the background together."""
-    return not hasattr(model, 'roi_heads') and hasattr(model.head.classification_head, 'num_columns')
-
-
-def _set_resize(transform: Any, resize: Resize) -> None:
-    """Let a detector's transform resize by a factor, or by none, in place of its own sizes; in place."""
-    vars(transform).pop('resize', None)
-    if resize != 'model':
-        transform.resize = functools.partial(_resized_by, transform, resize)
-
-
-def _resized_by(transform: Any, factor: float | None, image: torch.Tensor, target: dict | None = None) -> tuple:
-    own = transform.fixed_size
-    transform.fixed_size = scaled(image.shape[-2], image.shape[-1], factor)[::-1]  # (width, height)
-    try:
-        return type(transform).resize(transform, image, target)
-    finally:
-        transform.fixed_size = own
 
 
 def _in_32_bits(module: Any, args: Sequence[Any], features: Any) -> Any:
