@@ -167,6 +167,36 @@ def test_recognizers_of_openmmlab(kind, model, library, device, tmp_path):
         assert_near(*found, 1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['ssdlite320_mobilenet_v3_large', 'fcos_resnet50_fpn',
+                                  'fasterrcnn_mobilenet_v3_large_320_fpn', 'lraspp_mobilenet_v3_large'])
+def test_recognizers_of_torchvision(name, device):
+    """Two-stage detectors draw their samples, others on another device: their loss is finite alone."""
+    found = []
+    images = torch.rand(2, 3, 64, 64)
+    for place in (device, CPU):
+        torch.manual_seed(3)
+        recognizer = build_recognizer({'type': 'TorchvisionRecognizer', 'model_name': name, 'pretrained': False,
+                                       'resize': None, 'model_kwargs': {'num_classes': 4}}).to(place)
+        if recognizer.info.task == 'detection':
+            label = [{'boxes': torch.tensor([[4., 6, 44, 50], [20, 2, 60, 30]]), 'labels': torch.tensor([0, 2])},
+                     {'boxes': torch.tensor([[8., 8, 40, 40]]), 'labels': torch.tensor([1])}]
+        else:
+            label = (torch.arange(2 * 64 * 64).view(2, 64, 64) % 3).to(place)
+        output = images.to(place).requires_grad_()
+        total = sum(term.mean() for term in recognizer.loss(output, label).values())
+        gradient, = torch.autograd.grad(total, output)
+        assert gradient.isfinite().all()
+        recognizer.predict(output.detach())
+        recognizer.features(images.to(place))
+        with torch.no_grad():
+            answers = recognizer.outputs(images.to(place))
+        if 'rcnn' not in name:
+            found.append({'loss': total.detach().double().cpu(), 'logits': answers['logits'].double().cpu()})
+    if found:
+        assert_near(*found, 1e-3)
+
+
 # ---------------------------------------------------------------------------------------------------------- steps
 @pytest.mark.parametrize('name', sorted(hosts.HOSTS))
 def test_a_step_of_each_class(name, device):

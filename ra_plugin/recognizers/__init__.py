@@ -21,7 +21,7 @@ from ra_plugin.recognizers.openmmlab.mmseg_recognizer import MMSegRecognizer
 from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.random_weights import build_frozen
 from ra_plugin.recognizers.timm_recognizer import TimmRecognizer
-from ra_plugin.recognizers.torchvision_recognizer import TorchvisionRecognizer
+from ra_plugin.recognizers.torchvision_models.base import TorchvisionRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 __all__ = [

@@ -1,7 +1,7 @@
 """The contract of recognizers: frozen networks that take images as the restorer makes them."""
 import contextlib
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -72,19 +72,19 @@ class Recognizer(ChecksArguments, OutOfSight):
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
         super().__init__()
-        numbers = (*info.mean, *info.std)
+        numbers, where = (*info.mean, *info.std), f'{self.users_name()}({info.name})'
         if len(info.mean) != 3 or len(info.std) != 3 or min(info.std) <= 0 or not all(map(math.isfinite, numbers)):
-            raise ValueError(f'{type(self).__name__}({info.name}): mean and std: expected three numbers each, std '
-                             f'positive, got {list(info.mean)} and {list(info.std)}.')
+            raise ValueError(f'{where}: mean and std: expected three numbers each, std positive, got '
+                             f'{list(info.mean)} and {list(info.std)}.')
         if max(numbers) > 1:
-            raise ValueError(f'{type(self).__name__}({info.name}): mean and std: expected them on the [0, 1] scale, '
-                             f'got {list(info.mean)} and {list(info.std)}. Divide those of the 0..255 scale by 255.')
+            raise ValueError(f'{where}: mean and std: expected them on the [0, 1] scale, got {list(info.mean)} and '
+                             f'{list(info.std)}. Divide those of the 0..255 scale by 255.')
         if isinstance(model, torch.jit.ScriptModule):
-            raise ValueError(f'{type(self).__name__}({info.name}): expected a network of Python code, got a '
-                             'TorchScript program. Build the network that it was made of, and load its weights: '
+            raise ValueError(f'{where}: expected a network of Python code, got a TorchScript program. Build the '
+                             'network that it was made of, and load its weights: '
                              'network.load_state_dict(program.state_dict()).')
         if type(self).__init__ is Recognizer.__init__:
-            model = copy_of(model, f'{type(self).__name__}({info.name})')
+            model = copy_of(model, where)
         self.model = model.requires_grad_(False).eval()
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -130,7 +130,7 @@ class Recognizer(ChecksArguments, OutOfSight):
 
         See `fold_batch_norm`. A network whose answers cannot be compared stays as it is.
         """
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError), self._images_as_they_come():
             self.folded_norms += fold_batch_norm(self.model, self._question()[1])
 
     def set_grad_checkpointing(self) -> None:
@@ -150,15 +150,21 @@ class Recognizer(ChecksArguments, OutOfSight):
                 found = float_tensors([self.features(images)])
             return torch.autograd.grad(total(tensor.square().mean() for tensor in found), images)[0]
 
-        gradient()  # fills the reference that later answers are about
-        try:
-            self.checkpointed = checkpoint_unchanged(self._large_part(), gradient)
-        except ValueError as error:
-            raise ValueError(f'{self}: gradient_checkpointing: {error}') from None
+        with self._images_as_they_come():
+            gradient()  # fills the reference that later answers are about
+            try:
+                self.checkpointed = checkpoint_unchanged(self._large_part(), gradient)
+            except ValueError as error:
+                raise ValueError(f'{self}: gradient_checkpointing: {error}') from None
 
     def compile_network(self) -> None:
         """Compile the network for `loss`, `outputs` and `predict`, in place; `features` runs it uncompiled."""
         self._large_part().compile()
+
+    @contextlib.contextmanager
+    def _images_as_they_come(self) -> Iterator[None]:
+        """Keep small images small within the context, where they would be enlarged to the size of whole ones."""
+        yield
 
     def _large_part(self) -> nn.Module:
         """Return the part of the network that is checkpointed or compiled."""
@@ -192,9 +198,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         Raises:
             ValueError: ``images`` is not a float ``(N, 3, H, W)`` tensor.
         """
-        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
-        images = images.to(self.dtype)
+        images = self.cast(images)
         if self.info.input_size and tuple(images.shape[-2:]) != self.info.input_size:
             fill = tuple(round(255 * value) / 255 for value in self.info.mean)
             images = resize(images, self.info.input_size, self.fit, self.info.interpolation, fill)
@@ -202,6 +206,16 @@ class Recognizer(ChecksArguments, OutOfSight):
             mean, std = self.luma_normalization()
             return (_luma(images) - mean) / std
         return (images - self.mean) / self.std
+
+    def cast(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images in the type of the weights.
+
+        Raises:
+            ValueError: ``images`` is not a float ``(N, 3, H, W)`` tensor.
+        """
+        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
+        return images.to(self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:

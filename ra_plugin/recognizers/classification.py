@@ -88,7 +88,8 @@ class ClassificationRecognizer(Recognizer):
         if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
             got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
             raise TaskError(f'{self}: expected logits (N, num_classes) from the network, got {got}. '
-                            'Is it a classifier? For detectors and segmenters: MMDetRecognizer, MMSegRecognizer.')
+                            'Is it a classifier? For detectors and segmenters: TorchvisionRecognizer, '
+                            'MMDetRecognizer, MMSegRecognizer.')
         if self.info.classes and logits.shape[1] != len(self.info.classes):
             raise ValueError(f'{self}: {len(self.info.classes)} classes are named, the network has {logits.shape[1]}.')
         return logits.shape[1]

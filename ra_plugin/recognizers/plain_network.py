@@ -8,11 +8,12 @@ from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.module_recognizer import ModuleRecognizer
 from ra_plugin.recognizers.networks import unwrapped
 
-# Prefix of a module's name -> recognizer for the networks defined there.
+# Prefix of a module's name -> start of the block for the networks defined there.
 _OF_OTHER_TASKS = {
-    'mmdet.': 'MMDetRecognizer', 'torchvision.models.detection.': 'MMDetRecognizer', 'ultralytics.': 'MMDetRecognizer',
-    'effdet.': 'MMDetRecognizer', 'mmseg.': 'MMSegRecognizer', 'torchvision.models.segmentation.': 'MMSegRecognizer',
-    'segmentation_models_pytorch.': 'MMSegRecognizer',
+    'mmdet.': 'MMDetRecognizer, config', 'torchvision.models.detection.': 'TorchvisionRecognizer, model_name',
+    'ultralytics.': 'MMDetRecognizer, config', 'effdet.': 'MMDetRecognizer, config',
+    'mmseg.': 'MMSegRecognizer, config', 'torchvision.models.segmentation.': 'TorchvisionRecognizer, model_name',
+    'segmentation_models_pytorch.': 'MMSegRecognizer, config',
 }
 
 
@@ -35,8 +36,8 @@ def as_recognizer(network: nn.Module, where: str, mean: Sequence[float] | None,
     for base in type(network).__mro__:
         kind = next((kind for start, kind in _OF_OTHER_TASKS.items() if f'{base.__module__}.'.startswith(start)), None)
         if kind:
-            raise OptionError(f'{where}: expected a classifier, got {name}. Others are built from a config. '
-                              f'Give {{type: {kind}, config: ..., checkpoint: ...}}.')
+            raise OptionError(f'{where}: expected a classifier, got {name}. Others are built from a block. '
+                              f'Give {{type: {kind}: ..., checkpoint: ...}}.')
     if mean is None or std is None:
         raise OptionError(f'{where}: mean and std of {name} are not known. Give those it was trained with, RGB on the '
                           '[0, 1] scale: mean=[...], std=[...] ([0, 0, 0] and [1, 1, 1] for none), or a block: '

@@ -88,7 +88,7 @@ def test_table():
 @pytest.mark.slow
 @pytest.mark.parametrize('library, name', [
     ('mmdet', 'yolox_tiny_8xb8-300e_coco'), ('mmseg', 'fcn_hr18s_4xb2-40k_cityscapes-512x1024'),
-    ('timm', 'test_resnet')])
+    ('timm', 'test_resnet'), ('torchvision', 'lraspp_mobilenet_v3_large')])
 def test_program_on_one_model_of_each_zoo(library, name, tmp_path):
     done = subprocess.run([sys.executable, ROOT / 'dev' / 'zoo_check.py', library, name, '--workers', '1', '--out',
                            tmp_path / 'x.md'], capture_output=True, text=True, timeout=300, cwd=tmp_path,

@@ -13,6 +13,7 @@ import torchvision
 from test_onnx_recognizer import lite  # noqa: F401  (fixture)
 from test_recognizers import onnx_file
 from tiny_recognizers import TinyDetector, TinyEmbedder, TinySegmenter
+from torchvision_nets import weights_of
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.metrics.task_scores import build_score
@@ -31,7 +32,7 @@ MODULE = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets
 
 WORDS = {'type': 'CTCRecognizer', 'module': 'tiny_recognizers.TinyReader', 'pretrained': False, 'characters': 'abcdef'}
 
-BLOCKS = {  # registered name -> its block, given files to name in it
+BLOCKS = {  # registered name, and the task where it has several -> its block, given files to name in it
     'BlackBoxRecognizer': lambda files: {
         'classes': ['cat', 'dog'], 'cache': files.folder,
         'command': [sys.executable, '-c', 'print(\'["dog"]\')', '{image}']},
@@ -48,6 +49,12 @@ BLOCKS = {  # registered name -> its block, given files to name in it
     'TorchvisionRecognizer': lambda files: {
         'model_name': 'squeezenet1_1', 'checkpoint': files.torchvision(), 'feature_layer': 'features',
         'input_size': 64},
+    'TorchvisionRecognizer: detection': lambda files: {
+        'model_name': 'ssdlite320_mobilenet_v3_large', 'checkpoint': files.native('ssdlite320_mobilenet_v3_large'),
+        'resize': None, 'model_kwargs': {'num_classes': 4}},
+    'TorchvisionRecognizer: segmentation': lambda files: {
+        'model_name': 'lraspp_mobilenet_v3_large', 'pretrained': False, 'resize': None,
+        'model_kwargs': {'num_classes': 4}},
 }
 SMALL = {'detector of a few lines': TinyDetector, 'segmenter of a few lines': TinySegmenter,
          'embedding of a few lines': TinyEmbedder}
@@ -57,6 +64,10 @@ OWN_BASE = {'BlackBoxRecognizer', 'EnsembleRecognizer'}  # neither has a network
 SIZE = 64
 
 
+def registered(case):
+    return case.partition(':')[0]
+
+
 @pytest.fixture
 def files(tmp_path, lite):  # noqa: F811
 
@@ -64,8 +75,12 @@ def files(tmp_path, lite):  # noqa: F811
         torch.save(torchvision.models.squeezenet1_1(weights=None).state_dict(), tmp_path / 'net.pth')
         return str(tmp_path / 'net.pth')
 
+    def native_weights(name):
+        torch.save(weights_of(name), tmp_path / 'net.pth')
+        return str(tmp_path / 'net.pth')
+
     return SimpleNamespace(
-        folder=str(tmp_path), tflite=lite, torchvision=torchvision_weights,
+        folder=str(tmp_path), tflite=lite, torchvision=torchvision_weights, native=native_weights,
         onnx=lambda: onnx_file('TinyVGG', tmp_path),
         mmdet=lambda: small.write_config(tmp_path / 'retinanet.py', small.RETINANET, 'mmdet'),
         mmseg=lambda: small.write_config(tmp_path / 'fcn.py', small.FCN, 'mmseg'))
@@ -75,7 +90,7 @@ def files(tmp_path, lite):  # noqa: F811
 def recognizer(request, files):
     if request.param in SMALL:
         return SMALL[request.param]()
-    return build_recognizer({'type': request.param, **BLOCKS[request.param](files)})
+    return build_recognizer({'type': registered(request.param), **BLOCKS[request.param](files)})
 
 
 @pytest.fixture
@@ -122,12 +137,12 @@ def judges_alone(recognizer, method, images, *label, loss, **settings):
 
 
 def test_every_registered_recognizer_has_a_case():
-    assert set(BLOCKS) == set(RECOGNIZER_REGISTRY)
+    assert set(map(registered, BLOCKS)) == set(RECOGNIZER_REGISTRY)
 
 
 @pytest.mark.parametrize('name', BLOCKS)
 def test_the_options_pass_the_check(name, files):
-    RECOGNIZER_REGISTRY.check({'type': name, **BLOCKS[name](files)}, 'recognizer')
+    RECOGNIZER_REGISTRY.check({'type': registered(name), **BLOCKS[name](files)}, 'recognizer')
 
 
 def test_it_derives_from_the_class_of_its_task(recognizer):

@@ -674,7 +674,7 @@ def test_timm_and_torchvision_give_the_classes_of_imagenet_the_same_names():
 
 
 def test_torchvision_suggests_the_model_that_was_meant():
-    with pytest.raises(ValueError, match=r"torchvision has no such classifier\. Did you mean 'mobilenet_v2'\?$"):
+    with pytest.raises(ValueError, match=r"no such classifier, detector or segmenter\. Did you mean 'mobilenet_v2'\?$"):
         TorchvisionRecognizer('mobilenet_v_2', weights='DEFAULT')
 
 
@@ -689,9 +689,10 @@ def test_torchvision_lists_the_known_weights():
         TorchvisionRecognizer('resnet18', weights='V3')
 
 
-def test_torchvisions_detectors_are_no_classifiers():
-    with pytest.raises(ValueError, match='torchvision has no such classifier'):
-        TorchvisionRecognizer('fasterrcnn_resnet50_fpn', weights='DEFAULT')
+def test_random_weights_of_torchvision_are_asked_for():
+    recognizer = TorchvisionRecognizer('squeezenet1_1', pretrained=False, feature_layer='features', input_size=64)
+    assert recognizer.info.source == 'random weights' and recognizer.published is None
+    assert recognizer.info.num_classes == len(recognizer.info.classes) == 1000
 
 
 def test_another_head_has_no_names_of_imagenet(tmp_path):

@@ -19,6 +19,7 @@ import yaml
 from PIL import Image
 from programs import run_tool
 from scipy.stats import binomtest
+from torchvision_nets import DETECTORS, weights_of
 
 from ra_plugin.checkpoint import load_weights, read_record
 from ra_plugin.metrics.task_scores import TASKS
@@ -365,19 +366,35 @@ def test_detectors_and_segmenters(name, photographs, tmp_path):
                                 resize=[dict(type='Resize', scale=(160, 120), keep_ratio=True)])
     torch.manual_seed(3)
     recognizer = (MMSegRecognizer if library == 'mmseg' else MMDetRecognizer)(config, pretrained=False)
+    check_boxes_or_masks(recognizer, photographs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['ssdlite320_mobilenet_v3_large', 'fasterrcnn_mobilenet_v3_large_320_fpn',
+                                  'lraspp_mobilenet_v3_large'])
+def test_detectors_and_segmenters_of_torchvision(name, photographs, tmp_path):
+    torch.save(weights_of(name), tmp_path / 'net.pth')
+    recognizer = TorchvisionRecognizer(name, checkpoint=str(tmp_path / 'net.pth'), model_kwargs={
+        'num_classes': 4, **DETECTORS.get(name, {})})
+    recognizer.info = replace(recognizer.info, source='random weights')
+    check_boxes_or_masks(recognizer, photographs)
+
+
+def check_boxes_or_masks(recognizer, photographs):
+    is_segmenter = recognizer.info.task == 'segmentation'
     images = [image[..., :96, :128].contiguous() for image in photographs[0][:2]]
     boxes = torch.tensor([[8., 6, 60, 70], [30, 20, 90, 60]])
     masks = torch.zeros(2, 96, 128, dtype=torch.bool)
     masks[0, 6:70, 8:60] = masks[1, 20:60, 30:90] = True
     label = [{'boxes': boxes, 'labels': torch.tensor([0, 2]), 'masks': masks}]
     labels = [torch.arange(3).repeat_interleave(32)[None, :, None].expand(1, 96, 128)
-              if library == 'mmseg' else label] * 2
+              if is_segmenter else label] * 2
     findings = findings_of(recognizer, (images, labels))
     for check in ('value range', 'eval mode', 'classes', 'resize parity', 'gradient'):
         assert findings[check].verdict == OK, findings[check]
     finding = doctor.clean_accuracy(Case('r', recognizer, images, labels))
     assert finding.verdict == BROKEN and 'random weights' in finding.fix
-    assert finding.measured.startswith('mIoU' if library == 'mmseg' else 'voc12_mAP')
+    assert finding.measured.startswith('mIoU' if is_segmenter else 'voc12_mAP')
 
 
 def test_a_detector_s_resize_is_compared_with_its_pipeline(photographs, tmp_path):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 
 # What draws random numbers or keeps running statistics, by the name of the class or of one of its bases.
-_PINNED = ('Dropout', 'DropPath', 'DropBlock', 'StochasticDepth', '_BatchNorm', '_NormBase')
+_PINNED = ('Dropout', 'DropPath', 'DropBlock', 'StochasticDepth', '_BatchNorm', '_NormBase',
+           'FrozenBatchNorm2d')
 _COUNTER_SIZE = 10 ** 6  # numbers; larger buffers are tables that no layer changes
 
 

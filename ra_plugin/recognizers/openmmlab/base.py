@@ -1,9 +1,8 @@
 """The base of detectors of mmdetection and segmenters of mmsegmentation as frozen losses."""
 import contextlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,19 +29,17 @@ from ra_plugin.recognizers.openmmlab.model import (
     test_pipeline,
 )
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
-from ra_plugin.type_hints import fits
+from ra_plugin.recognizers.resize_option import HasResize, Resize, check_resize
+from ra_plugin.recognizers.size_errors import about_size
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.random_streams import seeded
 from ra_plugin.utils.tensors import total
 from ra_plugin.utils.text import first_line
 
-# 'model': as the config's test pipeline does; a number: factor on height and width; ~: images as they come.
-Resize = Literal['model'] | float | None
-_NOT_ABOUT_SIZE = ('CUDA', 'cuDNN', 'CUBLAS', 'NCCL', 'memory', 'same device')  # in torch's messages
 _LATE = 10 ** 9  # epochs or iterations, after any warm-up
 
 
-class OpenMMLabRecognizer(Recognizer):
+class OpenMMLabRecognizer(HasResize, Recognizer):
     """A frozen model of OpenMMLab, with its own preprocessor, loss and decoding.
 
     Its loss is that of training: layers with running statistics or randomness stay in inference mode, the others in
@@ -69,6 +66,7 @@ class OpenMMLabRecognizer(Recognizer):
             a layer that needs an operator which is not there.
     """
 
+    own_resizing = "images resized as its config's test pipeline does"
     package: str  # 'mmdet' | 'mmseg', which is also the scope of its registries
     task: str  # from the class of the task
 
@@ -80,8 +78,7 @@ class OpenMMLabRecognizer(Recognizer):
             raise ValueError(f'{where}: no weights. Set checkpoint: FILE, or pretrained: true.')
         if checkpoint and pretrained:
             raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
-        if resize not in ('model', None) and not (fits(resize, float) and 0 < resize < math.inf):
-            raise ValueError(f"{where}: resize: expected 'model', a factor > 0 or ~, got {resize!r}.")
+        check_resize(resize, where)
         check_number(seed, f'{where}: seed', least=0, most=2 ** 32 - 1, whole=True)  # as numpy takes it
         path = find_config(config, self.package, where)
         settings = read_config(path, cfg_options, where)
@@ -113,17 +110,8 @@ class OpenMMLabRecognizer(Recognizer):
         self.geometry = (PipelineGeometry.from_config(test_pipeline(settings), self.package) if resize == 'model'
                          else PipelineGeometry(factor=resize))
 
-    def fold_batch_norm(self) -> None:
-        with self._images_as_they_come():
-            super().fold_batch_norm()
-
-    def set_grad_checkpointing(self) -> None:
-        with self._images_as_they_come():
-            super().set_grad_checkpointing()
-
     @contextlib.contextmanager
     def _images_as_they_come(self) -> Iterator[None]:
-        """Keep small images small within the context, instead of enlarging them to the size of whole ones."""
         kept, self.geometry = self.geometry, PipelineGeometry()
         try:
             yield
@@ -167,16 +155,11 @@ class OpenMMLabRecognizer(Recognizer):
         scope = require('mmengine.registry', str(self)).DefaultScope.overwrite_default_scope(self.package)
         mode = self._loss_mode.on() if for_loss else contextlib.nullcontext()
         try:
-            with mode, scope, seeded(self.seed, images.device), _after_warm_up(), self.autocast(images):
+            with about_size(images, str(self)), mode, scope, seeded(self.seed, images.device), _after_warm_up(), (
+                    self.autocast(images)):
                 yield
         except NotImplementedError as error:  # an operator that is reached only now
             raise ValueError(f'{self}: {error}') from error
-        except (RuntimeError, IndexError, AssertionError, ValueError) as error:  # raised for images that are too small
-            if str(error).startswith(str(self)) or any(word in str(error) for word in _NOT_ABOUT_SIZE):
-                raise
-            size = 'x'.join(str(side) for side in images.shape[-2:])
-            raise ValueError(f'{self}: cannot take {len(images)} images of {size} ({first_line(error)}). Give larger '
-                             "images or crops, or another resize.") from error
 
     def feed(self, images: torch.Tensor, sizes: Sequence[tuple[int, int]] | None = None, training: bool = False,
              annotate: Any = None) -> tuple[torch.Tensor, list]:
@@ -188,9 +171,7 @@ class OpenMMLabRecognizer(Recognizer):
             training: Pad as the model's preprocessor does in training.
             annotate: Called with each sample, its size and its index to add the labels.
         """
-        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
-        bgr = images.to(self.dtype).flip(1) * 255  # as OpenMMLab's loaders give it; its preprocessor does the rest
+        bgr = self.cast(images).flip(1) * 255  # as OpenMMLab's loaders give it; its preprocessor does the rest
         shapes = [tuple(images.shape[-2:])] * len(images) if sizes is None else list(sizes)
         measured = [self.geometry.size(*shape) for shape in shapes]
         if len(set(shapes)) == 1:
@@ -209,17 +190,8 @@ class OpenMMLabRecognizer(Recognizer):
         data = preprocessor({'inputs': inputs, 'data_samples': samples}, training)
         return data['inputs'], data['data_samples']
 
-    @property
-    def resizes_as_whole_images(self) -> bool:
-        return self.resize == 'model'
-
     def resized(self, height: int, width: int) -> tuple[int, int]:
         return self.geometry.size(height, width).resized
-
-    def resizing(self) -> str:
-        if self.resize == 'model':
-            return "images resized as its config's test pipeline does"
-        return 'images as they come' if self.resize is None else f'images resized by {self.resize:g}'
 
     def own_preprocessing(self) -> OwnPreprocessing:
         """Return the library's own preprocessing: the geometric steps of the config's test pipeline, and the

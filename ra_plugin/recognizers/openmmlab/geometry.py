@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ra_plugin.recognizers.resize_option import scaled
 from ra_plugin.utils.optional import require
 
 
@@ -57,9 +58,7 @@ class PipelineGeometry:
 
     def _measure(self, original: tuple[int, int]) -> Size:
         if not self.transforms:
-            factor = self.factor or 1.0
-            height, width = (max(1, int(side * factor + 0.5)) for side in original)  # rounded as mmcv does
-            resized = height, width
+            resized = scaled(*original, self.factor)
             return Size(original, resized, resized, 0.0)
         probe = {'img': np.zeros((*original, 3), np.uint8), 'img_shape': original, 'ori_shape': original}
         resized = original
