@@ -17,7 +17,9 @@ _REQUIREMENTS = {
     'pycocotools': 'pycocotools>=2.0.7',
     'pyiqa': 'pyiqa>=0.1.16',
     'timm': 'timm>=1.0',
+    'ultralytics': 'ultralytics>=8.4.190,<8.5',
 }
+_LICENCES = {'ultralytics': 'AGPL-3.0'}  # those that bind what is built on the package
 # Installed together by the extra mm: these import each other without requiring each other, and few versions fit.
 _OPENMMLAB = {'ftfy', 'mmcv', 'mmdet', 'mmengine', 'mmseg', 'regex'}
 
@@ -42,5 +44,6 @@ def require(name: str, needed_by: str) -> ModuleType:
             raise  # the package is installed; one of its own imports is missing
         requirement = _REQUIREMENTS.get(missing, missing)
         line = 'ra_plugin[mm]' if missing in _OPENMMLAB else requirement
+        licence = f'. Its licence is {_LICENCES[missing]}.' if missing in _LICENCES else ''
         raise ImportError(f'{needed_by} needs {requirement}, which is not installed. '
-                          f'Install it with: pip install "{line}"') from None
+                          f'Install it with: pip install "{line}"{licence}') from None
