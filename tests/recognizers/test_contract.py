@@ -27,7 +27,7 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 SCALE = {'mean': [0.5, 0.4, 0.3], 'std': [0.2, 0.3, 0.4]}
 MODULE = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.TinyVGG', 'pretrained': False, **SCALE}
 
-BLOCKS = {  # registered name -> its block, given files to name in it
+BLOCKS = {  # registered name, with the task where it has several -> its block, given files to name in it
     'BlackBoxRecognizer': lambda files: {
         'classes': ['cat', 'dog'], 'cache': files.folder,
         'command': [sys.executable, '-c', 'print(\'["dog"]\')', '{image}']},
@@ -41,6 +41,10 @@ BLOCKS = {  # registered name -> its block, given files to name in it
     'TorchvisionRecognizer': lambda files: {
         'model_name': 'squeezenet1_1', 'checkpoint': files.torchvision(), 'feature_layer': 'features',
         'input_size': 64},
+    'UltralyticsRecognizer': lambda files: {
+        'model': 'yolov8n.yaml', 'pretrained': False, 'classes': 3, 'resize': None},
+    'UltralyticsRecognizer classification': lambda files: {
+        'model': 'yolov8n-cls.yaml', 'pretrained': False, 'classes': 3, 'imgsz': 32},
 }
 SMALL = {'detector of a few lines': TinyDetector, 'segmenter of a few lines': TinySegmenter,
          'embedding of a few lines': TinyEmbedder}
@@ -68,7 +72,7 @@ def files(tmp_path, lite):  # noqa: F811
 def recognizer(request, files):
     if request.param in SMALL:
         return SMALL[request.param]()
-    return build_recognizer({'type': request.param, **BLOCKS[request.param](files)})
+    return build_recognizer({'type': registered(request.param), **BLOCKS[request.param](files)})
 
 
 @pytest.fixture
@@ -95,6 +99,10 @@ def label_of(recognizer):
     }.get(recognizer.info.task)
 
 
+def registered(case):
+    return case.partition(' ')[0]
+
+
 def gives(recognizer, method):
     try:
         recognizer.check_gives(method, 'here')
@@ -105,12 +113,12 @@ def gives(recognizer, method):
 
 
 def test_every_registered_recognizer_has_a_case():
-    assert set(BLOCKS) == set(RECOGNIZER_REGISTRY)
+    assert set(map(registered, BLOCKS)) == set(RECOGNIZER_REGISTRY)
 
 
 @pytest.mark.parametrize('name', BLOCKS)
 def test_the_options_pass_the_check(name, files):
-    RECOGNIZER_REGISTRY.check({'type': name, **BLOCKS[name](files)}, 'recognizer')
+    RECOGNIZER_REGISTRY.check({'type': registered(name), **BLOCKS[name](files)}, 'recognizer')
 
 
 def test_it_derives_from_the_class_of_its_task(recognizer):
