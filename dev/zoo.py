@@ -13,16 +13,24 @@ from dataclasses import asdict, dataclass
 import torch
 
 from ra_plugin.losses import RecogConsistencyLoss
-from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer, Recognizer, TimmRecognizer
+from ra_plugin.recognizers import (
+    MMDetRecognizer,
+    MMSegRecognizer,
+    Recognizer,
+    TimmRecognizer,
+    UltralyticsRecognizer,
+)
 from ra_plugin.recognizers.facts import IGNORED, TaskError
 from ra_plugin.recognizers.openmmlab.model import zoo_configs
+from ra_plugin.recognizers.ultralytics_models.architecture import smallest_tables
 from ra_plugin.utils import children
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.text import markdown_cell, one_line
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
 _SECONDS = 1800  # time limit per model: a transformer for images of exactly 640 pixels needs half of it
-SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512)}  # larger sizes for models that do not support the first
+# larger sizes for models that do not support the first
+SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512), 'ultralytics': (128,)}
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,11 @@ class Finding:
 
 
 def model_names(library: str) -> list[str]:
-    """Return all configs of an installed zoo, or all architectures of timm."""
+    """Return all configs of an installed zoo, all architectures of timm, or ultralytics' at the smallest scale."""
     if library == 'timm':
         return require('timm', 'zoo_check').list_models()
+    if library == 'ultralytics':
+        return smallest_tables('zoo_check')
     return list(zoo_configs(library, 'zoo_check'))
 
 
@@ -49,7 +59,7 @@ def check_zoo(library: str, names: Sequence[str], sample: int | None, seed: int,
     A model that exceeds memory or time only ends its own process.
 
     Args:
-        library: ``'mmdet'`` | ``'mmseg'`` | ``'timm'``.
+        library: ``'mmdet'`` | ``'mmseg'`` | ``'timm'`` | ``'ultralytics'``.
         names: Names of the models to draw from.
         sample: Number of models to draw at random, without replacement; None for all, in order.
         seed: Seed of the draw.
@@ -105,6 +115,8 @@ _BUILD: Mapping[str, Callable[[str], Recognizer]] = {
     'mmdet': lambda name: MMDetRecognizer(name, pretrained=False, resize=None),
     'mmseg': lambda name: MMSegRecognizer(name, pretrained=False, resize=None),
     'timm': lambda name: TimmRecognizer(name, pretrained=False),
+    'ultralytics': lambda name: UltralyticsRecognizer(name, pretrained=False, **(
+        {} if '-cls' in name else {'resize': None})),
 }
 
 

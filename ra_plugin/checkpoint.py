@@ -89,7 +89,7 @@ def load_file(path: Path, where: str, stand_ins: Sequence[tuple[type, str]] = ()
     Args:
         path: The file.
         where: Name of the caller, for messages.
-        stand_ins: Harmless classes, each with the dotted name in a torch file that it stands for, which is not imported.
+        stand_ins: Harmless classes, each with the dotted name in a torch file that it stands for.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{where}: {path} is a folder. Name the file in it.' if path.is_dir() else

@@ -14,6 +14,7 @@ from unittest import mock
 import cv2
 import numpy as np
 import torch
+from torch import _tensor_str
 
 # Read while it is imported: no look-up of addresses, and nothing that it misses is installed.
 _OFF = {'YOLO_OFFLINE': 'true', 'YOLO_AUTOINSTALL': 'false'}
@@ -28,12 +29,12 @@ def importing_ultralytics() -> Iterator[None]:
     if 'ultralytics' in sys.modules:
         yield
         return
-    printing, save, threads = vars(torch._tensor_str.PRINT_OPTS).copy(), torch.save, cv2.getNumThreads()
+    printing, save, threads = vars(_tensor_str.PRINT_OPTS).copy(), torch.save, cv2.getNumThreads()
     try:
         with (tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {**_OFF, 'YOLO_CONFIG_DIR': folder}),
               np.printoptions(), warnings.catch_warnings()):
             yield
     finally:
-        vars(torch._tensor_str.PRINT_OPTS).update(printing)
+        vars(_tensor_str.PRINT_OPTS).update(printing)
         torch.save = save
         cv2.setNumThreads(threads)

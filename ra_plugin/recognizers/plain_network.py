@@ -23,7 +23,8 @@ def as_recognizer(network: nn.Module, where: str, mean: Sequence[float] | None,
     Args:
         network: Gives logits ``(N, num_classes)``. It stays as it is.
         where: Place in the options, for messages.
-        mean, std: Normalization that it was trained with, RGB on the ``[0, 1]`` scale.
+        mean: Mean of the normalization that it was trained with, RGB on the ``[0, 1]`` scale.
+        std: Standard deviation of that, likewise.
 
     Raises:
         OptionError: It is for another task, or mean and std are missing.

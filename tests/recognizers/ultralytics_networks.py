@@ -1,4 +1,4 @@
-"""Small networks of ultralytics for tests, saved as its trainer saves them, and what the library itself makes of them."""
+"""Small networks of ultralytics for tests, saved as its trainer saves them, and the library's own batches for them."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +14,8 @@ library('ultralytics', 'tests')  # quietly, before anything else imports it
 from ultralytics.cfg import get_cfg  # noqa: E402
 from ultralytics.data.augment import Format, LetterBox  # noqa: E402
 from ultralytics.data.dataset import YOLODataset  # noqa: E402
-from ultralytics.nn.tasks import guess_model_task, load_checkpoint, yaml_model_load  # noqa: E402
 from ultralytics.nn import tasks  # noqa: E402
+from ultralytics.nn.tasks import guess_model_task, load_checkpoint, yaml_model_load  # noqa: E402
 from ultralytics.utils import ASSETS  # noqa: E402
 from ultralytics.utils.instance import Instances  # noqa: E402
 

@@ -47,20 +47,25 @@ def read_layers(name: str, where: str) -> dict[str, Any]:
     if not path.is_file():
         scaled = _SCALED.search(path.stem)
         plain = _SCALED.sub(r'\1', path.stem, count=1)
-        if path.stem in shipped:
-            path = shipped[path.stem]
-        elif scaled and plain in shipped:
-            path = shipped[plain]
-        else:
+        found = shipped.get(path.stem) or (shipped.get(plain) if scaled else None)
+        if found is None or path.name != name:
             known = [f'{stem}.yaml' for stem in shipped] + [f'{_of_scale_n(stem)}.yaml' for stem in shipped]
             raise ValueError(f'{where}: model: no file {name}, and ultralytics brings none of this name.'
                              f'{suggestion(name, known)} Known: {", ".join(f"{stem}.yaml" for stem in shipped)}')
+        path = found
     scaled, table = _SCALED.search(Path(name).stem), read_yaml(path, where)
     return {**table, 'scale': scaled[2] if scaled else '', 'yaml_file': name} if isinstance(table, dict) else {}
 
 
+def smallest_tables(where: str) -> list[str]:
+    """Return names of all yaml files that ultralytics brings, at the scale n where they have several."""
+    shipped = _shipped(library('ultralytics', where).__file__ or '')
+    return [f'{_of_scale_n(stem) if "n" in (read_yaml(path, where).get("scales") or ()) else stem}.yaml'
+            for stem, path in shipped.items()]
+
+
 def _of_scale_n(stem: str) -> str:
-    return re.sub(r'(\d+)', r'\1n', stem, count=1)
+    return stem if _SCALED.search(stem) else re.sub(r'(\d+)', r'\1n', stem, count=1)
 
 
 @cache

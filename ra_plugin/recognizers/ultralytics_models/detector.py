@@ -64,9 +64,8 @@ class UltralyticsDetector(UltralyticsRecognizer, DetectionRecognizer):
     # ------------------------------------------------------------ images
     @property
     def _letterbox(self) -> Letterbox:
-        stride = int(self.model.stride.max())
-        return Letterbox(self.size, stride=stride) if self.resize == 'model' else Letterbox(
-            None, self.resize or 1.0, stride)
+        size, factor = (self.size, 1.0) if self.resize == 'model' else (None, float(self.resize or 1))
+        return Letterbox(size, factor, int(self.model.stride.max()))
 
     def _fed(self, images: torch.Tensor, sizes: Sequence[tuple[int, int]]) -> tuple[torch.Tensor, list[Place]]:
         """Return the input for images of these sizes within a padded batch, and their places in it."""
@@ -201,7 +200,7 @@ class UltralyticsDetector(UltralyticsRecognizer, DetectionRecognizer):
 
 @contextlib.contextmanager
 def _kept_grid(head: nn.Module) -> Iterator[None]:
-    """Let a head compute its grid anew within the context, and forget it: one made in inference mode has no gradient."""
+    """Let a head compute its grid again within the context, and forget it: one of inference mode has no gradient."""
     kept = {name: vars(head).pop(name) for name in _GRID if name in vars(head)}
     try:
         yield

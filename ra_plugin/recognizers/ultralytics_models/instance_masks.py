@@ -15,8 +15,8 @@ def mask_targets(masks: torch.Tensor, place: Place, settings: Any) -> tuple[torc
     Args:
         masks: ``(K, H, W)`` bool, of the image.
         place: Place of the image in the input.
-        settings: ``mask_ratio``, the input's side divided by the masks'; ``overlap_mask``: one map with the number of an
-            object at each pixel, the smallest where several are, and the largest first; else a mask for each object.
+        settings: ``mask_ratio``, the input's side divided by the masks'; ``overlap_mask``: one map with the number of
+            an object at each pixel, the smallest where several are, and the largest first; else one for each object.
     """
     height, width = (side // settings.mask_ratio for side in place.padded)
     small = masks.new_zeros((len(masks), height, width))

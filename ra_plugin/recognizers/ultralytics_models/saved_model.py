@@ -1,10 +1,11 @@
 """Reading of ultralytics' ``.pt`` files, which are pickled networks, without running any code of theirs.
 
 Each object of the library, of torch's layers and of torchvision's transforms becomes a stand-in that keeps its
-attributes: no class that a file names is imported or called. (The library's own restricted reading calls constructors
-of its allowed classes with the file's arguments, and that of ``DistillationModel`` reads a further file, or address,
-without restriction.) From the stand-ins come the weights by name and the table of layers, from which a network is built
-anew, see `architecture`.
+attributes: no class that a file names is imported or called. From the stand-ins come the weights by name and the table
+of layers, from which a network is built, see `architecture`.
+
+The library's own restricted reading (``safe_only``, 8.4.190) calls constructors of its classes with arguments from the
+file. That of ``DistillationModel`` reads a second file, or an address, without restriction, and runs its code.
 """
 import re
 from collections.abc import Iterator, Mapping
@@ -36,9 +37,9 @@ class _Object:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """Content of a ``.pt`` file."""
+    """Content of a ``.pt`` file, or of a yaml file."""
 
-    weights: dict[str, torch.Tensor]
+    weights: dict[str, torch.Tensor] | None  # None: there are none
     layers: dict[str, Any]  # the table that the network was built from, as in a yaml file
     names: tuple[str, ...]  # of the classes
     settings: Mapping[str, Any] = field(default_factory=dict)  # of its training: gains of the loss, size of the images
@@ -53,8 +54,8 @@ def read_saved_model(path: Path, where: str) -> SavedModel:
     """
     content = load_file(path, where, _stand_ins(path))
     if not isinstance(content, Mapping):
-        raise ValueError(f'{where}: {path} is no checkpoint of ultralytics, but a {type(content).__name__}. Save it with '
-                         'model.save(FILE).')
+        raise ValueError(f'{where}: {path} is no checkpoint of ultralytics, but a {type(content).__name__}. Save it '
+                         'with model.save(FILE).')
     model = content.get('ema') or content.get('model')
     if not isinstance(model, _Object) or not isinstance(model.content.get('yaml'), dict):
         raise ValueError(f"{where}: {path} has no network of ultralytics under 'ema' or 'model'. For a file of weights "

@@ -60,6 +60,8 @@ class UltralyticsRecognizer(ByTask, Recognizer):
         ValueError: No weights chosen, a file that does not fit or has code in it, or a network for another task.
     """
 
+    task: str  # from the class of the task
+
     @classmethod
     def task_of(cls, model: WeightsPath, *args: Any, **kwargs: Any) -> str:
         where = _place(model)
@@ -70,10 +72,10 @@ class UltralyticsRecognizer(ByTask, Recognizer):
                  conf: Share = 0.001, iou: Share = 0.7, end2end: bool = False):
         where = _place(model)
         found = _read(model, where)
-        if found.weights and (checkpoint or classes is not None or pretrained is False):
-            raise ValueError(f'{where}: {model} has weights and classes of its own. Leave out pretrained, checkpoint and '
-                             'classes, or name a yaml file.')
-        if not found.weights and not checkpoint and pretrained is None or pretrained:
+        if found.weights is not None and (checkpoint or classes is not None or pretrained is False):
+            raise ValueError(f'{where}: {model} has weights and classes of its own. Leave out pretrained, checkpoint '
+                             'and classes, or name a yaml file.')
+        if found.weights is None and not checkpoint and pretrained is None or pretrained:
             raise ValueError(f'{where}: no weights, and none are downloaded. Set model: FILE.pt, or with a yaml file '
                              'checkpoint: FILE or pretrained: false.')
         if checkpoint and pretrained is False:
@@ -84,7 +86,7 @@ class UltralyticsRecognizer(ByTask, Recognizer):
         layers = found.layers if classes is None else {
             **found.layers, 'nc': classes if isinstance(classes, int) else len(names or ())}
         network: Any = build_network(layers, where)
-        if found.weights:
+        if found.weights is not None:
             load_fitting(network, found.weights, model, where)
         elif checkpoint:
             load_weights(network, checkpoint, where)
@@ -97,7 +99,7 @@ class UltralyticsRecognizer(ByTask, Recognizer):
         super().__init__(network, RecognizerInfo(
             name=Path(model).stem, task=self.task, num_classes=layers['nc'], classes=_words(names),
             input_size=self.size if self.task == 'classification' and resize else None,
-            source=str(checkpoint or (model if found.weights else 'random weights'))))
+            source=str(checkpoint or ('random weights' if found.weights is None else model))))
 
     def check_options(self, network: nn.Module, where: str) -> None:
         """Raise ValueError for options that networks of the task, or this one, do not have."""
@@ -112,10 +114,10 @@ def _read(model: str, where: str) -> SavedModel:
     path = Path(model)
     library('ultralytics', where)
     if path.suffix in ('.yaml', '.yml'):
-        return SavedModel({}, read_layers(model, where), ())
+        return SavedModel(None, read_layers(model, where), ())
     if path.suffix != '.pt':
-        raise ValueError(f"{where}: model: expected a .pt file of ultralytics or a yaml file, got {model!r}. For weights "
-                         'alone: model: yolo11n.yaml, checkpoint: FILE.')
+        raise ValueError(f'{where}: model: expected a .pt file of ultralytics or a yaml file, got {model!r}. For '
+                         'weights alone: model: yolo11n.yaml, checkpoint: FILE.')
     if not path.is_file():
         raise FileNotFoundError(f'{where}: model: no file {model}, and none is downloaded. Fetch it from '
                                 'https://github.com/ultralytics/assets/releases and name it with its folder.')
