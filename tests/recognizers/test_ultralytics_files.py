@@ -155,7 +155,7 @@ def test_getattr_reaches_nothing(saved):
     ({'activation': 'nn.SiLU() or exec("1")'}, 'activation: expected a class'),
     ({'activation': 'nn.Module.__init__(1)'}, 'activation: expected a class'),
     ({'backbone': [[-1, 1, 'torch_load', ['second.pt']]]}, "its layer 'torch_load' is none of those that are known"),
-    ({'backbone': [[-1, 1, 'TorchVision', [512, 'resnet18', 'DEFAULT', True, 2]]]}, "layer 'TorchVision' is none of"),
+    ({'backbone': [[-1, 1, 'TorchVision', [512, 'resnet18']]]}, 'its layer TorchVision downloads weights'),
     ({'backbone': [[-1, 1, 'nn.Module', []]]}, "layer 'nn.Module' is none of"),
     ({'backbone': [[-1, 1, ['Conv'], []]]}, r"layer \['Conv'\] is none of"),
     ({'backbone': 7}, "expected a table of layers"),
@@ -177,7 +177,7 @@ def test_all_layers_of_the_library_s_own_tables_are_known_or_refused_by_name():
         except TaskError as error:
             assert re.search('-(pose|obb|world|worldv2|sem|depth)|yoloe|rtdetr', path.stem), error
         except ValueError as error:
-            assert path.stem == 'yolo11-cls-resnet18' and 'TorchVision' in str(error)
+            assert path.stem == 'yolo11-cls-resnet18' and 'TorchVision downloads' in str(error)
 
 
 # ------------------------------------------------------------ what is refused
@@ -207,7 +207,7 @@ def bare(own, modules):
 
 @pytest.mark.parametrize('change, message', [
     (lambda own: vars(own).update(names={0: 'a', 2: 'b'}), r'is damaged: its network has no layers or no class names'),
-    (lambda own: {'ema': bare(own, {'model': 3})}, 'does not fit the model'),
+    (lambda own: {'ema': bare(own, {'model': 3})}, 'net.pt has no weights'),
     (lambda own: {'ema': bare(own, [3])}, 'is damaged: its network has no layers or no class names'),
     (lambda own: {'modelopt': {'a': 1}}, 'has a quantized network'),
     (lambda own: own.fuse(verbose=False) and None, 'does not fit the model'),

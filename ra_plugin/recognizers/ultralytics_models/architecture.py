@@ -86,6 +86,9 @@ def task_of(table: Mapping[str, Any], where: str) -> str:
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{where}: expected a table of layers [from, repeats, layer, arguments] under 'backbone' and "
                          "'head', as in ultralytics' yaml files.") from error
+    if 'TorchVision' in layers:
+        raise ValueError(f'{where}: its layer TorchVision downloads weights when it is built. Choose another network; '
+                         'for a classifier of torchvision: TorchvisionRecognizer.')
     unknown = [layer for layer in layers if not isinstance(layer, str) or layer not in _LAYERS]
     if unknown:
         raise ValueError(f'{where}: its layer {unknown[0]!r} is none of those that are known here: '
