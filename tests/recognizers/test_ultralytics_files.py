@@ -79,6 +79,34 @@ def test_weights_classes_and_settings_are_read(saved, made):
     assert built.info.classes == small.CLASSES and built.dtype == torch.float32
 
 
+def test_a_file_of_the_library_s_own_training(tmp_path):
+    program = '''
+import sys
+import cv2, ultralytics
+whole = cv2.imread(str(ultralytics.ASSETS / 'bus.jpg'))
+for i in range(2):
+    cv2.imwrite(f'images/{i}.jpg', cv2.resize(whole, (64, 64 + i)))
+    open(f'labels/{i}.txt', 'w').write('1 0.5 0.5 0.4 0.4')
+open('data.yaml', 'w').write('path: .\\ntrain: images\\nval: images\\nnames: {0: cat, 1: dog}')
+ultralytics.YOLO('yolov8n.yaml').train(data='data.yaml', imgsz=32, epochs=1, batch=2, workers=0, plots=False, box=6.0,
+                                       amp=False, device='cpu', project=sys.argv[1], name='run')
+'''
+    for name in ('images', 'labels'):
+        (tmp_path / name).mkdir()
+    environment = {**os.environ, 'YOLO_OFFLINE': 'true', 'YOLO_AUTOINSTALL': 'false', 'YOLO_CONFIG_DIR': str(tmp_path)}
+    done = subprocess.run([sys.executable, '-c', program, str(tmp_path)], capture_output=True, text=True, timeout=300,
+                          env=environment, cwd=tmp_path)
+    file = tmp_path / 'run/weights/best.pt'
+    assert file.is_file(), done.stderr
+    built, theirs = recognizer(file), small.of_library(file)
+    assert built.info.classes == ('cat', 'dog') and built.size == (32, 32) and built.model.args.box == 6.0
+    weights = theirs.state_dict()
+    assert weights.keys() == built.model.state_dict().keys()
+    assert all(torch.equal(value, weights[name]) for name, value in built.model.state_dict().items())
+    images = as_images(photograph(64, 64))
+    torch.testing.assert_close(built.model(images)[0], theirs(images)[0])
+
+
 def test_a_checkpoint_before_averaging_and_one_of_an_old_version(saved, made):
     old = {'ema': None, 'model': copy.deepcopy(made).half(), 'train_args': {'imgsz': 64, 'box': 7.0}}
     built = recognizer(saved(**old))

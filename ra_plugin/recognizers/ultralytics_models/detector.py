@@ -161,7 +161,7 @@ class UltralyticsDetector(UltralyticsRecognizer, DetectionRecognizer):
         cells = [level.shape[-2:] for level in chosen['feats']]
         scores, distances = ([within_image(part.unflatten(2, tuple(size)), place).flatten(2) for part, size in zip(
             answer.split([height * width for height, width in cells], 2), cells, strict=True)]
-            for answer in (chosen['scores'], head.dfl(chosen['boxes'])))
+            for answer in (chosen['scores'], widened(head.dfl(chosen['boxes'].to(self.dtype)))))
         return place_outputs([level[:, :, None] for level in scores], [distances], True, reference)
 
     def _chosen(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
