@@ -187,6 +187,8 @@ def test_getattr_reaches_nothing(saved):
     ({'backbone': [[-1, 1, 'nn.Module', []]]}, "layer 'nn.Module' is none of"),
     ({'backbone': [[-1, 1, ['Conv'], []]]}, r"layer \['Conv'\] is none of"),
     ({'backbone': 7}, "expected a table of layers"),
+    ({'backbone': [[-1, 1, 'Conv', ['x y']]]}, r'its table of layers makes no network \(SyntaxError'),
+    ({'nc': 'many'}, r'its table of layers makes no network \(TypeError'),
     ({'channels': 4}, 'its first layer takes 4 channels'),
 ])
 def test_a_table_of_layers_in_a_file_is_checked(change, message, saved, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from torch import nn
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.recognizers.ultralytics_models.library import library, quiet
+from ra_plugin.utils.text import first_line
 from ra_plugin.utils.yaml_file import read_yaml
 
 # Last layer -> class of ultralytics.nn.tasks that computes its loss.
@@ -109,7 +110,15 @@ def task_of(table: Mapping[str, Any], where: str) -> str:
 
 
 def build_network(table: Mapping[str, Any], where: str) -> nn.Module:
-    """Build the network of a table that `task_of` has checked, with random weights."""
+    """Build the network of a table that `task_of` has checked, with random weights.
+
+    Raises:
+        ValueError: Its layers do not fit together.
+    """
     tasks = library('ultralytics.nn.tasks', where)
-    with quiet():
-        return getattr(tasks, _HEADS[table['head'][-1][2]])(copy.deepcopy(dict(table)), ch=3, verbose=False)
+    try:
+        with quiet():
+            return getattr(tasks, _HEADS[table['head'][-1][2]])(copy.deepcopy(dict(table)), ch=3, verbose=False)
+    except Exception as error:  # of whichever layer
+        raise ValueError(f'{where}: its table of layers makes no network ({type(error).__name__}: '
+                         f'{first_line(error)}).') from error
