@@ -239,6 +239,7 @@ def bare(own, modules):
     (lambda own: vars(own).update(names={0: 'a', 2: 'b'}), r'is damaged: its network has no layers or no class names'),
     (lambda own: {'ema': bare(own, {'model': 3})}, 'net.pt has no weights'),
     (lambda own: {'ema': bare(own, [3])}, 'is damaged: its network has no layers or no class names'),
+    (lambda own: vars(own).update(names={0: 'a'}), 'names 1 classes, its network has 3'),
     (lambda own: {'modelopt': {'a': 1}}, 'has a quantized network'),
     (lambda own: own.fuse(verbose=False) and None, 'does not fit the model'),
 ])
@@ -273,8 +274,9 @@ def test_bad_options(options, message):
 
 
 def test_a_file_brings_its_own_classes(saved):
-    with pytest.raises(ValueError, match='has weights and classes of its own'):
-        recognizer(saved(), classes=3)
+    for options in ({'classes': 3}, {'pretrained': True}, {'checkpoint': 'x.pth'}):
+        with pytest.raises(ValueError, match='has weights and classes of its own'):
+            recognizer(saved(), **options)
     with pytest.raises(OptionError, match="unknown key 'imgs'.*imgsz"):
         build_recognizer({'type': 'UltralyticsRecognizer', 'model': str(saved()), 'imgs': 64})
 

@@ -72,20 +72,15 @@ class UltralyticsRecognizer(ByTask, Recognizer):
                  conf: Share = 0.001, iou: Share = 0.7, end2end: bool = False):
         where = _place(model)
         found = _read(model, where)
-        if found.weights is not None and (checkpoint or classes is not None or pretrained is False):
-            raise ValueError(f'{where}: {model} has weights and classes of its own. Leave out pretrained, checkpoint '
-                             'and classes, or name a yaml file.')
-        if found.weights is None and not checkpoint and pretrained is None or pretrained:
-            raise ValueError(f'{where}: no weights, and none are downloaded. Set model: FILE.pt, or with a yaml file '
-                             'checkpoint: FILE or pretrained: false.')
-        if checkpoint and pretrained is False:
-            raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
+        _check_choice(found, model, (pretrained, checkpoint, classes), where)
         if resize not in ('model', None) and not (fits(resize, float) and 0 < resize < math.inf):
             raise ValueError(f"{where}: resize: expected 'model', a factor > 0 or ~, got {resize!r}.")
         names = found.names if classes is None else read_classes(classes)
         layers = found.layers if classes is None else {
             **found.layers, 'nc': classes if isinstance(classes, int) else len(names or ())}
         network: Any = build_network(layers, where)
+        if names and len(names) != layers['nc']:
+            raise ValueError(f"{where}: {model} names {len(names)} classes, its network has {layers['nc']}.")
         if found.weights is not None:
             load_fitting(network, found.weights, model, where)
         elif checkpoint:
@@ -106,7 +101,7 @@ class UltralyticsRecognizer(ByTask, Recognizer):
 
 
 def _place(model: Any) -> str:
-    return f'UltralyticsRecognizer({Path(model).stem})'
+    return f'UltralyticsRecognizer({Path(str(model)).stem})'
 
 
 def _read(model: str, where: str) -> SavedModel:
@@ -122,6 +117,19 @@ def _read(model: str, where: str) -> SavedModel:
         raise FileNotFoundError(f'{where}: model: no file {model}, and none is downloaded. Fetch it from '
                                 'https://github.com/ultralytics/assets/releases and name it with its folder.')
     return read_saved_model(path, where)
+
+
+def _check_choice(found: SavedModel, model: str, given: tuple[Any, Any, Any], where: str) -> None:
+    """Check that the options ``pretrained``, ``checkpoint`` and ``classes`` choose weights, and once."""
+    pretrained, checkpoint, _ = given
+    if found.weights is not None and any(value is not None for value in given):
+        raise ValueError(f'{where}: {model} has weights and classes of its own. Leave out pretrained, checkpoint and '
+                         'classes, or name a yaml file.')
+    if found.weights is None and (pretrained or pretrained is None and not checkpoint):
+        raise ValueError(f'{where}: no weights, and none are downloaded. Set model: FILE.pt, or with a yaml file '
+                         'checkpoint: FILE or pretrained: false.')
+    if checkpoint and pretrained is False:
+        raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
 
 
 def _words(names: Sequence[str] | None) -> tuple[str, ...] | None:
