@@ -13,9 +13,17 @@ from dataclasses import asdict, dataclass
 import torch
 
 from ra_plugin.losses import RecogConsistencyLoss
-from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer, Recognizer, TimmRecognizer, TorchvisionRecognizer
+from ra_plugin.recognizers import (
+    MMDetRecognizer,
+    MMSegRecognizer,
+    Recognizer,
+    TimmRecognizer,
+    TorchvisionRecognizer,
+    UltralyticsRecognizer,
+)
 from ra_plugin.recognizers.facts import IGNORED, TaskError
 from ra_plugin.recognizers.openmmlab.model import zoo_configs
+from ra_plugin.recognizers.ultralytics_models.architecture import smallest_tables
 from ra_plugin.utils import children
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.text import markdown_cell, one_line
@@ -23,7 +31,7 @@ from ra_plugin.utils.text import markdown_cell, one_line
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
 _SECONDS = 1800  # time limit per model: a transformer for images of exactly 640 pixels needs half of it
 # Larger sizes for models that do not support the first.
-SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512), 'torchvision': (128, 320)}
+SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512), 'torchvision': (128, 320), 'ultralytics': (128,)}
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,16 @@ class Finding:
 
 
 def model_names(library: str) -> list[str]:
-    """Return all configs of an installed zoo, all architectures of timm, or torchvision's detectors and segmenters."""
+    """Return all configs of an installed zoo, all architectures of timm, torchvision's detectors and segmenters, or
+    ultralytics' networks at the smallest scale.
+    """
     if library == 'timm':
         return require('timm', 'zoo_check').list_models()
     if library == 'torchvision':
         models = require('torchvision', 'zoo_check').models
         return [name for room in (models.detection, models.segmentation) for name in models.list_models(module=room)]
+    if library == 'ultralytics':
+        return smallest_tables('zoo_check')
     return list(zoo_configs(library, 'zoo_check'))
 
 
@@ -53,7 +65,7 @@ def check_zoo(library: str, names: Sequence[str], sample: int | None, seed: int,
     A model that exceeds memory or time only ends its own process.
 
     Args:
-        library: ``'mmdet'`` | ``'mmseg'`` | ``'timm'`` | ``'torchvision'``.
+        library: ``'mmdet'`` | ``'mmseg'`` | ``'timm'`` | ``'torchvision'`` | ``'ultralytics'``.
         names: Names of the models to draw from.
         sample: Number of models to draw at random, without replacement; None for all, in order.
         seed: Seed of the draw.
@@ -110,6 +122,8 @@ _BUILD: Mapping[str, Callable[[str], Recognizer]] = {
     'mmseg': lambda name: MMSegRecognizer(name, pretrained=False, resize=None),
     'timm': lambda name: TimmRecognizer(name, pretrained=False),
     'torchvision': lambda name: TorchvisionRecognizer(name, pretrained=False, resize=None),
+    'ultralytics': lambda name: UltralyticsRecognizer(name, pretrained=False, **(
+        {} if '-cls' in name else {'resize': None})),
 }
 
 

@@ -5,7 +5,7 @@ import pickle
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,14 @@ def read_checkpoint(path: str | Path, where: str) -> tuple[dict[str, torch.Tenso
     return dict(content), dict(record) if isinstance(record, Mapping) else {}
 
 
-def load_file(path: Path, where: str) -> Any:
-    """Return the whole content of a ``.safetensors`` or torch file, on the CPU; raises as `read_checkpoint` does."""
+def load_file(path: Path, where: str, stand_ins: Sequence[tuple[type, str]] = ()) -> Any:
+    """Return the whole content of a ``.safetensors`` or torch file, on the CPU; raises as `read_checkpoint` does.
+
+    Args:
+        path: The file.
+        where: Name of the caller, for messages.
+        stand_ins: Harmless classes, each with the dotted name in a torch file that it stands for.
+    """
     if not path.is_file():
         raise FileNotFoundError(f'{where}: {path} is a folder. Name the file in it.' if path.is_dir() else
                                 f'{where}: no checkpoint {path}')
@@ -100,7 +106,7 @@ def load_file(path: Path, where: str) -> Any:
     settings: list[tuple[type, str]] = []
     while True:
         try:
-            with torch.serialization.safe_globals([*_harmless(), *settings]):
+            with torch.serialization.safe_globals([*_harmless(), *stand_ins, *settings]):
                 return torch.load(path, map_location='cpu', weights_only=True)
         except OSError:
             raise

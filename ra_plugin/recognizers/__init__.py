@@ -22,12 +22,16 @@ from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.random_weights import build_frozen
 from ra_plugin.recognizers.timm_recognizer import TimmRecognizer
 from ra_plugin.recognizers.torchvision_models.base import TorchvisionRecognizer
+from ra_plugin.recognizers.ultralytics_models.classifier import UltralyticsClassifier
+from ra_plugin.recognizers.ultralytics_models.detector import UltralyticsDetector
+from ra_plugin.recognizers.ultralytics_models.ultralytics_recognizer import UltralyticsRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 __all__ = [
     'BlackBoxRecognizer', 'CTCRecognizer', 'ClassificationRecognizer', 'DoctrRecognizer', 'EnsembleRecognizer',
     'MMDetRecognizer', 'MMSegRecognizer', 'ModuleRecognizer', 'OnnxRecognizer', 'Recognizer', 'RecognizerInfo',
-    'TFLiteRecognizer', 'TimmRecognizer', 'TorchvisionRecognizer', 'build_recognizer'
+    'TFLiteRecognizer', 'TimmRecognizer', 'TorchvisionRecognizer', 'UltralyticsClassifier', 'UltralyticsDetector',
+    'UltralyticsRecognizer', 'build_recognizer'
 ]
 
 

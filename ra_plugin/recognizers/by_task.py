@@ -23,7 +23,7 @@ class ByTask:
             task = next(base.task for base in cls.__mro__ if isinstance(vars(base).get('task'), str))
             cls._classes[task] = cls
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> 'ByTask':
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is cls._registered:
             return super().__new__(cls._classes[cls.task_of(*args, **kwargs)])
         return super().__new__(cls)

@@ -49,8 +49,12 @@ def float_tensors(answer: Any) -> list[torch.Tensor]:
 
 
 def widened(answer: Any) -> Any:
-    """Return tensors of 16 bits as float32, in which losses are computed, also within a mapping; others unchanged."""
+    """Return tensors of 16 bits as float32, in which losses are computed, also within mappings and lists; others
+    unchanged.
+    """
     if isinstance(answer, dict):
         return {name: widened(value) for name, value in answer.items()}
+    if type(answer) in (list, tuple):
+        return type(answer)(map(widened, answer))
     is_half = isinstance(answer, torch.Tensor) and answer.dtype in (torch.bfloat16, torch.float16)
     return answer.float() if is_half else answer

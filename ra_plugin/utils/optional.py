@@ -18,10 +18,12 @@ _REQUIREMENTS = {
     'pycocotools': 'pycocotools>=2.0.7',
     'pyiqa': 'pyiqa>=0.1.16',
     'timm': 'timm>=1.0',
+    'ultralytics': 'ultralytics>=8.4.190,<8.5',
 }
 # BasicSR's build asks for these and for torch: isolated, it would fetch PyTorch once more, or fail.
 INSTALL_BASICSR = ('pip install setuptools wheel cython && '
                    f'pip install --no-build-isolation "{_REQUIREMENTS["basicsr"]}"')
+_LICENCES = {'ultralytics': 'AGPL-3.0'}  # those that bind what is built on the package
 # Installed together by the extra mm: these import each other without requiring each other, and few versions fit.
 _OPENMMLAB = {'ftfy', 'mmcv', 'mmdet', 'mmengine', 'mmseg', 'regex'}
 _EXTRAS = {**dict.fromkeys(_OPENMMLAB, 'ra_plugin[mm]'), 'pycocotools': 'ra_plugin[coco]'}
@@ -47,5 +49,6 @@ def require(name: str, needed_by: str) -> ModuleType:
             raise  # the package is installed; one of its own imports is missing
         requirement = _REQUIREMENTS.get(missing, missing)
         line = INSTALL_BASICSR if missing == 'basicsr' else f'pip install "{_EXTRAS.get(missing, requirement)}"'
-        raise ImportError(f'{needed_by} needs {requirement}, which is not installed. Install it with: {line}'
+        licence = f'. Its licence is {_LICENCES[missing]}.' if missing in _LICENCES else ''
+        raise ImportError(f'{needed_by} needs {requirement}, which is not installed. Install it with: {line}{licence}'
                           ) from None

@@ -55,6 +55,10 @@ BLOCKS = {  # registered name, and the task where it has several -> its block, g
     'TorchvisionRecognizer: segmentation': lambda files: {
         'model_name': 'lraspp_mobilenet_v3_large', 'pretrained': False, 'resize': None,
         'model_kwargs': {'num_classes': 4}},
+    'UltralyticsRecognizer': lambda files: {
+        'model': 'yolov8n.yaml', 'pretrained': False, 'classes': 3, 'resize': None},
+    'UltralyticsRecognizer: classification': lambda files: {
+        'model': 'yolov8n-cls.yaml', 'checkpoint': files.ultralytics(), 'classes': 3, 'imgsz': 64},
 }
 SMALL = {'detector of a few lines': TinyDetector, 'segmenter of a few lines': TinySegmenter,
          'embedding of a few lines': TinyEmbedder}
@@ -79,8 +83,17 @@ def files(tmp_path, lite):  # noqa: F811
         torch.save(weights_of(name), tmp_path / 'net.pth')
         return str(tmp_path / 'net.pth')
 
+    def ultralytics_weights():
+        fresh = build_recognizer({'type': 'UltralyticsRecognizer', 'model': 'yolov8n-cls.yaml', 'pretrained': False,
+                                  'classes': 3, 'imgsz': 32}, fold_batch_norm=False)
+        # fresh ones answer alike to all images
+        weights = {name: value * (2 if value.dim() == 4 else 1) for name, value in fresh.state_dict().items()}
+        torch.save(weights, tmp_path / 'yolo.pth')
+        return str(tmp_path / 'yolo.pth')
+
     return SimpleNamespace(
         folder=str(tmp_path), tflite=lite, torchvision=torchvision_weights, native=native_weights,
+        ultralytics=ultralytics_weights,
         onnx=lambda: onnx_file('TinyVGG', tmp_path),
         mmdet=lambda: small.write_config(tmp_path / 'retinanet.py', small.RETINANET, 'mmdet'),
         mmseg=lambda: small.write_config(tmp_path / 'fcn.py', small.FCN, 'mmseg'))

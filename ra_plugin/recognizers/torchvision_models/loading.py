@@ -75,7 +75,10 @@ def load(name: str, weights: str | None, checkpoint: str | None, pretrained: boo
 
     Args:
         name: As in ``torchvision.models.list_models()``.
-        weights, checkpoint, pretrained, arguments: As `TorchvisionRecognizer` has them.
+        weights: Name in torchvision's weights enum.
+        checkpoint: File with the weights.
+        pretrained: False: random weights.
+        arguments: Further arguments of the model.
         where: For messages.
 
     Raises:

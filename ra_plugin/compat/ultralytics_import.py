@@ -1,0 +1,40 @@
+"""Import of ultralytics 8.4 without what it does to the rest of the process, to the user's folders and to the network.
+
+Its first import looks up two addresses, writes a file of settings, replaces ``torch.save``, sets how torch and numpy
+print numbers, turns off OpenCV's threads and sets environment variables that processes started later would take over.
+"""
+import contextlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from unittest import mock
+
+import cv2
+import numpy as np
+import torch
+from torch import _tensor_str
+
+# Read while it is imported: no look-up of addresses, and nothing that it misses is installed.
+_OFF = {'YOLO_OFFLINE': 'true', 'YOLO_AUTOINSTALL': 'false'}
+
+
+@contextlib.contextmanager
+def importing_ultralytics() -> Iterator[None]:
+    """Leave all as it was after an import of ultralytics within the context; its settings are those of a new user.
+
+    Where it has been imported before, nothing is done: import it first where you use it, too, with settings of yours.
+    """
+    if 'ultralytics' in sys.modules:
+        yield
+        return
+    printing, save, threads = vars(_tensor_str.PRINT_OPTS).copy(), torch.save, cv2.getNumThreads()
+    try:
+        with (tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {**_OFF, 'YOLO_CONFIG_DIR': folder}),
+              np.printoptions(), warnings.catch_warnings()):
+            yield
+    finally:
+        vars(_tensor_str.PRINT_OPTS).update(printing)
+        torch.save = save
+        cv2.setNumThreads(threads)

@@ -1,0 +1,325 @@
+"""Files and names of ultralytics' networks: what is read, that nothing is run or fetched, and what is refused."""
+import copy
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import ultralytics_networks as small
+from safetensors.torch import save_file
+from torch import nn
+from ultralytics.nn.distill_model import DistillationModel
+from ultralytics.nn.modules.block import TorchVision
+from ultralytics_networks import as_images, photograph
+
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers import UltralyticsRecognizer, build_recognizer
+from ra_plugin.recognizers.facts import TaskError
+from ra_plugin.recognizers.ultralytics_models.architecture import read_layers, task_of
+from ra_plugin.recognizers.ultralytics_models.saved_model import read_saved_model
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope='module')
+def made():
+    return small.network('yolov8n.yaml')
+
+
+@pytest.fixture
+def saved(made, tmp_path):
+    """``saved(change)``: a checkpoint of a copy of the network, which ``change`` has been called with."""
+
+    def write(change=None, **further):
+        own = copy.deepcopy(made)
+        further |= (change and change(own)) or {}
+        return small.save(own, tmp_path / 'net.pt', **further)
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError(f'network access: {args}')
+
+    for name in ('connect', 'connect_ex'):
+        monkeypatch.setattr(socket.socket, name, fail)
+    monkeypatch.setattr(socket, 'getaddrinfo', fail)
+
+
+class Call:
+    """Pickled as a call of a function."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+def recognizer(path, **options):
+    return UltralyticsRecognizer(str(path), resize=None, **options)
+
+
+# ------------------------------------------------------------ what is read
+def test_weights_classes_and_settings_are_read(saved, made):
+    content = read_saved_model(saved(), 'here')
+    expected = {name: value.half() if value.is_floating_point() else value for name, value in
+                made.state_dict().items()}
+    assert content.weights.keys() == expected.keys()
+    assert all(torch.equal(content.weights[name], value) for name, value in expected.items())
+    assert content.names == small.CLASSES and content.settings['box'] == 6.5 and content.layers['nc'] == 3
+    built = recognizer(saved())
+    assert built.info.classes == small.CLASSES and built.dtype == torch.float32
+
+
+def test_a_file_of_the_library_s_own_training(tmp_path):
+    program = '''
+import sys
+import cv2, ultralytics
+whole = cv2.imread(str(ultralytics.ASSETS / 'bus.jpg'))
+for i in range(2):
+    cv2.imwrite(f'images/{i}.jpg', cv2.resize(whole, (64, 64 + i)))
+    open(f'labels/{i}.txt', 'w').write('1 0.5 0.5 0.4 0.4')
+open('data.yaml', 'w').write('path: .\\ntrain: images\\nval: images\\nnames: {0: cat, 1: dog}')
+ultralytics.YOLO('yolov8n.yaml').train(data='data.yaml', imgsz=32, epochs=1, batch=2, workers=0, plots=False, box=6.0,
+                                       amp=False, device='cpu', project=sys.argv[1], name='run')
+'''
+    for name in ('images', 'labels'):
+        (tmp_path / name).mkdir()
+    environment = {**os.environ, 'YOLO_OFFLINE': 'true', 'YOLO_AUTOINSTALL': 'false', 'YOLO_CONFIG_DIR': str(tmp_path)}
+    done = subprocess.run([sys.executable, '-c', program, str(tmp_path)], capture_output=True, text=True, timeout=300,
+                          env=environment, cwd=tmp_path)
+    file = tmp_path / 'run/weights/best.pt'
+    assert file.is_file(), done.stderr
+    built, theirs = recognizer(file), small.of_library(file)
+    assert built.info.classes == ('cat', 'dog') and built.size == (32, 32) and built.model.args.box == 6.0
+    weights = theirs.state_dict()
+    assert weights.keys() == built.model.state_dict().keys()
+    assert all(torch.equal(value, weights[name]) for name, value in built.model.state_dict().items())
+    images = as_images(photograph(64, 64))
+    torch.testing.assert_close(built.model(images)[0], theirs(images)[0])
+
+
+def test_a_checkpoint_before_averaging_and_one_of_an_old_version(saved, made):
+    old = {'ema': None, 'model': copy.deepcopy(made).half(), 'train_args': {'imgsz': 64, 'box': 7.0}}
+    built = recognizer(saved(**old))
+    assert built.size == (64, 64) and built.model.args.box == 7.0 and built.model.args.cls == 0.5
+    criterion = built.model.init_criterion()
+    with_loss = saved(lambda own: vars(own).update(args=built.model.args, criterion=criterion))
+    assert recognizer(with_loss).size == (128, 128)
+
+
+@pytest.mark.parametrize('ending', ['safetensors', 'pth'])
+def test_weights_alone_with_a_yaml_file(ending, made, tmp_path):
+    weights, path = {name: value.contiguous() for name, value in made.state_dict().items()}, tmp_path / f'w.{ending}'
+    save_file(weights, path) if ending == 'safetensors' else torch.save({'state_dict': weights}, path)
+    built = UltralyticsRecognizer('yolov8n.yaml', checkpoint=str(path), classes=list(small.CLASSES), resize=None)
+    images = as_images(photograph(64, 96))
+    with torch.no_grad():
+        theirs = made(images)[1]['scores']
+    torch.testing.assert_close(built.outputs(images)['logits'][:, 0].view_as(theirs), theirs, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match='does not fit the model'):
+        UltralyticsRecognizer('yolov8n.yaml', checkpoint=str(path), classes=4)
+
+
+def test_a_yaml_file_of_one_s_own(tmp_path):
+    (tmp_path / 'mine.yaml').write_text('nc: 2\nactivation: nn.LeakyReLU(0.1)\nbackbone:\n- [-1, 1, Conv, [8, 3, 4]]\n'
+                                        '- [-1, 1, Conv, [16, 3, 8]]\nhead:\n- [[0, 1], 1, Detect, [nc]]\n')
+    built = UltralyticsRecognizer(str(tmp_path / 'mine.yaml'), pretrained=False, resize=None)
+    assert built.info.num_classes == 2 and any(isinstance(m, nn.LeakyReLU) for m in built.model.modules())
+
+
+# ------------------------------------------------------------ nothing is run
+def evil(tmp_path):
+    return Call(os.system, f'touch {tmp_path}/ran'), Call(eval, f'open({str(tmp_path / "ran")!r}, "w")')
+
+
+@pytest.mark.parametrize('which', [0, 1])
+@pytest.mark.parametrize('place', ['instead', 'beside', 'layer', 'name', 'attribute'])
+def test_code_in_a_file_is_not_run(which, place, saved, tmp_path):
+    call = evil(tmp_path)[which]
+    if place == 'name':
+        path = saved(lambda own: vars(own).update(names={0: call}))
+    elif place in ('layer', 'attribute'):
+        path = saved(lambda own: vars(own.model[3] if place == 'layer' else own).update(forward=call))
+    else:
+        path = saved(**{'model' if place == 'instead' else 'date': call})
+    with pytest.raises(ValueError, match=r'more than tensors \(a pickled \S+\), and loading it could run code'):
+        recognizer(path)
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_an_old_kind_of_file_with_code_is_not_run(tmp_path):
+    torch.save({'model': evil(tmp_path)[0]}, tmp_path / 'old.pt', _use_new_zipfile_serialization=False)
+    with pytest.raises(ValueError, match='could run code|not a weights file'):
+        recognizer(tmp_path / 'old.pt')
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_constructors_of_the_library_are_not_called(saved, made, tmp_path):
+    second = small.save(copy.deepcopy(made), tmp_path / 'second.pt', date=evil(tmp_path)[0])
+    calls = Call(DistillationModel, str(second), copy.deepcopy(made)), Call(TorchVision, 'resnet18', 'DEFAULT')
+    for call in calls:
+        built = recognizer(saved(lambda own, call=call: {'stopper': call}))
+        assert built.info.num_classes == 3
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_getattr_reaches_nothing(saved):
+    content = read_saved_model(saved(lambda own: vars(own.model[0]).update(
+        forward=Call(getattr, nn.Conv2d, '__init__'))), 'here')
+    assert len(content.weights) > 100
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'activation': '__import__("os").system("touch ran")'}, 'activation: expected a class of torch.nn with numbers'),
+    ({'activation': 'nn.SiLU() or exec("1")'}, 'activation: expected a class'),
+    ({'activation': 'nn.Module.__init__(1)'}, 'activation: expected a class'),
+    ({'backbone': [[-1, 1, 'torch_load', ['second.pt']]]}, "its layer 'torch_load' is none of those that are known"),
+    ({'backbone': [[-1, 1, 'TorchVision', [512, 'resnet18']]]}, 'its layer TorchVision downloads weights'),
+    ({'backbone': [[-1, 1, 'nn.Module', []]]}, "layer 'nn.Module' is none of"),
+    ({'backbone': [[-1, 1, ['Conv'], []]]}, r"layer \['Conv'\] is none of"),
+    ({'backbone': 7}, "expected a table of layers"),
+    ({'backbone': [[-1, 1, 'Conv', ['x y']]]}, r'its table of layers makes no network \(SyntaxError'),
+    ({'nc': 'many'}, r'its table of layers makes no network \(TypeError'),
+    ({'channels': 4}, 'its first layer takes 4 channels'),
+])
+def test_a_table_of_layers_in_a_file_is_checked(change, message, saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = saved(lambda own: own.yaml.update(change))
+    with pytest.raises(ValueError, match=message) as error:
+        recognizer(path)
+    assert '\n' not in str(error.value) and not (tmp_path / 'ran').exists()
+
+
+def test_all_layers_of_the_library_s_own_tables_are_known_or_refused_by_name():
+    import ultralytics
+    for path in (Path(ultralytics.__file__).parent / 'cfg/models').rglob('*.yaml'):
+        try:
+            task_of(read_layers(str(path), 'here'), 'here')
+        except TaskError as error:
+            assert re.search('-(pose|obb|world|worldv2|sem|depth)|yoloe|rtdetr', path.stem), error
+        except ValueError as error:
+            assert path.stem == 'yolo11-cls-resnet18' and 'TorchVision downloads' in str(error)
+
+
+# ------------------------------------------------------------ what is refused
+def script(path):
+    torch.jit.save(torch.jit.trace(nn.Conv2d(1, 1, 1), torch.rand(1, 1, 2, 2)), str(path))
+
+
+@pytest.mark.parametrize('write, message', [
+    (lambda path: path.write_bytes(b''), 'is damaged, or not a weights file'),
+    (lambda path: path.write_bytes(b'\x89PNG\r\n\x1a\n' * 99), 'is damaged, or not a weights file'),
+    (script, 'is a TorchScript program, and loading it could run code'),
+    (lambda path: torch.save([1], path), 'is no checkpoint of ultralytics, but a list'),
+    (lambda path: torch.save(nn.Linear(2, 2).state_dict(), path), "has no network of ultralytics under 'ema' or"),
+])
+def test_files_of_another_kind(write, message, tmp_path):
+    write(tmp_path / 'x.pt')
+    with pytest.raises(ValueError, match=rf'^UltralyticsRecognizer\(x\): .*{message}') as error:
+        recognizer(tmp_path / 'x.pt')
+    assert '\n' not in str(error.value)
+
+
+def bare(own, modules):
+    made = type(own).__new__(type(own))
+    vars(made).update(vars(own), _modules=modules)
+    return made
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda own: vars(own).update(names={0: 'a', 2: 'b'}), r'is damaged: its network has no layers or no class names'),
+    (lambda own: {'ema': bare(own, {'model': 3})}, 'net.pt has no weights'),
+    (lambda own: {'ema': bare(own, [3])}, 'is damaged: its network has no layers or no class names'),
+    (lambda own: vars(own).update(names={0: 'a'}), 'names 1 classes, its network has 3'),
+    (lambda own: {'modelopt': {'a': 1}}, 'has a quantized network'),
+    (lambda own: own.fuse(verbose=False) and None, 'does not fit the model'),
+])
+def test_checkpoints_that_are_not_whole(change, message, saved):
+    with pytest.raises(ValueError, match=message):
+        recognizer(saved(change))
+
+
+@pytest.mark.parametrize('options, message', [
+    ({'model': 'yolo11m.pt'}, 'model: no file yolo11m.pt, and none is downloaded. Fetch it from https://github.com'),
+    ({'model': 'yolo11n.onnx'}, "model: expected a .pt file of ultralytics or a yaml file, got 'yolo11n.onnx'"),
+    ({'model': 'yollo11n.yaml'}, "none of this name. Did you mean 'yolo11n.yaml'?"),
+    ({'model': 'https://evil.example/yolo11n.yaml'}, 'model: no file https'),
+    ({'model': 'yolo11n.yaml'}, 'no weights, and none are downloaded'),
+    ({'model': 'yolo11n.yaml', 'pretrained': True}, 'no weights, and none are downloaded'),
+    ({'model': 'yolo11n.yaml', 'pretrained': False, 'checkpoint': 'x.pth'}, 'both pretrained and checkpoint'),
+    ({'model': 'yolo11n.yaml', 'checkpoint': 'x.pth'}, 'no checkpoint x.pth'),
+    ({'model': 'yolo11n.yaml', 'pretrained': False, 'resize': 0}, "resize: expected 'model', a factor > 0 or ~, got 0"),
+    ({'model': 'yolo11n.yaml', 'pretrained': False, 'imgsz': [64]}, "imgsz: expected 'model', a number or"),
+    ({'model': 'yolo11n.yaml', 'pretrained': False, 'end2end': True}, 'end2end: its one head gives an object several'),
+    ({'model': 'yolo11n-cls.yaml', 'pretrained': False, 'resize': 2}, "resize: expected 'model' or ~ for a classifier"),
+    ({'model': 'yolo11n-cls.yaml', 'pretrained': False, 'conf': 0.5}, 'conf, iou and end2end are about objects'),
+    ({'model': 'yolo11n-pose.yaml', 'pretrained': False}, 'the loss of Pose needs key points'),
+    ({'model': 'yolo11n-obb.yaml', 'pretrained': False}, 'the loss of OBB needs rotated boxes'),
+    ({'model': 'yolov8s-world.yaml', 'pretrained': False}, 'the loss of WorldDetect needs text'),
+    ({'model': 'rtdetr-l.yaml', 'pretrained': False}, 'the loss of RTDETRDecoder needs denoising queries'),
+])
+def test_bad_options(options, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)) as error:
+        build_recognizer({'type': 'UltralyticsRecognizer', **options})
+    assert '\n' not in str(error.value) and 'Ultralytics' in str(error.value)
+
+
+def test_a_file_brings_its_own_classes(saved):
+    for options in ({'classes': 3}, {'pretrained': True}, {'checkpoint': 'x.pth'}):
+        with pytest.raises(ValueError, match='has weights and classes of its own'):
+            recognizer(saved(), **options)
+    with pytest.raises(OptionError, match="unknown key 'imgs'.*imgsz"):
+        build_recognizer({'type': 'UltralyticsRecognizer', 'model': str(saved()), 'imgs': 64})
+
+
+def test_sizes_are_rounded_up_to_the_stride(saved):
+    assert recognizer(saved(), imgsz=100).size == (128, 128)
+    assert recognizer(saved(), imgsz=[64, 90]).size == (64, 96)
+
+
+# ------------------------------------------------------------ the import
+def test_importing_it_leaves_the_process_the_user_s_folder_and_the_network_alone(tmp_path):
+    program = '''
+import os, socket, sys, warnings
+import cv2, numpy, torch
+def fail(*args, **kwargs):
+    raise SystemExit(f'network access: {args}')
+socket.socket.connect = socket.getaddrinfo = fail
+before = dict(os.environ), torch.save, cv2.getNumThreads(), numpy.get_printoptions(), vars(torch._tensor_str.PRINT_OPTS)
+before = [value.copy() if isinstance(value, dict) else value for value in before]
+filters = list(warnings.filters)
+from ra_plugin.recognizers import build_recognizer
+assert 'ultralytics' not in sys.modules
+build_recognizer({'type': 'UltralyticsRecognizer', 'model': 'yolo11n.yaml', 'pretrained': False})
+build_recognizer({'type': 'UltralyticsRecognizer', 'model': 'yolo11n-cls.yaml', 'pretrained': False, 'imgsz': 32})
+after = dict(os.environ), torch.save, cv2.getNumThreads(), numpy.get_printoptions(), vars(torch._tensor_str.PRINT_OPTS)
+assert list(after) == before, [(a, b) for a, b in zip(after, before) if a != b]
+from ultralytics.utils import AUTOINSTALL, ONLINE
+assert not ONLINE and not AUTOINSTALL
+'''
+    environment = {**os.environ, 'HOME': str(tmp_path), 'PYTHONPATH': str(ROOT)}
+    for name in ('XDG_CONFIG_HOME', 'YOLO_CONFIG_DIR', 'OMP_NUM_THREADS'):
+        environment.pop(name, None)
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, env=environment,
+                          cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert not done.stdout and not done.stderr
+    assert [path for path in tmp_path.rglob('*') if 'ltralytics' in path.name] == []
+
+
+def test_a_missing_package_is_named_with_its_licence(monkeypatch):
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'ultralytics']:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, 'ultralytics', None)
+    with pytest.raises(ImportError, match=r'needs ultralytics>=8.4.190,<8.5, which is not installed. Install it with: '
+                                          r'pip install "ultralytics>=8.4.190,<8.5". Its licence is AGPL-3.0.$'):
+        UltralyticsRecognizer('yolo11n.yaml', pretrained=False)
