@@ -26,6 +26,11 @@ class ChecksArguments:
         OptionError: At the call, ``Class: argument: expected ..., got ...``.
     """
 
+    @classmethod
+    def shown_class(cls) -> str:
+        """Return the name of the class that its users know, for messages."""
+        return cls.__name__
+
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if '__init__' in vars(cls) and cls.__module__.partition('.')[0] == 'ra_plugin':
@@ -46,7 +51,7 @@ def _checked(init: Callable) -> Callable:
             hints.update(typing.get_type_hints(init, include_extras=True))
         for name, value in bound.arguments.items():
             if name in hints:
-                where = f'{type(self).__name__}: {name}'
+                where = f'{self.shown_class()}: {name}'
                 if not fits(value, hints[name]):
                     bound.arguments[name] = value = as_plain(value, hints[name])
                     if not _has_words(hints[name]):

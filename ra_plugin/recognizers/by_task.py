@@ -37,5 +37,9 @@ class ByTask:
         """
         raise NotImplementedError(f'{cls.__name__} has no task_of().')
 
+    @classmethod
+    def shown_class(cls) -> str:
+        return cls._registered.__name__
+
     def __str__(self) -> str:
         return f'{self._registered.__name__}({self.info.name})'  # type: ignore[attr-defined]  # a recognizer's

@@ -11,6 +11,7 @@ from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
 from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import suggestion
+from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.further_arguments import built_with, check_annotated, check_further
@@ -41,6 +42,8 @@ class TorchvisionRecognizer(ClassificationRecognizer):
         model_kwargs: Further arguments of the model, e.g. ``{num_classes: 100}``. Inception and GoogLeNet need
             ``transform_input`` with a checkpoint: ``true`` where it was trained from torchvision's weights, ``false``
             where from none; and ``aux_logits: false`` where it has no further heads.
+        keep_classes: Names or ids of the classes that count, as a list or a text file with one a line, for data with
+            fewer classes. Labels are then their places in this list. Default: all.
 
     Raises:
         ValueError: Unknown model or weights, none chosen, not a classifier, a checkpoint that does not fit, or whose
@@ -52,7 +55,7 @@ class TorchvisionRecognizer(ClassificationRecognizer):
 
     def __init__(self, model_name: str, weights: str | None = None, checkpoint: WeightsPath | None = None,
                  input_size: InputSize = 'model', fit: Fit = 'crop', feature_layer: str | None = None,
-                 model_kwargs: Mapping[str, Any] | None = None):
+                 model_kwargs: Mapping[str, Any] | None = None, keep_classes: KeepClasses | None = None):
         where = f'TorchvisionRecognizer({model_name})'
         models = require('torchvision', where).models
         known = models.list_models(module=models)  # the classifiers; detection and video live in submodules
@@ -87,7 +90,7 @@ class TorchvisionRecognizer(ClassificationRecognizer):
             mean=tuple(transforms.mean), std=tuple(transforms.std),
             input_size=resolve_input_size(input_size, (crop, crop), where),
             interpolation=transforms.interpolation.value, source=checkpoint or f'torchvision {weights}'),
-            fit, feature_layer)
+            fit, feature_layer, keep_classes)
         self.published = own.name if own else weights
 
     def own_preprocessing(self) -> OwnPreprocessing:

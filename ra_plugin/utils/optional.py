@@ -16,10 +16,16 @@ _REQUIREMENTS = {
     'onnxruntime': 'onnxruntime>=1.20',
     'pycocotools': 'pycocotools>=2.0.7',
     'pyiqa': 'pyiqa>=0.1.16',
+    'segmentation_models_pytorch': 'segmentation-models-pytorch>=0.6,<0.7',
     'timm': 'timm>=1.0',
 }
 # Installed together by the extra mm: these import each other without requiring each other, and few versions fit.
 _OPENMMLAB = {'ftfy', 'mmcv', 'mmdet', 'mmengine', 'mmseg', 'regex'}
+
+
+def has_requirement(package: str) -> bool:
+    """True for an optional package whose pip requirement is known."""
+    return package in _REQUIREMENTS
 
 
 def require(name: str, needed_by: str) -> ModuleType:
