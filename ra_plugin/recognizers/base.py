@@ -229,11 +229,18 @@ class Recognizer(ChecksArguments, OutOfSight):
             yield
             return
         modes = [(module, module.training) for module in self.model.modules()]
+        statistics = [(module._buffers, name, buffer) for module in self.model.modules()
+                      if isinstance(module, nn.modules.batchnorm._NormBase)
+                      for name, buffer in module._buffers.items() if buffer is not None]
         learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.model.eval().requires_grad_(False)
+        for buffers, name, buffer in statistics:  # the graph must not have what a step in training mode changes
+            buffers[name] = buffer.clone()
         try:
             yield
         finally:
+            for buffers, name, buffer in statistics:
+                buffers[name] = buffer
             for module, mode in modes:
                 module.training = mode
             for parameter in learning:
