@@ -26,15 +26,15 @@ class ChecksArguments:
         OptionError: At the call, ``Class: argument: expected ..., got ...``.
     """
 
-    @classmethod
-    def shown_class(cls) -> str:
-        """Return the name of the class that its users know, for messages."""
-        return cls.__name__
-
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if '__init__' in vars(cls) and cls.__module__.partition('.')[0] == 'ra_plugin':
             cls.__init__ = _checked(cls.__init__)
+
+    @classmethod
+    def users_name(cls) -> str:
+        """Return the name of the class that is called to make an object of this one."""
+        return cls.__name__
 
 
 def _checked(init: Callable) -> Callable:
@@ -51,7 +51,7 @@ def _checked(init: Callable) -> Callable:
             hints.update(typing.get_type_hints(init, include_extras=True))
         for name, value in bound.arguments.items():
             if name in hints:
-                where = f'{self.shown_class()}: {name}'
+                where = f'{self.users_name()}: {name}'
                 if not fits(value, hints[name]):
                     bound.arguments[name] = value = as_plain(value, hints[name])
                     if not _has_words(hints[name]):

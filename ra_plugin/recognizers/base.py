@@ -76,17 +76,17 @@ class Recognizer(ChecksArguments, OutOfSight):
         super().__init__()
         numbers = (*info.mean, *info.std)
         if len(info.mean) != 3 or len(info.std) != 3 or min(info.std) <= 0 or not all(map(math.isfinite, numbers)):
-            raise ValueError(f'{self.shown_class()}({info.name}): mean and std: expected three numbers each, std '
+            raise ValueError(f'{self.users_name()}({info.name}): mean and std: expected three numbers each, std '
                              f'positive, got {list(info.mean)} and {list(info.std)}.')
         if max(numbers) > 1:
-            raise ValueError(f'{self.shown_class()}({info.name}): mean and std: expected them on the [0, 1] scale, '
+            raise ValueError(f'{self.users_name()}({info.name}): mean and std: expected them on the [0, 1] scale, '
                              f'got {list(info.mean)} and {list(info.std)}. Divide those of the 0..255 scale by 255.')
         if isinstance(model, torch.jit.ScriptModule):
-            raise ValueError(f'{self.shown_class()}({info.name}): expected a network of Python code, got a '
+            raise ValueError(f'{self.users_name()}({info.name}): expected a network of Python code, got a '
                              'TorchScript program. Build the network that it was made of, and load its weights: '
                              'network.load_state_dict(program.state_dict()).')
         if type(self).__init__ is Recognizer.__init__:
-            model = copy_of(model, f'{self.shown_class()}({info.name})')
+            model = copy_of(model, f'{self.users_name()}({info.name})')
         self.model = model.requires_grad_(False).eval()
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -117,7 +117,7 @@ class Recognizer(ChecksArguments, OutOfSight):
             ValueError: It cannot learn, batch norm has been folded into its convolutions, or blocks are computed twice.
         """
         if not self.can_learn:
-            raise ValueError(f'{self}: a {self.shown_class()} cannot learn. Expected a classifier of timm, '
+            raise ValueError(f'{self}: a {self.users_name()} cannot learn. Expected a classifier of timm, '
                              'torchvision or your own (ModuleRecognizer).')
         if self.folded_norms or self.checkpointed:
             raise ValueError(f'{self}: its batch norm is folded, or it is checkpointed, for use as it is, so it cannot '
@@ -396,12 +396,12 @@ class Recognizer(ChecksArguments, OutOfSight):
         return f'images resized to {size[1]}x{size[0]} pixels' if size else 'images as they come'
 
     def _has_no(self, method: str) -> NoReturn:
-        raise NotImplementedError(f'{self}: {self.shown_class()} has no {method}(). Use a recognizer of the task: '
+        raise NotImplementedError(f'{self}: {self.users_name()} has no {method}(). Use a recognizer of the task: '
                                   'ModuleRecognizer for classifiers, MMDetRecognizer for detectors, MMSegRecognizer '
                                   'for segmenters; or write the method.')
 
     def __str__(self) -> str:
-        return f'{self.shown_class()}({self.info.name})'
+        return f'{self.users_name()}({self.info.name})'
 
 
 def _luma(images: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """Registered names that stand for one class a task, since the networks of a library are for several tasks."""
-from typing import Any
+from typing import Any, TypeVar
+
+Made = TypeVar('Made', bound='ByTask')
 
 
 class ByTask:
@@ -23,10 +25,10 @@ class ByTask:
             task = next(base.task for base in cls.__mro__ if isinstance(vars(base).get('task'), str))
             cls._classes[task] = cls
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> 'ByTask':
+    def __new__(cls: type[Made], *args: Any, **kwargs: Any) -> Made:
         if cls is cls._registered:
-            return super().__new__(cls._classes[cls.task_of(*args, **kwargs)])
-        return super().__new__(cls)
+            return object.__new__(cls._classes[cls.task_of(*args, **kwargs)])
+        return object.__new__(cls)
 
     @classmethod
     def task_of(cls, *args: Any, **kwargs: Any) -> str:
@@ -38,8 +40,8 @@ class ByTask:
         raise NotImplementedError(f'{cls.__name__} has no task_of().')
 
     @classmethod
-    def shown_class(cls) -> str:
+    def users_name(cls) -> str:
         return cls._registered.__name__
 
     def __str__(self) -> str:
-        return f'{self._registered.__name__}({self.info.name})'  # type: ignore[attr-defined]  # a recognizer's
+        return f'{self.users_name()}({self.info.name})'  # type: ignore[attr-defined]  # a recognizer's

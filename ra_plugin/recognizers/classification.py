@@ -51,7 +51,7 @@ class ClassificationRecognizer(Recognizer):
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: Fit = 'crop', feature_layer: str | None = None,
                  keep_classes: KeepClasses | None = None):
         if type(self).__init__ is ClassificationRecognizer.__init__:
-            model = copy_of(model, f'{self.shown_class()}({info.name})')
+            model = copy_of(model, f'{self.users_name()}({info.name})')
         if getattr(model, 'num_classes', None) == 0:
             info = replace(info, task='embedding', classes=None)
         super().__init__(model, info, fit)

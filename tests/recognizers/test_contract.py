@@ -27,7 +27,7 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 SCALE = {'mean': [0.5, 0.4, 0.3], 'std': [0.2, 0.3, 0.4]}
 MODULE = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.TinyVGG', 'pretrained': False, **SCALE}
 
-BLOCKS = {  # registered name, and what follows it in another of its cases -> its block, given files to name in it
+BLOCKS = {  # registered name, and the task where it has several -> its block, given files to name in it
     'BlackBoxRecognizer': lambda files: {
         'classes': ['cat', 'dog'], 'cache': files.folder,
         'command': [sys.executable, '-c', 'print(\'["dog"]\')', '{image}']},
@@ -35,13 +35,13 @@ BLOCKS = {  # registered name, and what follows it in another of its cases -> it
     'MMDetRecognizer': lambda files: {'config': files.mmdet(), 'pretrained': False, 'resize': None},
     'MMSegRecognizer': lambda files: {'config': files.mmseg(), 'pretrained': False, 'resize': None},
     'ModuleRecognizer': lambda files: MODULE,
-    'ModuleRecognizer, segmentation': lambda files: {
+    'ModuleRecognizer: segmentation': lambda files: {
         **MODULE, 'module': 'tiny_recognizers.tiny_network', 'module_kwargs': {'channels': 3, 'stride': 2},
         'task': 'segmentation'},
-    'ModuleRecognizer, segmentation_models_pytorch': lambda files: {
+    'ModuleRecognizer: segmentation_models_pytorch': lambda files: {
         **MODULE, 'module': 'segmentation_models_pytorch.FPN', 'task': 'segmentation',
         'module_kwargs': {'encoder_name': 'resnet18', 'encoder_weights': None, 'classes': 3}},
-    'ModuleRecognizer, embedding': lambda files: {
+    'ModuleRecognizer: embedding': lambda files: {
         **MODULE, 'module': 'tiny_recognizers.tiny_embedding_network', 'task': 'embedding'},
     'OnnxRecognizer': lambda files: {'file': files.onnx(), **SCALE},
     'TFLiteRecognizer': lambda files: {'file': files.tflite(), **SCALE},
@@ -58,6 +58,10 @@ OWN_BASE = {'BlackBoxRecognizer', 'EnsembleRecognizer'}  # neither has a network
 SIZE = 64
 
 
+def registered(case):
+    return case.partition(':')[0]
+
+
 @pytest.fixture
 def files(tmp_path, lite):  # noqa: F811
 
@@ -72,15 +76,11 @@ def files(tmp_path, lite):  # noqa: F811
         mmseg=lambda: small.write_config(tmp_path / 'fcn.py', small.FCN, 'mmseg'))
 
 
-def block_of(case, files):
-    return {'type': case.partition(',')[0], **BLOCKS[case](files)}
-
-
 @pytest.fixture(params=[*BLOCKS, *SMALL])
 def recognizer(request, files):
     if request.param in SMALL:
         return SMALL[request.param]()
-    return build_recognizer(block_of(request.param, files))
+    return build_recognizer({'type': registered(request.param), **BLOCKS[request.param](files)})
 
 
 @pytest.fixture
@@ -117,12 +117,12 @@ def gives(recognizer, method):
 
 
 def test_every_registered_recognizer_has_a_case():
-    assert {case.partition(',')[0] for case in BLOCKS} == set(RECOGNIZER_REGISTRY)
+    assert set(map(registered, BLOCKS)) == set(RECOGNIZER_REGISTRY)
 
 
 @pytest.mark.parametrize('name', BLOCKS)
 def test_the_options_pass_the_check(name, files):
-    RECOGNIZER_REGISTRY.check(block_of(name, files), 'recognizer')
+    RECOGNIZER_REGISTRY.check({'type': registered(name), **BLOCKS[name](files)}, 'recognizer')
 
 
 def test_it_derives_from_the_class_of_its_task(recognizer):
