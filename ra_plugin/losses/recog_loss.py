@@ -54,7 +54,7 @@ class RecogLoss(RecognizerLoss):
         if label_smoothing and not self.recognizer.smooths_labels:
             hint = (f'; {self.recognizer} does {self.recognizer.info.task}.'
                     if self.recognizer.info.task != 'classification' else
-                    f' whose loss() takes it. If that of {type(self.recognizer).__name__} does, set smooths_labels = '
+                    f' whose loss() takes it. If that of {self.recognizer.users_name()} does, set smooths_labels = '
                     'True in the class.')
             raise ValueError(f'RecogLoss: label_smoothing is for classifiers{hint}')
         self.smoothing = {'label_smoothing': label_smoothing} if label_smoothing else {}

@@ -72,15 +72,18 @@ def _built_losses(blocks: Sequence[Mapping]) -> list[nn.Module]:
     places, found = numbered(blocks), {}
     learner: Recognizer | None = None
     for place, block in sorted(places, key=lambda one: not _teaches(one[1])):
-        with translated(place):
-            if learner is not None and is_trainable(block.get('recognizer')):
-                arguments = {**block, 'recognizer': learner}  # not by build_loss, which copies what it is given
-                found[place] = LOSS_REGISTRY.get(arguments.pop('type'))(**arguments)
-            else:
-                found[place] = build_loss(block)
+        found[place] = _built(block, place, learner)
         if _teaches(block):
             learner = found[place].recognizer
     return [found[place] for place, _ in places]
+
+
+def _built(block: Mapping, where: str, learner: Recognizer | None = None) -> nn.Module:
+    with translated(where):
+        if learner is None or not is_trainable(block.get('recognizer')):
+            return build_loss(block)
+        arguments = {**block, 'recognizer': learner}  # not by build_loss, which copies what it is given
+        return LOSS_REGISTRY.get(arguments.pop('type'))(**arguments)
 
 
 def _teaches(block: Mapping) -> bool:

@@ -26,7 +26,7 @@ class DenseLogitsRecognizer(SegmentationRecognizer):
     at the resolution of the labels, to which logits are resized bilinearly; ignored pixels do not count.
 
     Args:
-        fit: ``'stretch'`` or ``'border'``; a crop would not show all that has labels.
+        fit: With an ``info.input_size`` ``'stretch'`` or ``'border'``; a crop would not show all that has labels.
         feature_layer: Dotted name of the layer whose output is `features`. Default: the input of the last layer with an
             output for each class.
         divisor: Height and width are padded to multiples of it, at the bottom and at the right, by the last row and
@@ -36,7 +36,7 @@ class DenseLogitsRecognizer(SegmentationRecognizer):
         TaskError: It does not give such logits.
     """
 
-    def __init__(self, model: nn.Module, info: RecognizerInfo, fit: Fit = 'stretch', feature_layer: str | None = None,
+    def __init__(self, model: nn.Module, info: RecognizerInfo, fit: Fit = 'crop', feature_layer: str | None = None,
                  divisor: int = 1):
         super().__init__(model, info, fit)
         if fit == 'crop' and info.input_size:

@@ -49,8 +49,7 @@ class ModuleRecognizer(ByTask, Recognizer):
         classes: Class names in the order of the ids. Default: the record.
         input_size: ``~``: images as they come; a number or ``[height, width]``.
         fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
-            resize the longer side, pad with the mean color. Default: ``'crop'``; for a segmenter, which must not crop,
-            ``'stretch'``.
+            resize the longer side, pad with the mean color. A segmenter with an ``input_size`` must not crop.
         feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
             layer that classifies; the vectors.
         task: ``'classification'`` | ``'segmentation'`` | ``'embedding'``. Detectors have no common form of answers.
@@ -65,6 +64,7 @@ class ModuleRecognizer(ByTask, Recognizer):
     """
 
     can_learn = True
+    task: Any  # from the class of the task
     output: str | int | None = None
 
     @classmethod
@@ -78,11 +78,15 @@ class ModuleRecognizer(ByTask, Recognizer):
     def __init__(self, module: ModuleName | nn.Module, module_kwargs: Mapping[str, Any] | None = None,
                  checkpoint: WeightsPath | None = None, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None, classes: Sequence[str] | None = None,
-                 input_size: InputSize = None, fit: Fit | None = None, feature_layer: str | None = None,
+                 input_size: InputSize = None, fit: Fit = 'crop', feature_layer: str | None = None,
                  pretrained: bool | None = None, *, task: ModuleTask = 'classification',
                  output: str | int | None = None, keep_classes: KeepClasses | None = None):
         name = module.rpartition('.')[2] if isinstance(module, str) else type(module).__name__
-        where = f'ModuleRecognizer({name})'
+        where = f'{self.users_name()}({name})'
+        if task not in ('classification', self.task):
+            raise TypeError(f'{where}: task: {task}, but its class is made for {self.task}. Derive it from the class '
+                            f'of that task, or give task in the call.')
+        task = self.task
         if keep_classes is not None and task != 'classification':
             raise ValueError(f'{where}: keep_classes is for classifiers, and this one is for {task}. Leave it out.')
         model = built_network(module, module_kwargs or {}, checkpoint, pretrained, where)
@@ -101,7 +105,7 @@ class ModuleRecognizer(ByTask, Recognizer):
         if if_not_gray and self.info.channels != 1:
             raise ValueError(if_not_gray)
 
-    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit | None, feature_layer: str | None,
+    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit, feature_layer: str | None,
               keep_classes: KeepClasses | None) -> None:
         """Take the network as the class of the task does."""
         raise NotImplementedError(f'{type(self).__name__} has no _take().')
@@ -116,18 +120,18 @@ class ModuleRecognizer(ByTask, Recognizer):
 class ModuleClassifier(ModuleRecognizer, ClassificationRecognizer):
     """A classifier."""
 
-    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit | None, feature_layer: str | None,
+    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit, feature_layer: str | None,
               keep_classes: KeepClasses | None) -> None:
-        ClassificationRecognizer.__init__(self, model, info, fit or 'crop', feature_layer, keep_classes)
+        ClassificationRecognizer.__init__(self, model, info, fit, feature_layer, keep_classes)
 
 
 class ModuleSegmenter(ModuleRecognizer, DenseLogitsRecognizer):
     """A segmenter."""
 
-    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit | None, feature_layer: str | None,
+    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit, feature_layer: str | None,
               keep_classes: KeepClasses | None) -> None:
         divisor = size_divisor(model) if is_smp(model) else 1
-        DenseLogitsRecognizer.__init__(self, model, info, fit or 'stretch', feature_layer, divisor)
+        DenseLogitsRecognizer.__init__(self, model, info, fit, feature_layer, divisor)
 
 
 class ModuleEmbedder(ModuleRecognizer, VectorRecognizer):
@@ -135,6 +139,6 @@ class ModuleEmbedder(ModuleRecognizer, VectorRecognizer):
 
     can_learn = False  # it has no loss against labels
 
-    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit | None, feature_layer: str | None,
+    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit, feature_layer: str | None,
               keep_classes: KeepClasses | None) -> None:
-        VectorRecognizer.__init__(self, model, info, fit or 'crop', feature_layer)
+        VectorRecognizer.__init__(self, model, info, fit, feature_layer)

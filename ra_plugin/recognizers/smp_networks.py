@@ -1,4 +1,4 @@
-"""What networks of segmentation_models_pytorch know about themselves: their encoder's normalization, their sizes."""
+"""Facts that networks of segmentation_models_pytorch have about themselves: normalization, sizes."""
 from typing import Any
 
 from torch import nn

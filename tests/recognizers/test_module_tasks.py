@@ -121,12 +121,12 @@ def test_a_border_is_added_as_pillow_pastes_it_and_not_judged(images):
 
 
 def test_stretching_shows_the_whole_image_and_a_crop_is_refused(images):
-    recognizer = segmenter(input_size=[16, 20])
+    recognizer = segmenter(input_size=[16, 20], fit='stretch')
     resized = F.interpolate(images, (16, 20), mode='bilinear', antialias=True)
     expected = F.interpolate(Segmenter()(normalized(resized)), (30, 44), mode='bilinear')
     torch.testing.assert_close(recognizer.pixel_logits(images), expected)
     with pytest.raises(ValueError, match=r"Segmenter\): fit: expected 'stretch' or 'border', got 'crop', which cuts"):
-        segmenter(input_size=32, fit='crop')
+        segmenter(input_size=32)
 
 
 def test_features_are_what_the_classifying_layer_is_given(images):
@@ -240,6 +240,25 @@ def test_detectors_are_sent_to_their_recognizers_and_unknown_tasks_get_a_suggest
             build(task='segmentatoin')
     with pytest.raises(OptionError, match=r"r\.task: expected 'classification' | .*Did you mean 'segmentation'"):
         RECOGNIZER_REGISTRY.check({**SMP, 'task': 'segmentaton'}, 'r')
+
+
+class Own(ModuleRecognizer):
+    def __init__(self, network):
+        super().__init__(network, **SCALE, task='segmentation')
+
+
+class OwnSegmenter(ModuleRecognizer):
+    def loss(self, images, label):
+        return {name: 2 * value for name, value in super().loss(images, label).items()}
+
+
+def test_classes_of_a_users_own_are_of_the_task_of_their_call(images, label):
+    own = OwnSegmenter(Segmenter(), **SCALE, task='segmentation')
+    torch.testing.assert_close(own.loss(images, label)['cross_entropy'],
+                               2 * segmenter().loss(images, label)['cross_entropy'])
+    with pytest.raises(TypeError, match=r'Own\(Segmenter\): task: segmentation, but its class is made for classifica'):
+        Own(Segmenter())
+    assert type(own).__mro__[2].__name__ == 'ModuleSegmenter'
 
 
 def test_its_messages_have_the_name_that_its_users_know():
