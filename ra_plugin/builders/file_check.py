@@ -26,7 +26,7 @@ from ra_plugin.recognizers.trainable import is_trainable
 BLOCKS = ('datasets', 'network_g', 'path', 'train', 'val', 'logger')
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id', 'split', 'subfolders',
               'labels', 'annotation_file', 'meta_info', 'meta_info_file', 'dataroot', 'dataroot_gt', 'dataroot_lq',
-              'checkpoint', 'model_name'}  # may look like numbers, as the folder of a year
+              'checkpoint', 'model_name', 'output'}  # may look like numbers, as the folder of a year
 
 
 def check_file(opt: Mapping[str, Any]) -> None:
