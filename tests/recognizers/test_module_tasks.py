@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import segmentation_models_pytorch as smp
+import test_option_file as files
 import torch
 import torch.nn.functional as F
 from huggingface_hub.errors import LocalEntryNotFoundError
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from ra_plugin import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss, build_recognizer
+from ra_plugin.builders.file_check import check_file
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import ModuleRecognizer
 from ra_plugin.recognizers.answer_path import picked
@@ -337,3 +339,13 @@ def test_the_package_is_named_where_it_is_missing(monkeypatch):
     message = r'needs segmentation-models-pytorch>=0\.6,<0\.7, which is not installed\. Install it with: pip install'
     with pytest.raises(ImportError, match=message):
         build_recognizer({**SMP, **SCALE})
+
+
+def test_a_path_of_indices_may_be_quoted_in_an_option_file():
+    """YAML reads 0.1 as a number."""
+    opt = files.base()
+    opt['val']['recognizers'] = {'judge': {**files.RECOGNIZER, 'output': '0.1'}}
+    check_file(opt)
+    opt['val']['recognizers']['judge']['output'] = 0.1
+    with pytest.raises(OptionError, match=r"output: expected text or a whole number.* got 0\.1\. .*'0\.1'"):
+        check_file(opt)
