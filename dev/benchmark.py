@@ -51,6 +51,7 @@ def main() -> int:
         from ra_plugin.training.pipeline import run
         from ra_plugin.utils.allocator import keep_freed_memory
         from ra_plugin.utils.atomic import atomic_write
+        from ra_plugin.utils.out_folder import say_written
         from ra_plugin.version import __version__
 
     def pipeline(root: Path) -> None:
@@ -74,8 +75,10 @@ def main() -> int:
         out.mkdir(parents=True, exist_ok=True)
         atomic_write(json.dumps(results, indent=2) + '\n', out / 'benchmark.json')
         atomic_write('\n'.join(tables), out / 'benchmark.md')
-        where = '' if args.parts == ['own'] else f'{machine}, {torch.get_num_threads()} threads. '
-        print('\n'.join([*tables, f'{where}Written to {out}.']))
+        print('\n'.join(tables))
+        if args.parts != ['own']:
+            print(f'{machine}, {torch.get_num_threads()} threads.')
+        say_written(out, 'benchmark.json', 'benchmark.md')
 
     return run(pipeline, Path(__file__).resolve().parents[1], 'nothing is written; the same command starts again')
 

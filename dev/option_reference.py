@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from torch import nn
 
+from dev.program_reference import program_sections
 from ra_plugin.basicsr import REGISTERED, registry
 from ra_plugin.builders.own_keys import BLOCKS, recognition_losses
 from ra_plugin.data.degraded_image_dataset import LoaderOptions
@@ -27,8 +28,9 @@ from ra_plugin.utils.text import one_line
 
 HEAD = '''# Option reference
 
-Made by `python -m dev.option_reference` from the annotations that options are checked against, and from their
-docstrings. Every key that is not here, and that BasicSR does not read either, is refused with the nearest one that is.
+Made by `python -m dev.option_reference` from the annotations that options are checked against, from their docstrings,
+and from the flags of the commands. Every key that is not here, and that BasicSR does not read either, is refused with
+the nearest one that is.
 
 **Paths.** Only text under a key of one of these types is taken for a path, however the key is spelled. A relative path
 is looked up in the current folder, then below the root (of outputs and data), then among the files that the package
@@ -75,6 +77,8 @@ def parts() -> Iterator[tuple[str, str, list[str]]]:
     yield 'Evaluations', 'The option file of an evaluation, see `docs/EVALUATION.md`.', [
         section('Top level', EvaluationOptions), section('Blocks of `restorers`', RestorerOptions),
         section('Blocks of `quality_metrics`, for any metric of pyiqa', PyiqaOptions)]
+    yield 'Programs', ('The flags of each command, as its `--help` has them. The settings of `sweep`, `boundary`, '
+                       '`survey` and `doctor` are flags alone.'), program_sections()
 
 
 def section(title: str, cls: Callable, described: type | None = None, but: Collection[str] = ()) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from ra_plugin.type_hints import fits, in_words, is_dataclass, is_union, literals
+from ra_plugin.type_hints import example, fits, in_words, is_dataclass, is_union, literals
 from ra_plugin.utils.suggestions import nearest, suggestion
 from ra_plugin.utils.text import printable, shown
 
@@ -150,7 +150,8 @@ def check_arguments(target: Callable, arguments: Any, where: str, given: typing.
             a value that is not as the annotation says, e.g. the text ``'1e-3'`` for a number.
     """
     if not isinstance(arguments, Mapping):
-        raise OptionError(f'{where or "option file"}: expected a block, got {shown(arguments)}.')
+        raise OptionError(f'{where or "option file"}: expected a block, got {shown(arguments)}.'
+                          f'{_to_write(Mapping)}')
     parameters = inspect.signature(target).parameters
     hints = option_hints(target)
     named = {name: p for name, p in parameters.items()
@@ -261,15 +262,13 @@ def check_type(value: Any, hint: Any, where: str) -> None:
             remedy = f" YAML reads {value} as text: write '!!float {value}'."
         elif float(value).is_integer() and fits(int(float(value)), hint):
             remedy = f' YAML reads {value} as text: write {int(float(value))}.'
-    remedy = remedy or _quotes(value, hint) or _block_to_write(hint)
+    remedy = remedy or _quotes(value, hint) or _to_write(hint)
     raise OptionError(f'{where}: expected {in_words(hint)}, got {shown(value)}.{remedy}')
 
 
-def _block_to_write(hint: Any) -> str:
-    """Return the remedy where a block with a type is expected: a note in its annotation has a ``kind``."""
-    if typing.get_origin(hint) is Annotated:
-        return ' Write {type: ..., ...}.' if any(hasattr(note, 'kind') for note in typing.get_args(hint)[1:]) else ''
-    return next(filter(None, map(_block_to_write, typing.get_args(hint))), '') if is_union(hint) else ''
+def _to_write(hint: Any) -> str:
+    """Return the remedy where a block is expected; '' where none is."""
+    return f' Write {text}.' if (text := example(hint)) else ''
 
 
 def _quotes(value: Any, hint: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from ra_plugin.library_errors import translated
 from ra_plugin.options import OptionError, check_arguments, unknown
+from ra_plugin.type_hints import OF_A_TYPE
 from ra_plugin.utils.text import shown
 
 Registered = TypeVar('Registered', bound=Callable)
@@ -83,7 +84,7 @@ class Registry:
     def _checked(self, opt: Any, where: str) -> tuple[Callable, dict[str, Any]]:
         """Return the class of a block and its arguments."""
         if not isinstance(opt, Mapping):
-            raise OptionError(f'{where}: expected a block with a type, got {shown(opt)}. Write {{type: ..., ...}}.')
+            raise OptionError(f'{where}: expected a block with a type, got {shown(opt)}. Write {OF_A_TYPE}.')
         if 'type' not in opt:
             raise OptionError(f"{where}: no 'type'. Registered: {', '.join(self)}")
         cls = self.get(opt['type'], where)

@@ -64,6 +64,40 @@ def fits(value: Any, hint: Any) -> bool:
     return isinstance(value, kind)
 
 
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """Note in an annotation of a block: what such a block looks like, for messages.
+
+    Attributes:
+        text: The block as YAML, in one line.
+    """
+
+    text: str
+
+
+OF_A_TYPE = '{type: ..., ...}'
+TypedBlock = Annotated[Mapping, Example(OF_A_TYPE)]
+
+
+def example(hint: Any) -> str:
+    """Return what a block of an annotation looks like in YAML; '' for an annotation of something else."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        texts = (note.text if isinstance(note, Example) else OF_A_TYPE if hasattr(note, 'kind') else ''
+                 for note in args[1:])
+        return next(filter(None, texts), '') or example(args[0])
+    if is_union(hint):
+        return next(filter(None, map(example, args)), '')
+    if (origin or hint) is collections.abc.Mapping and args and args[1] is not Any:
+        return f'{{NAME: {example(args[1]) or "..."}}}'
+    if is_dataclass(hint):
+        needed = [field.name for field in dataclasses.fields(hint) if field.init
+                  and field.default is field.default_factory is dataclasses.MISSING]
+        return f'{{{", ".join(f"{key}: ..." for key in needed)}}}' if needed else '{KEY: ..., ...}'
+    is_block = (origin or hint) in (collections.abc.Mapping, dict) or typing.is_typeddict(hint)
+    return '{KEY: ..., ...}' if is_block else ''
+
+
 _PLURALS = {'a number': 'numbers', 'a whole number': 'whole numbers', 'a block': 'blocks'}
 
 

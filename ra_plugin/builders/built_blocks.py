@@ -25,6 +25,7 @@ from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa, check_pyiqa
 from ra_plugin.models.stock import is_stock
 from ra_plugin.models.training_step import with_float_betas
 from ra_plugin.options import OptionError, check_arguments, check_number, check_type, missing, type_of, unknown
+from ra_plugin.type_hints import TypedBlock
 from ra_plugin.utils.text import one_line
 
 _SCHEDULERS = {'MultiStepLR': lr_scheduler.MultiStepRestartLR, 'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
@@ -47,7 +48,7 @@ def check_losses(train_opt: Mapping[str, Any], model: type) -> None:
         builders = read.built.get(('train', key), set())
         if key == 'recog_opt' or not block or not isinstance(block, Mapping) or 'build_loss' not in builders:
             if 'build_loss' in builders and block:
-                check_type(block, Mapping, f'train.{key}')
+                check_type(block, TypedBlock, f'train.{key}')
             continue
         where = f'train.{key}'
         kind = registered(registry.LOSS_REGISTRY, type_of(block, where), f'{where}.type', 'loss')
@@ -105,7 +106,7 @@ def check_optimizers(opt: Mapping[str, Any], model: type) -> None:
 
 
 def _check_optimizer(block: Any, where: str) -> None:
-    check_type(block, Mapping, where)
+    check_type(block, TypedBlock, where)
     known = optimizer_classes()
     kind = type_of(block, where)
     if not isinstance(kind, str) or kind not in known:  # what a file gives as a type need not be hashable
@@ -120,7 +121,7 @@ def _check_optimizer(block: Any, where: str) -> None:
 
 
 def _check_scheduler(block: Any, where: str, total_iter: float) -> None:
-    check_type(block, Mapping, where)
+    check_type(block, TypedBlock, where)
     kind = type_of(block, where)
     if not isinstance(kind, str) or kind not in _SCHEDULERS:
         raise unknown('schedule', kind, _SCHEDULERS, f'{where}.type')
@@ -152,7 +153,7 @@ def check_metrics(metrics: Any, where: str) -> None:
     check_type(metrics, Mapping | None, where)
     for name, block in (metrics or {}).items():
         place = f'{where}.{name}'
-        check_type(block, Mapping, place)
+        check_type(block, TypedBlock, place)
         metric = registered(registry.METRIC_REGISTRY, type_of(block, place), f'{place}.type', 'metric')
         check_type(block.get('better', 'higher'), Literal['higher', 'lower'], f'{place}.better')
         if 'crop_border' in block:
@@ -186,7 +187,7 @@ def check_reader(block: Any, where: str) -> None:
     Raises:
         OptionError: No such kind, or arguments that it does not take.
     """
-    check_type(block, Mapping, where)
+    check_type(block, TypedBlock, where)
     kinds = FileClient._backends
     kind = type_of(block, where)
     if not isinstance(kind, str) or kind not in kinds:

@@ -22,8 +22,10 @@ from ra_plugin.data.with_labels import LabelOptions, label_keys
 from ra_plugin.models.recog_aware_model import NO_LOSS_FOR_T, recog_aware
 from ra_plugin.options import NUMBER_AS_TEXT, OptionError, build_block, check_type, suggestion, type_of
 from ra_plugin.recognizers.trainable import is_trainable
+from ra_plugin.type_hints import TypedBlock
 
-BLOCKS = ('datasets', 'network_g', 'path', 'train', 'val', 'logger')
+BLOCKS = {'datasets': Mapping[str, TypedBlock], 'network_g': TypedBlock,
+          **dict.fromkeys(('path', 'train', 'val', 'logger'), Mapping)}
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id', 'split', 'subfolders',
               'labels', 'annotation_file', 'meta_info', 'meta_info_file', 'dataroot', 'dataroot_gt', 'dataroot_lq',
               'checkpoint', 'model_name', 'output'}  # may look like numbers, as the folder of a year
@@ -36,8 +38,8 @@ def check_file(opt: Mapping[str, Any]) -> None:
         OptionError: With the place in the file and, where a name or key is close to a known one, that one.
     """
     _check_numbers(opt)
-    for key in BLOCKS:
-        check_type(opt.get(key), Mapping | None, key)
+    for key, hint in BLOCKS.items():
+        check_type(opt.get(key), hint | None, key)
     _check_key_names(opt)
     check_places(opt)
     model = _model(opt)
@@ -121,7 +123,7 @@ def _check_outline(opt: Mapping[str, Any]) -> None:
             raise OptionError(f"option file: '{key}' is missing.")
     for phase, dataset in opt['datasets'].items():
         check_type(phase, str, 'datasets')
-        check_type(dataset, Mapping, f'datasets.{phase}')
+        check_type(dataset, TypedBlock, f'datasets.{phase}')
     if opt.get('is_train') and 'train' not in opt['datasets']:
         raise OptionError("datasets: 'train' is missing. To score a trained network: ra-plugin test")
     if not opt.get('is_train') and not opt.get('val'):

@@ -240,6 +240,7 @@ def folder_identity(folder: str | os.PathLike, but: frozenset[str] = frozenset()
     """Return the identity of all files of a folder, at any depth; hidden files do not count.
 
     Args:
+        folder: Path of the folder; links on the way to it are followed.
         but: Absolute paths of files to pass over.
     """
     root = os.path.realpath(folder)

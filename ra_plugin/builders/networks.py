@@ -11,6 +11,7 @@ from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
 from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.options import OptionError, check_arguments, type_of, unknown
+from ra_plugin.type_hints import OF_A_TYPE
 from ra_plugin.utils.text import shown
 
 
@@ -34,7 +35,7 @@ def check_network(block: Any, where: str) -> type:
         OptionError: No such architecture, or arguments that it does not take.
     """
     if not isinstance(block, Mapping):
-        raise OptionError(f'{where}: expected a block with a type, got {shown(block)}.')
+        raise OptionError(f'{where}: expected a block with a type, got {shown(block)}. Write {OF_A_TYPE}.')
     cls = registered(registry.ARCH_REGISTRY, type_of(block, where), f'{where}.type', 'architecture')
     check_arguments(cls, _arguments(block), where)
     return cls

@@ -94,8 +94,8 @@ def _check_first_keys(content: object) -> None:
     check_type(content.get('name', ''), str, 'name')
     if content.get('manual_seed') is not None:
         check_seed(content['manual_seed'])
-    for key in BLOCKS:
-        check_type(content.get(key, {}), Mapping | None, key)
+    for key, hint in BLOCKS.items():
+        check_type(content.get(key, {}), hint | None, key)
 
 
 def _content() -> object:

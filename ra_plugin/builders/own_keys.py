@@ -13,6 +13,7 @@ from ra_plugin.option_types import Positive
 from ra_plugin.options import OptionError, build_block, check_arguments, unknown
 from ra_plugin.recognizers.trainable import LearnerBlock, check_learner, is_trainable
 from ra_plugin.registry import RECOGNIZER_REGISTRY
+from ra_plugin.type_hints import TypedBlock
 
 
 class _RecognitionLoss:
@@ -67,7 +68,7 @@ class FileKeys:
         base_model_type: BasicSR's model class, where ``model_type`` is ``RecogAwareModel``. Default: ``model_type``.
     """
 
-    network_t: Mapping | None = None
+    network_t: TypedBlock | None = None
     custom_imports: Sequence[str] | None = None
     base_model_type: str | None = None
 
@@ -94,10 +95,10 @@ class TrainKeys(StepOptions):
     recog_opt: LossBlock | Sequence[LossBlock] | None = None
     recog_every: Positive | None = None
     log_grad_ratio: bool | None = None
-    optim_t: Mapping | None = None
-    scheduler_t: Mapping | None = None
-    optim_r: Mapping | None = None
-    scheduler_r: Mapping | None = None
+    optim_t: TypedBlock | None = None
+    scheduler_t: TypedBlock | None = None
+    optim_r: TypedBlock | None = None
+    scheduler_r: TypedBlock | None = None
 
     @property
     def losses(self) -> list[tuple[str, Mapping[str, Any]]]:

@@ -1,9 +1,10 @@
 """Check values that BasicSR reads in the middle of a training, where a wrong one would end it."""
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
 from ra_plugin.builders.built_blocks import check_losses, check_optimizers
 from ra_plugin.options import Limits, OptionError, check_number, check_type, check_value, nearest, within
+from ra_plugin.type_hints import TypedBlock
 
 _Count = Annotated[float, Limits(least=1, whole=True)]  # may be written as 1e6
 _Size = Annotated[int, Limits(least=1, whole=True)]
@@ -11,6 +12,8 @@ _Workers = Annotated[int, Limits(least=0, whole=True)]
 _Probability = Annotated[float, Limits(least=0, most=1)]
 _Factor = Annotated[float, Limits(least=0)]
 _Seed = Annotated[int, Limits(least=0, most=2 ** 32 - 2 ** 16, whole=True)]  # numpy's, and each process adds its rank
+
+_Optimizer: TypeAlias = TypedBlock | None  # ~: P stays as it is
 
 
 class _BasicSRKeys(TypedDict, total=False):
@@ -53,7 +56,7 @@ class _BasicSRKeys(TypedDict, total=False):
 
 # keys that every training needs, by block
 _NEEDED: dict[str, dict[str, Any]] = {
-    'train': {'total_iter': _Count, 'optim_g': Mapping | None, 'scheduler': Mapping},  # optim_g ~: P stays as it is
+    'train': {'total_iter': _Count, 'optim_g': _Optimizer, 'scheduler': TypedBlock},
     'logger': {'print_freq': _Count, 'save_checkpoint_freq': _Count},
     'val': {'val_freq': _Count},
     'datasets.train': {'batch_size_per_gpu': _Size, 'num_worker_per_gpu': _Workers},

@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     with loading():
         from ra_plugin.studies.boundary.measure import Search
         from ra_plugin.studies.boundary.run import BoundaryOptions, run_boundary
+        from ra_plugin.utils.out_folder import say_written
 
     def pipeline(root: Path) -> None:
         options = BoundaryOptions(names=args.names, source=args.source, targets=args.targets,
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
                                   search=Search(factor=args.factor), batch_size=args.batch_size,
                                   force_yml=args.force_yml)
         tables, out = run_boundary(root, args.opt, args.out, options, args.device)
-        print(f'{tables}\nWritten to {out}: boundary.json, boundary.md, boundary.html.')
+        print(tables)
+        say_written(out, 'boundary.json', 'boundary.md', 'boundary.html')
 
     return run_here(pipeline, 'nothing is written before the end, and an earlier result stays; the same command starts '
                               'over')

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         from ra_plugin.studies.doctor.checks import BROKEN
         from ra_plugin.studies.doctor.report import to_markdown
         from ra_plugin.studies.doctor.run import examine, read_options
-        from ra_plugin.utils.out_folder import check_out_folder
+        from ra_plugin.utils.out_folder import check_out_folder, say_written
     findings = []
 
     def pipeline(root: Path) -> None:
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             args.json.parent.mkdir(parents=True, exist_ok=True)
             args.json.write_text(json.dumps([asdict(finding) for finding in findings], indent=1))
-            print(f'Written to {args.json}.')
+            say_written(args.json)
 
     status = run_here(pipeline, 'nothing is written; the same command starts over')
     return status or int(any(finding.verdict == BROKEN for finding in findings))

@@ -24,10 +24,13 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate; return the exit status."""
     with loading():
         from ra_plugin.evaluation.write_report import run_evaluation
+        from ra_plugin.utils.out_folder import say_written
 
     def pipeline(root: Path) -> None:
-        print(run_evaluation(root, args.opt, args.out, args.batch_size, args.num_workers, args.device, args.restart,
-                             args.force_yml))
+        tables, out = run_evaluation(root, args.opt, args.out, args.batch_size, args.num_workers, args.device,
+                                     args.restart, args.force_yml)
+        print(tables)
+        say_written(out, 'results.json', 'tables.md', 'report.html')
 
     again = 'the same command without --restart' if args.restart else 'the same command'
     return run_here(pipeline, f'finished judging is kept; {again} goes on from there')

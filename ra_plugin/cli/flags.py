@@ -44,9 +44,10 @@ def option_file(given: str) -> Path:
     """Return the option file of that path or name, as argparse's ``type``."""
     from ra_plugin.shipped import find
     file = find.option_file(given)
-    hint = '' if file.exists() else find.unknown_option_file(given)
-    if hint:
-        raise argparse.ArgumentTypeError(f'no option file {given}.{hint}')
+    if not file.exists():
+        raise argparse.ArgumentTypeError(f'no option file {given}.{find.unknown_option_file(given)} '
+                                         '`ra-plugin options list` shows the shipped ones, `ra-plugin options copy '
+                                         'NAME` copies one.')
     return file
 
 

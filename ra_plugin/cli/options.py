@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ra_plugin.cli.flags import UsageError
 from ra_plugin.shipped.find import option_files, option_text, unknown_option_file, written_files
+from ra_plugin.utils.out_folder import say_written
 
 _END = re.compile(r'\. (?=[A-Z]|ra-plugin|make )')  # of a sentence; 'Eq. 2' is not one
 
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help='file or folder. Default: the current folder')
     write = actions.add_parser('write', help='write the option files that are not shipped as files')
     write.add_argument('folder', nargs='?', type=Path, default=Path('options'), metavar='FOLDER',
-                       help='Default: options')
+                       help='folder to write them to. Default: options')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,7 +67,7 @@ def _put(text: str, file: Path) -> None:
         raise UsageError(f'{file} exists and is another file. Move it away, or name another place.')
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding='utf-8')
-    print(f'Written to {file}.')
+    say_written(file)
 
 
 def _name(path: str) -> str:

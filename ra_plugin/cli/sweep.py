@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
         from ra_plugin.report.markdown import to_markdown
         from ra_plugin.report.sweep import sweep_lines
         from ra_plugin.studies.sweep.run import sweep
+        from ra_plugin.utils.out_folder import say_written
 
     def pipeline(root: Path) -> None:
         out = args.out or root / 'results' / f'sweep_{args.opt.stem}'
@@ -37,6 +38,6 @@ def run(args: argparse.Namespace) -> int:
                         command=f'ra-plugin sweep {shlex.join(sys.argv[1:])}',
                         max_psnr_drop=args.max_psnr_drop, force_yml=args.force_yml)
         print(to_markdown(results), *sweep_lines(results), sep='\n')
-        print(f'Written to {out}: results.json, tables.md, report.html.')
+        say_written(out, 'results.json', 'tables.md', 'report.html')
 
     return run_here(pipeline, 'finished trainings and judging are kept; the same command goes on from there')

@@ -23,12 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--classes', nargs='+', help='folders to train on, in the order of the labels. Default: all')
     parser.add_argument('--out', type=Path, required=True, help='the .safetensors file; the log gets the suffix .log')
     parser.add_argument('--init', type=Path, help='go on from these weights, with a schedule of its own')
-    parser.add_argument('--epochs', type=int, default=8, help='Default: 8')
+    parser.add_argument('--epochs', type=int, default=8, help='passes through the images. Default: 8')
     parser.add_argument('--lr', type=float, default=0.2, help='peak learning rate. Default: 0.2')
-    parser.add_argument('--optimizer', choices=['SGD', 'AdamW'], default='SGD', help='Default: SGD')
-    parser.add_argument('--weight-decay', type=float, default=5e-4, help='Default: 5e-4')
-    parser.add_argument('--seed', type=int, default=0, help='Default: 0')
-    parser.add_argument('--threads', type=int, help='Default: as torch has it')
+    parser.add_argument('--optimizer', choices=['SGD', 'AdamW'], default='SGD', help='of torch. Default: SGD')
+    parser.add_argument('--weight-decay', type=float, default=5e-4, help='of the optimizer. Default: 5e-4')
+    parser.add_argument('--seed', type=int, default=0, help='of weights and order of images. Default: 0')
+    parser.add_argument('--threads', type=int, help='of the processor. Default: as torch has it')
     parser.add_argument('--degradation', help="a block as YAML, or a file of one: learn on images so degraded, "
                                               "interpolated to the clean ones' size. Default: the restorer's")
     parser.add_argument('--restorer', type=option_file, metavar='FILE',
@@ -41,11 +41,12 @@ def run(args: argparse.Namespace) -> int:
         import torch
 
         from ra_plugin.demo.recognizer_training import RecognizerTraining, train_recognizer
+        from ra_plugin.utils.out_folder import say_written
 
     args.threads = args.threads or torch.get_num_threads()
 
     def pipeline(root: Path) -> None:
         train_recognizer(RecognizerTraining(**vars(args)), root)
-        print(f'Written to {args.out}.')
+        say_written(args.out)
 
     return run_here(pipeline, 'nothing is written before the end; the same command starts over')

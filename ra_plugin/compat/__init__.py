@@ -5,6 +5,7 @@ Each patch is one small function that says what breaks, with which versions, and
 import functools
 
 from ra_plugin.compat.patching import installed
+from ra_plugin.utils.optional import INSTALL_BASICSR
 
 
 @functools.cache
@@ -17,8 +18,8 @@ def mend_basicsr() -> None:
         ImportError: BasicSR or one of its requirements is not installed, or fails to import.
     """
     if not installed('basicsr'):
-        raise ImportError('Training and evaluation need BasicSR, which is not installed here: '
-                          'pip install "ra_plugin[basicsr]"')
+        raise ImportError('Training and evaluation need BasicSR, which is not installed. Install it with: '
+                          f'{INSTALL_BASICSR}')
     from ra_plugin.compat import basicsr_imports
     basicsr_imports.apply()
     from ra_plugin.compat import basicsr_, basicsr_cpu, basicsr_metrics  # these import basicsr

@@ -42,7 +42,7 @@ class DetectionOptions(SpatialLabelOptions):
             classes without boxes are allowed. Default, VOC: its 20 classes if no other name occurs, otherwise the names
             that occur, in ``class_order``; COCO: the categories in the order of their ids, without gaps.
         class_order: VOC: order of the names that occur, see :class:`LabeledImageDataset`.
-        with_masks: COCO: also load instance masks. Needs pycocotools.
+        with_masks: COCO: also load instance masks. Needs pycocotools, the extra ``coco``.
         filter_empty: Skip images without a box, in phase ``train`` only; ignored boxes do not count.
         min_box_size: Drop boxes whose width or height, in pixels of gt, is smaller than this after resize and crop;
             boxes without width or height are always dropped.

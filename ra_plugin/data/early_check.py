@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from torch.utils.data import Dataset
 
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.data.image_file import open_image
 
 _TAIL = 4096  # bytes in which to search for the end marker, because programs append data of their own
@@ -52,8 +52,8 @@ def read_head(path: str) -> Head:
         return Head()
 
 
-def check_images(dataset: Dataset, numbers: Sequence[int], files_of: Callable[[Dataset, int], Sequence[str]],
-                 more: Iterable[str] = ()) -> None:
+def check_images(dataset: ImageDataset, numbers: Sequence[int],
+                 files_of: Callable[[ImageDataset, int], Sequence[str]], more: Iterable[str] = ()) -> None:
     """Check that image files are readable.
 
     Args:

@@ -12,7 +12,7 @@ from ra_plugin.report.markdown import to_markdown
 from ra_plugin.results import Results
 from ra_plugin.shipped.find import locate, shown_path
 from ra_plugin.training.programs import run_program
-from ra_plugin.utils.out_folder import check_out_folder
+from ra_plugin.utils.out_folder import check_out_folder, say_written
 
 _AUDITED = 400  # images in the audit; more would take longer than the training
 
@@ -55,6 +55,6 @@ def run_demo(root: Path, out: Path, seed: int = 0, num_images: int | None = None
     opt.update(images=num_images, audit=_AUDITED)
     command = f'ra-plugin demo --seed {training["seed"]} --num-images {num_images} --split {split}'
     results = evaluate(Evaluation(root, opt), out, batch_size=100, restart=True, command=command, training=training)
-    print(f'\n{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html '
-          f'({time.time() - started:.0f} s in total).')
+    print(f'\n{to_markdown(results)}\n{time.time() - started:.0f} s in total.')
+    say_written(out, 'results.json', 'tables.md', 'report.html')
     return results

@@ -1,7 +1,7 @@
 """Judge images batch by batch: each is restored once, and then read by every recognizer."""
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -45,8 +45,20 @@ class Batch:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images to judge."""
-        return tuple(self.gt.shape[-2:]) if self.gt is not None else tuple(
-            side * self.scale for side in self.lq.shape[-2:])
+        images, factor = (self.lq, self.scale) if self.gt is None else (self.gt, 1)
+        height, width = images.shape[-2:]
+        return factor * height, factor * width
+
+    @property
+    def clean_images(self) -> torch.Tensor:
+        """``gt``, where the data set is known to have clean images.
+
+        Raises:
+            ValueError: It has none.
+        """
+        if self.gt is None:
+            raise ValueError('judging: expected clean images, got none. Give the data set some: dataroot_gt.')
+        return self.gt
 
     def select(self, places: Sequence[int]) -> 'Batch':
         """Return the batch of some of its images."""
@@ -76,7 +88,7 @@ Processing = Callable[[Batch], torch.Tensor]
 
 def clean(batch: Batch) -> torch.Tensor:
     """Return the clean images, the result of a perfect restoration."""
-    return batch.gt
+    return batch.clean_images
 
 
 def no_processing(batch: Batch) -> torch.Tensor:
@@ -143,7 +155,7 @@ class Judging:
             part = batch.select(places)
             answers = {judge: chosen_answers(answer, places) for judge, answer in on_clean.items()}
             for key, (images, saved) in audited.items():
-                table.update(self._audit(key, images, saved, self._compared(key, audited), gt8[places], part, answers))
+                table.update(self._audit(key, images, saved, self._compared(key, audited), part, answers))
         return table
 
     def _compared(self, key: tuple[str, int], audited: Mapping[tuple[str, int], tuple[torch.Tensor, torch.Tensor]]
@@ -156,12 +168,12 @@ class Judging:
 
     def _quality(self, saved: torch.Tensor, reference: torch.Tensor | None) -> dict[str, list[np.ndarray]]:
         """Return the further measures of uint8 images; without clean images, those that need none."""
-        images, reference = (None if part is None else part.float() / 255 for part in (saved, reference))
-        return {name: list(metric(images, reference)) for name, metric in self.quality_metrics.items()
-                if reference is not None or not metric.needs_reference}
+        images, clean_images = saved.float() / 255, None if reference is None else reference.float() / 255
+        return {name: list(metric(images, clean_images)) for name, metric in self.quality_metrics.items()
+                if clean_images is not None or not metric.needs_reference}
 
     def _audit(self, key: tuple[str, int], images: torch.Tensor, saved: torch.Tensor,
-               baseline: Sequence[torch.Tensor], gt8: torch.Tensor, batch: Batch, on_clean: dict[str, Any]) -> Table:
+               baseline: Sequence[torch.Tensor], batch: Batch, on_clean: dict[str, Any]) -> Table:
         """Return the records for the audit: every view, the spectrum of the change, and clean images as input."""
         judges = {judge: recognizer for judge, recognizer in self.recognizers.items() if not recognizer.costly}
         table = {(*key, FLOAT): self._column(images, batch, judges, on_clean)}
@@ -170,9 +182,9 @@ class Judging:
         for view, change in VIEWS.items():
             table[(*key, view)] = self._column(change(saved), batch, judges, on_clean)
         if key[0] in self.networks:
-            from_clean = self.processings[key](replace(batch, lq=batch.gt))
+            from_clean = self.processings[key](replace(batch, lq=batch.clean_images))
             table[(*key, CLEAN_INPUT)] = self._column(to_uint8(fitted(from_clean, batch.size)), batch, judges,
-                                                      on_clean, gt8)
+                                                      on_clean, to_uint8(batch.clean_images))
         return table
 
     @torch.no_grad()
@@ -223,13 +235,25 @@ def chosen_answers(answers: Any, places: Sequence[int]) -> Any:
     return [answers[place] for place in places]
 
 
-def judge_all(loaded: Iterable[Sequence[Batch]], judging: Judging, records: Records, first: int,
+class Numbered(Protocol):
+    """Images by their numbers in the data set: a `Batch`, or images that need not be read."""
+
+    @property
+    def index(self) -> list[int]:
+        """Number of each image."""
+        ...
+
+
+Images = TypeVar('Images', bound=Numbered)
+
+
+def judge_all(loaded: Iterable[Sequence[Images]], judging: Callable[[Images], Table], records: Records, first: int,
               keeper: Keeper | None = None) -> None:
     """Judge the images of an evaluation from the ``first``-th on; after an error, finished batches are kept.
 
     Args:
         loaded: Batches that together have the next images, without a gap.
-        judging: How images are judged.
+        judging: Gives the records of a batch, as `Judging` does.
         records: Records to add to.
         first: Number of images that are judged already.
         keeper: Keeper of the images to show.

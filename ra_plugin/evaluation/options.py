@@ -10,13 +10,14 @@ import yaml
 from ra_plugin.builders.forced_options import forced
 from ra_plugin.builders.option_file import import_own
 from ra_plugin.builders.option_paths import check_folder_name, resolve_paths
-from ra_plugin.evaluation.restorers import RestorerOptions
+from ra_plugin.evaluation.restorers import RestorerBlock, RestorerOptions
 from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions
 from ra_plugin.metrics.recognition_metrics import RecognitionMetrics
 from ra_plugin.option_types import NonNegative, Positive
 from ra_plugin.options import Limits, OptionError, build_block, check_type, option_hints, unknown
 from ra_plugin.registry import DegradationBlock, RecognizerBlock
 from ra_plugin.results import CLEAN, NONE
+from ra_plugin.type_hints import TypedBlock
 from ra_plugin.utils.yaml_file import read_yaml
 
 
@@ -42,9 +43,9 @@ class EvaluationOptions:
         custom_imports: Modules to import first, e.g. with recognizers of your own.
     """
     name: str
-    datasets: Mapping[str, Mapping]
+    datasets: Mapping[str, TypedBlock]
     degradations: Mapping[str, DegradationBlock] = field(default_factory=dict)
-    restorers: Mapping[str, Mapping]
+    restorers: Mapping[str, RestorerBlock]
     recognizers: Mapping[str, RecognizerBlock]
     baseline: str | None = None
     recognition_metrics: RecognitionMetrics = field(default_factory=dict)
@@ -53,6 +54,12 @@ class EvaluationOptions:
     audit: NonNegative = 1000
     seed: Annotated[int, Limits(least=0, most=2 ** 63 - 1, whole=True)] = 0
     custom_imports: Sequence[str] | None = None
+
+    @property
+    def compared_with(self) -> str:
+        """Name of the baseline: the one that the file names, or the default."""
+        default = 'plain' if 'plain' in self.restorers else NONE
+        return default if self.baseline is None else self.baseline
 
     def __post_init__(self):
         check_folder_name(self.name, 'name', 'results')
@@ -86,8 +93,6 @@ def evaluation_options(opt: Mapping[str, Any], root: Path) -> tuple[EvaluationOp
     import_own(opt)
     resolve_paths(opt, root, ANNOTATIONS)
     judged = _take_conditions(opt.get('recognizers'))
-    if opt.get('baseline') is None:
-        opt['baseline'] = default_baseline(opt.get('restorers'))
     return build_block(EvaluationOptions, opt, ''), judged
 
 
@@ -135,11 +140,6 @@ def check_conditions(options: EvaluationOptions, asked: Mapping[str, Sequence[st
         for name in names or ():
             if name not in known:
                 raise unknown('condition', name, known, f'{where}.conditions')
-
-
-def default_baseline(restorers: Any) -> str:
-    """Return the restorer that others are compared with where the file names none: plain, if it is there."""
-    return 'plain' if isinstance(restorers, Mapping) and 'plain' in restorers else NONE
 
 
 def by_name(metrics: Mapping | Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from importlib import metadata
 from typing import Any
 
 from torch import nn
-from torch.utils.data import Dataset
 
 from ra_plugin.builders.identity import (
     canonical,
@@ -22,6 +21,7 @@ from ra_plugin.builders.identity import (
 )
 from ra_plugin.builders.named_sources import module_files
 from ra_plugin.data.detection_dataset import DetectionDataset
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
 from ra_plugin.data.segmentation_dataset import SegmentationDataset
 from ra_plugin.data.with_labels import inner_dataset
@@ -59,14 +59,15 @@ class RecordPlans:
         self._imports = [file_identity(path) for name in imports for path in module_files(f'{name}.')]
         self._digests: dict[int, tuple[nn.Module, str]] = {}  # of weights, with what has them
 
-    def plan(self, judging: Judging, restorers: Sequence[Restorer], dataset: Dataset, block: Mapping,
+    def plan(self, judging: Judging, restorers: Sequence[Restorer], dataset: ImageDataset, block: Mapping,
              numbers: Sequence[int], names: Sequence[str] | None) -> Plan:
         """Return the plan of a condition.
 
         Args:
             judging: How its images are judged.
             restorers: Restorers of the condition.
-            dataset, block: Data set and its options.
+            dataset: Data set of the condition, with its degradation.
+            block: Options that it was built from.
             numbers: Numbers of the images that are judged.
             names: Paths of these, below their data set's folder; None where it does not list them.
         """
@@ -128,7 +129,7 @@ class RecordPlans:
                 [file_identity(path) for name in modules for path in module_files(f'{name}.')])
         return self._digests[id(network)][1]
 
-    def images(self, dataset: Dataset, block: Mapping, numbers: Sequence[int]) -> Iterator[str]:
+    def images(self, dataset: ImageDataset, block: Mapping, numbers: Sequence[int]) -> Iterator[str]:
         """Yield the digest of each image, with its label."""
         is_lmdb = (block.get('io_backend') or {}).get('type') == 'lmdb'
         is_listed = type(dataset) in _LISTED and not is_lmdb
@@ -145,16 +146,18 @@ class RecordPlans:
                          list(_label_facts(dataset, number)))
 
 
-def _label_facts(dataset: Dataset, number: int) -> Iterator[Any]:
+def _label_facts(dataset: ImageDataset, number: int) -> Iterator[Any]:
     """Yield the facts that a data set has of an image's label."""
     for key in ('labels', 'images'):
         listed = getattr(dataset, key, None)
         if isinstance(listed, (list, tuple)) and len(listed) == len(dataset):
             fact = listed[number]
-            yield replace(fact, path='', source='') if is_dataclass(fact) and hasattr(fact, 'source') else fact
+            if is_dataclass(fact) and not isinstance(fact, type) and hasattr(fact, 'source'):
+                fact = replace(fact, path='', source='')
+            yield fact
 
 
-def item_files(dataset: Dataset, number: int) -> list[str]:
+def item_files(dataset: ImageDataset, number: int) -> list[str]:
     """Return the files that one item of a data set is made of, or its keys in an lmdb, as the data set lists them."""
     within = inner_dataset(dataset)
     found = []
@@ -166,7 +169,7 @@ def item_files(dataset: Dataset, number: int) -> list[str]:
     return found
 
 
-def image_names(dataset: Dataset, block: Mapping) -> list[str] | None:
+def image_names(dataset: ImageDataset, block: Mapping) -> list[str] | None:
     """Return the names of a data set's images below its folder; None where it does not list them."""
     within = inner_dataset(dataset)
     paths = getattr(within, 'paths', None)

@@ -53,6 +53,7 @@ class Column:
 
 
 Table = dict[tuple, Column]
+PerImage = Sequence[Any] | np.ndarray  # an entry for each image
 
 
 def record_files(folder: Path) -> list[Path]:
@@ -175,7 +176,7 @@ class ImageRecords:
 
     index: np.ndarray
     values: dict[str, np.ndarray]
-    scores: dict[str, Sequence[Any]]
+    scores: dict[str, PerImage]
 
 
 def pack(values: Sequence[Any]) -> Any:
@@ -189,7 +190,7 @@ def pack(values: Sequence[Any]) -> Any:
         values and np.ndim(values[0]) == 0)}
 
 
-def unpack(packed: Any) -> Sequence[Any]:
+def unpack(packed: Any) -> PerImage:
     """Return the arrays that were packed; arrays of one size as one array, the images first."""
     if isinstance(packed, tuple):
         return list(zip(*(unpack(part) for part in packed), strict=True))
@@ -200,9 +201,10 @@ def unpack(packed: Any) -> Sequence[Any]:
     return arrays[..., 0] if packed['scalar'] else arrays
 
 
-def _joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    if all(isinstance(part, np.ndarray) for part in parts) and len({part.shape[1:] for part in parts}) == 1:
-        return np.concatenate(parts)
+def _joined(parts: Sequence[PerImage]) -> PerImage:
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    if len(arrays) == len(parts) and len({array.shape[1:] for array in arrays}) == 1:
+        return np.concatenate(arrays)
     return list(chain.from_iterable(parts))
 
 

@@ -3,6 +3,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,18 @@ class FolderOfImages:
         self.folder, self.suffix = folder, suffix
         self._where = f'{where}: {folder}' if where else f'{folder}'
         self._files: dict[str, str] = {}  # name of an image -> file below the folder
-        self._by_stem: dict[str, list[str]] | None = None
-        self._stems = Spellings((), self._where)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        """Path before the dot -> the files of that name; the folder is listed once, when it is first asked."""
+        found: dict[str, list[str]] = {}
+        for file in sorted(files_below(str(self.folder), IMAGE_SUFFIXES)):
+            found.setdefault(os.path.splitext(file)[0], []).append(file)
+        return found
+
+    @cached_property
+    def _stems(self) -> Spellings:
+        return Spellings(self._by_stem, self._where)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         files = [self.file(name) for name in batch.names]
@@ -61,11 +72,6 @@ class FolderOfImages:
             FileNotFoundError: Images without a file: their number, and the first of them.
             OptionError: One file would stand for two images, or two files for one.
         """
-        if self._by_stem is None:
-            self._by_stem = {}
-            for file in sorted(files_below(str(self.folder), IMAGE_SUFFIXES)):
-                self._by_stem.setdefault(os.path.splitext(file)[0], []).append(file)
-            self._stems = Spellings(self._by_stem, self._where)
         paths = {name: os.path.normpath(name) for name in dict.fromkeys((*names, *all_names))}
         flat = {name: os.path.basename(path) for name, path in paths.items()}
         for keys in (paths, flat):

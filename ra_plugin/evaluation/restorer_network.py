@@ -55,18 +55,19 @@ class Network:
             ValueError: The network does not take images of this size; with a ``multiple_of`` that it does take.
         """
         height, width = batch.lq.shape[-2:]
-        if self.tile is None or max(height, width) <= self.tile:
+        side = self.tile
+        if side is None or max(height, width) <= side:
             return self._run(batch.lq)
         rows = []
-        for top in range(0, height, self.tile):
-            rows.append(torch.cat([self._tile(batch.lq, top, left) for left in range(0, width, self.tile)], -1))
+        for top in range(0, height, side):
+            rows.append(torch.cat([self._tile(batch.lq, top, left, side) for left in range(0, width, side)], -1))
         return torch.cat(rows, -2)
 
-    def _tile(self, images: torch.Tensor, top: int, left: int) -> torch.Tensor:
-        """Restore one tile with its surroundings, and cut it out."""
+    def _tile(self, images: torch.Tensor, top: int, left: int, side: int) -> torch.Tensor:
+        """Restore one tile of ``side`` pixels with its surroundings, and cut it out."""
         height, width = images.shape[-2:]
         above, before = max(top - self.overlap, 0), max(left - self.overlap, 0)
-        bottom, right = min(top + self.tile, height), min(left + self.tile, width)
+        bottom, right = min(top + side, height), min(left + side, width)
         part = images[..., above:bottom + self.overlap, before:right + self.overlap]
         restored = self._run(part)
         scale = restored.shape[-1] // part.shape[-1]

@@ -3,7 +3,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
@@ -14,9 +14,13 @@ from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorer_network import Network, network_input
 from ra_plugin.evaluation.used_recognizers import not_among, trained_with, used_names
 from ra_plugin.option_types import FilePath, NonNegative, Positive, WeightsPath
-from ra_plugin.options import OptionError, build_block
+from ra_plugin.options import OptionError, build_block, check_type
 from ra_plugin.shipped.find import shown_name
+from ra_plugin.type_hints import Example, TypedBlock
 from ra_plugin.utils.yaml_file import read_yaml
+
+RestorerBlock = Annotated[
+    Mapping, Example("{option_file: a run's}, {network_g: ..., checkpoint: ...} or {folder: restored images}")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +52,8 @@ class RestorerOptions:
             ones. Default: those of the option file's data set.
     """
     option_file: FilePath | None = None
-    network_g: Mapping | None = None
-    network_t: Mapping | None = None
+    network_g: TypedBlock | None = None
+    network_t: TypedBlock | None = None
     checkpoint: WeightsPath | Sequence[WeightsPath] | None = None
     folder: FilePath | Sequence[FilePath] | None = None
     suffix: str | None = None
@@ -63,8 +67,8 @@ class RestorerOptions:
     std: Sequence[float] | None = None
 
     def __post_init__(self):
-        if (self.mean is None) != (self.std is None) or self.std and (min(self.std) <= 0 or not all(
-                len(values) == 3 for values in (self.mean, self.std))):
+        if (self.mean is None) != (self.std is None) or self.mean is not None and self.std and (
+                min(self.std) <= 0 or len(self.mean) != 3 or len(self.std) != 3):
             raise OptionError(f'expected mean and std, three numbers each, positive for std, got {self.mean} and '
                               f'{self.std}.')
 
@@ -98,15 +102,15 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
         OptionError: The block is invalid.
         FileNotFoundError: The run's option file, weights or folder are missing.
     """
-    if not isinstance(block, Mapping):
-        raise OptionError(f'{where}: expected a block, got {block!r}. Write e.g. {{option_file: ...}}.')
+    check_type(block, RestorerBlock, where)
     options = build_block(RestorerOptions, block, where)
     sources = [key for key in ('option_file', 'network_g', 'folder') if block.get(key)]
     if len(sources) != 1:
         raise OptionError(f'{where}: expected one of option_file, network_g and folder, got '
                           f'{" and ".join(sources) or "none"}.')
     if options.option_file:
-        options = build_block(RestorerOptions, {**_keys_from_run(options, root, recognizers, where), **block}, where)
+        of_run = _keys_from_run(options.option_file, root, recognizers, where)
+        options = build_block(RestorerOptions, {**of_run, **block}, where)
     for key in ('network_g', 'network_t'):
         if getattr(options, key):
             check_network(getattr(options, key), f'{where}.{key}')
@@ -121,13 +125,12 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
     return options
 
 
-def _keys_from_run(options: RestorerOptions, root: Path, recognizers: Mapping[str, Mapping], where: str
-                   ) -> dict[str, Any]:
+def _keys_from_run(option_file: str, root: Path, recognizers: Mapping[str, Mapping], where: str) -> dict[str, Any]:
     """Return the keys of a restorer's block that a run's option file gives."""
-    run = read_yaml(options.option_file, f'{where}.option_file')
+    run = read_yaml(option_file, f'{where}.option_file')
     if not isinstance(run, Mapping) or not run.get('name') or not run.get('network_g'):
         raise OptionError(f"{where}.option_file: expected BasicSR's option file of a run, with name and network_g, got "
-                          f'{options.option_file}.')
+                          f'{option_file}.')
     folder = _folder_of(run, root)
     return {'network_g': run['network_g'], 'network_t': run.get('network_t'), **network_input(run),
             'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
@@ -146,6 +149,7 @@ def unmatched_recognizers(restorers: Mapping[str, Mapping], root: Path,
 
     Args:
         restorers: Blocks that `restorer_options` has checked, paths resolved.
+        root: Folder of ``experiments``, where the runs are.
         recognizers: Name -> block of those that judge.
     """
     found = {}
@@ -175,6 +179,9 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
         return Restorer(name, options, tuple(
             FolderOfImages(Path(folder), options.suffix, f'restorers.{name}.folder') for folder in folders))
     where, checkpoints = f'restorers.{name}', _listed(options.checkpoint) or [None]
+    if options.network_g is None:
+        raise OptionError(f'{where}: expected a complete block, got neither folder nor network_g. Complete it with '
+                          'restorer_options.')
     processings = []
     for checkpoint in checkpoints:
         networks = [trained_network(options.network_g, checkpoint, f'{where}.network_g')]
@@ -187,7 +194,7 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
                 raise OptionError(f'{where}.checkpoint: expected a file named net_g_*, with net_t_* beside it for '
                                   f'network_t, got {path.name}.')
             networks.append(trained_network(options.network_t, str(beside), f'{where}.network_t'))
-        network = nn.Sequential(*networks).to(device, memory_format=torch.channels_last)  # faster on a CPU
+        network = nn.Sequential(*networks).to(device).to(memory_format=torch.channels_last)  # faster on a CPU
         processings.append(Network(network, options.tile, options.tile_overlap, options.multiple_of, options.mean,
                                    options.std, f'{where}.network_g'))
     return Restorer(name, options, tuple(processings))

@@ -55,6 +55,11 @@ class Plan:
                 'audited': sorted(self.audited),
                 'restored': [[*key, list(values)] for key, values in self.restored.items()]}
 
+    def restored_file(self, processing: tuple[str, int], place: int) -> str | None:
+        """Return the digest of the file of the image at a place; None of a processing without files of its own."""
+        files = self.restored.get(processing)
+        return None if files is None else files[place]
+
     @classmethod
     def from_plain(cls, plan: Any) -> 'Plan | None':
         """Build a plan from plain data; None for the plan of another version."""
@@ -102,8 +107,7 @@ class Earlier:
             return []
         found = []
         for old, new in self._units:
-            now, then = self._now.restored.get(new[:2]), self.plan.restored.get(old[:2])
-            if (now is None) != (then is None) or now is not None and now[place] != then[before]:
+            if self._now.restored_file(new[:2], place) != self.plan.restored_file(old[:2], before):
                 continue
             then, now = self.plan.baseline[before], self._now.baseline[place]
             # the spectrum is that of the difference to the baseline, and without restoration only that has views
@@ -205,6 +209,11 @@ class Reusing:
             for records in reversed(self.earlier):
                 pieces[number].update(records.pieces(number))
             groups.setdefault(self.missing(number), []).append(place)
+        if isinstance(batch, KnownImages):
+            if any(groups):
+                raise RuntimeError(f'images {batch.index[0]} to {batch.index[-1]}: expected complete earlier records, '
+                                   'got a part. Start again: --restart.')
+            return self._table(pieces)
         if len(groups) == 1 and self.plan.units.keys() == next(iter(groups)):
             return self.judging(batch)
         for missing, places in groups.items():
@@ -269,7 +278,8 @@ class Reusing:
 
 
 def interleaved(numbers: Sequence[int], is_known: Callable[[int], bool],
-                load: Callable[[Sequence[int]], Iterable[Sequence[Batch]]]) -> Iterator[list[Batch | KnownImages]]:
+                load: Callable[[Sequence[int]], Iterable[Sequence[Batch]]]
+                ) -> Iterator[Sequence[Batch | KnownImages]]:
     """Yield all images in order, together without a gap, as batches; those that are known are not loaded.
 
     Args:

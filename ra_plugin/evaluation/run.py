@@ -19,15 +19,16 @@ from ra_plugin.builders.option_blocks import check_dataset
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.early_check import check_images
 from ra_plugin.data.given import Given, given_by
-from ra_plugin.evaluation.example_rules import Draw, rules_for
-from ra_plugin.evaluation.judging import CLEAN_INPUT, Batch, Judging, clean, judge_all, no_processing
+from ra_plugin.data.image_dataset import ImageDataset
+from ra_plugin.evaluation.judging import CLEAN_INPUT, Batch, Judging, Processing, clean, judge_all, no_processing
 from ra_plugin.evaluation.options import by_name, check_conditions, conditions_of, evaluation_options
 from ra_plugin.evaluation.program_flags import check_loading, device_of
 from ra_plugin.evaluation.record_plan import RecordPlans, image_name, image_names, item_files
 from ra_plugin.evaluation.records import ImageRecords, Records
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorers import Restorer, build_restorer, restorer_options, unmatched_recognizers
-from ra_plugin.evaluation.reuse import Plan, Reusing, earlier_records, interleaved, shares, superseded
+from ra_plugin.evaluation.reuse import KnownImages, Plan, Reusing, earlier_records, interleaved, shares, superseded
+from ra_plugin.evaluation.shown_image_rules import Draw, rules_for
 from ra_plugin.evaluation.shown_images import ShownImages
 from ra_plugin.evaluation.statistics.audit import audit
 from ra_plugin.evaluation.statistics.chance import against_chance
@@ -79,7 +80,7 @@ class PreparedCondition:
 
     name: str
     block: Mapping
-    dataset: Dataset
+    dataset: ImageDataset
     chosen: list[int]
     names: list[str] | None
     restorers: list[Restorer]
@@ -122,7 +123,7 @@ class Evaluation:
             **{f'recognizers.{name}': judged for name, judged in self._judged.items()},
             **{f'restorers.{name}': restorer.conditions for name, restorer in checked.items()}})
         self.recognizers: dict[str, Recognizer] = {
-            name: build_recognizer(block, f'recognizers.{name}').to(self.device, memory_format=torch.channels_last)
+            name: build_recognizer(block, f'recognizers.{name}').to(self.device).to(memory_format=torch.channels_last)
             for name, block in options.recognizers.items()}
         for recognizer in self.recognizers.values():
             build_score(recognizer.info)  # one without classes cannot judge
@@ -147,10 +148,10 @@ class Evaluation:
             raise OptionError(f'recognizers: expected at least one that judges {name}, got none.')
         check_classes(dataset, recognizers.values(), f'datasets: {name}')
         restorers = {restorer.name: restorer for restorer in self.restorers.values() if restorer.is_for(name)}
-        if self.options.baseline not in (NONE, *restorers):
-            raise OptionError(f"baseline: no restorer '{self.options.baseline}' for {name}."
-                              f"{suggestion(self.options.baseline, restorers)} There are "
-                              f"{', '.join((NONE, *restorers))}")
+        baseline = self.options.compared_with
+        if baseline not in (NONE, *restorers):
+            raise OptionError(f"baseline: no restorer '{baseline}' for {name}.{suggestion(baseline, restorers)} "
+                              f"There are {', '.join((NONE, *restorers))}")
         chosen = evenly_spaced(len(dataset), self.options.images)
         if isinstance(dataset, DetectionDataset):
             dataset.check_boxes_count(chosen, f'datasets: {name}')
@@ -162,10 +163,12 @@ class Evaluation:
                 print(f'datasets: {name}: {", ".join(missing)} of {judge} cannot be computed without {needed}; '
                       f'{", ".join(score.names)} can.', file=sys.stderr, flush=True)
         all_names = image_names(dataset, block)
-        names = all_names and [all_names[number] for number in chosen]
-        for process in (process for restorer in restorers.values() for process in restorer.processings):
-            if isinstance(process, FolderOfImages) and names is not None:
-                process.prepare(names, all_names)
+        names = None
+        if all_names is not None:
+            names = [all_names[number] for number in chosen]
+            for process in (process for restorer in restorers.values() for process in restorer.processings):
+                if isinstance(process, FolderOfImages):
+                    process.prepare(names, all_names)
         return PreparedCondition(name, block, dataset, chosen, names, list(restorers.values()), recognizers, given)
 
     def run(self, out: Path, batch_size: int = 16, num_workers: int = 0, restart: bool = False,
@@ -213,7 +216,7 @@ class Evaluation:
         judges = self.recognizers
         return Results(
             schema=SCHEMA, name=self.options.name, command=command, seed=self.options.seed,
-            baseline=self.options.baseline, conditions=conditions,
+            baseline=self.options.compared_with, conditions=conditions,
             versions={'ra_plugin': __version__, 'python': platform.python_version(), 'torch': torch.__version__},
             options=to_plain(without_secrets(self.raw)),
             recognizers={name: RecognizerFacts(info.name, info.task, info.num_classes, info.source,
@@ -229,13 +232,14 @@ class Evaluation:
 
     def judging(self, condition: PreparedCondition) -> Judging:
         """Return the ways of processing and the recognizers of a condition."""
-        processings = {**({(CLEAN, 0): clean} if condition.given.clean else {}), (NONE, 0): no_processing}
+        processings: dict[tuple[str, int], Processing] = {(CLEAN, 0): clean} if condition.given.clean else {}
+        processings[NONE, 0] = no_processing
         for restorer in condition.restorers:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
         count = self.options.audit if condition.given.clean else 0  # without clean images no share of their gain
         audited = [condition.chosen[place] for place in evenly_spaced(len(condition.chosen), count)]
         return Judging(processings=processings, recognizers=condition.recognizers,
-                       metrics=self.options.recognition_metrics, baseline=self.options.baseline,
+                       metrics=self.options.recognition_metrics, baseline=self.options.compared_with,
                        audited=frozenset(audited),
                        networks=[restorer.name for restorer in condition.restorers if restorer.is_network],
                        quality_metrics=self.quality_metrics)
@@ -265,7 +269,7 @@ class Evaluation:
             def load(numbers: Sequence[int]) -> Iterator[list[Batch]]:
                 return self.batches(condition, numbers, batch_size, num_workers) if numbers else iter(())
 
-            def shown() -> Iterator[list[Batch]]:
+            def shown() -> Iterator[Sequence[Batch | KnownImages]]:
                 for batches in interleaved(left, reusing.is_known, load):
                     yield batches
                     bar.update(sum(len(batch.index) for batch in batches))
@@ -290,7 +294,7 @@ class Evaluation:
     def _shown_images(self, condition: PreparedCondition, judging: Judging, plan: Plan, records: Records
                       ) -> ShownImages:
         rules = rules_for(condition.restorers, condition.recognizers, self.options.recognition_metrics, condition.given,
-                          self.options.baseline)
+                          self.options.compared_with)
         return ShownImages(Draw(rules, condition.chosen, self.options.seed), judging, plan,
                            condition.given, getattr(condition.dataset, 'classes', None), records.folder,
                            records.earlier)
@@ -309,7 +313,7 @@ class Evaluation:
 
     def _results(self, condition: PreparedCondition, judging: Judging, judged: Mapping[tuple, ImageRecords],
                  matrix: Matrix, infos: Mapping) -> Condition:
-        metrics, seed, baseline = self.options.recognition_metrics, self.options.seed, self.options.baseline
+        metrics, seed, baseline = self.options.recognition_metrics, self.options.seed, self.options.compared_with
 
         def scores(name: str, number: int = 0, view: str = SAVED, index: np.ndarray | None = None) -> JudgedProcessing:
             return judged_processing(judged[name, number, view], infos, metrics, index, **vars(condition.given))
@@ -336,7 +340,7 @@ class Evaluation:
 class _Numbered(Dataset):
     """Data set whose items have their number."""
 
-    def __init__(self, dataset: Dataset):
+    def __init__(self, dataset: ImageDataset):
         self.dataset = dataset
 
     def __getitem__(self, index: int) -> tuple[int, dict]:
@@ -350,13 +354,15 @@ def same_size_batches(items: Sequence[tuple[int, dict]], condition: PreparedCond
     for number, item in items:
         groups.setdefault((item['lq'].shape, item['gt'].shape if 'gt' in item else None), []).append((number, item))
     collate = getattr(condition.dataset, 'collate_fn', default_collate)
+
+    def unnormalized(images: torch.Tensor) -> torch.Tensor:
+        return denormalized(images.to(device), condition.block.get('mean'), condition.block.get('std'))
+
     batches = []
     for group in groups.values():
         batch = collate([item for _, item in group])
         label, gt, kind = batch.get('label'), batch.get('gt'), 'gt' if 'gt_path' in batch else 'lq'
-        lq, gt = (None if images is None else denormalized(images.to(device), condition.block.get('mean'),
-                                                           condition.block.get('std')) for images in (batch['lq'], gt))
-        batches.append(Batch(lq, gt,
+        batches.append(Batch(unnormalized(batch['lq']), None if gt is None else unnormalized(gt),
                              label.to(device) if isinstance(label, torch.Tensor) else label,
                              [number for number, _ in group],
                              [image_name(item[f'{kind}_path'], condition.block, kind) for _, item in group],

@@ -1,4 +1,4 @@
-"""Storage of the images that a report shows, with the answers to them; `example_rules` chooses the images.
+"""Storage of the images that a report shows, with the answers to them; `shown_image_rules` chooses the images.
 
 The images that the rules draw from those judged so far are kept, a few dozen of a condition: memory does not grow with
 the data set. They are on the disk beside the records. Each piece, an image or an answer to one, is named by a digest of
@@ -15,10 +15,10 @@ import torch
 from ra_plugin.builders.identity import digest
 from ra_plugin.data.given import Given
 from ra_plugin.evaluation.answers_in_words import answer_in_words, label_in_words
-from ra_plugin.evaluation.example_rules import Answers, Draw, Rule, fits_of
 from ra_plugin.evaluation.judging import Batch, Judging, chosen_answers
 from ra_plugin.evaluation.records import SHOWN, Table
 from ra_plugin.evaluation.reuse import BASIC, Plan, score_unit
+from ra_plugin.evaluation.shown_image_rules import Answers, Draw, Rule, fits_of
 from ra_plugin.evaluation.statistics.perturbations import SAVED
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.results import Answer
@@ -101,8 +101,8 @@ class ShownImages:
 
         self._draw([*self._fits.items(), *fits_of(self.draw.rules, answers, numbers)])
 
-    def settle_all(self, answers: Answers, numbers: Sequence[int]) -> None:
-        """Draw from the images of all records."""
+    def settle_all(self, answers: Answers, numbers: Sequence[int] | np.ndarray) -> None:
+        """Draw from the images of all records, with these numbers."""
         self._draw(fits_of(self.draw.rules, answers, numbers))
 
     def _draw(self, fitting: Sequence[tuple[int, tuple[bool, ...]]]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ra_plugin.builders.forced_options import as_arguments
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.evaluation.pick_examples import examples
 from ra_plugin.evaluation.program_flags import check_loading
+from ra_plugin.evaluation.report_examples import examples
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.page import write_page
@@ -20,11 +20,18 @@ from ra_plugin.utils.out_folder import check_out_folder
 
 
 def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, num_workers: int,
-                   device: str | None = None, restart: bool = False, force_yml: Sequence[str] | None = None) -> str:
-    """Evaluate as an option file says; what to say at the end is returned.
+                   device: str | None = None, restart: bool = False, force_yml: Sequence[str] | None = None
+                   ) -> tuple[str, Path]:
+    """Evaluate as an option file says, and return the tables and the folder.
 
     Args:
+        root: Folder of ``experiments`` and ``results``; relative paths are looked up below it.
+        file: The option file.
         out: Folder of the results. Default: ``results/NAME`` below ``root``.
+        batch_size: Images at a time.
+        num_workers: Processes that read and degrade images.
+        device: Device of torch. Default: a GPU where there is one.
+        restart: Remove earlier records instead of going on from them.
         force_yml: Changes of the options, see `forced`.
     """
     check_loading(batch_size, num_workers)
@@ -34,7 +41,7 @@ def run_evaluation(root: Path, file: Path, out: Path | None, batch_size: int, nu
     out = out or root / 'results' / evaluation.options.name
     command = shlex.join(['ra-plugin', 'evaluate', '-opt', shown_name(file), *as_arguments(force_yml)])
     results = evaluate(evaluation, out, batch_size, num_workers, restart, command)
-    return f'{to_markdown(results)}\nWritten to {out}: results.json, tables.md, report.html.'
+    return to_markdown(results), out
 
 
 def evaluate(evaluation: Evaluation, out: Path, batch_size: int, num_workers: int = 0, restart: bool = False,

@@ -18,7 +18,8 @@ def calculate_pyiqa(img: np.ndarray, img2: np.ndarray | None = None, *, metric: 
     """Return the value of one image.
 
     Args:
-        img, img2: Restored and clean image as BasicSR has them: ``(H, W, 3)`` BGR or ``(H, W)``, uint8.
+        img: Restored image as BasicSR has it: ``(H, W, 3)`` BGR or ``(H, W)``, uint8.
+        img2: Clean image in the same form; None where there is none.
         metric: As in ``pyiqa.list_models()``.
         crop_border: Pixels at each side that are left out.
         better: ``'higher'`` or ``'lower'``: for BasicSR, which tracks the best value. Default: as pyiqa says.

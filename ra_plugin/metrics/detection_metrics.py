@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from ra_plugin.metrics.average_precision import Matches
+from ra_plugin.metrics.matched_detections import Matches
 from ra_plugin.utils.optional import require
 
 Arrays = Mapping[str, np.ndarray]

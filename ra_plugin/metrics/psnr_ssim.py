@@ -12,7 +12,8 @@ def psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Return the peak signal-to-noise ratio in dB over all channels.
 
     Args:
-        images, reference: ``(N, C, H, W)`` or ``(C, H, W)`` uint8.
+        images: ``(N, C, H, W)`` or ``(C, H, W)`` uint8.
+        reference: Clean images of the same shape and type.
 
     Returns:
         ``(N,)`` or ``()`` float64; infinite for equal images.
@@ -26,7 +27,8 @@ def ssim(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     channels.
 
     Args:
-        images, reference: ``(N, C, H, W)`` or ``(C, H, W)`` uint8, at least 11x11.
+        images: ``(N, C, H, W)`` or ``(C, H, W)`` uint8, at least 11x11.
+        reference: Clean images of the same shape and type.
 
     Returns:
         ``(N,)`` or ``()`` float64 in ``[-1, 1]``.

@@ -112,6 +112,7 @@ def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = Tr
     """Build an empty score for a recognizer's task.
 
     Args:
+        info: Facts of the recognizer: its task, and the number and names of its classes.
         metrics: One or more metrics of the task; those that the images do not allow are left out. Default:
             the task's default against labels. Without labels, where none of them can be computed or none is named: all
             against the answers on clean images.

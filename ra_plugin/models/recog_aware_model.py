@@ -14,7 +14,6 @@ import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.models.sr_model import SRModel
-from basicsr.models.video_base_model import VideoBaseModel
 from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY
 from torch import nn
 
@@ -22,6 +21,7 @@ from ra_plugin.data.given import no_labels
 from ra_plugin.library_errors import translated
 from ra_plugin.losses.batch_checks import check_clean
 from ra_plugin.models.builder import run_ready
+from ra_plugin.models.host_needs import why_not
 from ra_plugin.models.labeled_pool import LabeledPoolMixin
 from ra_plugin.models.own_validation import OwnValidationMixin, has_own_validation
 from ra_plugin.models.recog_validation import RecogValidationMixin, recognizable
@@ -45,10 +45,13 @@ def RecogAwareModel(opt: dict) -> SRModel:  # noqa: N802  (BasicSR calls the reg
 
 
 def recog_aware(base: type) -> type:
-    """Return the class ``RecogAware<base>``; raise OptionError if ``base`` is not an image model with a pixel loss."""
-    if not issubclass(base, SRModel) or issubclass(base, VideoBaseModel):
-        raise OptionError(f'model_type: {base.__name__} does not support recognition losses: expected a class derived '
-                          'from SRModel for single images. Video and StyleGAN models are not supported.')
+    """Return the class ``RecogAware<base>``.
+
+    Raises:
+        OptionError: The base class lacks what `why_not` looks for, or is for videos.
+    """
+    if reason := why_not(base):
+        raise OptionError(f'model_type: {base.__name__} does not support recognition losses: {reason}')
     pool = (LabeledPoolMixin,) if hasattr(base, '_dequeue_and_enqueue') else ()
     own = (OwnValidationMixin,) if has_own_validation(base) else ()
     bases = (TrainableRecognizerMixin, *own, RecogAwareMixin, *pool, *step_log(base), base)
@@ -132,7 +135,7 @@ class PixelAndRecogLoss(nn.Module):
 
 
 class RecogAwareMixin(RecogValidationMixin):
-    """Mixin that adds recognition losses to a class derived from SRModel; put it before that class in the bases.
+    """Mixin that adds recognition losses to a model class, SRModel or the like; put it before that class in the bases.
 
     It reads ``train.recog_opt`` (a block or a list), ``train.recog_every``, ``train.log_grad_ratio``, ``network_t``
     with ``train.optim_t`` and ``train.scheduler_t``, ``val.recognizers``, and ``path.pretrain_network_t`` with

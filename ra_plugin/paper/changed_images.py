@@ -19,7 +19,9 @@ def figure(evaluation: Evaluation, matrices: Mapping[str, Matrix], number: int) 
     """Return `changed_images` of every condition.
 
     Args:
+        evaluation: Evaluation that has run.
         matrices: Condition -> scores, see `Evaluation.run`.
+        number: Images to draw for each condition.
     """
     return [changed_images(evaluation, matrices[condition.name], condition, number)
             for condition in evaluation.conditions]
@@ -31,7 +33,9 @@ def changed_images(evaluation: Evaluation, matrix: Matrix, condition: PreparedCo
     The first seed of each restorer counts. Answers, PSNR and SSIM are those of the evaluation's records.
 
     Args:
+        evaluation: Evaluation that has run.
         matrix: Scores of the condition.
+        condition: One of its conditions.
         number: Images to draw, at random by the seed of the evaluation, from those that fit.
 
     Raises:
@@ -39,7 +43,7 @@ def changed_images(evaluation: Evaluation, matrix: Matrix, condition: PreparedCo
     """
     check_least(number, 1, 'images of a figure')
     condition.check_given('images of a figure')
-    baseline, seed = evaluation.options.baseline, evaluation.options.seed
+    baseline, seed = evaluation.options.compared_with, evaluation.options.seed
     others = [restorer for restorer in condition.restorers if restorer.name != baseline]
     cells = {name: matrix.processings[name, 0] for name in (baseline, *(restorer.name for restorer in others))}
     used = list(dict.fromkeys(name for restorer in others for name in restorer.options.used or ()))
@@ -48,7 +52,7 @@ def changed_images(evaluation: Evaluation, matrix: Matrix, condition: PreparedCo
     if judge is None:
         raise OptionError(f'{condition.name}: expected a restorer trained with a classifier that judges it by top1, '
                           f'got {", ".join(used) or "none"}. Name the classifier in used of restorers.')
-    before, *after = (cell.right(judge) for cell in cells.values())
+    before, *after = (matrix.answers(name, judge, 'top1') for name in cells)
     fits = np.flatnonzero(~before & np.all(after, 0))
     places = np.sort(np.random.default_rng(seed).permutation(fits)[:number])
     numbers = cells[baseline].index[places].tolist()
@@ -58,7 +62,7 @@ def changed_images(evaluation: Evaluation, matrix: Matrix, condition: PreparedCo
     return Figure(
         condition=condition.name, recognizer=judge, baseline=baseline, seed=seed, asked=number, n=matrix.n,
         fits=len(fits), opposite=int(np.sum(before & ~np.any(after, 0))), changes=changes,
-        rows=_rows(evaluation, condition, cells, judge, places, batches))
+        rows=_rows(evaluation, condition, cells, judge, places.tolist(), batches))
 
 
 @torch.no_grad()
@@ -67,7 +71,7 @@ def _rows(evaluation: Evaluation, condition: PreparedCondition, cells: Mapping[s
     processings = evaluation.judging(condition).processings
     # one list for the truth and the answers: a data set may have other words for the same classes
     names = condition.recognizers[judge].info.classes or getattr(condition.dataset, 'classes', None)
-    answers = {name: cell.scores[judge].records()[:, :2] for name, cell in cells.items()}
+    answers = {name: np.asarray(cell.scores[judge].records())[:, :2] for name, cell in cells.items()}
     rows = []
     for place, batch in zip(places, batches, strict=True):
         restored = {}
@@ -77,5 +81,5 @@ def _rows(evaluation: Evaluation, condition: PreparedCondition, cells: Mapping[s
                 pixels(to_uint8(processings[name, 0](batch))), float(cell.values['psnr'][place]),
                 float(cell.values['ssim'][place]), class_word(answer, names), answer == label)
         rows.append(Row(batch.index[0], batch.names[0], class_word(int(batch.label[0]), names),
-                        pixels(to_uint8(batch.gt)), pixels(to_uint8(batch.lq)), restored))
+                        pixels(to_uint8(batch.clean_images)), pixels(to_uint8(batch.lq)), restored))
     return rows

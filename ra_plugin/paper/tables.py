@@ -40,6 +40,17 @@ class JudgedRestorer:
     def __getitem__(self, key: str) -> Any:
         return self.coordinates[key]
 
+    def mean(self, *column: str) -> Sampled:
+        """Return the mean over its trainings of a measure, or of a recognizer's metric, with the resamples.
+
+        Raises:
+            ValueError: The scores of the images are not there.
+        """
+        if self.matrix is None:
+            raise ValueError(f'{self.label}: expected the scores of its images to compare rows by, got none. Give its '
+                             'matrix.')
+        return self.matrix.mean(self.label, *column)
+
     @property
     def judges(self) -> dict[str, str]:
         """Recognizer -> main metric."""
@@ -217,8 +228,10 @@ def _change(those: Sequence[JudgedRestorer], column: str) -> str:
     if not those:
         return ''
     if column in those[0].measures:
-        entries = [one.condition.differences[one.label].quality.get(column) for one in those]
-        return '' if None in entries else interval(_mean_estimate(entries), f'+{_FORMS.get(column, ".4f")}')
+        qualities = [one.condition.differences[one.label].quality for one in those]
+        if any(column not in quality for quality in qualities):
+            return ''
+        return interval(_mean_estimate([quality[column] for quality in qualities]), f'+{_FORMS.get(column, ".4f")}')
     return percent(_mean_estimate([_difference(one, _judge(one, column)) for one in those]), '+')
 
 
@@ -273,7 +286,7 @@ def _compared(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer]) -> Iter
 
 
 def _row_mean(spec: Mapping[str, Any], chosen: Sequence[JudgedRestorer], row: tuple, columns: Sequence[str]) -> Sampled:
-    return mean(mean(one.matrix.mean(one.label, *([column, one.judges[column]] if column in one.judges else [column]))
+    return mean(mean(one.mean(*([column, one.judges[column]] if column in one.judges else [column]))
                      for one in _cell_restorers(spec, chosen, row, column)) for column in columns)
 
 

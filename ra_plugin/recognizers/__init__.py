@@ -43,9 +43,11 @@ def build_recognizer(opt: Mapping[str, Any] | Recognizer | nn.Module, where: str
             which is copied, with ``mean`` and ``std``, and ``task`` and ``output`` where it is no classifier.
         where: Place in the option file, for messages.
         fold_batch_norm: Make batch norm part of the convolutions: faster, and the same answers within rounding.
-        mean, std: Normalization of a network of your own, RGB on the ``[0, 1]`` scale.
+        mean: Mean that a network of your own was trained with, RGB on the ``[0, 1]`` scale.
+        std: Its standard deviation, likewise.
         learns: Draw random weights from torch's random stream, as those of a network that is trained.
-        task, output: Task of a network of your own, and the part of its answer that counts, see `ModuleRecognizer`.
+        task: Task of a network of your own, see `ModuleRecognizer`. Default: a classifier.
+        output: The part of its answer that counts, see `ModuleRecognizer`.
 
     Raises:
         OptionError: Unknown type or key, missing key, value of the wrong type.

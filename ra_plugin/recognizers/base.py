@@ -52,6 +52,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         watched: Names of the layers whose outputs a loss compares, see `watch`.
         can_learn: `unfreeze` is supported.
         costly: Answers cost money or minutes: it is asked about results alone, not about variants of them.
+        cost: Price of all answers so far, of a costly one that has prices.
         smooths_labels: `loss` takes ``label_smoothing``.
         compared_output: Name of the answer that `outputs` always has.
         has_own_words: It answers in words of its own, see `own_words`.
@@ -67,6 +68,7 @@ class Recognizer(ChecksArguments, OutOfSight):
     watched: tuple[str, ...] = ()
     can_learn = False
     costly = False
+    cost: float | None = None
     smooths_labels = False
     compared_output = 'logits'
     has_own_words = False
@@ -307,6 +309,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         mean where images of the batch have fewer numbers than others.
 
         Args:
+            images: ``(N, 3, H, W)``, RGB, ``[0, 1]``, restored or clean.
             reference: The outputs on the clean images, for recognizers that answer questions taken from there, as the
                 second stage of a detector does with proposals. Others ignore it.
         """

@@ -85,8 +85,12 @@ def _outputs(logits: torch.Tensor, values: list[tuple[torch.Tensor, torch.Tensor
     """Join the logits with weighted numbers, each ``(N, ...)``, in units of the sizes that the reference has.
 
     Args:
+        logits: ``(N, C, ...)``.
+        values: Numbers beside the logits, e.g. of boxes, each ``(N, ...)``, with weights that broadcast to them.
         foreground: ``(N, M)``: the probability of an object at each place, of the clean image.
         decisions: Number of those in the logits that each place makes.
+        aside: Further outputs of the clean image; weights of the mean over places are added.
+        reference: Outputs on the clean images; None for these themselves.
     """
     sizes: Any = reference['sizes'] if reference else [_size(value.detach(), weight) for value, weight in values]
     outputs = {'logits': logits}

@@ -31,8 +31,10 @@ def as_recognizer(network: nn.Module, where: str, mean: Sequence[float] | None, 
     Args:
         network: Gives what `ModuleRecognizer` takes for the task. It stays as it is.
         where: Place in the options, for messages.
-        mean, std: Normalization that it was trained with, RGB on the ``[0, 1]`` scale.
-        task, output: As for `ModuleRecognizer`. Default: a classifier's logits.
+        mean: Mean of the normalization that it was trained with, RGB on the ``[0, 1]`` scale.
+        std: Standard deviation of that, likewise.
+        task: As for `ModuleRecognizer`. Default: a classifier.
+        output: As for `ModuleRecognizer`.
 
     Raises:
         OptionError: It is for another task, or mean and std are missing.

@@ -117,6 +117,8 @@ def steps_chart(title: str, note: str, names: Sequence[str], series: Mapping[str
     """Draw estimates with their intervals at equal steps, joined by a line; zero is dashed.
 
     Args:
+        title: Name of the chart.
+        note: Unit, and what the estimates are compared with.
         names: Names of the steps, e.g. weights.
         series: Name -> the estimate at each step; None where there is none.
         axes: Names of both axes.

@@ -55,9 +55,10 @@ def escape(text: str) -> str:
 
 
 def image_uri(image: np.ndarray, longest: int | None = None) -> str:
-    """Return a ``data:`` address of an image ``(H, W, 3)`` uint8.
+    """Return a ``data:`` address of an image.
 
     Args:
+        image: ``(H, W, 3)`` uint8.
         longest: Larger images are shrunk to so many pixels a side, and photographs are JPEG. Default: as it is.
     """
     picture, file = Image.fromarray(image), io.BytesIO()

@@ -7,11 +7,12 @@ from ra_plugin.report.formats import alone, comparisons, coverage, too_few_image
 from ra_plugin.report.markdown_table import cell_text, head_text, joined, printed, table
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_lines
-from ra_plugin.report.table import Table
-from ra_plugin.results import CLEAN, NONE, Results
+from ra_plugin.report.table import Cell, Group, Table
+from ra_plugin.results import CLEAN, NONE, Audit, Results
 from ra_plugin.utils.text import markdown_cell
 
-_QUALITY, _SCORES = ('quality',), ('main', 'other')  # in the order of the columns
+_QUALITY: tuple[Group, ...] = ('quality',)
+_SCORES: tuple[Group, ...] = 'main', 'other'  # in the order of the columns
 _HIDDEN = 'top5'  # the page alone shows it
 
 
@@ -37,12 +38,15 @@ def _overview(results: Results) -> Iterator[str]:
     rows = [['processing', *(f'{name}: {head}' for name, of_condition in zip(scores, heads, strict=True)
                              for head in of_condition)]]
     for name in dict.fromkeys(row.name.text for shown in scores.values() for row in shown.rows):
-        cells = {key: next((row.cells for row in shown.rows if row.name.text == name), None)
-                 for key, shown in scores.items()}
-        rows.append([name, *(text for key, shown in scores.items() for text in (
-            map(cell_text, cells[key]) if cells[key] else [''] * len(shown.columns)))])
+        rows.append([name, *(text for shown in scores.values() for text in _row_texts(shown, name))])
     yield 'Scores in %, with 95 % intervals: each recognizer judges its own conditions (laid out as table 3).'
     yield table(rows)
+
+
+def _row_texts(shown: Table, name: str) -> list[str]:
+    """Return the cells of the row of that name; empty ones where there is none."""
+    cells = next((row.cells for row in shown.rows if row.name.text == name), [Cell()] * len(shown.columns))
+    return list(map(cell_text, cells))
 
 
 def _condition(results: Results, name: str) -> Iterator[str]:
@@ -76,7 +80,7 @@ def _condition(results: Results, name: str) -> Iterator[str]:
     if condition.audit and condition.audit.restorers:
         yield (f'Audit: gain over {markdown_cell(baseline)} in points when the image is changed a little '
                f'({condition.audit.n} images). Bold: the recognizer was used in training.')
-        yield _audit(results, name, scale)
+        yield _audit(results, condition.audit, scale)
         yield '\n'.join(f'- {markdown_cell(restorer)}: **{entry.verdict}**. {markdown_cell(entry.reason)}'
                         for restorer, entry in condition.audit.restorers.items())
 
@@ -125,8 +129,7 @@ def _harm(shown: Table) -> str:
     return table(rows)
 
 
-def _audit(results: Results, condition: str, scale: tables.Scale) -> str:
+def _audit(results: Results, audit: Audit, scale: tables.Scale) -> str:
     """Print the audits of all restorers as one table."""
-    shown = {restorer: tables.audit_table(results, condition, restorer, scale)
-             for restorer in results.conditions[condition].audit.restorers}
-    return joined('restorer', shown)
+    return joined('restorer', {restorer: tables.audit_table(results, audit, restorer, scale)
+                               for restorer in audit.restorers})

@@ -23,6 +23,8 @@ def draw_boxes(image: np.ndarray, objects: Mapping[str, Any], classes: Sequence[
     Args:
         image: ``(H, W, 3)`` uint8.
         objects: ``boxes (K, 4)`` xyxy in pixels, ``labels (K,)``, and ``scores (K,)`` for predictions.
+        classes: Names of the classes. Default: their numbers.
+        num_classes: Number of classes, for as many colors.
         least_score: Boxes below it are left out.
 
     Returns:
@@ -36,7 +38,7 @@ def draw_boxes(image: np.ndarray, objects: Mapping[str, Any], classes: Sequence[
             continue
         color = tuple(colors[label].tolist())
         draw.rectangle(box, outline=color, width=2)
-        draw.text((box[0] + 3, box[1] + 1), classes[label] if classes else str(label), color, font)
+        draw.text((box[0] + 3, box[1] + 1), classes[int(label)] if classes else str(label), color, font)
     return np.asarray(sheet)
 
 
@@ -46,6 +48,7 @@ def draw_mask(image: np.ndarray, mask: np.ndarray, num_classes: int) -> np.ndarr
     Args:
         image: ``(H, W, 3)`` uint8.
         mask: ``(H, W)`` class numbers.
+        num_classes: Number of classes; this number and those above it are no class.
 
     Returns:
         ``(H, W, 3)`` uint8.

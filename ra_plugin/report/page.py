@@ -14,7 +14,7 @@ from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_answer, sweep_charts, sweep_series, sweep_table
 from ra_plugin.report.table import Table
 from ra_plugin.report.verdict import AUDIT_TONES, verdicts
-from ra_plugin.results import Estimate, Example, Results
+from ra_plugin.results import Audit, Estimate, Example, Results
 from ra_plugin.utils.atomic import atomic_write
 
 _SIGNS = {'good': '\u25b2', 'mixed': '\u25c6', 'bad': '\u25bc', 'none': '\u25cb'}
@@ -97,13 +97,13 @@ def _condition(results: Results, name: str, scale: tables.Scale, cards: images.E
 
 
 def _audits(results: Results, condition: str, scale: tables.Scale) -> list[dict[str, Any]]:
-    audits, audit = [], results.conditions[condition].audit
-    for restorer, entry in audit.restorers.items() if audit else ():
+    audits, audit = [], results.conditions[condition].audit or Audit()
+    for restorer, entry in audit.restorers.items():
         spectrum = charts.spectrum_chart(entry.spectrum, restorer, results.baseline) if entry.spectrum else None
         audits.append({
             'restorer': restorer, 'verdict': entry.verdict, 'reason': entry.reason,
             'tone': AUDIT_TONES.get(entry.verdict, 'none'), 'ratio': _ratio(entry.held_out_ratio),
-            'table': shown_table(tables.audit_table(results, condition, restorer, scale)), 'spectrum': spectrum,
+            'table': shown_table(tables.audit_table(results, audit, restorer, scale)), 'spectrum': spectrum,
             'lines': [f'{restorer} minus {results.baseline}', f'error of {results.baseline}']})
     return audits
 

@@ -25,8 +25,10 @@ class SweepAnswer:
 def sweep_answer(results: Results, condition: str) -> SweepAnswer | None:
     """Return the weight and its cost in words, or why there is none; None where there was no sweep."""
     found = _choice(results, condition)
-    if not found:
-        return None
+    return _answer(found) if found else None
+
+
+def _answer(found: SweepChoice) -> SweepAnswer:
     chosen, count, names = found.chosen, len(found.weights), listed(found.recognizers)
     whose = f'The gain is the mean of {names}' if len(found.recognizers) > 1 else f'The gain is that of {names}'
     whose += ', never used in training.' if found.never_used else '; none was held out of a training.'
@@ -45,8 +47,8 @@ def sweep_answer(results: Results, condition: str) -> SweepAnswer | None:
 
 def sweep_lines(results: Results) -> Iterator[str]:
     """Yield the answer for each condition as a line of text."""
-    for condition in results.sweep.conditions if results.sweep else ():
-        answer = sweep_answer(results, condition)
+    for condition, found in results.sweep.conditions.items() if results.sweep else ():
+        answer = _answer(found)
         yield f'{condition}: {answer.headline}. {" ".join(sentence for _, sentence in answer.sentences)}'
 
 
@@ -75,10 +77,11 @@ def sweep_table(results: Results, condition: str) -> Table | None:
 def sweep_charts(results: Results, condition: str) -> list[Chart]:
     """Return gain and dB by weight."""
     found = _choice(results, condition)
-    if not found:
+    if not (results.sweep and found):
         return []
     names = _short([one.weight for one in found.weights])
-    series = {'never used' if found.never_used else 'all recognizers': [one.gain for one in found.weights]}
+    series: dict[str, Sequence[Estimate | None]] = {
+        'never used' if found.never_used else 'all recognizers': [one.gain for one in found.weights]}
     if found.has_used_gain:
         series['used in training'] = [one.used_gain for one in found.weights]
     budget = results.sweep.max_psnr_drop

@@ -8,6 +8,7 @@ from ra_plugin.report.metrics import Metric, main_metrics, metric_of
 from ra_plugin.report.table import Cell, Column, Row, Table
 from ra_plugin.results import (
     NONE,
+    Audit,
     Change,
     CleanInput,
     CleanInputEntry,
@@ -121,7 +122,8 @@ def _differences(results: Results, data: Condition, entries: Mapping[tuple[str, 
                    (None, SHARE) for column in columns]
         if all(one is None or math.isnan(one.gap) for one, _ in changes):
             return None
-        return Row(Cell(f'{name}: gap recovered'), [recovered_cell(*one) if one[0] else Cell() for one in changes])
+        return Row(Cell(f'{name}: gap recovered'),
+                   [recovered_cell(one, metric) if one else Cell() for one, metric in changes])
 
     rows = [Row(Cell(name, note=note, plain=plain), [cell(restorer, entry, column) for column in columns],
                 recovered(name, entry) if with_gap else None)
@@ -163,9 +165,8 @@ def clean_input_table(results: Results, condition: str, scale: Scale) -> Table:
                   for name, entry in data.restorers.items()])
 
 
-def audit_table(results: Results, condition: str, restorer: str, scale: Scale) -> Table:
-    """Return the gain of one restorer by recognizer and view of the image."""
-    audit = results.conditions[condition].audit
+def audit_table(results: Results, audit: Audit, restorer: str, scale: Scale) -> Table:
+    """Return the gain of one restorer by recognizer and view of the image, by the audit of a condition."""
     gains = audit.restorers[restorer].gains
     views = audit.views or list(dict.fromkeys(view for values in gains.values() for view in values))
     used = results.restorer(restorer).used

@@ -14,6 +14,7 @@ Tone = Literal['good', 'mixed', 'bad', 'none']
 AUDIT_TONES: Mapping[str | None, Tone] = {
     'real': 'good', 'real or partly real': 'mixed', 'partly real': 'mixed', 'partly real or adversarial': 'mixed',
     'adversarial': 'bad', 'undecided': 'none', 'no gain': 'none'}
+_LESSENED: Mapping[Tone, Tone] = {'good': 'mixed', 'none': 'bad'}  # where no processing is better
 _UNCLEAR = 'cannot be distinguished from zero'
 
 
@@ -74,13 +75,13 @@ def _verdict(results: Results, data: Condition, restorer: str, blind: Sequence[s
         return Verdict(restorer, 'No conclusion: no recognizer reads images better than by chance', 'bad', ())
     sides = {name: sure_direction(difference, name, gain) for name, gain in found.items()}
     agrees = all(gain.metric.is_agreement for gain in found.values())
-    headline, tone = _headline(*([sides[name] for name in group] for group in (used, held_out)), agrees,
-                               audit.verdict if audit else '')
+    seen, unseen = ([sides[name] for name in group] for group in (used, held_out))
+    headline, tone = _headline(seen, unseen, agrees, audit.verdict if audit else '')
     worse = [name for name, gain in against_none.items() if gain.side == 'down']
     if worse:
         headline += f'; {"and" if tone in ("bad", "none") else "yet"} worse than no processing on {len(worse)} of ' \
                     f'{len(against_none)} recognizer{"s" * (len(against_none) != 1)}'
-        tone = {'good': 'mixed', 'none': 'bad'}.get(tone, tone)
+        tone = _LESSENED.get(tone, tone)
     sentences = [('Used in training', _used(name, gain, results.baseline)) for name, gain in used.items()]
     if held_out:
         known = bool(results.restorer(restorer).used)  # also where those that were used judge other conditions alone
@@ -94,7 +95,7 @@ def _verdict(results: Results, data: Condition, restorer: str, blind: Sequence[s
         sentences.append(('Image quality', _quality(difference.quality['psnr'])))
     if data.harm and data.harm.get(restorer):
         sentences.append(('Harm', _harm(data.harm, restorer, results.baseline)))
-    if audit:
+    if data.audit and audit:
         some = f' (on {data.audit.n} of the {data.n} images)' if data.audit.n and data.audit.n != data.n else ''
         sentences.append(('Audit', f'{audit.verdict.capitalize()}{some}: {audit.reason}'))
     if blind:
@@ -106,7 +107,8 @@ def _headline(seen: list[str], unseen: list[str], agrees: bool, audit: str) -> t
     """Return headline and tone.
 
     Args:
-        seen, unseen: Directions on recognizers used in training, and on the others.
+        seen: Directions on recognizers used in training: ``'up'``, ``'down'`` or ``'unclear'``.
+        unseen: Directions on the others.
         agrees: True where scores are agreement with answers to clean images.
         audit: Verdict of the audit.
     """

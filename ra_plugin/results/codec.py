@@ -95,7 +95,7 @@ def _decoded(kind: Any, data: Any, where: str) -> Any:
     if origin is Sequence:
         _check(isinstance(data, (list, tuple)), where, 'a list', data)
         return [_decoded(arguments[0], value, _below(where, str(i))) for i, value in enumerate(data)]
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         return from_plain(kind, data, where)
     if kind is float and data is None:
         return math.nan

@@ -26,13 +26,14 @@ from ra_plugin.library_errors import is_worded, told, translated
 from ra_plugin.models.builder import build_model
 from ra_plugin.models.resume.reader import load_resume_state
 from ra_plugin.options import OptionError
-from ra_plugin.shipped.find import shown_name, shown_path
+from ra_plugin.shipped.find import shown_name
 from ra_plugin.training.loop import Training
 from ra_plugin.training.network_sizes import check_validation_sizes, sizes_told
 from ra_plugin.training.recognizer_log import crop_size, recognizer_lines
 from ra_plugin.training.resumable_batches import TrainingBatches
 from ra_plugin.training.run_log import RunLog
 from ra_plugin.utils import command_line, processes
+from ra_plugin.utils.out_folder import from_here, say_written
 from ra_plugin.utils.signals import Interrupted
 
 
@@ -69,9 +70,9 @@ def train_pipeline(root: Path) -> None:
             logger.info(line)
 
         if resume_state is None:  # all checks passed: now create folders, which archives an older run of that name
-            _make_folders(opt)
+            _make_folders(opt, logger)
             if opt['logger'].get('use_tb_logger') and 'debug' not in opt['name'] and opt['rank'] == 0:
-                _move_aside(Path(opt['root_path']) / 'tb_logger' / opt['name'])
+                _move_aside(Path(opt['root_path']) / 'tb_logger' / opt['name'], logger)
         if opt['rank'] == 0:
             _copy_option_file(args.opt, opt['path']['experiments_root'])
         log.open()
@@ -84,7 +85,7 @@ def train_pipeline(root: Path) -> None:
         if tb_logger:
             tb_logger.close()
     if not number:
-        _say_where(opt, root)
+        _say_where(opt)
     if number and not opt['dist']:  # for several processes the launcher reports how they ended
         raise Interrupted(number, is_told=True)  # the log has reported it
 
@@ -100,7 +101,7 @@ def test_pipeline(root: Path) -> None:
         _check_recognizers(model, list(map(dataset_of, loaders)), log.logger)
         for line in recognizer_lines(model, opt):
             log.logger.info(line)
-        _make_folders(opt)
+        _make_folders(opt, log.logger)
         log.open()
         for loader in loaders:
             dataset = dataset_of(loader)
@@ -108,7 +109,7 @@ def test_pipeline(root: Path) -> None:
             with sizes_told(model, dataset.opt):
                 model.validation(loader, current_iter=opt['name'], tb_logger=None,
                                  save_img=opt['val'].get('save_img', False))
-    _say_where(opt, root)
+    _say_where(opt)
 
 
 def _copy_option_file(file: str, folder: str) -> None:
@@ -121,10 +122,9 @@ def _copy_option_file(file: str, folder: str) -> None:
         sys.argv[:] = given
 
 
-def _say_where(opt: Mapping, root: Path) -> None:
+def _say_where(opt: Mapping) -> None:
     if opt['rank'] == 0:
-        folder = Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root'])
-        print(f'Written to {shown_path(folder, root)}.', flush=True)
+        say_written(Path(opt['path']['experiments_root' if opt['is_train'] else 'results_root']))
 
 
 def _take_seed(opt: dict, resume_state: Mapping | None, logger: logging.Logger) -> None:
@@ -157,12 +157,17 @@ def _build_model(opt: dict):
         raise OptionError(f'{kind}: the option {error} is missing.') from error
 
 
-def _make_folders(opt: dict) -> None:
-    """Create the folders of the run; an older run of that name is archived."""
+def _make_folders(opt: dict, logger: logging.Logger) -> None:
+    """Create the folders of the run; an older run of that name is archived.
+
+    BasicSR starts over, too, where ``--auto-resume`` finds no state: a run that ended before its first one, or that was
+    shorter than ``save_checkpoint_freq``.
+    """
     root = opt['path']['experiments_root' if opt['is_train'] else 'results_root']
     try:
         if opt['rank'] == 0:
-            _move_aside(Path(root))
+            _move_aside(Path(root), logger, '--auto-resume: no training state in it, so the run starts over.'
+                        if opt.get('auto_resume') and opt['is_train'] else '')
         folders = own_folders(opt)  # BasicSR would create a folder for each value under path
         make_exp_dirs({**opt, 'path': {key: path for key, path in opt['path'].items() if key in folders and path}})
     except OSError as error:
@@ -170,12 +175,14 @@ def _make_folders(opt: dict) -> None:
                           'space, allow writing there, or start in another folder.') from error
 
 
-def _move_aside(folder: Path) -> None:
-    """Archive a folder under BasicSR's name, which has a resolution of seconds, with a suffix if it is taken."""
+def _move_aside(folder: Path, logger: logging.Logger, why: str = '') -> None:
+    """Archive a folder under BasicSR's name (to the second, with a suffix if that is taken), and say so."""
     if folder.exists():
         name = f'{folder.name}_archived_{get_time_str()}'
         taken = len(list(folder.parent.glob(f'{glob.escape(name)}*')))
-        folder.rename(folder.with_name(f'{name}_{taken}' if taken else name))
+        to = folder.rename(folder.with_name(f'{name}_{taken}' if taken else name))
+        logger.log(logging.WARNING if why else logging.INFO,
+                   f'{from_here(folder)} was there: moved to {from_here(to)}.{why and f" {why}"}')
 
 
 def _check_recognizers(model, datasets: list, logger: logging.Logger) -> None:

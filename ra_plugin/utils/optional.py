@@ -19,8 +19,12 @@ _REQUIREMENTS = {
     'segmentation_models_pytorch': 'segmentation-models-pytorch>=0.6,<0.7',
     'timm': 'timm>=1.0',
 }
+# BasicSR's build asks for these and for torch: isolated, it would fetch PyTorch once more, or fail.
+INSTALL_BASICSR = ('pip install setuptools wheel cython && '
+                   f'pip install --no-build-isolation "{_REQUIREMENTS["basicsr"]}"')
 # Installed together by the extra mm: these import each other without requiring each other, and few versions fit.
 _OPENMMLAB = {'ftfy', 'mmcv', 'mmdet', 'mmengine', 'mmseg', 'regex'}
+_EXTRAS = {**dict.fromkeys(_OPENMMLAB, 'ra_plugin[mm]'), 'pycocotools': 'ra_plugin[coco]'}
 
 
 def has_requirement(package: str) -> bool:
@@ -47,6 +51,6 @@ def require(name: str, needed_by: str) -> ModuleType:
         if missing != package and not {missing, package} <= _OPENMMLAB:
             raise  # the package is installed; one of its own imports is missing
         requirement = _REQUIREMENTS.get(missing, missing)
-        line = 'ra_plugin[mm]' if missing in _OPENMMLAB else requirement
-        raise ImportError(f'{needed_by} needs {requirement}, which is not installed. '
-                          f'Install it with: pip install "{line}"') from None
+        line = INSTALL_BASICSR if missing == 'basicsr' else f'pip install "{_EXTRAS.get(missing, requirement)}"'
+        raise ImportError(f'{needed_by} needs {requirement}, which is not installed. Install it with: {line}'
+                          ) from None

@@ -1,4 +1,4 @@
-"""Check of the output folder, made before hours of work rather than after them."""
+"""Output folders: checked before hours of work rather than after them, and named at the end in one form."""
 import os
 from pathlib import Path
 
@@ -20,3 +20,19 @@ def check_out_folder(folder: Path, where: str = '--out') -> None:
     if not os.access(place, os.W_OK | os.X_OK):
         raise OptionError(f"{where}: expected a folder for results, got '{folder}', but '{place}' is not "
                           'writable. Choose another one, or change its permissions.')
+
+
+def say_written(place: Path, *files: str) -> None:
+    """Print where results are, which is the last line of each command that writes some.
+
+    Args:
+        place: Folder or file, see `from_here`.
+        files: Names of the files in the folder, where some alone are meant.
+    """
+    print(f'Written to {from_here(place)}{": " if files else ""}{", ".join(files)}.', flush=True)
+
+
+def from_here(place: Path) -> Path:
+    """Return a path relative to the current folder where it lies below it, else the absolute one."""
+    here, path = Path.cwd(), Path(os.path.abspath(place))
+    return path.relative_to(here) if here in path.parents else path

@@ -213,7 +213,7 @@ def test_a_stray_value_under_path_makes_no_folder(tmp_path):
     opt = {**base(), 'rank': 0, 'is_train': True}
     opt['path'] = {'experiments_root': str(tmp_path / 'run'), 'models': str(tmp_path / 'run/models'),
                    'something': str(tmp_path / 'x.pth'), 'nothing': None}
-    _make_folders(opt)
+    _make_folders(opt, logging.getLogger())
     assert sorted(path.name for path in tmp_path.iterdir()) == ['run']
 
 

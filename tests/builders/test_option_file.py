@@ -15,7 +15,7 @@ from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.builders import option_file
-from ra_plugin.builders.file_check import check_file
+from ra_plugin.builders.file_check import BLOCKS, check_file
 from ra_plugin.builders.loaders import check_classes
 from ra_plugin.builders.option_paths import resolve_paths, training_file
 from ra_plugin.options import OptionError
@@ -416,11 +416,20 @@ def test_keys_that_are_no_text_are_refused(block, place, key):
         check_file(opt)
 
 
-@pytest.mark.parametrize('path', ['val.recognizers.vgg', 'train.recog_opt.recognizer', 'train.recog_opt',
-                                  'datasets.val.degradation'])
+@pytest.mark.parametrize('path', ['val.recognizers.vgg', 'train.recog_opt.recognizer', 'train.recog_opt', 'network_g',
+                                  'datasets.train', 'datasets.val.degradation', 'train.optim_g', 'train.scheduler',
+                                  'train.pixel_opt', 'val.metrics.psnr'])
 def test_what_is_no_block_is_told_how_to_become_one(path):
     with pytest.raises(OptionError, match=rf'^{re.escape(path)}: expected a block.* got 3\. Write {{type: \.\.\., '):
         check_file(changed(path, 3))
+
+
+@pytest.mark.parametrize('path', [where for where in BLOCKS if base().get(where)] + ['val.metrics', 'val.recognizers'])
+@pytest.mark.parametrize('value', [3, 'x', ['x'], True])
+def test_whatever_stands_in_the_place_of_a_block_is_told_so_with_a_remedy(path, value):
+    message = rf'^{re.escape(path)}: expected .*block.* got {re.escape(repr(value))}\. Write '
+    with pytest.raises(OptionError, match=message):
+        check_file(changed(path, value))
 
 
 @pytest.mark.parametrize('metrics, message', [

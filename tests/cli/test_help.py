@@ -71,6 +71,7 @@ def parsed(name, words, monkeypatch):
     """Return the arguments that a command is run with."""
     from ra_plugin.cli import boundary, train
     command, found = {'train': train, 'boundary': boundary}[name], []
+    monkeypatch.setattr('pathlib.Path.exists', lambda path: True)  # option files are looked for
     monkeypatch.setattr(command, 'run', lambda args: found.append(args) or 0)
     assert run_command(name, name, words) == 0
     return found[0]
@@ -125,13 +126,13 @@ def test_a_package_that_is_missing_is_one_line(monkeypatch, capsys):
     from ra_plugin.cli import split_classes
 
     def run(args):
-        raise ImportError('Training needs BasicSR:\npip install "ra_plugin[basicsr]"')
+        raise ImportError('Training needs BasicSR:\npip install "basicsr"')
 
     monkeypatch.setattr(split_classes, 'run', run)
     monkeypatch.setattr(sys, 'argv', ['pytest'])
     assert main(['split-classes', 'x', '--out', 'y']) == 2
     assert capsys.readouterr().err == (
-        'ra-plugin split-classes: Training needs BasicSR: pip install "ra_plugin[basicsr]"\n')
+        'ra-plugin split-classes: Training needs BasicSR: pip install "basicsr"\n')
     monkeypatch.setenv('RA_PLUGIN_DEBUG', '1')
     with pytest.raises(ImportError):
         main(['split-classes', 'x', '--out', 'y'])

@@ -55,3 +55,15 @@ def test_opt_takes_names_and_hints_at_near_ones(capsys):
     with pytest.raises(SystemExit):
         main(['evaluate', '-opt', 'eval/cifar100'])
     assert "no option file eval/cifar100. Did you mean 'eval/cifar10'?" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize('words', [['train', '-opt'], ['test', '-opt'], ['sweep', '--loss-weight', '0', '--eval'],
+                                   ['train-recognizer', 'x', '--data', 'x', '--out', 'x', '--restorer']])
+@pytest.mark.parametrize('name', ['nosuch', 'no/such.yml', '/nowhere/x.yml'])
+def test_a_file_that_is_none_and_like_none_is_told_where_the_shipped_ones_are(words, name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*words, name])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert ended.value.code == 2 and last.startswith(f'ra-plugin {words[0]}: error: argument {words[-1]}')
+    assert last.endswith(f': no option file {name}. `ra-plugin options list` shows the shipped ones, '
+                         '`ra-plugin options copy NAME` copies one.')

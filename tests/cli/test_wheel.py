@@ -104,13 +104,13 @@ def test_demo_sweep_and_what_judges(command, place):
     for split in ('val', 'test'):
         shutil.copytree(place / 'photos', place / 'datasets' / 'cifar10' / split)
     (place / 'datasets' / 'cifar10' / 'complete').touch()
-    assert last(command('demo', '--num-images', 6)).startswith(f'Written to {place}/results/demo: results.json')
+    assert last(command('demo', '--num-images', 6)).startswith('Written to results/demo: results.json')
     out = command('evaluate', '-opt', 'eval/cifar10', '--force-yml', 'images=5', 'audit=2')
-    assert last(out) == f'Written to {place}/results/cifar10: results.json, tables.md, report.html.'
+    assert last(out) == 'Written to results/cifar10: results.json, tables.md, report.html.'
     assert (place / 'results' / 'cifar10' / 'report.html').is_file()
     assert 'resnet, ' in command('doctor', '-opt', 'demo/ra_srresnet_x2_cifar10', '-k', 3, status=1)  # noise is no cat
     out = command('boundary', 'plain', 'RA', '-opt', 'eval/cifar10', '--num-images', 4, '--maps', 1, '--factor', 2)
-    assert last(out).startswith(f'Written to {place}/results/cifar10_boundary: boundary.json')
+    assert last(out).startswith('Written to results/cifar10_boundary: boundary.json')
     out = command('sweep', '-opt', 'demo/ra_srresnet_x2_cifar10', '--loss-weight', 0, 1, '--eval', 'eval/cifar10_val')
-    assert last(out).startswith(f'Written to {place}/results/sweep_ra_srresnet_x2_cifar10: results.json')
+    assert last(out).startswith('Written to results/sweep_ra_srresnet_x2_cifar10: results.json')
     assert 'different trainings' in command('reproduce', 'T1', '--dry-run')

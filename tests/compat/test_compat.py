@@ -99,7 +99,7 @@ for _ in range(2):
     try:
         compat.mend_basicsr()
     except ImportError as error:
-        assert 'pip install "ra_plugin[basicsr]"' in str(error), error
+        assert 'pip install --no-build-isolation "basicsr>=1.4.2"' in str(error), error
     else:
         raise AssertionError('BasicSR is hidden')
 assert 'ra_plugin.compat.basicsr_imports' not in sys.modules

@@ -2,6 +2,8 @@
 import pytest
 from hiding import run_without
 
+from ra_plugin.utils.optional import INSTALL_BASICSR
+
 TRAINS = """
 import json
 import torch
@@ -67,8 +69,8 @@ for name in {BUILDS_ON_IT!r}:
     else:
         raise AssertionError(f'{{name}} imports')
 """, cwd=tmp_path).splitlines()
-    assert told == ['Training and evaluation need BasicSR, which is not installed here: pip install '
-                    '"ra_plugin[basicsr]"'] * len(BUILDS_ON_IT)
+    assert told == [f'Training and evaluation need BasicSR, which is not installed. Install it with: {INSTALL_BASICSR}'
+                    ] * len(BUILDS_ON_IT)
 
 
 @pytest.mark.slow

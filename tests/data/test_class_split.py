@@ -37,6 +37,6 @@ def test_the_tool_writes_the_lists(tmp_path, monkeypatch, capsys):
     assert program(tmp_path / 'train') == 0
     lists = [(tmp_path / 'lists' / f'half_{letter}.txt').read_text().split() for letter in 'ab']
     assert lists == list(split_classes(['cat', 'dog', 'emu', 'fox']))
-    capsys.readouterr()
+    assert capsys.readouterr().out.splitlines()[-1] == f'Written to {tmp_path}/lists: half_a.txt, half_b.txt.'
     assert program(tmp_path / 'none') == 2
     assert capsys.readouterr().err.count('\n') == 2  # the first says that it loads

@@ -18,9 +18,9 @@ from small_evaluation import rounded
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.archs import SRResNet
 from ra_plugin.evaluation import judging, records
-from ra_plugin.evaluation.judging import CLEAN, SPECTRUM, Batch, Judging
+from ra_plugin.evaluation.judging import CLEAN, SPECTRUM, Batch, Judging, clean
 from ra_plugin.evaluation.options import read_options
-from ra_plugin.evaluation.pick_examples import examples
+from ra_plugin.evaluation.report_examples import examples
 from ra_plugin.evaluation.restorers import FolderOfImages, Network
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.statistics.perturbations import FLOAT, VIEWS, spectrum
@@ -30,7 +30,7 @@ from ra_plugin.options import OptionError
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.results import Results
 from ra_plugin.studies.boundary.run import BoundaryOptions, BoundaryStudy
-from ra_plugin.studies.sweep.run import best_within
+from ra_plugin.studies.sweep.weight_choice import answer
 from ra_plugin.training.pipeline import run as run_program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -249,6 +249,13 @@ def test_the_spectrum_is_of_the_difference_to_the_baseline_of_the_same_seed():
     found = {key[:2]: column.values[SPECTRUM][0][0] for key, column in table.items() if key[2] == FLOAT}
     assert found == {('plain', 0): power(0), ('plain', 1): power(0), ('RA', 0): power(20), ('RA', 1): power(10),
                      ('one', 0): power(20), (CLEAN, 0): power(30, 20)}
+
+
+def test_a_batch_without_clean_images_has_the_size_of_its_results_and_says_what_it_lacks():
+    batch = Batch(torch.zeros(1, 3, 4, 5), None, None, [0], ['x.png'], scale=3)
+    assert batch.size == (12, 15)
+    with pytest.raises(ValueError, match=r'^judging: expected clean images, got none\. .*dataroot_gt\.$'):
+        clean(batch)
 
 
 @pytest.mark.slow
@@ -534,7 +541,7 @@ def test_images_that_are_restored_exactly_are_left_out_of_psnr(place, tmp_path):
     said = (tmp_path / 'out' / 'tables.md').read_text()
     assert 'left out of its mean: no processing 30 of 30, weight 0 2 of 30, weight 0.1 3 of 30' in said
     assert re.search(r'weight 1 +[|] exact', said) and 'exact' in (tmp_path / 'out' / 'report.html').read_text()
-    best_within(Results.from_json(results), 0.1)  # which reads the differences
+    answer(Results.from_json(results), 0.1)  # which reads the differences
 
 
 @pytest.mark.slow

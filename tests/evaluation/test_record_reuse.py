@@ -13,6 +13,7 @@ from small_evaluation import CODE, COUNT, Counted, make, recognizer, rounded, sa
 
 from ra_plugin.evaluation.judging import Judging
 from ra_plugin.evaluation.records import OtherRecords
+from ra_plugin.evaluation.reuse import KnownImages, Plan, Reusing
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.report.markdown import to_markdown
 
@@ -20,6 +21,14 @@ from ra_plugin.report.markdown import to_markdown
 @pytest.fixture
 def opt(tmp_path):
     return make(tmp_path)
+
+
+def test_images_that_are_not_read_need_complete_records():
+    judging = Judging(processings={}, recognizers={}, metrics={}, baseline='plain')
+    plan = Plan(units={('plain', 0, ''): 'a unit'}, baseline=['its image'], numbers=[7], images=['an image'],
+                audited=frozenset(), restored={})
+    with pytest.raises(RuntimeError, match=r'^images 7 to 7: expected complete earlier records, got a part\. .*--rest'):
+        Reusing(judging, plan, [])(KnownImages([7]))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from ra_plugin.builders.loaders import with_scale
 from ra_plugin.builders.networks import check_color
 from ra_plugin.evaluation.judging import Batch
 from ra_plugin.evaluation.restorer_network import Network, network_input
-from ra_plugin.evaluation.restorers import build_restorer, restorer_options
+from ra_plugin.evaluation.restorers import RestorerOptions, build_restorer, restorer_options
 from ra_plugin.options import OptionError
 from ra_plugin.utils.tensors import denormalized, extended, normalized
 
@@ -87,6 +87,11 @@ def test_an_explicit_key_comes_before_the_runs(tmp_path):
     assert (options.multiple_of, options.mean, options.std) == (16, [0] * 3, [1] * 3)
     network = build_restorer('x', options, torch.device('cpu')).processings[0]
     assert (network.multiple_of, network.mean) == (16, [0] * 3)
+
+
+def test_a_block_that_was_not_completed_is_refused():
+    with pytest.raises(OptionError, match=r'^restorers\.x: expected a complete block, got neither folder nor'):
+        build_restorer('x', RestorerOptions(option_file='run.yml'), torch.device('cpu'))
 
 
 @pytest.mark.parametrize('number', [2, 8, 16])

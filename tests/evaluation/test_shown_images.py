@@ -7,10 +7,10 @@ import small_evaluation
 import torch
 
 from ra_plugin.evaluation import judging
-from ra_plugin.evaluation.example_rules import Draw, Rule
 from ra_plugin.evaluation.judging import Judging
-from ra_plugin.evaluation.pick_examples import examples
+from ra_plugin.evaluation.report_examples import examples
 from ra_plugin.evaluation.run import Evaluation
+from ra_plugin.evaluation.shown_image_rules import Draw, Rule
 from ra_plugin.utils.interruption import Interrupted
 
 RULES = [Rule('a', 'helped', 4), Rule('b', 'hurt', 3), Rule('c', 'helped', 4), Rule('any image', 'any', 3)]

@@ -303,7 +303,7 @@ def test_resamples_are_scored_in_parts_that_fit_the_memory(monkeypatch):
     score = scored(*detection_set())
     counts = np.random.default_rng(1).multinomial(12, np.full(12, 1 / 12), 50)
     whole = score.resampled(counts)
-    monkeypatch.setattr('ra_plugin.metrics.average_precision._CELLS', 100)
+    monkeypatch.setattr('ra_plugin.metrics.matched_detections._CELLS', 100)
     for name, values in score.resampled(counts).items():
         assert np.array_equal(values, whole[name])
 

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from basicsr.models.base_model import BaseModel
 from basicsr.models.esrgan_model import ESRGANModel
 from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
+from ra_plugin.models.builder import run_ready
 from ra_plugin.models.recog_aware_model import recog_aware
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
@@ -213,9 +215,39 @@ def test_each_class_of_basicsr_hosts_the_loss_or_says_in_one_line_that_it_cannot
     assert re.search('Video|EDVR|StyleGAN', name)
     with pytest.raises(OptionError) as caught:
         recog_aware(cls)
-    assert str(caught.value) == (
-        f'model_type: {cls.__name__} does not support recognition losses: expected a class derived from '
-        'SRModel for single images. Video and StyleGAN models are not supported.')
+    reason = ('it has no get_current_visuals(), self.lq, self.gt, self.cri_pix. Add them, or derive it from SRModel.'
+              if 'StyleGAN' in name else 'it is for videos, whose images have a dimension more than recognizers take. '
+              'Train on single images, with SRModel or a class derived from it.')
+    assert str(caught.value) == f'model_type: {cls.__name__} does not support recognition losses: {reason}'
+
+
+def test_a_class_beside_srmodel_that_has_all_of_it_is_trained_as_srmodel_is():
+    """The source of SRModel under another name is no class derived from it."""
+    names = dict(vars(sys.modules[SRModel.__module__]))
+    exec(textwrap.dedent(inspect.getsource(SRModel)).replace('SRModel', 'AloneModel').replace(
+        '@MODEL_REGISTRY.register()\n', ''), names)
+    alone = names['AloneModel']
+    assert not issubclass(alone, SRModel)
+    trained = []
+    for cls in (alone, SRModel):
+        seed_everything()
+        model = run_ready(recog_aware(cls))(options('SRModel', recog_opt=RECOG))
+        for i, batch in enumerate(batches(2, ''), 1):
+            model.feed_data(batch)
+            model.optimize_parameters(i)
+        assert model.get_current_log()['l_recog'] > 0
+        trained.append(model.net_g.state_dict())
+    assert all(torch.equal(value, trained[1][key]) for key, value in trained[0].items())
+
+
+@pytest.mark.parametrize('method, lacks', [('feed_data', 'feed_data()'), ('setup_optimizers', 'setup_optimizers()'),
+                                           ('optimize_parameters', 'optimize_parameters()')])
+def test_what_a_class_of_ones_own_lacks_is_named(method, lacks):
+    methods = {key: value for key, value in vars(SRModel).items() if inspect.isfunction(value) and key != method}
+    with pytest.raises(OptionError, match=rf'OwnModel does not .*: it has no {re.escape(lacks)}.*derive it from SRMo'):
+        recog_aware(type('OwnModel', (BaseModel,), methods))
+    with pytest.raises(OptionError, match="Plain does not .*: it is not derived from BasicSR's BaseModel"):
+        recog_aware(type('Plain', (), methods))
 
 
 def test_a_step_that_does_not_call_its_pixel_loss_is_refused_before_it_changes_anything():

@@ -494,10 +494,13 @@ def test_rows_are_compared_on_the_same_resamples():
             one('RA', 'b', psnr=(22, 22, 23), a_top1=(0.7, 0.6, 0.8), b_top1=(0.9, 0.9, 0.9)),
             one('KL', 'a', psnr=(23, 23, 24), a_top1=(0.9, 0.9, 0.9), b_top1=(0.6, 0.5, 0.7)),
             one('KL', 'b', psnr=(23, 23, 24), a_top1=(0.8, 0.7, 0.9), b_top1=(0.9, 0.9, 0.9))]
-    text = lines(paper_table({'title': 'Ours', 'rows': 'method', 'columns': 'measure and judge', 'judge': 'never used',
-                              'baselines': ['plain'], 'compare': [['KL', 'RA'], ['KL', 'not at this scale']]}, rows))
+    spec = {'title': 'Ours', 'rows': 'method', 'columns': 'measure and judge', 'judge': 'never used',
+            'baselines': ['plain'], 'compare': [['KL', 'RA'], ['KL', 'not at this scale']]}
+    text = lines(paper_table(spec, rows))
     assert '- KL minus RA: +10.00 points [+10.00, +10.00], +2.000 dB [+2.000, +2.000].' in text
     assert '| RA | 20.00 | 0.5000 | 60.0 [59.0, 61.0] | 60.0 [59.0, 61.0] |' in text
+    with pytest.raises(ValueError, match=r'^RA x: expected the scores of its images to compare rows by, got none\.'):
+        paper_table(spec, [replace(row, matrix=None) for row in rows])
 
 
 # --------------------------------------------------------------------------------------------------------- a tiny run

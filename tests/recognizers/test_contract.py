@@ -2,6 +2,7 @@
 
 A new recognizer has one line in `BLOCKS`.
 """
+import re
 import sys
 from types import SimpleNamespace
 
@@ -84,13 +85,6 @@ def recognizer(request, files):
 
 
 @pytest.fixture
-def loss_recognizer(recognizer):
-    if not recognizer.info.differentiable:
-        pytest.skip('it judges alone')
-    return recognizer
-
-
-@pytest.fixture
 def images():
     """Two smooth images."""
     return torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), (SIZE, SIZE), mode='bicubic').clamp(0, 1)
@@ -116,6 +110,22 @@ def gives(recognizer, method):
     return True
 
 
+def judges_alone(recognizer, method, images, *label, loss, **settings):
+    """Return True for a recognizer that has no gradient to give, once the loss has refused it."""
+    if recognizer.info.differentiable:
+        return False
+    try:
+        found = getattr(recognizer, method)(images.requires_grad_(), *label)
+    except ValueError as error:
+        assert re.search('it can judge|gives answers, and no features', str(error)) and '\n' not in str(error)
+    else:
+        assert not any(value.requires_grad for value in found.values())
+    with pytest.raises(ValueError, match='is not differentiable: it can be used for evaluation') as error:
+        loss(recognizer, **settings)
+    assert str(error.value).startswith(f'{loss.__name__}: {recognizer} ')
+    return True
+
+
 def test_every_registered_recognizer_has_a_case():
     assert set(map(registered, BLOCKS)) == set(RECOGNIZER_REGISTRY)
 
@@ -129,30 +139,34 @@ def test_it_derives_from_the_class_of_its_task(recognizer):
     assert isinstance(recognizer, TASK_CLASSES[recognizer.info.task]) or type(recognizer).__name__ in OWN_BASE
 
 
-def test_the_loss_has_terms_of_a_batch_or_of_each_image(loss_recognizer, images):
-    if not gives(loss_recognizer, 'loss'):
-        with pytest.raises(ValueError):
-            loss_recognizer.loss(images, label_of(loss_recognizer))
-        with pytest.raises(ValueError, match=r'^RecogLoss\.recognizer: '):
-            RecogLoss(loss_recognizer)
+def test_the_loss_has_terms_of_a_batch_or_of_each_image(recognizer, images):
+    if judges_alone(recognizer, 'loss', images, label_of(recognizer), loss=RecogLoss):
         return
-    terms = loss_recognizer.loss(images.requires_grad_(), label_of(loss_recognizer))
+    if not gives(recognizer, 'loss'):
+        with pytest.raises(ValueError):
+            recognizer.loss(images, label_of(recognizer))
+        with pytest.raises(ValueError, match=r'^RecogLoss\.recognizer: '):
+            RecogLoss(recognizer)
+        return
+    terms = recognizer.loss(images.requires_grad_(), label_of(recognizer))
     assert terms and all(term.shape in ((), (2,)) and term.isfinite().all() for term in terms.values())
     gradient, = torch.autograd.grad(sum(term.sum() for term in terms.values()), images)
     assert gradient.isfinite().all() and gradient.any()
-    assert RecogLoss(loss_recognizer)(images, label_of(loss_recognizer)).dim() == 0
+    assert RecogLoss(recognizer)(images, label_of(recognizer)).dim() == 0
 
 
-def test_the_outputs_are_what_the_consistency_loss_compares(loss_recognizer, images):
-    outputs = loss_recognizer.outputs(images)
-    compared = {name: value for name, value in outputs.items() if name in loss_recognizer.outputs(images, outputs)}
+def test_the_outputs_are_what_the_consistency_loss_compares(recognizer, images):
+    if judges_alone(recognizer, 'outputs', images, loss=RecogConsistencyLoss):
+        return
+    outputs = recognizer.outputs(images)
+    compared = {name: value for name, value in outputs.items() if name in recognizer.outputs(images, outputs)}
     for name, value in compared.items():
         assert isinstance(value, torch.Tensor) and value.is_floating_point() and len(value) == 2, name
-    if loss_recognizer.info.task == 'embedding':
+    if recognizer.info.task == 'embedding':
         torch.testing.assert_close(outputs['embedding'].norm(dim=1), torch.ones(2))
     elif 'logits' in outputs:  # an ensemble has those of its members
         assert outputs['logits'].dim() >= 2
-    loss = RecogConsistencyLoss(loss_recognizer, distance='l1')  # fresh networks answer nearly alike
+    loss = RecogConsistencyLoss(recognizer, distance='l1')  # fresh networks answer nearly alike
     restored = (images + 0.05 * torch.randn(images.shape)).requires_grad_()
     value = loss(restored, images)
     gradient, = torch.autograd.grad(value, restored)
@@ -160,19 +174,23 @@ def test_the_outputs_are_what_the_consistency_loss_compares(loss_recognizer, ima
     assert loss(images, images).abs() < 1e-6 * max(1, value.item()) + 1e-6
 
 
-def test_the_features_have_the_batch_first(loss_recognizer, images):
-    assert len(loss_recognizer.features(images)) == 2
+def test_the_features_have_the_batch_first(recognizer, images):
+    if judges_alone(recognizer, 'features', images, loss=RecogFeatureLoss):
+        return
+    assert len(recognizer.features(images)) == 2
     restored = (images + 0.05 * torch.randn(images.shape)).requires_grad_()
-    RecogFeatureLoss(loss_recognizer)(restored, images).backward()
+    RecogFeatureLoss(recognizer)(restored, images).backward()
     assert restored.grad.isfinite().all() and restored.grad.any()
 
 
-def test_answers_are_kept_where_no_batch_mate_changes_them(loss_recognizer, images):
-    if not loss_recognizer.batch_independent:
-        with pytest.raises(ValueError, match='cache_reference: not supported for .* depend on the whole batch'):
-            RecogConsistencyLoss(loss_recognizer, cache_reference=True)
+def test_answers_are_kept_where_no_batch_mate_changes_them(recognizer, images):
+    if judges_alone(recognizer, 'outputs', images, loss=RecogConsistencyLoss, cache_reference=True):
         return
-    alone, together = loss_recognizer.outputs(images[:1]), loss_recognizer.outputs(images)
+    if not recognizer.batch_independent:
+        with pytest.raises(ValueError, match='cache_reference: not supported for .* depend on the whole batch'):
+            RecogConsistencyLoss(recognizer, cache_reference=True)
+        return
+    alone, together = recognizer.outputs(images[:1]), recognizer.outputs(images)
     for name, value in together.items():
         torch.testing.assert_close(alone[name], value[:1], rtol=1e-4, atol=1e-5)
 
@@ -201,8 +219,11 @@ def test_what_it_predicts_has_the_form_of_its_task(recognizer, images):
 
 def test_labels_of_another_task_or_count_are_refused(recognizer):
     own = label_of(recognizer)
-    if own is None:
-        pytest.skip('it has no labels')
+    if own is None:  # it has no labels to check, and no loss that would take some
+        recognizer.check_label(None, 2, 'here')
+        with pytest.raises(ValueError, match=rf'^RecogLoss\.recognizer: {re.escape(str(recognizer))}: .*no loss agai'):
+            RecogLoss(recognizer)
+        return
     recognizer.check_label(own, 2, 'here')
     others = [torch.zeros(2, 4, 4, 4), [{}] * 2, 'cat', None, own[:1]]
     for wrong in others:

@@ -266,6 +266,11 @@ def test_the_expected_score_that_is_given_counts(cifar10):
     assert doctor.clean_accuracy(few).verdict == BROKEN
 
 
+def test_a_score_needs_labels(cifar10):
+    with pytest.raises(ValueError, match=r'^r: expected the labels of its images, got none\.'):
+        case.task_score(Case('r', build_recognizer(block()), cifar10[0]))
+
+
 def test_without_labels_only_what_needs_none_is_checked(cifar10):
     findings = findings_of(build_recognizer(block()), (cifar10[0], None))
     assert {name for name, finding in findings.items() if finding.verdict == OK} == {

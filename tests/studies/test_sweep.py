@@ -18,8 +18,8 @@ from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.results import SCHEMA, Estimate, Results
-from ra_plugin.studies.sweep.run import best_within, sweep, with_weight
-from ra_plugin.studies.sweep.weight_choice import answer
+from ra_plugin.studies.sweep.run import sweep, with_weight
+from ra_plugin.studies.sweep.weight_choice import answer, choose, weigh
 from ra_plugin.training import train_if_needed as trained_runs
 
 RUN = {'name': 'run', 'network_g': {'type': 'SRResNet'}, 'network_t': {'type': 'ResnetGenerator'},
@@ -51,6 +51,20 @@ def sweep_of(used=(), **differences):
     by_name = {f'weight {name[1:]}': entry for name, entry in differences.items()}
     return typed({'baseline': 'weight 0', 'restorers': {name: {'used': list(used)} for name in by_name},
                   'conditions': {'c': {'differences': by_name}}})
+
+
+def test_a_budget_without_clean_images_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / 'run.yml').write_text(yaml.safe_dump(RUN))
+    (tmp_path / 'eval.yml').write_text(yaml.safe_dump({'name': 'e', 'datasets': {
+        'd': {'type': 'LabeledImageDataset', 'dataroot_lq': str(tmp_path)}}}))
+    with pytest.raises(OptionError, match='datasets.d: without clean images there is no PSNR to keep to'):
+        sweep(tmp_path, tmp_path / 'run.yml', [0, 1], tmp_path / 'eval.yml', tmp_path / 'out', max_psnr_drop=0.1)
+    assert not (tmp_path / 'out').exists()
+
+
+def best_within(results, max_psnr_drop=None):
+    """The choice for each condition, with its gain and interval."""
+    return {condition: choose(weigh(results, condition, max_psnr_drop)) for condition in results.conditions}
 
 
 def test_the_best_weight_keeps_to_the_budget_with_its_interval():

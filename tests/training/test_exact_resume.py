@@ -199,6 +199,22 @@ def test_without_a_seed_the_run_keeps_the_one_that_it_drew(tmp_path):
     runs.assert_same(runs.result(tmp_path), runs.result(other))
 
 
+@pytest.mark.parametrize('flags', [(), ('--auto_resume',)])
+def test_an_older_run_that_cannot_be_resumed_is_moved_aside_in_one_line(flags, tmp_path):
+    opt = runs.options(tmp_path, total_iter=1)  # shorter than save_checkpoint_freq: it leaves no state
+    assert runs.train(tmp_path, opt, *flags) == 0, runs.output(tmp_path)
+    assert 'was there' not in runs.output(tmp_path) and 'starts over' not in runs.output(tmp_path)
+    first = runs.result(tmp_path)
+    assert runs.train(tmp_path, opt, *flags) == 0, runs.output(tmp_path)
+    archived, = tmp_path.glob('experiments/run_archived_*')
+    line, = (line for line in runs.output(tmp_path).splitlines() if 'was there' in line)
+    assert f'{runs.folder(tmp_path)} was there: moved to {archived}.' in line
+    assert ('--auto-resume: no training state in it, so the run starts over.' in line) == bool(flags)
+    log, = runs.folder(tmp_path).glob('train_*.log')
+    assert line in log.read_text()
+    runs.assert_same(runs.result(tmp_path), first)
+
+
 def test_a_network_that_the_class_has_no_use_for_does_not_keep_a_run_from_resuming(whole, tmp_path):
     opt = {**runs.options(tmp_path), 'network_d': {'type': 'SRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 1}}
     assert runs.train(tmp_path, opt, before=lambda: interrupt_in_step(3, signal.SIGTERM)) == 128 + signal.SIGTERM

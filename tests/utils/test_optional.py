@@ -1,5 +1,6 @@
 """Messages for missing optional packages agree with the requirements in setup.cfg."""
 import configparser
+import re
 import sys
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def package(tmp_path, monkeypatch):
     ('mmcv.ops',
      'Test needs mmcv-lite>=2.1.0,<2.2, which is not installed. Install it with: pip install "ra_plugin[mm]"'),
     ('pycocotools.mask',
-     'Test needs pycocotools>=2.0.7, which is not installed. Install it with: pip install "pycocotools>=2.0.7"'),
+     'Test needs pycocotools>=2.0.7, which is not installed. Install it with: pip install "ra_plugin[coco]"'),
+    ('basicsr', 'Test needs basicsr>=1.4.2, which is not installed. Install it with: pip install setuptools wheel '
+                'cython && pip install --no-build-isolation "basicsr>=1.4.2"'),
     ('some_package', 'Test needs some_package, which is not installed. Install it with: pip install "some_package"'),
 ])
 def test_a_missing_package_is_named_with_the_line_that_installs_it(name, message, hide):
@@ -78,6 +81,18 @@ def test_another_package_that_is_missing_inside_one_is_its_own_error(package):
         require('some_package', 'Test')
 
 
+def test_basicsr_is_installed_as_the_script_for_a_clone_does():
+    """What its build asks for comes first; torch and torchvision are requirements of this package."""
+    script = (SETUP.parent / 'tools' / 'setup_venv.sh').read_text()
+    first, = re.findall(r'^pip (setuptools .*?) +#', script, re.MULTILINE)
+    assert re.search(r'^pip --no-build-isolation basicsr ', script, re.MULTILINE)
+    setup = configparser.ConfigParser()
+    setup.read(SETUP)
+    ours = {re.split('[>=<]', line)[0] for line in setup['options']['install_requires'].split()}
+    named = optional.INSTALL_BASICSR.partition(' && ')[0].removeprefix('pip install ').split()
+    assert set(first.split()) - ours == set(named)
+
+
 def test_the_versions_are_those_of_setup_cfg():
     setup = configparser.ConfigParser()
     setup.read(SETUP)
@@ -85,3 +100,14 @@ def test_the_versions_are_those_of_setup_cfg():
     asked = {line for text in (*extras.values(), setup['options']['install_requires']) for line in text.split('\n')}
     assert set(optional._REQUIREMENTS.values()) <= asked
     assert {optional._REQUIREMENTS.get(name, name) for name in optional._OPENMMLAB} <= set(extras['mm'].split('\n'))
+
+
+def test_extras_that_messages_name_have_what_is_missing():
+    setup = configparser.ConfigParser()
+    setup.read(SETUP)
+    extras = setup['options.extras_require']
+    for name, extra in optional._EXTRAS.items():
+        key = extra.removeprefix('ra_plugin[').removesuffix(']')
+        assert optional._REQUIREMENTS.get(name, name) in extras[key].split('\n'), name
+    assert 'ra_plugin[coco]' in extras['mm'].split('\n')
+    assert [key for key, text in extras.items() if 'pycocotools' in text] == ['coco']

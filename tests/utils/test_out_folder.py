@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from programs import run_tool
+from programs import ROOT, run_tool
 
+from ra_plugin.cli.main import COMMANDS
 from ra_plugin.evaluation.options import evaluation_options
 from ra_plugin.evaluation.program_flags import check_loading, device_of
 from ra_plugin.options import OptionError
-from ra_plugin.utils.out_folder import check_out_folder
+from ra_plugin.utils.out_folder import check_out_folder, say_written
 
 BLOCKS = {'datasets': {'d': {}}, 'restorers': {'r': {}}, 'recognizers': {}}
 
@@ -27,6 +28,27 @@ def test_folders(tmp_path, monkeypatch):
     with pytest.raises(OptionError, match='is not writable'):
         check_out_folder(Path('new'), '--out')
     assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.parametrize('place, files, line', [
+    ('HERE/results/x', (), 'results/x'), ('results/x', ('a.json', 'b.md'), 'results/x: a.json, b.md'),
+    ('./results/../y', (), 'y'), ('HERE', (), 'HERE'), ('.', ('key.json',), 'HERE: key.json'),
+    ('HERE/../beside', (), 'ABOVE/beside'), ('../beside', (), 'ABOVE/beside'), ('HERE2/x', (), 'HERE2/x')])
+def test_where_results_are_is_relative_below_the_current_folder(place, files, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    place, line = (text.replace('HERE', str(tmp_path)).replace('ABOVE', str(tmp_path.parent)) for text in (place, line))
+    say_written(Path(place), *files)
+    assert capsys.readouterr().out == f'Written to {line}.\n'
+
+
+def test_every_command_says_so_in_the_same_way():
+    texts = {path.relative_to(ROOT): path.read_text() for folder in ('ra_plugin', 'dev')
+             for path in (ROOT / folder).rglob('*.py')}
+    assert [str(path) for path, text in texts.items() if 'Written to' in text] == ['ra_plugin/utils/out_folder.py']
+    in_pipelines = {'demo.py': 'demo/run.py', 'train.py': 'training/pipeline.py', 'test.py': 'training/pipeline.py'}
+    for name in COMMANDS:
+        file = f'{name.replace("-", "_")}.py'
+        assert 'say_written(' in texts[Path('ra_plugin', in_pipelines.get(file, f'cli/{file}'))], name
 
 
 @pytest.mark.parametrize('name, arguments', [
@@ -86,6 +108,7 @@ def test_a_sweeps_name_is_text_and_a_folders(name, tmp_path, monkeypatch, capsys
      'survey: seed: expected a whole number >= 0, got -1')])
 def test_numbers_of_command_lines(name, arguments, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / 'x').touch()
     try:
         status = run_tool(monkeypatch, name, *arguments)
     except SystemExit as end:  # of argparse

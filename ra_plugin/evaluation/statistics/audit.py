@@ -104,8 +104,8 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
     Returns:
         The verdict with its reason and the shares that it rests on.
     """
-    room = {recognizer: (of_clean or {}).get(recognizer, {}).get(SAVED) for recognizer in gains}
-    known = [recognizer for recognizer in gains if room[recognizer] is not None and _is_known(room[recognizer])]
+    room = {recognizer: by_view[SAVED] for recognizer, by_view in (of_clean or {}).items()}
+    known = [recognizer for recognizer in gains if recognizer in room and _is_known(room[recognizer])]
     left_out = [recognizer for recognizer in gains if recognizer not in known] if of_clean else []
     # where the recognizers used judge other conditions, all count as used
     all_ours = [recognizer for recognizer in gains if recognizer in used] or list(gains)

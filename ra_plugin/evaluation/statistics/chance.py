@@ -50,7 +50,8 @@ def agreement_by_chance(labels: np.ndarray, answers: np.ndarray) -> tuple[float,
     """Compare the share of right answers with that of the same answers in random order.
 
     Args:
-        labels, answers: ``(N,)`` class numbers.
+        labels: ``(N,)`` class numbers that are right.
+        answers: ``(N,)`` class numbers that a recognizer gives.
 
     Returns:
         The share of right answers; its mean over all orders; and whether the first is surely above the second (97.5 %,

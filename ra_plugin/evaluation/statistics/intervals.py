@@ -91,6 +91,7 @@ def trainings_half_width(deviations: Iterable[np.ndarray], comparisons: int = 1)
     Args:
         deviations: For each way of training, ``(k, 1 + R)``: its k trainings minus their mean, of the value and each
             resample.
+        comparisons: Number of intervals that hold at once in 95 % (Bonferroni).
     """
     parts = [(len(part), (part[:, 0] ** 2).sum(), np.nanvar(part[:, 1:], axis=1).sum()) for part in deviations]
     variances = np.array([squares / (k * (k - 1)) for k, squares, _ in parts])
@@ -113,13 +114,16 @@ def on_logit_scale(value: float, below: float, above: float) -> tuple[float, flo
     """Return the ends around a share, as far from it on the logit scale as they are here by its slope."""
     value = min(max(value, 1e-4), 1 - 1e-4)
     slope, place = value * (1 - value), math.log(value / (1 - value))
-    return tuple(1 / (1 + math.exp(-max(min(place + side / slope, 700), -700))) for side in (-below, above))
+    low, high = (1 / (1 + math.exp(-max(min(place + side / slope, 700), -700))) for side in (-below, above))
+    return low, high
 
 
 def fieller(above: float, below: float, covariance: np.ndarray) -> tuple[float, float] | None:
     """Fieller's interval (1954) of the ratio ``above / below``; None where it is unbounded.
 
     Args:
+        above: Numerator.
+        below: Denominator.
         covariance: ``(2, 2)``, of both, times the square of the quantile.
     """
     a, b, c = (below ** 2 - covariance[1, 1], above * below - covariance[0, 1], above ** 2 - covariance[0, 0])

@@ -19,9 +19,10 @@ _SHRINK = 0.9
 
 def _jpeg(quality: int) -> View:
     compress = build_degradation({'type': 'JPEGCompression', 'quality': quality}, 'views')
+    rng = np.random.default_rng(0)  # which nothing is drawn from
 
     def view(images: torch.Tensor) -> torch.Tensor:
-        compressed = [compress(image, None) for image in images.permute(0, 2, 3, 1).cpu().numpy()]
+        compressed = [compress(image, rng) for image in images.permute(0, 2, 3, 1).cpu().numpy()]
         return torch.from_numpy(np.stack(compressed)).permute(0, 3, 1, 2).to(images.device)
 
     return view

@@ -69,11 +69,6 @@ class Sampled:
         least = self if self.value <= other.value else other
         return replace(least, draws=np.minimum(self.draws, other.draws), classes=None)
 
-    def at_most(self, limit: float) -> 'Sampled':
-        """Return the score, or ``limit`` where that is less."""
-        return replace(self, value=min(self.value, limit), draws=np.minimum(self.draws, limit),
-                       trainings={key: part * (self.value <= limit) for key, part in self.trainings.items()})
-
     def estimate(self, comparisons: int = 1) -> Estimate:
         """Return the estimate with the interval of a difference or mean over the images; NaN where it is not defined.
 
@@ -184,6 +179,8 @@ def share(part: Sampled, whole: Sampled, least: float) -> Estimate | None:
     """Return ``part / whole`` with Fieller's interval; None where the whole is too small or not surely positive.
 
     Args:
+        part: Numerator.
+        whole: Denominator, of the same images and resamples.
         least: The smallest value of the whole.
     """
     if not whole.value >= least or not whole.estimate().low > 0:
@@ -207,8 +204,8 @@ def share(part: Sampled, whole: Sampled, least: float) -> Estimate | None:
 def _training_covariance(part: Sampled, whole: Sampled) -> np.ndarray:
     """``(2, 2)`` of the two values, by all trainings."""
     found = np.zeros((2, 2))
-    for key in {**part.trainings, **whole.trainings}:
-        k = len(part.trainings.get(key, whole.trainings.get(key)))
+    for key, deviations in {**part.trainings, **whole.trainings}.items():
+        k = len(deviations)
         both = np.stack([one.trainings[key][:, 0] if key in one.trainings else np.zeros(k) for one in (part, whole)])
         found += both @ both.T / (k * (k - 1))
     return found
@@ -232,8 +229,11 @@ def _combined(parts: list[Sampled], factors: list[float]) -> Sampled:
 
 def _combined_classes(parts: list[Sampled], factors: list[float]) -> Classes | None:
     """Return the classes of a sum, where all parts are means over the same classes."""
-    first = parts[0].classes
-    if first is None or any(part.classes is None or not np.array_equal(part.classes.images, first.images)
-                            or part.classes.draws.shape != first.draws.shape for part in parts):
+    found = [part.classes for part in parts if part.classes is not None]
+    if len(found) < len(parts) or any(not np.array_equal(classes.images, found[0].images)
+                                      or classes.draws.shape != found[0].draws.shape for classes in found):
         return None
-    return Classes(sum(factor * part.classes.draws for part, factor in zip(parts, factors, strict=True)), first.images)
+    draws = np.zeros_like(found[0].draws)
+    for classes, factor in zip(found, factors, strict=True):
+        draws = draws + factor * classes.draws
+    return Classes(draws, found[0].images)

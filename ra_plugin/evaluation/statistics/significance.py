@@ -21,7 +21,8 @@ def mcnemar(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Return the two-sided p-value of the exact test that two classifiers are right equally often (McNemar, 1947).
 
     Args:
-        ours, theirs: ``(N,)`` bool: right on each of the same images.
+        ours: ``(N,)`` bool, True where the first classifier is right.
+        theirs: ``(N,)`` bool, the same of the second one on the same images.
     """
     only_ours, only_theirs = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
     return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0

@@ -67,13 +67,14 @@ def judged_processing(records: ImageRecords, infos: Mapping[str, RecognizerInfo]
         infos: Recognizer -> facts.
         metrics: Task -> metrics, as in `build_score`.
         index: Numbers of the images to take. Default: all.
-        labels, clean: Parts that the data set has, as in `build_score`.
+        labels: True if the data set has labels.
+        clean: True if it has clean images.
     """
     places = np.arange(len(records.index)) if index is None else np.flatnonzero(np.isin(records.index, index))
     scores = {}
     for name, of_images in records.scores.items():
         scores[name] = build_score(infos[name], metrics.get(infos[name].task), labels, clean)
-        scores[name].add_records(of_images[place] for place in places)
+        scores[name].add_records(of_images[place] for place in places.tolist())
     return JudgedProcessing(records.index[places], {key: values[places] for key, values in records.values.items()},
                             scores)
 
@@ -139,8 +140,8 @@ class Matrix:
 
     def right(self, name: str, recognizer: str, metric: str = 'top1') -> list[np.ndarray] | None:
         """Return ``(N,)`` bool of each seed: right by ``'top1'``, or the same answer by ``'top1_agreement'``."""
-        found = [self.processings[name, seed].scores[recognizer].per_image().get(metric) for seed in self.seeds(name)]
-        return None if found[0] is None else found
+        found = [self.processings[name, seed].scores[recognizer].per_image() for seed in self.seeds(name)]
+        return [per_image[metric] for per_image in found] if metric in found[0] else None
 
     def answers(self, name: str, recognizer: str, metric: str) -> np.ndarray:
         """Return ``(N,)`` of the first seed: right by ``'top1'``, or the same answer by ``'top1_agreement'``."""
@@ -223,13 +224,16 @@ def _difference(matrix: Matrix, name: str, baseline: str) -> Difference:
             gap = matrix.mean(CLEAN, recognizer, metric) - matrix.mean(baseline, recognizer, metric)
         ours, theirs = (matrix.right(who, recognizer, metric) if metric in _FIRST_ANSWER else None
                         for who in (name, baseline))
-        pairs = ours is not None and len(ours) == len(theirs)
+        p_values = images_for_one_point = None
+        if ours is not None and theirs is not None:
+            images_for_one_point = images_to_tell(np.mean(ours, 0) - np.mean(theirs, 0))
+            if len(ours) == len(theirs):
+                p_values = [mcnemar(a, b) for a, b in zip(ours, theirs, strict=True)]
         recovered = gap and share(difference.scaled(sign), gap.scaled(sign), LEAST_GAP)
         return Change(
             **vars(difference.estimate().finite()), gap=math.nan if gap is None else gap.value,
             gap_recovered=recovered.finite() if recovered else None,
-            mcnemar_p=[mcnemar(a, b) for a, b in zip(ours, theirs, strict=True)] if pairs else None,
-            images_for_one_point=None if ours is None else images_to_tell(np.mean(ours, 0) - np.mean(theirs, 0)))
+            mcnemar_p=p_values, images_for_one_point=images_for_one_point)
 
     def gain(recognizer: str, metric: str) -> Sampled:
         return difference_in(recognizer, metric).scaled(-1 if matrix.facts()[metric].better == 'lower' else 1)
@@ -298,7 +302,7 @@ def harm(matrix: Matrix, classes: Iterable[str] | None, labels: np.ndarray
     for name in matrix.names:
         for recognizer in matrix.processings[matrix.names[0], 0].scores if name not in (CLEAN, NONE) else ():
             before, after = matrix.right(NONE, recognizer), matrix.right(name, recognizer)
-            if before is None:
+            if before is None or after is None:
                 continue
             hurt = [before[0] & ~right for right in after]
             helped = [right & ~before[0] for right in after]

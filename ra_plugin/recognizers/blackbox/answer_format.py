@@ -26,7 +26,8 @@ def read_answer(answer: Any, path: str, label_key: str, score_key: str) -> Answe
         answer: A list of labels, or of ``{label, score}``, one of these alone, or an object that holds it.
         path: Where: keys and indexes with dots between them, ``responses.0.labels``. ``''``: the answer itself, or
             what it has under ``labels``.
-        label_key, score_key: Keys of label and score.
+        label_key: Key of the label in an object.
+        score_key: Key of its score; without it there is none.
 
     Raises:
         ValueError: It is something else.

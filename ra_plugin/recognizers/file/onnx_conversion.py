@@ -88,8 +88,10 @@ def check_conversion(network: nn.Module, judge: Callable[[torch.Tensor], torch.T
     meets many kinks, a narrow one the rounding of float32.
 
     Args:
+        network: The converted network, in torch.
         judge: The other engine.
         images: Normalized, ``(N, 3, H, W)``.
+        where: Place in the options, for messages.
 
     Raises:
         ValueError: Answers differ by more than `ANSWER_TOLERANCE`, or slopes by more than `GRADIENT_TOLERANCE`.

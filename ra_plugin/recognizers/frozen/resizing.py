@@ -46,9 +46,13 @@ def shared_resizes() -> Iterator[None]:
 
 def resize(images: torch.Tensor, size: tuple[int, int], fit: str, interpolation: str,
            fill: tuple[float, ...] = (0.0, 0.0, 0.0)) -> torch.Tensor:
-    """Differentiable antialiased resize of ``(N, C, H, W)`` to ``size`` (height, width); ``fit`` as in `Recognizer`.
+    """Resize images, antialiased and differentiable.
 
     Args:
+        images: ``(N, C, H, W)``.
+        size: Height and width of the result.
+        fit: ``'crop'``, ``'stretch'`` or ``'border'``, see `Recognizer`.
+        interpolation: ``'bilinear'`` or ``'bicubic'``.
         fill: Color of the border that ``'border'`` adds.
     """
     known = _known.get()

@@ -80,9 +80,10 @@ def fit_images(images: torch.Tensor, size: Size) -> torch.Tensor:
 
 
 def within_image(maps: torch.Tensor, padded: Sequence[int], sample: Any) -> torch.Tensor:
-    """Crop maps ``(..., h, w)`` of a model's input to the cells that are not in its padding.
+    """Crop maps of a model's input to the cells that are not in its padding.
 
     Args:
+        maps: ``(..., h, w)``, over the whole input.
         padded: (height, width) of the input.
         sample: The library's data sample of one of the images, which are of one size.
     """

@@ -119,6 +119,9 @@ def build_model(config: Any, package: str, where: str, options: Mapping[str, Any
     """Build the config's model with random weights, without any download.
 
     Args:
+        config: Config of mmengine; its ``model`` is changed in place.
+        package: ``'mmdet'`` or ``'mmseg'``, whose registry has the model.
+        where: Place in the options, for messages.
         options: Dotted keys that were replaced, for messages.
 
     Raises:

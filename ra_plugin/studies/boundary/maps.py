@@ -161,7 +161,7 @@ def _region_name(labels: np.ndarray, label: int, name: str, one: DecisionMap) ->
     fits = minimum_filter(free, box, mode='constant', cval=False)
     if not fits.any():
         return Markup('')
-    depth = np.where(fits, distance_transform_edt(np.pad(free, 1))[1:-1, 1:-1], 0)
+    depth = np.where(fits, np.asarray(distance_transform_edt(np.pad(free, 1)))[1:-1, 1:-1], 0)
     y, x = np.unravel_index(depth.argmax(), depth.shape)
     return Markup('<text class="region" x="{}" y="{}" text-anchor="middle">{}</text>').format(
         round(_LEFT + (x + 0.5) * cell, 1), round(_TOP + (y + 0.5) * cell + 4, 1), text)

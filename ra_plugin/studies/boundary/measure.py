@@ -68,10 +68,12 @@ def find_boundaries(predict: Predict, images: torch.Tensor, directions: torch.Te
     """Find the boundary distance of one recognizer from each image along its direction.
 
     Args:
-        predict: The recognizer's labels; no more than ``batch_size`` images at a time are asked about.
+        predict: Gives the recognizer's labels ``(N,)`` of images.
         images: ``(N, 3, H, W)``, the rays' origins.
         directions: ``(N, 3, H, W)``, of length 1; along one of length 0, nothing changes.
         labels: ``(N,)``, what is predicted on ``images``.
+        search: Distances that are tried, as root mean squares, and the tolerance.
+        batch_size: Images at a time.
     """
     rays = _Rays(predict, images, directions, batch_size)
     steps = torch.from_numpy(search.distances()).to(images.device) * math.sqrt(images.shape[1:].numel())
@@ -145,8 +147,12 @@ def decision_map(predict: Predict, image: torch.Tensor, horizontal: torch.Tensor
     """Return the labels in the plane of two directions around an image.
 
     Args:
-        image, horizontal, vertical: ``(1, 3, H, W)``; the last two of length 1 and orthogonal.
+        predict: Gives the recognizer's labels ``(N,)`` of images.
+        image: ``(1, 3, H, W)``, in the middle of the plane.
+        horizontal: ``(1, 3, H, W)``, of length 1.
+        vertical: ``(1, 3, H, W)``, of length 1 and orthogonal to it.
         places: ``(P,)`` growing L2 distances along either direction.
+        batch_size: Images at a time.
 
     Returns:
         ``(P, P)`` labels as they are drawn: columns from left to right, the largest vertical distance in the first row.

@@ -78,6 +78,8 @@ def run_boundary(root: Path, file: Path, out: Path | None, options: BoundaryOpti
         root: Folder of ``experiments`` and ``results``; relative paths are looked up below it.
         file: The evaluation's option file.
         out: Folder. Default: ``results/NAME_boundary`` below ``root``.
+        options: Restorers, recognizers and the search.
+        device: Device of torch. Default: a GPU where there is one.
 
     Raises:
         OptionError: Not two restorers, no such recognizer, or one that is no classifier or costs money.

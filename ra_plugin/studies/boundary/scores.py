@@ -70,7 +70,8 @@ def chance(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     shares is that mean, and resampling them gives its interval, to first order (Hajek's projection).
 
     Args:
-        source, target: ``(N,)`` finite, of two images or more.
+        source: ``(N,)`` finite distances to one recognizer's boundary, of two images or more.
+        target: ``(N,)`` finite distances to another one's, along the same rays.
     """
     images = len(source)
     own = np.abs(source - target)

@@ -13,6 +13,7 @@ from ra_plugin.evaluation.statistics.significance import proportion
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.results import Estimate
+from ra_plugin.utils.tensors import total
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std, RGB, on the [0, 1] scale
@@ -41,6 +42,17 @@ class Case:
     trains: bool = True
     expected: float | None = None
     class_problem: str = ''
+
+    @property
+    def known_labels(self) -> Sequence[Any]:
+        """``labels``, for what cannot do without.
+
+        Raises:
+            ValueError: They are not known.
+        """
+        if self.labels is None:
+            raise ValueError(f'{self.name}: expected the labels of its images, got none. Give labels.')
+        return self.labels
 
 
 def few(items: Sequence) -> Sequence:
@@ -89,10 +101,10 @@ def class_answers(case: Case, change: Change = lambda images: images) -> np.ndar
 def image_scores(case: Case, change: Change = lambda images: images) -> np.ndarray:
     """Return a score of each image, ``(N,)``: right or wrong for a classifier, else minus the log of the loss."""
     if case.recognizer.is_classifier:
-        return (class_answers(case, change) == torch.cat(list(case.labels)).cpu().numpy()).astype(float)
+        return (class_answers(case, change) == torch.cat(list(case.known_labels)).cpu().numpy()).astype(float)
     with torch.no_grad():
         losses = [loss_of(case.recognizer, change(image), label).item()
-                  for image, label in zip(case.images, case.labels, strict=True)]
+                  for image, label in zip(case.images, case.known_labels, strict=True)]
     return -np.log(np.maximum(np.nan_to_num(losses, nan=math.inf), 1e-12))
 
 
@@ -104,7 +116,7 @@ def task_score(case: Case) -> tuple[str, Estimate]:
     if case.recognizer.is_classifier:
         return 'top-1', proportion(image_scores(case))
     score = build_score(case.recognizer.info)
-    for image, label in zip(case.images, case.labels, strict=True):
+    for image, label in zip(case.images, case.known_labels, strict=True):
         score.update(case.recognizer.predict(image), label)
     (metric,), sampled = next(iter(sample({}, {(): score}, len(score)).items()))
     return metric, replace(sampled, classes=None).share_estimate()
@@ -116,7 +128,7 @@ def chance_score(case: Case) -> float:
 
 
 def _commonest_label(case: Case) -> float:
-    return float(np.bincount(torch.cat(list(case.labels)).cpu().numpy()).max() / len(case.images))
+    return float(np.bincount(torch.cat(list(case.known_labels)).cpu().numpy()).max() / len(case.images))
 
 
 CHANCE: dict[str, Callable[[Case], float]] = {  # by task
@@ -168,9 +180,9 @@ def top_answer(recognizer: Recognizer, prepared: torch.Tensor) -> int | None:
 def loss_of(recognizer: Recognizer, images: torch.Tensor, label: Any) -> torch.Tensor:
     """Return the loss, a scalar; without a label, one to which all answers contribute."""
     if label is not None:
-        return sum(term.mean() for term in recognizer.loss(images, label).values())
-    return sum(value.square().mean() for value in recognizer.outputs(images).values()
-               if isinstance(value, torch.Tensor) and value.is_floating_point())
+        return total(term.mean() for term in recognizer.loss(images, label).values())
+    return total(value.square().mean() for value in recognizer.outputs(images).values()
+                 if isinstance(value, torch.Tensor) and value.is_floating_point())
 
 
 def gradient_of(recognizer: Recognizer, images: torch.Tensor, label: Any) -> torch.Tensor:

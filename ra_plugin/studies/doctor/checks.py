@@ -194,8 +194,9 @@ def mean_std(case: Case) -> Finding:
     """Compare mean and std with the weights' record, and with other usual ones on the labeled images."""
     given = normalization(case.recognizer)
     own = case.recognizer.own_preprocessing()
-    differs = own.mean is not None and own.std is not None and not _alike(given, (own.mean, own.std))
-    others = {'the record': (own.mean, own.std)} if differs else {
+    record = None if own.mean is None or own.std is None else (own.mean, own.std)
+    differs = record is not None and not _alike(given, record)
+    others = {'the record': record} if record is not None and differs else {
         name: value for name, value in {**_NORMALIZATIONS, 'these images': statistics(case.images)}.items()
         if not _alike(given, value)}
     measured = f'mean {_numbers(given[0])}, std {_numbers(given[1])}'

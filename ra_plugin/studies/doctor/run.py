@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 import yaml
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
 from ra_plugin.builders.identity import canonical
 from ra_plugin.builders.loaders import build_dataset, check_classes, evenly_spaced
 from ra_plugin.builders.option_file import parse_options
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.models.recog_aware_model import recog_blocks
 from ra_plugin.models.recog_validation import recognizable
 from ra_plugin.options import OptionError
@@ -88,7 +89,7 @@ def _members(block: Any, place: str) -> list[tuple[str, Any]]:
     return RECOGNIZER_REGISTRY.get(block['type'], place).member_blocks(block, place)
 
 
-def _chosen_dataset(opt: Mapping[str, Any]) -> Dataset:
+def _chosen_dataset(opt: Mapping[str, Any]) -> ImageDataset:
     """Return the first data set for validation with labels, else the training set with images as for validation."""
     options = opt['datasets']
     for phase in sorted(options, key=lambda phase: (phase == 'train', phase)):
@@ -101,7 +102,7 @@ def _chosen_dataset(opt: Mapping[str, Any]) -> Dataset:
     return dataset
 
 
-def _examples(dataset: Dataset, count: int,
+def _examples(dataset: ImageDataset, count: int,
               device: torch.device) -> tuple[list[torch.Tensor], Sequence[Any] | None]:
     """Return evenly spaced clean images, each ``(1, 3, H, W)``, and their labels, each as a batch of one."""
     if count < 1:
@@ -116,7 +117,7 @@ def _examples(dataset: Dataset, count: int,
     return images, None if labels[0] is None else labels
 
 
-def _class_problem(dataset: Dataset, recognizer: Recognizer) -> str:
+def _class_problem(dataset: ImageDataset, recognizer: Recognizer) -> str:
     try:
         check_classes(dataset, [recognizer], 'the data set')
     except OptionError as error:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.evaluation.judging import Batch, Processing
 from ra_plugin.evaluation.options import read_options
 from ra_plugin.evaluation.run import Evaluation
@@ -72,7 +73,7 @@ def survey(root: Path, file: Path, names: Sequence[str], judge: str, out: Path, 
                 'condition': condition.name, 'judge': judge, 'seed': seed,
                 'images': images, 'images_that_differ': count,
                 'seeds': [len(evaluation.restorers[name].processings) for name in names]}
-    return build_survey(items, out, tuple(names), settings)
+    return build_survey(items, out, (names[0], names[1]), settings)
 
 
 @torch.no_grad()
@@ -87,8 +88,9 @@ def disagreements(batches: Iterable[Batch], processings: Sequence[Processing], a
         classes: Names of the classes, where they are known.
     """
     for batch in batches:
-        answers = [answer(to_uint8(process(batch)).to(batch.gt.dtype) / 255) for process in processings]
-        targets = to_uint8(batch.gt).permute(0, 2, 3, 1).cpu().numpy()
+        truth = batch.clean_images
+        answers = [answer(to_uint8(process(batch)).to(truth.dtype) / 255) for process in processings]
+        targets = to_uint8(truth).permute(0, 2, 3, 1).cpu().numpy()
         labels = [classes[label] for label in batch.label.tolist()] if classes and batch.label is not None else (
             [None] * len(targets))
         for name, target, label, first, second in zip(batch.names, targets, labels, *answers, strict=True):
@@ -108,7 +110,7 @@ def reservoir(items: Iterable[T], number: int, rng: np.random.Generator) -> tupl
     return kept, seen
 
 
-def _answering(recognizer: Recognizer, dataset) -> tuple[Answer, Sequence[str] | None]:
+def _answering(recognizer: Recognizer, dataset: ImageDataset) -> tuple[Answer, Sequence[str] | None]:
     """Return a function of the likeliest class in words, and the words for labels, where there are."""
     classes = getattr(dataset, 'classes', None)
     if recognizer.has_own_words:

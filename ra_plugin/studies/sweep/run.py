@@ -15,7 +15,7 @@ from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers.trainable import is_trainable
 from ra_plugin.results import Results
 from ra_plugin.shipped.find import shown_path
-from ra_plugin.studies.sweep.weight_choice import Chosen, answer, choose, name_of, weigh
+from ra_plugin.studies.sweep.weight_choice import answer, name_of
 from ra_plugin.training.train_if_needed import train
 from ra_plugin.utils.out_folder import check_out_folder
 
@@ -97,18 +97,3 @@ def without_recognition(run: Mapping[str, Any]) -> dict[str, Any]:
         run.pop(key, None)
         run['train'].pop(key, None)
     return run
-
-
-def best_within(results: Results, max_psnr_drop: float | None = None) -> dict[str, Chosen | None]:
-    """Return, for each condition, the weight with the largest mean gain that surely gains and keeps to the budget.
-
-    Surely: by intervals that allow for the choice among all weights, see `weigh`. None where no weight does both.
-
-    Args:
-        results: Results of the evaluation.
-        max_psnr_drop: Budget in dB below weight 0. Default: any.
-    """
-    for condition, entry in results.conditions.items():
-        if max_psnr_drop is not None and not entry.given.clean:
-            raise OptionError(f'{condition}: {_NO_PSNR}')
-    return {condition: choose(weigh(results, condition, max_psnr_drop)) for condition in results.conditions}

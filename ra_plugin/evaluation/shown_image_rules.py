@@ -58,7 +58,8 @@ def rules_for(restorers: Sequence[Restorer], recognizers: Mapping[str, Recognize
     """Return the rules of a condition, those of its first restorers before that of any image.
 
     Args:
-        restorers, recognizers: Restorers and recognizers of the condition.
+        restorers: Restorers of the condition, in the order of the file.
+        recognizers: Name -> recognizer that judges the condition.
         metrics: Task -> metrics, as in `build_score`.
         given: Parts that the data set has.
         baseline: Name of the way of processing that others are compared with.
@@ -122,7 +123,8 @@ class Draw:
         return any(order[place] < limit for order, limit in zip(self._orders, limits, strict=True))
 
 
-def fits_of(rules: Sequence[Rule], answers: Answers, numbers: Sequence[int]) -> list[tuple[int, tuple[bool, ...]]]:
+def fits_of(rules: Sequence[Rule], answers: Answers, numbers: Sequence[int] | np.ndarray
+            ) -> list[tuple[int, tuple[bool, ...]]]:
     """Return, for each image, its number and whether each rule fits it."""
     columns = [rule.fits(answers, len(numbers)).tolist() for rule in rules]
     return list(zip(map(int, numbers), zip(*columns, strict=True), strict=True))

@@ -1,4 +1,6 @@
-"""Average precision over all images and over resamples of them, from detections matched image by image.
+"""Detections matched image by image, and average precision over all images and over resamples of them.
+
+The formulas, VOC's and COCO's, and the matching by each are in `detection_metrics`.
 
 Whether a detection finds a box does not depend on other images; so the evaluators match each image once, and a resample
 of the images only weighs what was matched.
@@ -56,8 +58,10 @@ class Matches:
         """Add one image.
 
         Args:
-            labels, scores: ``(K,)`` of its detections.
-            tp, fp: ``(T, K)`` bool; both False for a detection of a box to ignore.
+            labels: ``(K,)`` class numbers of its detections.
+            scores: ``(K,)`` confidences of these.
+            tp: ``(T, K)`` bool, True for a detection that finds a box at an IoU threshold.
+            fp: ``(T, K)`` bool, True for one that finds none; neither for a detection of a box to ignore.
             positives: ``(C,)`` boxes to find.
         """
         self._images.append((labels, scores, tp, fp))
@@ -88,6 +92,7 @@ class Matches:
 
         Args:
             counts: ``(R, N)`` whole numbers: how often each resample has each image.
+            formula: Area under a precision-recall curve, as the benchmark defines it.
 
         Returns:
             ``(R, C, T)``; NaN where a class has no box to find.

@@ -1,4 +1,4 @@
-"""Examples of an evaluation's page: the images that its rules have drawn, with the answers to them."""
+"""Examples of a report: the images that `shown_image_rules` has drawn, with the answers to them."""
 from ra_plugin.evaluation.run import Evaluation, PreparedCondition
 from ra_plugin.results import Example
 
