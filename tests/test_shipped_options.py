@@ -82,6 +82,7 @@ ALTERNATIVES = {
         'datasets.train.batch_size_per_gpu', 'logger', 'path.pretrain_network_g', 'train', 'val']),
     'scratch_interpolation_x4_resnet18': ('scratch_srresnet_x4_resnet18', ['network_g', 'path']),
     'small/joint_srresnet_x2_cifar10': ('demo/ra_srresnet_x2_cifar10', [*LEARNS, 'val.recognizers.resnet_joint']),
+    'small/sr4ir_srresnet_x2_cifar10': ('small/joint_srresnet_x2_cifar10', ['train.pixel_opt', 'train.recog_opt']),
     'small/recog_only_srresnet_x2_cifar10': ('demo/ra_srresnet_x2_cifar10', ['train.pixel_opt']),
     'small/perceptual_srresnet_x2_cifar10': ('demo/unsupervised_srresnet_x2_cifar10', ['train.recog_opt']),
 }

@@ -13,9 +13,15 @@ _FACTS = {'mean': (0.5, 0.4, 0.3), 'std': (0.2, 0.3, 0.4), 'source': 'random wei
 _CLASSES = ('cat', 'dog', 'bird')
 
 
-def _network(channels: int, stride: int) -> nn.Module:
+def tiny_network(channels: int, stride: int) -> nn.Module:
+    """Return a network that gives a map of some channels."""
     torch.manual_seed(1)
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, channels, stride, stride))
+
+
+def tiny_embedding_network() -> nn.Module:
+    """Return a network that gives vectors ``(N, 5)``."""
+    return nn.Sequential(tiny_network(5, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 class TinyDetector(DetectionRecognizer):
@@ -24,7 +30,7 @@ class TinyDetector(DetectionRecognizer):
     stride = 8
 
     def __init__(self):
-        super().__init__(_network(len(_CLASSES) + 4, self.stride), RecognizerInfo(
+        super().__init__(tiny_network(len(_CLASSES) + 4, self.stride), RecognizerInfo(
             'tiny', self.task, len(_CLASSES), _CLASSES, **_FACTS))
 
     def features(self, images):
@@ -67,7 +73,7 @@ class TinySegmenter(SegmentationRecognizer):
     """Scores of three classes at half the resolution."""
 
     def __init__(self):
-        super().__init__(_network(len(_CLASSES), 2),
+        super().__init__(tiny_network(len(_CLASSES), 2),
                          RecognizerInfo('tiny', self.task, len(_CLASSES), _CLASSES, **_FACTS))
 
     def features(self, images):
@@ -93,8 +99,7 @@ class TinyEmbedder(EmbeddingRecognizer):
     """A vector of five numbers."""
 
     def __init__(self):
-        network = nn.Sequential(_network(5, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        super().__init__(network, RecognizerInfo('tiny', self.task, **_FACTS))
+        super().__init__(tiny_embedding_network(), RecognizerInfo('tiny', self.task, **_FACTS))
 
 
 class TinyReader(nn.Module):

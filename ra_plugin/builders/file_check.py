@@ -28,7 +28,7 @@ BLOCKS = {'datasets': Mapping[str, TypedBlock], 'network_g': TypedBlock,
           **dict.fromkeys(('path', 'train', 'val', 'logger'), Mapping)}
 _TEXT_KEYS = {'name', 'type', 'suffix', 'classes', 'keep_classes', 'project', 'resume_id', 'split', 'subfolders',
               'labels', 'annotation_file', 'meta_info', 'meta_info_file', 'dataroot', 'dataroot_gt', 'dataroot_lq',
-              'checkpoint', 'model_name'}  # may look like numbers, as the folder of a year
+              'checkpoint', 'model_name', 'output'}  # may look like numbers, as the folder of a year
 
 
 def check_file(opt: Mapping[str, Any]) -> None:
@@ -175,7 +175,7 @@ def _check_learner(opt: Mapping[str, Any], train: TrainKeys, val: ValKeys) -> No
     learner = train.learner() if opt.get('is_train') else None
     _check_recog_every(opt, train, learner)
     if opt.get('is_train') and opt['train']['optim_g'] is None:
-        _check_fixed_restorer(opt, learner)
+        _check_fixed_restorer(opt, train, learner)
     for name, block in (val.recognizers or {}).items():
         if is_trainable(block) and block != learner:
             raise OptionError(f'val.recognizers.{name}.trainable: must equal the trainable block in train.recog_opt, '
@@ -195,12 +195,13 @@ def _check_recog_every(opt: Mapping[str, Any], train: TrainKeys, learner: Mappin
                           f'got {every}: steps of both kinds would fall together.')
 
 
-def _check_fixed_restorer(opt: Mapping[str, Any], learner: Mapping | None) -> None:
+def _check_fixed_restorer(opt: Mapping[str, Any], train: TrainKeys, learner: Mapping | None) -> None:
     """Check what goes with ``train.optim_g: ~``: the recognizer learns, and the restorer has learned."""
     if learner is None:
         raise OptionError('train.optim_g: expected an optimizer, got ~: neither the restorer would learn nor, with '
                           'trainable: true in train.recog_opt, a recognizer.')
     taught = [f'train.{key}' for key in ('pixel_opt', 'perceptual_opt', 'ema_decay') if opt['train'].get(key)]
+    taught += [place for place, block in train.losses if recognition_losses()[block['type']].needs != 'label']
     taught += [key for key in ('network_t', 'network_d') if opt.get(key)]
     if taught:
         raise OptionError(f'{taught[0]}: the recognizer alone learns where train.optim_g is ~. Remove it.')

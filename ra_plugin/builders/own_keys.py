@@ -51,6 +51,10 @@ def recognition_losses() -> dict[str, type[RecognizerLoss]]:
             if isinstance(cls, type) and issubclass(cls, RecognizerLoss)}
 
 
+def _loss_class(block: Mapping[str, Any]) -> type[RecognizerLoss]:
+    return recognition_losses()[block['type']]
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileKeys:
     """Keys of this package at the top level of an option file.
@@ -107,11 +111,17 @@ class TrainKeys(StepOptions):
         """Return the block of the recognizer that learns, if there is one.
 
         Raises:
-            OptionError: There are several; or none, and there is an optimizer or a schedule for it.
+            OptionError: There are several; or none, and there is an optimizer or a schedule for it, or a loss that
+                shares it.
         """
-        blocks = [block['recognizer'] for _, block in self.losses if is_trainable(block['recognizer'])]
+        learning = [(place, block) for place, block in self.losses if is_trainable(block['recognizer'])]
+        blocks = [block['recognizer'] for _, block in learning if _loss_class(block).needs == 'label']
         if len(blocks) > 1:
             raise OptionError(f'train.recog_opt: expected one recognizer with trainable: true, got {len(blocks)}.')
+        for place, block in learning:
+            if not blocks or block['recognizer'] != blocks[0]:
+                raise OptionError(f'{place}.recognizer.trainable: {block["type"]} does not train it. Expected the same '
+                                  f'block in a RecogLoss, got {"another" if blocks else "none"}.')
         for key in ('optim_r', 'scheduler_r'):
             if getattr(self, key) and not blocks:
                 raise OptionError(f'train.{key}: there is no recognizer to train. Set trainable: true in that of '

@@ -8,6 +8,7 @@ from torch import nn
 from ra_plugin.losses.distances import CONSISTENCY, ConsistencyDistance
 from ra_plugin.losses.recognizer_loss import LossWeight, Reduction, ReferenceLoss
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.recognizers.module_recognizer import ModuleTask
 from ra_plugin.recognizers.trainable import LearnerBlock
 from ra_plugin.utils.tensors import total
 
@@ -28,6 +29,9 @@ class RecogConsistencyLoss(ReferenceLoss):
       units of their root mean square over objects. If the clean image has no objects, the first term is the mean over
       the positions most similar to one, and the second is 0.
 
+    Networks without a head have no outputs to compare, and are refused where that can be told: features ``(N, D)`` of a
+    network of your own look like logits, and would be softmaxed as if they were; give it ``task: embedding``.
+
     The other distances are means over all positions of the image. A sigmoid's logit z counts as two logits (z, 0).
 
     Args:
@@ -47,7 +51,7 @@ class RecogConsistencyLoss(ReferenceLoss):
             useful if the same images recur, as whole images and their flips do and random crops do not. Up to 1 GiB per
             loss and process; not for detectors. A resumed run is then the same only up to rounding. See
             `ReferenceCache`. Default: False.
-        gradient_checkpointing, mean, std: See `RecogLoss`.
+        gradient_checkpointing, mean, std, task, output: See `RecogLoss`.
 
     Shape:
         output, gt: ``(N, 3, H, W)``, RGB, ``[0, 1]``. Returns a scalar >= 0 (up to rounding), or ``(N,)`` for
@@ -63,8 +67,10 @@ class RecogConsistencyLoss(ReferenceLoss):
     def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight = 1.0,
                  reduction: Reduction = 'mean', distance: ConsistencyDistance = 'kl',
                  temperature: float | None = None, cache_reference: bool = False, gradient_checkpointing: bool = False,
-                 mean: Sequence[float] | None = None, std: Sequence[float] | None = None):
-        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference, mean, std)
+                 mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+                 task: ModuleTask | None = None, output: str | int | None = None):
+        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, cache_reference,
+                         {'mean': mean, 'std': std, 'task': task, 'output': output})
         if distance not in CONSISTENCY:
             raise ValueError(f'RecogConsistencyLoss: distance: expected {" | ".join(CONSISTENCY)}, got {distance!r}.')
         if temperature is not None and (not 0 < temperature < math.inf or not CONSISTENCY[distance].softened):

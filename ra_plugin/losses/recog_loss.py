@@ -7,6 +7,7 @@ from torch import nn
 
 from ra_plugin.losses.recognizer_loss import LossWeight, RecognizerLoss, Reduction
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.recognizers.module_recognizer import ModuleTask
 from ra_plugin.recognizers.trainable import LearnerBlock
 from ra_plugin.utils.tensors import total
 
@@ -26,7 +27,9 @@ class RecogLoss(RecognizerLoss):
         gradient_checkpointing: Recompute most of the recognizer's activations in the backward pass, for large images:
             peak memory is halved for ResNet-50 or VGG-16, and a third for a ViT, at the cost of a second forward pass,
             with the same gradient. Default: False.
-        mean, std: Normalization of your own classifier passed as ``recognizer``, for RGB on the ``[0, 1]`` scale.
+        mean, std: Normalization of your own network passed as ``recognizer``, for RGB on the ``[0, 1]`` scale.
+        task, output: Task of your own network, and the part of its answer that counts, see `ModuleRecognizer`. Default:
+            a classifier's logits.
 
     Shape:
         output: ``(N, 3, H, W)``, RGB, ``[0, 1]``. label: depends on the recognizer's task; classification: ``(N,)``
@@ -42,14 +45,16 @@ class RecogLoss(RecognizerLoss):
 
     def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight = 1.0,
                  reduction: Reduction = 'mean', label_smoothing: float = 0.0, gradient_checkpointing: bool = False,
-                 mean: Sequence[float] | None = None, std: Sequence[float] | None = None):
-        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
+                 mean: Sequence[float] | None = None, std: Sequence[float] | None = None,
+                 task: ModuleTask | None = None, output: str | int | None = None):
+        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing,
+                         {'mean': mean, 'std': std, 'task': task, 'output': output})
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'RecogLoss: label_smoothing: expected a number in [0, 1), got {label_smoothing}.')
         if label_smoothing and not self.recognizer.smooths_labels:
             hint = (f'; {self.recognizer} does {self.recognizer.info.task}.'
                     if self.recognizer.info.task != 'classification' else
-                    f' whose loss() takes it. If that of {type(self.recognizer).__name__} does, set smooths_labels = '
+                    f' whose loss() takes it. If that of {self.recognizer.users_name()} does, set smooths_labels = '
                     'True in the class.')
             raise ValueError(f'RecogLoss: label_smoothing is for classifiers{hint}')
         self.smoothing = {'label_smoothing': label_smoothing} if label_smoothing else {}

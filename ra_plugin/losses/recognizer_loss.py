@@ -1,5 +1,5 @@
 """Base classes of the recognition losses: the recognizer (frozen or trainable), the weight and the reduction."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -24,14 +24,16 @@ class RecognizerLoss(ChecksArguments, nn.Module):
     """Base class of the recognition losses; a subclass defines `compare` for one recognizer and one batch.
 
     Args:
-        recognizer: Options of the frozen recognizer, a recognizer, or your own classifier, which is copied. With
-            ``trainable: true`` its network is trained and in training mode; only for a loss with labels.
+        recognizer: Options of the frozen recognizer, a recognizer, or your own network, which is copied. With
+            ``trainable: true`` its network is trained and in training mode; only for a loss with labels. A loss that
+            `shares_learner` takes the recognizer of that loss, and does not train it.
         loss_weight: Factor on the loss, >= 0: lambda of the paper.
         reduction: ``'mean'`` | ``'sum'`` over the images | ``'none'``. Detectors and segmenters have one loss per batch
             and none per image: it is the ``'mean'``, and N times it the ``'sum'``.
         gradient_checkpointing: Let the recognizer's blocks keep only their inputs for the backward pass, see
             `Recognizer.set_grad_checkpointing`, to save memory for large images. Not for a trainable recognizer.
-        mean, std: Normalization of your own classifier, for RGB on the ``[0, 1]`` scale.
+        own: ``mean``, ``std``, ``task`` and ``output`` of your own network, see `build_recognizer`.
+        layers: Names of the layers whose outputs the loss compares, see `Recognizer.watch`.
 
     Raises:
         ValueError: The recognizer is not differentiable, or cannot be trained as requested, or the reduction is
@@ -40,30 +42,44 @@ class RecognizerLoss(ChecksArguments, nn.Module):
 
     needs: str  # 'label' or 'gt': the second argument of forward()
     check_range = True  # check that the first batch of restored images is on the [0, 1] scale
+    shares_learner = False  # it may have the recognizer that another loss trains
     asks_for: str  # 'loss', 'outputs' or 'features': the method of the recognizer that is called
 
     def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight, reduction: Reduction,
-                 gradient_checkpointing: bool, mean: Sequence[float] | None = None,
-                 std: Sequence[float] | None = None):
+                 gradient_checkpointing: bool, own: Mapping[str, Any], layers: Sequence[str] = ()):
         super().__init__()
         if reduction not in ('mean', 'sum', 'none'):
             raise ValueError(f"{type(self).__name__}: reduction: expected 'mean', 'sum' or 'none', got {reduction!r}.")
         where = f'{type(self).__name__}.recognizer'
         learns = is_trainable(recognizer)
-        self.recognizer = build_recognizer(frozen(recognizer), where, not learns, mean, std, learns)
+        self.recognizer = build_recognizer(frozen(recognizer), where, fold_batch_norm=False, learns=learns, **own)
         if learns:
             self.recognizer.unfreeze()
         if self.recognizer.trainable:
-            check_learner(type(self), type(self.recognizer), loss_weight, gradient_checkpointing, type(self).__name__)
+            check_learner(type(self), type(self.recognizer), loss_weight, gradient_checkpointing, type(self).__name__,
+                          is_shared=not learns)
         self.recognizer.check_gives(self.asks_for, where)
         if not self.recognizer.info.differentiable:
             raise ValueError(f'{type(self).__name__}: {self.recognizer} is not differentiable: it can be used for '
                              'evaluation (val.recognizers), but not in a loss.')
+        if layers:
+            self._watch(layers, where)
+        if not learns and not isinstance(recognizer, Recognizer):
+            self.recognizer.fold_batch_norm()
         if gradient_checkpointing:
             self.recognizer.set_grad_checkpointing()
         self.loss_weight = loss_weight
         self.reduction: Reduction = reduction
         self._is_checked = False
+
+    def _watch(self, layers: Sequence[str], where: str) -> None:
+        if self.recognizer.members() != (self.recognizer,):
+            raise ValueError(f'{where}: layers are of one network, and {self.recognizer} has several. Use a loss for '
+                             'each of them: train.recog_opt takes a list.')
+        try:
+            self.recognizer.watch(layers)
+        except ValueError as error:
+            raise ValueError(f'{type(self).__name__}: layer_weights: {error}') from error
 
     def compare(self, recognizer: Recognizer, output: torch.Tensor, target: Any) -> torch.Tensor:
         """Return the loss of one recognizer for images of one size.
@@ -144,9 +160,12 @@ class ReferenceLoss(RecognizerLoss):
     needs = 'gt'
 
     def __init__(self, recognizer: LearnerBlock | nn.Module, loss_weight: LossWeight, reduction: Reduction,
-                 gradient_checkpointing: bool, cache_reference: bool, mean: Sequence[float] | None = None,
-                 std: Sequence[float] | None = None):
-        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, mean, std)
+                 gradient_checkpointing: bool, cache_reference: bool, own: Mapping[str, Any],
+                 layers: Sequence[str] = ()):
+        super().__init__(recognizer, loss_weight, reduction, gradient_checkpointing, own, layers)
+        if cache_reference and self.recognizer.trainable:
+            raise ValueError(f'{type(self).__name__}: cache_reference: the answers of {self.recognizer} change as it '
+                             'learns. Remove it.')
         if cache_reference and not self.recognizer.batch_independent:
             raise ValueError(f'{type(self).__name__}: cache_reference: not supported for {self.recognizer}, whose '
                              'outputs depend on the whole batch. Remove it.')

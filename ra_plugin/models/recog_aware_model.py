@@ -14,7 +14,7 @@ import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.models.sr_model import SRModel
-from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY
 from torch import nn
 
 from ra_plugin.data.given import no_labels
@@ -30,6 +30,7 @@ from ra_plugin.models.trainable_recognizer import TrainableRecognizerMixin
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.recognizers.frozen.resizing import shared_resizes
+from ra_plugin.recognizers.trainable import is_trainable
 
 NO_LOSS_FOR_T = 'network_t: the transformer needs a recognition loss. Add train.recog_opt.'
 
@@ -69,9 +70,29 @@ def numbered(blocks: Sequence[Mapping]) -> list[tuple[str, Mapping]]:
     return list(zip(places, blocks, strict=True))
 
 
-def _built(block: Mapping, where: str) -> nn.Module:
+def _built_losses(blocks: Sequence[Mapping]) -> list[nn.Module]:
+    """Build the losses; those that share a recognizer that learns after the one that trains it."""
+    places, found = numbered(blocks), {}
+    learner: Recognizer | None = None
+    for place, block in sorted(places, key=lambda one: not _teaches(one[1])):
+        found[place] = _built(block, place, learner)
+        if _teaches(block):
+            learner = found[place].recognizer
+    return [found[place] for place, _ in places]
+
+
+def _built(block: Mapping, where: str, learner: Recognizer | None = None) -> nn.Module:
     with translated(where):
-        return build_loss(block)
+        if learner is None or not is_trainable(block.get('recognizer')):
+            return build_loss(block)
+        arguments = {**block, 'recognizer': learner}  # not by build_loss, which copies what it is given
+        return LOSS_REGISTRY.get(arguments.pop('type'))(**arguments)
+
+
+def _teaches(block: Mapping) -> bool:
+    """True for the block of a loss that trains its recognizer."""
+    loss = dict(iter(LOSS_REGISTRY)).get(block.get('type'))
+    return is_trainable(block.get('recognizer')) and getattr(loss, 'needs', None) == 'label'
 
 
 class PixelAndRecogLoss(nn.Module):
@@ -151,7 +172,7 @@ class RecogAwareMixin(RecogValidationMixin):
         self._build_net_t()
         if self.net_t is not None and not blocks:
             raise OptionError(NO_LOSS_FOR_T)
-        self.cri_recog = nn.ModuleList(_built(block, place) for place, block in numbered(blocks)).to(self.device)
+        self.cri_recog = nn.ModuleList(_built_losses(blocks)).to(self.device)
         for cri in self.cri_recog:  # the network may be untrained; the scale of gt is checked instead
             cri.check_range = False
         crops = isinstance(self, LabeledPoolMixin) and self.opt.get('high_order_degradation', True)

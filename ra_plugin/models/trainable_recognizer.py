@@ -25,7 +25,7 @@ class TrainableRecognizerMixin(Host):
     The recognizer takes one step per step of the class, from the same backward pass: it minimizes the recognition loss
     without ``loss_weight``, which is the weight of that loss for the restorer only. Its learning rate is therefore
     chosen as in any other training. The paper only says that its optimizer is SGD with momentum; here the network is
-    in training mode, as in any fine-tuning.
+    in training mode, as in any fine-tuning. A feature loss with the same block shares it, and does not train it.
     """
 
     net_r: nn.Module | None = None
@@ -37,7 +37,7 @@ class TrainableRecognizerMixin(Host):
     def setup_optimizers(self) -> None:
         if self._restorer_learns:
             super().setup_optimizers()
-        loss = next((cri for cri in self.cri_recog if cri.recognizer.trainable), None)
+        loss = next((cri for cri in self.cri_recog if cri.recognizer.trainable and cri.needs == 'label'), None)
         if loss is None:
             return
         self._learner: Recognizer = loss.recognizer

@@ -9,12 +9,14 @@ from torch import nn
 
 from ra_plugin.checked_arguments import ChecksArguments
 from ra_plugin.recognizers.facts import NO_HEAD, Outputs, RecognizerInfo
+from ra_plugin.recognizers.feature_layers import captured_layers
 from ra_plugin.recognizers.frozen.checkpointing import checkpoint_unchanged
 from ra_plugin.recognizers.frozen.folding import fold_batch_norm
 from ra_plugin.recognizers.frozen.out_of_sight import OutOfSight
 from ra_plugin.recognizers.frozen.resizing import FITS, resize
-from ra_plugin.recognizers.networks import copy_of, float_tensors, with_plain_gradient
+from ra_plugin.recognizers.networks import copy_of, float_tensors, unwrapped, with_plain_gradient
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
+from ra_plugin.utils.suggestions import suggestion
 from ra_plugin.utils.tensors import total
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -47,6 +49,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         trainable: True while its network learns.
         folded_norms: Number of batch norms that are part of a convolution now.
         checkpointed: Number of blocks that are computed again in the backward pass.
+        watched: Names of the layers whose outputs a loss compares, see `watch`.
         can_learn: `unfreeze` is supported.
         costly: Answers cost money or minutes: it is asked about results alone, not about variants of them.
         cost: Price of all answers so far, of a costly one that has prices.
@@ -62,6 +65,7 @@ class Recognizer(ChecksArguments, OutOfSight):
     autocast_to: torch.dtype | None = None
     folded_norms = 0
     checkpointed = 0
+    watched: tuple[str, ...] = ()
     can_learn = False
     costly = False
     cost: float | None = None
@@ -115,7 +119,7 @@ class Recognizer(ChecksArguments, OutOfSight):
             ValueError: It cannot learn, batch norm has been folded into its convolutions, or blocks are computed twice.
         """
         if not self.can_learn:
-            raise ValueError(f'{self}: a {type(self).__name__} cannot learn. Expected a classifier of timm, '
+            raise ValueError(f'{self}: a {self.users_name()} cannot learn. Expected a classifier of timm, '
                              'torchvision or your own (ModuleRecognizer).')
         if self.folded_norms or self.checkpointed:
             raise ValueError(f'{self}: its batch norm is folded, or it is checkpointed, for use as it is, so it cannot '
@@ -147,7 +151,7 @@ class Recognizer(ChecksArguments, OutOfSight):
             try:
                 found = answer()
             except ValueError:  # none that could be compared
-                found = float_tensors([self.features(images)])
+                found = float_tensors([self.features(images), *self._watched_outputs(images)])
             return torch.autograd.grad(total(tensor.square().mean() for tensor in found), images)[0]
 
         with self._images_as_they_come():
@@ -187,7 +191,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         found = list(reference.values())
         with contextlib.suppress(ValueError):  # some have none
             found.append(self.features(images))
-        return float_tensors(found)
+        return float_tensors([*found, *self._watched_outputs(images)])
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Resize images to the input size and normalize them, in the type of the weights; differentiable.
@@ -229,6 +233,67 @@ class Recognizer(ChecksArguments, OutOfSight):
     def autocast(self, images: torch.Tensor) -> torch.autocast:
         """Return the context in which the network is called."""
         return torch.autocast(images.device.type, self.autocast_to, enabled=self.autocast_to is not None)
+
+    def read(self, answer: Any) -> Any:
+        """Return the part that counts of what the network gives."""
+        return answer
+
+    @contextlib.contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Freeze the network within the context if it learns: inference mode, and no gradient for its parameters."""
+        if not self.trainable:
+            yield
+            return
+        modes = [(module, module.training) for module in self.model.modules()]
+        statistics = [(module._buffers, name, buffer) for module in self.model.modules()
+                      if isinstance(module, nn.modules.batchnorm._NormBase)
+                      for name, buffer in module._buffers.items() if buffer is not None]
+        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.model.eval().requires_grad_(False)
+        for buffers, name, buffer in statistics:  # the graph must not have what a step in training mode changes
+            buffers[name] = buffer.clone()
+        try:
+            yield
+        finally:
+            for buffers, name, buffer in statistics:
+                buffers[name] = buffer
+            for module, mode in modes:
+                module.training = mode
+            for parameter in learning:
+                parameter.requires_grad_(True)
+
+    # ------------------------------------------------------------ layers
+    def watch(self, names: Sequence[str]) -> None:
+        """Count the outputs of these layers among the answers, which nothing that is done to the network changes.
+
+        Args:
+            names: Dotted names, as in ``named_modules()``.
+
+        Raises:
+            ValueError: There is no such layer, it is not called, or its output is none of a batch.
+        """
+        layers = dict(unwrapped(self.model).named_modules())
+        for name in names:
+            if not name or name not in layers:
+                raise ValueError(f'{self}: no layer {name!r}.{suggestion(name, layers)}')
+        self.watched = tuple(dict.fromkeys((*self.watched, *names)))
+        with torch.no_grad(), self.at_rest():
+            self.layer_outputs(self._question()[0], names)
+
+    def layer_outputs(self, images: torch.Tensor, names: Sequence[str]) -> Outputs:
+        """Return the outputs of layers by name, from one forward pass: maps ``(N, C, H, W)``, tokens ``(N, L, C)``, ...
+
+        Raises:
+            ValueError: A layer is not called, or its output is none of a batch.
+        """
+        return captured_layers(unwrapped(self.model), names, lambda: self.call_layers(images), len(images), str(self))
+
+    def call_layers(self, images: torch.Tensor) -> Any:
+        """Call the network for the outputs of its layers."""
+        return self.features(images)
+
+    def _watched_outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return list(self.layer_outputs(images, self.watched).values()) if self.watched else []
 
     # ------------------------------------------------------------ ensembles
     def members(self) -> Sequence['Recognizer']:
@@ -348,12 +413,12 @@ class Recognizer(ChecksArguments, OutOfSight):
         return f'images resized to {size[1]}x{size[0]} pixels' if size else 'images as they come'
 
     def _has_no(self, method: str) -> NoReturn:
-        raise NotImplementedError(f'{self}: {type(self).__name__} has no {method}(). Use a recognizer of the task: '
+        raise NotImplementedError(f'{self}: {self.users_name()} has no {method}(). Use a recognizer of the task: '
                                   'ModuleRecognizer for classifiers, MMDetRecognizer for detectors, MMSegRecognizer '
                                   'for segmenters; or write the method.')
 
     def __str__(self) -> str:
-        return f'{type(self).__name__}({self.info.name})'
+        return f'{self.users_name()}({self.info.name})'
 
 
 def _luma(images: torch.Tensor) -> torch.Tensor:

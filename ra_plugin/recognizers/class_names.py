@@ -4,7 +4,11 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from ra_plugin.option_types import FilePath
+from ra_plugin.utils.suggestions import suggestion
 from ra_plugin.utils.text_file import read_text
+
+KeepClasses = Sequence[str | int] | FilePath
 
 _ID = re.compile(r'[a-z]?[0-9]+')
 
@@ -27,6 +31,48 @@ def read_classes(classes: Sequence[str] | str | int) -> tuple[str, ...] | None:
     if not classes or not all(name.strip() for name in classes):
         raise ValueError('classes: expected a name for each, got none, or an empty one.')
     return tuple(name.strip() for name in classes)
+
+
+def kept_ids(keep: KeepClasses, classes: Sequence[str] | None, count: int, where: str) -> list[int]:
+    """Return the ids of the classes to keep.
+
+    Args:
+        keep: Names or ids, as a list or a text file with one a line. Digits are an id unless a class is called so.
+        classes: The names of all classes, where known.
+        count: Number of all classes.
+        where: The place of the list, for messages.
+
+    Raises:
+        ValueError: No such file, nothing to keep, no such class, one that is listed twice, or a name of several.
+    """
+    if isinstance(keep, str):
+        try:
+            keep = read_classes(keep) or ()
+        except ValueError as error:
+            raise ValueError(f'{where}: {str(error).removeprefix("classes: ")}') from None
+    if not keep:
+        raise ValueError(f'{where}: expected at least one class, got none.')
+    ids = [_id_of(item, classes or (), count, where) for item in keep]
+    twice = next((item for item, i in zip(keep, ids, strict=True) if ids.count(i) > 1), None)
+    if twice is not None:
+        raise ValueError(f'{where}: expected each class once, got {twice!r} more than once.')
+    return ids
+
+
+def _id_of(item: str | int, classes: Sequence[str], count: int, where: str) -> int:
+    name = str(item).strip()
+    named = [] if isinstance(item, int) else [i for i, known in enumerate(classes) if known == name] or [
+        i for i, known in enumerate(classes) if casefolded(known) == casefolded(name)]
+    if len(named) > 1:
+        raise ValueError(f"{where}: '{name}' is the name of the classes {', '.join(map(str, named))}. Give the id.")
+    if named:
+        return named[0]
+    if not re.fullmatch(r'-?[0-9]+', name):
+        known = suggestion(name, classes) or ('' if classes else ' The names are not known: give ids, or classes.')
+        raise ValueError(f"{where}: no class '{name}'.{known}")
+    if not 0 <= int(name) < count:
+        raise ValueError(f'{where}: expected ids in 0..{count - 1}, got {name}.')
+    return int(name)
 
 
 def casefolded(name: str) -> str:

@@ -1,5 +1,4 @@
 """The contract of classifiers, of any library."""
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -10,12 +9,13 @@ from torch import nn
 
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import Recognizer
-from ra_plugin.recognizers.facts import NO_HEAD, Outputs, RecognizerInfo, TaskError
+from ra_plugin.recognizers.class_names import KeepClasses, kept_ids
+from ra_plugin.recognizers.facts import DETECTORS, NO_HEAD, Outputs, RecognizerInfo, TaskError
 from ra_plugin.recognizers.feature_layers import captured, classifying_layer
+from ra_plugin.recognizers.first_answer import first_answer
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.logits_check import check_logits
 from ra_plugin.recognizers.networks import copy_of, unwrapped, widened
-from ra_plugin.utils.text import first_line
 
 # 'model': the size in the weights' record; ~: as the images come; a number: square; [height, width].
 InputSize = Literal['model'] | int | Sequence[int] | None
@@ -35,6 +35,8 @@ class ClassificationRecognizer(Recognizer):
     Args:
         feature_layer: Dotted name of the layer whose output is `features`. Default: the input of the layer that
             classifies, which is found by one call, see `classifying_layer`; without a head, what the network gives.
+        keep_classes: Names or ids of the network's classes that count, as a list or a text file with one a line, for
+            data with fewer classes. Labels are then their places in this list, and probabilities sum to 1 over them.
     """
 
     task = 'classification'
@@ -44,9 +46,12 @@ class ClassificationRecognizer(Recognizer):
     _head: str | None = None  # the layer that classifies
     _has_own_features = False  # a subclass knows better than to look for it
 
-    def __init__(self, model: nn.Module, info: RecognizerInfo, fit: Fit = 'crop', feature_layer: str | None = None):
+    _kept: torch.Tensor | None = None  # ids of the classes that count
+
+    def __init__(self, model: nn.Module, info: RecognizerInfo, fit: Fit = 'crop', feature_layer: str | None = None,
+                 keep_classes: KeepClasses | None = None):
         if type(self).__init__ is ClassificationRecognizer.__init__:
-            model = copy_of(model, f'{type(self).__name__}({info.name})')
+            model = copy_of(model, f'{self.users_name()}({info.name})')
         if getattr(model, 'num_classes', None) == 0:
             info = replace(info, task='embedding', classes=None)
         super().__init__(model, info, fit)
@@ -57,7 +62,17 @@ class ClassificationRecognizer(Recognizer):
         count = self._count_classes()
         self.info = replace(self.info, num_classes=count, gives_probabilities=self._has_head)
         if feature_layer is None and self._has_head and not self._has_own_features:
-            self._head = classifying_layer(self.model, self._ask_once, self.info.num_classes)
+            self._head = classifying_layer(self.model, self._ask_once, count)
+        if keep_classes is not None:
+            self._keep(keep_classes)
+
+    def _keep(self, keep_classes: KeepClasses) -> None:
+        if not self._has_head:
+            raise ValueError(f'{self}: keep_classes: {NO_HEAD}')
+        ids = kept_ids(keep_classes, self.info.classes, self.info.num_classes, f'{self}: keep_classes')
+        self.register_buffer('_kept', torch.tensor(ids, device=self.mean.device), persistent=False)
+        names = self.info.classes and tuple(self.info.classes[i] for i in ids)
+        self.info = replace(self.info, classes=names, num_classes=len(ids))
 
     @property
     def _has_head(self) -> bool:
@@ -67,29 +82,16 @@ class ClassificationRecognizer(Recognizer):
     def _ask_once(self) -> Any:
         return self.logits(self.mean.new_full((1, 3, *(self.info.input_size or (64, 64))), 0.5))
 
-    def _first_answer(self) -> Any:
-        """Return the network's answer to one image, or to its luma where it takes one channel."""
-        size = self.info.input_size or (64, 64)
-        try:
-            return self._ask_once()
-        except Exception as error:  # of any network
-            self.info = replace(self.info, channels=1)
-            with contextlib.suppress(Exception):  # else it is not about channels
-                return self._ask_once()
-            self.info = replace(self.info, channels=3)
-            raise ValueError(f'{self}: cannot take a {size[0]}x{size[1]} image ({first_line(error)}). '
-                             f'{_remedy(self.model)}') from error
-
     def _count_classes(self) -> int:
         """Return the number of outputs; a wrong size, head or class list shows now, not in the first iteration."""
-        logits = self._first_answer()
+        logits = first_answer(self, self._ask_once)
         if not self._has_head:
             return 0
         if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
             got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
             raise TaskError(f'{self}: expected logits (N, num_classes) from the network, got {got}. '
-                            'Is it a classifier? For detectors and segmenters: TorchvisionRecognizer, '
-                            'MMDetRecognizer, MMSegRecognizer.')
+                            'Is it a classifier? Name the part that is (output: logits), or its task (task: '
+                            f'segmentation | embedding), to ModuleRecognizer; a detector is for {DETECTORS}.')
         if self.info.classes and logits.shape[1] != len(self.info.classes):
             raise ValueError(f'{self}: {len(self.info.classes)} classes are named, the network has {logits.shape[1]}.')
         return logits.shape[1]
@@ -101,10 +103,20 @@ class ClassificationRecognizer(Recognizer):
         check_logits(torch.cat([answers['logits'] for answers in outputs]), str(self))
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return what the network gives, ``(N, num_classes)``."""
+        """Return what the network gives, ``(N, classes)``, also for classes that are not kept."""
         prepared = self.prepare(images)
         with self.autocast(images):
-            return widened(self.model(prepared))
+            return widened(self.read(self.model(prepared)))
+
+    def kept_logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the classes that count, ``(N, num_classes)``."""
+        logits = self.logits(images)
+        return logits if self._kept is None else logits.index_select(1, self._kept)
+
+    def call_layers(self, images: torch.Tensor) -> Any:
+        prepared = self.prepare(images)
+        with self.autocast(images):
+            return unwrapped(self.model)(prepared)
 
     def loss(self, images: torch.Tensor, label: torch.Tensor, label_smoothing: float = 0.0) -> dict[str, torch.Tensor]:
         """Return the cross-entropy of each image: ``{'cross_entropy': (N,)}``.
@@ -115,7 +127,7 @@ class ClassificationRecognizer(Recognizer):
         """
         self._check_head()
         self.check_label(label, len(images), str(self))
-        logits = self.logits(images)
+        logits = self.kept_logits(images)
         if not self._is_checked and not self.trainable:
             check_logits(logits, str(self))
             self._is_checked = True  # once: a GPU waits for it
@@ -125,7 +137,7 @@ class ClassificationRecognizer(Recognizer):
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """Return ``{'logits': (N, num_classes)}``."""
         self._check_head()
-        return {'logits': self.logits(images)}
+        return {'logits': self.kept_logits(images)}
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Return the probabilities of the classes, ``(N, num_classes)``."""
@@ -136,7 +148,9 @@ class ClassificationRecognizer(Recognizer):
             raise ValueError(f'{self}: {NO_HEAD}')
 
     def _all_answers(self, images: torch.Tensor, reference: Outputs) -> list[torch.Tensor]:
-        return super()._all_answers(images, reference) if self._has_head else [self.features(images)]
+        if self._has_head:
+            return super()._all_answers(images, reference)
+        return [self.features(images), *self._watched_outputs(images)]
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the output of ``feature_layer``; by default the input of the layer that classifies."""
@@ -146,7 +160,7 @@ class ClassificationRecognizer(Recognizer):
             raise ValueError(f'{self}: no linear layer to take features from. Name one: feature_layer.')
         with self.autocast(images):
             if layer is None:
-                return widened(model(prepared))
+                return widened(self.read(model(prepared)))
             return widened(captured(model, layer, prepared, str(self), of_input=self.feature_layer is None))
 
     @torch.no_grad()
@@ -159,7 +173,7 @@ class ClassificationRecognizer(Recognizer):
         """
         self._check_head()
         with judging():
-            logits = self.logits(images)
+            logits = self.kept_logits(images)
         scores, labels = logits.softmax(1).topk(min(TOP_K, self.info.num_classes))
         return {'labels': labels, 'scores': scores, 'log_probabilities': logits.log_softmax(1)}
 
@@ -177,13 +191,6 @@ def check_class_ids(label: Any, count: int, num_classes: int, where: str) -> Non
             0 <= int(label.min()) <= int(label.max()) < num_classes):
         raise ValueError(f'{where}: expected labels in 0..{num_classes - 1}, '
                          f'got {int(label.min())}..{int(label.max())}. Are these the classes it was trained on?')
-
-
-def _remedy(model: nn.Module) -> str:
-    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    if first is not None and first.in_channels not in (1, 3):
-        return f'Its first layer takes {first.in_channels} channels; expected 3 (RGB) or 1 (luma).'
-    return 'Set input_size.'
 
 
 def resolve_input_size(option: InputSize, recorded: tuple[int, int] | None, where: str) -> tuple[int, int] | None:

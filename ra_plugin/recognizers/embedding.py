@@ -23,15 +23,19 @@ class EmbeddingRecognizer(Recognizer):
     task = 'embedding'
     compared_output = 'embedding'
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
+    def vectors(self, images: torch.Tensor) -> torch.Tensor:
         """Return the vectors as the network gives them, ``(N, D)``."""
         prepared = self.prepare(images)
         with self.autocast(images):
-            return widened(self.model(prepared))
+            return widened(self.read(self.model(prepared)))
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the vectors as the network gives them, ``(N, D)``."""
+        return self.vectors(images)
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """Return ``{'embedding': (N, D)}``, each vector of length 1."""
-        return {'embedding': F.normalize(self.features(images), dim=1)}
+        return {'embedding': F.normalize(self.vectors(images), dim=1)}
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:

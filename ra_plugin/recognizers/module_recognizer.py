@@ -1,31 +1,41 @@
-"""Any importable classifier, by its dotted path."""
-import importlib
+"""Any importable network, by its dotted path, for each task that has an answer of a usual form."""
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
-from ra_plugin.checkpoint import load_weights, read_record
-from ra_plugin.library_errors import translated
+from ra_plugin.checkpoint import read_record
 from ra_plugin.option_types import ModuleName, WeightsPath
-from ra_plugin.options import suggestion
+from ra_plugin.options import check_type
+from ra_plugin.recognizers.answer_path import picked
+from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.by_task import ByTask
+from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
-from ra_plugin.recognizers.facts import RecognizerInfo
-from ra_plugin.recognizers.further_arguments import built_with, check_further
-from ra_plugin.recognizers.networks import copy_of
+from ra_plugin.recognizers.dense_logits import DenseLogitsRecognizer
+from ra_plugin.recognizers.facts import DETECTORS, RecognizerInfo, TaskError
+from ra_plugin.recognizers.module_network import built_network, normalization
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, recorded_beside
+from ra_plugin.recognizers.smp_networks import encoder_normalization, is_smp, size_divisor
+from ra_plugin.recognizers.vectors import VectorRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
-from ra_plugin.utils.text import shown
-from ra_plugin.utils.warn import warn
+
+ModuleTask = Literal['classification', 'segmentation', 'detection', 'embedding']
 
 
 @RECOGNIZER_REGISTRY.register
-class ModuleRecognizer(ClassificationRecognizer):
-    """A classifier from an ``nn.Module`` class, a function that returns one, or (from Python) the module itself.
+class ModuleRecognizer(ByTask, Recognizer):
+    """A network from an ``nn.Module`` class, a function that returns one, or (from Python) the module itself.
 
     A module from Python is copied, and stays as it is: what is frozen, made faster or, with ``trainable: true``, learns
     is the copy, the recognizer's ``model``. A network whose first layer takes one channel is given the luma of the
     images.
+
+    A classifier gives logits ``(N, C)``. A network without a head gives features of the same form, and nothing but
+    ``task: embedding`` says that they are no classes. A segmenter gives logits ``(N, C, h, w)`` at any resolution, one
+    channel for a class against the background, and its loss is the cross-entropy at that of the labels. An embedding
+    network gives vectors ``(N, D)``. Networks of segmentation_models_pytorch bring mean and std of their encoder where
+    it has a record, and are given sizes that they can take: the last row and column are repeated.
 
     Args:
         module: ``package.module.Name``. It is imported: name only code that you trust.
@@ -39,81 +49,96 @@ class ModuleRecognizer(ClassificationRecognizer):
         classes: Class names in the order of the ids. Default: the record.
         input_size: ``~``: images as they come; a number or ``[height, width]``.
         fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
-            resize the longer side, pad with the mean color.
+            resize the longer side, pad with the mean color. A segmenter with an ``input_size`` must not crop.
         feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
-            layer that classifies.
+            layer that classifies; the vectors.
+        task: ``'classification'`` | ``'segmentation'`` | ``'embedding'``. Detectors have no common form of answers.
+        output: The part of the network's answer that is the logits or vectors, by key, attribute or index, dotted:
+            ``logits``, ``0``, ``out.0``. Default: the answer itself.
+        keep_classes: Names or ids of a classifier's classes that count, as a list or a text file with one a line, for
+            data with fewer classes. Labels are then their places in this list. Default: all.
 
     Raises:
         ImportError: The path cannot be imported.
-        ValueError: No normalization known, not logits, or a checkpoint that does not fit.
+        ValueError: No normalization known, an answer of another form (TaskError), or a checkpoint that does not fit.
     """
+
+    can_learn = True
+    task: Any  # from the class of the task
+    output: str | int | None = None
+
+    @classmethod
+    def task_of(cls, *args: Any, task: Any = 'classification', **kwargs: Any) -> str:
+        check_type(task, ModuleTask, 'ModuleRecognizer: task')
+        if task not in cls._classes:
+            raise TaskError(f'ModuleRecognizer: task: networks for {task} have no common form of answers. Use '
+                            f'{DETECTORS}.')
+        return task
 
     def __init__(self, module: ModuleName | nn.Module, module_kwargs: Mapping[str, Any] | None = None,
                  checkpoint: WeightsPath | None = None, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None, classes: Sequence[str] | None = None,
                  input_size: InputSize = None, fit: Fit = 'crop', feature_layer: str | None = None,
-                 pretrained: bool | None = None):
+                 pretrained: bool | None = None, *, task: ModuleTask = 'classification',
+                 output: str | int | None = None, keep_classes: KeepClasses | None = None):
         name = module.rpartition('.')[2] if isinstance(module, str) else type(module).__name__
-        where = f'ModuleRecognizer({name})'
-        if module_kwargs and not isinstance(module, str):
-            raise ValueError(f'{where}: module_kwargs are for a dotted path; this module is built already.')
-        if pretrained and checkpoint:
-            raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
-        if isinstance(module, str):
-            maker = import_name(module, where)
-            place = f'{where}: module_kwargs'
-            check_further(module_kwargs or {}, {}, place)
-            with translated(where), built_with(module_kwargs or {}, place):
-                model = maker(**(module_kwargs or {}))
-        else:
-            model = copy_of(module, where) if isinstance(module, nn.Module) else module
-        if not isinstance(model, nn.Module):
-            raise TypeError(f'{where}: expected an nn.Module, got {type(model).__name__}.')
-        if checkpoint:
-            load_weights(model, checkpoint, where)
-        elif isinstance(module, str) and pretrained is None:
-            warn(f'{where}: no checkpoint, so random weights unless {module} loads some. Set checkpoint: FILE; or '
-                 'pretrained: true if it does, false if random weights are meant.')
+        where = f'{self.users_name()}({name})'
+        if task not in ('classification', self.task):
+            raise TypeError(f'{where}: task: {task}, but its class is made for {self.task}. Derive it from the class '
+                            f'of that task, or give task in the call.')
+        task = self.task
+        if keep_classes is not None and task != 'classification':
+            raise ValueError(f'{where}: keep_classes is for classifiers, and this one is for {task}. Leave it out.')
+        model = built_network(module, module_kwargs or {}, checkpoint, pretrained, where)
         record = read_record(checkpoint) if checkpoint else {}
-        given: list[Any] = [mean or record.get('mean'), std or record.get('std')]
-        problem = (f'{where}: mean and std: expected three numbers each, std positive, got {shown(given[0])} and '
-                   f'{shown(given[1])}. Give those the network was trained with ([0, 0, 0] and [1, 1, 1] for none).')
-        is_gray = all(_numbers(value, 1) for value in given)
-        if not is_gray and not all(_numbers(value, 3) for value in given) or min(given[1]) <= 0:
-            raise ValueError(problem)
-        means, stds = (tuple(value) * 3 if is_gray else tuple(value) for value in given)
+        mean, std = mean or record.get('mean'), std or record.get('std')
+        if mean is None and std is None and is_smp(model):
+            mean, std = encoder_normalization(model, where) or (None, None)
+        means, stds, if_not_gray = normalization(mean, std, where)
         classes = tuple(classes or record.get('classes') or ())
-        super().__init__(model, RecognizerInfo(
-            name=name, task='classification', classes=classes or None, mean=means, std=stds,
+        self.output = output  # first: building takes an image through `read`
+        self._take(model, RecognizerInfo(
+            name=name, task=task, classes=classes or None, mean=means, std=stds,
             input_size=resolve_input_size(input_size, None, where),
             source=checkpoint or ('random weights' if pretrained is False else
-                                  module if isinstance(module, str) else name)), fit, feature_layer)
-        if is_gray and self.info.channels != 1:
-            raise ValueError(problem)
+                                  module if isinstance(module, str) else name)), fit, feature_layer, keep_classes)
+        if if_not_gray and self.info.channels != 1:
+            raise ValueError(if_not_gray)
+
+    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit, feature_layer: str | None,
+              keep_classes: KeepClasses | None) -> None:
+        """Take the network as the class of the task does."""
+        raise NotImplementedError(f'{type(self).__name__} has no _take().')
+
+    def read(self, answer: Any) -> Any:
+        return picked(answer, self.output, str(self))
 
     def own_preprocessing(self) -> OwnPreprocessing:
         return recorded_beside(self.info.source)
 
 
-def _numbers(value: Any, count: int) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) == count and all(isinstance(v, (int, float)) for v in value)
+class ModuleClassifier(ModuleRecognizer, ClassificationRecognizer):
+    """A classifier."""
+
+    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit, feature_layer: str | None,
+              keep_classes: KeepClasses | None) -> None:
+        ClassificationRecognizer.__init__(self, model, info, fit, feature_layer, keep_classes)
 
 
-def import_name(path: str, where: str) -> Any:
-    """Return the object at ``package.module.Name``.
+class ModuleSegmenter(ModuleRecognizer, DenseLogitsRecognizer):
+    """A segmenter."""
 
-    Raises:
-        ImportError: With the part that does not exist.
-    """
-    module_name, _, name = path.rpartition('.')
-    if not module_name:
-        raise ImportError(f"{where}: module: expected 'package.module.Name', got {path!r}.")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if not f'{module_name}.'.startswith(f'{error.name}.'):
-            raise  # it is there; something that it imports is not
-        raise ImportError(f"{where}: module: no module '{error.name}'. Is its folder on PYTHONPATH?") from None
-    if not hasattr(module, name):
-        raise ImportError(f"{where}: {module_name} has no '{name}'.{suggestion(name, dir(module))}")
-    return getattr(module, name)
+    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit, feature_layer: str | None,
+              keep_classes: KeepClasses | None) -> None:
+        divisor = size_divisor(model) if is_smp(model) else 1
+        DenseLogitsRecognizer.__init__(self, model, info, fit, feature_layer, divisor)
+
+
+class ModuleEmbedder(ModuleRecognizer, VectorRecognizer):
+    """An embedding network."""
+
+    can_learn = False  # it has no loss against labels
+
+    def _take(self, model: nn.Module, info: RecognizerInfo, fit: Fit, feature_layer: str | None,
+              keep_classes: KeepClasses | None) -> None:
+        VectorRecognizer.__init__(self, model, info, fit, feature_layer)

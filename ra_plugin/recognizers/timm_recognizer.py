@@ -8,6 +8,7 @@ import torch
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import OptionError, check_type
+from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.further_arguments import check_further
@@ -48,6 +49,8 @@ class TimmRecognizer(ClassificationRecognizer):
         model_kwargs: Further arguments of ``timm.create_model``, e.g. ``{num_classes: 100}``. What the record says is
             replaced by ``{pretrained_cfg_overlay: {mean: [0.5, 0.5, 0.5], crop_mode: squash}}``. With ``label_names``
             in it, as many outputs as CLIP's towers have are classes all the same.
+        keep_classes: Names or ids of the classes that count, as a list or a text file with one a line, for data with
+            fewer classes. Labels are then their places in this list. Default: all.
 
     Raises:
         ImportError: timm is not installed.
@@ -58,7 +61,7 @@ class TimmRecognizer(ClassificationRecognizer):
 
     def __init__(self, model_name: str, pretrained: bool | None = None, checkpoint: WeightsPath | None = None,
                  input_size: InputSize = 'model', fit: Fit | None = None,
-                 model_kwargs: Mapping[str, Any] | None = None):
+                 model_kwargs: Mapping[str, Any] | None = None, keep_classes: KeepClasses | None = None):
         where = f'TimmRecognizer({model_name})'
         timm = require('timm', where)
         if pretrained is None and checkpoint is None:
@@ -87,7 +90,7 @@ class TimmRecognizer(ClassificationRecognizer):
             input_size=resolve_input_size(input_size, tuple(config['input_size'][1:]), where),
             interpolation=config['interpolation'],
             source=checkpoint or (weights_of(model, model_name) if pretrained else 'random weights')),
-            fit or _FITS[config['crop_mode']])
+            fit or _FITS[config['crop_mode']], keep_classes=keep_classes)
 
     def own_preprocessing(self) -> OwnPreprocessing:
         data = require('timm', str(self)).data

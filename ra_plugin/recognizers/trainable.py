@@ -36,8 +36,9 @@ class _MayLearn:
 LearnerBlock = Annotated[Mapping[str, Any], _MayLearn()]
 
 
-def check_learner(loss: type, kind: type, loss_weight: float, gradient_checkpointing: bool, where: str) -> None:
-    """Check that a recognizer can learn from a loss.
+def check_learner(loss: type, kind: type, loss_weight: float, gradient_checkpointing: bool, where: str,
+                  is_shared: bool = True) -> None:
+    """Check that a recognizer can learn from a loss, or that the loss can share one that learns from another.
 
     Args:
         loss: Class of the loss.
@@ -45,12 +46,17 @@ def check_learner(loss: type, kind: type, loss_weight: float, gradient_checkpoin
         loss_weight: Of the loss.
         gradient_checkpointing: Of the loss.
         where: The place of the loss, for messages.
+        is_shared: Another loss may train the recognizer.
 
     Raises:
         OptionError: It cannot.
     """
     place = f'{where}.recognizer.trainable'
-    if loss.needs != 'label':
+    teaches = loss.needs == 'label'
+    if not teaches and loss.shares_learner and not is_shared:
+        raise OptionError(f'{place}: {loss.__name__} does not train it. Give it the recognizer of the loss that does: '
+                          'RecogLoss(...).recognizer.')
+    if not teaches and not loss.shares_learner:
         raise OptionError(f'{place}: {loss.__name__} compares with the answers on clean images, which move as the '
                           'recognizer learns. Use RecogLoss.')
     if not kind.can_learn:
@@ -58,5 +64,5 @@ def check_learner(loss: type, kind: type, loss_weight: float, gradient_checkpoin
                           'own (ModuleRecognizer).')
     if gradient_checkpointing:
         raise OptionError(f'{place}: gradient_checkpointing is for frozen recognizers. Leave one of them out.')
-    if not loss_weight > 0:
+    if teaches and not loss_weight > 0:
         raise OptionError(f'{where}.loss_weight: expected a number > 0 for a trainable recognizer, got {loss_weight}.')

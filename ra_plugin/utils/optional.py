@@ -17,6 +17,7 @@ _REQUIREMENTS = {
     'onnxruntime': 'onnxruntime>=1.20',
     'pycocotools': 'pycocotools>=2.0.7',
     'pyiqa': 'pyiqa>=0.1.16',
+    'segmentation_models_pytorch': 'segmentation-models-pytorch>=0.6,<0.7',
     'timm': 'timm>=1.0',
     'ultralytics': 'ultralytics>=8.4.190,<8.5',
 }
@@ -27,6 +28,11 @@ _LICENCES = {'ultralytics': 'AGPL-3.0'}  # those that bind what is built on the 
 # Installed together by the extra mm: these import each other without requiring each other, and few versions fit.
 _OPENMMLAB = {'ftfy', 'mmcv', 'mmdet', 'mmengine', 'mmseg', 'regex'}
 _EXTRAS = {**dict.fromkeys(_OPENMMLAB, 'ra_plugin[mm]'), 'pycocotools': 'ra_plugin[coco]'}
+
+
+def has_requirement(package: str) -> bool:
+    """True for an optional package whose pip requirement is known."""
+    return package in _REQUIREMENTS
 
 
 def require(name: str, needed_by: str) -> ModuleType:

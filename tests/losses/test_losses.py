@@ -314,7 +314,7 @@ def test_a_loss_builds_its_recognizer_from_options(images):
     block = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.TinyResNet', 'mean': [0, 0, 0],
              'std': [1, 1, 1]}
     loss = RecogLoss(block)
-    assert type(loss.recognizer).__name__ in RECOGNIZER_REGISTRY
+    assert loss.recognizer.users_name() in RECOGNIZER_REGISTRY
     assert math.isfinite(loss(images.float(), LABEL))
 
 

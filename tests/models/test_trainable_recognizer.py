@@ -366,7 +366,7 @@ OTHER = {**files.RECOGNIZER, 'input_size': 24, 'trainable': True}
 @pytest.mark.parametrize('change, message', [
     (put('train.recog_opt.type', 'RecogConsistencyLoss'),
      r'train\.recog_opt\.recognizer\.trainable: RecogConsistencyLoss compares with the answers .*Use RecogLoss'),
-    (put('train.recog_opt.type', 'RecogFeatureLoss'), 'RecogFeatureLoss compares with the answers on clean'),
+    (put('train.recog_opt.type', 'RecogFeatureLoss'), 'RecogFeatureLoss does not train it. Expected the same block'),
     (put('train.recog_opt.recognizer', ENSEMBLE), 'recognizer.trainable: EnsembleRecognizer cannot learn'),
     (put('train.recog_opt.recognizer', ONNX), 'recognizer.trainable: OnnxRecognizer cannot learn'),
     (put('train.recog_opt.recognizer.trainable', 'yes'), 'recognizer.trainable: expected true or false'),

@@ -47,6 +47,39 @@ def test_calling_the_registered_class_makes_an_object_of_the_task_s(task, cls):
     assert recognizer.outputs(images)[name].shape == (2, 5)
 
 
+class Own(Library):
+    """A user's class, for whatever task."""
+
+    def __init__(self, name):
+        super().__init__(name, outputs=5)
+
+    def outputs(self, images, reference=None):
+        return {name: value + 1 for name, value in super().outputs(images).items()}
+
+
+class OwnEmbedder(LibraryEmbedder):
+    pass
+
+
+@pytest.mark.parametrize('task, cls', [('classification', LibraryClassifier), ('embedding', LibraryEmbedder)])
+def test_a_class_of_a_users_own_is_of_the_task_of_its_call(task, cls):
+    own, images = Own(task), torch.rand(2, 3, 8, 8)
+    assert isinstance(own, Own) and isinstance(own, cls) and str(own) == f'Own({task})'
+    assert type(own) is type(Own(task)) and Library._classes == {
+        'classification': LibraryClassifier, 'embedding': LibraryEmbedder}
+    value, = own.outputs(images).values()
+    torch.testing.assert_close(value, next(iter(cls.outputs(own, images).values())) + 1)
+    for again in (copy.deepcopy(own), pickle.loads(pickle.dumps(own))):
+        assert type(again) is type(own)
+        torch.testing.assert_close(next(iter(again.outputs(images).values())), value)
+
+
+def test_a_class_of_a_users_own_may_be_of_one_task():
+    own = OwnEmbedder('embedding')
+    assert type(own) is OwnEmbedder and str(own) == 'OwnEmbedder(embedding)'
+    assert type(pickle.loads(pickle.dumps(own))) is OwnEmbedder
+
+
 def test_what_is_of_no_task_is_refused_by_its_own_words():
     with pytest.raises(ValueError, match=r'^Library\(x\): no such network'):
         Library('x')

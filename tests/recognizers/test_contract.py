@@ -43,6 +43,14 @@ BLOCKS = {  # registered name, and the task where it has several -> its block, g
     'MMDetRecognizer': lambda files: {'config': files.mmdet(), 'pretrained': False, 'resize': None},
     'MMSegRecognizer': lambda files: {'config': files.mmseg(), 'pretrained': False, 'resize': None},
     'ModuleRecognizer': lambda files: MODULE,
+    'ModuleRecognizer: segmentation': lambda files: {
+        **MODULE, 'module': 'tiny_recognizers.tiny_network', 'module_kwargs': {'channels': 3, 'stride': 2},
+        'task': 'segmentation'},
+    'ModuleRecognizer: segmentation_models_pytorch': lambda files: {
+        **MODULE, 'module': 'segmentation_models_pytorch.FPN', 'task': 'segmentation',
+        'module_kwargs': {'encoder_name': 'resnet18', 'encoder_weights': None, 'classes': 3}},
+    'ModuleRecognizer: embedding': lambda files: {
+        **MODULE, 'module': 'tiny_recognizers.tiny_embedding_network', 'task': 'embedding'},
     'OnnxRecognizer': lambda files: {'file': files.onnx(), **SCALE},
     'TFLiteRecognizer': lambda files: {'file': files.tflite(), **SCALE},
     'TimmRecognizer': lambda files: {'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32},

@@ -46,22 +46,46 @@ def test_mean_and_std_are_asked_for_in_one_line(cls, given, network):
     assert len(str(error.value)) < 400
 
 
-@pytest.mark.parametrize('make', [
-    lambda: torchvision.models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None),
-    lambda: torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None),
-], ids=['detector', 'segmenter'])
-def test_networks_of_other_tasks_are_sent_to_their_recognizer(make):
-    message = r'expected a classifier, got .* Give {type: TorchvisionRecognizer, model_name: '
+@pytest.mark.parametrize('make, kind', [
+    (lambda: torchvision.models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None),
+     'TorchvisionRecognizer, model_name'),
+    (lambda: torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None),
+     'TorchvisionRecognizer, model_name'),
+    (lambda: of_library('mmdet.models.detectors.base'), 'MMDetRecognizer, config'),
+    (lambda: of_library('mmseg.models.segmentors.base'), 'MMSegRecognizer, config'),
+    (lambda: of_library('ultralytics.nn.tasks'), 'UltralyticsRecognizer, model'),
+    (lambda: of_library('transformers.models.detr.modeling_detr'), 'TransformersRecognizer, model'),
+], ids=['detector', 'segmenter', 'mmdet', 'mmseg', 'ultralytics', 'transformers'])
+def test_networks_of_other_tasks_are_sent_to_their_recognizer(make, kind):
+    message = rf'^RecogLoss\.recognizer: expected a classifier, got .* Give {{type: {kind}: '
     with pytest.raises(OptionError, match=message) as error:
-        RecogLoss(make())
+        RecogLoss(make(), mean=MEAN, std=STD)
     assert len(str(error.value)) < 300
 
 
-@pytest.mark.parametrize('kind', ['mmdet', 'mmseg'])
-def test_models_of_openmmlab_are_sent_to_their_recognizer(kind):
-    model = type('Model', (type('Base', (nn.Module,), {'__module__': f'{kind}.models.base'}),), {})()
-    with pytest.raises(OptionError, match=r'got Model\. .*Give {type: MM(Det|Seg)Recognizer, config'):
-        RecogLoss(model, mean=MEAN, std=STD)
+def of_library(module):
+    """A network whose base class is defined in a module of a library."""
+    return type('Model', (type('Base', (nn.Module,), {'__module__': module}),), {})()
+
+
+def test_a_network_of_another_task_is_a_loss_once_its_task_is_given():
+    network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(
+        weights=None, weights_backbone=None, num_classes=3).eval()
+    images, label = torch.rand(2, 3, 32, 48), torch.randint(3, (2, 32, 48))
+    value = RecogLoss(network, mean=MEAN, std=STD, task='segmentation', output='out')(images, label)
+    normalized = (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    torch.testing.assert_close(value, nn.functional.cross_entropy(network(normalized)['out'], label),
+                               rtol=1e-4, atol=1e-5)
+    for cls in (RecogConsistencyLoss, RecogFeatureLoss):
+        assert cls(network, mean=MEAN, std=STD, task='segmentation', output='out')(images, images.flip(3)) > 0
+    recognizer = build_recognizer(network, mean=MEAN, std=STD, task='segmentation', output='out')
+    assert recognizer.info.task == 'segmentation'
+
+
+def test_task_and_output_of_a_block_are_set_there(network):
+    block = {'type': 'ModuleRecognizer', 'module': network, 'mean': MEAN, 'std': STD}
+    with pytest.raises(OptionError, match=r'^RecogLoss\.recognizer: mean, std, task and output go with a network'):
+        RecogLoss(block, task='classification')
 
 
 class Boxes(nn.Module):

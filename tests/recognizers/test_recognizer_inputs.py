@@ -254,8 +254,24 @@ def test_one_with_a_head_classifies(block):
 def test_an_ensemble_of_embeddings_compares_features():
     members = [build_recognizer(EMBEDDINGS['num_classes: 0']) for _ in range(2)]
     assert RecogFeatureLoss(EnsembleRecognizer(members))(*torch.rand(2, 1, 3, 64, 64)) > 0
-    with pytest.raises(ValueError, match='has no head'):
-        RecogLoss(EnsembleRecognizer(members))
+    nested = {'type': 'EnsembleRecognizer', 'recognizers': [
+        {'type': 'EnsembleRecognizer', 'recognizers': 2 * [EMBEDDINGS['num_classes: 0']], 'sample': 1}]}
+    for cls in (RecogLoss, RecogConsistencyLoss):
+        for ensemble in (EnsembleRecognizer(members), nested):
+            with pytest.raises(ValueError, match=rf'^{cls.__name__}\.recognizer: Timm.*has no head'):
+                cls(ensemble)
+
+
+def test_features_of_a_plain_network_are_compared_once_its_task_is_given():
+    """Nothing but the task says that they are no logits."""
+    net = torchvision.models.resnet18(weights=None)
+    net.fc = torch.nn.Identity()
+    scale = {'mean': [0.5] * 3, 'std': [0.5] * 3}
+    output, clean = torch.rand(2, 1, 3, 64, 64)
+    assert RecogConsistencyLoss(net, **scale).recognizer.info.num_classes == 512  # as documented
+    found = RecogConsistencyLoss(net, **scale, task='embedding')(output, clean)
+    vectors = [net.eval()((images - 0.5) / 0.5) for images in (output, clean)]
+    torch.testing.assert_close(found, 1 - torch.cosine_similarity(*vectors).squeeze(), atol=1e-5, rtol=1e-3)
 
 
 # What it computes in

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ra_plugin.recognizers.class_names import read_classes
+from ra_plugin.recognizers.class_names import KeepClasses, read_classes
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit
-from ra_plugin.recognizers.facts import RecognizerInfo
+from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
 
 
 class Runtime(nn.Module):
@@ -43,7 +43,8 @@ class FileRecognizer(ClassificationRecognizer):
 
     def __init__(self, network: nn.Module, file: str, mean: Sequence[float], std: Sequence[float],
                  input_size: tuple[int, int] | None, fit: Fit, classes: Sequence[str] | str | None,
-                 probabilities: bool, batch: int | None, differentiable: bool, feature_layer: str | None = None):
+                 probabilities: bool, batch: int | None, differentiable: bool, feature_layer: str | None = None,
+                 keep_classes: KeepClasses | None = None):
         where = f'{type(self).__name__}({Path(file).name})'
         for name, values in (('mean', mean), ('std', std)):
             if len(values) != 3 or name == 'std' and min(values) <= 0:
@@ -55,7 +56,7 @@ class FileRecognizer(ClassificationRecognizer):
         self.batch, self.answers_probabilities = batch, probabilities  # first: building takes an image through `logits`
         super().__init__(network, RecognizerInfo(
             name=Path(file).stem, task='classification', classes=names, mean=tuple(mean), std=tuple(std),
-            input_size=input_size, differentiable=differentiable, source=str(file)), fit, feature_layer)
+            input_size=input_size, differentiable=differentiable, source=str(file)), fit, feature_layer, keep_classes)
         self._check_scale()
 
     def _check_scale(self) -> None:
@@ -79,6 +80,12 @@ class FileRecognizer(ClassificationRecognizer):
         if not self.info.differentiable:
             raise ValueError(f'{self}: it gives answers, and no features. Use an ONNX file, or another loss.')
         return torch.cat([super(FileRecognizer, self).features(part) for part in self._parts(images)])
+
+    def layer_outputs(self, images: torch.Tensor, names: Sequence[str]) -> Outputs:
+        if not self.info.differentiable:
+            raise ValueError(f'{self}: it gives answers, and no layers. Use an ONNX file, or another loss.')
+        found = [super(FileRecognizer, self).layer_outputs(part, names) for part in self._parts(images)]
+        return {name: torch.cat([one[name] for one in found]) for name in names}
 
     def _answers(self, images: torch.Tensor) -> torch.Tensor:
         return torch.cat([super(FileRecognizer, self).logits(part) for part in self._parts(images)])

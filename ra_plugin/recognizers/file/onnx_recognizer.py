@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ra_plugin.option_types import ClassNames, FilePath
+from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.file.base import FileRecognizer, Runtime
 from ra_plugin.recognizers.file.onnx_conversion import check_conversion, converted
@@ -33,6 +34,8 @@ class OnnxRecognizer(FileRecognizer):
         differentiable: ``false``: it judges, in onnxruntime alone, and need not be convertible.
         feature_layer: Node whose output is compared by the feature loss: operator and place in the file, ``Relu_3``.
             Default: the input of the layer that classifies.
+        keep_classes: Names or ids of the classes that count, as a list or a text file with one a line, for data with
+            fewer classes. Labels are then their places in this list. Default: all.
 
     Raises:
         ImportError: onnx, onnxruntime or onnx2torch is not installed.
@@ -41,7 +44,8 @@ class OnnxRecognizer(FileRecognizer):
 
     def __init__(self, file: FilePath, mean: Sequence[float], std: Sequence[float],
                  classes: ClassNames | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
-                 probabilities: bool = False, differentiable: bool = True, feature_layer: str | None = None):
+                 probabilities: bool = False, differentiable: bool = True, feature_layer: str | None = None,
+                 keep_classes: KeepClasses | None = None):
         where = f'{type(self).__name__}({Path(file).name})'
         model = load_model(file, where)
         judge = OnnxRuntime(model, where)
@@ -52,7 +56,7 @@ class OnnxRecognizer(FileRecognizer):
             network = (ChannelsLast(network) if judge.channels_last else network).requires_grad_(False).eval()
         recorded = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         super().__init__(network, file, mean, std, resolve_input_size(input_size, recorded, where), fit, classes,
-                         probabilities, judge.batch, differentiable, feature_layer)
+                         probabilities, judge.batch, differentiable, feature_layer, keep_classes)
         if differentiable:
             size = self.info.input_size or (64, 64)
             images = torch.rand(judge.batch or 2, 3, *size, generator=torch.Generator().manual_seed(0))

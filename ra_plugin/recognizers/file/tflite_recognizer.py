@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ra_plugin.option_types import ClassNames, FilePath
+from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.file.base import FileRecognizer, Runtime
 from ra_plugin.registry import RECOGNIZER_REGISTRY
@@ -24,6 +25,8 @@ class TFLiteRecognizer(FileRecognizer):
         fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
             resize the longer side, pad with the mean color.
         probabilities: The file ends in a softmax, so that its answers are probabilities, and not logits.
+        keep_classes: Names or ids of the classes that count, as a list or a text file with one a line, for data with
+            fewer classes. Labels are then their places in this list. Default: all.
 
     Raises:
         ImportError: ai-edge-litert is not installed.
@@ -32,11 +35,12 @@ class TFLiteRecognizer(FileRecognizer):
 
     def __init__(self, file: FilePath, mean: Sequence[float], std: Sequence[float],
                  classes: ClassNames | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
-                 probabilities: bool = False):
+                 probabilities: bool = False,
+                 keep_classes: KeepClasses | None = None):
         where = f'{type(self).__name__}({Path(file).name})'
         runtime = TFLiteRuntime(file, where)
         super().__init__(runtime, file, mean, std, resolve_input_size(input_size, runtime.size, where), fit, classes,
-                         probabilities, 1, differentiable=False)
+                         probabilities, 1, differentiable=False, keep_classes=keep_classes)
 
 
 class TFLiteRuntime(Runtime):

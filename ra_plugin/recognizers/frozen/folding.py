@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 TOLERANCE = 1e-4  # of an answer's largest number; rounding of float32 stays well below
+FOLDED = 'has_folded_norm'  # attribute of a convolution that a batch norm is part of
 _NORMS = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)  # and of classes that have no forward of their own
 
 
@@ -128,7 +129,9 @@ def _fold(model: nn.Module, conv: nn.Conv2d, norm: Any) -> list[Callable[[], Non
     shift = scale * shift + (0 if norm.bias is None else norm.bias.double())
     conv.weight = nn.Parameter((weight.double() * scale.view(-1, 1, 1, 1)).to(weight), requires_grad=False)
     conv.bias = nn.Parameter(shift.to(weight), requires_grad=False)
-    undo = [lambda: setattr(conv, 'weight', weight), lambda: setattr(conv, 'bias', bias)]
+    vars(conv)[FOLDED] = True
+    undo = [lambda: setattr(conv, 'weight', weight), lambda: setattr(conv, 'bias', bias),
+            lambda: vars(conv).pop(FOLDED)]
     left = nn.Sequential(norm.drop, norm.act).eval() if _has_activation(norm) else nn.Identity().eval()
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module is norm:

@@ -75,10 +75,16 @@ def _resized(images: torch.Tensor, size: tuple[int, int], fit: str, interpolatio
     top, left = round((scaled[0] - size[0]) / 2), round((scaled[1] - size[1]) / 2)  # as torchvision's CenterCrop
     if fit != 'border':
         return images[..., top:top + size[0], left:left + size[1]]
-    above, before = (size[0] - scaled[0]) // 2, (size[1] - scaled[1]) // 2
+    above, before, *_ = place_of((images.shape[-2], images.shape[-1]), size, fit)
     pads = before, size[1] - scaled[1] - before, above, size[0] - scaled[0] - above
     color = images.new_tensor(fill).view(1, -1, 1, 1)
     return F.pad(images - color, pads) + color if any(pads) else images
+
+
+def place_of(original: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[int, int, int, int]:
+    """Return top, left, height and width of an image within what ``'border'`` or ``'stretch'`` makes of it."""
+    height, width = _scaled(original, size, fit)
+    return (size[0] - height) // 2, (size[1] - width) // 2, height, width
 
 
 def _scaled(original: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from typing import Any
 from ra_plugin.option_types import WeightsPath
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.by_task import ByTask
+from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import Fit, InputSize
 from ra_plugin.recognizers.resize_option import Resize
 from ra_plugin.recognizers.torchvision_models.loading import LoadedNetwork, load, task_of_model
@@ -12,7 +13,8 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 
 # Options of single tasks, with their defaults.
-_OF_TASKS = {'input_size': 'model', 'fit': 'crop', 'feature_layer': None, 'resize': 'model', 'seed': 0}
+_OF_TASKS = {'input_size': 'model', 'fit': 'crop', 'feature_layer': None, 'resize': 'model', 'seed': 0,
+             'keep_classes': None}
 _IN_WORDS = {'classification': 'a classifier', 'detection': 'a detector', 'segmentation': 'a segmenter'}
 
 
@@ -45,6 +47,8 @@ class TorchvisionRecognizer(ByTask, Recognizer):
             number: a factor on height and width; right for crops, which it would blow up to the size of whole images.
             ``~``: as they come.
         seed: Of a detector: seed of the random sampling within its loss.
+        keep_classes: Of a classifier. Names or ids of the classes that count, as a list or a text file with one a line,
+            for data with fewer classes. Labels are then their places in this list. Default: all.
 
     Raises:
         ValueError: Unknown model or weights, none chosen, an option of another task, a checkpoint that does not fit, or
@@ -67,9 +71,10 @@ class TorchvisionRecognizer(ByTask, Recognizer):
     def __init__(self, model_name: str, weights: str | None = None, checkpoint: WeightsPath | None = None,
                  input_size: InputSize = 'model', fit: Fit = 'crop', feature_layer: str | None = None,
                  model_kwargs: Mapping[str, Any] | None = None, pretrained: bool | None = None,
-                 resize: Resize = 'model', seed: int = 0):
+                 resize: Resize = 'model', seed: int = 0, keep_classes: KeepClasses | None = None):
         where = f'TorchvisionRecognizer({model_name})'
-        given = {'input_size': input_size, 'fit': fit, 'feature_layer': feature_layer, 'resize': resize, 'seed': seed}
+        given = {'input_size': input_size, 'fit': fit, 'feature_layer': feature_layer, 'resize': resize, 'seed': seed,
+                 'keep_classes': keep_classes}
         for name, default in _OF_TASKS.items():
             if name not in self.takes and given[name] != default:
                 others = [_IN_WORDS[task] for task, kind in self._classes.items() if name in kind.takes]

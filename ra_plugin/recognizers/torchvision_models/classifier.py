@@ -3,6 +3,7 @@ from typing import Any
 
 import torch
 
+from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, one_image
@@ -18,10 +19,10 @@ _TRANSFORM_INPUT = (
 class TorchvisionClassifier(TorchvisionRecognizer, ClassificationRecognizer):
     """A torchvision classifier with the mean, std and size of its weights' own transforms."""
 
-    takes = ('input_size', 'fit', 'feature_layer')
+    takes = ('input_size', 'fit', 'feature_layer', 'keep_classes')
 
     def start(self, network: LoadedNetwork, name: str, where: str, input_size: InputSize = 'model', fit: Fit = 'crop',
-              feature_layer: str | None = None) -> None:
+              feature_layer: str | None = None, keep_classes: KeepClasses | None = None) -> None:
         model = network.model
         if network.is_checkpoint and hasattr(model, 'transform_input') and 'transform_input' not in network.arguments:
             if network.published is None:
@@ -35,7 +36,8 @@ class TorchvisionClassifier(TorchvisionRecognizer, ClassificationRecognizer):
             name=name, task='classification', classes=None if other_head else categories,
             mean=tuple(transforms.mean), std=tuple(transforms.std),
             input_size=resolve_input_size(input_size, (crop, crop), where),
-            interpolation=transforms.interpolation.value, source=network.source), fit, feature_layer)
+            interpolation=transforms.interpolation.value, source=network.source), fit, feature_layer,
+            keep_classes)
 
     def own_preprocessing(self) -> OwnPreprocessing:
         known = require('torchvision', str(self)).models.get_model_weights(self.info.name)

@@ -1,0 +1,54 @@
+"""An embedding network of any library whose network gives a vector for each image."""
+from typing import Any
+
+import torch
+from torch import nn
+
+from ra_plugin.options import suggestion
+from ra_plugin.recognizers.classification import Fit
+from ra_plugin.recognizers.embedding import EmbeddingRecognizer
+from ra_plugin.recognizers.facts import RecognizerInfo, TaskError
+from ra_plugin.recognizers.feature_layers import captured
+from ra_plugin.recognizers.first_answer import first_answer
+from ra_plugin.recognizers.networks import unwrapped, widened
+
+_FORMS = {3: 'tokens', 4: 'a map'}  # by the number of dimensions
+
+
+class VectorRecognizer(EmbeddingRecognizer):
+    """A network whose forward pass gives vectors ``(N, D)``.
+
+    Args:
+        feature_layer: Dotted name of the layer whose output is `features`. Default: the vectors.
+
+    Raises:
+        TaskError: It gives none.
+    """
+
+    def __init__(self, model: nn.Module, info: RecognizerInfo, fit: Fit = 'crop', feature_layer: str | None = None):
+        super().__init__(model, info, fit)
+        layers = dict(model.named_modules())
+        if feature_layer is not None and feature_layer not in layers:
+            raise ValueError(f'{self}: feature_layer: no layer {feature_layer!r}.{suggestion(feature_layer, layers)}')
+        self.feature_layer = feature_layer
+        answer = first_answer(self, self._ask_once)
+        if not isinstance(answer, torch.Tensor) or answer.dim() != 2:
+            got = type(answer).__name__
+            if isinstance(answer, torch.Tensor):
+                got = f'{_FORMS.get(answer.dim(), "a tensor")} {tuple(answer.shape)}'
+            raise TaskError(f'{self}: expected vectors (N, D) from the network, got {got}. Name the part that is '
+                            '(output: pooler_output), or let the network pool: nn.Sequential(network, '
+                            'nn.AdaptiveAvgPool2d(1), nn.Flatten()). Maps and tokens are for RecogFeatureLoss, whose '
+                            'layer_weights names the layers that give them.')
+
+    @torch.no_grad()
+    def _ask_once(self) -> Any:
+        return self.vectors(self.mean.new_full((1, 3, *(self.info.input_size or (64, 64))), 0.5))
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the output of ``feature_layer``; by default the vectors."""
+        if self.feature_layer is None:
+            return self.vectors(images)
+        prepared = self.prepare(images)
+        with self.autocast(images):
+            return widened(captured(unwrapped(self.model), self.feature_layer, prepared, str(self)))
