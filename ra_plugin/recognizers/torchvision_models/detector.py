@@ -42,8 +42,8 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
     and 2 here, 1, 2 and 3 there. Objects of the numbers of no class are left out of the answers.
 
     A checkpoint is loaded into the network as torchvision builds it without weights, with an eps of 1e-5 in batch norm;
-    its own weights ``COCO_V1`` of networks with ResNet-50 and FPN have none, and are known by their hash. A network that
-    was trained on from these, with its batch norm frozen, differs by that.
+    its own weights ``COCO_V1`` of networks with ResNet-50 and FPN have none, and are known by their hash. A network
+    that was trained on from these, with its batch norm frozen, differs by that.
     """
 
     can_learn = False
