@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator
 from unittest import mock
 
-import cv2
 import numpy as np
 import torch
 from torch import _tensor_str
@@ -29,6 +28,7 @@ def importing_ultralytics() -> Iterator[None]:
     if 'ultralytics' in sys.modules:
         yield
         return
+    import cv2  # ultralytics imports it, others of this package's users may not
     printing, save, threads = vars(_tensor_str.PRINT_OPTS).copy(), torch.save, cv2.getNumThreads()
     try:
         with (tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {**_OFF, 'YOLO_CONFIG_DIR': folder}),
