@@ -21,7 +21,7 @@ from ra_plugin.recognizers.file.onnx_conversion import check_conversion, convert
 from ra_plugin.recognizers.file.onnx_recognizer import OnnxRuntime, load_model
 from ra_plugin.recognizers.frozen.resizing import judging, resize
 from ra_plugin.recognizers.further_arguments import built_with, check_further
-from ra_plugin.recognizers.module_recognizer import import_name
+from ra_plugin.recognizers.module_network import import_name
 from ra_plugin.recognizers.networks import copy_of, widened
 from ra_plugin.recognizers.text import TextRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
