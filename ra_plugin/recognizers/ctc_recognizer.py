@@ -10,8 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ra_plugin.checkpoint import load_weights
-from ra_plugin.library_errors import translated
 from ra_plugin.option_types import FilePath, ModuleName, Positive, WeightsPath
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.characters import CTCCoder, read_characters
@@ -20,13 +18,11 @@ from ra_plugin.recognizers.feature_layers import captured, classifying_layer
 from ra_plugin.recognizers.file.onnx_conversion import check_conversion, converted
 from ra_plugin.recognizers.file.onnx_recognizer import OnnxRuntime, load_model
 from ra_plugin.recognizers.frozen.resizing import judging, resize
-from ra_plugin.recognizers.further_arguments import built_with, check_further
-from ra_plugin.recognizers.module_network import import_name
-from ra_plugin.recognizers.networks import copy_of, widened
+from ra_plugin.recognizers.module_network import built_network
+from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.text import TextRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.text import first_line
-from ra_plugin.utils.warn import warn
 
 _SMALL = 1e-12  # of probabilities
 
@@ -95,7 +91,7 @@ class CTCRecognizer(TextRecognizer):
             judge = OnnxRuntime(onnx_model, where)
             model: Any = converted(onnx_model, where) if differentiable else judge
         else:
-            model = _module(module, module_kwargs or {}, checkpoint, pretrained, where)
+            model = built_network(module, module_kwargs or {}, checkpoint, pretrained, where)
         means, stds = ((value,) * 3 if isinstance(value, (int, float)) else tuple(value) for value in (mean, std))
         super().__init__(model, RecognizerInfo(
             name=name, task='text', mean=means, std=stds, channels=_channels(model), differentiable=differentiable,
@@ -199,29 +195,6 @@ class CTCRecognizer(TextRecognizer):
         with judging():
             probabilities = self.logits(images).softmax(2)
         return [{'text': word, 'score': score} for word, score in self.coder.decode(probabilities)]
-
-
-def _module(module: Any, module_kwargs: Mapping[str, Any], checkpoint: str | None, pretrained: bool | None,
-            where: str) -> nn.Module:
-    if module_kwargs and not isinstance(module, str):
-        raise ValueError(f'{where}: module_kwargs are for a dotted path; this module is built already.')
-    if pretrained and checkpoint:
-        raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
-    if isinstance(module, str):
-        maker, place = import_name(module, where), f'{where}: module_kwargs'
-        check_further(module_kwargs, {}, place)
-        with translated(where), built_with(module_kwargs, place):
-            model = maker(**module_kwargs)
-    else:
-        model = copy_of(module, where)
-    if not isinstance(model, nn.Module):
-        raise TypeError(f'{where}: expected an nn.Module, got {type(model).__name__}.')
-    if checkpoint:
-        load_weights(model, checkpoint, where)
-    elif isinstance(module, str) and pretrained is None:
-        warn(f'{where}: no checkpoint, so random weights unless {module} loads some. Set checkpoint: FILE; or '
-             'pretrained: true if it does, false if random weights are meant.')
-    return model
 
 
 def _channels(model: nn.Module) -> int:
