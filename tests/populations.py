@@ -1,8 +1,8 @@
 """Populations of images with known scores, for simulations of the intervals of detectors and segmenters."""
 import numpy as np
 
+from ra_plugin.metrics.average_precision import _at_101_recalls
 from ra_plugin.metrics.base import TaskScore, mean_over_classes
-from ra_plugin.metrics.detection_metrics import _at_101_recalls
 from ra_plugin.metrics.matched_detections import ClassMatches
 
 

@@ -19,7 +19,7 @@ from basicsr.utils.file_client import FileClient
 
 from ra_plugin.builders.networks import registered
 from ra_plugin.builders.option_keys import read_keys
-from ra_plugin.compat.basicsr_ import optimizer_classes
+from ra_plugin.compat.basicsr_patches import optimizer_classes
 from ra_plugin.library_errors import innermost_module, translated
 from ra_plugin.metrics.calculate_pyiqa import calculate_pyiqa, check_pyiqa
 from ra_plugin.models.stock import is_stock

@@ -13,10 +13,10 @@ from basicsr.utils import registry
 from ra_plugin.builders.built_blocks import check_logger, check_metrics
 from ra_plugin.builders.given import check_given, check_metrics_given, has_no_labels
 from ra_plugin.builders.networks import check_network, registered
-from ra_plugin.builders.option_blocks import check_dataset, check_keys, check_what_model_needs, model_class
 from ra_plugin.builders.option_paths import check_folder_name
 from ra_plugin.builders.own_keys import TrainKeys, ValKeys, check_places, own_block, recognition_losses
 from ra_plugin.builders.run_options import check_run, check_values
+from ra_plugin.builders.unread_keys import check_dataset, check_keys, check_what_model_needs, model_class
 from ra_plugin.data.given import no_labels
 from ra_plugin.data.with_labels import LabelOptions, label_keys
 from ra_plugin.models.recog_aware_model import NO_LOSS_FOR_T, recog_aware

@@ -12,7 +12,7 @@ from ra_plugin.builders.crop_check import check_crops
 from ra_plugin.builders.dataset_paths import check_listed, check_paths, pairs_remedy
 from ra_plugin.builders.labeled_hosts import build_with_labels
 from ra_plugin.builders.networks import dataset_class
-from ra_plugin.builders.option_blocks import check_dataset
+from ra_plugin.builders.unread_keys import check_dataset
 from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.data.spellings import normal_forms
 from ra_plugin.data.with_labels import inner_dataset

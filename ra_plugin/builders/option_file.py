@@ -13,9 +13,9 @@ from basicsr.utils.options import parse_options as basicsr_parse_options
 
 from ra_plugin.builders.file_check import BLOCKS, check_file, is_recognition_aware, leaves
 from ra_plugin.builders.forced_options import check_forced
-from ra_plugin.builders.option_blocks import SET_BY_RUN
 from ra_plugin.builders.option_paths import resolve_paths, training_file
 from ra_plugin.builders.run_options import check_seed
+from ra_plugin.builders.unread_keys import SET_BY_RUN
 from ra_plugin.options import OptionError, check_type, missing
 from ra_plugin.utils.processes import of_first
 from ra_plugin.utils.yaml_file import read_yaml

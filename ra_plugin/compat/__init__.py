@@ -22,7 +22,8 @@ def mend_basicsr() -> None:
                           f'{INSTALL_BASICSR}')
     from ra_plugin.compat import basicsr_imports
     basicsr_imports.apply()
-    from ra_plugin.compat import basicsr_, basicsr_cpu, basicsr_metrics  # these import basicsr
-    basicsr_.apply()
+    from ra_plugin.compat import basicsr_checkpoints, basicsr_cpu, basicsr_metrics, basicsr_patches  # import basicsr
+    basicsr_patches.apply()
+    basicsr_checkpoints.safe_checkpoints()
     basicsr_cpu.apply()
     basicsr_metrics.small_images()

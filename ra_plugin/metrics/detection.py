@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import torch
 
+from ra_plugin.metrics.average_precision import Arrays, COCOAveragePrecision, VOCAveragePrecision
 from ra_plugin.metrics.base import Metrics, TaskScore, mean_over_classes
-from ra_plugin.metrics.detection_metrics import Arrays, COCOAveragePrecision, VOCAveragePrecision
 from ra_plugin.recognizers.facts import RecognizerInfo
 
 _VOC = {'voc07': '11points', 'voc12': 'area'}
@@ -103,7 +103,7 @@ class DetectionScore(TaskScore):
 
 
 def _arrays(objects: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    """Return the objects of one image as `detection_metrics` takes them."""
+    """Return the objects of one image as `average_precision` takes them."""
     tensors = {key: value.cpu() for key, value in objects.items() if isinstance(value, torch.Tensor)}
     return {key: (value.float() if value.is_floating_point() else value).numpy() for key, value in tensors.items()}
 

@@ -1,6 +1,6 @@
 """Detections matched image by image, and average precision over all images and over resamples of them.
 
-The formulas, VOC's and COCO's, and the matching by each are in `detection_metrics`.
+The formulas, VOC's and COCO's, and the matching by each are in `average_precision`.
 
 Whether a detection finds a box does not depend on other images; so the evaluators match each image once, and a resample
 of the images only weighs what was matched.

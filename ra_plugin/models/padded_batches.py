@@ -1,4 +1,7 @@
-"""Validation of images of several sizes in one padded batch: recognizers see each without the padding."""
+"""Validation of images of several sizes in one padded batch: recognizers see each without the padding.
+
+`SpatialLabelDataset.collate_fn` pads them.
+"""
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ra_plugin.report import formats
 from ra_plugin.report.formats import percent, trained_with
 from ra_plugin.report.metrics import Metric, main_metrics, metric_of
-from ra_plugin.report.table import Cell, Column, Row, Table
+from ra_plugin.report.table_types import Cell, Column, Row, Table
 from ra_plugin.report.tables import recovered_cell
 from ra_plugin.results import Change, ClassHarm, Results, Score
 

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 
 from ra_plugin.report.formats import DASH, interval, number
-from ra_plugin.report.table import Cell, Column, Row, Table
+from ra_plugin.report.table_types import Cell, Column, Row, Table
 
 _USED = 'used'
 

@@ -7,7 +7,7 @@ from ra_plugin.report.formats import alone, comparisons, coverage, too_few_image
 from ra_plugin.report.markdown_table import cell_text, head_text, joined, printed, table
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_lines
-from ra_plugin.report.table import Cell, Group, Table
+from ra_plugin.report.table_types import Cell, Group, Table
 from ra_plugin.results import CLEAN, NONE, Audit, Results
 from ra_plugin.utils.text import markdown_cell
 

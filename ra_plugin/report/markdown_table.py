@@ -2,7 +2,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from ra_plugin.report.table import Cell, Column, Row, Table
+from ra_plugin.report.table_types import Cell, Column, Row, Table
 from ra_plugin.results import Estimate
 from ra_plugin.utils.text import markdown_cell
 

@@ -12,7 +12,7 @@ from ra_plugin.report.html_page import page, render
 from ra_plugin.report.html_table import ShownTable, shown_table
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_answer, sweep_charts, sweep_series, sweep_table
-from ra_plugin.report.table import Table
+from ra_plugin.report.table_types import Table
 from ra_plugin.report.verdict import AUDIT_TONES, verdicts
 from ra_plugin.results import Audit, Estimate, Example, Results
 from ra_plugin.utils.atomic import atomic_write

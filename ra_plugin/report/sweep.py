@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ra_plugin.report.charts import Chart, steps_chart
 from ra_plugin.report.formats import decibels, listed, points
-from ra_plugin.report.table import Cell, Column, Row, Table
+from ra_plugin.report.table_types import Cell, Column, Row, Table
 from ra_plugin.report.verdict import Tone
 from ra_plugin.results import Estimate, Results, SweepChoice
 

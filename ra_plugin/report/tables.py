@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ra_plugin.report import formats
 from ra_plugin.report.metrics import Metric, main_metrics, metric_of
-from ra_plugin.report.table import Cell, Column, Row, Table
+from ra_plugin.report.table_types import Cell, Column, Row, Table
 from ra_plugin.results import (
     NONE,
     Audit,

@@ -17,8 +17,8 @@ from basicsr.utils.options import copy_opt_file
 from ra_plugin.builders.given import check_judges, check_metrics_given
 from ra_plugin.builders.loaders import build_dataset, build_val_loaders, check_classes
 from ra_plugin.builders.networks import check_color, place_of_block
-from ra_plugin.builders.option_blocks import own_folders, unread_keys
 from ra_plugin.builders.option_file import folders_not_taken, parse_options
+from ra_plugin.builders.unread_keys import own_folders, unread_keys
 from ra_plugin.checkpoint import OWN_KEY
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
 from ra_plugin.data.image_dataset import dataset_of

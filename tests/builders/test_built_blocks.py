@@ -4,13 +4,13 @@ import math
 
 import pytest
 from basicsr.utils.registry import MODEL_REGISTRY
-from test_option_blocks import put
 from test_option_file import base
+from test_unread_keys import put
 
 from ra_plugin.builders import built_blocks
 from ra_plugin.builders.file_check import check_file
 from ra_plugin.builders.run_options import check_values
-from ra_plugin.compat.basicsr_ import optimizer_classes
+from ra_plugin.compat.basicsr_patches import optimizer_classes
 from ra_plugin.options import OptionError, check_number, nearest
 
 GAN = MODEL_REGISTRY.get('SRGANModel')

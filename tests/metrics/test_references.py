@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ra_plugin.metrics.detection_metrics import VOCAveragePrecision
+from ra_plugin.metrics.average_precision import VOCAveragePrecision
 from ra_plugin.metrics.segmentation import SegmentationScore
 
 MODES = {'voc12': 'area', 'voc07': '11points'}

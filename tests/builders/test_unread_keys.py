@@ -14,7 +14,7 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from test_option_file import base, changed
 
-from ra_plugin.builders import option_blocks, option_file
+from ra_plugin.builders import option_file, unread_keys
 from ra_plugin.builders.file_check import check_file
 from ra_plugin.builders.loaders import build_dataset
 from ra_plugin.options import OptionError
@@ -155,7 +155,7 @@ def test_shipped_option_files_have_no_key_that_is_read_by_nothing():
         opt = yaml.safe_load(option_text(file))
         if 'model_type' in opt:
             opt['is_train'] = 'train' in opt
-            assert [str(unread) for unread in option_blocks.unread_keys(opt)] == [], file
+            assert [str(unread) for unread in unread_keys.unread_keys(opt)] == [], file
 
 
 class OwnModel(SRModel):
@@ -230,8 +230,8 @@ def test_a_data_set_of_an_evaluation_is_checked_as_well():
 def test_a_normalization_that_is_none_is_named(block, key):
     block_of_pairs = {**paired()['datasets']['train'], 'phase': 'train', 'scale': 1}
     with pytest.raises(OptionError, match=rf'^here\.{key}: expected a number for each channel on the \[0, 1\] scale'):
-        option_blocks.check_dataset({**block_of_pairs, **block}, 'here')
-    option_blocks.check_dataset({**block_of_pairs, 'mean': [0, 0.5, 1], 'std': [1, 0.2, 0.3]}, 'here')
+        unread_keys.check_dataset({**block_of_pairs, **block}, 'here')
+    unread_keys.check_dataset({**block_of_pairs, 'mean': [0, 0.5, 1], 'std': [1, 0.2, 0.3]}, 'here')
 
 
 def test_what_a_data_set_asserts_is_one_line(tmp_path):
@@ -263,8 +263,8 @@ def test_every_key_that_basicsr_s_runs_read_is_known(module):
             found.setdefault(tuple(keys[:-1]), set()).add(keys[-1])
     assert found
     for place, keys in found.items():
-        if place in option_blocks.READ_BY_RUN:
-            known = option_blocks.READ_BY_RUN[place] | option_blocks.SET_BY_RUN.get(place, set())
+        if place in unread_keys.READ_BY_RUN:
+            known = unread_keys.READ_BY_RUN[place] | unread_keys.SET_BY_RUN.get(place, set())
             assert keys <= known, place
 
 
