@@ -1,4 +1,4 @@
-"""Recognizers of timm, torchvision, mmdetection, mmsegmentation, model files, services or your own: one contract."""
+"""Recognizers of libraries, model files, services or your own: one contract."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,12 +20,13 @@ from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.random_weights import build_frozen
 from ra_plugin.recognizers.timm_recognizer import TimmRecognizer
 from ra_plugin.recognizers.torchvision_recognizer import TorchvisionRecognizer
+from ra_plugin.recognizers.transformers_recognizer import TransformersRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 __all__ = [
     'BlackBoxRecognizer', 'ClassificationRecognizer', 'EnsembleRecognizer', 'MMDetRecognizer', 'MMSegRecognizer',
     'ModuleRecognizer', 'OnnxRecognizer', 'Recognizer', 'RecognizerInfo', 'TFLiteRecognizer', 'TimmRecognizer',
-    'TorchvisionRecognizer', 'build_recognizer'
+    'TorchvisionRecognizer', 'TransformersRecognizer', 'build_recognizer'
 ]
 
 
