@@ -131,7 +131,7 @@ def test_images_are_prepared_as_the_processor_prepares_the_8_bit_file(family, si
         found = recognizer.prepare(as_images(picture(*size)))
     assert found.shape == expected.shape
     level = 1 / 255 / min(recognizer.info.std)
-    assert (found - expected).abs().max() <= 1.01 * level  # it rounds to 8 bits once or twice
+    assert (found - expected).abs().max() <= 1.25 * level  # it rounds to 8 bits after each axis
     assert (found - expected).abs().mean() < 0.5 * level
     torch.testing.assert_close(recognizer.own_preprocessing().transform(picture(*size)), expected)
     assert recognizer.resized(*size) == tuple(expected.shape[-2:]) or family == 'Eomt'
@@ -163,12 +163,12 @@ def test_images_as_they_come_and_of_a_given_size(folder):
     torch.testing.assert_close(logits, own)
 
 
-@pytest.mark.parametrize('family', ['Segformer', 'Beit', 'MaskFormer', 'Eomt', 'DPT'])
+@pytest.mark.parametrize('family', ['Segformer', 'MaskFormer', 'Mask2Former', 'Eomt'])  # Beit's and DPT's blur them
 def test_label_maps_are_resized_as_the_processor_resizes_them(family, folder):
     recognizer, label = TransformersRecognizer(folder(family)), label_map((72, 96), 1)
     found = recognizer.processor.fit_labels(label)
     processor = WITHOUT_MARGIN.get(family, lambda: own_processor(family, folder))()
-    further = {'do_reduce_labels': False} if family in ('Segformer', 'Beit') else {}
+    further = {'do_reduce_labels': False} if family == 'Segformer' else {}
     own = processor([picture(72, 96)], segmentation_maps=[label[0].numpy().astype(np.uint8)], return_tensors='pt',
                     **further)
     if 'labels' in own:
@@ -217,8 +217,8 @@ def test_segmenters_have_the_library_s_loss_on_its_own_preprocessing(family, fol
     processor = WITHOUT_MARGIN.get(family, lambda: own_processor(family, folder))()
     further = {'ignore_index': 255} if family == 'Eomt' else {}
     maps = label.numpy().astype(np.uint8)
-    if family == 'Segformer':  # its data set counts from 1
-        assert recognizer.info.reduce_zero_label
+    if family in ('Segformer', 'Eomt'):  # its data set counts from 1
+        assert recognizer.info.reduce_zero_label == (family == 'Segformer')
         maps = np.where(maps == 255, 0, maps + 1).astype(np.uint8)
     own = dict(processor(pictures, segmentation_maps=list(maps), return_tensors='pt', **further))
     for name, value in own.items():
@@ -230,8 +230,16 @@ def test_segmenters_have_the_library_s_loss_on_its_own_preprocessing(family, fol
                                atol=1e-5)
 
 
-@pytest.mark.parametrize('family', ['ViT', 'Detr', 'Yolos', 'Segformer', 'DPT', 'MaskFormer'])
-def test_the_gradient_agrees_with_finite_differences(family, folder):
+@pytest.fixture
+def in_float64():
+    """The losses of transformers have weights of the default type."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize('family', ['ViT', 'ConvNext', *DETECTORS, *SEGMENTERS])
+def test_the_gradient_agrees_with_finite_differences(family, folder, in_float64):
     recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
     recognizer.double()
     images = as_images(picture(*size)).double().requires_grad_()
@@ -345,7 +353,8 @@ def test_label_maps_are_decoded_by_the_library(family, folder):
     found = recognizer.predict(as_images(*pictures))['masks']
     assert (found == torch.stack(expected)).float().mean() > 0.999
     logits = F.interpolate(recognizer.outputs(as_images(*pictures))['logits'], size, mode='bilinear')
-    assert (logits.argmax(1) == found).float().mean() > 0.999
+    clear = logits.amax(1) > logits.min()  # the logarithm of small numbers is cut off
+    assert clear.any() and (logits.argmax(1) == found)[clear].float().mean() > 0.999
 
 
 def test_masks_give_the_logarithm_of_the_sum_of_their_probabilities(folder):
@@ -368,7 +377,7 @@ def test_answers_are_at_the_same_places_of_both_images(family, folder):
         assert outputs['logits'].shape == (2, 2, 15)
     else:
         assert outputs['logits'].shape == (2, 2, 3 * (8 * 8 + 4 * 4 + 2 * 2))  # of all places, not of the chosen ones
-    loss = RecogConsistencyLoss(recognizer, distance='kl')
+    loss = RecogConsistencyLoss(recognizer, distance='l1')
     restored = (0.9 * images).requires_grad_()
     value = loss(restored, images)
     value.backward()
@@ -491,6 +500,6 @@ def test_models_that_read_more_than_images_are_refused(tmp_path):
 
 
 def test_images_that_are_too_small_are_said(folder):
-    recognizer = TransformersRecognizer(folder('Beit'), input_size=None)
+    recognizer = TransformersRecognizer(folder('Eomt'), input_size=None)
     with pytest.raises(ValueError, match=r'cannot take 1 images of 20x20 .* another input_size'):
         recognizer.outputs(torch.rand(1, 3, 20, 20))

@@ -30,7 +30,7 @@ from ra_plugin.utils.text import first_line
 
 Task = Literal['classification', 'detection', 'segmentation', 'embedding']
 _FEATURES = ('encoder_last_hidden_state', 'last_hidden_state', 'feature_maps', 'hidden_states')  # the first there is
-_NOT_ABOUT_SIZE = ('CUDA', 'cuDNN', 'CUBLAS', 'NCCL', 'memory', 'same device')  # in torch's messages
+_NOT_ABOUT_SIZE = ('CUDA', 'cuDNN', 'CUBLAS', 'NCCL', 'memory', 'same device', 'scalar type', 'dtype')  # in torch's messages
 _OF_TASK = {'feature_layer': 'classification', 'score_threshold': 'detection'}  # options of one task alone
 
 

@@ -16,6 +16,7 @@ from ra_plugin.recognizers.frozen.resizing import clamped_if_judging, resize
 
 _PLAIN = {'do_rescale': False, 'do_normalize': False, 'return_tensors': 'pt', 'input_data_format': 'channels_first'}
 _AS_THEY_COME = ('do_resize', 'do_center_crop', 'do_pad', 'do_split_image')
+_NORMALIZES = 'include_top'  # of EfficientNet's: it normalizes once more, whatever do_normalize says
 _INTERPOLATIONS = {2: 'bilinear', 3: 'bicubic'}  # by PIL's number
 _NEAREST = 0
 _PROBE = 64  # pixels
@@ -46,9 +47,14 @@ class FloatProcessor:
         self._arguments = (_whole(processor, task) if self.own else
                            {name: False for name in _AS_THEY_COME if getattr(processor, name, None)})
         self.interpolation = _INTERPOLATIONS.get(int(getattr(processor, 'resample', None) or 2), 'bilinear')
+        self._plain = {**_PLAIN, **({_NORMALIZES: False} if hasattr(processor, _NORMALIZES) else {})}
         self.mean, self.std = self._normalization(where)
         self._known: dict[tuple[int, int], tuple[int, int]] = {}
         sizes = {self.resized(*shape) for shape in ((_PROBE, _PROBE), (_PROBE, 2 * _PROBE))}
+        plain = torch.full((1, 3, _PROBE, _PROBE), 0.25)
+        if not torch.allclose(self._processed(plain)['pixel_values'][:1, :, :4, :4], plain[..., :4, :4]):
+            raise ValueError(f'{where}: {type(processor).__name__} changes colors in a way of its own, which cannot be '
+                             'followed. Choose a model with another image processor.')
         self.size = self._given or (sizes.pop() if len(sizes) == 1 else None)
 
     def __call__(self, normalized: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -85,7 +91,7 @@ class FloatProcessor:
                       resize(images, self._given, self._fit, self.interpolation))
         if nearest and getattr(self.processor, 'do_resize', None):
             arguments['resample'] = _NEAREST
-        return dict(self.processor(list(images), **{**_PLAIN, **self._arguments, **arguments}))
+        return dict(self.processor(list(images), **{**self._plain, **self._arguments, **arguments}))
 
     def _reordered(self, values: torch.Tensor) -> torch.Tensor:
         return values.flip(0) if getattr(self.processor, 'do_flip_channel_order', None) else values

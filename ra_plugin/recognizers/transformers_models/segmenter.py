@@ -20,7 +20,9 @@ class TransformersSegmenter(TransformersRecognizer, SegmentationRecognizer):
                              'of a segmenter in the folder, e.g. a SegformerImageProcessor.')
 
     def reduces_zero_label(self, processor: Any) -> bool | None:
-        return bool(getattr(processor, 'do_reduce_labels', None))
+        if hasattr(processor, 'do_split_image'):  # EoMT's says it with another word
+            return processor.ignore_index is not None
+        return bool(processor.do_reduce_labels) if hasattr(processor, 'do_reduce_labels') else None
 
     @property
     def _finds_masks(self) -> bool:
@@ -41,7 +43,10 @@ class TransformersSegmenter(TransformersRecognizer, SegmentationRecognizer):
             config = self.model.config
             ignored = getattr(config, 'semantic_loss_ignore_index', getattr(config, 'loss_ignore_index', IGNORED))
             targets = {'labels': fitted.where(fitted != IGNORED, ignored)}
-        return {'loss': self.ask(inputs, images, **targets).loss}
+        found = self.ask(inputs, images, **targets)
+        if not self._finds_masks and not (fitted != IGNORED).any():  # a mean over nothing
+            return {'loss': 0 * found.logits.sum()}
+        return {'loss': found.loss}
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """Return ``{'logits': (N, C, h, w)}``; of masks the logarithm of the sum over them, each with its class's
