@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from dev import zoo_transformers
 from ra_plugin.losses import RecogConsistencyLoss
 from ra_plugin.recognizers import MMDetRecognizer, MMSegRecognizer, Recognizer, TimmRecognizer
 from ra_plugin.recognizers.facts import IGNORED, TaskError
@@ -22,7 +23,8 @@ from ra_plugin.utils.text import markdown_cell, one_line
 
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
 _SECONDS = 1800  # time limit per model: a transformer for images of exactly 640 pixels needs half of it
-SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512)}  # larger sizes for models that do not support the first
+# larger sizes for models that do not support the first
+SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512), 'transformers': (128, 256, 512)}
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Finding:
 
 
 def model_names(library: str) -> list[str]:
-    """Return all configs of an installed zoo, or all architectures of timm."""
+    """Return all configs of an installed zoo, all architectures of timm, or all classes of transformers."""
+    if library == 'transformers':
+        return zoo_transformers.model_names()
     if library == 'timm':
         return require('timm', 'zoo_check').list_models()
     return list(zoo_configs(library, 'zoo_check'))
@@ -49,7 +53,7 @@ def check_zoo(library: str, names: Sequence[str], sample: int | None, seed: int,
     A model that exceeds memory or time only ends its own process.
 
     Args:
-        library: ``'mmdet'`` | ``'mmseg'`` | ``'timm'``.
+        library: ``'mmdet'`` | ``'mmseg'`` | ``'timm'`` | ``'transformers'``.
         names: Names of the models to draw from.
         sample: Number of models to draw at random, without replacement; None for all, in order.
         seed: Seed of the draw.
@@ -105,12 +109,15 @@ _BUILD: Mapping[str, Callable[[str], Recognizer]] = {
     'mmdet': lambda name: MMDetRecognizer(name, pretrained=False, resize=None),
     'mmseg': lambda name: MMSegRecognizer(name, pretrained=False, resize=None),
     'timm': lambda name: TimmRecognizer(name, pretrained=False),
+    'transformers': zoo_transformers.build,
 }
 
 
 def _sizes(library: str, recognizer: Recognizer) -> list[int | None]:
     """Return the image sizes to try; some transformers only support that of their training."""
     trained = getattr(getattr(recognizer.model, 'backbone', None), 'img_size', None)
+    trained = trained or getattr(getattr(recognizer.model, 'config', None), 'image_size', None)
+    trained = (trained,) if isinstance(trained, int) else trained
     first, *larger = SIZES.get(library, (None,))
     return [first, *(trained[:1] if isinstance(trained, (tuple, list)) else ()), *larger]
 

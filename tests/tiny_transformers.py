@@ -65,8 +65,8 @@ DETECTORS = {
     'ConditionalDetr': lambda: (hf.ConditionalDetrConfig(**_DETR, **_backboned(), **_LABELS, auxiliary_loss=True),
                                 hf.ConditionalDetrImageProcessor(size=_PIXELS)),
     'DeformableDetr': lambda: (hf.DeformableDetrConfig(
-        **{**_DETR, 'd_model': 32}, **_backboned(stages=('stage3', 'stage4')), **_LABELS, num_feature_levels=2, encoder_n_points=2,
-        decoder_n_points=2), hf.DeformableDetrImageProcessor(size=_PIXELS)),
+        **{**_DETR, 'd_model': 32}, **_backboned(stages=('stage3', 'stage4')), **_LABELS, num_feature_levels=2,
+        encoder_n_points=2, decoder_n_points=2), hf.DeformableDetrImageProcessor(size=_PIXELS)),
     'RTDetr': lambda: (hf.RTDetrConfig(**_HYBRID, backbone_config=_rt_backbone(), **_LABELS),
                        hf.RTDetrImageProcessor(size={'height': 64, 'width': 64})),
     'RTDetrV2': lambda: (hf.RTDetrV2Config(**_HYBRID, backbone_config=_rt_backbone(), **_LABELS),
@@ -87,8 +87,8 @@ SEGMENTERS = {
         **{**_VIT, 'num_hidden_layers': 4}, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 16, 16],
         fusion_hidden_size=16, is_hybrid=False, **_LABELS), hf.DPTImageProcessor(size={'height': 32, 'width': 32})),
     'Beit': lambda: (hf.BeitConfig(
-        **{**_VIT, 'num_hidden_layers': 4}, out_indices=[1, 2, 3, 4], pool_scales=[1, 2], use_relative_position_bias=True,
-        auxiliary_channels=8, **_LABELS), hf.BeitImageProcessor(
+        **{**_VIT, 'num_hidden_layers': 4}, out_indices=[1, 2, 3, 4], pool_scales=[1, 2], auxiliary_channels=8,
+        use_relative_position_bias=True, **_LABELS), hf.BeitImageProcessor(
             size={'height': 40, 'width': 40}, crop_size={'height': 32, 'width': 32}, do_center_crop=True)),
     'MaskFormer': lambda: (hf.MaskFormerConfig(
         **_MASKS, backbone_config=_swin(), decoder_config=hf.DetrConfig(**_DETR, **_backboned()), **_LABELS),
@@ -123,6 +123,8 @@ def save(folder, family, name=None):
         for parameter in model.parameters():
             if parameter.dim() >= 2:
                 parameter.copy_(torch.randn_like(parameter) * (1.5 / parameter[0].numel() ** 0.5))
+    if family == 'Eomt':
+        model.attn_mask_probs.zero_()  # as after its training, in which masked attention fades out
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return str(folder)

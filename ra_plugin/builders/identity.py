@@ -25,7 +25,7 @@ _SMALL = 2 ** 22  # bytes; files up to this are known by their content, larger o
 _LOCK = 'lock.mdb'  # of an lmdb: it changes whenever somebody reads
 # keys of a recognizer's block that say how images reach its network and how answers are read, not which network it is
 _ABOUT_IMAGES = {'mean', 'std', 'input_size', 'fit', 'interpolation', 'resize', 'classes', 'feature_layer',
-                 'probabilities', 'differentiable', 'seed', 'trainable', 'conditions', 'autocast'}
+                 'probabilities', 'differentiable', 'seed', 'trainable', 'conditions', 'autocast', 'score_threshold'}
 _WEIGHTS = ('checkpoint', 'file')
 
 

@@ -12,8 +12,9 @@ from ra_plugin.recognizers.networks import unwrapped
 _OF_OTHER_TASKS = {
     'mmdet.': 'MMDetRecognizer', 'torchvision.models.detection.': 'MMDetRecognizer', 'ultralytics.': 'MMDetRecognizer',
     'effdet.': 'MMDetRecognizer', 'mmseg.': 'MMSegRecognizer', 'torchvision.models.segmentation.': 'MMSegRecognizer',
-    'segmentation_models_pytorch.': 'MMSegRecognizer',
+    'segmentation_models_pytorch.': 'MMSegRecognizer', 'transformers.': 'TransformersRecognizer',
 }
+_KEYS = {'TransformersRecognizer': 'model: FOLDER that save_pretrained() wrote'}
 
 
 def as_recognizer(network: nn.Module, where: str, mean: Sequence[float] | None,
@@ -34,8 +35,8 @@ def as_recognizer(network: nn.Module, where: str, mean: Sequence[float] | None,
     for base in type(network).__mro__:
         kind = next((kind for start, kind in _OF_OTHER_TASKS.items() if f'{base.__module__}.'.startswith(start)), None)
         if kind:
-            raise OptionError(f'{where}: expected a classifier, got {name}. Others are built from a config. '
-                              f'Give {{type: {kind}, config: ..., checkpoint: ...}}.')
+            raise OptionError(f'{where}: expected a classifier, got {name}. Others are built from a '
+                              f'config. Give {{type: {kind}, {_KEYS.get(kind, "config: ..., checkpoint: ...")}}}.')
     if mean is None or std is None:
         raise OptionError(f'{where}: mean and std of {name} are not known. Give those it was trained with, RGB on the '
                           '[0, 1] scale: mean=[...], std=[...] ([0, 0, 0] and [1, 1, 1] for none), or a block: '

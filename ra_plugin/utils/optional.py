@@ -17,7 +17,7 @@ _REQUIREMENTS = {
     'pycocotools': 'pycocotools>=2.0.7',
     'pyiqa': 'pyiqa>=0.1.16',
     'timm': 'timm>=1.0',
-    'transformers': 'transformers>=5.23,<6',
+    'transformers': 'transformers>=5.20,<6',
 }
 # Installed together by the extra mm: these import each other without requiring each other, and few versions fit.
 _OPENMMLAB = {'ftfy', 'mmcv', 'mmdet', 'mmengine', 'mmseg', 'regex'}

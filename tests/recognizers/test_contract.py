@@ -1,12 +1,13 @@
 """Every registered recognizer, and a small one of each task, keeps the contract of its task's class.
 
-A new recognizer has one line in `BLOCKS`.
+A new recognizer has one line in `BLOCKS`, and one more for each further task.
 """
 import sys
 from types import SimpleNamespace
 
 import mm_configs as small
 import pytest
+import tiny_transformers
 import torch
 import torchvision
 from test_onnx_recognizer import lite  # noqa: F401  (fixture)
@@ -27,7 +28,7 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 SCALE = {'mean': [0.5, 0.4, 0.3], 'std': [0.2, 0.3, 0.4]}
 MODULE = {'type': 'ModuleRecognizer', 'module': 'ra_plugin.recognizers.tiny_nets.TinyVGG', 'pretrained': False, **SCALE}
 
-BLOCKS = {  # registered name -> its block, given files to name in it
+BLOCKS = {  # registered name, where it has several with the task: its block, given files to name in it
     'BlackBoxRecognizer': lambda files: {
         'classes': ['cat', 'dog'], 'cache': files.folder,
         'command': [sys.executable, '-c', 'print(\'["dog"]\')', '{image}']},
@@ -41,6 +42,11 @@ BLOCKS = {  # registered name -> its block, given files to name in it
     'TorchvisionRecognizer': lambda files: {
         'model_name': 'squeezenet1_1', 'checkpoint': files.torchvision(), 'feature_layer': 'features',
         'input_size': 64},
+    'TransformersRecognizer: classification': lambda files: {'model': files.transformers('ResNet')},
+    'TransformersRecognizer: detection': lambda files: {'model': files.transformers('Detr'), 'input_size': None},
+    'TransformersRecognizer: embedding': lambda files: {'model': files.transformers('Dinov2', 'Dinov2Model')},
+    'TransformersRecognizer: segmentation': lambda files: {
+        'model': files.transformers('Segformer'), 'input_size': None},
 }
 SMALL = {'detector of a few lines': TinyDetector, 'segmenter of a few lines': TinySegmenter,
          'embedding of a few lines': TinyEmbedder}
@@ -59,16 +65,21 @@ def files(tmp_path, lite):  # noqa: F811
 
     return SimpleNamespace(
         folder=str(tmp_path), tflite=lite, torchvision=torchvision_weights,
+        transformers=lambda *names: tiny_transformers.save(tmp_path / names[0], *names),
         onnx=lambda: onnx_file('TinyVGG', tmp_path),
         mmdet=lambda: small.write_config(tmp_path / 'retinanet.py', small.RETINANET, 'mmdet'),
         mmseg=lambda: small.write_config(tmp_path / 'fcn.py', small.FCN, 'mmseg'))
+
+
+def block_of(name, files):
+    return {'type': name.partition(':')[0], **BLOCKS[name](files)}
 
 
 @pytest.fixture(params=[*BLOCKS, *SMALL])
 def recognizer(request, files):
     if request.param in SMALL:
         return SMALL[request.param]()
-    return build_recognizer({'type': request.param, **BLOCKS[request.param](files)})
+    return build_recognizer(block_of(request.param, files))
 
 
 @pytest.fixture
@@ -105,12 +116,12 @@ def gives(recognizer, method):
 
 
 def test_every_registered_recognizer_has_a_case():
-    assert set(BLOCKS) == set(RECOGNIZER_REGISTRY)
+    assert {name.partition(':')[0] for name in BLOCKS} == set(RECOGNIZER_REGISTRY)
 
 
 @pytest.mark.parametrize('name', BLOCKS)
 def test_the_options_pass_the_check(name, files):
-    RECOGNIZER_REGISTRY.check({'type': name, **BLOCKS[name](files)}, 'recognizer')
+    RECOGNIZER_REGISTRY.check(block_of(name, files), 'recognizer')
 
 
 def test_it_derives_from_the_class_of_its_task(recognizer):

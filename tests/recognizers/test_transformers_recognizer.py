@@ -1,6 +1,10 @@
 """TransformersRecognizer against transformers' own image processors, losses and decoding."""
+import copy
+import functools
 import json
+import shutil
 
+import httpx
 import numpy as np
 import pytest
 import tiny_transformers as tiny
@@ -10,6 +14,7 @@ import transformers as hf
 from PIL import Image
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
+from ra_plugin.option_types import ModelFolder, named_by
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import TransformersRecognizer, build_recognizer
 from ra_plugin.recognizers.classification import ClassificationRecognizer
@@ -20,7 +25,10 @@ from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.segmentation import SegmentationRecognizer
 from ra_plugin.utils.random_streams import seeded
 
-CLASSIFIERS, DETECTORS, SEGMENTERS = list(tiny.CLASSIFIERS), list(tiny.DETECTORS), list(tiny.SEGMENTERS)
+CLASSIFIERS, SEGMENTERS = list(tiny.CLASSIFIERS), list(tiny.SEGMENTERS)
+DETACHING = ('RTDetr', 'RTDetrV2', 'DFine')  # no gradient flows through the choice of queries and their places
+DETECTORS = [pytest.param(family, marks=pytest.mark.slow) if family in DETACHING else family
+             for family in tiny.DETECTORS]
 FAMILIES = [*CLASSIFIERS, *DETECTORS, *SEGMENTERS]
 WITHOUT_MARGIN = {  # the processors that cut a margin off, as they would be configured to cut none
     'ConvNext': lambda: hf.ConvNextImageProcessor(size={'shortest_edge': 48}, crop_pct=1.0),
@@ -49,8 +57,14 @@ def folder(tmp_path_factory):
     return get
 
 
+@pytest.fixture(scope='module')
+def recognizer(folder):
+    """``recognizer('Detr')``: the family's, built once."""
+    return functools.cache(lambda family: TransformersRecognizer(folder(family)))
+
+
 def native_size(family):
-    return NATIVE.get(family, DETR_SIZE if family in DETECTORS else SIZE)
+    return NATIVE.get(family, DETR_SIZE if family in tiny.DETECTORS else SIZE)
 
 
 def picture(height, width, seed=0):
@@ -63,6 +77,7 @@ def as_images(*pictures):
     return torch.stack([torch.from_numpy(np.array(one)).permute(2, 0, 1).float() / 255 for one in pictures])
 
 
+@functools.cache
 def network(family, folder):
     return getattr(hf, tiny.class_name(family)).from_pretrained(folder(family)).eval()
 
@@ -123,8 +138,8 @@ def test_the_task_may_be_another(folder):
 # ---------------------------------------------------------------------------------------------------- preprocessing
 @pytest.mark.parametrize('family', FAMILIES)
 @pytest.mark.parametrize('size', [(60, 60), (50, 90)])
-def test_images_are_prepared_as_the_processor_prepares_the_8_bit_file(family, size, folder):
-    recognizer = TransformersRecognizer(folder(family))
+def test_images_are_prepared_as_the_processor_prepares_the_8_bit_file(family, size, folder, recognizer):
+    recognizer = recognizer(family)
     processor = WITHOUT_MARGIN.get(family, lambda: own_processor(family, folder))()
     expected = processor(picture(*size), return_tensors='pt')['pixel_values']
     with judging():
@@ -137,9 +152,9 @@ def test_images_are_prepared_as_the_processor_prepares_the_8_bit_file(family, si
     assert recognizer.resized(*size) == tuple(expected.shape[-2:]) or family == 'Eomt'
 
 
-@pytest.mark.parametrize('family', ['EfficientNet', 'ViT', 'RTDetr', 'MobileViT'])
-def test_the_normalization_is_what_the_processor_does(family, folder):
-    recognizer = TransformersRecognizer(folder(family))
+@pytest.mark.parametrize('family', ['EfficientNet', 'ViT', 'Segformer', 'MobileViT'])
+def test_the_normalization_is_what_the_processor_does(family, folder, recognizer):
+    recognizer = recognizer(family)
     size = native_size(family)
     for level in (0, 100, 255):
         plain = Image.new('RGB', size[::-1], (level, level // 2, 7))
@@ -149,6 +164,7 @@ def test_the_normalization_is_what_the_processor_does(family, folder):
         torch.testing.assert_close(found.flip(1) if family == 'MobileViT' else found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_images_as_they_come_and_of_a_given_size(folder):
     images = torch.rand(1, 3, 40, 56)
     for family in ('ViT', 'Detr', 'Segformer'):
@@ -164,8 +180,8 @@ def test_images_as_they_come_and_of_a_given_size(folder):
 
 
 @pytest.mark.parametrize('family', ['Segformer', 'MaskFormer', 'Mask2Former', 'Eomt'])  # Beit's and DPT's blur them
-def test_label_maps_are_resized_as_the_processor_resizes_them(family, folder):
-    recognizer, label = TransformersRecognizer(folder(family)), label_map((72, 96), 1)
+def test_label_maps_are_resized_as_the_processor_resizes_them(family, folder, recognizer):
+    recognizer, label = recognizer(family), label_map((72, 96), 1)
     found = recognizer.processor.fit_labels(label)
     processor = WITHOUT_MARGIN.get(family, lambda: own_processor(family, folder))()
     further = {'do_reduce_labels': False} if family == 'Segformer' else {}
@@ -182,8 +198,8 @@ def test_label_maps_are_resized_as_the_processor_resizes_them(family, folder):
 
 # ------------------------------------------------------------------------------------------------------- the loss
 @pytest.mark.parametrize('family', CLASSIFIERS)
-def test_classifiers_have_the_cross_entropy_of_the_library_s_logits(family, folder):
-    recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
+def test_classifiers_have_the_cross_entropy_of_the_library_s_logits(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
     images, label = as_images(picture(*size), picture(*size, 1)), torch.tensor([0, 2])
     expected = network(family, folder)(pixel_values=recognizer.prepare(images), labels=label)
     torch.testing.assert_close(recognizer.loss(images, label)['cross_entropy'].mean(), expected.loss)
@@ -191,9 +207,9 @@ def test_classifiers_have_the_cross_entropy_of_the_library_s_logits(family, fold
 
 
 @pytest.mark.parametrize('family', DETECTORS)
-def test_detectors_have_the_library_s_loss_on_its_own_preprocessing(family, folder):
+def test_detectors_have_the_library_s_loss_on_its_own_preprocessing(family, folder, recognizer):
     size = native_size(family)
-    recognizer, label = TransformersRecognizer(folder(family)), objects(size)
+    recognizer, label = recognizer(family), objects(size)
     pictures = [picture(*size), picture(*size, 1)]
     annotations = []
     for i, item in enumerate(label):
@@ -210,9 +226,9 @@ def test_detectors_have_the_library_s_loss_on_its_own_preprocessing(family, fold
 
 
 @pytest.mark.parametrize('family', SEGMENTERS)
-def test_segmenters_have_the_library_s_loss_on_its_own_preprocessing(family, folder):
+def test_segmenters_have_the_library_s_loss_on_its_own_preprocessing(family, folder, recognizer):
     size = native_size(family)
-    recognizer, label = TransformersRecognizer(folder(family)), label_map(size)
+    recognizer, label = recognizer(family), label_map(size)
     pictures = [picture(*size), picture(*size, 1)]
     processor = WITHOUT_MARGIN.get(family, lambda: own_processor(family, folder))()
     further = {'ignore_index': 255} if family == 'Eomt' else {}
@@ -221,9 +237,8 @@ def test_segmenters_have_the_library_s_loss_on_its_own_preprocessing(family, fol
         assert recognizer.info.reduce_zero_label == (family == 'Segformer')
         maps = np.where(maps == 255, 0, maps + 1).astype(np.uint8)
     own = dict(processor(pictures, segmentation_maps=list(maps), return_tensors='pt', **further))
-    for name, value in own.items():
-        if name != 'patch_offsets' and isinstance(value, list) and name != 'class_labels' and name != 'mask_labels':
-            own[name] = torch.stack(value)
+    if isinstance(own.get('labels'), list):
+        own['labels'] = torch.stack(own['labels'])
     with seeded(0, torch.device('cpu')):
         expected = network(family, folder)(**own)
     torch.testing.assert_close(recognizer.loss(as_images(*pictures), label)['loss'], expected.loss, rtol=1e-4,
@@ -239,23 +254,27 @@ def in_float64():
 
 
 @pytest.mark.parametrize('family', ['ViT', 'ConvNext', *DETECTORS, *SEGMENTERS])
-def test_the_gradient_agrees_with_finite_differences(family, folder, in_float64):
-    recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
-    recognizer.double()
-    images = as_images(picture(*size)).double().requires_grad_()
-    label = label_of(recognizer, size, 1)
-    gradient, = torch.autograd.grad(summed(recognizer, images, label), images)
+def test_the_gradient_agrees_with_finite_differences(family, recognizer, in_float64):
+    recognizer, size = copy.deepcopy(recognizer(family)).double(), native_size(family)
+    images, label = as_images(picture(*size)).double().requires_grad_(), label_of(recognizer, size, 1)
+
+    def value(images):
+        if family in DETACHING:
+            return recognizer.outputs(images)['logits'].square().mean()
+        return summed(recognizer, images, label)
+
+    gradient, = torch.autograd.grad(value(images), images)
     assert gradient.isfinite().all() and gradient.any()
-    direction = torch.randn(images.shape, dtype=torch.float64)
+    direction = torch.randn(images.shape)
     step = 1e-6 * direction / direction.norm()
     with torch.no_grad():
-        difference = (summed(recognizer, images + step, label) - summed(recognizer, images - step, label)) / 2
+        difference = (value(images + step) - value(images - step)) / 2
     torch.testing.assert_close((gradient * step).sum(), difference, rtol=1e-3, atol=1e-13)
 
 
 @pytest.mark.parametrize('family', ['ViT', *DETECTORS, *SEGMENTERS])
-def test_it_is_frozen_deterministic_and_leaves_random_states_alone(family, folder):
-    recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
+def test_it_is_frozen_deterministic_and_leaves_random_states_alone(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
     images, label = torch.rand(2, 3, *size), label_of(recognizer, size)
     kept = torch.get_rng_state(), [buffer.clone() for buffer in recognizer.model.buffers()]
     recognizer.train()
@@ -267,8 +286,8 @@ def test_it_is_frozen_deterministic_and_leaves_random_states_alone(family, folde
 
 
 # ------------------------------------------------------------------------------------------------- labels' corners
-def test_images_of_a_padded_batch_are_judged_as_they_are_alone(folder):
-    recognizer = TransformersRecognizer(folder('Detr'))
+def test_images_of_a_padded_batch_are_judged_as_they_are_alone(folder, recognizer):
+    recognizer = recognizer('Detr')
     small, large = torch.rand(1, 3, 40, 64), torch.rand(1, 3, 48, 96)
     padded = torch.cat([F.pad(small, (0, 32, 0, 8), value=0.7), large])
     labels = [{**objects((40, 64), 1)[0], 'size': (40, 64)}, {**objects((48, 96), 1)[0], 'size': (48, 96)}]
@@ -278,8 +297,9 @@ def test_images_of_a_padded_batch_are_judged_as_they_are_alone(folder):
         torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2)
 
 
-def test_sizes_that_are_resized_to_one_are_one_batch_of_the_library(folder):
-    recognizer = TransformersRecognizer(folder('RTDetr'))
+@pytest.mark.slow
+def test_sizes_that_are_resized_to_one_are_one_batch_of_the_library(folder, recognizer):
+    recognizer = recognizer('RTDetr')
     images = [torch.rand(1, 3, 40, 64), torch.rand(1, 3, 64, 64)]
     padded = torch.cat([F.pad(images[0], (0, 0, 0, 24)), images[1]])
     labels = [{**objects(size, 1)[0], 'size': size} for size in ((40, 64), (64, 64))]
@@ -290,8 +310,8 @@ def test_sizes_that_are_resized_to_one_are_one_batch_of_the_library(folder):
     torch.testing.assert_close(sum(recognizer.loss(padded, labels).values()), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_boxes_without_area_and_ignored_ones_are_left_out(folder):
-    recognizer, images = TransformersRecognizer(folder('Detr')), torch.rand(1, 3, *DETR_SIZE)
+def test_boxes_without_area_and_ignored_ones_are_left_out(folder, recognizer):
+    recognizer, images = recognizer('Detr'), torch.rand(1, 3, *DETR_SIZE)
     item, = objects(DETR_SIZE, 1)
     further = torch.tensor([[5., 5, 5, 40], [1, 1, 30, 30]])
     more = {'boxes': torch.cat([item['boxes'], further]), 'labels': torch.tensor([0, 2, 1, 1]),
@@ -301,8 +321,8 @@ def test_boxes_without_area_and_ignored_ones_are_left_out(folder):
 
 
 @pytest.mark.parametrize('family', SEGMENTERS)
-def test_pixels_of_no_class_do_not_count(family, folder):
-    recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
+def test_pixels_of_no_class_do_not_count(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
     images, label = torch.rand(2, 3, *size), label_map(size)
     label[1] = 255
     images.requires_grad_()
@@ -313,8 +333,8 @@ def test_pixels_of_no_class_do_not_count(family, folder):
 
 
 @pytest.mark.parametrize('family', SEGMENTERS)
-def test_a_batch_without_any_labeled_pixel_has_a_finite_loss(family, folder):
-    recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
+def test_a_batch_without_any_labeled_pixel_has_a_finite_loss(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
     images = torch.rand(1, 3, *size, requires_grad=True)
     loss = recognizer.loss(images, torch.full((1, *size), 255))['loss']
     gradient, = torch.autograd.grad(loss, images)
@@ -323,8 +343,8 @@ def test_a_batch_without_any_labeled_pixel_has_a_finite_loss(family, folder):
 
 # ------------------------------------------------------------------------------------------- outputs, predictions
 @pytest.mark.parametrize('family', DETECTORS)
-def test_boxes_are_decoded_by_the_library(family, folder):
-    recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
+def test_boxes_are_decoded_by_the_library(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
     pictures = [picture(*size), picture(*size, 1)]
     processor = own_processor(family, folder)
     with torch.no_grad():
@@ -342,8 +362,8 @@ def test_boxes_are_decoded_by_the_library(family, folder):
 
 
 @pytest.mark.parametrize('family', SEGMENTERS)
-def test_label_maps_are_decoded_by_the_library(family, folder):
-    recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
+def test_label_maps_are_decoded_by_the_library(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
     pictures = [picture(*size), picture(*size, 1)]
     processor = WITHOUT_MARGIN.get(family, lambda: own_processor(family, folder))()
     inputs = dict(processor(pictures, return_tensors='pt'))
@@ -357,8 +377,8 @@ def test_label_maps_are_decoded_by_the_library(family, folder):
     assert clear.any() and (logits.argmax(1) == found)[clear].float().mean() > 0.999
 
 
-def test_masks_give_the_logarithm_of_the_sum_of_their_probabilities(folder):
-    recognizer, images = TransformersRecognizer(folder('MaskFormer')), torch.rand(1, 3, 64, 96)
+def test_masks_give_the_logarithm_of_the_sum_of_their_probabilities(folder, recognizer):
+    recognizer, images = recognizer('MaskFormer'), torch.rand(1, 3, 64, 96)
     own = network('MaskFormer', folder)(pixel_values=recognizer.prepare(images))
     masks = F.interpolate(own.masks_queries_logits.sigmoid().double(), (64, 96), mode='bilinear')
     classes = own.class_queries_logits.softmax(-1)[..., :-1].double()
@@ -367,8 +387,8 @@ def test_masks_give_the_logarithm_of_the_sum_of_their_probabilities(folder):
 
 
 @pytest.mark.parametrize('family', DETECTORS)
-def test_answers_are_at_the_same_places_of_both_images(family, folder):
-    recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
+def test_answers_are_at_the_same_places_of_both_images(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
     images = torch.rand(2, 3, *size)
     outputs = recognizer.outputs(images)
     if family in ('Detr', 'Yolos'):
@@ -386,8 +406,8 @@ def test_answers_are_at_the_same_places_of_both_images(family, folder):
 
 
 @pytest.mark.parametrize('family', FAMILIES)
-def test_features_are_of_each_image(family, folder):
-    recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
+def test_features_are_of_each_image(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
     images = torch.rand(2, 3, *size)
     features = recognizer.features(images)
     torch.testing.assert_close(recognizer.features(images[1:]), features[1:], rtol=1e-3, atol=1e-4)
@@ -404,7 +424,6 @@ def test_a_layer_of_a_classifier_is_compared_on_demand(folder):
 # ------------------------------------------------------------------------------------------------------- building
 def changed(folder, target, name, **changes):
     """Copy a model's folder with other entries in one of its JSON files."""
-    import shutil
     shutil.copytree(folder, target, dirs_exist_ok=True)
     record = json.loads((target / name).read_text())
     (target / name).write_text(json.dumps({**record, **changes}))
@@ -431,6 +450,7 @@ def test_names_that_say_nothing_are_no_names_and_holes_stay(folder, tmp_path):
 @pytest.mark.parametrize('name, changes, message', [
     ('config.json', {'id2label': {1: 'a', 2: 'b', 3: 'c'}}, 'expected the ids of id2label to be 0..2, got'),
     ('config.json', {'auto_map': {'AutoModel': 'mine.Net'}}, 'names code of its own'),
+    ('config.json', {'problem_type': 'multi_label_classification'}, 'expected a classifier with one class an image'),
     ('config.json', {'architectures': ['ViTForMaskedImageModeling']}, 'expected an architecture'),
     ('config.json', {'id2label': {i: str(i) for i in range(7)}}, None),
     ('preprocessor_config.json', {'image_processor_type': 'NoSuchProcessor'}, None),
@@ -449,8 +469,8 @@ def test_what_is_missing_is_said(folder, tmp_path):
         assert '\n' not in str(error.value)
 
     refused('one without config.json')
-    refused(r"got no folder: .*\. Did you mean 'detector'\?", str(tmp_path / 'detectr'))if (
-        (tmp_path / 'detector').mkdir() is None) else None
+    (tmp_path / 'detector').mkdir()
+    refused(r"got no folder: .*\. Did you mean 'detector'\?", str(tmp_path / 'detectr'))
     changed(folder('ViT'), tmp_path, 'config.json')
     (tmp_path / 'model.safetensors').rename(tmp_path / 'kept')
     refused('has no weights .*pretrained: false')
@@ -471,8 +491,6 @@ def test_weights_of_another_head_do_not_fit(tmp_path):
 
 
 def test_a_name_of_the_hub_is_fetched_or_said(monkeypatch):
-    import httpx
-
     def unreachable(*args, **kwargs):
         raise httpx.ConnectError('no network')
 
@@ -503,3 +521,18 @@ def test_images_that_are_too_small_are_said(folder):
     recognizer = TransformersRecognizer(folder('Eomt'), input_size=None)
     with pytest.raises(ValueError, match=r'cannot take 1 images of 20x20 .* another input_size'):
         recognizer.outputs(torch.rand(1, 3, 20, 20))
+
+
+def test_a_model_of_your_own_is_sent_to_its_folder(folder):
+    with pytest.raises(OptionError, match=r'got ViTForImageClassification\. .*{type: TransformersRecognizer, model'):
+        RecogLoss(network('ViT', folder))
+
+
+def test_a_folder_is_looked_up_below_the_root_and_a_name_stays(tmp_path, monkeypatch):
+    (tmp_path / 'root' / 'weights' / 'detr').mkdir(parents=True)
+    (tmp_path / 'root' / 'facebook').write_text('')
+    monkeypatch.chdir(tmp_path)
+    names = named_by(ModelFolder, 'weights/detr')
+    assert names.resolved('weights/detr', tmp_path / 'root') == str(tmp_path / 'root' / 'weights' / 'detr')
+    for name in ('facebook/detr-resnet-50', 'facebook'):
+        assert names.resolved(name, tmp_path / 'root') == name

@@ -30,13 +30,14 @@ from ra_plugin.utils.text import first_line
 
 Task = Literal['classification', 'detection', 'segmentation', 'embedding']
 _FEATURES = ('encoder_last_hidden_state', 'last_hidden_state', 'feature_maps', 'hidden_states')  # the first there is
-_NOT_ABOUT_SIZE = ('CUDA', 'cuDNN', 'CUBLAS', 'NCCL', 'memory', 'same device', 'scalar type', 'dtype')  # in torch's messages
+# in torch's messages
+_NOT_ABOUT_SIZE = ('CUDA', 'cuDNN', 'CUBLAS', 'NCCL', 'memory', 'same device', 'scalar type', 'dtype')
 _OF_TASK = {'feature_layer': 'classification', 'score_threshold': 'detection'}  # options of one task alone
 
 
 @RECOGNIZER_REGISTRY.register
 class TransformersRecognizer(ByTask, Recognizer):
-    """A classifier, detector, segmenter or image tower of transformers, with its own image processor, loss and decoding.
+    """A classifier, detector, segmenter or image tower of transformers, with its own processor, loss and decoding.
 
     The model's config says which of them it is. Its image processor, run on float tensors, prepares the images, and its
     loss is the library's own, computed in inference mode: training mode would add random queries and dropout. Random
@@ -64,6 +65,8 @@ class TransformersRecognizer(ByTask, Recognizer):
         ValueError: No such folder or name, an architecture of another task (TaskError), a config with code of its own,
             no weights in safetensors files, weights that do not fit, no image processor.
     """
+
+    task: str  # from the class of the task
 
     @classmethod
     def task_of(cls, model: str, revision: str | None = None, task: Task | None = None, **kwargs: Any) -> str:
@@ -95,8 +98,8 @@ class TransformersRecognizer(ByTask, Recognizer):
             classes=classes, mean=processor.mean, std=processor.std, interpolation=processor.interpolation,
             input_size=processor.size if self.task in ('classification', 'embedding') else None,
             reduce_zero_label=self.reduces_zero_label(processor.processor),
-            source=model if pretrained else 'random weights')
-        further = {'feature_layer': feature_layer} if self.task == 'classification' else {}
+            source=f'{model}@{revision}' if pretrained and revision else model if pretrained else 'random weights')
+        further: dict[str, Any] = {'feature_layer': feature_layer} if self.task == 'classification' else {}
         super().__init__(network, info, **further)
 
     # --------------------------------------------------- for subclasses
@@ -121,7 +124,7 @@ class TransformersRecognizer(ByTask, Recognizer):
             raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
         with self._worded(images):
             inputs = self.processor((images.to(self.dtype) - self.mean) / self.std)
-        given = {name: value for name, value in inputs.items() if name in self._takes}
+        given: dict[str, Any] = {name: value for name, value in inputs.items() if name in self._takes}
         size = tuple(given['pixel_values'].shape[-2:])
         if 'interpolate_pos_encoding' in self._takes and size != self._trained_size:
             given['interpolate_pos_encoding'] = True

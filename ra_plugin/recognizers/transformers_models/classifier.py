@@ -5,7 +5,7 @@ import torch
 
 from ra_plugin.recognizers.classification import ClassificationRecognizer
 from ra_plugin.recognizers.embedding import EmbeddingRecognizer
-from ra_plugin.recognizers.facts import Outputs
+from ra_plugin.recognizers.facts import Outputs, TaskError
 from ra_plugin.recognizers.feature_layers import captured
 from ra_plugin.recognizers.networks import unwrapped, widened
 from ra_plugin.recognizers.transformers_models.base import TransformersRecognizer
@@ -15,6 +15,11 @@ class TransformersClassifier(TransformersRecognizer, ClassificationRecognizer):
     """A classifier of transformers; arguments as in `TransformersRecognizer`."""
 
     _has_own_features = True
+
+    def check_class(self, model_class: type, config: Any, where: str) -> None:
+        if config.problem_type not in (None, 'single_label_classification'):
+            raise TaskError(f'{where}: expected a classifier with one class an image, got a problem_type of '
+                            f'{config.problem_type}. Choose another model.')
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         return self.answers(images).logits

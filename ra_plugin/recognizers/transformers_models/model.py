@@ -109,7 +109,7 @@ def build_model(cls: Any, model: str, config: Any, pretrained: bool, revision: s
     Raises:
         ValueError: No weights in safetensors files, or weights that leave a part of the model without any.
     """
-    for part in (config, getattr(config, 'backbone_config', None)):
+    for part in filter(None, (config, getattr(config, 'backbone_config', None))):
         if hasattr(part, 'use_pretrained_backbone'):
             part.use_pretrained_backbone = False  # of which the weights are replaced at once
     if not pretrained:
@@ -166,7 +166,7 @@ def class_names(config: Any, where: str) -> tuple[str, ...] | None:
     names: Mapping[int, str] = {int(key): value for key, value in config.id2label.items()}
     if sorted(names) != list(range(len(names))):
         raise ValueError(f'{where}: expected the ids of id2label to be 0..{len(names) - 1}, got {sorted(names)[:8]}. '
-                         'Mend its config.json.')
+                         'Number them so in its config.json.')
     ordered = tuple(str(names[key]) for key in range(len(names)))
     return None if all(_NO_NAME.fullmatch(name) for name in ordered) else ordered
 

@@ -97,7 +97,7 @@ class FloatProcessor:
         return values.flip(0) if getattr(self.processor, 'do_flip_channel_order', None) else values
 
     def _normalization(self, where: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and std as recorded; where the processor does something else, as a black and a white picture tell.
+        """Return mean and std as recorded; if the processor does something else, as a black and a white picture tell.
         """
         values = []
         for color in ('black', 'white'):
@@ -115,10 +115,11 @@ class FloatProcessor:
 
 def recorded_normalization(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Return mean and std in a processor's record; None where it has none."""
-    values = [getattr(processor, name, None) for name in ('image_mean', 'image_std')]
-    if not getattr(processor, 'do_normalize', None) or not all(isinstance(value, (list, tuple)) for value in values):
+    mean, std = getattr(processor, 'image_mean', None), getattr(processor, 'image_std', None)
+    is_used = getattr(processor, 'do_normalize', None)
+    if not is_used or not isinstance(mean, (list, tuple)) or not isinstance(std, (list, tuple)):
         return None
-    return tuple(map(float, values[0])), tuple(map(float, values[1]))
+    return tuple(map(float, mean)), tuple(map(float, std))
 
 
 def _whole(processor: Any, task: str) -> Mapping[str, Any]:

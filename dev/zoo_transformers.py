@@ -1,0 +1,46 @@
+"""The models of transformers: each class with its default config, random weights and its family's image processor."""
+import tempfile
+from collections.abc import Iterator
+
+from ra_plugin.recognizers import Recognizer, TransformersRecognizer
+from ra_plugin.recognizers.facts import TaskError
+from ra_plugin.utils.optional import require
+
+_PARTS = ('IMAGE_CLASSIFICATION', 'OBJECT_DETECTION', 'SEMANTIC_SEGMENTATION', 'UNIVERSAL_SEGMENTATION')
+_PROCESSORS = {  # of published models of families for which transformers lists none
+    'Dinov2WithRegisters': 'BitImageProcessor', 'HGNetV2': 'ConvNextImageProcessor', 'DFine': 'RTDetrImageProcessor',
+    'DabDetr': 'ConditionalDetrImageProcessor', 'RTDetrV2': 'RTDetrImageProcessor',
+}
+
+
+def model_names() -> list[str]:
+    """Return the names of the classes of classifiers, detectors and segmenters."""
+    return sorted(cls.__name__ for cls in _classes())
+
+
+def build(name: str) -> Recognizer:
+    """Build a recognizer of a class; detectors and segmenters take images as they come, which are small here.
+
+    Raises:
+        TaskError: The class is no recognizer of images.
+    """
+    transformers = require('transformers', 'zoo')
+    cls = next(cls for cls in _classes() if cls.__name__ == name)
+    own = transformers.IMAGE_PROCESSOR_MAPPING.get(cls.config_class, None) or {}
+    processor = own.get('torchvision') or getattr(transformers, _PROCESSORS.get(name.partition('For')[0], ''), None)
+    if processor is None:
+        raise TaskError(f'zoo({name}): transformers has no image processor in torch for it.')
+    config = cls.config_class()
+    config.architectures = [name]
+    is_classifier = 'ForImageClassification' in name
+    with tempfile.TemporaryDirectory() as folder:
+        config.save_pretrained(folder)
+        processor().save_pretrained(folder)
+        return TransformersRecognizer(folder, pretrained=False, input_size='model' if is_classifier else None)
+
+
+def _classes() -> Iterator[type]:
+    transformers = require('transformers', 'zoo')
+    for part in _PARTS:
+        for found in getattr(transformers, f'MODEL_FOR_{part}_MAPPING').values():
+            yield from found if isinstance(found, (list, tuple)) else (found,)
