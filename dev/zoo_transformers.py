@@ -1,4 +1,4 @@
-"""The models of transformers: each class with its default config, random weights and its family's image processor."""
+"""The models of transformers: each class with a small config, random weights and its family's image processor."""
 import tempfile
 from collections.abc import Iterator
 
@@ -11,6 +11,11 @@ _PROCESSORS = {  # of published models of families for which transformers lists 
     'Dinov2WithRegisters': 'BitImageProcessor', 'HGNetV2': 'ConvNextImageProcessor', 'DFine': 'RTDetrImageProcessor',
     'DabDetr': 'ConditionalDetrImageProcessor', 'RTDetrV2': 'RTDetrImageProcessor',
 }
+_LAYERS = 4  # of classifiers, at most: all of them are alike
+_BEIT = {'num_hidden_layers': 4, 'out_indices': [1, 2, 3, 4]}  # the default has no output for a segmenter
+_EOMT = {'num_hidden_layers': 6, 'image_size': 160}
+_SETTINGS = {'BeitForSemanticSegmentation': _BEIT, 'Data2VecVisionForSemanticSegmentation': _BEIT,
+             'EomtForUniversalSegmentation': _EOMT, 'EomtDinov3ForUniversalSegmentation': _EOMT}
 
 
 def model_names() -> list[str]:
@@ -30,9 +35,12 @@ def build(name: str) -> Recognizer:
     processor = own.get('torchvision') or getattr(transformers, _PROCESSORS.get(name.partition('For')[0], ''), None)
     if processor is None:
         raise TaskError(f'zoo({name}): transformers has no image processor in torch for it.')
-    config = cls.config_class()
+    config = cls.config_class(**_SETTINGS.get(name, {}))
     config.architectures = [name]
     is_classifier = 'ForImageClassification' in name
+    for part in filter(None, (config, getattr(config, 'vision_config', None)) if is_classifier else ()):
+        if isinstance(getattr(part, 'num_hidden_layers', None), int):
+            part.num_hidden_layers = min(part.num_hidden_layers, _LAYERS)
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
         processor().save_pretrained(folder)

@@ -2,6 +2,7 @@
 import copy
 import functools
 import json
+import pickle
 import shutil
 
 import httpx
@@ -283,6 +284,29 @@ def test_it_is_frozen_deterministic_and_leaves_random_states_alone(family, folde
     assert first == second and torch.equal(kept[0], torch.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(kept[1], recognizer.model.buffers(), strict=True))
     assert not any(p.requires_grad or p.grad is not None for p in recognizer.model.parameters())
+
+
+@pytest.mark.parametrize('family', ['ViT', 'Detr', 'Segformer', 'Mask2Former'])
+def test_copies_by_pickle_answer_alike_also_after_calls(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    images, label = torch.rand(2, 3, *size), label_of(recognizer, size)
+    before, features = summed(recognizer, images, label), recognizer.features(images)
+    for one in (pickle.loads(pickle.dumps(recognizer)), copy.deepcopy(recognizer), recognizer):
+        assert summed(one, images, label) == before
+        torch.testing.assert_close(one.features(images), features)
+
+
+@pytest.mark.parametrize('family', ['ViT', 'Detr', 'Segformer', 'Mask2Former'])
+def test_it_computes_in_16_bits_and_in_blocks_on_demand(family, folder, recognizer):
+    recognizer, size = copy.deepcopy(recognizer(family)), native_size(family)
+    images, label = torch.rand(2, 3, *size), label_of(recognizer, size)
+    before = summed(recognizer, images, label)
+    recognizer.set_grad_checkpointing()
+    assert recognizer.checkpointed and summed(recognizer, images, label) == before
+    recognizer.autocast_to = torch.bfloat16
+    after = summed(recognizer, images, label)
+    assert after.dtype == torch.float32 and after != before
+    torch.testing.assert_close(after, before, rtol=0.05, atol=0.02)
 
 
 # ------------------------------------------------------------------------------------------------- labels' corners

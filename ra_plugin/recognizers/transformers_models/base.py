@@ -32,6 +32,7 @@ Task = Literal['classification', 'detection', 'segmentation', 'embedding']
 _FEATURES = ('encoder_last_hidden_state', 'last_hidden_state', 'feature_maps', 'hidden_states')  # the first there is
 # in torch's messages
 _NOT_ABOUT_SIZE = ('CUDA', 'cuDNN', 'CUBLAS', 'NCCL', 'memory', 'same device', 'scalar type', 'dtype')
+_HOOKED = '_output_capturing_hooks_installed'  # a mark that transformers sets on a model
 _OF_TASK = {'feature_layer': 'classification', 'score_threshold': 'detection'}  # options of one task alone
 
 
@@ -188,6 +189,16 @@ class TransformersRecognizer(ByTask, Recognizer):
             yield
         finally:
             self.processor = kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without transformers' hooks, which cannot be pickled; the next call sets them again."""
+        for module in self.model.modules():
+            for key, hook in list(module._forward_hooks.items()):
+                if getattr(hook, '__module__', '').startswith('transformers.'):
+                    del module._forward_hooks[key]
+            if getattr(module, _HOOKED, False):
+                setattr(module, _HOOKED, False)
+        return dict(self.__dict__)
 
     # ------------------------------------------------------------ facts
     @property
