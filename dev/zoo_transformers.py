@@ -14,8 +14,9 @@ _PROCESSORS = {  # of published models of families for which transformers lists 
 _LAYERS = 4  # of classifiers, at most: all of them are alike
 _BEIT = {'num_hidden_layers': 4, 'out_indices': [1, 2, 3, 4]}  # the default has no output for a segmenter
 _EOMT = {'num_hidden_layers': 6, 'image_size': 160}
-_SETTINGS = {'BeitForSemanticSegmentation': _BEIT, 'Data2VecVisionForSemanticSegmentation': _BEIT,
-             'EomtForUniversalSegmentation': _EOMT, 'EomtDinov3ForUniversalSegmentation': _EOMT}
+_B0 = {'width_coefficient': 1.0, 'depth_coefficient': 1.0, 'image_size': 224}  # the default is B7
+_SETTINGS = {'EfficientNetForImageClassification': _B0, 'BeitForSemanticSegmentation': _BEIT,
+             'Data2VecVisionForSemanticSegmentation': _BEIT, 'EomtForUniversalSegmentation': _EOMT, 'EomtDinov3ForUniversalSegmentation': _EOMT}
 
 
 def model_names() -> list[str]:
@@ -35,12 +36,14 @@ def build(name: str) -> Recognizer:
     processor = own.get('torchvision') or getattr(transformers, _PROCESSORS.get(name.partition('For')[0], ''), None)
     if processor is None:
         raise TaskError(f'zoo({name}): transformers has no image processor in torch for it.')
-    config = cls.config_class(**_SETTINGS.get(name, {}))
-    config.architectures = [name]
     is_classifier = 'ForImageClassification' in name
-    for part in filter(None, (config, getattr(config, 'vision_config', None)) if is_classifier else ()):
-        if isinstance(getattr(part, 'num_hidden_layers', None), int):
-            part.num_hidden_layers = min(part.num_hidden_layers, _LAYERS)
+    config = cls.config_class(**_SETTINGS.get(name, {}))
+    if is_classifier and isinstance(getattr(config, 'num_hidden_layers', None), int):
+        config = cls.config_class(num_hidden_layers=min(config.num_hidden_layers, _LAYERS))
+    tower = getattr(config, 'vision_config', None)
+    if tower is not None:
+        tower.num_hidden_layers = min(tower.num_hidden_layers, _LAYERS)
+    config.architectures = [name]
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
         processor().save_pretrained(folder)

@@ -173,6 +173,13 @@ def test_images_as_they_come_and_of_a_given_size(folder):
         given = TransformersRecognizer(folder(family), input_size=[48, 32])
         assert given.prepare(images).shape[-2:] == (48, 32) and given.resized(9, 9) == (48, 32)
         assert given.resizing() == 'images resized to 32x48 pixels' and not given.resizes_as_whole_images
+    with judging():  # clamped as images, not as what is normalized
+        white = TransformersRecognizer(folder('Detr'), input_size=[48, 32]).prepare(torch.full_like(images, 0.9))
+    torch.testing.assert_close(white.mean((0, 2, 3)), (0.9 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
+        [0.229, 0.224, 0.225]))
+    label = label_map((40, 56), 1)
+    fitted = TransformersRecognizer(folder('Segformer'), input_size=[20, 28]).processor.fit_labels(label)
+    assert torch.equal(fitted, label[:, 1::2, 1::2])
     whole = TransformersRecognizer(folder('Detr'))
     assert whole.resizes_as_whole_images and whole.resizing() == 'images resized as its own image processor does'
     logits = TransformersRecognizer(folder('ViT'), input_size=None).outputs(images)['logits']  # of another size

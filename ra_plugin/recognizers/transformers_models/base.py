@@ -13,6 +13,7 @@ from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.by_task import ByTask
 from ra_plugin.recognizers.classification import InputSize
 from ra_plugin.recognizers.facts import RecognizerInfo
+from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.recognizers.transformers_models.model import (
     build_model,
@@ -124,24 +125,23 @@ class TransformersRecognizer(ByTask, Recognizer):
         if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
         with self._worded(images):
-            inputs = self.processor((images.to(self.dtype) - self.mean) / self.std)
+            inputs = self.processor(images.to(self.dtype), self.mean, self.std)
         given: dict[str, Any] = {name: value for name, value in inputs.items() if name in self._takes}
         size = tuple(given['pixel_values'].shape[-2:])
         if 'interpolate_pos_encoding' in self._takes and size != self._trained_size:
             given['interpolate_pos_encoding'] = True
         return given
 
-    def answers(self, images: torch.Tensor, network: Any = None, **further: Any) -> Any:
+    def answers(self, images: torch.Tensor) -> Any:
         """Return the library's output object for images of one size."""
-        return self.ask(self.feed(images), images, network, **further)
+        return self.ask(self.feed(images), images)
 
     def ask(self, inputs: dict[str, Any], images: torch.Tensor, network: Any = None, **further: Any) -> Any:
         """Return the output object of the model, or of a part of it, for what `feed` returned."""
         with self._worded(images), seeded(self.seed, images.device), self.autocast(images):
             found = (network or self.model)(**inputs, **further)
         for name, value in found.items():
-            if isinstance(value, torch.Tensor) and value.dtype in (torch.bfloat16, torch.float16):
-                found[name] = value.float()
+            found[name] = widened(value)
         return found
 
     @contextlib.contextmanager
@@ -169,7 +169,7 @@ class TransformersRecognizer(ByTask, Recognizer):
         if not isinstance(value, torch.Tensor):
             raise ValueError(f'{self}: {type(base).__name__} gives no hidden states or feature maps to compare.')
         # a processor may split images into windows, one image after the other
-        return value if len(value) == len(images) else value.unflatten(0, (len(images), -1)).flatten(1, 2)
+        return widened(value if len(value) == len(images) else value.unflatten(0, (len(images), -1)).flatten(1, 2))
 
     def fold_batch_norm(self) -> None:
         with self._small_images():

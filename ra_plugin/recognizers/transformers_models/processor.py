@@ -51,33 +51,41 @@ class FloatProcessor:
         self.mean, self.std = self._normalization(where)
         self._known: dict[tuple[int, int], tuple[int, int]] = {}
         sizes = {self.resized(*shape) for shape in ((_PROBE, _PROBE), (_PROBE, 2 * _PROBE))}
-        plain = torch.full((1, 3, _PROBE, _PROBE), 0.25)
-        if not torch.allclose(self._processed(plain)['pixel_values'][:1, :, :4, :4], plain[..., :4, :4]):
+        plain = _central(self._processed(torch.full((1, 3, _PROBE, _PROBE), 0.25))['pixel_values'])
+        if not torch.allclose(plain, torch.full((3,), 0.25), atol=1e-5):
             raise ValueError(f'{where}: {type(processor).__name__} changes colors in a way of its own, which cannot be '
                              'followed. Choose a model with another image processor.')
         self.size = self._given or (sizes.pop() if len(sizes) == 1 else None)
 
-    def __call__(self, normalized: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return what the model is given for ``(N, 3, H, W)`` normalized images: ``pixel_values`` and further keys."""
-        bounds = [(normalized.new_tensor([value]) - normalized.new_tensor(self.mean)) /
-                  normalized.new_tensor(self.std) for value in (0.0, 1.0)]
-        inputs = self._processed(normalized)
-        low, high = (self._reordered(bound).view(1, 3, 1, 1) for bound in bounds)
+    def __call__(self, images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what the model is given for ``(N, 3, H, W)`` images: ``pixel_values`` and further keys.
+
+        Args:
+            images: RGB, ``[0, 1]``.
+            mean, std: The normalization, ``(1, 3, 1, 1)``.
+        """
+        if self._given:
+            images = resize(images, self._given, self._fit, self.interpolation)
+        inputs = self._processed((images - mean) / std)
+        low, high = (self._reordered((color - mean) / std, 1) for color in (0, 1))
         return {**inputs, 'pixel_values': clamped_if_judging(inputs['pixel_values'], low, high)}
 
     def fit_labels(self, label: torch.Tensor) -> torch.Tensor:
         """Return label maps ``(N, H, W)`` as the images are resized and padded, to the nearest pixel; padding is 255.
         """
-        counted = torch.where(label == IGNORED, 0, label.long() + 1)  # what is padded with is 0
-        maps = self._processed(counted[:, None].expand(-1, 3, -1, -1).float(), nearest=True)['pixel_values'][:, 0]
-        return torch.where(maps == 0, IGNORED, maps.long() - 1)
+        counted = torch.where(label == IGNORED, 0, label.long() + 1)[:, None].float()  # what is padded with is 0
+        if self._given:
+            counted = F.interpolate(counted, self._given, mode='nearest-exact')
+        resample = {'resample': _NEAREST} if getattr(self.processor, 'do_resize', None) else {}
+        maps = self._processed(counted.expand(-1, 3, -1, -1), **resample)['pixel_values'][:, 0].long()
+        return torch.where(maps == 0, IGNORED, maps - 1)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) to which images of a size are resized, without padding."""
         key = (height, width)
         if key not in self._known:
             unpadded = {'do_pad': False} if getattr(self.processor, 'do_pad', None) else {}
-            shape = self._processed(torch.zeros(1, 3, *key), **unpadded)['pixel_values'].shape
+            shape = self._processed(torch.zeros(1, 3, *(self._given or key)), **unpadded)['pixel_values'].shape
             self._known[key] = shape[-2], shape[-1]
         return self._known[key]
 
@@ -85,24 +93,20 @@ class FloatProcessor:
         """Return the library's own processing of an RGB picture, ``(1, 3, h, w)``."""
         return self.processor(picture, return_tensors='pt', **self._arguments)['pixel_values']
 
-    def _processed(self, images: torch.Tensor, nearest: bool = False, **arguments: Any) -> dict[str, Any]:
-        if self._given:
-            images = (F.interpolate(images, self._given, mode='nearest-exact') if nearest else
-                      resize(images, self._given, self._fit, self.interpolation))
-        if nearest and getattr(self.processor, 'do_resize', None):
-            arguments['resample'] = _NEAREST
+    def _processed(self, images: torch.Tensor, **arguments: Any) -> dict[str, Any]:
+        """Return images as the processor resizes, crops and pads them, with its further answers."""
         return dict(self.processor(list(images), **{**self._plain, **self._arguments, **arguments}))
 
-    def _reordered(self, values: torch.Tensor) -> torch.Tensor:
-        return values.flip(0) if getattr(self.processor, 'do_flip_channel_order', None) else values
+    def _reordered(self, values: torch.Tensor, channels: int = 0) -> torch.Tensor:
+        return values.flip(channels) if getattr(self.processor, 'do_flip_channel_order', None) else values
 
     def _normalization(self, where: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return mean and std as recorded; if the processor does something else, as a black and a white picture tell.
         """
         values = []
         for color in ('black', 'white'):
-            pixels = self.processor(Image.new('RGB', (_PROBE, _PROBE), color), return_tensors='pt')['pixel_values'][0]
-            values.append(pixels[:, pixels.shape[1] // 2, pixels.shape[2] // 2].double())
+            picture = Image.new('RGB', (_PROBE, _PROBE), color)
+            values.append(_central(self.processor(picture, return_tensors='pt')['pixel_values']).double())
         if values[0].shape != (3,):
             raise ValueError(f'{where}: expected a processor that gives images of 3 channels, got {len(values[0])}.')
         std = self._reordered(1 / (values[1] - values[0]))
@@ -111,6 +115,11 @@ class FloatProcessor:
         recorded = recorded_normalization(self.processor)
         is_right = recorded is not None and torch.allclose(torch.tensor(recorded), torch.tensor(measured), atol=1e-5)
         return recorded if recorded and is_right else measured
+
+
+def _central(inputs: torch.Tensor) -> torch.Tensor:
+    """Return the color in the middle of the first image, where none is padded."""
+    return inputs[0, :, inputs.shape[2] // 2, inputs.shape[3] // 2]
 
 
 def recorded_normalization(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
