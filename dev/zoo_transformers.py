@@ -2,6 +2,8 @@
 import tempfile
 from collections.abc import Iterator
 
+from torch import nn
+
 from ra_plugin.recognizers import Recognizer, TransformersRecognizer
 from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.utils.optional import require
@@ -15,8 +17,12 @@ _LAYERS = 4  # of classifiers, at most: all of them are alike
 _BEIT = {'num_hidden_layers': 4, 'out_indices': [1, 2, 3, 4]}  # the default has no output for a segmenter
 _EOMT = {'num_hidden_layers': 6, 'image_size': 160}
 _B0 = {'width_coefficient': 1.0, 'depth_coefficient': 1.0, 'image_size': 224}  # the default is B7
-_SETTINGS = {'EfficientNetForImageClassification': _B0, 'BeitForSemanticSegmentation': _BEIT,
-             'Data2VecVisionForSemanticSegmentation': _BEIT, 'EomtForUniversalSegmentation': _EOMT, 'EomtDinov3ForUniversalSegmentation': _EOMT}
+_SETTINGS: dict[str, dict] = {
+    'BeitForSemanticSegmentation': _BEIT, 'Data2VecVisionForSemanticSegmentation': _BEIT,
+    'EfficientNetForImageClassification': _B0,
+    'EomtDinov3ForUniversalSegmentation': _EOMT, 'EomtForUniversalSegmentation': _EOMT,
+    'LwDetrForObjectDetection': {'projector_scale_factors': [1.0]},  # none by default
+}
 
 
 def model_names() -> list[str]:
@@ -47,7 +53,11 @@ def build(name: str) -> Recognizer:
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
         processor().save_pretrained(folder)
-        return TransformersRecognizer(folder, pretrained=False, input_size='model' if is_classifier else None)
+        recognizer = TransformersRecognizer(folder, pretrained=False, input_size='model' if is_classifier else None)
+    for module in recognizer.model.modules():
+        if isinstance(module, nn.Conv2d):  # with transformers' initial values answers vanish after many of them
+            nn.init.kaiming_normal_(module.weight, nonlinearity='linear')
+    return recognizer
 
 
 def _classes() -> Iterator[type]:

@@ -72,6 +72,11 @@ DETECTORS = {
     'RTDetrV2': lambda: (hf.RTDetrV2Config(**_HYBRID, backbone_config=_rt_backbone(), **_LABELS),
                          hf.RTDetrImageProcessor(size={'height': 64, 'width': 64})),
     'DFine': lambda: (_d_fine(), hf.RTDetrImageProcessor(size={'height': 64, 'width': 64})),
+    'LwDetr': lambda: (hf.LwDetrConfig(
+        projector_scale_factors=[1.0], d_model=16, decoder_ffn_dim=32, decoder_layers=2, decoder_self_attention_heads=2,
+        decoder_cross_attention_heads=2, group_detr=2, num_queries=5, backbone_config=hf.LwDetrViTConfig(
+            **{**_VIT, 'image_size': 64}, out_indices=[1, 2]), **_LABELS),
+        hf.DeformableDetrImageProcessor(size={'height': 64, 'width': 64})),
     'Yolos': lambda: (hf.YolosConfig(**{**_VIT, 'image_size': [48, 64]}, num_detection_tokens=5, **_LABELS),
                       hf.YolosImageProcessor(size=_PIXELS)),
 }
