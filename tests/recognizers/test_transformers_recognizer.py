@@ -41,7 +41,7 @@ WITHOUT_MARGIN = {  # the processors that cut a margin off, as they would be con
     'Beit': lambda: hf.BeitImageProcessor(size={'height': 32, 'width': 32}),
 }
 NATIVE = {'LwDetr': (64, 64), 'RTDetr': (64, 64), 'RTDetrV2': (64, 64), 'DFine': (64, 64), 'DPT': (32, 32),
-          'Beit': (32, 32), 'ViT': (32, 32), 'Dinov2': (32, 32), 'Eomt': (64, 96), 'MaskFormer': (64, 96)}  # not resized
+          'Beit': (32, 32), 'ViT': (32, 32), 'Dinov2': (32, 32), 'Eomt': (64, 96), 'MaskFormer': (64, 96)}  # as is
 DETR_SIZE, SIZE = (48, 96), (64, 64)
 
 
