@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from dev import zoo_transformers
 from ra_plugin.losses import RecogConsistencyLoss
 from ra_plugin.recognizers import (
     MMDetRecognizer,
@@ -31,7 +32,8 @@ from ra_plugin.utils.text import markdown_cell, one_line
 PASS, FAIL, OTHER = 'pass', 'fail', 'other task'
 _SECONDS = 1800  # time limit per model: a transformer for images of exactly 640 pixels needs half of it
 # Larger sizes for models that do not support the first.
-SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512), 'torchvision': (128, 320), 'ultralytics': (128,)}
+SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512), 'torchvision': (128, 320),
+         'transformers': (128, 256, 512), 'ultralytics': (128,)}
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,11 @@ class Finding:
 
 
 def model_names(library: str) -> list[str]:
-    """Return all configs of an installed zoo, all architectures of timm, torchvision's detectors and segmenters, or
-    ultralytics' networks at the smallest scale.
+    """Return all configs of an installed zoo, all architectures of timm, torchvision's detectors and segmenters, all
+    classes of transformers, or ultralytics' networks at the smallest scale.
     """
+    if library == 'transformers':
+        return zoo_transformers.model_names()
     if library == 'timm':
         return require('timm', 'zoo_check').list_models()
     if library == 'torchvision':
@@ -65,7 +69,7 @@ def check_zoo(library: str, names: Sequence[str], sample: int | None, seed: int,
     A model that exceeds memory or time only ends its own process.
 
     Args:
-        library: ``'mmdet'`` | ``'mmseg'`` | ``'timm'`` | ``'torchvision'`` | ``'ultralytics'``.
+        library: ``'mmdet'`` | ``'mmseg'`` | ``'timm'`` | ``'torchvision'`` | ``'transformers'`` | ``'ultralytics'``.
         names: Names of the models to draw from.
         sample: Number of models to draw at random, without replacement; None for all, in order.
         seed: Seed of the draw.
@@ -124,12 +128,15 @@ _BUILD: Mapping[str, Callable[[str], Recognizer]] = {
     'torchvision': lambda name: TorchvisionRecognizer(name, pretrained=False, resize=None),
     'ultralytics': lambda name: UltralyticsRecognizer(name, pretrained=False, **(
         {} if '-cls' in name else {'resize': None})),
+    'transformers': zoo_transformers.build,
 }
 
 
 def _sizes(library: str, recognizer: Recognizer) -> list[int | None]:
     """Return the image sizes to try; some transformers only support that of their training."""
     trained = getattr(getattr(recognizer.model, 'backbone', None), 'img_size', None)
+    trained = trained or getattr(getattr(recognizer.model, 'config', None), 'image_size', None)
+    trained = (trained,) if isinstance(trained, int) else trained
     first, *larger = SIZES.get(library, (None,))
     return [first, *(trained[:1] if isinstance(trained, (tuple, list)) else ()), *larger]
 

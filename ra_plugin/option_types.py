@@ -29,16 +29,19 @@ class Names:
         else_name_unless: Endings of paths: other text that names no file is a name, e.g. of a model of a hub, and stays
             as it is. Default: text is always a path.
         is_made: A folder that does not exist is made in the current folder, not below the root.
+        is_folder: What is named is a folder.
     """
 
     what: Literal['file', 'config', 'module'] = 'file'
     else_name_unless: tuple[str, ...] | None = None
     is_made: bool = False
+    is_folder: bool = False
 
     def resolved(self, text: str, root: Path) -> str:
         """Return the path: as it is where it exists, else as `find` finds it; names and addresses stay as they are."""
         path = os.path.expanduser(text)
-        exists = os.path.exists if self.else_name_unless is None else os.path.isfile
+        exists = (os.path.isdir if self.is_folder else
+                  os.path.exists if self.else_name_unless is None else os.path.isfile)
         if self.what == 'module':
             return text
         if os.path.isabs(path) or exists(path):
@@ -56,6 +59,7 @@ ConfigPath = Annotated[str, Names('config', else_name_unless=())]
 LabelsPath = Annotated[str, Names(else_name_unless=('.json', '.csv'))]
 ClassNames = Sequence[str] | FilePath
 CacheFolder = Annotated[str, Names(is_made=True)]
+ModelFolder = Annotated[str, Names(else_name_unless=(), is_folder=True)]
 ModuleName = Annotated[str, Names('module')]
 
 Positive = Annotated[int, Limits(least=1, whole=True, remedy=CHANGE)]

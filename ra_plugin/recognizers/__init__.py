@@ -1,4 +1,4 @@
-"""Recognizers of timm, torchvision, mmdetection, mmsegmentation, model files, services or your own: one contract."""
+"""Recognizers of libraries, model files, services or your own: one contract."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +22,7 @@ from ra_plugin.recognizers.plain_network import as_recognizer
 from ra_plugin.recognizers.random_weights import build_frozen
 from ra_plugin.recognizers.timm_recognizer import TimmRecognizer
 from ra_plugin.recognizers.torchvision_models.base import TorchvisionRecognizer
+from ra_plugin.recognizers.transformers_recognizer import TransformersRecognizer
 from ra_plugin.recognizers.ultralytics_models.classifier import UltralyticsClassifier
 from ra_plugin.recognizers.ultralytics_models.detector import UltralyticsDetector
 from ra_plugin.recognizers.ultralytics_models.ultralytics_recognizer import UltralyticsRecognizer
@@ -30,8 +31,8 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 __all__ = [
     'BlackBoxRecognizer', 'CTCRecognizer', 'ClassificationRecognizer', 'DoctrRecognizer', 'EnsembleRecognizer',
     'MMDetRecognizer', 'MMSegRecognizer', 'ModuleRecognizer', 'OnnxRecognizer', 'Recognizer', 'RecognizerInfo',
-    'TFLiteRecognizer', 'TimmRecognizer', 'TorchvisionRecognizer', 'UltralyticsClassifier', 'UltralyticsDetector',
-    'UltralyticsRecognizer', 'build_recognizer'
+    'TFLiteRecognizer', 'TimmRecognizer', 'TorchvisionRecognizer', 'TransformersRecognizer', 'UltralyticsClassifier',
+    'UltralyticsDetector', 'UltralyticsRecognizer', 'build_recognizer'
 ]
 
 

@@ -19,6 +19,7 @@ _REQUIREMENTS = {
     'pyiqa': 'pyiqa>=0.1.16',
     'segmentation_models_pytorch': 'segmentation-models-pytorch>=0.6,<0.7',
     'timm': 'timm>=1.0',
+    'transformers': 'transformers>=5.20,<6',
     'ultralytics': 'ultralytics>=8.4.190,<8.5',
 }
 # BasicSR's build asks for these and for torch: isolated, it would fetch PyTorch once more, or fail.

@@ -104,3 +104,12 @@ def test_loss_that_needs_larger_images_gets_them(monkeypatch):
     monkeypatch.setattr(zoo, '_try', lambda recognizer, name, images, label: (
         seen.append(images.shape[-1]), recognizer.predict(images), zoo.Finding(name, zoo.PASS))[-1])
     assert zoo.check_model('mmdet', 'ssd300_coco').outcome == zoo.PASS and seen == [40, 300]
+
+
+@pytest.mark.slow
+def test_models_of_transformers_are_built_with_their_image_processors():
+    assert 'DetrForObjectDetection' in zoo.model_names('transformers')
+    finding = zoo.check_model('transformers', 'MobileNetV1ForImageClassification')
+    assert (finding.outcome, finding.unsupervised) == (zoo.PASS, 'yes')
+    other = zoo.check_model('transformers', 'PPOCRV5MobileDetForObjectDetection')
+    assert other.outcome == zoo.OTHER and 'has no loss for' in other.reason

@@ -31,8 +31,8 @@ from ra_plugin.metrics.psnr_ssim import psnr, ssim
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
 from ra_plugin.options import OptionError
 from ra_plugin.report.html_table import shown_table
-from ra_plugin.report.tables import color_scale, difference_table, score_table
 from ra_plugin.report.markdown import to_markdown
+from ra_plugin.report.tables import color_scale, difference_table, score_table
 from ra_plugin.results import Results
 from ra_plugin.training.pipeline import run as run_program
 

@@ -1,6 +1,6 @@
 """Every registered recognizer, and a small one of each task, keeps the contract of its task's class.
 
-A new recognizer has one line in `BLOCKS`.
+A new recognizer has one line in `BLOCKS`, and one more for each further task.
 """
 import re
 import sys
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import mm_configs as small
 import pytest
+import tiny_transformers
 import torch
 import torchvision
 from test_onnx_recognizer import lite  # noqa: F401  (fixture)
@@ -57,6 +58,11 @@ BLOCKS = {  # registered name, and the task where it has several -> its block, g
     'TorchvisionRecognizer': lambda files: {
         'model_name': 'squeezenet1_1', 'checkpoint': files.torchvision(), 'feature_layer': 'features',
         'input_size': 64},
+    'TransformersRecognizer: classification': lambda files: {'model': files.transformers('ResNet')},
+    'TransformersRecognizer: detection': lambda files: {'model': files.transformers('Detr'), 'input_size': None},
+    'TransformersRecognizer: embedding': lambda files: {'model': files.transformers('Dinov2', 'Dinov2Model')},
+    'TransformersRecognizer: segmentation': lambda files: {
+        'model': files.transformers('Segformer'), 'input_size': None},
     'TorchvisionRecognizer: detection': lambda files: {
         'model_name': 'ssdlite320_mobilenet_v3_large', 'checkpoint': files.native('ssdlite320_mobilenet_v3_large'),
         'resize': None, 'model_kwargs': {'num_classes': 4}},
@@ -102,6 +108,7 @@ def files(tmp_path, lite):  # noqa: F811
     return SimpleNamespace(
         folder=str(tmp_path), tflite=lite, torchvision=torchvision_weights, native=native_weights,
         ultralytics=ultralytics_weights,
+        transformers=lambda *names: tiny_transformers.save(tmp_path / names[0], *names),
         onnx=lambda: onnx_file('TinyVGG', tmp_path),
         mmdet=lambda: small.write_config(tmp_path / 'retinanet.py', small.RETINANET, 'mmdet'),
         mmseg=lambda: small.write_config(tmp_path / 'fcn.py', small.FCN, 'mmseg'))

@@ -27,6 +27,11 @@ def judging() -> Iterator[None]:
         _clamps.reset(token)
 
 
+def clamped_if_judging(images: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Return images that another library has resized, clamped within `judging` to what black and white are there."""
+    return torch.minimum(torch.maximum(images, low), high) if _clamps.get() else images
+
+
 @contextlib.contextmanager
 def shared_resizes() -> Iterator[None]:
     """Resize images to each size once within the context; all uses of a result share its gradient.

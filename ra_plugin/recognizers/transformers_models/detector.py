@@ -1,0 +1,118 @@
+"""Detectors of transformers: DETR and what came of it."""
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer, solid_and_ignored
+from ra_plugin.recognizers.detector_outputs import place_outputs
+from ra_plugin.recognizers.facts import Outputs, TaskError
+from ra_plugin.recognizers.frozen.resizing import judging
+from ra_plugin.recognizers.transformers_models.base import TransformersRecognizer
+from ra_plugin.utils.tensors import total
+
+# By the start of a term's name: the weight in the config, where the library's sum is over what is not weighted yet.
+_WEIGHTS = {'loss_ce': 'class_loss_coefficient', 'loss_bbox': 'bbox_loss_coefficient',
+            'loss_giou': 'giou_loss_coefficient'}
+_NO_LOSS = ('PPDocLayout', 'PPOCR')  # starts of names of classes that cannot be trained
+
+
+class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
+    """A detector of transformers; arguments as in `TransformersRecognizer`."""
+
+    _has_terms: bool | None = None  # they add up to the library's loss
+
+    def check_class(self, model_class: type, config: Any, where: str) -> None:
+        if model_class.__name__.startswith(_NO_LOSS):
+            raise TaskError(f'{where}: transformers has no loss for {model_class.__name__}. Choose another detector.')
+
+    def check_processor(self, processor: Any, where: str) -> None:
+        if not hasattr(processor, 'post_process_object_detection'):
+            raise ValueError(f'{where}: {type(processor).__name__} cannot decode boxes. Save the image processor of a '
+                             'detector in the folder.')
+
+    def loss(self, images: torch.Tensor, label: DetectionLabel) -> dict[str, torch.Tensor]:
+        """Return the detector's own training loss, each a scalar over the batch.
+
+        It is split into weighted terms where the library's is a sum of those, else ``{'loss': ...}``. Images of several
+        sizes are judged apart, those that are resized to the same size together, and averaged: no image is padded.
+        """
+        self.check_label(label, len(images), str(self))
+        batches: dict[tuple[int, ...], list[tuple[Any, dict[str, torch.Tensor]]]] = {}
+        for index, (height, width) in enumerate(self.sizes(images, label)):
+            inputs = self.feed(images[index:index + 1, :, :height, :width])
+            target = self._target(label[index], (height, width), inputs['pixel_values'])
+            batches.setdefault(tuple(inputs['pixel_values'].shape), []).append((inputs, target))
+        parts = []
+        for batch in batches.values():
+            inputs = _joined([inputs for inputs, _ in batch])
+            terms = self._terms(self.ask(inputs, images, labels=[target for _, target in batch]))
+            parts.append((len(batch) / len(images), terms))
+        return {name: total(share * terms[name] for share, terms in parts) for name in parts[0][1]}
+
+    def _target(self, item: Mapping[str, Any], size: tuple[int, int], inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return an image's objects as the library has them: boxes as center and size, in shares of the input."""
+        solid, ignored = solid_and_ignored(item)
+        used = solid & ~ignored
+        boxes = item['boxes'][used].to(inputs)
+        boxes = torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)
+        sides = [side * padding for side, padding in zip(size, self._padding(size, inputs), strict=True)]
+        return {'class_labels': item['labels'][used].long().to(inputs.device),
+                'boxes': boxes / boxes.new_tensor([*sides[::-1], *sides[::-1]])}
+
+    def _padding(self, size: tuple[int, int], inputs: torch.Tensor) -> list[float]:
+        """Return height and width of the input, as multiples of those of the image within it."""
+        return [whole / side for whole, side in zip(inputs.shape[-2:], self.resized(*size), strict=True)]
+
+    def _terms(self, found: Any) -> dict[str, torch.Tensor]:
+        config, terms = self.model.config, {}
+        for name, value in found.loss_dict.items():
+            if hasattr(config, 'weight_loss_bbox'):
+                terms[name] = value
+            else:
+                key = _WEIGHTS.get('_'.join(name.split('_')[:2]))
+                terms |= {name: value * getattr(config, key, 1.0)} if key else {}
+        if self._has_terms is None:  # once: a GPU waits for it
+            self._has_terms = bool(terms) and torch.allclose(total(terms.values()), found.loss, rtol=1e-4)
+        return terms if self._has_terms else {'loss': found.loss}
+
+    def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
+        """Return the answers of the learned queries, or at all places that queries are chosen from.
+
+        Raises:
+            ValueError: It chooses its queries for each image and does not tell from what.
+        """
+        found = self.answers(images)
+        scores, boxes = found.logits, found.pred_boxes
+        if found.get('enc_outputs_class') is not None:
+            if hasattr(self.model.config, 'group_detr'):
+                raise ValueError(f'{self}: {type(self.model).__name__} selects its queries for each image, so that the '
+                                 'answers on two images do not belong together. Use RecogFeatureLoss, which compares '
+                                 'features.')
+            scores, boxes = found.enc_outputs_class, found.enc_outputs_coord_logits.sigmoid()
+        sigmoid = scores.shape[-1] == self.info.num_classes  # else one more, the last, is for no object
+        return place_outputs([scores.movedim(1, 2)[:, :, None]], [[boxes.movedim(1, 2)]], sigmoid, reference)
+
+    @torch.no_grad()
+    def predict(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+        """Return the objects of each image, decoded by its own image processor, best first."""
+        with judging():
+            inputs = self.feed(images)
+            found = self.ask(inputs, images)
+        size = (images.shape[-2], images.shape[-1])
+        padding = self._padding(size, inputs['pixel_values'])
+        target = [side * factor for side, factor in zip(size, padding, strict=True)]
+        decoded = self.processor.processor.post_process_object_detection(
+            found, threshold=self.score_threshold, target_sizes=images.new_tensor([target] * len(images)))
+        return [_best_first(one) for one in decoded]
+
+
+def _joined(inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the arguments of a batch of images of those of each."""
+    return {name: torch.cat([one[name] for one in inputs]) if isinstance(value, torch.Tensor) else value
+            for name, value in inputs[0].items()}
+
+
+def _best_first(found: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    scores, order = found['scores'].sort(descending=True, stable=True)
+    return {'boxes': found['boxes'][order], 'labels': found['labels'][order], 'scores': scores}

@@ -1,0 +1,574 @@
+"""TransformersRecognizer against transformers' own image processors, losses and decoding."""
+import copy
+import functools
+import json
+import pickle
+import shutil
+
+import httpx
+import numpy as np
+import pytest
+import tiny_transformers as tiny
+import torch
+import torch.nn.functional as F
+import transformers as hf
+from PIL import Image
+
+from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
+from ra_plugin.option_types import ModelFolder, named_by
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers import TransformersRecognizer, build_recognizer
+from ra_plugin.recognizers.classification import ClassificationRecognizer
+from ra_plugin.recognizers.detection import DetectionRecognizer
+from ra_plugin.recognizers.embedding import EmbeddingRecognizer
+from ra_plugin.recognizers.facts import TaskError
+from ra_plugin.recognizers.frozen.resizing import judging
+from ra_plugin.recognizers.segmentation import SegmentationRecognizer
+from ra_plugin.utils.random_streams import seeded
+
+CLASSIFIERS, SEGMENTERS = list(tiny.CLASSIFIERS), list(tiny.SEGMENTERS)
+DETACHING = ('RTDetr', 'RTDetrV2', 'DFine', 'LwDetr')  # no gradient flows through the choice of queries
+DETECTORS = [pytest.param(family, marks=pytest.mark.slow) if family in DETACHING else family
+             for family in tiny.DETECTORS]
+FAMILIES = [*CLASSIFIERS, *DETECTORS, *SEGMENTERS]
+WITHOUT_MARGIN = {  # the processors that cut a margin off, as they would be configured to cut none
+    'ConvNext': lambda: hf.ConvNextImageProcessor(size={'shortest_edge': 48}, crop_pct=1.0),
+    'ResNet': lambda: hf.ConvNextImageProcessor(size={'shortest_edge': 64}, crop_pct=1.0),
+    'Dinov2': lambda: hf.BitImageProcessor(size={'shortest_edge': 32}, crop_size={'height': 32, 'width': 32}),
+    'MobileViT': lambda: hf.MobileViTImageProcessor(
+        size={'shortest_edge': 64}, crop_size={'height': 64, 'width': 64}),
+    'Levit': lambda: hf.LevitImageProcessor(size={'shortest_edge': 56}, crop_size={'height': 64, 'width': 64}),
+    'Beit': lambda: hf.BeitImageProcessor(size={'height': 32, 'width': 32}),
+}
+NATIVE = {'LwDetr': (64, 64), 'RTDetr': (64, 64), 'RTDetrV2': (64, 64), 'DFine': (64, 64), 'DPT': (32, 32),
+          'Beit': (32, 32), 'ViT': (32, 32), 'Dinov2': (32, 32), 'Eomt': (64, 96), 'MaskFormer': (64, 96)}  # as is
+DETR_SIZE, SIZE = (48, 96), (64, 64)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """``folder('Detr')``: a small model with its image processor, saved once."""
+    saved = {}
+
+    def get(family):
+        if family not in saved:
+            saved[family] = tiny.save(tmp_path_factory.mktemp(family), family)
+        return saved[family]
+
+    return get
+
+
+@pytest.fixture(scope='module')
+def recognizer(folder):
+    """``recognizer('Detr')``: the family's, built once."""
+    return functools.cache(lambda family: TransformersRecognizer(folder(family)))
+
+
+def native_size(family):
+    return NATIVE.get(family, DETR_SIZE if family in tiny.DETECTORS else SIZE)
+
+
+def picture(height, width, seed=0):
+    """A smooth random picture of 8 bits."""
+    cells = np.random.default_rng(seed).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def as_images(*pictures):
+    return torch.stack([torch.from_numpy(np.array(one)).permute(2, 0, 1).float() / 255 for one in pictures])
+
+
+@functools.cache
+def network(family, folder):
+    return getattr(hf, tiny.class_name(family)).from_pretrained(folder(family)).eval()
+
+
+def own_processor(family, folder):
+    return hf.AutoImageProcessor.from_pretrained(folder(family))
+
+
+def objects(size, count=2):
+    """Two objects in the first image, none in the others."""
+    boxes = torch.tensor([[0.1, 0.1, 0.5, 0.75], [0.3, 0.25, 0.95, 0.9]]) * torch.tensor([*size[::-1], *size[::-1]])
+    return [{'boxes': boxes, 'labels': torch.tensor([0, 2])},
+            *[{'boxes': boxes[:0], 'labels': torch.zeros(0, dtype=torch.long)}] * (count - 1)]
+
+
+def label_map(size, count=2):
+    label = torch.randint(3, (count, size[0] // 8, size[1] // 8)).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    label[:, :5] = 255
+    return label
+
+
+def label_of(recognizer, size, count=2):
+    return {'classification': lambda: torch.tensor([0, 2])[:count], 'detection': lambda: objects(size, count),
+            'segmentation': lambda: label_map(size, count)}[recognizer.info.task]()
+
+
+def summed(recognizer, images, label):
+    return sum(term.mean() for term in recognizer.loss(images, label).values())
+
+
+# ------------------------------------------------------------------------------------------------ which task it is
+@pytest.mark.parametrize('family, base', [('ViT', ClassificationRecognizer), ('Detr', DetectionRecognizer),
+                                          ('Segformer', SegmentationRecognizer), ('Eomt', SegmentationRecognizer)])
+def test_the_architecture_says_the_task(family, base, folder):
+    recognizer = TransformersRecognizer(folder(family))
+    assert isinstance(recognizer, base) and recognizer.info.classes == ('cat', 'dog', 'bird')
+    assert str(recognizer).startswith('TransformersRecognizer(') and recognizer.info.num_classes == 3
+
+
+def test_a_tower_has_features_alone(tmp_path):
+    recognizer = TransformersRecognizer(tiny.save(tmp_path, 'Dinov2', 'Dinov2Model'))
+    assert isinstance(recognizer, EmbeddingRecognizer) and recognizer.info.classes is None
+    images = torch.rand(2, 3, 40, 40)
+    own = hf.Dinov2Model.from_pretrained(tmp_path).eval()(recognizer.prepare(images))
+    torch.testing.assert_close(recognizer.features(images), own.last_hidden_state)
+    torch.testing.assert_close(recognizer.outputs(images)['embedding'], F.normalize(own.pooler_output, dim=1))
+    with pytest.raises(ValueError, match='an embedding has no classes'):
+        RecogLoss(recognizer)
+
+
+def test_the_task_may_be_another(folder):
+    recognizer = TransformersRecognizer(folder('ViT'), task='embedding', pretrained=False)
+    assert isinstance(recognizer, EmbeddingRecognizer)
+    with pytest.raises(TaskError, match=r'has no vit for detection\. Choose another model, or task\.'):
+        TransformersRecognizer(folder('ViT'), task='detection')
+
+
+# ---------------------------------------------------------------------------------------------------- preprocessing
+@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('size', [(60, 60), (50, 90)])
+def test_images_are_prepared_as_the_processor_prepares_the_8_bit_file(family, size, folder, recognizer):
+    recognizer = recognizer(family)
+    processor = WITHOUT_MARGIN.get(family, lambda: own_processor(family, folder))()
+    expected = processor(picture(*size), return_tensors='pt')['pixel_values']
+    with judging():
+        found = recognizer.prepare(as_images(picture(*size)))
+    assert found.shape == expected.shape
+    level = 1 / 255 / min(recognizer.info.std)
+    assert (found - expected).abs().max() <= 1.25 * level  # it rounds to 8 bits after each axis
+    assert (found - expected).abs().mean() < 0.5 * level
+    torch.testing.assert_close(recognizer.own_preprocessing().transform(picture(*size)), expected)
+    assert recognizer.resized(*size) == tuple(expected.shape[-2:]) or family == 'Eomt'
+
+
+@pytest.mark.parametrize('family', ['EfficientNet', 'ViT', 'Segformer', 'MobileViT'])
+def test_the_normalization_is_what_the_processor_does(family, folder, recognizer):
+    recognizer = recognizer(family)
+    size = native_size(family)
+    for level in (0, 100, 255):
+        plain = Image.new('RGB', size[::-1], (level, level // 2, 7))
+        expected = own_processor(family, folder)(plain, return_tensors='pt')['pixel_values'].mean((2, 3))
+        color = torch.tensor([[level, level // 2, 7]]) / 255
+        found = (color - torch.tensor(recognizer.info.mean)) / torch.tensor(recognizer.info.std)
+        torch.testing.assert_close(found.flip(1) if family == 'MobileViT' else found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_images_as_they_come_and_of_a_given_size(folder):
+    images = torch.rand(1, 3, 40, 56)
+    for family in ('ViT', 'Detr', 'Segformer'):
+        assert TransformersRecognizer(folder(family), input_size=None).prepare(images).shape[-2:] == (40, 56)
+        given = TransformersRecognizer(folder(family), input_size=[48, 32])
+        assert given.prepare(images).shape[-2:] == (48, 32) and given.resized(9, 9) == (48, 32)
+        assert given.resizing() == 'images resized to 32x48 pixels' and not given.resizes_as_whole_images
+    with judging():  # clamped as images, not as what is normalized
+        white = TransformersRecognizer(folder('Detr'), input_size=[48, 32]).prepare(torch.full_like(images, 0.9))
+    torch.testing.assert_close(white.mean((0, 2, 3)), (0.9 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
+        [0.229, 0.224, 0.225]))
+    label = label_map((40, 56), 1)
+    fitted = TransformersRecognizer(folder('Segformer'), input_size=[20, 28]).processor.fit_labels(label)
+    assert torch.equal(fitted, label[:, 1::2, 1::2])
+    whole = TransformersRecognizer(folder('Detr'))
+    assert whole.resizes_as_whole_images and whole.resizing() == 'images resized as its own image processor does'
+    logits = TransformersRecognizer(folder('ViT'), input_size=None).outputs(images)['logits']  # of another size
+    own = network('ViT', folder)((images - 0.5) / 0.5, interpolate_pos_encoding=True).logits
+    torch.testing.assert_close(logits, own)
+
+
+@pytest.mark.parametrize('family', ['Segformer', 'MaskFormer', 'Mask2Former', 'Eomt'])  # Beit's and DPT's blur them
+def test_label_maps_are_resized_as_the_processor_resizes_them(family, folder, recognizer):
+    recognizer, label = recognizer(family), label_map((72, 96), 1)
+    found = recognizer.processor.fit_labels(label)
+    processor = WITHOUT_MARGIN.get(family, lambda: own_processor(family, folder))()
+    further = {'do_reduce_labels': False} if family == 'Segformer' else {}
+    own = processor([picture(72, 96)], segmentation_maps=[label[0].numpy().astype(np.uint8)], return_tensors='pt',
+                    **further)
+    if 'labels' in own:
+        assert torch.equal(found, torch.as_tensor(own['labels'][0])[None])
+        return
+    for one, masks, classes in zip(found, own['mask_labels'], own['class_labels'], strict=True):
+        for mask, cls in zip(masks, classes, strict=True):
+            if cls != 255:
+                assert torch.equal(one == cls, mask.bool())
+
+
+# ------------------------------------------------------------------------------------------------------- the loss
+@pytest.mark.parametrize('family', CLASSIFIERS)
+def test_classifiers_have_the_cross_entropy_of_the_library_s_logits(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    images, label = as_images(picture(*size), picture(*size, 1)), torch.tensor([0, 2])
+    expected = network(family, folder)(pixel_values=recognizer.prepare(images), labels=label)
+    torch.testing.assert_close(recognizer.loss(images, label)['cross_entropy'].mean(), expected.loss)
+    torch.testing.assert_close(recognizer.outputs(images)['logits'], expected.logits)
+
+
+@pytest.mark.parametrize('family', DETECTORS)
+def test_detectors_have_the_library_s_loss_on_its_own_preprocessing(family, folder, recognizer):
+    size = native_size(family)
+    recognizer, label = recognizer(family), objects(size)
+    pictures = [picture(*size), picture(*size, 1)]
+    annotations = []
+    for i, item in enumerate(label):
+        corners = item['boxes'].tolist()
+        found = [{'bbox': [x, y, right - x, bottom - y], 'category_id': int(cls), 'iscrowd': 0, 'image_id': i,
+                  'area': (right - x) * (bottom - y)}
+                 for (x, y, right, bottom), cls in zip(corners, item['labels'], strict=True)]
+        annotations.append({'image_id': i, 'annotations': found})
+    own = own_processor(family, folder)(pictures, annotations=annotations, return_tensors='pt')
+    expected = network(family, folder)(**own)
+    terms = recognizer.loss(as_images(*pictures), label)
+    assert len(terms) >= 3
+    torch.testing.assert_close(sum(terms.values()), expected.loss, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('family', SEGMENTERS)
+def test_segmenters_have_the_library_s_loss_on_its_own_preprocessing(family, folder, recognizer):
+    size = native_size(family)
+    recognizer, label = recognizer(family), label_map(size)
+    pictures = [picture(*size), picture(*size, 1)]
+    processor = WITHOUT_MARGIN.get(family, lambda: own_processor(family, folder))()
+    further = {'ignore_index': 255} if family == 'Eomt' else {}
+    maps = label.numpy().astype(np.uint8)
+    if family in ('Segformer', 'Eomt'):  # its data set counts from 1
+        assert recognizer.info.reduce_zero_label == (family == 'Segformer')
+        maps = np.where(maps == 255, 0, maps + 1).astype(np.uint8)
+    own = dict(processor(pictures, segmentation_maps=list(maps), return_tensors='pt', **further))
+    if isinstance(own.get('labels'), list):
+        own['labels'] = torch.stack(own['labels'])
+    with seeded(0, torch.device('cpu')):
+        expected = network(family, folder)(**own)
+    torch.testing.assert_close(recognizer.loss(as_images(*pictures), label)['loss'], expected.loss, rtol=1e-4,
+                               atol=1e-5)
+
+
+@pytest.fixture
+def in_float64():
+    """The losses of transformers have weights of the default type."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize('family', ['ViT', 'ConvNext', *DETECTORS, *SEGMENTERS])
+def test_the_gradient_agrees_with_finite_differences(family, recognizer, in_float64):
+    recognizer, size = copy.deepcopy(recognizer(family)).double(), native_size(family)
+    images, label = as_images(picture(*size)).double().requires_grad_(), label_of(recognizer, size, 1)
+
+    def value(images):
+        if family in DETACHING:
+            compared = recognizer.features(images) if family == 'LwDetr' else recognizer.outputs(images)['logits']
+            return compared.square().mean()
+        return summed(recognizer, images, label)
+
+    gradient, = torch.autograd.grad(value(images), images)
+    assert gradient.isfinite().all() and gradient.any()
+    direction = torch.randn(images.shape)
+    step = 1e-6 * direction / direction.norm()
+    with torch.no_grad():
+        difference = (value(images + step) - value(images - step)) / 2
+    torch.testing.assert_close((gradient * step).sum(), difference, rtol=1e-3, atol=1e-13)
+
+
+@pytest.mark.parametrize('family', ['ViT', *DETECTORS, *SEGMENTERS])
+def test_it_is_frozen_deterministic_and_leaves_random_states_alone(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    images, label = torch.rand(2, 3, *size), label_of(recognizer, size)
+    kept = torch.get_rng_state(), [buffer.clone() for buffer in recognizer.model.buffers()]
+    recognizer.train()
+    first, second = (summed(recognizer, images.clone().requires_grad_(), label) for _ in range(2))
+    first.backward()
+    assert first == second and torch.equal(kept[0], torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(kept[1], recognizer.model.buffers(), strict=True))
+    assert not any(p.requires_grad or p.grad is not None for p in recognizer.model.parameters())
+
+
+@pytest.mark.parametrize('family', ['ViT', 'Detr', 'Segformer', 'Mask2Former'])
+def test_copies_by_pickle_answer_alike_also_after_calls(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    images, label = torch.rand(2, 3, *size), label_of(recognizer, size)
+    before, features = summed(recognizer, images, label), recognizer.features(images)
+    for one in (pickle.loads(pickle.dumps(recognizer)), copy.deepcopy(recognizer), recognizer):
+        assert summed(one, images, label) == before
+        torch.testing.assert_close(one.features(images), features)
+
+
+@pytest.mark.parametrize('family', ['ViT', 'Detr', 'Segformer', 'Mask2Former'])
+def test_it_computes_in_16_bits_and_in_blocks_on_demand(family, folder, recognizer):
+    recognizer, size = copy.deepcopy(recognizer(family)), native_size(family)
+    images, label = torch.rand(2, 3, *size), label_of(recognizer, size)
+    before = summed(recognizer, images, label)
+    recognizer.set_grad_checkpointing()
+    assert recognizer.checkpointed and summed(recognizer, images, label) == before
+    recognizer.autocast_to = torch.bfloat16
+    after = summed(recognizer, images, label)
+    assert after.dtype == torch.float32 and after != before
+    torch.testing.assert_close(after, before, rtol=0.05, atol=0.02)
+
+
+# ------------------------------------------------------------------------------------------------- labels' corners
+def test_images_of_a_padded_batch_are_judged_as_they_are_alone(folder, recognizer):
+    recognizer = recognizer('Detr')
+    small, large = torch.rand(1, 3, 40, 64), torch.rand(1, 3, 48, 96)
+    padded = torch.cat([F.pad(small, (0, 32, 0, 8), value=0.7), large])
+    labels = [{**objects((40, 64), 1)[0], 'size': (40, 64)}, {**objects((48, 96), 1)[0], 'size': (48, 96)}]
+    together = recognizer.loss(padded, labels)
+    alone = [recognizer.loss(small, labels[:1]), recognizer.loss(large, labels[1:])]
+    for name, value in together.items():
+        torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2)
+
+
+@pytest.mark.slow
+def test_sizes_that_are_resized_to_one_are_one_batch_of_the_library(folder, recognizer):
+    recognizer = recognizer('RTDetr')
+    images = [torch.rand(1, 3, 40, 64), torch.rand(1, 3, 64, 64)]
+    padded = torch.cat([F.pad(images[0], (0, 0, 0, 24)), images[1]])
+    labels = [{**objects(size, 1)[0], 'size': size} for size in ((40, 64), (64, 64))]
+    targets = [{'class_labels': item['labels'], 'boxes': torch.tensor(
+        [[0.3, 0.425, 0.4, 0.65], [0.625, 0.575, 0.65, 0.65]])} for item in labels]
+    inputs = torch.cat([recognizer.prepare(one) for one in images])
+    expected = network('RTDetr', folder)(pixel_values=inputs, labels=targets).loss
+    torch.testing.assert_close(sum(recognizer.loss(padded, labels).values()), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_boxes_without_area_and_ignored_ones_are_left_out(folder, recognizer):
+    recognizer, images = recognizer('Detr'), torch.rand(1, 3, *DETR_SIZE)
+    item, = objects(DETR_SIZE, 1)
+    further = torch.tensor([[5., 5, 5, 40], [1, 1, 30, 30]])
+    more = {'boxes': torch.cat([item['boxes'], further]), 'labels': torch.tensor([0, 2, 1, 1]),
+            'ignore': torch.tensor([False, False, False, True])}
+    for name, value in recognizer.loss(images, [more]).items():
+        torch.testing.assert_close(value, recognizer.loss(images, [item])[name])
+
+
+@pytest.mark.parametrize('family', SEGMENTERS)
+def test_pixels_of_no_class_do_not_count(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    images, label = torch.rand(2, 3, *size), label_map(size)
+    label[1] = 255
+    images.requires_grad_()
+    gradient, = torch.autograd.grad(recognizer.loss(images, label)['loss'], images)
+    assert gradient[0].any() and gradient.isfinite().all()
+    if 'Former' not in family and family != 'Eomt':  # a network of masks learns that there is none
+        assert not gradient[1].any() or family == 'UperNet'
+
+
+@pytest.mark.parametrize('family', SEGMENTERS)
+def test_a_batch_without_any_labeled_pixel_has_a_finite_loss(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    images = torch.rand(1, 3, *size, requires_grad=True)
+    loss = recognizer.loss(images, torch.full((1, *size), 255))['loss']
+    gradient, = torch.autograd.grad(loss, images)
+    assert loss.isfinite() and gradient.isfinite().all()
+
+
+# ------------------------------------------------------------------------------------------- outputs, predictions
+@pytest.mark.parametrize('family', DETECTORS)
+def test_boxes_are_decoded_by_the_library(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    pictures = [picture(*size), picture(*size, 1)]
+    processor = own_processor(family, folder)
+    with torch.no_grad():
+        answers = network(family, folder)(**processor(pictures, return_tensors='pt'))
+    expected = processor.post_process_object_detection(answers, threshold=0.0, target_sizes=[size] * 2)
+    for found, own in zip(recognizer.predict(as_images(*pictures)), expected, strict=True):
+        assert len(found['scores']) == len(own['scores']) > 0
+        order = own['scores'].argsort(descending=True, stable=True)
+        torch.testing.assert_close(found['scores'], own['scores'][order], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found['boxes'], own['boxes'][order], rtol=1e-3, atol=1e-2)
+        assert torch.equal(found['labels'], own['labels'][order])
+    threshold = float(expected[0]['scores'].median())
+    some = TransformersRecognizer(folder(family), score_threshold=threshold).predict(as_images(*pictures))[0]
+    assert 0 < len(some['scores']) < len(expected[0]['scores']) and some['scores'].min() > threshold
+
+
+@pytest.mark.parametrize('family', SEGMENTERS)
+def test_label_maps_are_decoded_by_the_library(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    pictures = [picture(*size), picture(*size, 1)]
+    processor = WITHOUT_MARGIN.get(family, lambda: own_processor(family, folder))()
+    inputs = dict(processor(pictures, return_tensors='pt'))
+    with torch.no_grad():
+        answers = network(family, folder)(**inputs)
+    expected = processor.post_process_semantic_segmentation(answers, target_sizes=[size] * 2)
+    found = recognizer.predict(as_images(*pictures))['masks']
+    assert (found == torch.stack(expected)).float().mean() > 0.999
+    logits = F.interpolate(recognizer.outputs(as_images(*pictures))['logits'], size, mode='bilinear')
+    clear = logits.amax(1) > logits.min()  # the logarithm of small numbers is cut off
+    assert clear.any() and (logits.argmax(1) == found)[clear].float().mean() > 0.999
+
+
+def test_masks_give_the_logarithm_of_the_sum_of_their_probabilities(folder, recognizer):
+    recognizer, images = recognizer('MaskFormer'), torch.rand(1, 3, 64, 96)
+    own = network('MaskFormer', folder)(pixel_values=recognizer.prepare(images))
+    masks = F.interpolate(own.masks_queries_logits.sigmoid().double(), (64, 96), mode='bilinear')
+    classes = own.class_queries_logits.softmax(-1)[..., :-1].double()
+    expected = torch.stack([sum(classes[0, q, c] * masks[0, q] for q in range(5)) for c in range(3)])
+    torch.testing.assert_close(recognizer.outputs(images)['logits'][0].exp().double(), expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize('family', DETECTORS)
+def test_answers_are_at_the_same_places_of_both_images(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    images = torch.rand(2, 3, *size)
+    if family == 'LwDetr':  # it does not tell from what it chooses its queries
+        with pytest.raises(ValueError, match='LwDetrForObjectDetection selects its queries for each image, '):
+            recognizer.outputs(images)
+        return
+    outputs = recognizer.outputs(images)
+    if family in ('Detr', 'Yolos'):
+        assert outputs['logits'].shape == (2, 4, 5)  # the last class is no object
+    elif family in ('ConditionalDetr', 'DeformableDetr'):
+        assert outputs['logits'].shape == (2, 2, 15)
+    else:
+        assert outputs['logits'].shape == (2, 2, 3 * (8 * 8 + 4 * 4 + 2 * 2))  # of all places, not of the chosen ones
+    loss = RecogConsistencyLoss(recognizer, distance='l1')
+    restored = (0.9 * images).requires_grad_()
+    value = loss(restored, images)
+    value.backward()
+    assert value > 0 and restored.grad.isfinite().all() and restored.grad.any()
+    assert loss(images, images).abs() < 1e-5
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_features_are_of_each_image(family, folder, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    images = torch.rand(2, 3, *size)
+    features = recognizer.features(images)
+    torch.testing.assert_close(recognizer.features(images[1:]), features[1:], rtol=1e-3, atol=1e-4)
+    restored = (0.9 * images).requires_grad_()
+    RecogFeatureLoss(recognizer)(restored, images).backward()
+    assert restored.grad.isfinite().all()
+
+
+def test_a_layer_of_a_classifier_is_compared_on_demand(folder):
+    recognizer = TransformersRecognizer(folder('ResNet'), feature_layer='resnet.encoder.stages.1')
+    assert recognizer.features(torch.rand(2, 3, 64, 64)).shape == (2, 12, 8, 8)
+
+
+# ------------------------------------------------------------------------------------------------------- building
+def changed(folder, target, name, **changes):
+    """Copy a model's folder with other entries in one of its JSON files."""
+    shutil.copytree(folder, target, dirs_exist_ok=True)
+    record = json.loads((target / name).read_text())
+    (target / name).write_text(json.dumps({**record, **changes}))
+    return str(target)
+
+
+def test_random_weights_are_the_same_wherever_they_are_built(folder):
+    block = {'type': 'TransformersRecognizer', 'model': folder('ViT'), 'pretrained': False}
+    one, other = (build_recognizer(block).model.state_dict() for _ in range(2))
+    saved = network('ViT', folder).state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert any(not torch.equal(one[name], saved[name]) for name in one)
+    taken = build_recognizer({**block, 'pretrained': True}).model.state_dict()
+    assert all(torch.equal(taken[name], saved[name]) for name in taken)
+
+
+def test_names_that_say_nothing_are_no_names_and_holes_stay(folder, tmp_path):
+    for names, expected in (({0: 'LABEL_0', 1: 'LABEL_1', 2: 'LABEL_2'}, None), ({0: 'N/A', 1: 'a', 2: 'N/A'},
+                                                                                ('N/A', 'a', 'N/A'))):
+        path = changed(folder('ViT'), tmp_path, 'config.json', id2label=names)
+        assert TransformersRecognizer(path).info.classes == expected
+
+
+@pytest.mark.parametrize('name, changes, message', [
+    ('config.json', {'id2label': {1: 'a', 2: 'b', 3: 'c'}}, 'expected the ids of id2label to be 0..2, got'),
+    ('config.json', {'auto_map': {'AutoModel': 'mine.Net'}}, 'names code of its own'),
+    ('config.json', {'problem_type': 'multi_label_classification'}, 'expected a classifier with one class an image'),
+    ('config.json', {'architectures': ['ViTForMaskedImageModeling']}, 'expected an architecture'),
+    ('config.json', {'id2label': {i: str(i) for i in range(7)}}, None),
+    ('preprocessor_config.json', {'image_processor_type': 'NoSuchProcessor'}, None),
+])
+def test_a_folder_that_cannot_serve_is_refused_in_one_line(name, changes, message, folder, tmp_path):
+    path = changed(folder('ViT'), tmp_path, name, **changes)
+    with pytest.raises(ValueError, match=message) as error:
+        TransformersRecognizer(path)
+    assert '\n' not in str(error.value) and str(error.value).startswith('TransformersRecognizer(')
+
+
+def test_what_is_missing_is_said(folder, tmp_path):
+    def refused(pattern, model=str(tmp_path), **options):
+        with pytest.raises(ValueError, match=pattern) as error:
+            TransformersRecognizer(model, **options)
+        assert '\n' not in str(error.value)
+
+    refused('one without config.json')
+    (tmp_path / 'detector').mkdir()
+    refused(r"got no folder: .*\. Did you mean 'detector'\?", str(tmp_path / 'detectr'))
+    changed(folder('ViT'), tmp_path, 'config.json')
+    (tmp_path / 'model.safetensors').rename(tmp_path / 'kept')
+    refused('has no weights .*pretrained: false')
+    torch.save({}, tmp_path / 'pytorch_model.bin')
+    refused('its weights in pytorch_model.bin, and loading it could run code')
+    (tmp_path / 'preprocessor_config.json').unlink()
+    refused(r'has no preprocessor_config\.json.*save_pretrained\(FOLDER\)')
+    refused('score_threshold is for detection, this is for classification', folder('ViT'), score_threshold=0.5)
+    refused('feature_layer is for classification, this is for detection', folder('Detr'), feature_layer='a')
+    refused('no layer', folder('ViT'), feature_layer='a')
+    refused("input_size: expected 'model', ~, a number", folder('ViT'), input_size='large')
+
+
+def test_weights_of_another_head_do_not_fit(tmp_path):
+    path = tiny.save(tmp_path, 'ViT', 'ViTModel')
+    with pytest.raises(ValueError, match=r'do not fit ViTForImageClassification: they lack 2 tensors, as classifier'):
+        TransformersRecognizer(path, task='classification')
+
+
+def test_a_name_of_the_hub_is_fetched_or_said(monkeypatch):
+    def unreachable(*args, **kwargs):
+        raise httpx.ConnectError('no network')
+
+    monkeypatch.setattr(hf.PreTrainedConfig, 'get_config_dict', unreachable)
+    with pytest.raises(OptionError, match='facebook/detr-resnet-50 cannot be fetched, and is not in .* Fetch it where'):
+        TransformersRecognizer('facebook/detr-resnet-50')
+
+
+def test_processors_that_cannot_decode_are_refused(folder, tmp_path):
+    hf.ViTImageProcessor().save_pretrained(tmp_path / 'vit')
+    record = json.loads((tmp_path / 'vit' / 'preprocessor_config.json').read_text())
+    for family, what in (('Detr', 'boxes'), ('Segformer', 'label maps')):
+        path = changed(folder(family), tmp_path / family, 'preprocessor_config.json')
+        (tmp_path / family / 'preprocessor_config.json').write_text(json.dumps(record))
+        with pytest.raises(ValueError, match=f'ViTImageProcessor cannot decode {what}'):
+            TransformersRecognizer(path)
+
+
+def test_models_that_read_more_than_images_are_refused(tmp_path):
+    config = hf.CLIPConfig()
+    config.architectures = ['CLIPModel']
+    config.save_pretrained(tmp_path)
+    with pytest.raises(TaskError, match='CLIPModel reads input_ids, not images alone'):
+        TransformersRecognizer(str(tmp_path))
+
+
+def test_images_that_are_too_small_are_said(folder):
+    recognizer = TransformersRecognizer(folder('Eomt'), input_size=None)
+    with pytest.raises(ValueError, match=r'cannot take 1 images of 20x20 .* another input_size'):
+        recognizer.outputs(torch.rand(1, 3, 20, 20))
+
+
+def test_a_model_of_your_own_is_sent_to_its_folder(folder):
+    with pytest.raises(OptionError, match=r'got ViTForImageClassification\. .*{type: TransformersRecognizer, model'):
+        RecogLoss(network('ViT', folder))
+
+
+def test_a_folder_is_looked_up_below_the_root_and_a_name_stays(tmp_path, monkeypatch):
+    (tmp_path / 'root' / 'weights' / 'detr').mkdir(parents=True)
+    (tmp_path / 'root' / 'facebook').write_text('')
+    monkeypatch.chdir(tmp_path)
+    names = named_by(ModelFolder, 'weights/detr')
+    assert names.resolved('weights/detr', tmp_path / 'root') == str(tmp_path / 'root' / 'weights' / 'detr')
+    for name in ('facebook/detr-resnet-50', 'facebook'):
+        assert names.resolved(name, tmp_path / 'root') == name
