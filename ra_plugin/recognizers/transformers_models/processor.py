@@ -63,7 +63,8 @@ class FloatProcessor:
 
         Args:
             images: RGB, ``[0, 1]``.
-            mean, std: The normalization, ``(1, 3, 1, 1)``.
+            mean: That of the normalization, ``(1, 3, 1, 1)``.
+            std: Its deviation.
         """
         if self._given:
             images = resize(images, self._given, self._fit, self.interpolation)
