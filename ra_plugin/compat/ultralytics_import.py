@@ -1,7 +1,8 @@
 """Import of ultralytics 8.4 without what it does to the rest of the process, to the user's folders and to the network.
 
-Its first import looks up two addresses, writes a file of settings, replaces ``torch.save``, sets how torch and numpy
-print numbers, turns off OpenCV's threads and sets environment variables that processes started later would take over.
+Its first import looks up two addresses, writes a file of settings, replaces ``torch.save``, ``PIL.Image.open`` and, on
+Windows, OpenCV's functions for files, sets how torch and numpy print numbers, turns off OpenCV's threads and sets
+environment variables that processes started later would take over.
 """
 import contextlib
 import os
@@ -13,6 +14,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import _tensor_str
 
 # Read while it is imported: no look-up of addresses, and nothing that it misses is installed.
@@ -29,12 +31,15 @@ def importing_ultralytics() -> Iterator[None]:
         yield
         return
     import cv2  # ultralytics imports it, others of this package's users may not
-    printing, save, threads = vars(_tensor_str.PRINT_OPTS).copy(), torch.save, cv2.getNumThreads()
+    printing, threads = vars(_tensor_str.PRINT_OPTS).copy(), cv2.getNumThreads()
+    kept = [(owner, name, getattr(owner, name)) for owner, name in (
+        (torch, 'save'), (torch, 'load'), (Image, 'open'), (cv2, 'imread'), (cv2, 'imwrite'), (cv2, 'imshow'))]
     try:
         with (tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {**_OFF, 'YOLO_CONFIG_DIR': folder}),
               np.printoptions(), warnings.catch_warnings()):
             yield
     finally:
         vars(_tensor_str.PRINT_OPTS).update(printing)
-        torch.save = save
+        for owner, name, function in kept:
+            setattr(owner, name, function)
         cv2.setNumThreads(threads)

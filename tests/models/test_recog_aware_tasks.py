@@ -14,7 +14,7 @@ from PIL import Image
 
 from ra_plugin.builders.file_check import check_file
 from ra_plugin.data import DetectionDataset, SegmentationDataset
-from ra_plugin.evaluation.judging import Judging, clean, judge_all
+from ra_plugin.evaluation.judging import Batch, Judging, clean, judge_all
 from ra_plugin.evaluation.records import Records
 from ra_plugin.evaluation.run import same_size_batches
 from ra_plugin.evaluation.statistics.perturbations import SAVED
@@ -417,7 +417,7 @@ def test_evaluation_in_batches_is_that_of_each_image(evaluated, task, sizes, bat
     for name, process in PROCESSINGS.items():
         score, psnr = new_score(task), []
         for item in data:
-            saved = to_uint8(process(SimpleNamespace(gt=item['gt'][None])))
+            saved = to_uint8(process(Batch(item['lq'][None], item['gt'][None], None, [0], [''])))
             error = saved[0].double() - to_uint8(item['gt']).double()
             psnr.append(10 * torch.log10(255 ** 2 / error.square().mean()).item())
             score.update(recognizer.predict(saved.float() / 255), one_label(item))

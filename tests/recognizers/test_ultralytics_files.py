@@ -291,17 +291,21 @@ def test_importing_it_leaves_the_process_the_user_s_folder_and_the_network_alone
     program = '''
 import os, socket, sys, warnings
 import cv2, numpy, torch
+from PIL import Image
 def fail(*args, **kwargs):
     raise SystemExit(f'network access: {args}')
 socket.socket.connect = socket.getaddrinfo = fail
-before = dict(os.environ), torch.save, cv2.getNumThreads(), numpy.get_printoptions(), vars(torch._tensor_str.PRINT_OPTS)
+def state():
+    return (dict(os.environ), torch.save, torch.load, Image.open, cv2.imread, cv2.getNumThreads(),
+            numpy.get_printoptions(), vars(torch._tensor_str.PRINT_OPTS))
+before = state()
 before = [value.copy() if isinstance(value, dict) else value for value in before]
 filters = list(warnings.filters)
 from ra_plugin.recognizers import build_recognizer
 assert 'ultralytics' not in sys.modules
 build_recognizer({'type': 'UltralyticsRecognizer', 'model': 'yolo11n.yaml', 'pretrained': False})
 build_recognizer({'type': 'UltralyticsRecognizer', 'model': 'yolo11n-cls.yaml', 'pretrained': False, 'imgsz': 32})
-after = dict(os.environ), torch.save, cv2.getNumThreads(), numpy.get_printoptions(), vars(torch._tensor_str.PRINT_OPTS)
+after = state()
 assert list(after) == before, [(a, b) for a, b in zip(after, before) if a != b]
 from ultralytics.utils import AUTOINSTALL, ONLINE
 assert not ONLINE and not AUTOINSTALL
