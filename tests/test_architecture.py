@@ -78,6 +78,7 @@ def test_every_file_is_in_a_room_or_on_the_ground_floor():
     assert {path.stem for path in ROOT.iterdir() if path.suffix == '.py' or (path / '__init__.py').exists()} <= known
 
 
+@pytest.mark.slow
 def test_rooms_import_from_the_rooms_before_them():
     top = {ROOT / '__init__.py', ROOT / '__main__.py'}
     found = [f'{dotted(path)} imports {name}' for path in modules(ROOT) if path not in top
@@ -85,12 +86,14 @@ def test_rooms_import_from_the_rooms_before_them():
     assert not found
 
 
+@pytest.mark.slow
 def test_imports_are_absolute():
     found = [f'{dotted(path)}:{node.lineno}' for path in modules(ROOT) for node in ast.walk(ast.parse(path.read_text()))
              if isinstance(node, ast.ImportFrom) and node.level]
     assert not found  # the other tests read the names of modules
 
 
+@pytest.mark.slow
 def test_no_module_imports_itself_by_way_of_others():
     graph = {dotted(path): set(imported_modules(path)) - {dotted(path)} for path in modules(ROOT)}
     left = dict(graph)
@@ -122,6 +125,7 @@ def test_basicsr_is_imported_where_it_is_mended_before():
     assert not found
 
 
+@pytest.mark.slow
 def test_only_compat_changes_other_packages():
     found = [line for path in modules(ROOT) if 'compat' not in path.parts for line in assigned_elsewhere(path)]
     assert not found
@@ -134,6 +138,7 @@ def test_the_check_for_changed_packages_sees_one(tmp_path):
     assert sorted(assigned_elsewhere(tmp_path / 'patch.py')) == ['patch.py:2', 'patch.py:3', 'patch.py:4']
 
 
+@pytest.mark.slow
 def test_import_is_light_and_names_what_is_missing():
     code = (
         'import sys\n'

@@ -54,6 +54,7 @@ def places(node, path=()):
         yield from places(value, (*path, key))
 
 
+@pytest.mark.slow
 @fuzzed(300)
 @given(place=st.sampled_from(list(places(base()))), how=st.sampled_from(['replace', 'remove', 'add']), value=JSON,
        key=st.text(max_size=8))
@@ -96,6 +97,7 @@ def checkpoint(tmp_path_factory):
     return net, path.read_bytes()
 
 
+@pytest.mark.slow
 @fuzzed(300)
 @given(data=st.data())
 def test_damaged_checkpoints(count, checkpoint, tmp_path_factory, data):
@@ -146,6 +148,7 @@ def is_taken_or_refused(kind, opt):
 ENTRIES = st.lists(st.tuples(st.sampled_from(['a.png', 'b.png', 'c.png', '../a.png', '/a.png', '']), JSON), max_size=4)
 
 
+@pytest.mark.slow
 @fuzzed(150)
 @given(content=JSON | ENTRIES.map(lambda pairs: [list(pair) for pair in pairs]) | ENTRIES.map(dict)
        | ENTRIES.map(lambda pairs: [{'path': path, 'label': label} for path, label in pairs]))
@@ -167,6 +170,7 @@ COCO = {'images': [{'id': 1, 'file_name': 'a.png', 'width': 8, 'height': 8}],
                          'segmentation': [[1, 1, 5, 1, 5, 5]]}]}
 
 
+@pytest.mark.slow
 @fuzzed(200)
 @given(place=st.sampled_from(list(places(COCO))), value=JSON, masks=st.booleans())
 def test_coco_annotations(count, images, tmp_path_factory, place, value, masks):
@@ -186,6 +190,7 @@ VOC = '''<annotation><size><width>8</width><height>8</height></size><object><nam
 <bndbox><xmin>2</xmin><ymin>2</ymin><xmax>6</xmax><ymax>6</ymax></bndbox></object></annotation>'''
 
 
+@pytest.mark.slow
 @fuzzed(150)
 @given(data=st.data())
 def test_voc_annotations(count, tmp_path_factory, data):
@@ -202,6 +207,7 @@ def test_voc_annotations(count, tmp_path_factory, data):
     is_taken_or_refused(DetectionDataset, {'dataroot_gt': str(root), 'split': 'train', 'classes': ['cell']})
 
 
+@pytest.mark.slow
 @fuzzed(200)
 @given(kind=st.sampled_from(['PNG', 'JPEG', 'BMP', 'TIFF', 'GIF', 'WEBP']), seed=st.integers(0, 10 ** 6))
 def test_damaged_images(count, kind, seed):

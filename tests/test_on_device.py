@@ -209,6 +209,7 @@ def test_a_step_of_each_class(name, device):
         assert_near(gradients(ours), gradients(theirs), 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options, more, tolerance', [
     ({}, {}, 1e-4), ({'accum_iter': 2}, {}, 1e-4), ({'grad_clip': 1e-3}, {}, 1e-4), ({'channels_last': True}, {}, 1e-4),
     ({'optim_t': {'type': 'SGD', 'lr': 1e-3}}, T, 1e-4), ({'recog_every': 2}, {}, 1e-4),

@@ -196,6 +196,7 @@ def test_weights_beside_an_onnx_file_count(tmp_path):
     assert named_files(block) != before
 
 
+@pytest.mark.slow
 def test_a_folder_of_ten_thousand_files_takes_less_than_a_second(tmp_path):
     for folder in range(10):
         (tmp_path / str(folder)).mkdir()

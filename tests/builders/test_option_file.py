@@ -317,6 +317,7 @@ def test_train_resume_and_test_from_another_folder(place, tmp_path):
     assert len(list((place / 'results' / 'run' / 'visualization' / 'held-out').rglob('*.png'))) == 20
 
 
+@pytest.mark.slow
 def test_a_wrong_file_is_one_line_and_touches_no_run(place):
     kept = place / 'experiments' / 'mine'
     kept.mkdir(parents=True)
@@ -331,6 +332,7 @@ def test_a_wrong_file_is_one_line_and_touches_no_run(place):
         assert (kept / 'weights').read_text() == 'precious'
 
 
+@pytest.mark.slow
 def test_a_bad_image_in_the_middle_is_one_line_that_names_it(place):
     bad = place / 'data' / 'c' / 'c1.png'
     content = bad.read_bytes()

@@ -86,6 +86,7 @@ SLIPS = {  # what stands in files, by block
     'train.scheduler': 'milestones', 'train.optim_g': 'type', 'train.pixel_opt': 'loss_weight'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('place', SLIPS)
 def test_one_letter_wrong_in_any_key_is_caught_with_the_key_that_is_meant(place):
     """Each key of each block, with a letter left out, doubled, exchanged with the next, or in upper case."""
@@ -150,6 +151,7 @@ def test_a_gan_without_its_loss_is_refused():
         check_file(opt)
 
 
+@pytest.mark.slow
 def test_shipped_option_files_have_no_key_that_is_read_by_nothing():
     for file in option_files():
         opt = yaml.safe_load(option_text(file))

@@ -43,6 +43,7 @@ def test_what_cannot_be_copied(words, said, tmp_path, capsys):
     assert (tmp_path / 'mine.yml').read_text() == 'name: mine'
 
 
+@pytest.mark.slow
 def test_write_is_done_twice_without_harm(tmp_path):
     for _ in range(2):
         assert main(['options', 'write']) == 0

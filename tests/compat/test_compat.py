@@ -106,6 +106,7 @@ assert 'ra_plugin.compat.basicsr_imports' not in sys.modules
 """, cwd=tmp_path))
 
 
+@pytest.mark.slow
 def test_basicsr_before_ra_plugin_basicsr_is_told_what_to_import(tmp_path):
     code = """
 import importlib.util, sys

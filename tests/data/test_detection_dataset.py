@@ -309,6 +309,7 @@ def test_voc_is_read_as_by_mmdet(tmp_path):
         assert ours.images[index].image_id == expected['img_id']
 
 
+@pytest.mark.slow
 def test_coco_is_read_as_by_mmdet(coco):
     from mmdet.datasets import CocoDataset
     content = coco_content(ids=(2, 7, 90))  # mmdet takes the categories in the order of the file

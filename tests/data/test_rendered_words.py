@@ -43,6 +43,7 @@ def test_words_are_rendered_and_listed(tmp_path, photographs):
             assert item['gt'].std() > 0.03  # something is to be seen
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_images_and_another_one_others(tmp_path, photographs):
     for name, seed in (('a', 0), ('b', 0), ('c', 1)):
         prepare(tmp_path / name, photographs, FONTS, {'train': 3}, seed)

@@ -100,6 +100,7 @@ def train_tiny(epochs):
                                           log=lambda line: None)
 
 
+@pytest.mark.slow
 def test_training_learns():
     assert train_tiny(epochs=8)[1] == 1
 

@@ -15,6 +15,7 @@ SHIPPED = {'resnet': 'TinyResNet', 'vgg': 'TinyVGG', 'densenet': 'TinyDenseNet',
            'transformer': 'TinyTransformer'}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', SHIPPED)
 def test_shipped_recognizer_reads_as_many_test_images_right_as_its_log_says(name):
     path = WEIGHTS / f'cifar10_{name}.safetensors'

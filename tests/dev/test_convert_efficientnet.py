@@ -49,6 +49,7 @@ def convert(monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_each_tensor_is_in_its_place_in_timms_network(source, convert, tmp_path):
     assert convert(source) == 0
     recognizer = build_recognizer({'type': 'TimmRecognizer', 'model_name': 'tf_efficientnet_lite0',

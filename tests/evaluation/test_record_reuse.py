@@ -40,6 +40,7 @@ def everything(opt):
     return (2 + len(opt['restorers'])) * len(opt['recognizers']) * COUNT
 
 
+@pytest.mark.slow
 def test_the_same_evaluation_judges_nothing(opt, run):
     first = run(opt)
     assert len(run.asked) == everything(opt)
@@ -98,6 +99,7 @@ def test_without_a_baseline_its_views_are_judged(opt, run):
     run.same_as_anew(opt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('change', ['added', 'removed', 'renamed'])
 def test_recognizers_come_and_go(opt, run, tmp_path, change):
     run(opt)
@@ -120,6 +122,7 @@ def test_a_recognizer_that_was_away_for_a_run_is_still_known(opt, run):
     assert run(opt) == first and not run.asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('change', ['added', 'removed', 'renamed'])
 def test_restorers_come_and_go(opt, run, tmp_path, change):
     run(opt)
@@ -134,6 +137,7 @@ def test_restorers_come_and_go(opt, run, tmp_path, change):
     assert 'RA' not in asked and ('clean again' in asked) == (change == 'added') and 'no processing' not in asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('audit', [0, 2, 5, 12])
 def test_another_number_of_audited_images(opt, run, audit):
     run(opt)
@@ -245,6 +249,7 @@ def test_labels_that_changed_count(opt, run, tmp_path):
         run(opt)
 
 
+@pytest.mark.slow
 def test_images_that_all_changed_are_another_evaluation(opt, run, tmp_path):
     run(opt)
     for path in (tmp_path / 'images').rglob('*.png'):
@@ -275,6 +280,7 @@ def test_the_folder_it_is_started_from_does_not_count(opt, run, tmp_path, monkey
     assert run(opt) == first and not run.asked
 
 
+@pytest.mark.slow
 def test_damaged_earlier_records_are_judged_anew(opt, run, tmp_path):
     run(opt)
     for path in (tmp_path / 'out' / 'records' / '0').glob('*.pt'):
@@ -310,6 +316,7 @@ def test_recognizers_used_are_known_from_any_folder_and_others_are_named(opt, ru
     assert not capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_version_of_a_package_counts_that_does_not_tell_it_itself(opt, run, monkeypatch):
     versions = {'own-net-of-somebody': '1.0'}
     monkeypatch.setattr('ra_plugin.evaluation.record_plan._installed', lambda: {'own_net': list(versions)})

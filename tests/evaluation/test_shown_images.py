@@ -83,6 +83,7 @@ def test_shown_images_are_restored_once(tmp_path, opt):
     assert again == 0
 
 
+@pytest.mark.slow
 def test_images_of_records_without_them_are_made_again_once(tmp_path, opt):
     found, _ = run(tmp_path, opt)
     (tmp_path / 'out' / 'records' / '0' / 'shown.pt').unlink()
@@ -94,6 +95,7 @@ def test_images_of_records_without_them_are_made_again_once(tmp_path, opt):
     same(run(tmp_path, opt)[0], found)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_keeps_its_images(tmp_path, opt, monkeypatch):
     whole, _ = run(tmp_path, opt, 'whole')
     monkeypatch.setattr(judging, '_IMAGES_IN_FILE', 5)
@@ -113,6 +115,7 @@ def test_a_run_that_was_stopped_keeps_its_images(tmp_path, opt, monkeypatch):
     assert again == 0
 
 
+@pytest.mark.slow
 def test_after_a_change_the_images_that_still_hold_are_kept(tmp_path, opt):
     run(tmp_path, opt)
     changed = copy.deepcopy(opt)

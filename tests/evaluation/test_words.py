@@ -71,6 +71,7 @@ def darker(picture):
     return Image.fromarray(np.asarray(picture) // 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [None, [16, 64]], ids=['own sizes', 'one size'])
 def test_an_evaluation_scores_the_words_of_the_saved_images(tmp_path, block, data, size):
     data = {**data, **({'size': size} if size else {})}

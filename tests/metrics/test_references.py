@@ -92,6 +92,7 @@ def test_miou_is_that_of_mmseg(seed):
             np.testing.assert_array_equal(values[name][i], expected[key])
 
 
+@pytest.mark.slow
 def test_neither_mmdet_nor_mmseg_is_imported():
     code = ('import sys\n'
             'for name in ("mmdet", "mmseg", "mmengine", "mmcv"):\n'

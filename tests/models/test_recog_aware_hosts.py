@@ -392,6 +392,7 @@ def test_recognizers_are_given_rgb_in_0_to_1_whatever_the_network_works_on(kind,
     assert model.metric_results['top1_x'] == pytest.approx(13 / 20)
 
 
+@pytest.mark.slow
 def test_hifacegan_is_judged_although_it_has_a_validation_of_its_own():
     opt = options('HiFaceGANModel', recog_opt=RECOG)
     opt['val'].update(recognizers={'x': RECOGNIZER}, metrics={'psnr': {'type': 'calculate_psnr', 'crop_border': 0}})

@@ -123,6 +123,7 @@ def test_as_many_as_asked_or_as_there_are(place, number, words):
     assert words in figure_markdown([found])
 
 
+@pytest.mark.slow
 def test_the_seed_draws(place):
     def indices(seed):
         return [row.index for row in drawn(place, 2, seed=seed).rows]

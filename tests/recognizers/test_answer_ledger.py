@@ -37,6 +37,7 @@ print(spent)
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('system', ['', MSVCRT], ids=['posix', 'windows'])
 def test_processes_never_spend_a_request_twice(system, tmp_path):
     path = tmp_path / 'ledger.jsonl'
@@ -54,6 +55,7 @@ def test_processes_never_spend_a_request_twice(system, tmp_path):
     assert all(line.endswith('}') for line in path.read_text().splitlines())  # none within another
 
 
+@pytest.mark.slow
 def test_the_package_is_imported_without_posix():
     code = textwrap.dedent('''
         import sys

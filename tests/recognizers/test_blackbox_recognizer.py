@@ -412,6 +412,7 @@ def test_no_shell_reads_the_command(tmp_path, photos):
     assert answer[0][0] == '$(touch x); `id`' and answer[1][0].endswith('image.png.x')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('code, message', [
     ('import sys\nsys.exit("first\\n\\x1b[1mwhy")', r'exit status 1: first \\x1b\[1mwhy'),
     ('import time\ntime.sleep(20)', 'no answer within 0.5 s. Set timeout'),

@@ -177,6 +177,7 @@ def test_it_derives_from_the_class_of_its_task(recognizer):
     assert isinstance(recognizer, TASK_CLASSES[recognizer.info.task]) or type(recognizer).__name__ in OWN_BASE
 
 
+@pytest.mark.slow
 def test_the_loss_has_terms_of_a_batch_or_of_each_image(recognizer, images):
     if judges_alone(recognizer, 'loss', images, label_of(recognizer), loss=RecogLoss):
         return

@@ -56,6 +56,7 @@ def test_the_loss_is_the_sum_over_all_alignments(blank):
     torch.testing.assert_close(recognizer.loss(images, words)['ctc'], torch.tensor(expected, dtype=torch.double))
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_slope():
     recognizer = CTCRecognizer(TinyReader().double(), characters=CHARACTERS)
     images = torch.rand(1, 3, 24, 20, dtype=torch.double, requires_grad=True)

@@ -69,6 +69,7 @@ def test_features_are_what_the_classifying_layer_is_given(cls, fold):
     torch.testing.assert_close(recognizer.features(images).flatten(1), net.eval().body(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('wrap', [lambda model: torch.compile(model, backend='eager'),
                                   lambda model: model.compile(backend='eager') or model], ids=['wrapped', 'in place'])
 def test_features_of_a_compiled_network_are_the_same(wrap):

@@ -52,6 +52,7 @@ def test_what_timm_takes_is_taken(kwargs, count):
     assert build_recognizer(block).info.num_classes == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kwargs, message', [
     ({'num_classes': 'ten'}, 'num_classes: expected a whole number'), ({'norm_layer': 'bn'}, 'norm_layer: expected'),
     ({'zero_init_residual': 'a'}, 'zero_init_residual: expected true or false'),

@@ -40,6 +40,7 @@ def images():
     return F.interpolate(torch.rand(2, 3, 8, 8), (32, 32), mode='bicubic').clamp(0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('case', CASES)
 def test_answers_are_the_columns_of_the_whole_network(case, images, tmp_path):
     block = CASES[case](tmp_path)

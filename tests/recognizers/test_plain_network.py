@@ -68,6 +68,7 @@ def of_library(module):
     return type('Model', (type('Base', (nn.Module,), {'__module__': module}),), {})()
 
 
+@pytest.mark.slow
 def test_a_network_of_another_task_is_a_loss_once_its_task_is_given():
     network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(
         weights=None, weights_backbone=None, num_classes=3).eval()

@@ -68,6 +68,7 @@ def native_loss(model, inputs, items):
 
 
 # ------------------------------------------------------------------------ the loss
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ALL)
 def test_the_loss_is_the_library_s_own_of_8_bit_images(name):
     recognizer, model = pair(name)
@@ -481,6 +482,7 @@ def test_bad_options_are_one_line(kwargs, message):
     assert '\n' not in str(error.value) and str(error.value).startswith('TorchvisionRecognizer(')
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_one_line(tmp_path):
     torch.save(native(SSDLITE).state_dict(), tmp_path / 'net.pth')
     with pytest.raises(ValueError, match=r'net\.pth does not fit the model: \d+ keys of another shape'):

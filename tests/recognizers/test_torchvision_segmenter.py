@@ -59,6 +59,7 @@ def criterion(answers, target):
     return losses['out'] + 0.5 * losses['aux'] if 'aux' in losses else losses['out']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ALL)
 def test_the_loss_is_that_of_the_library_s_training(name):
     recognizer, model = pair(name)
@@ -96,6 +97,7 @@ def test_labels_follow_the_resize(factor, monkeypatch):
     torch.testing.assert_close(sum(recognizer.loss(images(), label_maps()).values()), criterion(answers, target))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ALL)
 def test_predictions_are_the_library_s_at_the_size_of_the_image(name):
     recognizer, model = pair(name)
@@ -123,6 +125,7 @@ def test_it_stays_frozen_and_repeats(name):
     assert not any(module.training for module in recognizer.model.modules())
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_slope():
     recognizer, image = copy.deepcopy(pair(DEEPLAB)[0]).double(), images(1).double().requires_grad_()
     gradient, = torch.autograd.grad(sum(recognizer.loss(image, label_maps(1)).values()), image)
@@ -195,6 +198,7 @@ def test_published_weights_in_a_file_have_an_auxiliary_head(tmp_path, monkeypatc
     assert recognizer.published == own.name and set(recognizer.loss(images(), label_maps())) == {'out', 'aux'}
 
 
+@pytest.mark.slow
 def test_bad_labels_and_options_are_one_line(tmp_path):
     recognizer = pair(LRASPP)[0]
     with pytest.raises(ValueError, match=r'expected labels in 0\.\.3, or 255 \(ignored\), got 0\.\.7'):

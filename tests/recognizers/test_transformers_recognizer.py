@@ -137,6 +137,7 @@ def test_the_task_may_be_another(folder):
 
 
 # ---------------------------------------------------------------------------------------------------- preprocessing
+@pytest.mark.slow
 @pytest.mark.parametrize('family', FAMILIES)
 @pytest.mark.parametrize('size', [(60, 60), (50, 90)])
 def test_images_are_prepared_as_the_processor_prepares_the_8_bit_file(family, size, folder, recognizer):

@@ -203,6 +203,7 @@ def test_bare_scores_make_a_page(tmp_path):
     assert not Page(write(tmp_path, {'baseline': 'plain', 'conditions': {}})).tables
 
 
+@pytest.mark.slow
 def test_the_same_data_give_the_same_bytes_and_not_many(tmp_path):
     first = write(tmp_path, examples=page_data.examples())
     assert write(tmp_path, examples=page_data.examples()) == first
@@ -254,6 +255,7 @@ def test_a_verdict_has_one_color_in_card_and_audit(tmp_path, verdict, tone):
     assert card.tone == ('mixed' if verdict == 'undecided' else tone)  # all recognizers do gain
 
 
+@pytest.mark.slow
 def test_the_page_says_which_seeds_take_part(tmp_path):
     several, one = page_data.results(), page_data.results()
     for entry in one['restorers'].values():
@@ -493,6 +495,7 @@ def choose(driver, name, text):
     Select(driver.find_element(By.ID, f'f-{name}')).select_by_visible_text(text)
 
 
+@pytest.mark.slow
 def test_slider_moves_by_keyboard_and_changes_the_picture(shown):
     stage = visible(shown, '.example .stage')[0]
     slider = stage.find_element(By.TAG_NAME, 'input')
@@ -509,6 +512,7 @@ def test_slider_moves_by_keyboard_and_changes_the_picture(shown):
     assert picture_of(shown, stage) not in (before, left)
 
 
+@pytest.mark.slow
 def test_both_sides_and_what_is_drawn_in_can_be_chosen(shown):
     example = visible(shown, '.example')[0]
 
@@ -531,6 +535,7 @@ def test_both_sides_and_what_is_drawn_in_can_be_chosen(shown):
     assert [end.text for end in example.find_elements(By.CSS_SELECTOR, '.ends span')][0] == 'clean, what fcos sees'
 
 
+@pytest.mark.slow
 def test_filters_and_more(shown):
     status = shown.find_element(By.CLASS_NAME, 'count')
     assert (status.text, len(visible(shown, '.example'))) == ('6 of 9 images shown', 6)
@@ -613,6 +618,7 @@ def luminance(color):
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
 
 
+@pytest.mark.slow
 def test_on_paper_everything_is_unfolded_and_nothing_is_a_control(shown):
     shown.execute_cdp_cmd('Emulation.setEmulatedMedia', {'media': 'print'})
     assert not visible(shown, '.controls, .compare, .more, nav')

@@ -457,6 +457,7 @@ def test_images_are_those_that_both_read_as_the_same_wrong_class(place, records)
                     assert int(evaluation.recognizers[name].logits(moved[None]).argmax()) == after
 
 
+@pytest.mark.slow
 def test_batches_and_order_change_nothing(place, records):
     again = study(place, batch_size=5).records()
     assert [one.index for one in again] == [one.index for one in records]
@@ -468,6 +469,7 @@ def test_batches_and_order_change_nothing(place, records):
     assert [one.distance[RANDOM] for one in other] != [one.distance[RANDOM] for one in records]
 
 
+@pytest.mark.slow
 def test_map_agrees_with_the_distances(place, records):
     this = study(place, maps=2)
     found = this.maps(records)
@@ -491,6 +493,7 @@ def tool(monkeypatch):
     return functools.partial(run_tool, monkeypatch, 'boundary')
 
 
+@pytest.mark.slow
 def test_tool_writes_json_tables_and_page(tool, place, tmp_path, capsys, records):
     arguments = ['plain', 'RA', '-opt', place / 'opt.yml', '--maps', '1', '--device', 'cpu']
     assert tool(*arguments, '--out', tmp_path / 'a') == 0

@@ -79,6 +79,7 @@ def wrong(findings):
 
 
 # ------------------------------------------------------------------ what is sound is ok
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NETS)
 def test_the_shipped_recognizers_are_sound(name, cifar10):
     findings = findings_of(build_recognizer(block(name)), cifar10)
@@ -99,6 +100,7 @@ def test_normalization_that_contradicts_the_record(cifar10):
     assert findings['clean accuracy'].measured == 'fix first: mean/std'
 
 
+@pytest.mark.slow
 def test_wrong_normalization_of_weights_without_a_record(cifar10):
     findings = findings_of(ModuleRecognizer(trained(), mean=[0.0] * 3, std=[1.0] * 3, input_size=32), cifar10)
     assert wrong(findings) == {'mean/std'}
@@ -106,6 +108,7 @@ def test_wrong_normalization_of_weights_without_a_record(cifar10):
     assert not wrong(findings_of(ModuleRecognizer(trained(), **fix, input_size=32), cifar10))
 
 
+@pytest.mark.slow
 def test_a_module_that_normalizes_itself(cifar10):
     class Net(tiny_nets.TinyResNet):
         def forward(self, x):
@@ -117,6 +120,7 @@ def test_a_module_that_normalizes_itself(cifar10):
     assert findings['mean/std'].fix == 'Write mean: [0, 0, 0], std: [1, 1, 1]'
 
 
+@pytest.mark.slow
 def test_another_normalization_than_the_record_s_that_does_no_harm_is_only_suspicious(cifar10):
     near = [value + 0.01 for value in RECORD['mean']]
     findings = findings_of(build_recognizer(block(mean=near)), cifar10)
@@ -162,6 +166,7 @@ def test_an_odd_deviation_is_suspicious(cifar10):
     assert doctor.value_range(case).verdict == SUSPICIOUS
 
 
+@pytest.mark.slow
 def test_exchanged_channels(cifar10):
     class Net(tiny_nets.TinyResNet):
         def forward(self, x):
@@ -171,6 +176,7 @@ def test_exchanged_channels(cifar10):
     assert wrong(findings) == {'channel order'} and 'x.flip(1)' in findings['channel order'].fix
 
 
+@pytest.mark.slow
 def test_labels_of_other_images(cifar10):
     images, labels = cifar10
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1)).tolist()
@@ -359,6 +365,7 @@ def test_the_record_is_that_of_the_package(tmp_path):
 
 
 # ------------------------------------------------------------------ detectors and segmenters
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['RETINANET', 'FCOS', 'FASTER_RCNN', 'MASK_RCNN', 'FCN'])
 def test_detectors_and_segmenters(name, photographs, tmp_path):
     library = 'mmseg' if name == 'FCN' else 'mmdet'
@@ -397,6 +404,7 @@ def check_boxes_or_masks(recognizer, photographs):
     assert finding.measured.startswith('mIoU' if is_segmenter else 'voc12_mAP')
 
 
+@pytest.mark.slow
 def test_a_detector_s_resize_is_compared_with_its_pipeline(photographs, tmp_path):
     config = small.write_config(tmp_path / 'model.py', small.FCOS, 'mmdet',
                                 resize=[dict(type='Resize', scale=(160, 120), keep_ratio=True)])
@@ -548,6 +556,7 @@ def test_a_recognizer_whose_default_is_spelled_out_is_checked_once():
     assert recognizer_blocks(opt) == {'x': (block, True)}
 
 
+@pytest.mark.slow
 def test_the_commonest_normalization_that_serves_is_proposed(monkeypatch, cifar10):
     """CLIP's mean and std differ from ImageNet's by less than chance: a network trained with either reads both."""
     imagenet = doctor._NORMALIZATIONS['ImageNet']

@@ -283,6 +283,7 @@ def simulated(rng, people, questions):
     return fits(-gain / 2), fits(gain / 2)
 
 
+@pytest.mark.slow
 def test_intervals_cover_what_they_estimate():
     rng = np.random.default_rng(0)
     many = (simulated(rng, 200, 1000) for _ in range(30))
@@ -395,6 +396,7 @@ def ask(place, out, **changes):
     return survey(**{'root': place, 'file': place / 'opt.yml', 'names': NAMES, 'judge': 'tanh', 'out': out, **changes})
 
 
+@pytest.mark.slow
 def test_survey_of_two_restorers_asks_about_what_they_differ_in(place, tmp_path):
     key = ask(place, tmp_path / 'all')
     judge = build_recognizer(yaml.safe_load((place / 'opt.yml').read_text())['recognizers']['tanh'])

@@ -136,6 +136,7 @@ def drawn_sweep(rng, gains, images, recognizers=3):
     return Results(SCHEMA, 'weight 0', {'c': summary(Matrix(cells), 'weight 0')})
 
 
+@pytest.mark.slow
 def test_by_luck_alone_a_weight_is_named_in_five_percent_and_intervals_hold():
     rng, trials = np.random.default_rng(0), 60 * SOAK
     named = [best_within(drawn_sweep(rng, [0.0] * 5, 200), 1)['c'] for _ in range(trials)]
