@@ -23,6 +23,13 @@ def count(request):
     return lambda kind, number=1: counted.update({kind: number})
 
 
+@pytest.hookimpl(tryfirst=True)  # before those with other markers are left out
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if 'driver' in item.fixturenames:  # a page in a browser
+            item.add_marker(pytest.mark.browser)
+
+
 def pytest_sessionfinish(session):
     if hasattr(session.config, 'workeroutput'):  # a worker of pytest-xdist: the process with the summary adds them up
         session.config.workeroutput['counted'] = dict(session.config.stash.get(_COUNTED, Counter()))

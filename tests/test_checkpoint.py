@@ -64,6 +64,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_mmengine_gives_its_weights(trained):
     with pytest.raises(pickle.UnpicklingError):  # else the file is not what this is about
         torch.load(trained / 'epoch_2.pth', weights_only=True)
@@ -73,12 +74,14 @@ def test_a_checkpoint_of_mmengine_gives_its_weights(trained):
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_mmengine_gives_its_classes(trained):
     record = read_checkpoint(trained / 'epoch_2.pth', 'Test')[1]
     assert record['dataset_meta']['classes'] == ('cat', 'dog')
     assert (record['epoch'], record['iter']) == (2, 4)
 
 
+@pytest.mark.slow
 def test_reading_needs_no_mmengine_and_leaves_what_torch_allows(trained, monkeypatch):
     for name in [name for name in sys.modules if name.split('.')[0] == 'mmengine']:
         monkeypatch.delitem(sys.modules, name)
