@@ -18,7 +18,6 @@ _OF_OTHER_TASKS = {
     'torchvision.models.segmentation.': '{type: TorchvisionRecognizer, model_name: ..., checkpoint: ...}',
     'ultralytics.': '{type: UltralyticsRecognizer, model: ...}',
     'transformers.': '{type: TransformersRecognizer, model: ...}',
-    'effdet.': '{type: MMDetRecognizer, config: ..., checkpoint: ...}',
 }
 _OF_SMP = ("task='segmentation', or {type: ModuleRecognizer, module: segmentation_models_pytorch.NAME, "
            'task: segmentation, ...}')
