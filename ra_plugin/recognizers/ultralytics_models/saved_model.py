@@ -18,6 +18,7 @@ import torch
 from ra_plugin.checkpoint import load_file
 
 _STOOD_IN = re.compile(r'(ultralytics|torch\.nn\.modules|torchvision\.transforms)\.[\w.]+')
+_MOST = 20_000  # weights of a network; the largest of the library have less than a tenth
 
 
 class _Object:
@@ -32,7 +33,7 @@ class _Object:
         pass
 
     def __setstate__(self, state: object) -> None:
-        self.content = state if isinstance(state, dict) else {}
+        self.content = state if type(state) is dict else {}
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,22 @@ def read_saved_model(path: Path, where: str) -> SavedModel:
     if not isinstance(content, Mapping):
         raise ValueError(f'{where}: {path} is no checkpoint of ultralytics, but a {type(content).__name__}. Save it '
                          'with model.save(FILE).')
-    model = content.get('ema') or content.get('model')
-    if not isinstance(model, _Object) or not isinstance(model.content.get('yaml'), dict):
+    model = next((item for item in map(content.get, ('ema', 'model')) if isinstance(item, _Object)), None)
+    if model is None or type(model.content.get('yaml')) is not dict:
         raise ValueError(f"{where}: {path} has no network of ultralytics under 'ema' or 'model'. For a file of weights "
                          'alone, name its yaml file: model: yolo11n.yaml, checkpoint: FILE.')
-    if content.get('modelopt'):
+    if content.get('modelopt') is not None:
         raise ValueError(f'{where}: {path} has a quantized network, which this package does not build. Give the one '
                          'before quantization.')
     settings = content.get('train_args')
     try:
         names = model.content.get('names') or ()
         names = tuple(str(names[i]) for i in range(len(names)))
-        return SavedModel(dict(_weights(model)), model.content['yaml'], names,
-                          settings if isinstance(settings, Mapping) else {})
+        counts: dict[int, int] = {}
+        if _count(model, counts) > _MOST:
+            raise ValueError(f'{where}: {path} has more than {_MOST} weights, which no network of ultralytics has.')
+        return SavedModel(dict(_weights(model, counts)), model.content['yaml'], names,
+                          dict(settings) if isinstance(settings, Mapping) else {})
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f'{where}: {path} is damaged: its network has no layers or no class names '
                          f'({type(error).__name__}).') from error
@@ -82,13 +86,32 @@ def _stand_ins(path: Path) -> list[tuple[type, str]]:
     return [(_Object, name) for name in named if _STOOD_IN.fullmatch(name)]
 
 
-def _weights(module: _Object, prefix: str = '') -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield what ``state_dict()`` of the network would have."""
+def _own_weights(module: _Object) -> Iterator[tuple[str, torch.Tensor]]:
     passed_over = module.content.get('_non_persistent_buffers_set', ())
     for group in ('_parameters', '_buffers'):
         for name, value in module.content.get(group, {}).items():
             if isinstance(value, torch.Tensor) and name not in passed_over:
-                yield prefix + name, value.detach()
+                yield name, value.detach()
+
+
+def _children(module: _Object) -> Iterator[tuple[str, _Object]]:
     for name, child in module.content.get('_modules', {}).items():
         if isinstance(child, _Object):
-            yield from _weights(child, f'{prefix}{name}.')
+            yield name, child
+
+
+def _count(module: _Object, counts: dict[int, int]) -> int:
+    """Return the number of names in ``state_dict()``; parts that are used twice, by `id`, are counted once."""
+    if id(module) not in counts:
+        counts[id(module)] = (sum(1 for _ in _own_weights(module))
+                              + sum(_count(child, counts) for _, child in _children(module)))
+    return counts[id(module)]
+
+
+def _weights(module: _Object, counts: dict[int, int], prefix: str = '') -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield what ``state_dict()`` of the network would have; parts without weights are passed over."""
+    for name, value in _own_weights(module):
+        yield prefix + name, value
+    for name, child in _children(module):
+        if counts[id(child)]:
+            yield from _weights(child, counts, f'{prefix}{name}.')
