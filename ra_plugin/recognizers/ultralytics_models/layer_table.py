@@ -5,11 +5,10 @@ takes texts among arguments for names of its own variables. Tables come from fil
 reaches it: exact types of plain values, with layers, activations and texts that are on a list here.
 """
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ra_plugin.recognizers.facts import TaskError
-from ra_plugin.type_hints import fits
 from ra_plugin.utils.text import shown
 
 # Last layer -> class of ultralytics.nn.tasks that computes its loss.
@@ -33,9 +32,6 @@ _ACTIVATION = re.compile(rf'(torch\.)?nn\.({_FUNCTIONS})\(({_VALUE}(, *{_VALUE})
 # Texts among arguments: two numbers of the table, literals, and ways to enlarge.
 _TEXTS = frozenset(('nc', 'kpt_shape', 'None', 'True', 'False', 'nearest', 'nearest-exact', 'bilinear', 'bicubic'))
 _PLAIN = (int, float, bool, type(None))
-# Further entries that the library reads; it does not look at others.
-_ENTRIES = {'nc': int, 'activation': str, 'scale': str, 'depth_multiple': float, 'width_multiple': float,
-            'reg_max': int, 'end2end': bool, 'inplace': bool, 'kpt_shape': list, 'scales': dict}
 _MOST = 1000  # rows, and numbers in one: aliases in a yaml file let a short text stand for endless ones
 
 
@@ -108,22 +104,43 @@ def _plain_argument(value: Any, left: list[int], where: str, depth: int = 0) -> 
                      f'{type(value).__name__ if depth or type(value) not in (*_PLAIN, str) else shown(value, 80)}.')
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and value == value
+
+
+def _is_list(value: Any, is_item: Callable[[Any], bool]) -> bool:
+    return type(value) in (list, tuple) and len(value) <= _MOST and all(map(is_item, value))
+
+
+def _is_integer(value: Any) -> bool:
+    return type(value) is int
+
+
+def _are_scales(value: Any) -> bool:
+    return type(value) is dict and len(value) <= _MOST and all(
+        type(scale) is str and _is_list(factors, _is_number) and len(factors) == 3 for scale, factors in value.items())
+
+
+def _is_activation(value: Any) -> bool:
+    return type(value) is str and (not value or _ACTIVATION.fullmatch(value) is not None)
+
+
+_INTEGER, _NUMBER, _SWITCH = (_is_integer, 'an integer'), (_is_number, 'a number'), (
+    lambda value: type(value) is bool, 'true or false')
+# Further entries that the library reads: it does not look at others.
+_ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'nc': _INTEGER, 'reg_max': _INTEGER, 'depth_multiple': _NUMBER, 'width_multiple': _NUMBER, 'end2end': _SWITCH,
+    'inplace': _SWITCH, 'scale': (lambda value: type(value) is str, 'a letter'),
+    'activation': (_is_activation, 'a class of torch.nn with numbers, an activation such as nn.LeakyReLU(0.1)'),
+    'kpt_shape': (lambda value: _is_list(value, _is_integer), 'a list of integers'),
+    'scales': (_are_scales, '[depth, width, most channels] by letter')}
+
+
 def _plain_entry(name: str, value: Any, where: str) -> Any:
-    if name == 'activation' and not (value == '' or type(value) is str and _ACTIVATION.fullmatch(value)):
-        raise ValueError(f'{where}: activation: expected a class of torch.nn with numbers, an activation such '
-                         f'as nn.LeakyReLU(0.1), got {shown(value, 80)}.')
-    kind = _ENTRIES[name]
-    right = type(value) is kind if kind in (str, bool, list, dict) else type(value) in (int, float) and fits(
-        value, kind)
-    if right and kind is list:
-        right, value = len(value) <= _MOST and all(type(item) is int for item in value), list(value)
-    elif right and kind is dict:
-        right = len(value) <= _MOST and all(
-            type(scale) is str and type(row) in (list, tuple) and len(row) == 3
-            and all(type(item) in (int, float) for item in row) for scale, row in value.items())
-        value = {scale: list(row) for scale, row in value.items()} if right else None
-    if not right:
-        meant = {int: 'an integer', float: 'a number', str: 'a text', bool: 'true or false', list: 'a list of integers',
-                 dict: 'by scale [depth, width, most channels]'}[kind]
-        raise ValueError(f'{where}: {name} of its table of layers: expected {meant}, got something else.')
-    return value
+    is_right, meant = _ENTRIES[name]
+    if not is_right(value):
+        got = shown(value, 80) if type(value) in (*_PLAIN, str) else f'a {type(value).__name__}'
+        raise ValueError(f'{where}: {name}: expected {meant}, got {got}.')
+    if name == 'scales':
+        return {scale: list(factors) for scale, factors in value.items()}
+    return list(value) if name == 'kpt_shape' else value

@@ -7,6 +7,7 @@ of layers, from which a network is built, see `architecture`.
 The library's own restricted reading (``safe_only``, 8.4.190) calls constructors of its classes with arguments from the
 file. That of ``DistillationModel`` reads a second file, or an address, without restriction, and runs its code.
 """
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -53,7 +54,8 @@ def read_saved_model(path: Path, where: str) -> SavedModel:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, has code or something else in it, or a quantized network.
     """
-    content = load_file(path, where, _stand_ins(path))
+    with _users_classes_set_aside():
+        content = load_file(path, where, _stand_ins(path))
     if not isinstance(content, Mapping):
         raise ValueError(f'{where}: {path} is no checkpoint of ultralytics, but a {type(content).__name__}. Save it '
                          'with model.save(FILE).')
@@ -76,6 +78,19 @@ def read_saved_model(path: Path, where: str) -> SavedModel:
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f'{where}: {path} is damaged: its network has no layers or no class names '
                          f'({type(error).__name__}).') from error
+
+
+@contextlib.contextmanager
+def _users_classes_set_aside() -> Iterator[None]:
+    """Take classes that others allowed files to call, as the library does for good, off torch's list in the context."""
+    aside: list[Any] = [entry for entry in torch.serialization.get_safe_globals() if _STOOD_IN.fullmatch(
+        entry[1] if isinstance(entry, tuple) else f'{entry.__module__}.{entry.__qualname__}')]
+    with torch.serialization.safe_globals(aside):
+        pass  # on its way out, it takes them off
+    try:
+        yield
+    finally:
+        torch.serialization.add_safe_globals(aside)
 
 
 def _stand_ins(path: Path) -> list[tuple[type, str]]:
