@@ -106,7 +106,9 @@ def load_file(path: Path, where: str, stand_ins: Sequence[tuple[type, str]] = ()
     settings: list[tuple[type, str]] = []
     while True:
         try:
-            with torch.serialization.safe_globals([*_harmless(), *stand_ins, *settings]):
+            added = [*_harmless(), *stand_ins, *settings]
+            present = set(torch.serialization.get_safe_globals())  # on its way out, the context drops what it is given
+            with torch.serialization.safe_globals([item for item in added if item not in present]):
                 return torch.load(path, map_location='cpu', weights_only=True)
         except OSError:
             raise

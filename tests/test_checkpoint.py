@@ -368,3 +368,16 @@ def test_a_torchscript_program_is_not_run(tmp_path, recwarn):
 def test_a_folder_is_no_checkpoint(tmp_path):
     with pytest.raises(FileNotFoundError, match='is a folder. Name the file in it.'):
         load_weights(Net(), tmp_path, 'Test')
+
+
+def test_the_user_s_own_safe_globals_stay(tmp_path):
+    torch.save({'params': {'a': torch.ones(1)}}, tmp_path / 'x.pth')
+    before = torch.serialization.get_safe_globals()
+    try:
+        torch.serialization.add_safe_globals([np.ndarray, np.dtype, ValueError])
+        own = set(torch.serialization.get_safe_globals())
+        assert read_weights(tmp_path / 'x.pth', 'here').keys() == {'a'}
+        assert set(torch.serialization.get_safe_globals()) == own
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)

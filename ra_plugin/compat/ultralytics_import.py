@@ -5,6 +5,7 @@ Windows, OpenCV's functions for files, sets how torch and numpy print numbers, t
 environment variables that processes started later would take over.
 """
 import contextlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -27,8 +28,8 @@ def importing_ultralytics() -> Iterator[None]:
 
     Where it has been imported before, nothing is done: import it first where you use it, too, with settings of yours.
     """
-    if 'ultralytics' in sys.modules:
-        yield
+    if 'ultralytics' in sys.modules or importlib.util.find_spec('ultralytics') is None:
+        yield  # in the second case to an import that fails
         return
     import cv2  # ultralytics imports it, others of this package's users may not
     printing, threads = vars(_tensor_str.PRINT_OPTS).copy(), cv2.getNumThreads()

@@ -1,4 +1,5 @@
 """Files and names of ultralytics' networks: what is read, that nothing is run or fetched, and what is refused."""
+import contextlib
 import copy
 import os
 import re
@@ -12,6 +13,7 @@ import torch
 import ultralytics_networks as small
 from safetensors.torch import save_file
 from torch import nn
+from ultralytics.nn import tasks
 from ultralytics.nn.distill_model import DistillationModel
 from ultralytics.nn.modules.block import TorchVision
 from ultralytics_networks import as_images, photograph
@@ -19,7 +21,8 @@ from ultralytics_networks import as_images, photograph
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import UltralyticsRecognizer, build_recognizer
 from ra_plugin.recognizers.facts import TaskError
-from ra_plugin.recognizers.ultralytics_models.architecture import read_layers, task_of
+from ra_plugin.recognizers.ultralytics_models.architecture import build_network, read_layers, task_of
+from ra_plugin.recognizers.ultralytics_models.detector import UltralyticsDetector
 from ra_plugin.recognizers.ultralytics_models.saved_model import read_saved_model
 
 pytestmark = pytest.mark.slow
@@ -172,6 +175,21 @@ def test_constructors_of_the_library_are_not_called(saved, made, tmp_path):
     assert not (tmp_path / 'ran').exists()
 
 
+def test_classes_that_others_allowed_are_not_called(saved, made, tmp_path, monkeypatch):
+    monkeypatch.setattr(DistillationModel, '__init__', lambda *args: (tmp_path / 'ran').touch())
+    path = saved(lambda own: {'stopper': Call(DistillationModel, 'x.pt', 1)})
+    before = torch.serialization.get_safe_globals()
+    try:
+        torch.serialization.add_safe_globals([DistillationModel, tasks.DetectionModel, nn.Conv2d, (nn.SiLU, 'own.X')])
+        allowed = set(torch.serialization.get_safe_globals())
+        assert read_saved_model(path, 'here').weights.keys() == made.state_dict().keys()
+        assert set(torch.serialization.get_safe_globals()) == allowed
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+    assert not (tmp_path / 'ran').exists()
+
+
 def test_getattr_reaches_nothing(saved):
     content = read_saved_model(saved(lambda own: vars(own.model[0]).update(
         forward=Call(getattr, nn.Conv2d, '__init__'))), 'here')
@@ -187,8 +205,9 @@ def test_getattr_reaches_nothing(saved):
     ({'backbone': [[-1, 1, 'nn.Module', []]]}, "layer 'nn.Module' is none of"),
     ({'backbone': [[-1, 1, ['Conv'], []]]}, r"layer \['Conv'\] is none of"),
     ({'backbone': 7}, "expected a table of layers"),
-    ({'backbone': [[-1, 1, 'Conv', ['x y']]]}, r'its table of layers makes no network \(SyntaxError'),
-    ({'nc': 'many'}, r'its table of layers makes no network \(TypeError'),
+    ({'backbone': [[-1, 1, 'Conv', ['x y']]]}, "an argument of its layer Conv: expected numbers, .* got 'x y'"),
+    ({'backbone': [[-1, 1, 'Conv', []]]}, r'its table of layers makes no network \(IndexError'),
+    ({'nc': 'many'}, "nc: expected an integer, got \'many\'"),
     ({'channels': 4}, 'its first layer takes 4 channels'),
 ])
 def test_a_table_of_layers_in_a_file_is_checked(change, message, saved, tmp_path, monkeypatch):
@@ -197,6 +216,96 @@ def test_a_table_of_layers_in_a_file_is_checked(change, message, saved, tmp_path
     with pytest.raises(ValueError, match=message) as error:
         recognizer(path)
     assert '\n' not in str(error.value) and not (tmp_path / 'ran').exists()
+
+
+# A mapping in place of a row: the library unpacks its keys.
+ROWS = [{-1: None, 2: 'Conv', 'load_checkpoint': None, ('best.pt',): None},
+        {-1: 'a', 2: 'Conv', 'guess_model_scale': 'b', 'w': 'c'}]
+
+
+@pytest.mark.parametrize('row', [*ROWS, 'Conv', [-1, 1, 'Conv'], [-1, 1, 'Conv', [8], 1], [True, 1, 'Conv', [8]],
+                                 [[-1, '0'], 1, 'Conv', [8]], [-1, '1', 'Conv', [8]], [-1, 1, 'Conv', {8: 3}]])
+def test_rows_of_another_form(row, saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({'model': evil(tmp_path)[0]}, 'best.pt')
+    path = saved(lambda own: own.yaml.update(backbone=[row]))
+    with pytest.raises(ValueError, match=r'net\): expected a table of layers \[from, repeats, layer, arguments\]'):
+        recognizer(path)
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize('argument', ['d', 'ch', 'layers', 'best.pt', 'https://evil.example/x', '[' * 5000, b'nc',
+                                      {'a': 1}, [[[[[[1]]]]]], [0] * 2000, 1j])
+def test_arguments_that_are_not_plain(argument, saved, monkeypatch):
+    path = saved(lambda own: own.yaml['backbone'][0].__setitem__(3, [64, 3, 2, argument]))
+    with pytest.raises(ValueError, match='an argument of its layer Conv: expected numbers, lists of them or') as error:
+        recognizer(path)
+    assert len(str(error.value)) < 350
+
+
+@pytest.mark.parametrize('change', [
+    {'scales': {'n': 'abc'}}, {'scales': {'n': [1, 2, 'd']}}, {'scales': [1]}, {'end2end': 'ch'}, {'scale': 3},
+    {'reg_max': [16]}, {'depth_multiple': 'd'}, {'kpt_shape': ['x']}, {'inplace': 1}, {'nc': True}, {'nc': 2.5}])
+def test_entries_of_another_type(change, saved):
+    with pytest.raises(ValueError, match=rf'net\): {next(iter(change))}: expected .+, got '):
+        recognizer(saved(lambda own: own.yaml.update(change)))
+
+
+@pytest.mark.parametrize('activation', [
+    'nn.Module()', 'nn.Linear(3, 3)', 'nn.MultiheadAttention(8, 2)', 'nn.ReLU(__x=1)', 'nn.ReLU(１)', 'nn.ReLU()\n',
+    'torch.nn.ReLU().x()', 'nn.ReLU(inplace=True)()', ['nn.ReLU()']])
+def test_activations_that_are_none(activation, saved):
+    with pytest.raises(ValueError, match='activation: expected a class'):
+        recognizer(saved(lambda own: own.yaml.update(activation=activation)))
+
+
+def test_the_network_is_built_from_a_copy(made):
+    table = copy.deepcopy(made.yaml)
+    before = copy.deepcopy(table)
+    built = build_network({**table, 'unknown': print}, 'here')
+    assert table == before and built.yaml is not table and 'unknown' not in built.yaml
+    assert built.yaml['backbone'][0] is not table['backbone'][0]
+    assert built.state_dict().keys() == made.state_dict().keys()
+
+
+class UsersDetector(UltralyticsDetector):
+    pass
+
+
+@pytest.mark.parametrize('kind', [UltralyticsDetector, UsersDetector])
+def test_classes_of_a_task_check_files_too(kind, saved, tmp_path):
+    path = saved(lambda own: own.yaml.update(activation=f'__import__("os").system("touch {tmp_path}/ran")'))
+    with pytest.raises(ValueError, match='activation: expected a class'):
+        kind(str(path))
+    assert not (tmp_path / 'ran').exists()
+    with pytest.raises(TaskError, match=f'is for classification, {kind.__name__} is for detection. Use'):
+        kind('yolov8n-cls.yaml', pretrained=False)
+
+
+def test_a_file_that_is_exchanged_while_it_is_read(saved, tmp_path, monkeypatch):
+    path = saved()
+
+    def exchanging(*args, **kwargs):
+        content = read_saved_model(*args, **kwargs)
+        saved(lambda own: own.yaml.update(activation=f'__import__("os").system("touch {tmp_path}/ran")'))
+        return content
+
+    monkeypatch.setattr('ra_plugin.recognizers.ultralytics_models.ultralytics_recognizer.read_saved_model', exchanging)
+    with contextlib.suppress(ValueError):  # of the second content, where it is read again
+        recognizer(path)
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize('rows', [[[-1, 1, 'Conv', [8, 3, 4]]], [[-1, 1, 'Conv', [8, 3, 4]], [-1, 1, 'Conv', []]]])
+def test_building_leaves_the_library_s_classes_as_they_were(rows):
+    kept = [(owner, {name: value for name, value in vars(owner).items() if name in ('default_act', 'legacy')})
+            for owner in (tasks.Conv, tasks.Detect, tasks.Segment, tasks.v10Detect)]
+    table = {'nc': 2, 'activation': 'nn.ReLU()', 'backbone': rows, 'head': [[[0], 1, 'Segment', ['nc', 8, 16]]]}
+    with contextlib.nullcontext() if len(rows) == 1 else pytest.raises(ValueError, match='makes no network'):
+        assert any(isinstance(m, nn.ReLU) for m in build_network(table, 'here').modules())
+    for owner, attributes in kept:
+        assert {name: vars(owner).get(name) for name in ('default_act', 'legacy') if name in vars(owner)} == attributes
+    assert any(isinstance(m, nn.SiLU) for m in build_network(read_layers('yolov8n.yaml', 'here'), 'here').modules())
 
 
 def test_all_layers_of_the_library_s_own_tables_are_known_or_refused_by_name():
@@ -229,6 +338,12 @@ def test_files_of_another_kind(write, message, tmp_path):
     assert '\n' not in str(error.value)
 
 
+def doubled(module, levels):
+    for _ in range(levels):
+        module = nn.Sequential(module, module)
+    return module
+
+
 def bare(own, modules):
     made = type(own).__new__(type(own))
     vars(made).update(vars(own), _modules=modules)
@@ -241,11 +356,45 @@ def bare(own, modules):
     (lambda own: {'ema': bare(own, [3])}, 'is damaged: its network has no layers or no class names'),
     (lambda own: vars(own).update(names={0: 'a'}), 'names 1 classes, its network has 3'),
     (lambda own: {'modelopt': {'a': 1}}, 'has a quantized network'),
+    (lambda own: {'modelopt': torch.ones(2)}, 'has a quantized network'),
+    (lambda own: {'ema': torch.ones(2)}, "has no network of ultralytics under 'ema' or 'model'"),
+    (lambda own: {'train_args': {'box': '7.5'}}, "net.pt: box in the settings of its training: .* float, got '7.5'"),
+    (lambda own: {'train_args': {'mask_ratio': 2.5}}, 'mask_ratio in the settings of its training: expected int'),
+    (lambda own: vars(own)['_modules'].update(more=doubled(nn.BatchNorm2d(1), 18)), 'more than 20000 weights'),
     (lambda own: own.fuse(verbose=False) and None, 'does not fit the model'),
 ])
 def test_checkpoints_that_are_not_whole(change, message, saved):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         recognizer(saved(change))
+    assert '\n' not in str(error.value)
+
+
+def test_modules_that_are_used_twice_are_counted_once(saved, made):
+    shared = nn.Linear(1, 1)
+    path = saved(lambda own: vars(own)['_modules'].update(empty=doubled(nn.ReLU(), 40), twice=nn.Sequential(
+        shared, shared)))
+    further = {f'twice.{i}.{name}' for i in (0, 1) for name in ('weight', 'bias')}
+    assert read_saved_model(path, 'here').weights.keys() == made.state_dict().keys() | further
+
+
+@pytest.mark.parametrize('text, message', [
+    ('nc: 2\nbackbone: [\nhead: }', r'mine.yaml is not YAML: line 3: .+\.$'),
+    ('nc: 2\nnc: 3\n', r"mine.yaml: line 2: duplicate key 'nc', first used in line 1. Keep one of them.$"),
+    ('nc: !!python/object:os.system {}', 'mine.yaml is not YAML: line 1: could not determine a constructor'),
+    ('[' * 5000, 'mine.yaml is not YAML'),
+    ('7', 'expected a table of layers'),
+    ('nc: 2\nbackbone:\n- {-1: a, 2: Conv, guess_model_scale: b, w: c}\nhead: [[-1, 1, Classify, [nc]]]',
+     'expected a table of layers'),
+    ('a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\n'
+     'c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n'
+     'backbone: [[-1, 1, Conv, [*d]]]\nhead: [[-1, 1, Classify, [nc]]]', 'an argument of its layer Conv'),
+])
+def test_yaml_files_that_are_no_tables(text, message, tmp_path):
+    (tmp_path / 'mine.yaml').write_text(text)
+    with pytest.raises(ValueError, match=message) as error:
+        UltralyticsRecognizer(str(tmp_path / 'mine.yaml'), pretrained=False)
+    assert '\n' not in str(error.value) and 'option file' not in str(error.value)
+    assert str(error.value).startswith('UltralyticsRecognizer(mine): ')
 
 
 @pytest.mark.parametrize('options, message', [
@@ -326,4 +475,22 @@ def test_a_missing_package_is_named_with_its_licence(monkeypatch):
     monkeypatch.setitem(sys.modules, 'ultralytics', None)
     with pytest.raises(ImportError, match=r'needs ultralytics>=8.4.190,<8.5, which is not installed. Install it with: '
                                           r'pip install "ultralytics>=8.4.190,<8.5". Its licence is AGPL-3.0.$'):
+        UltralyticsRecognizer('yolo11n.yaml', pretrained=False)
+
+
+class Without:
+    """Finder of modules that does not find some."""
+
+    def __init__(self, finder, names):
+        self.finder, self.names = finder, names
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name in self.names else self.finder.find_spec(name, path, target)
+
+
+def test_a_missing_package_is_named_before_those_that_it_brings(monkeypatch):
+    for name in [name for name in sys.modules if name.partition('.')[0] in ('ultralytics', 'cv2')]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, 'meta_path', [Without(finder, ('ultralytics', 'cv2')) for finder in sys.meta_path])
+    with pytest.raises(ImportError, match='pip install "ultralytics>='):
         UltralyticsRecognizer('yolo11n.yaml', pretrained=False)

@@ -1,6 +1,6 @@
 """Networks of ultralytics (YOLO) for detection, with masks or without, and for classification."""
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,20 +12,23 @@ from ra_plugin.options import Limits
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.by_task import ByTask
 from ra_plugin.recognizers.class_names import read_classes
-from ra_plugin.recognizers.facts import RecognizerInfo
-from ra_plugin.recognizers.ultralytics_models.architecture import build_network, read_layers, task_of
+from ra_plugin.recognizers.facts import RecognizerInfo, TaskError
+from ra_plugin.recognizers.ultralytics_models.architecture import build_network, read_layers
+from ra_plugin.recognizers.ultralytics_models.layer_table import task_of
 from ra_plugin.recognizers.ultralytics_models.library import library
 from ra_plugin.recognizers.ultralytics_models.saved_model import SavedModel, read_saved_model
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.state_dicts import load_fitting
 from ra_plugin.type_hints import fits
+from ra_plugin.utils.text import shown
 
 ImageSize = Literal['model'] | int | Sequence[int]
 Share = Annotated[float, Limits(least=0, most=1)]
 Resize = Literal['model'] | float | None
 _SIDE = {'detection': 640, 'classification': 224}  # of the library, where a file has none on record
 _STRIDE = 32  # the least one that its predictor rounds sizes to
-_GAINS = ('box', 'cls', 'dfl', 'overlap_mask', 'mask_ratio')  # settings of a training that its loss depends on
+# Settings of a training that its loss depends on.
+_GAINS = {'box': float, 'cls': float, 'dfl': float, 'overlap_mask': bool, 'mask_ratio': int}
 
 
 @RECOGNIZER_REGISTRY.register
@@ -78,6 +81,10 @@ class UltralyticsRecognizer(ByTask, Recognizer):
         names = found.names if classes is None else read_classes(classes)
         layers = found.layers if classes is None else {
             **found.layers, 'nc': classes if isinstance(classes, int) else len(names or ())}
+        task = task_of(layers, where)
+        if task != self.task:
+            raise TaskError(f'{where}: {model} is for {task}, {type(self).__name__} is for {self.task}. Use '
+                            'UltralyticsRecognizer, which takes both.')
         network: Any = build_network(layers, where)
         if names and len(names) != layers['nc']:
             raise ValueError(f"{where}: {model} names {len(names)} classes, its network has {layers['nc']}.")
@@ -85,8 +92,7 @@ class UltralyticsRecognizer(ByTask, Recognizer):
             load_fitting(network, found.weights, model, where)
         elif checkpoint:
             load_weights(network, checkpoint, where)
-        network.args = library('ultralytics.cfg', where).get_cfg(overrides={
-            name: found.settings[name] for name in _GAINS if name in found.settings})
+        network.args = library('ultralytics.cfg', where).get_cfg(overrides=_gains(found.settings, f'{where}: {model}'))
         self.size = _sides(found.settings.get('imgsz', _SIDE[self.task]) if imgsz == 'model' else imgsz,
                            max(int(network.stride.max()), _STRIDE), where)
         self.resize, self.conf, self.iou, self.end2end = resize, conf, iou, end2end
@@ -130,6 +136,15 @@ def _check_choice(found: SavedModel, model: str, given: tuple[Any, Any, Any], wh
                          'checkpoint: FILE or pretrained: false.')
     if checkpoint and pretrained is False:
         raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
+
+
+def _gains(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    gains = {name: settings[name] for name in _GAINS if name in settings}
+    for name, value in gains.items():
+        if not fits(value, _GAINS[name]) or _GAINS[name] is not bool and not 0 <= value < math.inf:
+            raise ValueError(f'{where}: {name} in the settings of its training: expected {_GAINS[name].__name__}, got '
+                             f'{shown(value, 80)}.')
+    return gains
 
 
 def _words(names: Sequence[str] | None) -> tuple[str, ...] | None:
