@@ -12,6 +12,7 @@ import pytest
 import test_recog_aware_hosts as hosts
 import torch
 from golden.make_mmcv_ops import outputs
+from tiny_recognizers import TinyReader
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -19,9 +20,10 @@ from torch.utils._pytree import tree_map_only
 from ra_plugin import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.recog_aware_model import recog_aware
-from ra_plugin.recognizers import build_recognizer
+from ra_plugin.recognizers import CTCRecognizer, build_recognizer
 from ra_plugin.recognizers.classification import ClassificationRecognizer
 from ra_plugin.training.device_batches import on_device
+from ra_plugin.utils.random_streams import seeded
 
 CPU = torch.device('cpu')
 GOLDEN = torch.load(Path(__file__).with_name('golden') / 'mmcv_ops.pt', weights_only=True)
@@ -195,6 +197,50 @@ def test_recognizers_of_torchvision(name, device):
             found.append({'loss': total.detach().double().cpu(), 'logits': answers['logits'].double().cpu()})
     if found:
         assert_near(*found, 1e-3)
+
+
+@pytest.mark.parametrize('checkpointing', [False, True])
+def test_recognizers_with_recurrent_layers(checkpointing, device):
+    """Their backward pass in inference mode, also where the forward pass is computed again."""
+    images, found = torch.rand(2, 3, 32, 48), []
+    with seeded(3, CPU):
+        network = TinyReader()
+    for place, dtype in ((device, torch.float32), (CPU, torch.float64)):
+        cri = RecogLoss(CTCRecognizer(network, characters='abcdef'), gradient_checkpointing=checkpointing).to(
+            place, dtype)
+        output = images.to(place, dtype).requires_grad_()
+        value = cri(output, ['ab', 'fed'])
+        gradient, = torch.autograd.grad(value, output)
+        found.append({'loss': value.detach().double().cpu(), 'gradient': gradient.double().cpu()})
+    assert_near(*found, 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['crnn_mobilenet_v3_small', 'sar_resnet31'])
+def test_recurrent_readers_of_doctr(name, device):
+    found = []
+    for place in (device, CPU):
+        torch.manual_seed(3)
+        recognizer = build_recognizer({'type': 'DoctrRecognizer', 'model_name': name, 'pretrained': False,
+                                       'model_kwargs': {'vocab': 'abcdef'}}).to(place)
+        torch.manual_seed(4)
+        output = torch.rand(2, 3, 32, 128).to(place).requires_grad_()
+        value = RecogLoss(recognizer)(output, ['ab', 'fed'])
+        gradient, = torch.autograd.grad(value, output)
+        found.append({'loss': value.detach().double().cpu(), 'gradient': gradient.double().cpu()})
+    assert_near(*found, 1e-2)
+
+
+def test_only_recurrent_layers_do_without_cudnn():
+    recognizer = CTCRecognizer(TinyReader(), characters='abcdef')
+    seen = {}
+    recognizer.model.rnn.flatten_parameters()
+    recognizer.model.layers[0].register_forward_hook(lambda *_: seen.update(conv=torch.backends.cudnn.enabled))
+    inner = recognizer.model.rnn.check_forward_args
+    recognizer.model.rnn.check_forward_args = lambda *args: seen.update(
+        rnn=torch.backends.cudnn.enabled) or inner(*args)
+    recognizer.logits(torch.rand(1, 3, 32, 32))
+    assert seen == {'conv': True, 'rnn': False} and torch.backends.cudnn.enabled
 
 
 # ---------------------------------------------------------------------------------------------------------- steps

@@ -68,17 +68,22 @@ def read_labels(path: str, where: str) -> list[Entry]:
     if suffix not in ('.json', '.csv'):
         raise OptionError(f"{where}: expected a .json or .csv file, got '{path}'. Write path,label lines to a .csv.")
     entries = _read_csv(path, where) if suffix == '.csv' else _read_json(path, where)
+    check_one_label(entries, path, where)
+    return entries
+
+
+def check_one_label(entries: Sequence[Entry], path: str, where: str) -> None:
+    """Check that no image is listed with two labels."""
     labels: dict[str, str | int | float] = {}
     for name, label in entries:
         if label not in (labels.setdefault(name, label),):  # by identity, too: nan is rejected elsewhere
             raise OptionError(f"{where}: '{path}' lists '{name}' with two labels, {labels[name]} and {label}. "
                               'Remove one of the two.')
-    return entries
 
 
 def _read_csv(path: str, where: str) -> list[Entry]:
     try:
-        lines = csv.reader(io.StringIO(read_text(path, where), newline=''))
+        lines = csv.reader(io.StringIO(read_text(path, where), newline=''), strict=True)
         rows = [(i, [cell.strip() for cell in row]) for i, row in enumerate(lines, 1) if row]
     except csv.Error as error:
         raise OptionError(f"{where}: expected CSV, got '{path}' with an error ({error}). "

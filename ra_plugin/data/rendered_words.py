@@ -35,7 +35,7 @@ def prepare(out: str | Path, photographs: str | Path, fonts: str | Path, counts:
         out: Output folder; the lists are written last.
         photographs: Folder of images, at any depth.
         fonts: Folder of TrueType or OpenType fonts, at any depth.
-        counts: Split -> number of words. Default: `COUNTS`.
+        counts: Split -> number of words, of train, val and test or some of them. Default: `COUNTS`.
         seed: Seed of all choices.
         progress: Function that wraps the iterable of images, for a progress bar.
 
@@ -43,9 +43,11 @@ def prepare(out: str | Path, photographs: str | Path, fonts: str | Path, counts:
         The output folder.
 
     Raises:
-        DataError: Fewer than two photographs or fonts that have all letters and digits.
+        DataError: Another split, or fewer than two photographs or fonts that have all letters and digits.
     """
-    out, counts = Path(out), counts or COUNTS
+    out, counts, splits = Path(out), counts or COUNTS, sorted(COUNTS)
+    if foreign := set(counts) - set(splits):
+        raise DataError(f'counts: expected some of {", ".join(splits)}, got {", ".join(sorted(foreign))}.')
     shots = _split([Path(photographs, name) for name in sorted(files_below(str(photographs), IMAGE_SUFFIXES))],
                    f'--source {photographs}', 'photographs')
     faces = _split([path for path in sorted(Path(fonts).rglob('*')) if path.suffix.lower() in ('.ttf', '.otf')
@@ -53,7 +55,7 @@ def prepare(out: str | Path, photographs: str | Path, fonts: str | Path, counts:
     words, lists = vocabulary(), {}
     jobs = [(split, number) for split, count in counts.items() for number in range(count)]
     for split, number in progress(jobs):
-        rng = np.random.default_rng((seed, sorted(counts).index(split), number))
+        rng = np.random.default_rng((seed, splits.index(split), number))
         part = split == 'test'
         word = styled(words[int(rng.integers(len(words)))], rng)
         image = render(word, _any(faces[part], rng), _any(shots[part], rng), rng)

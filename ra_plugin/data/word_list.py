@@ -2,14 +2,15 @@
 import os
 from collections.abc import Sequence
 
-from ra_plugin.data.annotations import read_labels
+from ra_plugin.data.annotations import check_one_label, read_labels
 from ra_plugin.data.files import check_file
 from ra_plugin.options import OptionError
+from ra_plugin.utils.text import composed
 from ra_plugin.utils.text_file import read_text
 
 
 def read_words(path: str, where: str) -> list[tuple[str, str]]:
-    """Return the image names and words in a list.
+    """Return the image names and words in a list, the words in Unicode's composed form.
 
     Args:
         path: ``.csv`` or ``.json`` as in :class:`LabeledImageDataset`; or ``.txt``, with a line ``word_1.png, "Text"``
@@ -17,13 +18,25 @@ def read_words(path: str, where: str) -> list[tuple[str, str]]:
         where: Place in the options, for messages.
 
     Raises:
-        OptionError: No such file, or a line that is neither.
+        OptionError: No such file, a line that is neither, a word that is a number or has a line break, or an image with
+            two words.
     """
     if os.path.splitext(path)[1].lower() != '.txt':
-        return [(name, word if isinstance(word, str) else str(word)) for name, word in read_labels(path, where)]
+        return [(name, _word(word, name, path, where)) for name, word in read_labels(path, where)]
     check_file(path, where)
     lines = [line.rstrip('\r') for line in read_text(path, where).lstrip('\ufeff').split('\n')]
-    return [_pair(line, i, path, where) for i, line in enumerate(lines, 1) if line.strip()]
+    found = [_pair(line, i, path, where) for i, line in enumerate(lines, 1) if line.strip()]
+    check_one_label(found, path, where)
+    return [(name, composed(word)) for name, word in found]
+
+
+def _word(label: str | int | float, name: str, path: str, where: str) -> str:
+    if not isinstance(label, str):  # 10.50 would have become 10.5
+        raise OptionError(f"{where}: expected words in '{path}', got the number {label} for '{name}'. Quote it.")
+    if len(label.splitlines()) > 1:
+        raise OptionError(f"{where}: expected words of one line in '{path}', got {label!r} for '{name}'. Is a "
+                          'quotation mark missing?')
+    return composed(label)
 
 
 def _pair(line: str, number: int, path: str, where: str) -> tuple[str, str]:
@@ -40,5 +53,6 @@ def _pair(line: str, number: int, path: str, where: str) -> tuple[str, str]:
 
 def only_of(entries: Sequence[tuple[str, str]], characters: str | Sequence[str] | None) -> list[tuple[str, str]]:
     """Return the entries whose words have these characters alone; all where None is given."""
-    known = None if characters is None else set(characters)
+    known = None if characters is None else {form for character in characters for form in (character, composed(
+        character))} | set(composed(''.join(characters)))
     return [(name, word) for name, word in entries if known is None or set(word) <= known]

@@ -149,7 +149,7 @@ class RecordPlans:
 
 def _label_facts(dataset: ImageDataset, number: int) -> Iterator[Any]:
     """Yield the facts that a data set has of an image's label."""
-    for key in ('labels', 'images'):
+    for key in ('labels', 'images', 'words'):
         listed = getattr(dataset, key, None)
         if isinstance(listed, (list, tuple)) and len(listed) == len(dataset):
             fact = listed[number]

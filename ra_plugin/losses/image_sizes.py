@@ -1,5 +1,5 @@
 """Removal of the padding in batches of images of different sizes, so that a loss sees images without it."""
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,4 +51,5 @@ def parts_of_one_size(output: torch.Tensor, target: Any, sizes: list[tuple[int, 
 def _cut(target: Any, places: list[int], height: int, width: int) -> Any:
     if isinstance(target, torch.Tensor):
         return target[places, ..., :height, :width] if target.dim() > 2 else target[places]
-    return [{**target[i], 'size': (height, width)} for i in places]
+    own = [target[i] for i in places]
+    return [{**label, 'size': (height, width)} if isinstance(label, Mapping) else label for label in own]  # or words

@@ -6,14 +6,18 @@ from typing import Any
 import numpy as np
 
 from ra_plugin.metrics.base import CLEAN_ANSWERS, Metrics, TaskScore
+from ra_plugin.utils.text import composed
+
+_NO_LETTERS = -1  # of a label without letters and digits, by which no answer is right or wrong
 
 
 class TextScore(TaskScore):
-    """Scores of words that were read.
+    """Scores of words that were read, in Unicode's composed form.
 
     ``exact_match``: share of images whose word is right, letter by letter. ``word_accuracy``: the same for letters and
-    digits alone, in any case, as benchmarks of scene text count it. ``cer``: character error rate, insertions,
-    deletions and substitutions over the number of characters of all labels; it may exceed 1; lower is better.
+    digits alone, in any case, as benchmarks of scene text count it, over the images whose label has any. ``cer``:
+    character error rate, insertions, deletions and substitutions over the number of characters of all labels; it may
+    exceed 1; lower is better.
 
     Args:
         metrics: One or more of these. Default: ``exact_match`` and ``cer``.
@@ -36,25 +40,32 @@ class TextScore(TaskScore):
             self._rows.append(np.array(self._row(found['text'], word), int))
 
     def _row(self, read: str, word: str) -> list[int]:
-        return [read == word, _plain(read) == _plain(word), edit_distance(read, word), len(word)]
+        read, word = composed(read), composed(word)
+        plain = _plain(word)
+        return [read == word, _plain(read) == plain if plain else _NO_LETTERS, edit_distance(read, word), len(word)]
 
     def records(self) -> np.ndarray:
-        """Return ``(N, 4)`` or more: right, right by letters and digits, edits, characters of the label."""
+        """Return ``(N, 4)`` or more: right, right by letters and digits (-1 for none), edits, characters."""
         return np.stack(self._rows) if self._rows else np.empty((0, len(self._row('', ''))), int)
 
     def add_records(self, records: Iterable[np.ndarray]) -> None:
         self._rows += list(records)
 
     def per_image(self) -> dict[str, np.ndarray]:
-        """Map the metrics that are means over images to ``(N,)`` bool."""
+        """Map the metrics that are means over images to ``(N,)`` bool; to numbers where an image has none, NaN."""
         rows = self.records()
-        values = dict(zip(self.known, (rows[:, 0] > 0, rows[:, 1] > 0), strict=False))
+        plain = rows[:, 1] > 0
+        if (left_out := rows[:, 1] == _NO_LETTERS).any():
+            plain = np.where(left_out, np.nan, plain)
+        values = dict(zip(self.known, (rows[:, 0] > 0, plain), strict=False))
         return {name: values[name] for name in self.metrics if name in values}
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         right, plain, edits, characters = self.records()[:, :4].T
+        counted = plain != _NO_LETTERS
         with np.errstate(invalid='ignore', divide='ignore'):
-            found = dict(zip(self.known, (counts @ right / counts.sum(1), counts @ plain / counts.sum(1),
+            found = dict(zip(self.known, (counts @ right / counts.sum(1),
+                                          counts @ (plain * counted) / (counts @ counted),
                                           counts @ edits / (counts @ characters)), strict=True))
         return {name: found[name] for name in self.metrics}
 
@@ -77,7 +88,7 @@ class TextAgreement(TextScore):
         super().update(predictions, [found['text'] for found in clean])
 
     def _row(self, read: str, word: str) -> list[int]:
-        return [*super()._row(read, word), zlib.crc32(word.encode())]
+        return [*super()._row(read, word), zlib.crc32(composed(word).encode())]
 
     def commonest(self) -> tuple[str, float]:
         """Return what is read most often in clean images, ``'nothing'`` or ``'one word'``, and its share of them."""

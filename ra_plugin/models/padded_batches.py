@@ -2,7 +2,7 @@
 
 `SpatialLabelDataset.collate_fn` pads them.
 """
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ def judge(recognizer: Recognizer, images: torch.Tensor, label: Any, sizes: Sizes
         own: Any = None if label is None else label[i:i + 1]
         if isinstance(own, torch.Tensor):
             own = own[:, :height, :width] if own.dim() == 3 else own
-        elif own is not None and 'masks' in own[0]:
+        elif own is not None and isinstance(own[0], Mapping) and 'masks' in own[0]:
             own = [{**own[0], 'masks': own[0]['masks'][:, :height, :width]}]
         part = slice(i, i + 1), slice(None), slice(height), slice(width)
         score.add(recognizer.predict(images[part]), own, recognizer.predict(clean[part]) if clean is not None else None)

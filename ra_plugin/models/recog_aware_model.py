@@ -220,7 +220,8 @@ class RecogAwareMixin(RecogValidationMixin):
         """Check labels while they are on the CPU, because on a GPU an invalid label ends the process.
 
         Raises:
-            ValueError: Labels do not fit the recognizers' task, or have classes that the recognizers do not have.
+            ValueError: Labels do not fit the recognizers' task, or have classes that the recognizers do not have. The
+                characters of words are left to the loss: a reader that judges counts foreign ones as a miss.
         """
         label = data.get('label')
         if label is None:
@@ -228,7 +229,7 @@ class RecogAwareMixin(RecogValidationMixin):
         images = data['lq'] if 'lq' in data else data['gt']
         first = (data.get('gt_path') or data['lq_path'])[0]
         for recognizer in self.labeled_recognizers() if self.is_train else self.eval_recognizers.values():
-            recognizer.check_label(label, len(images), f'{recognizer}, {first} ff.')
+            recognizer.check_form(label, len(images), f'{recognizer}, {first} ff.')
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         label = data.get('label')

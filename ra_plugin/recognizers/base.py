@@ -344,6 +344,14 @@ class Recognizer(ChecksArguments, OutOfSight):
             ValueError: They are not of this task, or name classes that the recognizer does not have.
         """
 
+    def check_form(self, label: Any, count: int, where: str) -> None:
+        """Check the labels of a batch that need not reach the loss, as in validation: all that a score needs.
+
+        Raises:
+            ValueError: As `check_label`; of words, their number and type alone.
+        """
+        self.check_label(label, count, where)
+
     def check_gives(self, method: str, where: str) -> None:
         """Check before anything is computed that ``'loss'``, ``'outputs'`` or ``'features'`` is there to be minimized.
 

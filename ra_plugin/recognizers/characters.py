@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from ra_plugin.utils.text import composed
 from ra_plugin.utils.text_file import read_text
 
 
@@ -39,11 +40,13 @@ class CTCCoder:
     def __init__(self, characters: Sequence[str], blank: int):
         self.blank = blank
         numbers = [number for number in range(len(characters) + 1) if number != blank]
-        self._numbers = dict(zip(characters, numbers, strict=True))
+        own = dict(zip(characters, numbers, strict=True))
+        self._numbers = {**{composed(character): number for character, number in own.items()}, **own}
         self._characters = dict(zip(numbers, characters, strict=True))
 
     def encode(self, words: Sequence[str], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the classes of all characters of all words in a row, ``(S,)``, and the lengths, ``(N,)``."""
+        words = [composed(word) for word in words]
         classes = [self._numbers[character] for word in words for character in word]
         return (torch.tensor(classes, dtype=torch.long, device=device),
                 torch.tensor([len(word) for word in words], dtype=torch.long, device=device))

@@ -1,7 +1,6 @@
 """Any reader of words that is trained by connectionist temporal classification: a module, or an ONNX file."""
-import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from ra_plugin.recognizers.facts import Outputs, RecognizerInfo, TaskError
 from ra_plugin.recognizers.feature_layers import captured, classifying_layer
 from ra_plugin.recognizers.file.onnx_conversion import check_conversion, converted
 from ra_plugin.recognizers.file.onnx_recognizer import OnnxRuntime, load_model
+from ra_plugin.recognizers.frozen.recurrent import differentiable_recurrence
 from ra_plugin.recognizers.frozen.resizing import judging, resize
 from ra_plugin.recognizers.module_network import built_network
 from ra_plugin.recognizers.networks import widened
@@ -98,7 +98,7 @@ class CTCRecognizer(TextRecognizer):
             source=file or checkpoint or ('random weights' if pretrained is False else str(module))))
         self.height, self.width, self.fill, self.flips = height, width, fill, channel_order == 'bgr'
         self.gives_probabilities, self.forward_kwargs = probabilities, dict(forward_kwargs or {})
-        self._has_rnn = any(isinstance(layer, nn.RNNBase) for layer in model.modules())
+        differentiable_recurrence(self.model)
         count = self._count_classes()
         if characters is None and recorded is not None:
             characters = recorded.splitlines()
@@ -152,21 +152,13 @@ class CTCRecognizer(TextRecognizer):
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Return scores ``(N, T, C)`` whose softmax over C has the probabilities."""
         prepared = self.prepare(images)
-        with self._calling(images):
+        with self.autocast(images):
             answer = widened(self.model(prepared, **self.forward_kwargs))
         if not isinstance(answer, torch.Tensor) or answer.dim() != 3 or len(answer) != len(images):
             got = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
             raise TaskError(f'{self}: expected scores (N, T, C) of characters from the network, got {got}. Is it a '
                             'reader of words, trained by CTC?')
         return answer.clamp_min(_SMALL).log() if self.gives_probabilities else answer
-
-    @contextlib.contextmanager
-    def _calling(self, images: torch.Tensor) -> Iterator[None]:
-        # cuDNN's recurrent layers have a backward pass in training mode alone
-        backend = torch.backends.cudnn.flags(enabled=False) if self._has_rnn and images.is_cuda else (
-            contextlib.nullcontext())
-        with backend, self.autocast(images):
-            yield
 
     def loss(self, images: torch.Tensor, label: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return ``{'ctc': (N,)}``."""
@@ -186,9 +178,12 @@ class CTCRecognizer(TextRecognizer):
         layer = self.feature_layer or self._head
         if layer is None:
             raise ValueError(f'{self}: no linear layer to take features from. Name one: feature_layer.')
-        with self._calling(images):
+        with self.autocast(images):
             return widened(captured(self.model, layer, self.prepare(images), str(self),
                                     of_input=self.feature_layer is None, **self.forward_kwargs))
+
+    def call_layers(self, images: torch.Tensor) -> torch.Tensor:
+        return self.logits(images)
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> list[dict[str, Any]]:

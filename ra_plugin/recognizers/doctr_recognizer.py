@@ -13,6 +13,7 @@ from ra_plugin.library_errors import translated
 from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import suggestion
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
+from ra_plugin.recognizers.frozen.recurrent import differentiable_recurrence
 from ra_plugin.recognizers.frozen.resizing import judging, resize
 from ra_plugin.recognizers.further_arguments import built_with, check_further
 from ra_plugin.recognizers.networks import widened
@@ -20,8 +21,11 @@ from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.recognizers.text import TextRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import composed, shown
 
 _BY_CTC = ('CRNN', 'VIPTR')  # all steps belong to the word, in any image
+# steps of the network's max_length that are not the word's, but its start and end
+_MARKED_STEPS = {'CRNN': 0, 'VIPTR': 0, 'SAR': 1, 'ViTSTR': 2, 'PARSeq': 2, 'MASTER': 2}
 _MARKS = re.compile('<(pad|sos|eos)>')  # which docTR leaves in words of its decoders
 _OWN: dict[str, str] = dict.fromkeys(('pretrained', 'pretrained_backbone', 'exportable'),
                      "is the recognizer's own. Leave it out.")
@@ -72,23 +76,27 @@ class DoctrRecognizer(TextRecognizer):
             name=model_name, task='text', classes=tuple(model.vocab), num_classes=len(model.vocab) + 1,
             mean=tuple(record['mean']), std=tuple(record['std']), input_size=tuple(record['input_shape'][1:]),
             source=checkpoint or (f'docTR {model_name}' if pretrained else 'random weights')))
-        self._by_ctc = any(kind.__name__ in _BY_CTC for kind in type(model).__mro__)
+        differentiable_recurrence(self.model)
+        kinds = [kind.__name__ for kind in type(model).__mro__]
+        self._by_ctc = any(kind in _BY_CTC for kind in kinds)
+        marked = next((_MARKED_STEPS[kind] for kind in kinds if kind in _MARKED_STEPS), max(_MARKED_STEPS.values()))
+        self._longest = int(model.max_length) - marked
 
     @property
     def batch_independent(self) -> bool:
         return self._by_ctc  # others write as many characters as the longest word of the batch has
 
     @property
-    def max_length(self) -> int | None:
-        """Greatest number of characters that it writes; None: as many as there are steps."""
-        return None if self._by_ctc else int(self.model.max_length)
+    def max_length(self) -> int:
+        """Greatest number of characters of a word; docTR cuts labels that have more."""
+        return self._longest
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         super().check_label(label, count, where)
-        longest = max(label, key=len, default='')
-        if self.max_length is not None and len(longest) > self.max_length:
-            raise ValueError(f'{where}: expected words of at most {self.max_length} characters, got {longest!r}. Leave '
-                             'such words out: max_length of the data set.')
+        longest = max(map(composed, label), key=len, default='')
+        if len(longest) > self.max_length:
+            raise ValueError(f'{where}: expected words of at most {self.max_length} characters, got {shown(longest)}. '
+                             'Leave such words out: max_length of the data set.')
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Return the network's input as docTR makes it: the aspect ratio kept, black at the right or at the bottom."""
@@ -107,7 +115,7 @@ class DoctrRecognizer(TextRecognizer):
         self.check_label(label, len(images), str(self))
         prepared = self.prepare(images)
         with self.autocast(images):
-            return {'loss': widened(self.model(prepared, target=list(label))['loss'])}
+            return {'loss': widened(self.model(prepared, target=[composed(word) for word in label])['loss'])}
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """Return ``{'logits': (N, C, T)}``; all but CTC's at the steps of the words in the clean images, and their end.
@@ -137,6 +145,11 @@ class DoctrRecognizer(TextRecognizer):
         with self.autocast(images):
             found = self.model.feat_extractor(prepared)
         return widened(found['features'] if isinstance(found, Mapping) else found)
+
+    def call_layers(self, images: torch.Tensor) -> Any:
+        prepared = self.prepare(images)
+        with self.autocast(images):
+            return self.model(prepared, return_model_output=True)
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> list[dict[str, Any]]:

@@ -143,6 +143,9 @@ class EnsembleRecognizer(Recognizer):
     def check_label(self, label: Any, count: int, where: str) -> None:
         self.model[0].check_label(label, count, where)
 
+    def check_form(self, label: Any, count: int, where: str) -> None:
+        self.model[0].check_form(label, count, where)
+
     def check_gives(self, method: str, where: str) -> None:
         for member in self.model:
             member.check_gives(method, where)

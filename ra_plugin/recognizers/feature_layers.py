@@ -64,11 +64,13 @@ def captured(model: nn.Module, name: str, images: torch.Tensor, where: str, of_i
              **kwargs: Any) -> torch.Tensor:
     """Return the output (or the input) of the layer called ``name`` during ``model(images, **kwargs)``.
 
+    Of a tuple it is the first item; of inputs given by name alone the first.
+
     Raises:
         ValueError: The layer is not called, or gives no tensor.
     """
     seen = _seen(model, [name], lambda: model(images, **kwargs),
-                 lambda args, output: args[0] if of_input else output)
+                 lambda inputs, output: inputs[0] if of_input else _first(output))
     found = seen.get(name)
     if not isinstance(found, torch.Tensor):
         got = type(found).__name__ if found is not None else 'nothing: the network did not call it'
@@ -117,10 +119,11 @@ def _first(output: Any) -> Any:
 
 def _seen(model: nn.Module, names: Collection[str], call: Callable[[], object],
           keep: Callable[[tuple, Any], Any]) -> dict[str, Any]:
-    """Return ``keep(args, output)`` of the last call of each of the named layers."""
+    """Return ``keep(inputs, output)`` of the last call of each of the named layers."""
     seen: dict[str, Any] = {}
     hooks = [model.get_submodule(name).register_forward_hook(
-        lambda _, args, output, name=name: seen.__setitem__(name, keep(args, output))) for name in names]
+        lambda _, args, kwargs, output, name=name: seen.__setitem__(name, keep((*args, *kwargs.values()), output)),
+        with_kwargs=True) for name in names]
     try:
         with _eager():
             call()

@@ -6,13 +6,13 @@ import torch
 
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.facts import Outputs
-from ra_plugin.utils.text import shown
+from ra_plugin.utils.text import composed, shown
 
 
 class TextRecognizer(Recognizer):
     """A network that reads one word, or one line, an image; ``info.classes`` are its characters.
 
-    A label batch is a list of N strings of those characters.
+    A label batch is a list of N strings of those characters, compared in Unicode's composed form.
     """
 
     task = 'text'
@@ -37,16 +37,19 @@ class TextRecognizer(Recognizer):
         """Return for each image ``{'text': str, 'score': float in [0, 1]}``, without gradient."""
         self._has_no('predict')
 
-    def check_label(self, label: Any, count: int, where: str) -> None:
+    def check_form(self, label: Any, count: int, where: str) -> None:
         if not isinstance(label, (list, tuple)) or not all(isinstance(text, str) for text in label):
             raise ValueError(f'{where}: expected a list of words, one an image, got {type(label).__name__}. Use a '
                              'TextDataset.')
         if len(label) != count:
             raise ValueError(f'{where}: expected words of {count} images, got {len(label)}.')
-        known = set(self.info.classes or ())
+
+    def check_label(self, label: Any, count: int, where: str) -> None:
+        self.check_form(label, count, where)
+        known = {form for character in self.info.classes or () for form in (character, composed(character))}
         for text in label:
-            foreign = next((character for character in text if character not in known), None)
+            foreign = next((character for character in composed(text) if character not in known), None)
             if known and foreign is not None:
-                raise ValueError(f'{where}: expected words of the {len(known)} characters that it reads, got '
-                                 f'{shown(foreign)} in {shown(text)}. Leave such words out: characters of the data '
-                                 'set.')
+                raise ValueError(f'{where}: expected words of the {len(self.info.classes or ())} characters that it '
+                                 f'reads, got {shown(foreign)} in {shown(text)}. Leave such words out: '
+                                 'characters of the data set.')

@@ -1,6 +1,7 @@
 """Escaping of text from files and data sets for a terminal, a log or a Markdown table."""
 import html
 import re
+import unicodedata
 from typing import Any
 
 _CONTROL = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]')  # all but tab and newline
@@ -21,6 +22,11 @@ def markdown_cell(text: str) -> str:
 def one_line(text: object, most: int | None = None) -> str:
     """Return text, such as the message of an error, as one line of at most ``most`` characters."""
     return ' '.join(str(text).split())[:most]
+
+
+def composed(text: str) -> str:
+    """Return text with letters and their accents as one character each (Unicode NFC), whatever wrote it."""
+    return unicodedata.normalize('NFC', text)
 
 
 def first_line(error: BaseException) -> str:

@@ -50,6 +50,8 @@ def test_the_same_seed_makes_the_same_images_and_another_one_others(tmp_path, ph
     assert contents(tmp_path / 'a') == contents(tmp_path / 'b') != contents(tmp_path / 'c')
     prepare(tmp_path / 'd', photographs, FONTS, {'train': 5})  # more of them begin with the same
     assert contents(tmp_path / 'a/train').items() <= contents(tmp_path / 'd/train').items()
+    prepare(tmp_path / 'e', photographs, FONTS, {'val': 1, 'test': 1, 'train': 3})  # whatever else there is
+    assert contents(tmp_path / 'e/train') == contents(tmp_path / 'a/train')
 
 
 def test_the_vocabulary_is_english_words():
@@ -64,3 +66,5 @@ def test_folders_without_photographs_or_fonts_are_one_line(tmp_path, photographs
         prepare(tmp_path / 'a', photographs, photographs)
     with pytest.raises(DataError, match='--source .*: expected two photographs or more, got 0'):
         prepare(tmp_path / 'a', FONTS, FONTS)
+    with pytest.raises(DataError, match='counts: expected some of test, train, val, got more'):
+        prepare(tmp_path / 'a', photographs, FONTS, {'train': 1, 'more': 1})

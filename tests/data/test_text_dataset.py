@@ -94,3 +94,29 @@ def test_lines_that_cannot_be_read(root, line, message):
     (root / 'gt.txt').write_text(line)
     with pytest.raises(OptionError, match=message):
         TextDataset(opt)
+
+
+@pytest.mark.parametrize('name, text, message', [
+    ('a.csv', 'one.png,"Exit\nthree.png,No\n', 'expected CSV, got .* with an error'),
+    ('a.csv', 'one.png,"Exit\nthree.png,""No"""\n', "words of one line .* for 'one.png'"),
+    ('a.csv', 'one.png,Exit\none.png,No\n', "lists 'one.png' with two labels, Exit and No"),
+    ('a.txt', 'one.png, "Exit"\none.png, "No"\n', "lists 'one.png' with two labels, Exit and No"),
+    ('a.txt', 'one.png\tExit\none.png\tNo\n', "lists 'one.png' with two labels, Exit and No"),
+    ('a.json', '{"one.png": 10.50}', "got the number 10.5 for 'one.png'. Quote it"),
+    ('a.json', '{"one.png": "Ex\\nit"}', "words of one line .* for 'one.png'")])
+def test_lists_that_would_be_misread(root, name, text, message):
+    opt = block(root)
+    (root / name).write_text(text)
+    with pytest.raises(OptionError, match=message):
+        TextDataset({**opt, 'label_file': str(root / name)})
+
+
+@pytest.mark.parametrize('form', ['csv', 'json', 'paddle'])
+def test_letters_with_accents_have_one_form(root, form):
+    opt = block(root, form)
+    path = root / opt['label_file']
+    path.write_text(path.read_text(encoding='utf-8').replace('\u00e9', 'e\u0301').replace('\\u00e9', 'e\\u0301'),
+                    encoding='utf-8')
+    assert TextDataset(opt).words == list(WORDS.values())
+    for accent in ('\u00e9', 'e\u0301'):
+        assert TextDataset({**opt, 'characters': f'caf{accent}, 24h'}).words == ['caf\u00e9, 24h']

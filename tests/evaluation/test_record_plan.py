@@ -58,6 +58,13 @@ def folders(root):
     return {'type': 'LabeledImageDataset', 'dataroot_gt': str(root)}
 
 
+def words(root):
+    for i in range(3):
+        image(root / f'images/{i}.png', i)
+    (root / 'words.csv').write_text('0.png,no\n1.png,way\n2.png,out\n')
+    return {'type': 'TextDataset', 'dataroot_gt': str(root / 'images'), 'label_file': str(root / 'words.csv')}
+
+
 def digests(block):
     block = {'phase': 'test', 'name': 'd', **block}
     dataset = build_dataset(dict(block))
@@ -74,6 +81,8 @@ def names(block):
     (masks, lambda root: mask(root / 'masks/1.png', 1)), (masks, lambda root: image(root / 'images/1.png', 9)),
     (pairs, lambda root: image(root / 'lq/1.png', 9)), (pairs, lambda root: image(root / 'gt/1.png', 9)),
     (folders, lambda root: image(root / 'b/1.png', 9)),
+    (words, lambda root: (root / 'words.csv').write_text('0.png,no\n1.png,exit\n2.png,out\n')),
+    (words, lambda root: image(root / 'images/1.png', 9)),
 ])
 def test_a_change_of_one_image_or_label_is_one_of_that_image(tmp_path, make, change):
     block = make(tmp_path)

@@ -3,9 +3,10 @@ import mm_configs as small
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_recognizers import TinyReader
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
-from ra_plugin.recognizers import EnsembleRecognizer, MMDetRecognizer, MMSegRecognizer
+from ra_plugin.recognizers import CTCRecognizer, EnsembleRecognizer, MMDetRecognizer, MMSegRecognizer
 
 SIZES = [(40, 64), (64, 48), (40, 64)]  # height, width; the batch is 64x64
 LOSSES = {'recog': RecogLoss, 'consistency': RecogConsistencyLoss, 'feature': RecogFeatureLoss}
@@ -179,3 +180,14 @@ def test_padding_of_a_pipeline_is_no_place_that_is_compared(build):
     places = sum((32 // stride) * (64 // stride) for stride in (4, 8, 16, 32))
     assert recognizer.outputs(image)['logits'].shape == (1, 2, 3 * places)
     assert recognizer.features(image).shape[-2:] == (1, 2)
+
+
+@pytest.mark.parametrize('kind', LOSSES)
+def test_padded_images_of_words_count_as_alone(pictures, kind):
+    recognizer = CTCRecognizer(TinyReader(), characters='abcdef', height=16)
+    words = ['ab', 'fed', 'ace']
+    loss, (output, clean) = LOSSES[kind](recognizer), pictures
+    value = loss(padded(output), words if kind == 'recog' else padded(clean, 0.5), sizes=SIZES)
+    alone = [loss(image[None], [word] if kind == 'recog' else gt[None])
+             for image, gt, word in zip(output, clean, words, strict=True)]
+    torch.testing.assert_close(value, sum(alone) / 3)

@@ -77,3 +77,18 @@ def test_the_commonest_reading_of_clean_images():
     agreement.update(answers(['x'] * 3), answers(['x'] * 3))
     assert commonest_answer(agreement).answer == 'one word'
     assert commonest_answer(agreement).share == pytest.approx(3 / 7)
+
+
+def test_labels_without_letters_and_digits_do_not_count_by_them():
+    score = TextScore(TextScore.known)
+    score.update(answers(['', '???', 'a', 'b']), ['!!!', '!', 'A', 'c'])
+    assert score.compute()['word_accuracy'] == 1 / 2 and score.compute()['exact_match'] == 0
+    np.testing.assert_equal(score.per_image()['word_accuracy'], [np.nan, np.nan, 1, 0])
+    resampled = score.resampled(np.array([[3, 0, 1, 0], [2, 2, 0, 0]]))['word_accuracy']
+    np.testing.assert_equal(resampled, [1, np.nan])
+
+
+def test_letters_with_accents_are_equal_in_either_form():
+    score = TextScore(TextScore.known)
+    score.update(answers(['caf\u00e9', 'cafe\u0301']), ['cafe\u0301', 'cafe'])
+    assert score.compute() == {'exact_match': 1 / 2, 'word_accuracy': 1 / 2, 'cer': 1 / 8}

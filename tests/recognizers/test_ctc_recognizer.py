@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_recognizers import TinyReader
 from torch import nn
 
-from ra_plugin.losses import RecogConsistencyLoss, RecogLoss
+from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.recognizers import CTCRecognizer, build_recognizer
 from ra_plugin.recognizers.characters import CTCCoder, read_characters
 from ra_plugin.recognizers.facts import TaskError
@@ -204,3 +204,33 @@ def test_a_network_of_another_kind_is_refused():
 def test_a_word_of_other_characters_is_refused(images):
     with pytest.raises(ValueError, match="expected words of the 6 characters that it reads, got 'x' in 'fax'"):
         reader().loss(images, ['ab', 'fax', 'c'])
+
+
+def test_layers_of_a_network_without_linear_ones_can_be_named(images):
+    class Convolutions(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Tanh(), nn.Conv2d(8, 7, (8, 1)))
+
+        def forward(self, x):
+            return self.layers(x).squeeze(2).transpose(1, 2)
+
+    recognizer = CTCRecognizer(Convolutions(), characters=CHARACTERS)
+    found = recognizer.layer_outputs(images, ['layers.1'])['layers.1']
+    torch.testing.assert_close(found, recognizer.model.layers[:2](recognizer.prepare(images)))
+    loss = RecogFeatureLoss(recognizer, layer_weights={'layers.1': 1.0})
+    assert loss(images, images) == 0 < loss(images, 1 - images)
+
+
+def test_a_recurrent_layer_can_be_that_of_the_features(images):
+    recognizer = reader(feature_layer='rnn')
+    torch.testing.assert_close(recognizer.features(images), reader().features(images))
+
+
+def test_letters_with_accents_count_in_either_form(images):
+    composed, decomposed = 'caf\u00e9', 'cafe\u0301'
+    with seeded(3, torch.device('cpu')):
+        recognizer = CTCRecognizer(TinyReader(), characters='acf\u00e9xy')
+    torch.testing.assert_close(recognizer.loss(images[:1], [decomposed]), recognizer.loss(images[:1], [composed]))
+    ohm = CTCCoder(['\u2126', 'a'], 0)  # a character that is never written so in composed text
+    assert ohm.encode(['\u03a9a', '\u2126'], torch.device('cpu'))[0].tolist() == [1, 2, 1]

@@ -110,5 +110,34 @@ def test_what_cannot_be_is_refused_in_one_line(options, message):
 def test_words_that_it_cannot_write(readers, images):
     with pytest.raises(ValueError, match="expected words of the 6 characters that it reads, got 'x'"):
         readers('parseq').loss(images, ['ab', 'x'])
-    with pytest.raises(ValueError, match='expected words of at most 32 characters'):
-        readers('parseq').loss(images, ['ab', 'a' * 33])
+    with pytest.raises(ValueError, match='expected words of at most 30 characters'):
+        readers('parseq').loss(images, ['ab', 'a' * 31])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name, longest', [('crnn_mobilenet_v3_small', 32), ('viptr_tiny', 32), ('vitstr_small', 32),
+                                           ('parseq', 30), ('sar_resnet31', 8), ('master', 6)])
+def test_the_last_letter_of_the_longest_word_counts(readers, images, name, longest):
+    """The library cuts longer words, or the ends of their labels, without a message."""
+    recognizer = readers(name)
+    assert recognizer.max_length == longest
+    words = [('ab' * longest)[:longest - 1] + letter for letter in 'cf']
+    with torch.no_grad():
+        first, second = (recognizer.loss(images, [word, 'ab'])['loss'] for word in words)
+    assert first.isfinite() and first != second
+    encoded, _ = recognizer.model.build_target(words)
+    end = len(VOCABULARY)
+    shift = int(encoded[0, 0] == end + 1)  # the mark of the start
+    assert VOCABULARY[encoded[0, longest - 1 + shift]] == 'c'
+    assert recognizer._by_ctc or encoded[0, longest + shift] == end
+    with pytest.raises(ValueError, match=f'expected words of at most {longest} characters, got'):
+        recognizer.loss(images, [words[0] + 'a', 'ab'])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name, layer', [('crnn_mobilenet_v3_small', 'linear'), ('sar_resnet31', 'decoder')])
+def test_layers_after_the_features_can_be_compared(readers, images, name, layer):
+    recognizer = readers(name)
+    found = recognizer.layer_outputs(images, [layer])[layer]
+    scores = recognizer.model(recognizer.prepare(images), return_model_output=True)['out_map']
+    torch.testing.assert_close(found, scores)

@@ -104,3 +104,26 @@ def test_a_layer_of_your_own_choice_comes_first():
     net, images = HeadFirst(), torch.rand(2, 3, 9, 9)
     features = recognizer_of(net, feature_layer='squeeze').features(images)
     assert features.shape == (2, 2)
+
+
+class InPlace(nn.Module):
+    """What follows changes the output of a layer in place, and a layer is given its input by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu, self.head = nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(input=self.relu(self.conv(x)).mean((2, 3)))
+
+
+def test_features_are_the_output_of_the_layer_itself(images):
+    net = InPlace().double()
+    found = recognizer_of(net, feature_layer='conv').features(images)
+    assert found.min() < 0
+    torch.testing.assert_close(found, net.conv(images))
+
+
+def test_an_input_that_is_given_by_name(images):
+    net = InPlace().double()
+    torch.testing.assert_close(recognizer_of(net).features(images), net.conv(images).relu().mean((2, 3)))
