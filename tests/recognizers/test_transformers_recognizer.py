@@ -4,6 +4,7 @@ import functools
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -487,6 +488,8 @@ def test_names_that_say_nothing_are_no_names_and_holes_stay(folder, tmp_path):
 @pytest.mark.parametrize('name, changes, message', [
     ('config.json', {'id2label': {1: 'a', 2: 'b', 3: 'c'}}, 'expected the ids of id2label to be 0..2, got'),
     ('config.json', {'auto_map': {'AutoModel': 'mine.Net'}}, 'names code of its own'),
+    ('config.json', {'quantization_config': {'quant_method': 'bitsandbytes', 'load_in_8bit': True}}, 'are quantized'),
+    ('config.json', {'text_config': {'quantization_config': {'quant_method': 'gptq'}}}, 'are quantized'),
     ('config.json', {'problem_type': 'multi_label_classification'}, 'expected a classifier with one class an image'),
     ('config.json', {'architectures': ['ViTForMaskedImageModeling']}, 'expected an architecture'),
     ('config.json', {'id2label': {i: str(i) for i in range(7)}}, None),
@@ -497,6 +500,25 @@ def test_a_folder_that_cannot_serve_is_refused_in_one_line(name, changes, messag
     with pytest.raises(ValueError, match=message) as error:
         TransformersRecognizer(path)
     assert '\n' not in str(error.value) and str(error.value).startswith('TransformersRecognizer(')
+
+
+@pytest.mark.parametrize('pretrained', [True, False])
+@pytest.mark.parametrize('named', ['kernels-community/flash-attn2', 'flash_attention_2', 'flex_attention'])
+@pytest.mark.parametrize('family, expected', [('ViT', 'sdpa'), ('Detr', 'sdpa'), ('MobileViT', 'eager')])
+def test_a_config_chooses_no_compiled_kernels(family, expected, named, pretrained, folder, tmp_path, recognizer):
+    if family == 'Detr':
+        record = json.loads((Path(folder(family)) / 'config.json').read_text())['backbone_config']
+        further = {'backbone_config': {**record, 'attn_implementation': named}}
+    else:
+        further = {}
+    path = changed(folder(family), tmp_path, 'config.json', attn_implementation=named, **further)
+    found = TransformersRecognizer(path, pretrained)
+    configs = [module.config for module in found.model.modules() if isinstance(module, hf.PreTrainedModel)]
+    assert found.model.config._attn_implementation == expected
+    assert {config._attn_implementation for config in configs} <= {'sdpa', 'eager'}
+    if pretrained:
+        images = torch.rand(1, 3, *native_size(family))
+        torch.testing.assert_close(found.features(images), recognizer(family).features(images))
 
 
 def test_what_is_missing_is_said(folder, tmp_path):
