@@ -137,6 +137,16 @@ def test_the_task_may_be_another(folder):
         TransformersRecognizer(folder('ViT'), task='detection')
 
 
+def test_arguments_have_the_constructor_s_order_and_are_checked_first(folder):
+    path = Path(folder('ViT'))
+    assert isinstance(TransformersRecognizer(path, False, 'main'), ClassificationRecognizer)
+    assert isinstance(TransformersRecognizer(path, False, None, 'embedding'), EmbeddingRecognizer)
+    with pytest.raises(OptionError, match=r"^TransformersRecognizer\(.*\): task: expected .*, got 'detections'"):
+        TransformersRecognizer(path, task='detections')
+    with pytest.raises(ValueError, match=r'^TransformersRecognizer\(/nope\): .* got no folder: /nope\.'):
+        TransformersRecognizer(Path('/nope'))
+
+
 # ---------------------------------------------------------------------------------------------------- preprocessing
 @pytest.mark.slow
 @pytest.mark.parametrize('family', FAMILIES)

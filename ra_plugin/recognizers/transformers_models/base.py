@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ra_plugin.option_types import ModelFolder
-from ra_plugin.options import check_number
+from ra_plugin.options import check_number, check_type
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.by_task import ByTask
 from ra_plugin.recognizers.classification import InputSize
@@ -71,8 +71,10 @@ class TransformersRecognizer(ByTask, Recognizer):
     task: str  # from the class of the task
 
     @classmethod
-    def task_of(cls, model: str, revision: str | None = None, task: Task | None = None, **kwargs: Any) -> str:
+    def task_of(cls, model: str, pretrained: bool = True, revision: str | None = None, task: Task | None = None,
+                *args: Any, **kwargs: Any) -> str:
         where = f'{cls.__name__}({short_name(model)})'
+        check_type(task, Task | None, f'{where}: task')
         return task or task_of(read_config(model, revision, where), where)
 
     def __init__(self, model: ModelFolder, pretrained: bool = True, revision: str | None = None,
