@@ -488,11 +488,34 @@ def test_random_weights_are_the_same_wherever_they_are_built(folder):
     assert all(torch.equal(taken[name], saved[name]) for name in taken)
 
 
-def test_names_that_say_nothing_are_no_names_and_holes_stay(folder, tmp_path):
-    for names, expected in (({0: 'LABEL_0', 1: 'LABEL_1', 2: 'LABEL_2'}, None), ({0: 'N/A', 1: 'a', 2: 'N/A'},
-                                                                                ('N/A', 'a', 'N/A'))):
-        path = changed(folder('ViT'), tmp_path, 'config.json', id2label=names)
-        assert TransformersRecognizer(path).info.classes == expected
+def test_names_that_say_nothing_are_no_names(folder, tmp_path):
+    path = changed(folder('ViT'), tmp_path, 'config.json', id2label={i: f'LABEL_{i}' for i in range(3)})
+    recognizer = TransformersRecognizer(path)
+    assert recognizer.info.classes is None and recognizer.info.num_classes == 3
+
+
+@pytest.mark.parametrize('family', ['Detr', 'ConditionalDetr'])  # of a softmax, of sigmoids
+def test_ids_of_no_class_are_left_out(family, folder, tmp_path):
+    path = changed(folder(family), tmp_path, 'config.json', id2label={0: 'N/A', 1: 'cat', 2: 'dog'})
+    recognizer, whole = TransformersRecognizer(path), TransformersRecognizer(folder(family))
+    assert recognizer.info.classes == ('cat', 'dog') and recognizer.info.num_classes == 2
+    images, (item,) = torch.rand(1, 3, *DETR_SIZE), objects(DETR_SIZE, 1)
+    logits = whole.answers(images).logits[0]
+    gap = (logits[:, 1:3].amax(1) - logits[:, 0]).median()  # some queries find the first class, some another
+    for one in (recognizer, whole):
+        one.model.class_labels_classifier.bias.data[0] += gap
+    found = recognizer.loss(images, [{**item, 'labels': torch.tensor([0, 1])}])
+    expected = whole.loss(images, [{**item, 'labels': torch.tensor([1, 2])}])
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+    with pytest.raises(ValueError, match=r'expected labels in 0\.\.1, got'):
+        recognizer.loss(images, [item])
+    one, of_all = recognizer.predict(images)[0], whole.predict(images)[0]
+    known = of_all['labels'] > 0
+    assert 0 < known.sum() < len(known) and torch.equal(one['labels'], of_all['labels'][known] - 1)
+    assert torch.equal(one['boxes'], of_all['boxes'][known]) and torch.equal(one['scores'], of_all['scores'][known])
+    for name, value in whole.outputs(images).items():
+        torch.testing.assert_close(recognizer.outputs(images)[name], value)
 
 
 @pytest.mark.parametrize('name, changes, message', [
