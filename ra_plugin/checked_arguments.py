@@ -28,7 +28,7 @@ class ChecksArguments:
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        if '__init__' in vars(cls) and cls.__module__.partition('.')[0] == 'ra_plugin':
+        if '__init__' in vars(cls) and _is_ours(cls.__init__):
             cls.__init__ = _checked(cls.__init__)
 
     @classmethod
@@ -49,17 +49,41 @@ def _checked(init: Callable) -> Callable:
             return init(self, *args, **kwargs)  # which says what it lacks
         if not hints:
             hints.update(typing.get_type_hints(init, include_extras=True))
-        for name, value in bound.arguments.items():
-            if name in hints:
-                where = f'{self.users_name()}: {name}'
-                if not fits(value, hints[name]):
-                    bound.arguments[name] = value = as_plain(value, hints[name])
-                    if not _has_words(hints[name]):
-                        check_type(value, hints[name], where)
-                check_limits(value, hints[name], where)
+        _check_bound(bound, hints, self.users_name())
         init(*bound.args, **bound.kwargs)
 
     return checked
+
+
+def checked_arguments(cls: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call of a class by name, as its constructor checks them, before there is an object.
+
+    Raises:
+        OptionError: As `ChecksArguments`.
+        TypeError: They do not fit the constructor's signature.
+    """
+    try:
+        bound = inspect.signature(cls.__init__).bind(None, *args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f'{cls.users_name()}: {error}.') from None
+    if _is_ours(cls.__init__):
+        _check_bound(bound, typing.get_type_hints(cls.__init__, include_extras=True), cls.users_name())
+    return dict(list(bound.arguments.items())[1:])
+
+
+def _is_ours(init: Callable) -> bool:
+    return init.__module__.partition('.')[0] == 'ra_plugin'
+
+
+def _check_bound(bound: inspect.BoundArguments, hints: Mapping[str, Any], user: str) -> None:
+    for name, value in bound.arguments.items():
+        if name in hints:
+            where = f'{user}: {name}'
+            if not fits(value, hints[name]):
+                bound.arguments[name] = value = as_plain(value, hints[name])
+                if not _has_words(hints[name]):
+                    check_type(value, hints[name], where)
+            check_limits(value, hints[name], where)
 
 
 def _has_words(hint: Any) -> bool:

@@ -3,6 +3,8 @@ import functools
 import types
 from typing import Any, TypeVar
 
+from ra_plugin.checked_arguments import checked_arguments
+
 Made = TypeVar('Made', bound='ByTask')
 
 
@@ -37,6 +39,8 @@ class ByTask:
     def __new__(cls: type[Made], *args: Any, **kwargs: Any) -> Made:
         if issubclass(cls, tuple(cls._classes.values())):
             return object.__new__(cls)
+        if cls.__init__ is cls._registered.__init__:
+            args, kwargs = (), checked_arguments(cls, args, kwargs)
         return object.__new__(_joined(cls, cls.task_of(*args, **kwargs)))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -49,6 +53,8 @@ class ByTask:
     @classmethod
     def task_of(cls, *args: Any, **kwargs: Any) -> str:
         """Return the task of the network that the constructor's arguments describe.
+
+        They come checked and by name; those of a class of a user's own with another constructor as in its call.
 
         Raises:
             ValueError: They describe no network of any task.

@@ -6,6 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from ra_plugin.options import OptionError
+from ra_plugin.recognizers import (
+    ModuleRecognizer,
+    TorchvisionRecognizer,
+    TransformersRecognizer,
+    UltralyticsRecognizer,
+)
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.by_task import ByTask
 from ra_plugin.recognizers.classification import ClassificationRecognizer
@@ -83,3 +90,41 @@ def test_a_class_of_a_users_own_may_be_of_one_task():
 def test_what_is_of_no_task_is_refused_by_its_own_words():
     with pytest.raises(ValueError, match=r'^Library\(x\): no such network'):
         Library('x')
+
+
+@pytest.mark.parametrize('cls', [TransformersRecognizer, TorchvisionRecognizer, UltralyticsRecognizer, ModuleRecognizer,
+                                 Library])
+@pytest.mark.parametrize('args, kwargs, message', [
+    ((), {}, 'missing a required argument'), (('a',), {'nonsense': 1}, "got an unexpected keyword argument 'nonsense'"),
+    (('a',) * 30, {}, 'too many positional arguments')])
+def test_arguments_that_do_not_fit_are_refused_in_the_name_of_the_class(cls, args, kwargs, message):
+    with pytest.raises(TypeError, match=f'^{cls.__name__}: {message}') as error:
+        cls(*args, **kwargs)
+    assert 'task_of' not in str(error.value)
+
+
+@pytest.mark.parametrize('cls, key', [(TransformersRecognizer, 'model'), (TorchvisionRecognizer, 'model_name'),
+                                      (UltralyticsRecognizer, 'model'), (ModuleRecognizer, 'module')])
+def test_arguments_are_checked_before_the_task_is_looked_for(cls, key):
+    for args, kwargs in (((5,), {}), ((), {key: 5})):
+        with pytest.raises(OptionError, match=f'^{cls.__name__}: {key}: expected .*, got 5'):
+            cls(*args, **kwargs)
+
+
+class Counting(Library):
+    """A class of a user's own without a constructor of its own."""
+
+
+def test_the_task_is_told_the_arguments_by_name():
+    class Told(ByTask, Recognizer):
+        @classmethod
+        def task_of(cls, **arguments):
+            raise ValueError(str(arguments))
+
+        def __init__(self, name, count=3, *, key=None):
+            raise AssertionError
+
+    with pytest.raises(ValueError, match=r"^{'name': 'a', 'count': 4, 'key': 'b'}$"):
+        Told('a', 4, key='b')
+    with pytest.raises(TypeError, match='^Counting: missing'):
+        Counting()

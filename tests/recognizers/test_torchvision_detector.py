@@ -15,9 +15,9 @@ from torchvision_nets import DETECTORS, in_training, native, uninitialized
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.recognizers import TorchvisionRecognizer, build_recognizer
+from ra_plugin.recognizers.class_slots import ClassSlots
 from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.recognizers.torchvision_models import TorchvisionDetector
-from ra_plugin.recognizers.torchvision_models.class_slots import ClassSlots
 
 HEIGHT, WIDTH = 64, 96
 SSDLITE, FASTER = list(DETECTORS)[:2]

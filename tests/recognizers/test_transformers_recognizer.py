@@ -4,6 +4,7 @@ import functools
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -134,6 +135,16 @@ def test_the_task_may_be_another(folder):
     assert isinstance(recognizer, EmbeddingRecognizer)
     with pytest.raises(TaskError, match=r'has no vit for detection\. Choose another model, or task\.'):
         TransformersRecognizer(folder('ViT'), task='detection')
+
+
+def test_arguments_have_the_constructor_s_order_and_are_checked_first(folder):
+    path = Path(folder('ViT'))
+    assert isinstance(TransformersRecognizer(path, False, 'main'), ClassificationRecognizer)
+    assert isinstance(TransformersRecognizer(path, False, None, 'embedding'), EmbeddingRecognizer)
+    with pytest.raises(OptionError, match=r"^TransformersRecognizer\(.*\): task: expected .*, got 'detections'"):
+        TransformersRecognizer(path, task='detections')
+    with pytest.raises(ValueError, match=r'^TransformersRecognizer\(/nope\): .* got no folder: /nope\.'):
+        TransformersRecognizer(Path('/nope'))
 
 
 # ---------------------------------------------------------------------------------------------------- preprocessing
@@ -477,16 +488,41 @@ def test_random_weights_are_the_same_wherever_they_are_built(folder):
     assert all(torch.equal(taken[name], saved[name]) for name in taken)
 
 
-def test_names_that_say_nothing_are_no_names_and_holes_stay(folder, tmp_path):
-    for names, expected in (({0: 'LABEL_0', 1: 'LABEL_1', 2: 'LABEL_2'}, None), ({0: 'N/A', 1: 'a', 2: 'N/A'},
-                                                                                ('N/A', 'a', 'N/A'))):
-        path = changed(folder('ViT'), tmp_path, 'config.json', id2label=names)
-        assert TransformersRecognizer(path).info.classes == expected
+def test_names_that_say_nothing_are_no_names(folder, tmp_path):
+    path = changed(folder('ViT'), tmp_path, 'config.json', id2label={i: f'LABEL_{i}' for i in range(3)})
+    recognizer = TransformersRecognizer(path)
+    assert recognizer.info.classes is None and recognizer.info.num_classes == 3
+
+
+@pytest.mark.parametrize('family', ['Detr', 'ConditionalDetr'])  # of a softmax, of sigmoids
+def test_ids_of_no_class_are_left_out(family, folder, tmp_path):
+    path = changed(folder(family), tmp_path, 'config.json', id2label={0: 'N/A', 1: 'cat', 2: 'dog'})
+    recognizer, whole = TransformersRecognizer(path), TransformersRecognizer(folder(family))
+    assert recognizer.info.classes == ('cat', 'dog') and recognizer.info.num_classes == 2
+    images, (item,) = torch.rand(1, 3, *DETR_SIZE), objects(DETR_SIZE, 1)
+    logits = whole.answers(images).logits[0]
+    gap = (logits[:, 1:3].amax(1) - logits[:, 0]).median()  # some queries find the first class, some another
+    for one in (recognizer, whole):
+        one.model.class_labels_classifier.bias.data[0] += gap
+    found = recognizer.loss(images, [{**item, 'labels': torch.tensor([0, 1])}])
+    expected = whole.loss(images, [{**item, 'labels': torch.tensor([1, 2])}])
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+    with pytest.raises(ValueError, match=r'expected labels in 0\.\.1, got'):
+        recognizer.loss(images, [item])
+    one, of_all = recognizer.predict(images)[0], whole.predict(images)[0]
+    known = of_all['labels'] > 0
+    assert 0 < known.sum() < len(known) and torch.equal(one['labels'], of_all['labels'][known] - 1)
+    assert torch.equal(one['boxes'], of_all['boxes'][known]) and torch.equal(one['scores'], of_all['scores'][known])
+    for name, value in whole.outputs(images).items():
+        torch.testing.assert_close(recognizer.outputs(images)[name], value)
 
 
 @pytest.mark.parametrize('name, changes, message', [
     ('config.json', {'id2label': {1: 'a', 2: 'b', 3: 'c'}}, 'expected the ids of id2label to be 0..2, got'),
     ('config.json', {'auto_map': {'AutoModel': 'mine.Net'}}, 'names code of its own'),
+    ('config.json', {'quantization_config': {'quant_method': 'bitsandbytes', 'load_in_8bit': True}}, 'are quantized'),
+    ('config.json', {'text_config': {'quantization_config': {'quant_method': 'gptq'}}}, 'are quantized'),
     ('config.json', {'problem_type': 'multi_label_classification'}, 'expected a classifier with one class an image'),
     ('config.json', {'architectures': ['ViTForMaskedImageModeling']}, 'expected an architecture'),
     ('config.json', {'id2label': {i: str(i) for i in range(7)}}, None),
@@ -497,6 +533,25 @@ def test_a_folder_that_cannot_serve_is_refused_in_one_line(name, changes, messag
     with pytest.raises(ValueError, match=message) as error:
         TransformersRecognizer(path)
     assert '\n' not in str(error.value) and str(error.value).startswith('TransformersRecognizer(')
+
+
+@pytest.mark.parametrize('pretrained', [True, False])
+@pytest.mark.parametrize('named', ['kernels-community/flash-attn2', 'flash_attention_2', 'flex_attention'])
+@pytest.mark.parametrize('family, expected', [('ViT', 'sdpa'), ('Detr', 'sdpa'), ('MobileViT', 'eager')])
+def test_a_config_chooses_no_compiled_kernels(family, expected, named, pretrained, folder, tmp_path, recognizer):
+    if family == 'Detr':
+        record = json.loads((Path(folder(family)) / 'config.json').read_text())['backbone_config']
+        further = {'backbone_config': {**record, 'attn_implementation': named}}
+    else:
+        further = {}
+    path = changed(folder(family), tmp_path, 'config.json', attn_implementation=named, **further)
+    found = TransformersRecognizer(path, pretrained)
+    configs = [module.config for module in found.model.modules() if isinstance(module, hf.PreTrainedModel)]
+    assert found.model.config._attn_implementation == expected
+    assert {config._attn_implementation for config in configs} <= {'sdpa', 'eager'}
+    if pretrained:
+        images = torch.rand(1, 3, *native_size(family))
+        torch.testing.assert_close(found.features(images), recognizer(family).features(images))
 
 
 def test_what_is_missing_is_said(folder, tmp_path):

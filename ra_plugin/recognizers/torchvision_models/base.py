@@ -64,8 +64,6 @@ class TorchvisionRecognizer(ByTask, Recognizer):
 
     @classmethod
     def task_of(cls, model_name: str, *args: Any, **kwargs: Any) -> str:
-        if not isinstance(model_name, str):
-            return 'classification'  # the constructor says so
         return task_of_model(model_name, f'TorchvisionRecognizer({model_name})')
 
     def __init__(self, model_name: str, weights: str | None = None, checkpoint: WeightsPath | None = None,

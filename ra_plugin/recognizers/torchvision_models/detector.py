@@ -8,6 +8,7 @@ from PIL import Image
 
 from ra_plugin.options import OptionError, check_number
 from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.class_slots import ClassSlots
 from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer, solid_and_ignored
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo, TaskError
 from ra_plugin.recognizers.frozen.loss_mode import LossMode
@@ -16,10 +17,11 @@ from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.recognizers.resize_option import HasResize, Resize, check_resize
 from ra_plugin.recognizers.size_errors import about_size
 from ra_plugin.recognizers.torchvision_models.base import TorchvisionRecognizer
-from ra_plugin.recognizers.torchvision_models.class_slots import ClassSlots, count_classes, has_softmax
 from ra_plugin.recognizers.torchvision_models.detector_answers import (
     backbone_features,
+    count_classes,
     detector_answers,
+    has_softmax,
     within_image,
 )
 from ra_plugin.recognizers.torchvision_models.loading import LoadedNetwork

@@ -1,6 +1,6 @@
-"""Answers of torchvision's detectors before boxes are picked from them, as `detector_outputs` describes them.
+"""Heads of torchvision's detectors, and their answers before boxes are picked from them.
 
-Places that lie in the padding of the network's input are left out.
+`detector_outputs` describes these. Places that lie in the padding of the network's input are left out.
 """
 from collections.abc import Sequence
 from typing import Any
@@ -79,3 +79,16 @@ def _proposals(model: Any, inputs: Any, features: dict[str, torch.Tensor]) -> li
 def _background_last(scores: torch.Tensor, dim: int) -> torch.Tensor:
     """Return class scores with the background, which torchvision has first, at the end."""
     return scores.roll(-1, dim)
+
+
+def count_classes(model: Any) -> int:
+    """Return the number of a detector's classes, with the background."""
+    if hasattr(model, 'roi_heads'):
+        return model.roi_heads.box_predictor.cls_score.out_features
+    head = model.head.classification_head
+    return head.num_columns if has_softmax(model) else head.num_classes
+
+
+def has_softmax(model: Any) -> bool:
+    """True for SSD, whose head scores all classes and the background together."""
+    return not hasattr(model, 'roi_heads') and hasattr(model.head.classification_head, 'num_columns')

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ra_plugin.option_types import ModelFolder
-from ra_plugin.options import check_number
+from ra_plugin.options import check_number, check_type
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.by_task import ByTask
 from ra_plugin.recognizers.classification import InputSize
@@ -71,8 +71,10 @@ class TransformersRecognizer(ByTask, Recognizer):
     task: str  # from the class of the task
 
     @classmethod
-    def task_of(cls, model: str, revision: str | None = None, task: Task | None = None, **kwargs: Any) -> str:
+    def task_of(cls, model: str, pretrained: bool = True, revision: str | None = None, task: Task | None = None,
+                *args: Any, **kwargs: Any) -> str:
         where = f'{cls.__name__}({short_name(model)})'
+        check_type(task, Task | None, f'{where}: task')
         return task or task_of(read_config(model, revision, where), where)
 
     def __init__(self, model: ModelFolder, pretrained: bool = True, revision: str | None = None,
@@ -87,7 +89,8 @@ class TransformersRecognizer(ByTask, Recognizer):
         config = read_config(model, revision, where)
         cls = model_class(config, self.task, where)
         self.check_class(cls, config, where)
-        classes = None if self.task == 'embedding' else class_names(config, where)
+        count, classes = (0, None) if self.task == 'embedding' else self.classes_of(
+            len(config.id2label), class_names(config, where))
         processor = FloatProcessor(read_processor(model, revision, where), self.task, input_size, where)
         self.check_processor(processor.processor, where)
         network = build_model(cls, model, config, pretrained, revision, where)
@@ -96,8 +99,8 @@ class TransformersRecognizer(ByTask, Recognizer):
         self._takes = set(inspect.signature(cls.forward).parameters)
         self._trained_size = _size(getattr(config, 'image_size', None))
         info = RecognizerInfo(
-            name=short_name(model), task=self.task, num_classes=0 if self.task == 'embedding' else len(config.id2label),
-            classes=classes, mean=processor.mean, std=processor.std, interpolation=processor.interpolation,
+            name=short_name(model), task=self.task, num_classes=count, classes=classes, mean=processor.mean,
+            std=processor.std, interpolation=processor.interpolation,
             input_size=processor.size if self.task in ('classification', 'embedding') else None,
             reduce_zero_label=self.reduces_zero_label(processor.processor),
             source=f'{model}@{revision}' if pretrained and revision else model if pretrained else 'random weights')
@@ -110,6 +113,10 @@ class TransformersRecognizer(ByTask, Recognizer):
 
     def check_processor(self, processor: Any, where: str) -> None:
         """Raise ValueError where the processor has no decoding for this task."""
+
+    def classes_of(self, count: int, names: tuple[str, ...] | None) -> tuple[int, tuple[str, ...] | None]:
+        """Return the number and the names of the classes that labels have, of those that the config has."""
+        return count, names
 
     def reduces_zero_label(self, processor: Any) -> bool | None:
         """Return ``RecognizerInfo.reduce_zero_label``."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from ra_plugin.recognizers.class_slots import ClassSlots
 from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer, solid_and_ignored
 from ra_plugin.recognizers.detector_outputs import place_outputs
 from ra_plugin.recognizers.facts import Outputs, TaskError
@@ -18,8 +19,13 @@ _NO_LOSS = ('PPDocLayout', 'PPOCR')  # starts of names of classes that cannot be
 
 
 class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
-    """A detector of transformers; arguments as in `TransformersRecognizer`."""
+    """A detector of transformers; arguments as in `TransformersRecognizer`.
 
+    The ids that COCO leaves unused, ``N/A`` in the config, are no classes: DETR has 80 of 91. Objects of them are left
+    out of the answers.
+    """
+
+    slots: ClassSlots
     _has_terms: bool | None = None  # they add up to the library's loss
 
     def check_class(self, model_class: type, config: Any, where: str) -> None:
@@ -30,6 +36,10 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
         if not hasattr(processor, 'post_process_object_detection'):
             raise ValueError(f'{where}: {type(processor).__name__} cannot decode boxes. Save the image processor of a '
                              'detector in the folder.')
+
+    def classes_of(self, count: int, names: tuple[str, ...] | None) -> tuple[int, tuple[str, ...] | None]:
+        self.slots = ClassSlots.of(count, names, first=0)
+        return len(self.slots.places), self.slots.names
 
     def loss(self, images: torch.Tensor, label: DetectionLabel) -> dict[str, torch.Tensor]:
         """Return the detector's own training loss, each a scalar over the batch.
@@ -57,7 +67,7 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
         boxes = item['boxes'][used].to(inputs)
         boxes = torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)
         sides = [side * padding for side, padding in zip(size, self._padding(size, inputs), strict=True)]
-        return {'class_labels': item['labels'][used].long().to(inputs.device),
+        return {'class_labels': self.slots.to_network(item['labels'][used]).to(inputs.device),
                 'boxes': boxes / boxes.new_tensor([*sides[::-1], *sides[::-1]])}
 
     def _padding(self, size: tuple[int, int], inputs: torch.Tensor) -> list[float]:
@@ -90,7 +100,7 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
                                  'answers on two images do not belong together. Use RecogFeatureLoss, which compares '
                                  'features.')
             scores, boxes = found.enc_outputs_class, found.enc_outputs_coord_logits.sigmoid()
-        sigmoid = scores.shape[-1] == self.info.num_classes  # else one more, the last, is for no object
+        sigmoid = scores.shape[-1] == self.slots.count  # else one more, the last, is for no object
         return place_outputs([scores.movedim(1, 2)[:, :, None]], [[boxes.movedim(1, 2)]], sigmoid, reference)
 
     @torch.no_grad()
@@ -104,15 +114,16 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
         target = [side * factor for side, factor in zip(size, padding, strict=True)]
         decoded = self.processor.processor.post_process_object_detection(
             found, threshold=self.score_threshold, target_sizes=images.new_tensor([target] * len(images)))
-        return [_best_first(one) for one in decoded]
+        return [self._best_first(one) for one in decoded]
+
+    def _best_first(self, found: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        labels = self.slots.from_network(found['labels'])
+        order = found['scores'].argsort(descending=True, stable=True)
+        order = order[labels[order] >= 0]
+        return {'boxes': found['boxes'][order], 'labels': labels[order], 'scores': found['scores'][order]}
 
 
 def _joined(inputs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the arguments of a batch of images of those of each."""
     return {name: torch.cat([one[name] for one in inputs]) if isinstance(value, torch.Tensor) else value
             for name, value in inputs[0].items()}
-
-
-def _best_first(found: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    scores, order = found['scores'].sort(descending=True, stable=True)
-    return {'boxes': found['boxes'][order], 'labels': found['labels'][order], 'scores': scores}

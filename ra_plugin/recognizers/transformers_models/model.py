@@ -41,7 +41,8 @@ def read_config(model: str, revision: str | None, where: str) -> Any:
     """Return the config of a model.
 
     Raises:
-        ValueError: No such folder, one without ``config.json``, or a config that names code of its own.
+        ValueError: No such folder, one without ``config.json``, a config that names code of its own, or quantized
+            weights.
     """
     transformers = require('transformers', where)
     folder = Path(model)
@@ -57,7 +58,29 @@ def read_config(model: str, revision: str | None, where: str) -> Any:
         if 'auto_map' in record:
             raise ValueError(f'{where}: its config names code of its own (auto_map), which is not executed. Choose a '
                              "model whose code is transformers' own.")
-        return transformers.AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+        if _has_entry(record, 'quantization_config'):
+            raise ValueError(f'{where}: its weights are quantized (quantization_config), and the gradient of a loss '
+                             'does not pass. Choose a model with weights of 16 or 32 bits.')
+        config = transformers.AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+    _choose_no_kernels(config, transformers.PreTrainedConfig)
+    return config
+
+
+def _has_entry(record: Any, name: str) -> bool:
+    """True if a record, or one within it, has an entry that says something."""
+    return isinstance(record, Mapping) and (record.get(name) is not None
+                                            or any(_has_entry(value, name) for value in record.values()))
+
+
+def _choose_no_kernels(config: Any, kind: type) -> None:
+    """Let a config, and those within it, choose attention as torch has it, else written out, whatever they name.
+
+    An implementation may be named by a repository of compiled kernels, which would be fetched and run.
+    """
+    config._attn_implementation = config._experts_implementation = None
+    for part in vars(config).values():
+        if isinstance(part, kind):
+            _choose_no_kernels(part, kind)
 
 
 def task_of(config: Any, where: str) -> str:
