@@ -1,5 +1,8 @@
 """Characters in options, and words as sequences of their numbers."""
-from collections.abc import Sequence
+import functools
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -29,6 +32,27 @@ def read_characters(characters: Sequence[str] | str, where: str) -> tuple[str, .
     return found
 
 
+def spelled(word: str, characters: tuple[str, ...]) -> str:
+    """Return a word with its letters in those Unicode forms that a reader's characters have, equal to the eye.
+
+    Most have letters with their accents as one character, some have the accents apart; and scripts of India and Hebrew
+    have characters that Unicode's composed form takes apart.
+    """
+    known, own, pattern = _own_forms(characters)
+    word = composed(word)
+    if own:
+        word = pattern.sub(lambda found: own[found[0]], word)
+    return ''.join(letter if letter in known else unicodedata.normalize('NFD', letter) for letter in word)
+
+
+@functools.lru_cache(16)
+def _own_forms(characters: tuple[str, ...]) -> tuple[set[str], Mapping[str, str], re.Pattern[str]]:
+    """Return the characters as a set, those not in composed form by that form, and a pattern that finds these forms."""
+    known = set(characters)
+    own = {composed(character): character for character in characters if composed(character) not in known}
+    return known, own, re.compile('|'.join(map(re.escape, sorted(own, key=len, reverse=True))))
+
+
 class CTCCoder:
     """Translator between words and the steps of a network trained by connectionist temporal classification.
 
@@ -40,13 +64,13 @@ class CTCCoder:
     def __init__(self, characters: Sequence[str], blank: int):
         self.blank = blank
         numbers = [number for number in range(len(characters) + 1) if number != blank]
-        own = dict(zip(characters, numbers, strict=True))
-        self._numbers = {**{composed(character): number for character, number in own.items()}, **own}
+        self._known = tuple(characters)
+        self._numbers = dict(zip(characters, numbers, strict=True))
         self._characters = dict(zip(numbers, characters, strict=True))
 
     def encode(self, words: Sequence[str], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the classes of all characters of all words in a row, ``(S,)``, and the lengths, ``(N,)``."""
-        words = [composed(word) for word in words]
+        words = [spelled(word, self._known) for word in words]
         classes = [self._numbers[character] for word in words for character in word]
         return (torch.tensor(classes, dtype=torch.long, device=device),
                 torch.tensor([len(word) for word in words], dtype=torch.long, device=device))

@@ -12,6 +12,7 @@ from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
 from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import suggestion
+from ra_plugin.recognizers.characters import spelled
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
 from ra_plugin.recognizers.frozen.recurrent import differentiable_recurrence
 from ra_plugin.recognizers.frozen.resizing import judging, resize
@@ -21,7 +22,7 @@ from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.recognizers.text import TextRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
-from ra_plugin.utils.text import composed, shown
+from ra_plugin.utils.text import shown
 
 _BY_CTC = ('CRNN', 'VIPTR')  # all steps belong to the word, in any image
 # steps of the network's max_length that are not the word's, but its start and end
@@ -93,7 +94,7 @@ class DoctrRecognizer(TextRecognizer):
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         super().check_label(label, count, where)
-        longest = max(map(composed, label), key=len, default='')
+        longest = max((self._spelled(word) for word in label), key=len, default='')
         if len(longest) > self.max_length:
             raise ValueError(f'{where}: expected words of at most {self.max_length} characters, got {shown(longest)}. '
                              'Leave such words out: max_length of the data set.')
@@ -115,7 +116,7 @@ class DoctrRecognizer(TextRecognizer):
         self.check_label(label, len(images), str(self))
         prepared = self.prepare(images)
         with self.autocast(images):
-            return {'loss': widened(self.model(prepared, target=[composed(word) for word in label])['loss'])}
+            return {'loss': widened(self.model(prepared, target=[self._spelled(word) for word in label])['loss'])}
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """Return ``{'logits': (N, C, T)}``; all but CTC's at the steps of the words in the clean images, and their end.
@@ -134,6 +135,9 @@ class DoctrRecognizer(TextRecognizer):
         lengths = torch.tensor([len(word) + 1 for word in words], device=logits.device)[:, None]
         there = torch.arange(logits.shape[2], device=logits.device)[None] < lengths
         return {'logits': logits, 'words': words, 'logits_weights': (there / lengths).to(logits)}
+
+    def _spelled(self, word: str) -> str:
+        return spelled(word, tuple(self.info.classes or ()))
 
     def _read(self, prepared: torch.Tensor) -> list[tuple[str, float]]:
         found = self.model(prepared, return_preds=True)['preds']

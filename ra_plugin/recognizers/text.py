@@ -5,14 +5,15 @@ from typing import Any
 import torch
 
 from ra_plugin.recognizers.base import Recognizer
+from ra_plugin.recognizers.characters import spelled
 from ra_plugin.recognizers.facts import Outputs
-from ra_plugin.utils.text import composed, shown
+from ra_plugin.utils.text import shown
 
 
 class TextRecognizer(Recognizer):
     """A network that reads one word, or one line, an image; ``info.classes`` are its characters.
 
-    A label batch is a list of N strings of those characters, compared in Unicode's composed form.
+    A label batch is a list of N strings of those characters, in any Unicode form.
     """
 
     task = 'text'
@@ -46,10 +47,11 @@ class TextRecognizer(Recognizer):
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         self.check_form(label, count, where)
-        known = {form for character in self.info.classes or () for form in (character, composed(character))}
-        for text in label:
-            foreign = next((character for character in composed(text) if character not in known), None)
-            if known and foreign is not None:
-                raise ValueError(f'{where}: expected words of the {len(self.info.classes or ())} characters that it '
+        characters = tuple(self.info.classes or ())
+        known = set(characters)
+        for text in label if known else ():
+            foreign = next((character for character in spelled(text, characters) if character not in known), None)
+            if foreign is not None:
+                raise ValueError(f'{where}: expected words of the {len(known)} characters that it '
                                  f'reads, got {shown(foreign)} in {shown(text)}. Leave such words out: '
                                  'characters of the data set.')

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import save_file
 from tiny_recognizers import TinyReader
 
+from ra_plugin.evaluation.records import OtherRecords
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.write_report import evaluate
 from ra_plugin.metrics.text import edit_distance
@@ -101,3 +102,24 @@ def test_an_evaluation_scores_the_words_of_the_saved_images(tmp_path, block, dat
         assert counts['clean'][0] >= 4  # else the test could not fail
     page = (tmp_path / 'out' / 'report.html').read_text()
     assert sum(f'“{word}”' in page for word in WORDS) >= 1
+
+
+def test_words_that_changed_are_scored_anew(tmp_path, block, data):
+    (tmp_path / 'darker').mkdir()
+    for i in range(len(WORDS)):
+        darker(fitted(tmp_path / f'words/{i}.png', None)).save(tmp_path / f'darker/{i}.png')
+    opt = {'name': 'words', 'datasets': {'signs': data}, 'recognizers': {'reader': block}, 'baseline': 'darker',
+           'restorers': {'darker': {'folder': str(tmp_path / 'darker')}}}
+
+    def score():
+        results = evaluate(Evaluation(tmp_path, opt), tmp_path / 'out', batch_size=3)
+        condition, = results.to_json()['conditions'].values()
+        return condition['processings']['clean']['scores']['reader']['exact_match']['value']
+
+    before = score()
+    lines = (tmp_path / 'gt.txt').read_text().splitlines()
+    (tmp_path / 'gt.txt').write_text('\n'.join(['0.png, "another"', *lines[1:]]))  # the reader reads its label
+    assert score() == pytest.approx(before - 1 / len(WORDS))
+    (tmp_path / 'gt.txt').write_text('\n'.join(f'{i}.png, "none"' for i in range(len(WORDS))))
+    with pytest.raises(OtherRecords, match='--restart'):
+        score()

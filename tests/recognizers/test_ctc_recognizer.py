@@ -13,7 +13,7 @@ from torch import nn
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.recognizers import CTCRecognizer, build_recognizer
-from ra_plugin.recognizers.characters import CTCCoder, read_characters
+from ra_plugin.recognizers.characters import CTCCoder, read_characters, spelled
 from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.utils.random_streams import seeded
@@ -234,3 +234,11 @@ def test_letters_with_accents_count_in_either_form(images):
     torch.testing.assert_close(recognizer.loss(images[:1], [decomposed]), recognizer.loss(images[:1], [composed]))
     ohm = CTCCoder(['\u2126', 'a'], 0)  # a character that is never written so in composed text
     assert ohm.encode(['\u03a9a', '\u2126'], torch.device('cpu'))[0].tolist() == [1, 2, 1]
+
+
+@pytest.mark.parametrize('characters, word, expected', [
+    ('caf\u00e9', 'cafe\u0301', 'caf\u00e9'), ('cafe\u0301', 'caf\u00e9', 'cafe\u0301'),
+    ('\u0958\u0915\u093c', '\u0915\u093c\u0915', '\u0958\u0915'), ('\u0915\u093c', '\u0958', '\u0915\u093c'),
+    ('\u2126a', '\u03a9a', '\u2126a'), ('\u2126\u03a9', '\u03a9', '\u03a9')])
+def test_words_are_spelled_with_the_characters_of_the_reader(characters, word, expected):
+    assert spelled(word, tuple(characters)) == expected
