@@ -354,6 +354,32 @@ def test_sizes_that_are_resized_to_one_are_one_batch_of_the_library(folder, reco
     torch.testing.assert_close(sum(recognizer.loss(padded, labels).values()), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('has_objects', [True, False])
+@pytest.mark.parametrize('family', DETECTORS)
+def test_an_image_that_is_not_finite_has_a_loss_that_is_none(family, has_objects, folder):
+    recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
+    label = [objects(size)[0 if has_objects else 1]] * 2
+    images = torch.full((2, 3, *size), torch.nan, requires_grad=True)
+    terms = recognizer.loss(images, label)
+    value = sum(terms.values())
+    assert value.isnan()
+    gradient, = torch.autograd.grad(value, images)
+    assert gradient.shape == images.shape and not gradient.isfinite().all()
+    after = recognizer.loss(torch.rand(2, 3, *size), label)
+    assert list(after) == list(terms) and len(after) > 1 and all(term.isfinite() for term in after.values())
+    with pytest.raises(ValueError, match='expected labels in'):
+        recognizer.loss(images, [{**objects(size)[0], 'labels': torch.tensor([0, 3])}, label[1]])
+
+
+def test_an_image_that_is_not_finite_in_a_padded_batch(folder, recognizer):
+    recognizer, label = recognizer('Detr'), [{**objects((40, 64), 1)[0], 'size': (40, 64)}, objects(DETR_SIZE, 1)[0]]
+    images = torch.rand(2, 3, *DETR_SIZE)
+    names = list(recognizer.loss(images, label))
+    images[1] = torch.nan
+    terms = recognizer.loss(images, label)
+    assert list(terms) == names and all(term.isnan() for term in terms.values())
+
+
 def test_boxes_without_area_and_ignored_ones_are_left_out(folder, recognizer):
     recognizer, images = recognizer('Detr'), torch.rand(1, 3, *DETR_SIZE)
     item, = objects(DETR_SIZE, 1)
