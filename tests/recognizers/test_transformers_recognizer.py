@@ -4,6 +4,7 @@ import functools
 import json
 import pickle
 import shutil
+import sys
 from pathlib import Path
 
 import httpx
@@ -600,6 +601,18 @@ def test_what_is_missing_is_said(folder, tmp_path):
     refused('feature_layer is for classification, this is for detection', folder('Detr'), feature_layer='a')
     refused('no layer', folder('ViT'), feature_layer='a')
     refused("input_size: expected 'model', ~, a number", folder('ViT'), input_size='large')
+
+
+@pytest.mark.parametrize('config', [
+    hf.DetrConfig(backbone='resnet18', use_timm_backbone=True, architectures=['DetrForObjectDetection']),
+    hf.MaskFormerConfig(decoder_config=hf.DetrConfig(backbone='resnet18', use_timm_backbone=True),
+                        architectures=['MaskFormerForInstanceSegmentation'])], ids=['Detr', 'MaskFormer'])
+def test_a_backbone_of_timm_needs_timm(config, tmp_path, monkeypatch):
+    config.save_pretrained(tmp_path)
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    with pytest.raises(ImportError, match=r'^TransformersRecognizer\(.*\) needs timm.* pip install "timm') as error:
+        TransformersRecognizer(str(tmp_path), pretrained=False)
+    assert '\n' not in str(error.value)
 
 
 def test_weights_of_another_head_do_not_fit(tmp_path):

@@ -63,7 +63,7 @@ class TransformersRecognizer(ByTask, Recognizer):
         seed: Seed of the random sampling within a loss.
 
     Raises:
-        ImportError: transformers is not installed.
+        ImportError: transformers is not installed, or timm where the model has a backbone of it.
         ValueError: No such folder or name, an architecture of another task (TaskError), a config with code of its own,
             no weights in safetensors files, weights that do not fit, no image processor.
     """
