@@ -317,6 +317,24 @@ def test_copies_by_pickle_answer_alike_also_after_calls(family, folder, recogniz
         torch.testing.assert_close(one.features(images), features)
 
 
+@pytest.mark.parametrize('duplicated', [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_takes_no_hooks_away(duplicated, folder):
+    def hooks(recognizer):
+        return [hook for module in recognizer.model.modules() for hook in module._forward_hooks.values()]
+
+    recognizer, images = TransformersRecognizer(folder('ViT')), torch.rand(1, 3, 32, 32)
+    recognizer.model(recognizer.prepare(images), output_hidden_states=True)
+    count = len(hooks(recognizer))
+    expected = recognizer.model(recognizer.prepare(images), output_hidden_states=True).hidden_states
+    again = duplicated(duplicated(recognizer))
+    assert count > 0 and len(hooks(recognizer)) == count and not hooks(again)
+    for one in (recognizer, again):
+        found = one.model(one.prepare(images), output_hidden_states=True).hidden_states
+        assert len(found) == len(expected) == 3
+        torch.testing.assert_close(found, expected)
+        assert len(hooks(one)) == count and None not in hooks(one)
+
+
 @pytest.mark.parametrize('family', ['ViT', 'Detr', 'Segformer', 'Mask2Former'])
 def test_it_computes_in_16_bits_and_in_blocks_on_demand(family, folder, recognizer):
     recognizer, size = copy.deepcopy(recognizer(family)), native_size(family)
