@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 import weakref
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -728,6 +729,50 @@ def test_torchvisions_own_weights_are_known_by_their_hash(tmp_path, monkeypatch)
     monkeypatch.setattr(own, '_value_', changed)
     recognizer = TorchvisionRecognizer('googlenet', checkpoint=path, input_size=64)
     assert recognizer.model.transform_input and recognizer.published == 'IMAGENET1K_V1'
+
+
+class Touch:
+    """Runs code where a pickle is loaded as more than tensors."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize('name, weights, kwargs', [('squeezenet1_1', 'DEFAULT', {}), (
+    'lraspp_mobilenet_v3_large', None, {'weights_backbone': 'IMAGENET1K_V1'})])
+def test_published_weights_in_the_cache_are_read_as_tensors_of_the_right_hash(name, weights, kwargs, tmp_path,
+                                                                              monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    cache, network = tmp_path / 'checkpoints', 'squeezenet1_1' if weights else 'mobilenet_v3_large'
+    cache.mkdir()
+    own = torchvision.models.get_model_weights(network).IMAGENET1K_V1
+
+    def publish(content):
+        torch.save(content, cache / 'net.pth')
+        digest = hashlib.sha256((cache / 'net.pth').read_bytes()).hexdigest()
+        file = (cache / 'net.pth').rename(cache / f'net-{digest[:8]}.pth')
+        monkeypatch.setattr(own, '_value_', dataclasses.replace(own.value, url=f'https://x.invalid/{file.name}'))
+        return file
+
+    def build():
+        return TorchvisionRecognizer(name, weights, model_kwargs=kwargs, pretrained=None if weights else False)
+
+    expected = torchvision.models.get_model(network, weights=None).state_dict()
+    file, library_s = publish(expected), torchvision.models.WeightsEnum.get_state_dict
+    found = build().model.state_dict()
+    key = 'features.0.weight' if weights else 'backbone.0.0.weight'
+    assert torch.equal(found[key], expected[key.replace('backbone', 'features')])
+    file.write_bytes(file.read_bytes() + b'0')
+    with pytest.raises(OptionError, match=rf'^TorchvisionRecognizer\({name}\): .*{file.name}: expected a hash that st'):
+        build()
+    publish({**expected, 'more': Touch(tmp_path / 'ran')})
+    with pytest.raises(ValueError, match=rf'^TorchvisionRecognizer\({name}\)') as error:
+        build()
+    assert not (tmp_path / 'ran').exists() and '\n' not in str(error.value)
+    assert torchvision.models.WeightsEnum.get_state_dict is library_s
 
 
 # Any module

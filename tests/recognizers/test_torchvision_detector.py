@@ -17,7 +17,7 @@ from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.recognizers import TorchvisionRecognizer, build_recognizer
 from ra_plugin.recognizers.class_slots import ClassSlots
 from ra_plugin.recognizers.facts import TaskError
-from ra_plugin.recognizers.torchvision_models import TorchvisionDetector
+from ra_plugin.recognizers.torchvision_models import TorchvisionClassifier, TorchvisionDetector, TorchvisionSegmenter
 
 HEIGHT, WIDTH = 64, 96
 SSDLITE, FASTER = list(DETECTORS)[:2]
@@ -98,6 +98,16 @@ def test_it_stays_frozen_and_repeats(name):
     assert all(p.grad is None and not p.requires_grad for p in recognizer.model.parameters())
     assert all(torch.equal(value, before[key]) for key, value in recognizer.state_dict().items())
     assert not any(module.training for module in recognizer.model.modules())
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_an_image_that_is_not_finite_has_a_loss_that_is_none(name):
+    recognizer = pair(name)[0]
+    x = torch.full_like(images(), torch.nan).requires_grad_()
+    terms = recognizer.loss(x, labels())
+    assert summed(terms).isnan() and list(terms) == list(recognizer.loss(images(), labels()))
+    gradient, = torch.autograd.grad(summed(terms), x)
+    assert not gradient.isfinite().all()
 
 
 def test_sampling_follows_the_seed_and_no_other_stream():
@@ -510,3 +520,14 @@ def test_a_detector_cannot_learn():
         copy.deepcopy(pair(SSDLITE)[0]).unfreeze()
     with pytest.raises(ValueError, match='cannot learn. Expected a classifier'):
         RecogLoss({'type': 'TorchvisionRecognizer', 'model_name': SSDLITE, 'pretrained': False, 'trainable': True})
+
+
+@pytest.mark.parametrize('cls, name, message', [
+    (TorchvisionDetector, 'resnet18', 'expected a detector, got a classifier. Use TorchvisionClassifier'),
+    (TorchvisionSegmenter, FASTER, 'expected a segmenter, got a detector. Use TorchvisionDetector'),
+    (TorchvisionClassifier, 'lraspp_mobilenet_v3_large', 'expected a classifier, got a segmenter. Use TorchvisionSegm'),
+])
+def test_a_class_of_one_task_refuses_networks_of_another(cls, name, message):
+    with pytest.raises(TaskError, match=rf'^TorchvisionRecognizer\({name}\): {message}') as error:
+        cls(name, pretrained=False)
+    assert '\n' not in str(error.value)

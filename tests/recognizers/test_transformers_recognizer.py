@@ -4,6 +4,7 @@ import functools
 import json
 import pickle
 import shutil
+import sys
 from pathlib import Path
 
 import httpx
@@ -316,6 +317,24 @@ def test_copies_by_pickle_answer_alike_also_after_calls(family, folder, recogniz
         torch.testing.assert_close(one.features(images), features)
 
 
+@pytest.mark.parametrize('duplicated', [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_takes_no_hooks_away(duplicated, folder):
+    def hooks(recognizer):
+        return [hook for module in recognizer.model.modules() for hook in module._forward_hooks.values()]
+
+    recognizer, images = TransformersRecognizer(folder('ViT')), torch.rand(1, 3, 32, 32)
+    recognizer.model(recognizer.prepare(images), output_hidden_states=True)
+    count = len(hooks(recognizer))
+    expected = recognizer.model(recognizer.prepare(images), output_hidden_states=True).hidden_states
+    again = duplicated(duplicated(recognizer))
+    assert count > 0 and len(hooks(recognizer)) == count and not hooks(again)
+    for one in (recognizer, again):
+        found = one.model(one.prepare(images), output_hidden_states=True).hidden_states
+        assert len(found) == len(expected) == 3
+        torch.testing.assert_close(found, expected)
+        assert len(hooks(one)) == count and None not in hooks(one)
+
+
 @pytest.mark.parametrize('family', ['ViT', 'Detr', 'Segformer', 'Mask2Former'])
 def test_it_computes_in_16_bits_and_in_blocks_on_demand(family, folder, recognizer):
     recognizer, size = copy.deepcopy(recognizer(family)), native_size(family)
@@ -352,6 +371,32 @@ def test_sizes_that_are_resized_to_one_are_one_batch_of_the_library(folder, reco
     inputs = torch.cat([recognizer.prepare(one) for one in images])
     expected = network('RTDetr', folder)(pixel_values=inputs, labels=targets).loss
     torch.testing.assert_close(sum(recognizer.loss(padded, labels).values()), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('has_objects', [True, False])
+@pytest.mark.parametrize('family', DETECTORS)
+def test_an_image_that_is_not_finite_has_a_loss_that_is_none(family, has_objects, folder):
+    recognizer, size = TransformersRecognizer(folder(family)), native_size(family)
+    label = [objects(size)[0 if has_objects else 1]] * 2
+    images = torch.full((2, 3, *size), torch.nan, requires_grad=True)
+    terms = recognizer.loss(images, label)
+    value = sum(terms.values())
+    assert value.isnan()
+    gradient, = torch.autograd.grad(value, images)
+    assert gradient.shape == images.shape and not gradient.isfinite().all()
+    after = recognizer.loss(torch.rand(2, 3, *size), label)
+    assert list(after) == list(terms) and len(after) > 1 and all(term.isfinite() for term in after.values())
+    with pytest.raises(ValueError, match='expected labels in'):
+        recognizer.loss(images, [{**objects(size)[0], 'labels': torch.tensor([0, 3])}, label[1]])
+
+
+def test_an_image_that_is_not_finite_in_a_padded_batch(folder, recognizer):
+    recognizer, label = recognizer('Detr'), [{**objects((40, 64), 1)[0], 'size': (40, 64)}, objects(DETR_SIZE, 1)[0]]
+    images = torch.rand(2, 3, *DETR_SIZE)
+    names = list(recognizer.loss(images, label))
+    images[1] = torch.nan
+    terms = recognizer.loss(images, label)
+    assert list(terms) == names and all(term.isnan() for term in terms.values())
 
 
 def test_boxes_without_area_and_ignored_ones_are_left_out(folder, recognizer):
@@ -574,6 +619,18 @@ def test_what_is_missing_is_said(folder, tmp_path):
     refused('feature_layer is for classification, this is for detection', folder('Detr'), feature_layer='a')
     refused('no layer', folder('ViT'), feature_layer='a')
     refused("input_size: expected 'model', ~, a number", folder('ViT'), input_size='large')
+
+
+@pytest.mark.parametrize('config', [
+    hf.DetrConfig(backbone='resnet18', use_timm_backbone=True, architectures=['DetrForObjectDetection']),
+    hf.MaskFormerConfig(decoder_config=hf.DetrConfig(backbone='resnet18', use_timm_backbone=True),
+                        architectures=['MaskFormerForInstanceSegmentation'])], ids=['Detr', 'MaskFormer'])
+def test_a_backbone_of_timm_needs_timm(config, tmp_path, monkeypatch):
+    config.save_pretrained(tmp_path)
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    with pytest.raises(ImportError, match=r'^TransformersRecognizer\(.*\) needs timm.* pip install "timm') as error:
+        TransformersRecognizer(str(tmp_path), pretrained=False)
+    assert '\n' not in str(error.value)
 
 
 def test_weights_of_another_head_do_not_fit(tmp_path):

@@ -7,6 +7,7 @@ from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.by_task import ByTask
 from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import Fit, InputSize
+from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.recognizers.resize_option import Resize
 from ra_plugin.recognizers.torchvision_models.loading import LoadedNetwork, load, task_of_model
 from ra_plugin.registry import RECOGNIZER_REGISTRY
@@ -52,7 +53,7 @@ class TorchvisionRecognizer(ByTask, Recognizer):
 
     Raises:
         ValueError: Unknown model or weights, none chosen, an option of another task, a checkpoint that does not fit, or
-            whose ``transform_input`` is not known.
+            whose ``transform_input`` is not known; a model of another task than that of the class (TaskError).
 
     Attributes:
         published: The name of torchvision's own weights that it has, also where they came as a checkpoint; else None.
@@ -71,6 +72,10 @@ class TorchvisionRecognizer(ByTask, Recognizer):
                  model_kwargs: Mapping[str, Any] | None = None, pretrained: bool | None = None,
                  resize: Resize = 'model', seed: int = 0, keep_classes: KeepClasses | None = None):
         where = f'TorchvisionRecognizer({model_name})'
+        task = task_of_model(model_name, where)
+        if task != self.task:
+            raise TaskError(f'{where}: expected {_IN_WORDS[self.task]}, got {_IN_WORDS[task]}. Use '
+                            f'{self._classes[task].__name__}, or TorchvisionRecognizer for any.')
         given = {'input_size': input_size, 'fit': fit, 'feature_layer': feature_layer, 'resize': resize, 'seed': seed,
                  'keep_classes': keep_classes}
         for name, default in _OF_TASKS.items():

@@ -1,8 +1,9 @@
 """Networks of torchvision by name: their task, their weights, and the record of these."""
+import contextlib
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def load(name: str, weights: str | None, checkpoint: str | None, pretrained: boo
     place = f'{where}: model_kwargs'
     check_further(arguments, _OWN, place)
     builder = models.get_model_builder(name)
-    with translated(where, f'{torch.hub.get_dir()}/checkpoints'), built_with(arguments, place):
+    with (translated(where, f'{torch.hub.get_dir()}/checkpoints'), built_with(arguments, place),
+          _tensors_alone(models.WeightsEnum, where)):
         model = models.get_model(name, weights=record if weights else None,
                                  **{**_defaults(builder, own), **arguments})
         _check_known(builder, type(model), arguments, place)
@@ -110,6 +112,29 @@ def load(name: str, weights: str | None, checkpoint: str | None, pretrained: boo
             _take_eps_away(model)
     return LoadedNetwork(model, arguments, record, own.name if own else weights,
                          checkpoint or (f'torchvision {weights}' if weights else 'random weights'), bool(checkpoint))
+
+
+@contextlib.contextmanager
+def _tensors_alone(enum: Any, where: str) -> Iterator[None]:
+    """Let torchvision read published weights as tensors alone within the context, and only files of the right hash.
+
+    By itself it would run code in them, and check what it downloads but not what lies in the cache. The rest of its
+    builders is needed: they know what goes with the weights.
+    """
+    library_s = enum.get_state_dict
+
+    def read(record: Any, *args: Any, **kwargs: Any) -> Any:
+        cached, digest = Path(torch.hub.get_dir(), 'checkpoints', Path(record.url).name), _digest_in(record.url)
+        if digest and cached.is_file() and not (found := _digest(cached)).startswith(digest):
+            raise OptionError(f'{where}: {cached}: expected a hash that starts with {digest}, got {found[:8]}. Delete '
+                              'the file, and it is downloaded again.')
+        return library_s(record, *args, **{**kwargs, 'check_hash': True, 'weights_only': True})
+
+    enum.get_state_dict = read
+    try:
+        yield
+    finally:
+        enum.get_state_dict = library_s
 
 
 def _defaults(builder: Any, own: Any) -> dict[str, Any]:
@@ -163,9 +188,19 @@ def _published_as(checkpoint: str, enum: Any) -> Any:
     """Return torchvision's own weights that a file holds, by the hash in their addresses; None for any others."""
     if not Path(checkpoint).is_file():
         return None  # the loader says so
+    digest = _digest(Path(checkpoint))
+    return next((member for member in enum if (own := _digest_in(member.url)) and digest.startswith(own)), None)
+
+
+def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    with open(checkpoint, 'rb') as file:
+    with open(path, 'rb') as file:
         while part := file.read(2 ** 20):
             digest.update(part)
-    named = {member: re.search(r'-([0-9a-f]{8,})\.pth$', member.url) for member in enum}
-    return next((member for member, match in named.items() if match and digest.hexdigest().startswith(match[1])), None)
+    return digest.hexdigest()
+
+
+def _digest_in(url: str) -> str | None:
+    """Return the start of a file's hash that its address has."""
+    found = re.search(r'-([0-9a-f]{8,})\.pth$', url)
+    return found[1] if found else None

@@ -15,6 +15,7 @@ from ra_plugin.recognizers.classification import InputSize
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
+from ra_plugin.recognizers.transformers_models.hooks import clear_hooks, let_hooks_stay
 from ra_plugin.recognizers.transformers_models.model import (
     build_model,
     class_names,
@@ -33,7 +34,6 @@ Task = Literal['classification', 'detection', 'segmentation', 'embedding']
 _FEATURES = ('encoder_last_hidden_state', 'last_hidden_state', 'feature_maps', 'hidden_states')  # the first there is
 # in torch's messages
 _NOT_ABOUT_SIZE = ('CUDA', 'cuDNN', 'CUBLAS', 'NCCL', 'memory', 'same device', 'scalar type', 'dtype')
-_HOOKED = '_output_capturing_hooks_installed'  # a mark that transformers sets on a model
 _OF_TASK = {'feature_layer': 'classification', 'score_threshold': 'detection'}  # options of one task alone
 
 
@@ -63,7 +63,7 @@ class TransformersRecognizer(ByTask, Recognizer):
         seed: Seed of the random sampling within a loss.
 
     Raises:
-        ImportError: transformers is not installed.
+        ImportError: transformers is not installed, or timm where the model has a backbone of it.
         ValueError: No such folder or name, an architecture of another task (TaskError), a config with code of its own,
             no weights in safetensors files, weights that do not fit, no image processor.
     """
@@ -198,14 +198,12 @@ class TransformersRecognizer(ByTask, Recognizer):
             self.processor = kept
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state without transformers' hooks, which cannot be pickled; the next call sets them again."""
-        for module in self.model.modules():
-            for key, hook in list(module._forward_hooks.items()):
-                if getattr(hook, '__module__', '').startswith('transformers.'):
-                    del module._forward_hooks[key]
-            if getattr(module, _HOOKED, False):
-                setattr(module, _HOOKED, False)
+        let_hooks_stay(self.model)
         return dict(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        clear_hooks(self.model)
 
     # ------------------------------------------------------------ facts
     @property

@@ -1,4 +1,5 @@
 """Detectors of transformers: DETR and what came of it."""
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,9 +57,22 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
         parts = []
         for batch in batches.values():
             inputs = _joined([inputs for inputs, _ in batch])
-            terms = self._terms(self.ask(inputs, images, labels=[target for _, target in batch]))
-            parts.append((len(batch) / len(images), terms))
+            parts.append((len(batch) / len(images), self._judged(inputs, images, [target for _, target in batch])))
         return {name: total(share * terms[name] for share, terms in parts) for name in parts[0][1]}
+
+    def _judged(self, inputs: dict[str, Any], images: torch.Tensor,
+                targets: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """Return the terms of one batch; NaN where the answers are not finite, which the library cannot match."""
+        try:
+            return self._terms(self.ask(inputs, images, labels=targets))
+        except ValueError:
+            found = self.ask(inputs, images)
+            if found.logits.isfinite().all() and found.pred_boxes.isfinite().all():
+                raise
+        with torch.no_grad():
+            blank = {**inputs, 'pixel_values': torch.zeros_like(inputs['pixel_values'])}
+            terms = self._terms(self.ask(blank, images, labels=targets))
+        return dict.fromkeys(terms, math.nan * (found.logits.sum() + found.pred_boxes.sum()))
 
     def _target(self, item: Mapping[str, Any], size: tuple[int, int], inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return an image's objects as the library has them: boxes as center and size, in shares of the input."""
@@ -83,7 +97,10 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
                 key = _WEIGHTS.get('_'.join(name.split('_')[:2]))
                 terms |= {name: value * getattr(config, key, 1.0)} if key else {}
         if self._has_terms is None:  # once: a GPU waits for it
-            self._has_terms = bool(terms) and torch.allclose(total(terms.values()), found.loss, rtol=1e-4)
+            has_terms = bool(terms) and torch.allclose(total(terms.values()), found.loss, rtol=1e-4, equal_nan=True)
+            if not found.loss.isfinite():
+                return terms if has_terms else {'loss': found.loss}  # which may not be so of numbers
+            self._has_terms = has_terms
         return terms if self._has_terms else {'loss': found.loss}
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:

@@ -28,6 +28,7 @@ _MAPPINGS = {  # where transformers lists the classes of a task by their configs
 _OTHER_INPUTS = {'OneFormer': 'text', 'Videomt': 'videos'}  # starts of names, and what the network reads besides images
 _NAME = re.compile(r'[\w-][\w.-]*(/[\w.-]+)?')  # OWNER/NAME
 _NO_NAME = re.compile(r'LABEL_[0-9]+')  # what transformers calls a class without a name
+_OF_TIMM = ('timm_backbone', 'timm_wrapper')  # types of configs whose networks are timm's
 _PICKLES = ('*.bin', '*.pt', '*.pth')
 _RECORDS = ('preprocessor_config.json', 'processor_config.json')
 
@@ -41,6 +42,7 @@ def read_config(model: str, revision: str | None, where: str) -> Any:
     """Return the config of a model.
 
     Raises:
+        ImportError: transformers is not installed, or timm where a part of the model is a network of timm.
         ValueError: No such folder, one without ``config.json``, a config that names code of its own, or quantized
             weights.
     """
@@ -62,7 +64,11 @@ def read_config(model: str, revision: str | None, where: str) -> Any:
             raise ValueError(f'{where}: its weights are quantized (quantization_config), and the gradient of a loss '
                              'does not pass. Choose a model with weights of 16 or 32 bits.')
         config = transformers.AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
-    _choose_no_kernels(config, transformers.PreTrainedConfig)
+    for part in _configs(config, transformers.PreTrainedConfig):
+        # As torch has it, else written out: it may be named by a repository of compiled kernels, to be fetched and run.
+        part._attn_implementation = part._experts_implementation = None
+        if part.model_type in _OF_TIMM:
+            require('timm', where)
     return config
 
 
@@ -72,15 +78,12 @@ def _has_entry(record: Any, name: str) -> bool:
                                             or any(_has_entry(value, name) for value in record.values()))
 
 
-def _choose_no_kernels(config: Any, kind: type) -> None:
-    """Let a config, and those within it, choose attention as torch has it, else written out, whatever they name.
-
-    An implementation may be named by a repository of compiled kernels, which would be fetched and run.
-    """
-    config._attn_implementation = config._experts_implementation = None
+def _configs(config: Any, kind: type) -> Iterator[Any]:
+    """Yield a config and those within it."""
+    yield config
     for part in vars(config).values():
         if isinstance(part, kind):
-            _choose_no_kernels(part, kind)
+            yield from _configs(part, kind)
 
 
 def task_of(config: Any, where: str) -> str:
