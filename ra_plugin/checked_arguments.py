@@ -4,7 +4,7 @@ import functools
 import inspect
 import os
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -67,7 +67,9 @@ def checked_arguments(cls: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) 
     except TypeError as error:
         raise TypeError(f'{cls.users_name()}: {error}.') from None
     if _is_ours(cls.__init__):
-        _check_bound(bound, typing.get_type_hints(cls.__init__, include_extras=True), cls.users_name())
+        hints = typing.get_type_hints(cls.__init__, include_extras=True)
+        once = [name for name, value in bound.arguments.items() if isinstance(value, Iterator)]  # the constructor's
+        _check_bound(bound, {name: hint for name, hint in hints.items() if name not in once}, cls.users_name())
     return dict(list(bound.arguments.items())[1:])
 
 

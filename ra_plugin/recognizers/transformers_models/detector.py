@@ -72,7 +72,8 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
         with torch.no_grad():
             blank = {**inputs, 'pixel_values': torch.zeros_like(inputs['pixel_values'])}
             terms = self._terms(self.ask(blank, images, labels=targets))
-        return dict.fromkeys(terms, math.nan * (found.logits.sum() + found.pred_boxes.sum()))
+        none = math.nan * (found.logits.sum() + found.pred_boxes.sum())
+        return {name: none for name in terms}
 
     def _target(self, item: Mapping[str, Any], size: tuple[int, int], inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return an image's objects as the library has them: boxes as center and size, in shares of the input."""
