@@ -17,7 +17,6 @@ def differentiable_recurrence(model: nn.Module) -> None:
             vars(layer)['forward'] = functools.partial(_without_cudnn, layer.forward)
 
 
-@torch.compiler.disable
 def _without_cudnn(forward: Callable, *args: Any, **kwargs: Any) -> Any:
     with torch.backends.cudnn.flags(enabled=False):
         return forward(*args, **kwargs)
