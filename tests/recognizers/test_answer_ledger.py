@@ -7,7 +7,8 @@ import pytest
 
 from ra_plugin.recognizers.blackbox.answer_ledger import AnswerLedger
 
-# What msvcrt.locking does: a byte range, refused at once where another process has it.
+# What msvcrt.locking does: refused at once where another handle has it, and kept when another one is closed, where lockf
+# would lose it.
 MSVCRT = '''
 import os, sys, types
 import fcntl
@@ -15,7 +16,7 @@ import fcntl
 def locking(descriptor, mode, count):
     kind = fcntl.LOCK_UN if mode == 0 else fcntl.LOCK_EX | fcntl.LOCK_NB
     try:
-        fcntl.lockf(descriptor, kind, count, os.lseek(descriptor, 0, os.SEEK_CUR))
+        fcntl.flock(descriptor, kind)
     except BlockingIOError:
         raise PermissionError(13, 'Permission denied') from None
 
