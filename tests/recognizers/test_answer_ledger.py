@@ -7,8 +7,8 @@ import pytest
 
 from ra_plugin.recognizers.blackbox.answer_ledger import AnswerLedger
 
-# What msvcrt.locking does: refused at once where another handle has it, and kept when another one is closed, where lockf
-# would lose it.
+# What msvcrt.locking does: refused at once where another handle has it, and kept when another one is closed, where
+# lockf would lose it.
 MSVCRT = '''
 import os, sys, types
 import fcntl
