@@ -88,6 +88,12 @@ def solid_and_ignored(item: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tens
     return (boxes[:, 2:] > boxes[:, :2]).all(1), ignored
 
 
+def counted(item: Mapping[str, Any]) -> torch.Tensor:
+    """Return which objects of an image count in a loss that knows nothing to ignore, ``(K,)`` bool."""
+    solid, ignored = solid_and_ignored(item)
+    return solid & ~ignored
+
+
 def _check_objects(item: Mapping[str, Any], num_classes: int, where: str) -> None:
     boxes, labels = item['boxes'], item['labels']
     if boxes.dim() != 2 or boxes.shape[1] != 4 or labels.shape != boxes.shape[:1]:

@@ -81,16 +81,12 @@ class DoctrRecognizer(TextRecognizer):
         kinds = [kind.__name__ for kind in type(model).__mro__]
         self._by_ctc = any(kind in _BY_CTC for kind in kinds)
         marked = next((_MARKED_STEPS[kind] for kind in kinds if kind in _MARKED_STEPS), max(_MARKED_STEPS.values()))
-        self._longest = int(model.max_length) - marked
+        # the greatest number of characters of a word: docTR cuts labels that have more
+        self.max_length = int(model.max_length) - marked
 
     @property
     def batch_independent(self) -> bool:
         return self._by_ctc  # others write as many characters as the longest word of the batch has
-
-    @property
-    def max_length(self) -> int:
-        """Greatest number of characters of a word; docTR cuts labels that have more."""
-        return self._longest
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         super().check_label(label, count, where)

@@ -1,5 +1,7 @@
 """The option ``resize`` of detectors and segmenters, whose own preprocessing is made for whole images."""
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 from ra_plugin.type_hints import fits
@@ -24,7 +26,7 @@ def scaled(height: int, width: int, factor: float | None) -> tuple[int, int]:
 
 
 class HasResize:
-    """Mixin of recognizers with the option: what they tell of it."""
+    """Mixin of recognizers with the option: what they tell of it, and how it is set aside."""
 
     resize: Resize
     own_resizing: str  # of 'model', in words
@@ -37,3 +39,11 @@ class HasResize:
         if self.resize == 'model':
             return self.own_resizing
         return 'images as they come' if self.resize is None else f'images resized by {self.resize:g}'
+
+    @contextlib.contextmanager
+    def _images_as_they_come(self) -> Iterator[None]:
+        kept, self.resize = self.resize, None
+        try:
+            yield
+        finally:
+            self.resize = kept

@@ -9,7 +9,7 @@ from PIL import Image
 from ra_plugin.options import OptionError, check_number
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.class_slots import ClassSlots
-from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer, solid_and_ignored
+from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer, counted
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo, TaskError
 from ra_plugin.recognizers.frozen.loss_mode import LossMode
 from ra_plugin.recognizers.networks import widened
@@ -143,8 +143,7 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
     def _target(self, item: Mapping[str, Any], size: tuple[int, int], device: torch.device) -> dict[str, torch.Tensor]:
         boxes = item['boxes'].to(torch.promote_types(self.dtype, torch.float32))
         ratios = [after / before for after, before in zip(self.resized(*size), size, strict=True)][::-1]
-        solid, ignored = solid_and_ignored({**item, 'boxes': boxes * boxes.new_tensor(ratios * 2)})
-        used = solid & ~ignored
+        used = counted({**item, 'boxes': boxes * boxes.new_tensor(ratios * 2)})
         target = {'boxes': boxes[used].to(device), 'labels': self.slots.to_network(item['labels'][used]).to(device)}
         if self._with_masks:
             target['masks'] = self.masks_of(item, size)[used].to(device, torch.uint8)

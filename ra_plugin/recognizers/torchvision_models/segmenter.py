@@ -1,6 +1,4 @@
 """Any semantic segmenter of torchvision."""
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -48,14 +46,6 @@ class TorchvisionSegmenter(HasResize, TorchvisionRecognizer, SegmentationRecogni
             mean=tuple(transforms.mean), std=tuple(transforms.std), interpolation=transforms.interpolation.value,
             source=network.source, reduce_zero_label=False if has_record else None))
         self.resize, self._shorter_side = resize, transforms.resize_size[0]
-
-    @contextlib.contextmanager
-    def _images_as_they_come(self) -> Iterator[None]:
-        kept, self.resize = self.resize, None
-        try:
-            yield
-        finally:
-            self.resize = kept
 
     # ------------------------------------------------------------ images
     def resized(self, height: int, width: int) -> tuple[int, int]:

@@ -129,10 +129,9 @@ class TransformersRecognizer(ByTask, Recognizer):
 
     def feed(self, images: torch.Tensor) -> dict[str, Any]:
         """Return what the model is given for images of one size, by argument."""
-        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
+        cast = self.cast(images)
         with self._worded(images):
-            inputs = self.processor(images.to(self.dtype), self.mean, self.std)
+            inputs = self.processor(cast, self.mean, self.std)
         given: dict[str, Any] = {name: value for name, value in inputs.items() if name in self._takes}
         size = tuple(given['pixel_values'].shape[-2:])
         if 'interpolate_pos_encoding' in self._takes and size != self._trained_size:
@@ -178,16 +177,8 @@ class TransformersRecognizer(ByTask, Recognizer):
         # a processor may split images into windows, one image after the other
         return widened(value if len(value) == len(images) else value.unflatten(0, (len(images), -1)).flatten(1, 2))
 
-    def fold_batch_norm(self) -> None:
-        with self._small_images():
-            super().fold_batch_norm()
-
-    def set_grad_checkpointing(self) -> None:
-        with self._small_images():
-            super().set_grad_checkpointing()
-
     @contextlib.contextmanager
-    def _small_images(self) -> Iterator[None]:
+    def _images_as_they_come(self) -> Iterator[None]:
         """Keep small images of detectors and segmenters small within the context: they would take seconds."""
         kept = self.processor
         if self.spatial_labels and self._trained_size is None:

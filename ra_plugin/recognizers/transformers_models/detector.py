@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ra_plugin.recognizers.class_slots import ClassSlots
-from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer, solid_and_ignored
+from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer, counted
 from ra_plugin.recognizers.detector_outputs import place_outputs
 from ra_plugin.recognizers.facts import Outputs, TaskError
 from ra_plugin.recognizers.frozen.resizing import judging
@@ -77,8 +77,7 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
 
     def _target(self, item: Mapping[str, Any], size: tuple[int, int], inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return an image's objects as the library has them: boxes as center and size, in shares of the input."""
-        solid, ignored = solid_and_ignored(item)
-        used = solid & ~ignored
+        used = counted(item)
         boxes = item['boxes'][used].to(inputs)
         boxes = torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)
         sides = [side * padding for side, padding in zip(size, self._padding(size, inputs), strict=True)]

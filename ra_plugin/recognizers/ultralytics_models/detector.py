@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer, solid_and_ignored
+from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer, counted
 from ra_plugin.recognizers.detector_outputs import place_outputs
 from ra_plugin.recognizers.facts import Outputs
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
+from ra_plugin.recognizers.resize_option import HasResize
 from ra_plugin.recognizers.ultralytics_models.instance_masks import decoded_masks, mask_targets
 from ra_plugin.recognizers.ultralytics_models.letterbox import (
     Letterbox,
@@ -29,7 +30,7 @@ _MOST = 300  # objects of an image, as in the library's settings
 _GRID = ('anchors', 'strides', 'shape')  # that the head keeps from call to call
 
 
-class UltralyticsDetector(UltralyticsRecognizer, DetectionRecognizer):
+class UltralyticsDetector(HasResize, UltralyticsRecognizer, DetectionRecognizer):
     """A YOLO detector, with masks or without; arguments as in `UltralyticsRecognizer`.
 
     Its loss is the library's, as it computes it in its validation: with batch norm in inference mode, the gains of the
@@ -43,23 +44,7 @@ class UltralyticsDetector(UltralyticsRecognizer, DetectionRecognizer):
             raise ValueError(f'{where}: end2end: its one head gives an object several times. Leave it out.')
         network.end2end = self.end2end
         self._has_masks = hasattr(head, 'proto')
-
-    def fold_batch_norm(self) -> None:
-        with self._images_as_they_come():
-            super().fold_batch_norm()
-
-    def set_grad_checkpointing(self) -> None:
-        with self._images_as_they_come():
-            super().set_grad_checkpointing()
-
-    @contextlib.contextmanager
-    def _images_as_they_come(self) -> Iterator[None]:
-        """Keep small images small within the context, instead of enlarging them to the size of whole ones."""
-        kept, self.resize = self.resize, None
-        try:
-            yield
-        finally:
-            self.resize = kept
+        self.own_resizing = f'images resized to fit into {self.size[1]}x{self.size[0]} pixels'
 
     # ------------------------------------------------------------ images
     @property
@@ -69,9 +54,7 @@ class UltralyticsDetector(UltralyticsRecognizer, DetectionRecognizer):
 
     def _fed(self, images: torch.Tensor, sizes: Sequence[tuple[int, int]]) -> tuple[torch.Tensor, list[Place]]:
         """Return the input for images of these sizes within a padded batch, and their places in it."""
-        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise ValueError(f'{self}: expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}.')
-        images, places = images.to(self.dtype), self._letterbox.places(sizes)
+        images, places = self.cast(images), self._letterbox.places(sizes)
         if len(set(sizes)) == 1:
             height, width = sizes[0]
             return place_image(images[..., :height, :width], places[0]), places
@@ -97,17 +80,8 @@ class UltralyticsDetector(UltralyticsRecognizer, DetectionRecognizer):
 
         return OwnPreprocessing(self.info.mean, self.info.std, transform if self.resize == 'model' else None)
 
-    @property
-    def resizes_as_whole_images(self) -> bool:
-        return self.resize == 'model'
-
     def resized(self, height: int, width: int) -> tuple[int, int]:
         return self._letterbox.resized(height, width)
-
-    def resizing(self) -> str:
-        if self.resize == 'model':
-            return f'images resized to fit into {self.size[1]}x{self.size[0]} pixels'
-        return 'images as they come' if self.resize is None else f'images resized by {self.resize:g}'
 
     # ------------------------------------------------------------ answers
     def _answers(self, inputs: torch.Tensor) -> tuple[Any, dict[str, Any]]:
@@ -131,8 +105,7 @@ class UltralyticsDetector(UltralyticsRecognizer, DetectionRecognizer):
         """Return the labels of a batch as the library's loss takes them."""
         boxes, labels, images, masks = [], [], [], []
         for i, (item, place) in enumerate(zip(label, places, strict=True)):
-            solid, ignored = solid_and_ignored(item)
-            used = solid & ~ignored
+            used = counted(item)
             own, classes = item['boxes'][used].float(), item['labels'][used]
             if self._has_masks:
                 targets, order = mask_targets(self.masks_of(item, place.original)[used], place, self.model.args)

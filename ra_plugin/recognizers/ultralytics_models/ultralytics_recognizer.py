@@ -13,6 +13,7 @@ from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.by_task import ByTask
 from ra_plugin.recognizers.class_names import read_classes
 from ra_plugin.recognizers.facts import RecognizerInfo, TaskError
+from ra_plugin.recognizers.resize_option import Resize, check_resize
 from ra_plugin.recognizers.ultralytics_models.architecture import build_network, read_layers
 from ra_plugin.recognizers.ultralytics_models.layer_table import task_of
 from ra_plugin.recognizers.ultralytics_models.library import library
@@ -24,7 +25,6 @@ from ra_plugin.utils.text import shown
 
 ImageSize = Literal['model'] | int | Sequence[int]
 Share = Annotated[float, Limits(least=0, most=1)]
-Resize = Literal['model'] | float | None
 _SIDE = {'detection': 640, 'classification': 224}  # of the library, where a file has none on record
 _STRIDE = 32  # the least one that its predictor rounds sizes to
 # Settings of a training that its loss depends on.
@@ -76,8 +76,7 @@ class UltralyticsRecognizer(ByTask, Recognizer):
         where = _place(model)
         found = _read(model, where)
         _check_choice(found, model, (pretrained, checkpoint, classes), where)
-        if resize not in ('model', None) and not (fits(resize, float) and 0 < resize < math.inf):
-            raise ValueError(f"{where}: resize: expected 'model', a factor > 0 or ~, got {resize!r}.")
+        check_resize(resize, where)
         names = found.names if classes is None else read_classes(classes)
         layers = found.layers if classes is None else {
             **found.layers, 'nc': classes if isinstance(classes, int) else len(names or ())}
