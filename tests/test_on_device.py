@@ -138,6 +138,14 @@ def test_operators_of_mmcv(name, device):
         torch.testing.assert_close(value.cpu(), expected.cpu(), rtol=0, atol=atol)
 
 
+def spatial_label(recognizer, place):
+    """Labels of two images of 64x64 pixels for a detector or a segmenter."""
+    if recognizer.info.task == 'detection':
+        return [{'boxes': torch.tensor([[4., 6, 44, 50], [20, 2, 60, 30]]), 'labels': torch.tensor([0, 2])},
+                {'boxes': torch.tensor([[8., 8, 40, 40]]), 'labels': torch.tensor([1])}]
+    return (torch.arange(2 * 64 * 64).view(2, 64, 64) % 3).to(place)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('kind, model, library', [
     ('MMDetRecognizer', small.RETINANET, 'mmdet'), ('MMDetRecognizer', small.FCOS, 'mmdet'),
@@ -150,11 +158,7 @@ def test_recognizers_of_openmmlab(kind, model, library, device, tmp_path):
     for place in (device, CPU):
         torch.manual_seed(3)
         recognizer = build_recognizer({'type': kind, 'config': config, 'pretrained': False, 'resize': None}).to(place)
-        if library == 'mmdet':
-            label = [{'boxes': torch.tensor([[4., 6, 44, 50], [20, 2, 60, 30]]), 'labels': torch.tensor([0, 2])},
-                     {'boxes': torch.tensor([[8., 8, 40, 40]]), 'labels': torch.tensor([1])}]
-        else:
-            label = (torch.arange(2 * 64 * 64).view(2, 64, 64) % 3).to(place)
+        label = spatial_label(recognizer, place)
         output = images.to(place).requires_grad_()
         total = sum(term.mean() for term in recognizer.loss(output, label).values())
         gradient, = torch.autograd.grad(total, output)
@@ -180,11 +184,7 @@ def test_recognizers_of_torchvision(name, device):
         torch.manual_seed(3)
         recognizer = build_recognizer({'type': 'TorchvisionRecognizer', 'model_name': name, 'pretrained': False,
                                        'resize': None, 'model_kwargs': {'num_classes': 4}}).to(place)
-        if recognizer.info.task == 'detection':
-            label = [{'boxes': torch.tensor([[4., 6, 44, 50], [20, 2, 60, 30]]), 'labels': torch.tensor([0, 2])},
-                     {'boxes': torch.tensor([[8., 8, 40, 40]]), 'labels': torch.tensor([1])}]
-        else:
-            label = (torch.arange(2 * 64 * 64).view(2, 64, 64) % 3).to(place)
+        label = spatial_label(recognizer, place)
         output = images.to(place).requires_grad_()
         total = sum(term.mean() for term in recognizer.loss(output, label).values())
         gradient, = torch.autograd.grad(total, output)

@@ -6,6 +6,9 @@ from unittest import mock
 import torch
 import torchvision
 from torch import nn
+from torch.nn.functional import interpolate
+
+from ra_plugin.recognizers import TorchvisionRecognizer
 
 SIZES = {'min_size': 64, 'max_size': 96}
 FEW = {**SIZES, 'rpn_post_nms_top_n_train': 50, 'rpn_post_nms_top_n_test': 50, 'box_detections_per_img': 10}
@@ -15,6 +18,7 @@ DETECTORS = {  # name -> further arguments; the first two are the fast ones
     'fasterrcnn_resnet50_fpn': FEW, 'maskrcnn_resnet50_fpn': FEW, 'ssd300_vgg16': {}}
 SEGMENTERS = {'lraspp_mobilenet_v3_large': {}, 'deeplabv3_mobilenet_v3_large': {'aux_loss': True}, 'fcn_resnet50': {}}
 NUM_CLASSES = 4  # with the background
+HEIGHT, WIDTH = 64, 96  # of the images
 
 
 def native(name, **arguments):
@@ -51,3 +55,24 @@ def in_training(model):
         if isinstance(module, (nn.BatchNorm2d, nn.Dropout)):
             module.eval()
     return model
+
+
+@functools.cache
+def pair(name, resize='model', **arguments):
+    """A recognizer, and the library's network with the same weights."""
+    model = native(name, **arguments)
+    with uninitialized():
+        recognizer = TorchvisionRecognizer(name, pretrained=False, resize=resize, model_kwargs={
+            'num_classes': NUM_CLASSES, **{**DETECTORS, **SEGMENTERS}.get(name, {}), **arguments})
+    recognizer.model.load_state_dict(model.state_dict())
+    return recognizer, model
+
+
+def pictures(count=2, size=(HEIGHT, WIDTH)):
+    """Smooth random 8-bit images, (count, 3, H, W)."""
+    noise = torch.rand(count, 3, 9, 9, generator=torch.Generator().manual_seed(1))
+    return (255 * interpolate(noise, size, mode='bicubic').clamp(0, 1)).round().byte()
+
+
+def images(count=2, size=(HEIGHT, WIDTH)):
+    return pictures(count, size).float() / 255

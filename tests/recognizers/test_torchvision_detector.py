@@ -1,7 +1,6 @@
 """Detectors of torchvision against the library's own networks in training and in inference mode."""
 import copy
 import dataclasses
-import functools
 import hashlib
 import pickle
 import re
@@ -11,7 +10,7 @@ import torch
 import torchvision
 from PIL import Image
 from torch.nn.functional import interpolate
-from torchvision_nets import DETECTORS, in_training, native, uninitialized
+from torchvision_nets import DETECTORS, HEIGHT, WIDTH, images, in_training, native, pair, pictures
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.recognizers import TorchvisionRecognizer, build_recognizer
@@ -19,32 +18,10 @@ from ra_plugin.recognizers.class_slots import ClassSlots
 from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.recognizers.torchvision_models import TorchvisionClassifier, TorchvisionDetector, TorchvisionSegmenter
 
-HEIGHT, WIDTH = 64, 96
 SSDLITE, FASTER = list(DETECTORS)[:2]
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in list(DETECTORS)[2:]]
 ALL = [SSDLITE, FASTER, *SLOW]
 BOXES = torch.tensor([[8., 6, 40, 50], [30, 20, 90, 60]])
-
-
-@functools.cache
-def pair(name, resize='model', **arguments):
-    """A recognizer, and the library's network with the same weights."""
-    model = native(name, **arguments)
-    with uninitialized():
-        recognizer = TorchvisionRecognizer(name, pretrained=False, resize=resize, model_kwargs={
-            'num_classes': 4, **DETECTORS.get(name, {}), **arguments})
-    recognizer.model.load_state_dict(model.state_dict())
-    return recognizer, model
-
-
-def pictures(count=2, size=(HEIGHT, WIDTH)):
-    """Smooth random 8-bit images, (count, 3, H, W)."""
-    noise = torch.rand(count, 3, 9, 9, generator=torch.Generator().manual_seed(1))
-    return (255 * interpolate(noise, size, mode='bicubic').clamp(0, 1)).round().byte()
-
-
-def images(count=2, size=(HEIGHT, WIDTH)):
-    return pictures(count, size).float() / 255
 
 
 def labels(count=2):

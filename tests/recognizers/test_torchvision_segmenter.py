@@ -8,38 +8,21 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+import torchvision_nets
 from PIL import Image
 from torch.nn.functional import cross_entropy, interpolate
-from torchvision_nets import SEGMENTERS, in_training, native, uninitialized
+from torchvision_nets import HEIGHT, SEGMENTERS, WIDTH, images, in_training, native, pictures, uninitialized
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.recognizers import TorchvisionRecognizer
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.torchvision_models import TorchvisionSegmenter
 
-HEIGHT, WIDTH = 64, 96
 LRASPP, DEEPLAB, FCN = SEGMENTERS
 ALL = [LRASPP, DEEPLAB, pytest.param(FCN, marks=pytest.mark.slow)]
 
 
-@functools.cache
-def pair(name, resize=None, **arguments):
-    """A recognizer, and the library's network with the same weights."""
-    model = native(name, **arguments)
-    with uninitialized():
-        recognizer = TorchvisionRecognizer(name, pretrained=False, resize=resize, model_kwargs={
-            'num_classes': 4, **SEGMENTERS[name], **arguments})
-    recognizer.model.load_state_dict(model.state_dict())
-    return recognizer, model
-
-
-def pictures(count=2, size=(HEIGHT, WIDTH)):
-    noise = torch.rand(count, 3, 9, 9, generator=torch.Generator().manual_seed(1))
-    return (255 * interpolate(noise, size, mode='bicubic').clamp(0, 1)).round().byte()
-
-
-def images(count=2, size=(HEIGHT, WIDTH)):
-    return pictures(count, size).float() / 255
+pair = functools.partial(torchvision_nets.pair, resize=None)
 
 
 def label_maps(count=2, size=(HEIGHT, WIDTH)):
