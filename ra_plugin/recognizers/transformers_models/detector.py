@@ -49,15 +49,18 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
         sizes are judged apart, those that are resized to the same size together, and averaged: no image is padded.
         """
         self.check_label(label, len(images), str(self))
-        batches: dict[tuple[int, ...], list[tuple[Any, dict[str, torch.Tensor]]]] = {}
-        for index, (height, width) in enumerate(self.sizes(images, label)):
-            inputs = self.feed(images[index:index + 1, :, :height, :width])
-            target = self._target(label[index], (height, width), inputs['pixel_values'])
-            batches.setdefault(tuple(inputs['pixel_values'].shape), []).append((inputs, target))
+        sizes = self.sizes(images, label)
+        batches: dict[tuple[int, ...], list[tuple[dict[str, Any], list[dict[str, torch.Tensor]]]]] = {}
+        for height, width in dict.fromkeys(sizes):  # images of a size are prepared at once
+            places = [i for i, size in enumerate(sizes) if size == (height, width)]
+            inputs = self.feed(images[places, :, :height, :width])
+            targets = [self._target(label[i], (height, width), inputs['pixel_values']) for i in places]
+            batches.setdefault(tuple(inputs['pixel_values'].shape[1:]), []).append((inputs, targets))
         parts = []
         for batch in batches.values():
+            targets = [target for _, found in batch for target in found]
             inputs = _joined([inputs for inputs, _ in batch])
-            parts.append((len(batch) / len(images), self._judged(inputs, images, [target for _, target in batch])))
+            parts.append((len(targets) / len(images), self._judged(inputs, images, targets)))
         return {name: total(share * terms[name] for share, terms in parts) for name in parts[0][1]}
 
     def _judged(self, inputs: dict[str, Any], images: torch.Tensor,
