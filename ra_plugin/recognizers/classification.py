@@ -7,11 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ra_plugin.options import suggestion
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.class_names import KeepClasses, kept_ids
 from ra_plugin.recognizers.facts import DETECTORS, NO_HEAD, Outputs, RecognizerInfo, TaskError
-from ra_plugin.recognizers.feature_layers import captured, classifying_layer
+from ra_plugin.recognizers.feature_layers import captured, check_feature_layer, classifying_layer
 from ra_plugin.recognizers.first_answer import first_answer
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.logits_check import check_logits
@@ -55,9 +54,7 @@ class ClassificationRecognizer(Recognizer):
         if getattr(model, 'num_classes', None) == 0:
             info = replace(info, task='embedding', classes=None)
         super().__init__(model, info, fit)
-        layers = dict(model.named_modules())
-        if feature_layer is not None and feature_layer not in layers:
-            raise ValueError(f'{self}: feature_layer: no layer {feature_layer!r}.{suggestion(feature_layer, layers)}')
+        check_feature_layer(model, feature_layer, str(self))
         self.feature_layer = feature_layer
         count = self._count_classes()
         self.info = replace(self.info, num_classes=count, gives_probabilities=self._has_head)

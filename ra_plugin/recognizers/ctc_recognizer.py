@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from ra_plugin.option_types import FilePath, ModuleName, Positive, WeightsPath
-from ra_plugin.options import suggestion
 from ra_plugin.recognizers.characters import CTCCoder, read_characters
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo, TaskError
-from ra_plugin.recognizers.feature_layers import captured, classifying_layer
+from ra_plugin.recognizers.feature_layers import captured, check_feature_layer, classifying_layer
 from ra_plugin.recognizers.file.onnx_conversion import check_conversion, converted
 from ra_plugin.recognizers.file.onnx_recognizer import OnnxRuntime, load_model
 from ra_plugin.recognizers.frozen.recurrent import differentiable_recurrence
@@ -113,9 +112,7 @@ class CTCRecognizer(TextRecognizer):
                              f'{len(known)} characters and blank {blank}.')
         self.coder = CTCCoder(known, blank % count)
         self.info = replace(self.info, num_classes=count, classes=known)
-        layers = dict(model.named_modules())
-        if feature_layer is not None and feature_layer not in layers:
-            raise ValueError(f'{self}: feature_layer: no layer {feature_layer!r}.{suggestion(feature_layer, layers)}')
+        check_feature_layer(model, feature_layer, str(self))
         self.feature_layer = feature_layer
         self._head = classifying_layer(model, self._ask_once, count) if differentiable else None
         if judge is not None and differentiable:

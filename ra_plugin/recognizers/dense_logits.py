@@ -6,10 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ra_plugin.options import suggestion
 from ra_plugin.recognizers.classification import Fit
 from ra_plugin.recognizers.facts import DETECTORS, IGNORED, Outputs, RecognizerInfo, TaskError
-from ra_plugin.recognizers.feature_layers import captured, dense_classifying_layer
+from ra_plugin.recognizers.feature_layers import captured, check_feature_layer, dense_classifying_layer
 from ra_plugin.recognizers.first_answer import first_answer
 from ra_plugin.recognizers.frozen.resizing import judging, place_of
 from ra_plugin.recognizers.logits_check import check_logits
@@ -42,9 +41,7 @@ class DenseLogitsRecognizer(SegmentationRecognizer):
         if fit == 'crop' and info.input_size:
             raise ValueError(f"{self}: fit: expected 'stretch' or 'border', got 'crop', which cuts off what labels "
                              'are of.')
-        layers = dict(model.named_modules())
-        if feature_layer is not None and feature_layer not in layers:
-            raise ValueError(f'{self}: feature_layer: no layer {feature_layer!r}.{suggestion(feature_layer, layers)}')
+        check_feature_layer(model, feature_layer, str(self))
         self.divisor, self.feature_layer = divisor, feature_layer
         outputs = self._count_outputs()
         self.info = replace(self.info, num_classes=max(outputs, 2))

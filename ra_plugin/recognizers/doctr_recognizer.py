@@ -16,7 +16,7 @@ from ra_plugin.recognizers.characters import spelled
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
 from ra_plugin.recognizers.frozen.recurrent import differentiable_recurrence
 from ra_plugin.recognizers.frozen.resizing import judging, resize
-from ra_plugin.recognizers.further_arguments import built_with, check_further
+from ra_plugin.recognizers.further_arguments import built_with, check_further, check_one_source
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.recognizers.text import TextRecognizer
@@ -60,10 +60,7 @@ class DoctrRecognizer(TextRecognizer):
         if model_name not in known:
             raise ValueError(f'{where}: docTR has no such reader.{suggestion(model_name, known)} Known: '
                              f'{", ".join(known)}')
-        if pretrained is None and checkpoint is None:
-            raise ValueError(f'{where}: no weights. Set pretrained: true, or checkpoint: FILE.')
-        if pretrained and checkpoint:
-            raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
+        check_one_source(pretrained, checkpoint, where)
         place = f'{where}: model_kwargs'
         check_further(model_kwargs or {}, _OWN, place)
         with translated(where), built_with(model_kwargs or {}, place):

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ra_plugin.options import suggestion
 from ra_plugin.recognizers.frozen.folding import FOLDED
 
 _LAYERS = (nn.Linear, nn.Conv2d)
@@ -58,6 +59,17 @@ def _called_layers(model: nn.Module, ask: Callable[[], object]) -> list[tuple[st
         for hook in hooks:
             hook.remove()
     return called
+
+
+def check_feature_layer(model: nn.Module, name: str | None, where: str) -> None:
+    """Check the option ``feature_layer``.
+
+    Raises:
+        ValueError: The network has no such layer.
+    """
+    layers = dict(model.named_modules())
+    if name is not None and name not in layers:
+        raise ValueError(f'{where}: feature_layer: no layer {name!r}.{suggestion(name, layers)}')
 
 
 def captured(model: nn.Module, name: str, images: torch.Tensor, where: str, of_input: bool = False,

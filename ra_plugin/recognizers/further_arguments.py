@@ -34,6 +34,18 @@ def check_further(arguments: Mapping[str, Any], own: Mapping[str, str], where: s
             check_number(value, f'{where}.{name}', least=0 if name == 'num_classes' else 1)
 
 
+def check_one_source(pretrained: bool | None, checkpoint: str | None, where: str) -> None:
+    """Check that weights come from one place; ``pretrained: false`` asks for random ones.
+
+    Raises:
+        ValueError: No choice, or two.
+    """
+    if pretrained is None and checkpoint is None:
+        raise ValueError(f'{where}: no weights. Set pretrained: true, or checkpoint: FILE.')
+    if pretrained and checkpoint:
+        raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
+
+
 @contextlib.contextmanager
 def built_with(arguments: Mapping[str, Any], where: str) -> Iterator[None]:
     """Build a network within the context; an error names the argument whose type is not the annotated one, if any.

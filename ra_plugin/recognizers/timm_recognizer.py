@@ -11,7 +11,7 @@ from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.facts import RecognizerInfo
-from ra_plugin.recognizers.further_arguments import check_further
+from ra_plugin.recognizers.further_arguments import check_further, check_one_source
 from ra_plugin.recognizers.networks import unwrapped, widened
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, one_image
 from ra_plugin.recognizers.timm_models import create_model, short_name, weights_of
@@ -64,10 +64,7 @@ class TimmRecognizer(ClassificationRecognizer):
                  model_kwargs: Mapping[str, Any] | None = None, keep_classes: KeepClasses | None = None):
         where = f'TimmRecognizer({model_name})'
         timm = require('timm', where)
-        if pretrained is None and checkpoint is None:
-            raise ValueError(f'{where}: no weights. Set pretrained: true, or checkpoint: FILE.')
-        if pretrained and checkpoint:
-            raise ValueError(f'{where}: both pretrained and checkpoint are set. Keep one.')
+        check_one_source(pretrained, checkpoint, where)
         model_kwargs = model_kwargs or {}
         _check_kwargs(model_kwargs, f'{where}: model_kwargs')
         model: Any = create_model(timm, model_name, bool(pretrained), model_kwargs, where)

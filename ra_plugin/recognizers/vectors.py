@@ -4,11 +4,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.options import suggestion
 from ra_plugin.recognizers.classification import Fit
 from ra_plugin.recognizers.embedding import EmbeddingRecognizer
 from ra_plugin.recognizers.facts import RecognizerInfo, TaskError
-from ra_plugin.recognizers.feature_layers import captured
+from ra_plugin.recognizers.feature_layers import captured, check_feature_layer
 from ra_plugin.recognizers.first_answer import first_answer
 from ra_plugin.recognizers.networks import unwrapped, widened
 
@@ -27,9 +26,7 @@ class VectorRecognizer(EmbeddingRecognizer):
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: Fit = 'crop', feature_layer: str | None = None):
         super().__init__(model, info, fit)
-        layers = dict(model.named_modules())
-        if feature_layer is not None and feature_layer not in layers:
-            raise ValueError(f'{self}: feature_layer: no layer {feature_layer!r}.{suggestion(feature_layer, layers)}')
+        check_feature_layer(model, feature_layer, str(self))
         self.feature_layer = feature_layer
         answer = first_answer(self, self._ask_once)
         if not isinstance(answer, torch.Tensor) or answer.dim() != 2:
