@@ -63,7 +63,7 @@ def test_a_block_within_blocks_has_its_whole_place():
     with pytest.raises(ValueError, match=r"^recognizers\.judge\.recognizers\[0\]: TimmRecognizer\(test_resnet\): "
                                          "model_kwargs: ResNet takes no 'stem'"):
         build_recognizer({'type': 'EnsembleRecognizer', 'recognizers': [wrong]}, 'recognizers.judge')
-    with pytest.raises(ValueError, match=r'^train\.recog_opt\.recognizer: TimmRecognizer\(test_resnet\): .*no head'):
+    with pytest.raises(ValueError, match=r'^train\.recog_opt\.recognizer: TimmRecognizer\(test_resnet\): .*no loss'):
         _built({'type': 'RecogLoss', 'recognizer': {'type': 'TimmRecognizer', 'model_name': 'test_resnet',
                                                     'pretrained': False, 'model_kwargs': {'num_classes': 0}}},
                'train.recog_opt')

@@ -27,13 +27,12 @@ class ClassificationRecognizer(Recognizer):
     """A network whose forward pass gives logits ``(N, num_classes)``.
 
     A label batch is ``(N,)``, long, in ``[0, num_classes)``. The classes are counted in the network's output, so
-    ``info.num_classes`` may be left at 0.
-
-    A network without a head (``num_classes`` of 0, or an ``info.task`` of ``'embedding'``) has features alone.
+    ``info.num_classes`` may be left at 0. A network that says of itself that it has none (``num_classes`` of 0) is
+    refused.
 
     Args:
         feature_layer: Dotted name of the layer whose output is `features`. Default: the input of the layer that
-            classifies, which is found by one call, see `classifying_layer`; without a head, what the network gives.
+            classifies, which is found by one call, see `classifying_layer`.
         keep_classes: Names or ids of the network's classes that count, as a list or a text file with one a line, for
             data with fewer classes. Labels are then their places in this list, and probabilities sum to 1 over them.
     """
@@ -51,29 +50,21 @@ class ClassificationRecognizer(Recognizer):
                  keep_classes: KeepClasses | None = None):
         if type(self).__init__ is ClassificationRecognizer.__init__:
             model = copy_of(model, f'{self.users_name()}({info.name})')
-        if getattr(model, 'num_classes', None) == 0:
-            info = replace(info, task='embedding', classes=None)
         super().__init__(model, info, fit)
         check_feature_layer(model, feature_layer, str(self))
         self.feature_layer = feature_layer
         count = self._count_classes()
-        self.info = replace(self.info, num_classes=count, gives_probabilities=self._has_head)
-        if feature_layer is None and self._has_head and not self._has_own_features:
+        self.info = replace(self.info, num_classes=count, gives_probabilities=True)
+        if feature_layer is None and not self._has_own_features:
             self._head = classifying_layer(self.model, self._ask_once, count)
         if keep_classes is not None:
             self._keep(keep_classes)
 
     def _keep(self, keep_classes: KeepClasses) -> None:
-        if not self._has_head:
-            raise ValueError(f'{self}: keep_classes: {NO_HEAD}')
         ids = kept_ids(keep_classes, self.info.classes, self.info.num_classes, f'{self}: keep_classes')
         self.register_buffer('_kept', torch.tensor(ids, device=self.mean.device), persistent=False)
         names = self.info.classes and tuple(self.info.classes[i] for i in ids)
         self.info = replace(self.info, classes=names, num_classes=len(ids))
-
-    @property
-    def _has_head(self) -> bool:
-        return self.is_classifier
 
     @torch.no_grad()
     def _ask_once(self) -> Any:
@@ -81,9 +72,9 @@ class ClassificationRecognizer(Recognizer):
 
     def _count_classes(self) -> int:
         """Return the number of outputs; a wrong size, head or class list shows now, not in the first iteration."""
+        if getattr(self.model, 'num_classes', None) == 0:
+            raise TaskError(f'{self}: {NO_HEAD}')
         logits = first_answer(self, self._ask_once)
-        if not self._has_head:
-            return 0
         if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
             got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
             raise TaskError(f'{self}: expected logits (N, num_classes) from the network, got {got}. '
@@ -122,7 +113,6 @@ class ClassificationRecognizer(Recognizer):
             ValueError: A label outside ``[0, num_classes)``; on a GPU this would end the whole process. In the first
                 call also: answers that are no logits.
         """
-        self._check_head()
         self.check_label(label, len(images), str(self))
         logits = self.kept_logits(images)
         if not self._is_checked and not self.trainable:
@@ -133,31 +123,19 @@ class ClassificationRecognizer(Recognizer):
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """Return ``{'logits': (N, num_classes)}``."""
-        self._check_head()
         return {'logits': self.kept_logits(images)}
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Return the probabilities of the classes, ``(N, num_classes)``."""
         return self.outputs(images)['logits'].softmax(1)
 
-    def _check_head(self) -> None:
-        if not self._has_head:
-            raise ValueError(f'{self}: {NO_HEAD}')
-
-    def _all_answers(self, images: torch.Tensor, reference: Outputs) -> list[torch.Tensor]:
-        if self._has_head:
-            return super()._all_answers(images, reference)
-        return [self.features(images), *self._watched_outputs(images)]
-
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the output of ``feature_layer``; by default the input of the layer that classifies."""
         prepared, model = self.prepare(images), unwrapped(self.model)
         layer = self.feature_layer if self.feature_layer is not None else self._head
-        if layer is None and self._has_head:
+        if layer is None:
             raise ValueError(f'{self}: no linear layer to take features from. Name one: feature_layer.')
         with self.autocast(images):
-            if layer is None:
-                return widened(self.read(model(prepared)))
             return widened(captured(model, layer, prepared, str(self), of_input=self.feature_layer is None))
 
     @torch.no_grad()
@@ -168,7 +146,6 @@ class ClassificationRecognizer(Recognizer):
             ``{'labels': (N, k) long, 'scores': (N, k)}``, and of all classes in their own order
             ``'log_probabilities': (N, num_classes)``.
         """
-        self._check_head()
         with judging():
             logits = self.kept_logits(images)
         scores, labels = logits.softmax(1).topk(min(TOP_K, self.info.num_classes))

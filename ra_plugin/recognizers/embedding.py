@@ -10,7 +10,7 @@ from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.networks import widened
 
 _NO_LABELS = ('an embedding has no classes, so no loss against labels. Use RecogConsistencyLoss, which compares with '
-              'the embedding of the clean image.')
+              'the embedding of the clean image, or RecogFeatureLoss.')
 
 
 class EmbeddingRecognizer(Recognizer):

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 import torch
 
 Outputs = dict[str, torch.Tensor]
-NO_HEAD = ('it has no head, so no classes: its features are all that can be compared. Use RecogFeatureLoss, or a '
-           'network with a head.')
+NO_HEAD = ('it has no head, so no classes. Compare its vectors (task: embedding), its features (RecogFeatureLoss), or '
+           'use a network with a head.')
 DETECTORS = 'TorchvisionRecognizer, TransformersRecognizer, UltralyticsRecognizer or MMDetRecognizer'
 IGNORED = 255  # in label maps: a pixel of no class, whatever number the files have for it
 

@@ -32,10 +32,11 @@ class ModuleRecognizer(ByTask, Recognizer):
     images.
 
     A classifier gives logits ``(N, C)``. A network without a head gives features of the same form, and nothing but
-    ``task: embedding`` says that they are no classes. A segmenter gives logits ``(N, C, h, w)`` at any resolution, one
-    channel for a class against the background, and its loss is the cross-entropy at that of the labels. An embedding
-    network gives vectors ``(N, D)``. Networks of segmentation_models_pytorch bring mean and std of their encoder where
-    it has a record, and are given sizes that they can take: the last row and column are repeated.
+    ``task: embedding``, or its own ``num_classes`` of 0, says that they are no classes. A segmenter gives logits
+    ``(N, C, h, w)`` at any resolution, one channel for a class against the background, and its loss is the
+    cross-entropy at that of the labels. An embedding network gives vectors ``(N, D)``. Networks of
+    segmentation_models_pytorch bring mean and std of their encoder where it has a record, and are given sizes that they
+    can take: the last row and column are repeated.
 
     Args:
         module: ``package.module.Name``. It is imported: name only code that you trust.
@@ -53,6 +54,7 @@ class ModuleRecognizer(ByTask, Recognizer):
         feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
             layer that classifies; the vectors.
         task: ``'classification'`` | ``'segmentation'`` | ``'embedding'``. Detectors have no common form of answers.
+            Default: embedding for a network with a ``num_classes`` of 0, else classification.
         output: The part of the network's answer that is the logits or vectors, by key, attribute or index, dotted:
             ``logits``, ``0``, ``out.0``. Default: the answer itself.
         keep_classes: Names or ids of a classifier's classes that count, as a list or a text file with one a line, for
@@ -68,8 +70,12 @@ class ModuleRecognizer(ByTask, Recognizer):
     output: str | int | None = None
 
     @classmethod
-    def task_of(cls, *args: Any, task: Any = 'classification', **kwargs: Any) -> str:
-        check_type(task, ModuleTask, 'ModuleRecognizer: task')
+    def task_of(cls, *args: Any, task: Any = None, **kwargs: Any) -> str:
+        check_type(task, ModuleTask | None, 'ModuleRecognizer: task')
+        if task is None:
+            module, arguments = kwargs.get('module'), kwargs.get('module_kwargs') or {}
+            counts = getattr(module, 'num_classes', None), arguments.get('num_classes')
+            task = 'embedding' if any(type(count) is int and not count for count in counts) else 'classification'
         if task not in cls._classes:
             raise TaskError(f'ModuleRecognizer: task: networks for {task} have no common form of answers. Use '
                             f'{DETECTORS}.')
@@ -79,11 +85,11 @@ class ModuleRecognizer(ByTask, Recognizer):
                  checkpoint: WeightsPath | None = None, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None, classes: Sequence[str] | None = None,
                  input_size: InputSize = None, fit: Fit = 'crop', feature_layer: str | None = None,
-                 pretrained: bool | None = None, *, task: ModuleTask = 'classification',
+                 pretrained: bool | None = None, *, task: ModuleTask | None = None,
                  output: str | int | None = None, keep_classes: KeepClasses | None = None):
         name = module.rpartition('.')[2] if isinstance(module, str) else type(module).__name__
         where = f'{self.users_name()}({name})'
-        if task not in ('classification', self.task):
+        if task not in (None, self.task):
             raise TypeError(f'{where}: task: {task}, but its class is made for {self.task}. Derive it from the class '
                             f'of that task, or give task in the call.')
         task = self.task

@@ -28,12 +28,9 @@ def create_model(timm: ModuleType, name: str, pretrained: bool, arguments: Mappi
         ValueError: No such model, tag or folder, arguments that it does not take, or weights that cannot be fetched.
     """
     source, rest = source_of(name)
-    if source == 'local-dir':
-        _check_folder(Path(rest), where)
-    elif not source and not any(mark in name for mark in '/:'):  # of these timm itself says what is meant
-        _check_name(timm, name, where)
+    check_name(timm, name, where)
     place = f'{where}: model_kwargs'
-    with translated(where, _cache()), built_with(arguments, place):
+    with translated(where, cache_folder()), built_with(arguments, place):
         model = timm.create_model(f'{source}:{rest}' if source else name, pretrained=pretrained, **arguments)
         check_annotated(type(model), arguments, place)
         return model
@@ -58,13 +55,26 @@ def weights_of(model: Any, name: str) -> str:
     return name if source_of(name)[0] or not all(known) else f'timm {".".join(known)}'
 
 
+def check_name(timm: ModuleType, name: str, where: str) -> None:
+    """Check the name of a model as far as nothing has to be fetched for it.
+
+    Raises:
+        ValueError: No such model, tag or folder.
+    """
+    source, rest = source_of(name)
+    if source == 'local-dir':
+        _check_folder(Path(rest), where)
+    elif not source and not any(mark in name for mark in '/:'):  # of these timm itself says what is meant
+        _check_known(timm, name, where)
+
+
 def _check_folder(folder: Path, where: str) -> None:
     if not (folder / 'config.json').is_file():
         raise ValueError(f"{where}: expected a folder with config.json and model.safetensors, as timm's save_for_hf "
                          f"writes, got {'one without config.json' if folder.is_dir() else 'no folder'}: {folder}")
 
 
-def _check_name(timm: ModuleType, name: str, where: str) -> None:
+def _check_known(timm: ModuleType, name: str, where: str) -> None:
     architecture, dot, tag = name.partition('.')
     if not timm.is_model(architecture):
         meant = nearest(architecture, timm.list_models(), cutoff=0.6)
@@ -82,7 +92,7 @@ def _meant(name: str | None) -> str:
     return f" Did you mean '{name}'?" if name else ''
 
 
-def _cache() -> str:
+def cache_folder() -> str:
     """Return timm's download folder."""
     try:
         from huggingface_hub.constants import HF_HUB_CACHE

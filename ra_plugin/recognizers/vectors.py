@@ -21,8 +21,15 @@ class VectorRecognizer(EmbeddingRecognizer):
         feature_layer: Dotted name of the layer whose output is `features`. Default: the vectors.
 
     Raises:
-        TaskError: It gives none.
+        TaskError: It gives none. Where a subclass has features of another kind, it may serve for those: `check_gives`
+            refuses the rest.
     """
+
+    _no_vectors = ''  # why it has none
+    _remedy = ('Name the part that is (output: pooler_output), or let the network pool: nn.Sequential(network, '
+               'nn.AdaptiveAvgPool2d(1), nn.Flatten()). Maps and tokens are for RecogFeatureLoss, whose layer_weights '
+               'names the layers that give them.')
+    _has_own_features = False  # they need no vectors
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: Fit = 'crop', feature_layer: str | None = None):
         super().__init__(model, info, fit)
@@ -33,14 +40,23 @@ class VectorRecognizer(EmbeddingRecognizer):
             got = type(answer).__name__
             if isinstance(answer, torch.Tensor):
                 got = f'{_FORMS.get(answer.dim(), "a tensor")} {tuple(answer.shape)}'
-            raise TaskError(f'{self}: expected vectors (N, D) from the network, got {got}. Name the part that is '
-                            '(output: pooler_output), or let the network pool: nn.Sequential(network, '
-                            'nn.AdaptiveAvgPool2d(1), nn.Flatten()). Maps and tokens are for RecogFeatureLoss, whose '
-                            'layer_weights names the layers that give them.')
+            self._no_vectors = f'expected vectors (N, D) from the network, got {got}. {self._remedy}'
+            if not self._has_own_features:
+                raise TaskError(f'{self}: {self._no_vectors}')
 
     @torch.no_grad()
     def _ask_once(self) -> Any:
-        return self.vectors(self.mean.new_full((1, 3, *(self.info.input_size or (64, 64))), 0.5))
+        return super().vectors(self.mean.new_full((1, 3, *(self.info.input_size or (64, 64))), 0.5))
+
+    def vectors(self, images: torch.Tensor) -> torch.Tensor:
+        if self._no_vectors:
+            raise TaskError(f'{self}: {self._no_vectors}')
+        return super().vectors(images)
+
+    def check_gives(self, method: str, where: str) -> None:
+        super().check_gives(method, where)
+        if method == 'outputs' and self._no_vectors:
+            raise TaskError(f'{where}: {self}: {self._no_vectors}')
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the output of ``feature_layer``; by default the vectors."""

@@ -55,6 +55,8 @@ BLOCKS = {  # registered name, and the task where it has several -> its block, g
     'OnnxRecognizer': lambda files: {'file': files.onnx(), **SCALE},
     'TFLiteRecognizer': lambda files: {'file': files.tflite(), **SCALE},
     'TimmRecognizer': lambda files: {'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32},
+    'TimmRecognizer: embedding': lambda files: {
+        'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32, 'task': 'embedding'},
     'TorchvisionRecognizer': lambda files: {
         'model_name': 'squeezenet1_1', 'checkpoint': files.torchvision(), 'feature_layer': 'features',
         'input_size': 64},

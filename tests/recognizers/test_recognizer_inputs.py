@@ -8,15 +8,13 @@ from PIL import Image
 from torch import nn
 
 from ra_plugin import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss, build_recognizer
-from ra_plugin.metrics.task_scores import build_score
-from ra_plugin.options import OptionError
 from ra_plugin.recognizers import (
     ClassificationRecognizer,
-    EnsembleRecognizer,
     ModuleRecognizer,
     Recognizer,
     RecognizerInfo,
 )
+from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.recognizers.frozen.resizing import judging, resize, shared_resizes
 
 SIZES = [(64, 64), (48, 40), (90, 64), (33, 70), (97, 131), (20, 90)]  # height, width
@@ -198,68 +196,24 @@ def test_one_number_for_a_network_of_three_channels_is_refused():
 
 # Without a head
 
-EMBEDDINGS = {
-    'num_classes: 0': timm_block(num_classes=0),
-    'DINOv2': timm_block('vit_small_patch14_dinov2', 28, img_size=28, depth=1),
-    'CLIP': timm_block('vit_base_patch32_clip_224.openai', 32, img_size=32, depth=1),
-    'CLIP, its width given': timm_block('vit_base_patch32_clip_224', 32, img_size=32, depth=1, num_classes=512),
-    'SigLIP': timm_block('vit_base_patch16_siglip_224', 32, img_size=32, depth=1),
-}
-
-
-@pytest.fixture(params=EMBEDDINGS)
-def embedding(request):
-    return build_recognizer(EMBEDDINGS[request.param])
-
-
-def test_a_network_without_a_head_has_features_alone(embedding):
-    assert (embedding.info.task, embedding.info.num_classes, embedding.info.classes) == ('embedding', 0, None)
-    output, clean = torch.rand(2, 2, 3, 32, 32)
-    loss = RecogFeatureLoss(embedding)
-    loss(output.requires_grad_(), clean).backward()
-    assert output.grad.isfinite().all() and output.grad.abs().max() > 0
-    for cls in (RecogLoss, RecogConsistencyLoss):
-        message = rf'^{cls.__name__}\.recognizer: TimmRecognizer\(.*has no head.*RecogFeatureLoss'
-        with pytest.raises(ValueError, match=message):
-            cls(embedding)
-    for ask in (lambda: embedding.predict(clean), lambda: embedding.outputs(clean),
-                lambda: embedding.loss(clean, torch.tensor([0, 0]))):
-        with pytest.raises(ValueError, match=r'has no head.*RecogFeatureLoss'):
-            ask()
-    with pytest.raises(OptionError, match=r'has no head.*RecogFeatureLoss'):
-        build_score(embedding.info)
-
-
-def test_a_plain_network_that_says_so_has_no_head_either():
+def test_a_plain_network_that_says_so_has_no_head():
     net = timm.create_model('test_resnet', num_classes=0)
-    loss = RecogFeatureLoss(net, mean=[0.5] * 3, std=[0.5] * 3)
-    images = torch.rand(2, 3, 64, 64)
-    torch.testing.assert_close(loss.recognizer.features(images), net.eval()((images - 0.5) / 0.5), rtol=1e-3, atol=1e-4)
-    with pytest.raises(ValueError, match='has no head'):
-        RecogLoss(net, mean=[0.5] * 3, std=[0.5] * 3)
-
-
-@pytest.mark.parametrize('block', [timm_block(num_classes=7),
-                                   timm_block('vit_small_patch14_dinov2', 28, img_size=28, depth=1, num_classes=7),
-                                   timm_block('vit_base_patch32_clip_224', 32, img_size=32, depth=1, num_classes=7),
-                                   timm_block('vit_base_patch32_clip_224.laion2b_ft_in1k', 32, img_size=32, depth=1),
-                                   timm_block('vit_base_patch32_clip_224', 32, img_size=32, depth=1, num_classes=512,
-                                              pretrained_cfg_overlay={'label_names': list(map(str, range(512)))})],
-                         ids=['ResNet', 'DINOv2', 'CLIP', 'CLIP on ImageNet', 'CLIP with names'])
-def test_one_with_a_head_classifies(block):
-    recognizer = build_recognizer(block)
-    assert recognizer.info.task == 'classification' and recognizer.info.num_classes in (7, 512, 1000)
-
-
-def test_an_ensemble_of_embeddings_compares_features():
-    members = [build_recognizer(EMBEDDINGS['num_classes: 0']) for _ in range(2)]
-    assert RecogFeatureLoss(EnsembleRecognizer(members))(*torch.rand(2, 1, 3, 64, 64)) > 0
-    nested = {'type': 'EnsembleRecognizer', 'recognizers': [
-        {'type': 'EnsembleRecognizer', 'recognizers': 2 * [EMBEDDINGS['num_classes: 0']], 'sample': 1}]}
-    for cls in (RecogLoss, RecogConsistencyLoss):
-        for ensemble in (EnsembleRecognizer(members), nested):
-            with pytest.raises(ValueError, match=rf'^{cls.__name__}\.recognizer: Timm.*has no head'):
-                cls(ensemble)
+    scale = {'mean': [0.5] * 3, 'std': [0.5] * 3}
+    output, clean = torch.rand(2, 2, 3, 64, 64)
+    vectors = [net.eval()((images - 0.5) / 0.5) for images in (output, clean)]
+    loss = RecogFeatureLoss(net, **scale)
+    torch.testing.assert_close(loss.recognizer.features(clean), vectors[1], rtol=1e-3, atol=1e-4)
+    found = RecogConsistencyLoss(net, reduction='none', **scale)(output, clean)
+    torch.testing.assert_close(found, 1 - torch.cosine_similarity(*vectors), atol=1e-5, rtol=1e-3)
+    with pytest.raises(ValueError, match='no loss against labels'):
+        RecogLoss(net, **scale)
+    by_path = {'type': 'ModuleRecognizer', 'module': 'timm.create_model', 'pretrained': False, **scale,
+               'module_kwargs': {'model_name': 'test_resnet', 'num_classes': 0}}
+    assert build_recognizer(by_path).info.task == 'embedding'
+    for cls, arguments in ((ModuleRecognizer, {'task': 'classification', **scale}),
+                           (ClassificationRecognizer, {'info': RecognizerInfo('net', 'classification')})):
+        with pytest.raises(TaskError, match=rf'^{cls.__name__}\(\w+\): it has no head.*task: embedding'):
+            cls(net, **arguments)
 
 
 def test_features_of_a_plain_network_are_compared_once_its_task_is_given():
@@ -288,7 +242,7 @@ def a_torchvision_recognizer(folder):
     lambda _: ModuleRecognizer(GrayNet(3), mean=[0] * 3, std=[1] * 3),
     lambda _: ModuleRecognizer(GrayNet(3), mean=[0] * 3, std=[1] * 3, feature_layer='conv'),
     lambda _: ClassificationRecognizer(GrayNet(3), RecognizerInfo('gray', 'classification')),
-    lambda _: build_recognizer(EMBEDDINGS['num_classes: 0']),
+    lambda _: build_recognizer(timm_block(num_classes=0)),
 ], ids=['timm', 'torchvision', 'module', 'feature_layer', 'classifier', 'embedding'])
 def test_features_are_computed_in_the_recognizers_precision(make, tmp_path):
     recognizer = make(tmp_path)
