@@ -92,9 +92,8 @@ class ModuleRecognizer(ByTask, Recognizer):
         if task not in (None, self.task):
             raise TypeError(f'{where}: task: {task}, but its class is made for {self.task}. Derive it from the class '
                             f'of that task, or give task in the call.')
-        task = self.task
-        if keep_classes is not None and task != 'classification':
-            raise ValueError(f'{where}: keep_classes is for classifiers, and this one is for {task}. Leave it out.')
+        if keep_classes is not None and self.task != 'classification':
+            raise ValueError(f'{where}: keep_classes is for classifiers, and this is for {self.task}. Leave it out.')
         model = built_network(module, module_kwargs or {}, checkpoint, pretrained, where)
         record = read_record(checkpoint) if checkpoint else {}
         mean, std = mean or record.get('mean'), std or record.get('std')
@@ -104,7 +103,7 @@ class ModuleRecognizer(ByTask, Recognizer):
         classes = tuple(classes or record.get('classes') or ())
         self.output = output  # first: building takes an image through `read`
         self._take(model, RecognizerInfo(
-            name=name, task=task, classes=classes or None, mean=means, std=stds,
+            name=name, task=self.task, classes=classes or None, mean=means, std=stds,
             input_size=resolve_input_size(input_size, None, where),
             source=checkpoint or ('random weights' if pretrained is False else
                                   module if isinstance(module, str) else name)), fit, feature_layer, keep_classes)

@@ -53,7 +53,9 @@ BLOCKS = {  # registered name, and the task where it has several -> its block, g
     'ModuleRecognizer: embedding': lambda files: {
         **MODULE, 'module': 'tiny_recognizers.tiny_embedding_network', 'task': 'embedding'},
     'OnnxRecognizer': lambda files: {'file': files.onnx(), **SCALE},
+    'OnnxRecognizer: embedding': lambda files: {'file': files.onnx(), **SCALE, 'task': 'embedding'},
     'TFLiteRecognizer': lambda files: {'file': files.tflite(), **SCALE},
+    'TFLiteRecognizer: embedding': lambda files: {'file': files.tflite(), **SCALE, 'task': 'embedding'},
     'TimmRecognizer': lambda files: {'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32},
     'TimmRecognizer: embedding': lambda files: {
         'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32, 'task': 'embedding'},

@@ -10,6 +10,7 @@ from torch import nn
 from ra_plugin import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss, build_recognizer
 from ra_plugin.recognizers import (
     ClassificationRecognizer,
+    EnsembleRecognizer,
     ModuleRecognizer,
     Recognizer,
     RecognizerInfo,

@@ -1,1 +1,1 @@
-"""Classifiers in files of other frameworks: ONNX and TFLite."""
+"""Networks in files of other frameworks: ONNX and TFLite."""

@@ -1,14 +1,33 @@
 """The base of recognizers from a model file: a batch size that may be fixed, answers that may be probabilities."""
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
+from ra_plugin.options import check_type
+from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.class_names import KeepClasses, read_classes
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
+from ra_plugin.recognizers.vectors import VectorRecognizer
+
+FileTask = Literal['classification', 'embedding']
+ChannelOrder = Literal['rgb', 'bgr']
+_CLASSIFIERS = ('classes', 'probabilities', 'keep_classes')  # options of classifiers alone
+
+
+def checked_task(task: Any, where: str) -> str:
+    """Return the task.
+
+    Raises:
+        OptionError: It is neither of the two.
+    """
+    check_type(task, FileTask, f'{where}: task')
+    return task
 
 
 class Runtime(nn.Module):
@@ -25,38 +44,109 @@ class Runtime(nn.Module):
         return torch.from_numpy(self.run(images.float().cpu().numpy())).to(images)
 
 
-class FileRecognizer(ClassificationRecognizer):
-    """A classifier from a model file.
+@dataclass(frozen=True)
+class FileOptions:
+    """Options that model files of every format have.
 
-    Args:
-        network: Network that answers to normalized images.
+    Attributes:
         file: Path of the model file.
         mean, std: Normalization of its input, RGB on the ``[0, 1]`` scale.
-        input_size: (height, width), or None: images as they come.
+        fit: See `Recognizer`.
         classes: As in `read_classes`, or None where the file's own count will do.
         probabilities: The answers are probabilities, and not logits.
-        batch: Number of images that it takes at once; None: any.
-        differentiable: ``network`` passes the gradient to the images.
+        keep_classes: See `ClassificationRecognizer`.
+        channel_order: Order in which the network takes the channels.
+        feature_layer: See `ClassificationRecognizer`.
     """
+
+    file: str
+    mean: Sequence[float]
+    std: Sequence[float]
+    fit: Fit
+    classes: Sequence[str] | str | None
+    probabilities: bool
+    keep_classes: KeepClasses | None
+    channel_order: ChannelOrder
+    feature_layer: str | None = None
+
+
+class FileRecognizer(Recognizer):
+    """A recognizer from a model file.
+
+    Attributes:
+        batch: Number of images that it takes at once; None: any.
+        flips: The network takes the channels from blue to red.
+    """
+
+    task: Any  # from the class of the task
+    batch: int | None = None
+    flips = False
+
+    def set_up(self, network: nn.Module, options: FileOptions, input_size: tuple[int, int] | None, batch: int | None,
+               differentiable: bool, task: str) -> None:
+        """Check the options that the formats share, and call the constructor of the task's class.
+
+        Args:
+            network: Network that answers to normalized images.
+            options: The options.
+            input_size: (height, width), or None: images as they come.
+            batch: Number of images that it takes at once; None: any.
+            differentiable: ``network`` passes the gradient to the images.
+            task: The task that was asked for.
+        """
+        where = f'{self.users_name()}({Path(options.file).name})'
+        if task not in ('classification', self.task):
+            raise ValueError(f'{where}: task: {task}, but its class is made for {self.task}.')
+        for name, values in (('mean', options.mean), ('std', options.std)):
+            if len(values) != 3 or name == 'std' and min(values) <= 0:
+                raise ValueError(f'{where}: {name}: expected three numbers, positive for std, got {list(values)}.')
+        given = [name for name in _CLASSIFIERS if getattr(options, name)] if self.task != 'classification' else []
+        if given:
+            raise ValueError(f'{where}: {given[0]} is for classifiers, and this is for {self.task}. Leave it out.')
+        try:
+            names = read_classes(options.classes) if options.classes else None
+        except ValueError as error:
+            raise ValueError(f'{where}: {error}') from None
+        self.batch, self.flips = batch, options.channel_order == 'bgr'  # first: building takes an image through
+        self.start(network, RecognizerInfo(
+            name=Path(options.file).stem, task=self.task, classes=names, mean=tuple(options.mean),
+            std=tuple(options.std), input_size=input_size, differentiable=differentiable, source=str(options.file)),
+            options)
+
+    # --------------------------------------------------- for subclasses
+    def start(self, network: nn.Module, info: RecognizerInfo, options: FileOptions) -> None:
+        """Call the constructor of the task's class."""
+        raise NotImplementedError(f'{type(self).__name__} has no start().')
+
+    # ------------------------------------------------------------ shared
+    def prepare(self, images: torch.Tensor) -> torch.Tensor:
+        prepared = super().prepare(images)
+        return prepared.flip(1) if self.flips else prepared
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        if not self.info.differentiable:
+            raise ValueError(f'{self}: it gives answers, and no features. Use an ONNX file, or another loss.')
+        return torch.cat([super(FileRecognizer, self).features(part) for part in self.parts(images)])
+
+    def layer_outputs(self, images: torch.Tensor, names: Sequence[str]) -> Outputs:
+        if not self.info.differentiable:
+            raise ValueError(f'{self}: it gives answers, and no layers. Use an ONNX file, or another loss.')
+        found = [super(FileRecognizer, self).layer_outputs(part, names) for part in self.parts(images)]
+        return {name: torch.cat([one[name] for one in found]) for name in names}
+
+    def parts(self, images: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Return the images in batches of the size that the network takes."""
+        return images.split(self.batch) if self.batch else [images]
+
+
+class FileClassifier(FileRecognizer, ClassificationRecognizer):
+    """A classifier from a model file."""
 
     can_learn = False  # a conversion for inference
 
-    def __init__(self, network: nn.Module, file: str, mean: Sequence[float], std: Sequence[float],
-                 input_size: tuple[int, int] | None, fit: Fit, classes: Sequence[str] | str | None,
-                 probabilities: bool, batch: int | None, differentiable: bool, feature_layer: str | None = None,
-                 keep_classes: KeepClasses | None = None):
-        where = f'{type(self).__name__}({Path(file).name})'
-        for name, values in (('mean', mean), ('std', std)):
-            if len(values) != 3 or name == 'std' and min(values) <= 0:
-                raise ValueError(f'{where}: {name}: expected three numbers, positive for std, got {list(values)}.')
-        try:
-            names = read_classes(classes) if classes else None
-        except ValueError as error:
-            raise ValueError(f'{where}: {error}') from None
-        self.batch, self.answers_probabilities = batch, probabilities  # first: building takes an image through `logits`
-        super().__init__(network, RecognizerInfo(
-            name=Path(file).stem, task='classification', classes=names, mean=tuple(mean), std=tuple(std),
-            input_size=input_size, differentiable=differentiable, source=str(file)), fit, feature_layer, keep_classes)
+    def start(self, network: nn.Module, info: RecognizerInfo, options: FileOptions) -> None:
+        self.answers_probabilities = options.probabilities
+        ClassificationRecognizer.__init__(self, network, info, options.fit, options.feature_layer, options.keep_classes)
         self._check_scale()
 
     def _check_scale(self) -> None:
@@ -76,19 +166,17 @@ class FileRecognizer(ClassificationRecognizer):
         answers = self._answers(images)
         return answers.clamp_min(torch.finfo(answers.dtype).tiny).log() if self.answers_probabilities else answers
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        if not self.info.differentiable:
-            raise ValueError(f'{self}: it gives answers, and no features. Use an ONNX file, or another loss.')
-        return torch.cat([super(FileRecognizer, self).features(part) for part in self._parts(images)])
-
-    def layer_outputs(self, images: torch.Tensor, names: Sequence[str]) -> Outputs:
-        if not self.info.differentiable:
-            raise ValueError(f'{self}: it gives answers, and no layers. Use an ONNX file, or another loss.')
-        found = [super(FileRecognizer, self).layer_outputs(part, names) for part in self._parts(images)]
-        return {name: torch.cat([one[name] for one in found]) for name in names}
-
     def _answers(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([super(FileRecognizer, self).logits(part) for part in self._parts(images)])
+        return torch.cat([super(FileClassifier, self).logits(part) for part in self.parts(images)])
 
-    def _parts(self, images: torch.Tensor) -> Sequence[torch.Tensor]:
-        return images.split(self.batch) if self.batch else [images]
+
+class FileEmbedder(FileRecognizer, VectorRecognizer):
+    """An embedding network from a model file."""
+
+    _remedy = 'Cut the file where it gives them (ONNX: onnx.utils.extract_model).'
+
+    def start(self, network: nn.Module, info: RecognizerInfo, options: FileOptions) -> None:
+        VectorRecognizer.__init__(self, network, info, options.fit, options.feature_layer)
+
+    def vectors(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.cat([super(FileEmbedder, self).vectors(part) for part in self.parts(images)])

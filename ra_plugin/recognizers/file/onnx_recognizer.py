@@ -1,15 +1,26 @@
-"""A classifier in an ONNX file: a loss function by way of onnx2torch, or a judge in onnxruntime."""
+"""A network in an ONNX file: a loss function by way of onnx2torch, or a judge in onnxruntime."""
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from ra_plugin.option_types import ClassNames, FilePath
+from ra_plugin.recognizers.by_task import ByTask
 from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import Fit, InputSize, resolve_input_size
-from ra_plugin.recognizers.file.base import FileRecognizer, Runtime
+from ra_plugin.recognizers.file.base import (
+    ChannelOrder,
+    FileClassifier,
+    FileEmbedder,
+    FileOptions,
+    FileRecognizer,
+    FileTask,
+    Runtime,
+    checked_task,
+)
 from ra_plugin.recognizers.file.onnx_conversion import check_conversion, converted
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
@@ -17,8 +28,8 @@ from ra_plugin.utils.text import one_line
 
 
 @RECOGNIZER_REGISTRY.register
-class OnnxRecognizer(FileRecognizer):
-    """An ONNX file with one float input, the images, and one output.
+class OnnxRecognizer(ByTask, FileRecognizer):
+    """An ONNX file with one float input, the images, and one output: logits, or the vectors of an embedding network.
 
     As a loss it becomes a torch network, whose answers and gradient are checked against onnxruntime when it is built
     (`check_conversion` has the tolerances). A file whose batch size is fixed sees the images one after the other.
@@ -26,6 +37,8 @@ class OnnxRecognizer(FileRecognizer):
     Args:
         file: The ``.onnx`` file. Weights in files beside it are taken from its own folder alone.
         mean, std: Normalization of its input, RGB on the ``[0, 1]`` scale; an input in 0..255 has a std of 1/255.
+            Networks for faces are mostly given (x - 127.5) / 127.5, a mean and std of 0.5, or (x - 127.5) / 128, a std
+            of 0.502, of faces that are aligned and fill the picture.
         classes: Class names in the order of the ids, as a list or a text file with one name per line.
         input_size: ``'model'``: the size in the file; ``~``: images as they come; a number or ``[height, width]``.
         fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
@@ -36,17 +49,24 @@ class OnnxRecognizer(FileRecognizer):
             Default: the input of the layer that classifies.
         keep_classes: Names or ids of the classes that count, as a list or a text file with one a line, for data with
             fewer classes. Labels are then their places in this list. Default: all.
+        task: ``'classification'`` | ``'embedding'``. Nothing in a file tells logits from vectors.
+        channel_order: ``bgr`` for networks trained on what OpenCV reads.
 
     Raises:
         ImportError: onnx, onnxruntime or onnx2torch is not installed.
-        ValueError: No classifier, no conversion, or another answer or gradient than onnxruntime's.
+        ValueError: Neither logits nor vectors, no conversion, or another answer or gradient than onnxruntime's.
     """
+
+    @classmethod
+    def task_of(cls, *args: Any, task: Any = 'classification', **kwargs: Any) -> str:
+        return checked_task(task, cls.__name__)
 
     def __init__(self, file: FilePath, mean: Sequence[float], std: Sequence[float],
                  classes: ClassNames | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
                  probabilities: bool = False, differentiable: bool = True, feature_layer: str | None = None,
-                 keep_classes: KeepClasses | None = None):
-        where = f'{type(self).__name__}({Path(file).name})'
+                 keep_classes: KeepClasses | None = None, task: FileTask = 'classification',
+                 channel_order: ChannelOrder = 'rgb'):
+        where = f'{self.users_name()}({Path(file).name})'
         model = load_model(file, where)
         judge = OnnxRuntime(model, where)
         height, width = judge.size
@@ -55,12 +75,21 @@ class OnnxRecognizer(FileRecognizer):
             network = converted(model, where)
             network = (ChannelsLast(network) if judge.channels_last else network).requires_grad_(False).eval()
         recorded = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-        super().__init__(network, file, mean, std, resolve_input_size(input_size, recorded, where), fit, classes,
-                         probabilities, judge.batch, differentiable, feature_layer, keep_classes)
+        self.set_up(network, FileOptions(file, mean, std, fit, classes, probabilities, keep_classes, channel_order,
+                                         feature_layer),
+                    resolve_input_size(input_size, recorded, where), judge.batch, differentiable, task)
         if differentiable:
             size = self.info.input_size or (64, 64)
             images = torch.rand(judge.batch or 2, 3, *size, generator=torch.Generator().manual_seed(0))
             check_conversion(network, judge, self.prepare(images), where)
+
+
+class OnnxClassifier(OnnxRecognizer, FileClassifier):
+    """A classifier in an ONNX file; arguments as in `OnnxRecognizer`."""
+
+
+class OnnxEmbedder(OnnxRecognizer, FileEmbedder):
+    """An embedding network in an ONNX file; arguments as in `OnnxRecognizer`."""
 
 
 class ChannelsLast(nn.Module):
@@ -97,7 +126,7 @@ class OnnxRuntime(Runtime):
         if len(shape) != 4 or 3 not in (shape[1], shape[3]) or len(outputs) != 1 or inputs[0].type != 'tensor(float)':
             raise ValueError(
                 f'{where}: expected one float input (N, 3, H, W) or (N, H, W, 3) and one output, got '
-                f'{[(value.type, value.shape) for value in inputs]} and {len(outputs)}. Cut a classifier out with '
+                f'{[(value.type, value.shape) for value in inputs]} and {len(outputs)}. Cut the network out with '
                 'onnx.utils.extract_model.')
         self.name = inputs[0].name
         self.channels_last = shape[1] != 3

@@ -1,21 +1,34 @@
-"""A classifier in a TFLite file, judged by LiteRT."""
+"""A network in a TFLite file, run by LiteRT: a judge."""
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ra_plugin.option_types import ClassNames, FilePath
+from ra_plugin.recognizers.by_task import ByTask
 from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import Fit, InputSize, resolve_input_size
-from ra_plugin.recognizers.file.base import FileRecognizer, Runtime
+from ra_plugin.recognizers.file.base import (
+    ChannelOrder,
+    FileClassifier,
+    FileEmbedder,
+    FileOptions,
+    FileRecognizer,
+    FileTask,
+    Runtime,
+    checked_task,
+)
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.text import one_line
 
 
 @RECOGNIZER_REGISTRY.register
-class TFLiteRecognizer(FileRecognizer):
+class TFLiteRecognizer(ByTask, FileRecognizer):
     """A TFLite file with one input, the images, and one output, float or quantized: a judge, but no loss.
+
+    The output are logits, or the vectors of an embedding network.
 
     Args:
         file: The ``.tflite`` file.
@@ -27,20 +40,34 @@ class TFLiteRecognizer(FileRecognizer):
         probabilities: The file ends in a softmax, so that its answers are probabilities, and not logits.
         keep_classes: Names or ids of the classes that count, as a list or a text file with one a line, for data with
             fewer classes. Labels are then their places in this list. Default: all.
+        task: ``'classification'`` | ``'embedding'``. Nothing in a file tells logits from vectors.
+        channel_order: ``bgr`` for networks trained on what OpenCV reads.
 
     Raises:
         ImportError: ai-edge-litert is not installed.
-        ValueError: No classifier.
+        ValueError: Neither logits nor vectors.
     """
+
+    @classmethod
+    def task_of(cls, *args: Any, task: Any = 'classification', **kwargs: Any) -> str:
+        return checked_task(task, cls.__name__)
 
     def __init__(self, file: FilePath, mean: Sequence[float], std: Sequence[float],
                  classes: ClassNames | None = None, input_size: InputSize = 'model', fit: Fit = 'crop',
-                 probabilities: bool = False,
-                 keep_classes: KeepClasses | None = None):
-        where = f'{type(self).__name__}({Path(file).name})'
+                 probabilities: bool = False, keep_classes: KeepClasses | None = None,
+                 task: FileTask = 'classification', channel_order: ChannelOrder = 'rgb'):
+        where = f'{self.users_name()}({Path(file).name})'
         runtime = TFLiteRuntime(file, where)
-        super().__init__(runtime, file, mean, std, resolve_input_size(input_size, runtime.size, where), fit, classes,
-                         probabilities, 1, differentiable=False, keep_classes=keep_classes)
+        self.set_up(runtime, FileOptions(file, mean, std, fit, classes, probabilities, keep_classes, channel_order),
+                    resolve_input_size(input_size, runtime.size, where), 1, False, task)
+
+
+class TFLiteClassifier(TFLiteRecognizer, FileClassifier):
+    """A classifier in a TFLite file; arguments as in `TFLiteRecognizer`."""
+
+
+class TFLiteEmbedder(TFLiteRecognizer, FileEmbedder):
+    """An embedding network in a TFLite file; arguments as in `TFLiteRecognizer`."""
 
 
 class TFLiteRuntime(Runtime):
