@@ -26,7 +26,7 @@ _LOCK = 'lock.mdb'  # of an lmdb: it changes whenever somebody reads
 # keys of a recognizer's block that say how images reach its network and how answers are read, not which network it is
 _ABOUT_IMAGES = {'mean', 'std', 'input_size', 'fit', 'interpolation', 'resize', 'classes', 'feature_layer',
                  'probabilities', 'differentiable', 'seed', 'trainable', 'conditions', 'autocast', 'task', 'output',
-                 'keep_classes', 'score_threshold'}
+                 'keep_classes', 'score_threshold', 'prompts', 'preprocess'}
 _WEIGHTS = ('checkpoint', 'file')
 
 
@@ -87,8 +87,9 @@ def same_network(first: Mapping, second: Mapping) -> bool:
     if all(weights):
         return _same_file(weights[0], weights[1])
     classes = [canonical(block.get('classes'), ClassNames) for block in (first, second)]
+    is_asked = getattr(class_of(first), 'open_vocabulary', False)
     return weights[0] == weights[1] and _network(first) == _network(second) and (
-        not all(classes) or classes[0] == classes[1])
+        is_asked or not all(classes) or classes[0] == classes[1])
 
 
 def _network(block: Mapping) -> Mapping:

@@ -56,6 +56,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         smooths_labels: `loss` takes ``label_smoothing``.
         compared_output: Name of the answer that `outputs` always has.
         has_own_words: It answers in words of its own, see `own_words`.
+        open_vocabulary: Its classes are a question to the network, and no part of it.
         options_of_asking: Keys of its option block that change no answer.
     """
 
@@ -72,6 +73,7 @@ class Recognizer(ChecksArguments, OutOfSight):
     smooths_labels = False
     compared_output = 'logits'
     has_own_words = False
+    open_vocabulary = False
     options_of_asking: Collection[str] = frozenset()
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):

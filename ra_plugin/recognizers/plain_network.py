@@ -18,6 +18,7 @@ _OF_OTHER_TASKS = {
     'torchvision.models.segmentation.': '{type: TorchvisionRecognizer, model_name: ..., checkpoint: ...}',
     'ultralytics.': '{type: UltralyticsRecognizer, model: ...}',
     'transformers.': '{type: TransformersRecognizer, model: ...}',
+    'open_clip.': '{type: OpenClipRecognizer, model: ..., pretrained: ..., classes: [...]}',
 }
 _OF_SMP = ("task='segmentation', or {type: ModuleRecognizer, module: segmentation_models_pytorch.NAME, "
            'task: segmentation, ...}')

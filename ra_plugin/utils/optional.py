@@ -15,6 +15,7 @@ _REQUIREMENTS = {
     'onnx': 'onnx>=1.17',
     'onnx2torch': 'onnx2torch>=1.5.15',
     'onnxruntime': 'onnxruntime>=1.20',
+    'open_clip': 'open_clip_torch>=3.3,<4',
     'pycocotools': 'pycocotools>=2.0.7',
     'pyiqa': 'pyiqa>=0.1.16',
     'segmentation_models_pytorch': 'segmentation-models-pytorch>=0.6,<0.7',

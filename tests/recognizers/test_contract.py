@@ -183,13 +183,13 @@ def test_it_derives_from_the_class_of_its_task(recognizer):
 
 @pytest.mark.slow
 def test_the_loss_has_terms_of_a_batch_or_of_each_image(recognizer, images):
-    if judges_alone(recognizer, 'loss', images, label_of(recognizer), loss=RecogLoss):
-        return
     if not gives(recognizer, 'loss'):
         with pytest.raises(ValueError):
             recognizer.loss(images, label_of(recognizer))
         with pytest.raises(ValueError, match=r'^RecogLoss\.recognizer: '):
             RecogLoss(recognizer)
+        return
+    if judges_alone(recognizer, 'loss', images, label_of(recognizer), loss=RecogLoss):
         return
     terms = recognizer.loss(images.requires_grad_(), label_of(recognizer))
     assert terms and all(term.shape in ((), (2,)) and term.isfinite().all() for term in terms.values())

@@ -1,0 +1,1 @@
+"""Networks of open_clip as recognizers: classifiers by their texts, and image towers."""
