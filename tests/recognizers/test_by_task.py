@@ -9,6 +9,8 @@ from torch import nn
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import (
     ModuleRecognizer,
+    OpenClipRecognizer,
+    TimmRecognizer,
     TorchvisionRecognizer,
     TransformersRecognizer,
     UltralyticsRecognizer,
@@ -93,7 +95,7 @@ def test_what_is_of_no_task_is_refused_by_its_own_words():
 
 
 @pytest.mark.parametrize('cls', [TransformersRecognizer, TorchvisionRecognizer, UltralyticsRecognizer, ModuleRecognizer,
-                                 Library])
+                                 TimmRecognizer, OpenClipRecognizer, Library])
 @pytest.mark.parametrize('args, kwargs, message', [
     ((), {}, 'missing a required argument'), (('a',), {'nonsense': 1}, "got an unexpected keyword argument 'nonsense'"),
     (('a',) * 30, {}, 'too many positional arguments')])
@@ -104,7 +106,8 @@ def test_arguments_that_do_not_fit_are_refused_in_the_name_of_the_class(cls, arg
 
 
 @pytest.mark.parametrize('cls, key', [(TransformersRecognizer, 'model'), (TorchvisionRecognizer, 'model_name'),
-                                      (UltralyticsRecognizer, 'model'), (ModuleRecognizer, 'module')])
+                                      (UltralyticsRecognizer, 'model'), (ModuleRecognizer, 'module'),
+                                      (TimmRecognizer, 'model_name'), (OpenClipRecognizer, 'model')])
 def test_arguments_are_checked_before_the_task_is_looked_for(cls, key):
     for args, kwargs in (((5,), {}), ((), {key: 5})):
         with pytest.raises(OptionError, match=f'^{cls.__name__}: {key}: expected .*, got 5'):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import mm_configs as small
 import pytest
+import tiny_open_clip
 import tiny_transformers
 import torch
 import torchvision
@@ -54,6 +55,10 @@ BLOCKS = {  # registered name, and the task where it has several -> its block, g
         **MODULE, 'module': 'tiny_recognizers.tiny_embedding_network', 'task': 'embedding'},
     'OnnxRecognizer': lambda files: {'file': files.onnx(), **SCALE},
     'OnnxRecognizer: embedding': lambda files: {'file': files.onnx(), **SCALE, 'task': 'embedding'},
+    'OpenClipRecognizer': lambda files: {
+        'model': files.open_clip(), 'pretrained': True, 'classes': ['cat', 'dog', 'bird']},
+    'OpenClipRecognizer: embedding': lambda files: {
+        'model': files.open_clip(), 'pretrained': True, 'task': 'embedding'},
     'TFLiteRecognizer': lambda files: {'file': files.tflite(), **SCALE},
     'TFLiteRecognizer: embedding': lambda files: {'file': files.tflite(), **SCALE, 'task': 'embedding'},
     'TimmRecognizer': lambda files: {'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32},
@@ -114,6 +119,7 @@ def files(tmp_path, lite):  # noqa: F811
         ultralytics=ultralytics_weights,
         transformers=lambda *names: tiny_transformers.save(tmp_path / names[0], *names),
         onnx=lambda: onnx_file('TinyVGG', tmp_path),
+        open_clip=lambda: tiny_open_clip.save(tmp_path / 'clip'),
         mmdet=lambda: small.write_config(tmp_path / 'retinanet.py', small.RETINANET, 'mmdet'),
         mmseg=lambda: small.write_config(tmp_path / 'fcn.py', small.FCN, 'mmseg'))
 

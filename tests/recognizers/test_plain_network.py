@@ -55,7 +55,8 @@ def test_mean_and_std_are_asked_for_in_one_line(cls, given, network):
     (lambda: of_library('mmseg.models.segmentors.base'), 'MMSegRecognizer, config'),
     (lambda: of_library('ultralytics.nn.tasks'), 'UltralyticsRecognizer, model'),
     (lambda: of_library('transformers.models.detr.modeling_detr'), 'TransformersRecognizer, model'),
-], ids=['detector', 'segmenter', 'mmdet', 'mmseg', 'ultralytics', 'transformers'])
+    (lambda: of_library('open_clip.model'), 'OpenClipRecognizer, model'),
+], ids=['detector', 'segmenter', 'mmdet', 'mmseg', 'ultralytics', 'transformers', 'open_clip'])
 def test_networks_of_other_tasks_are_sent_to_their_recognizer(make, kind):
     message = rf'^RecogLoss\.recognizer: expected a classifier, got .* Give {{type: {kind}: '
     with pytest.raises(OptionError, match=message) as error:
