@@ -169,6 +169,7 @@ _LABELS: Mapping[str, Callable[[int, int, int], object]] = {  # by task
     'classification': lambda num_classes, height, width: torch.tensor([0, num_classes - 1]),
     'detection': _objects,
     'segmentation': _label_maps,
+    'embedding': lambda num_classes, height, width: None,  # of which the clean images are the labels
 }
 
 
@@ -198,6 +199,8 @@ def _loss_and_gradient(recognizer: Recognizer, images: torch.Tensor, label: obje
 
 
 def _loss(recognizer: Recognizer, images: torch.Tensor, label: object) -> torch.Tensor:
+    if label is None:
+        return RecogConsistencyLoss(recognizer)(images, images.detach().flip(3))
     return sum(term.mean() for term in recognizer.loss(images, label).values())
 
 

@@ -37,7 +37,9 @@ def make(kind, seed=0):
     model = cls(**config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if not name.startswith('logit'):
+            if name.startswith('text_decoder'):  # which the package leaves in part as the memory was
+                parameter.normal_(std=0.1)
+            elif not name.startswith('logit'):
                 parameter.add_(0.05 * torch.randn_like(parameter))
     return model
 

@@ -29,10 +29,10 @@ class RecogConsistencyLoss(ReferenceLoss):
       units of their root mean square over objects. If the clean image has no objects, the first term is the mean over
       the positions most similar to one, and the second is 0.
 
+    The other distances are means over all positions of the image. A sigmoid's logit z counts as two logits (z, 0).
+
     Of an embedding network, which has no classes, the directions of the vectors are compared. Vectors ``(N, D)`` of a
     network of your own look like logits, and would be softmaxed as if they were: give it ``task: embedding``.
-
-    The other distances are means over all positions of the image. A sigmoid's logit z counts as two logits (z, 0).
 
     Args:
         recognizer: Options of the frozen recognizer, e.g. ``{type: TimmRecognizer, model_name: resnet18}``.

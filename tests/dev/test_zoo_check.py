@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dev import zoo
-from ra_plugin.recognizers import MMDetRecognizer, ModuleRecognizer
+from ra_plugin.recognizers import MMDetRecognizer, ModuleRecognizer, TimmRecognizer
 from ra_plugin.recognizers.facts import TaskError
 
 pytestmark = pytest.mark.mm
@@ -47,6 +47,13 @@ def test_faults_are_named(fault, reason, monkeypatch):
     finding = zoo.check_model('timm', 'x')
     assert finding.outcome == (zoo.PASS if fault == 'none' else zoo.FAIL)
     assert reason in finding.reason
+
+
+def test_an_embedding_is_compared_with_that_of_other_images(monkeypatch):
+    build = lambda name: TimmRecognizer(name, False, input_size=64, model_kwargs={'num_classes': 0})  # noqa: E731
+    monkeypatch.setitem(zoo._BUILD, 'timm', build)
+    finding = zoo.check_model('timm', 'test_resnet')
+    assert (finding.outcome, finding.reason, finding.unsupervised) == (zoo.PASS, '', 'yes')
 
 
 def test_another_task_is_not_a_failure_and_an_error_is(monkeypatch):

@@ -5,6 +5,8 @@ import json
 import logging
 import pickle
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 import weakref
@@ -195,7 +197,7 @@ def test_the_losses_are_their_formulas(folder):
     layer = 'visual.transformer.resblocks.0'
     by_layer = OpenClipRecognizer(name, True, CLASSES, feature_layer=layer)
     assert by_layer.features(clean).shape == (2, 17, 16)
-    with pytest.raises(ValueError, match=r'^RecogLoss\.recognizer: OpenClipRecognizer\(CLIP\): .*no loss against labels'):
+    with pytest.raises(ValueError, match=r'^RecogLoss\.recognizer: OpenClipRecognizer\(CLIP\): .*no loss against'):
         RecogLoss(tower)
 
 
@@ -401,13 +403,36 @@ def test_a_model_of_the_hub_is_that_of_its_files(folder, monkeypatch):
 
 
 @pytest.mark.parametrize('name, further, what', [
-    ('ViT-B-16-SigLIP', {'classes': CLASSES}, r'tokenizer \(timm/ViT-B-16-SigLIP\)'),
-    ('roberta-ViT-B-32', {'classes': CLASSES}, r'text tower \(roberta-base\)'),
-    ('roberta-ViT-B-32', {'task': 'embedding'}, r'text tower \(roberta-base\)')])
+    ('ViT-B-16-SigLIP', {'classes': CLASSES}, r'its tokenizer \(timm/ViT-B-16-SigLIP\)'),
+    ('roberta-ViT-B-32', {'classes': CLASSES}, r'the config of its text tower \(roberta-base\)'),
+    ('roberta-ViT-B-32', {'task': 'embedding'}, r'the config of its text tower \(roberta-base\)')])
 def test_nothing_is_fetched_that_was_not_named(name, further, what, tmp_path):
     for pretrained in (False, weights_file(tmp_path / 'net.pt')):
-        with pytest.raises(ValueError, match=rf'^OpenClipRecognizer\({name}\): its {what} would have to be fetched'):
+        with pytest.raises(ValueError, match=rf'^OpenClipRecognizer\({name}\): {what} would have to be fetched'):
             OpenClipRecognizer(name, pretrained, **further)
+
+
+def test_a_folder_without_the_tokenizer_that_it_names_is_one_line(tmp_path, monkeypatch):
+    name = tiny.save(tmp_path / 'net', 'CustomTextCLIP', text={'hf_tokenizer_name': 'OWNER/NAME'})
+    with pytest.raises(OptionError, match=r'^OpenClipRecognizer\(net\): ') as error:
+        OpenClipRecognizer(name, True, CLASSES)
+    assert '\n' not in str(error.value)
+    assert OpenClipRecognizer(name, True, task='embedding').info.task == 'embedding'
+    monkeypatch.setitem(sys.modules, 'transformers', None)
+    with pytest.raises(ImportError, match=r'^OpenClipRecognizer\(net\) needs transformers'):
+        OpenClipRecognizer(name, True, CLASSES)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'open_clip', None)
+    with pytest.raises(ImportError, match=r'^OpenClipRecognizer\(ViT-B-32\) needs open_clip_torch>=3\.3,<4, which is '
+                                          r'not installed\. Install it with: pip install "open_clip_torch>=3\.3,<4"$'):
+        OpenClipRecognizer('ViT-B-32', 'openai', CLASSES)
+
+
+def test_it_is_imported_only_when_used():
+    code = 'import sys, ra_plugin.recognizers; assert "open_clip" not in sys.modules'
+    subprocess.run([sys.executable, '-c', code], check=True)
 
 
 def test_a_folder_brings_its_own_tokenizer(tmp_path):
@@ -446,8 +471,9 @@ def test_a_folder_brings_its_own_tokenizer(tmp_path):
     ({'prompts': ' '.join(['word'] * 20) + ' {}'}, 'prompts: no file word'),
     ({'prompts': [' '.join(['word'] * 20) + ' {}']}, 'are the same text to its tokenizer.* shorten the prompts'),
     ({'task': 'embedding'}, 'classes and prompts are for classification'),
-    ({'task': 'detection'}, "task: expected 'classification' | 'embedding', got 'detection'"),
-    ({'input_size': 33.5}, 'input_size: expected'), ({'input_size': None}, r'cannot take a 64x64 image .*Set input_size'),
+    ({'task': 'detection'}, r"task: expected 'classification' \| 'embedding', got 'detection'"),
+    ({'input_size': 33.5}, 'input_size: expected'),
+    ({'input_size': None}, r'cannot take a 64x64 image .*Set input_size'),
     ({'preprocess': 'openai'}, r'preprocess: expected a tag of local-dir.*got .openai.'),
     ({'preprocess': {'maen': [0, 0, 0]}}, r"preprocess: unknown key 'maen'\. Did you mean 'mean'"),
     ({'preprocess': {'resize_mode': 'crop'}}, r"preprocess\.resize_mode: expected 'shortest'"),

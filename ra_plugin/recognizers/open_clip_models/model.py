@@ -96,13 +96,14 @@ def _check_network_use(config: Mapping[str, Any], name: str, choice: Choice, has
     """Refuse what would fetch something else than what the user has named."""
     if choice.may_fetch:
         return
-    text = config['text_cfg']
-    needed = text.get('hf_model_name') or has_texts and not name.startswith(FOLDER) and text.get('hf_tokenizer_name')
-    if needed:
-        raise ValueError(f'{where}: its {"text tower" if text.get("hf_model_name") else "tokenizer"} ({needed}) would '
-                         f'have to be fetched. Name weights that are fetched with it (pretrained: TAG), save model and '
-                         f'tokenizer in a folder (model: {FOLDER}FOLDER), or choose a model with a tokenizer of '
-                         "open_clip's own.")
+    tower, tokenizer = (config['text_cfg'].get(key) for key in ('hf_model_name', 'hf_tokenizer_name'))
+    if tower:
+        raise ValueError(f'{where}: the config of its text tower ({tower}) would have to be fetched. Name weights that '
+                         "are fetched with it (pretrained: TAG), or choose a text tower of open_clip's own.")
+    if tokenizer and has_texts and not name.startswith(FOLDER):
+        raise ValueError(f'{where}: its tokenizer ({tokenizer}) would have to be fetched. Name weights that are '
+                         f'fetched with it (pretrained: TAG), save model and tokenizer in a folder (model: '
+                         f"{FOLDER}FOLDER), or choose a model whose tokenizer is open_clip's own.")
 
 
 def _record(package: Any, name: str, tagged: Mapping[str, Any], preprocess: Preprocess | None, choice: Choice,

@@ -10,6 +10,7 @@ from ra_plugin.library_errors import translated
 from ra_plugin.recognizers.open_clip_models.library import library, quiet
 from ra_plugin.recognizers.open_clip_models.model import LoadedModel
 from ra_plugin.recognizers.open_clip_models.weights import fetching
+from ra_plugin.utils.optional import require
 
 PLACE = '{}'  # of the class in a prompt
 
@@ -66,8 +67,10 @@ def class_vectors(loaded: LoadedModel, classes: Sequence[str], prompts: Sequence
             raise ValueError(f"{where}: prompts: expected {PLACE} for the class, as in 'a photo of a {PLACE}.', got "
                              f'{prompt!r}.')
     package = library(where)
-    # of transformers, to which a config could give leave to run code
-    further = {'trust_remote_code': False} if loaded.config['text_cfg'].get('hf_tokenizer_name') else {}
+    further = {}
+    if loaded.config['text_cfg'].get('hf_tokenizer_name'):
+        require('transformers', where)
+        further = {'trust_remote_code': False}  # a config could give leave to run code
     with fetching(f'the tokenizer of {loaded.name}', where):
         tokenizer = package.get_tokenizer(loaded.name, **further)
     with translated(where), quiet():
