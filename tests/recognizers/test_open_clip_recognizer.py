@@ -386,11 +386,13 @@ def test_weights_that_cannot_be_fetched_are_one_line(cfg, listed, monkeypatch, t
     assert '\n' not in str(error.value) and 'pretrained: FILE' in str(error.value)
 
 
-@pytest.mark.parametrize('pretrained', [True, False])
-def test_a_model_of_the_hub_that_cannot_be_fetched_is_one_line(pretrained, monkeypatch):
+def test_a_model_of_the_hub_that_cannot_be_fetched_is_one_line(monkeypatch):
     monkeypatch.setattr(open_clip.pretrained, 'hf_hub_download', unreachable)
     with pytest.raises(OptionError, match=r'^OpenClipRecognizer\(laion/CLIP\): hf-hub:laion/CLIP cannot be fetched'):
-        OpenClipRecognizer('hf-hub:laion/CLIP', pretrained, CLASSES)
+        OpenClipRecognizer('hf-hub:laion/CLIP', True, CLASSES)
+    monkeypatch.setattr(open_clip.pretrained, 'hf_hub_download', lambda **kwargs: pytest.fail('something is fetched'))
+    with pytest.raises(ValueError, match='pretrained: expected true for the weights of the hub, got False'):
+        OpenClipRecognizer('hf-hub:laion/CLIP', False, CLASSES)
 
 
 def test_a_model_of_the_hub_is_that_of_its_files(folder, monkeypatch):
@@ -412,6 +414,26 @@ def test_nothing_is_fetched_that_was_not_named(name, further, what, tmp_path):
             OpenClipRecognizer(name, pretrained, **further)
 
 
+@pytest.mark.parametrize('part, change, message', [
+    ('vision_cfg', {'timm_model_name': 'hf-hub:OWNER/NAME'}, r'image tower \(hf-hub:OWNER/NAME\) would have to be fet'),
+    ('text_cfg', {'hf_model_name': 'OWNER/NAME'}, r'text tower \(OWNER/NAME\) would have to be fetched'),
+    ('text_cfg', None, r'its config has no text_cfg\. Is it one of open_clip')])
+def test_a_config_of_a_folder_fetches_nothing(part, change, message, folder, tmp_path):
+    name, file = folder(), tmp_path / 'CLIP' / 'open_clip_config.json'
+    content = json.loads(file.read_text())
+    if change is None:
+        del content['model_cfg'][part]
+    else:
+        content['model_cfg'][part].update(change)
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        OpenClipRecognizer(name, True, CLASSES)
+    file.write_text('{')
+    with pytest.raises(OptionError, match=r'^OpenClipRecognizer\(CLIP\): ') as error:
+        OpenClipRecognizer(name, True, CLASSES)
+    assert '\n' not in str(error.value)
+
+
 def test_a_folder_without_the_tokenizer_that_it_names_is_one_line(tmp_path, monkeypatch):
     name = tiny.save(tmp_path / 'net', 'CustomTextCLIP', text={'hf_tokenizer_name': 'OWNER/NAME'})
     with pytest.raises(OptionError, match=r'^OpenClipRecognizer\(net\): ') as error:
@@ -430,6 +452,7 @@ def test_a_missing_package_is_named(monkeypatch):
         OpenClipRecognizer('ViT-B-32', 'openai', CLASSES)
 
 
+@pytest.mark.slow
 def test_it_is_imported_only_when_used():
     code = 'import sys, ra_plugin.recognizers; assert "open_clip" not in sys.modules'
     subprocess.run([sys.executable, '-c', code], check=True)

@@ -61,6 +61,9 @@ def build(name: str, pretrained: str | bool | None, preprocess: Preprocess | Non
     choice = chosen(name, pretrained, where)
     with fetching(name, where):
         config = package.get_model_config(name)
+    lacking = [key for key in ('embed_dim', 'vision_cfg', 'text_cfg') if key not in config]
+    if lacking:
+        raise ValueError(f'{where}: its config has no {lacking[0]}. Is it one of open_clip?')
     _check_network_use(config, name, choice, has_texts, where)
     tagged = package.get_pretrained_cfg(name, choice.tag) if choice.tag else {}
     is_of_timm = bool(config['vision_cfg'].get('timm_model_name'))  # whose weights fit before it has another size
@@ -96,14 +99,16 @@ def _check_network_use(config: Mapping[str, Any], name: str, choice: Choice, has
     """Refuse what would fetch something else than what the user has named."""
     if choice.may_fetch:
         return
-    tower, tokenizer = (config['text_cfg'].get(key) for key in ('hf_model_name', 'hf_tokenizer_name'))
-    if tower:
-        raise ValueError(f'{where}: the config of its text tower ({tower}) would have to be fetched. Name weights that '
-                         "are fetched with it (pretrained: TAG), or choose a text tower of open_clip's own.")
-    if tokenizer and has_texts and not name.startswith(FOLDER):
-        raise ValueError(f'{where}: its tokenizer ({tokenizer}) would have to be fetched. Name weights that are '
-                         f'fetched with it (pretrained: TAG), save model and tokenizer in a folder (model: '
-                         f"{FOLDER}FOLDER), or choose a model whose tokenizer is open_clip's own.")
+    text, trunk = config['text_cfg'], config['vision_cfg'].get('timm_model_name') or ''
+    tokenizer = text.get('hf_tokenizer_name') if has_texts and not name.startswith(FOLDER) else ''
+    needed = {'the config of its image tower': trunk if ':' in trunk else '',
+              'the config of its text tower': text.get('hf_model_name'), 'its tokenizer': tokenizer}
+    for what, source in needed.items():
+        if source:
+            raise ValueError(f'{where}: {what} ({source}) would have to be fetched. Name weights that are fetched with '
+                             f'it (pretrained: TAG)' + (
+                                 f', or save model and tokenizer in a folder (model: {FOLDER}FOLDER)' if tokenizer
+                                 else '') + ', or choose another model.')
 
 
 def _record(package: Any, name: str, tagged: Mapping[str, Any], preprocess: Preprocess | None, choice: Choice,
@@ -113,7 +118,7 @@ def _record(package: Any, name: str, tagged: Mapping[str, Any], preprocess: Prep
     given: Mapping[str, Any] = {}
     if isinstance(preprocess, str):
         tags = package.list_pretrained_tags_by_model(name)
-        if preprocess not in tags:
+        if not package.is_pretrained_cfg(name, preprocess):
             raise OptionError(f'{place}: expected a tag of {name} ({", ".join(tags) or "it has none"}) or {{mean: ..., '
                               f'std: ..., resize_mode: ..., interpolation: ...}}, got {preprocess!r}.')
         tagged = package.get_pretrained_cfg(name, preprocess)

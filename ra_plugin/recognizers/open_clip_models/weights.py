@@ -46,14 +46,16 @@ def chosen(model: str, pretrained: str | bool | None, where: str) -> Choice:
     Raises:
         ValueError: None are named, or some that do not exist.
     """
+    if model.startswith(HUB):
+        if pretrained is not True:  # open_clip fetches weights with the config of a model of the hub
+            raise ValueError(f'{where}: pretrained: expected true for the weights of the hub, got {pretrained!r}.')
+        return Choice(may_fetch=True)
     if pretrained is False:
-        return Choice(may_fetch=model.startswith(HUB), is_random=True)
-    if model.startswith((HUB, FOLDER)):
+        return Choice(is_random=True)
+    if model.startswith(FOLDER):
         if pretrained is not True:
             raise ValueError(f'{where}: pretrained: expected true for the weights that are there, or false for random '
                              f'ones, got {pretrained!r}.')
-        if model.startswith(HUB):
-            return Choice(may_fetch=True)
         return Choice(file=_file_in(Path(model.removeprefix(FOLDER)), where))
     tags = library(where).list_pretrained_tags_by_model(model)
     known = f'{model} has the tags {", ".join(tags)}' if tags else f'{model} has no tags'
