@@ -49,6 +49,7 @@ def test_faults_are_named(fault, reason, monkeypatch):
     assert reason in finding.reason
 
 
+@pytest.mark.slow
 def test_an_embedding_is_compared_with_that_of_other_images(monkeypatch):
     build = lambda name: TimmRecognizer(name, False, input_size=64, model_kwargs={'num_classes': 0})  # noqa: E731
     monkeypatch.setitem(zoo._BUILD, 'timm', build)

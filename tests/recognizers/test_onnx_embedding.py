@@ -88,6 +88,7 @@ def test_the_file_has_the_layers_that_are_in_question(faces):
     assert {'BatchNormalization', 'PRelu', 'Flatten', 'Gemm', 'Conv'} <= nodes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('batch, opset', [(None, 11), (1, 11), (None, 17)])
 @pytest.mark.parametrize('differentiable', [True, False])
 def test_the_vectors_are_onnxruntimes_of_the_pixels(differentiable, batch, opset, faces):
@@ -103,6 +104,7 @@ def test_the_vectors_are_onnxruntimes_of_the_pixels(differentiable, batch, opset
                                rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_images_of_another_size_are_resized(faces):
     recognizer, images = OnnxRecognizer(faces(), **HALF, task='embedding'), torch.rand(2, 3, 90, 70)
     resized = F.interpolate(images, (112, 112), mode='bilinear', antialias=True)
@@ -110,6 +112,7 @@ def test_images_of_another_size_are_resized(faces):
     torch.testing.assert_close(stretched.vectors(images), recognizer.vectors(resized), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('batch', [None, 1])
 def test_loss_and_gradient_are_those_of_the_network(batch, faces):
     ours = OnnxRecognizer(faces(batch), **HALF, task='embedding')
@@ -128,6 +131,7 @@ def test_loss_and_gradient_are_those_of_the_network(batch, faces):
     torch.testing.assert_close((gradients[1][1:] * step.flatten()).sum(), slope, rtol=1e-4, atol=0)
 
 
+@pytest.mark.slow
 def test_it_serves_every_loss_that_needs_no_labels(faces):
     recognizer = OnnxRecognizer(faces(1), **HALF, task='embedding')
     output, clean = torch.rand(2, 2, 3, 112, 112)
@@ -141,6 +145,7 @@ def test_it_serves_every_loss_that_needs_no_labels(faces):
         RecogLoss(recognizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind, task', [(OnnxRecognizer, 'embedding'), (OnnxRecognizer, 'classification'),
                                         (TFLiteRecognizer, 'embedding')])
 def test_channels_may_come_from_blue_to_red(kind, task, faces, lite):  # noqa: F811
@@ -177,6 +182,7 @@ def test_options_that_do_not_fit_are_one_line(options, message, faces):
     assert message in str(error.value) and '\n' not in str(error.value)
 
 
+@pytest.mark.slow
 def test_maps_are_no_vectors(graph):  # noqa: F811
     path = graph([helper.make_node('Relu', ['x'], ['y'])])
     for differentiable in (True, False):

@@ -33,6 +33,8 @@ from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.open_clip_models.recognizer import OpenClipClassifier, OpenClipEmbedder
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ['cat', 'dog', 'fire engine']
 PROMPTS = ['a photo of a {}.', 'a sketch of one {}', '{}']
 
@@ -89,7 +91,6 @@ def weights_file(path, kind='CLIP', wrap=lambda weights: weights, seed=0):
 
 # Answers
 
-@pytest.mark.slow
 @pytest.mark.parametrize('kind', tiny.CONFIGS)
 def test_the_logits_are_the_packages_own_zero_shot_ones(kind, folder):
     name = folder(kind)
@@ -162,7 +163,6 @@ def test_the_text_tower_is_not_kept(folder, monkeypatch):
 
 # As losses
 
-@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['CLIP', 'SigLIP'])
 def test_the_gradient_of_each_loss_is_that_of_finite_differences(kind, folder):
     name = folder(kind)
@@ -231,7 +231,6 @@ def test_an_embedding_reads_no_text(folder, monkeypatch):
 
 # Which recognizer it is
 
-@pytest.mark.slow
 def test_texts_are_part_of_what_it_is_and_not_of_its_network(tmp_path):
     block = {'type': 'OpenClipRecognizer', 'model': tiny.save(tmp_path / 'net'), 'pretrained': True,
              'classes': CLASSES, 'prompts': PROMPTS}
@@ -353,7 +352,6 @@ def test_a_tag_brings_its_preprocessing_and_activation(quick, listed, tmp_path, 
         model, open_clip.get_tokenizer('tiny'), prepared), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_a_file_whose_preprocessing_would_be_a_guess_asks_for_it(listed, tmp_path):
     path = weights_file(tmp_path / 'net.pt')
     tags = {'openai': open_clip.pretrained._pcfg(), 'webli': open_clip.pretrained._slpcfg()}
@@ -452,7 +450,6 @@ def test_a_missing_package_is_named(monkeypatch):
         OpenClipRecognizer('ViT-B-32', 'openai', CLASSES)
 
 
-@pytest.mark.slow
 def test_it_is_imported_only_when_used():
     code = 'import sys, ra_plugin.recognizers; assert "open_clip" not in sys.modules'
     subprocess.run([sys.executable, '-c', code], check=True)

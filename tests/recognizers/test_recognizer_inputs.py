@@ -217,6 +217,7 @@ def test_a_plain_network_that_says_so_has_no_head():
             cls(net, **arguments)
 
 
+@pytest.mark.slow
 def test_features_of_a_plain_network_are_compared_once_its_task_is_given():
     """Nothing but the task says that they are no logits."""
     net = torchvision.models.resnet18(weights=None)

@@ -47,6 +47,7 @@ def own_model(recognizer, options):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', EMBEDDINGS)
 def test_the_vectors_are_timms_own_of_the_same_picture(name):
     options = EMBEDDINGS[name]
@@ -63,6 +64,7 @@ def test_the_vectors_are_timms_own_of_the_same_picture(name):
     assert ours.shape == theirs.shape and (ours * theirs).sum() > 0.9999  # PIL rounds to 8 bit
 
 
+@pytest.mark.slow
 def test_a_network_without_a_head_compares_vectors_and_features(embedding):
     assert isinstance(embedding, EmbeddingRecognizer) and type(embedding) is TimmEmbedder
     assert (embedding.info.task, embedding.info.num_classes, embedding.info.classes) == ('embedding', 0, None)
@@ -80,6 +82,7 @@ def test_a_network_without_a_head_compares_vectors_and_features(embedding):
         RecogLoss(embedding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['num_classes: 0', 'SigLIP'])
 def test_the_gradient_of_the_vectors_is_that_of_finite_differences(name):
     loss = RecogConsistencyLoss(build_recognizer(EMBEDDINGS[name])).double()
@@ -91,6 +94,7 @@ def test_the_gradient_of_the_vectors_is_that_of_finite_differences(name):
     torch.testing.assert_close((gradient * step).sum(), slope, rtol=1e-4, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [
     block(num_classes=7), block('vit_small_patch14_dinov2', 28, img_size=28, depth=1, num_classes=7),
     block('vit_base_patch32_clip_224', 32, img_size=32, depth=1, num_classes=7),
@@ -105,6 +109,7 @@ def test_one_with_a_head_classifies(options):
     assert recognizer.info.task == 'classification' and recognizer.info.num_classes in (7, 512, 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, kwargs', [
     ('test_resnet', {}), ('test_efficientnet', {}), ('test_nfnet', {}), ('test_convnext', {}), ('test_mambaout', {}),
     ('test_vit', {'img_size': 64}), ('test_vit2', {'img_size': 64}), ('mobilenetv3_small_050', {}),
@@ -151,6 +156,7 @@ def test_one_channel_is_the_luma():
     assert recognizer.info.channels == 1
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_embeddings_compares_the_vectors_of_each():
     members = [build_recognizer(block(num_classes=0)),
                build_recognizer(block('test_efficientnet', num_classes=0))]
@@ -167,6 +173,7 @@ def test_an_ensemble_of_embeddings_compares_the_vectors_of_each():
 
 # Which task it is
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, kwargs', [
     ('test_resnet', {}), ('test_resnet', {'num_classes': 3}), ('test_resnet', {'num_classes': 0}),
     ('vit_small_patch14_dinov2', {'img_size': 28, 'depth': 1}), ('test_resnet.r160_in1k', {}),
@@ -181,6 +188,7 @@ def test_the_record_is_that_of_the_model_once_built(name, kwargs):
     assert is_embedding(timm, record) == is_embedding(timm, {**model.pretrained_cfg, 'num_classes': model.num_classes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('count, cls', [(0, TimmEmbedder), (5, TimmClassifier)])
 def test_a_folder_says_which_task_it_is_for(count, cls, tmp_path):
     model = timm.create_model('test_resnet', num_classes=count)
@@ -191,6 +199,7 @@ def test_a_folder_says_which_task_it_is_for(count, cls, tmp_path):
         assert type(recognizer) is cls and recognizer.info.num_classes == count
 
 
+@pytest.mark.slow
 def test_the_network_is_built_once(monkeypatch):
     calls, create = [], timm.create_model
     monkeypatch.setattr(timm, 'create_model', lambda *args, **kwargs: calls.append(args) or create(*args, **kwargs))
@@ -199,6 +208,7 @@ def test_the_network_is_built_once(monkeypatch):
     assert len(calls) == 2
 
 
+@pytest.mark.slow
 def test_copies_are_of_the_same_class(embedding):
     for again in (copy.deepcopy(embedding), pickle.loads(pickle.dumps(embedding))):
         assert type(again) is TimmEmbedder
