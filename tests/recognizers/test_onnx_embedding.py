@@ -171,7 +171,7 @@ def test_without_the_task_it_classifies(faces):
 
 @pytest.mark.parametrize('options, message', [
     ({'classes': ['a', 'b']}, 'classes is for classifiers, and this is for embedding'),
-    ({'keep_classes': [1]}, 'keep_classes is for classifiers'), ({'probabilities': True}, 'probabilities is for class'),
+    ({'keep_classes': []}, 'keep_classes is for classifiers'), ({'probabilities': True}, 'probabilities is for class'),
     ({'task': 'detection'}, "task: expected 'classification' | 'embedding', got 'detection'"),
     ({'channel_order': 'gbr'}, "channel_order: expected 'rgb' | 'bgr', got 'gbr'"),
     ({'input_size': 64}, 'cannot take a 64x64 image'), ({'std': [1, 1, 0]}, 'std: expected three numbers, positive')])

@@ -100,8 +100,8 @@ class FileRecognizer(Recognizer):
         for name, values in (('mean', options.mean), ('std', options.std)):
             if len(values) != 3 or name == 'std' and min(values) <= 0:
                 raise ValueError(f'{where}: {name}: expected three numbers, positive for std, got {list(values)}.')
-        given = [name for name in _CLASSIFIERS if getattr(options, name)] if self.task != 'classification' else []
-        if given:
+        given = [name for name in _CLASSIFIERS if getattr(options, name) not in (None, False)]
+        if given and self.task != 'classification':
             raise ValueError(f'{where}: {given[0]} is for classifiers, and this is for {self.task}. Leave it out.')
         try:
             names = read_classes(options.classes) if options.classes else None
