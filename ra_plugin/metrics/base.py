@@ -83,10 +83,11 @@ class TaskScore:
 
     def facts(self) -> dict[str, dict[str, str]]:
         """Map each metric to ``better`` (``'higher'`` or ``'lower'``), ``unit`` (``'share'`` or another) and
-        ``against``.
+        ``against``; and to ``over`` where its resamples are not of single images, but e.g. of identities.
         """
         return {name: {'better': 'lower' if name in part.lower_is_better else 'higher',
-                       'unit': part.units.get(name, 'share'), 'against': part.against}
+                       'unit': part.units.get(name, 'share'), 'against': part.against,
+                       **({'over': part.drawn} if isinstance(part, GroupedScore) else {})}
                 for part in self.parts for name in part.names}
 
     def per_image(self) -> dict[str, np.ndarray]:
@@ -149,7 +150,13 @@ class Groups:
 
 
 class GroupedScore(TaskScore):
-    """Scores whose images are not independent of each other: a resample draws whole groups of them."""
+    """Scores whose images are not independent of each other: a resample draws whole groups of them.
+
+    Attributes:
+        drawn: The groups in a word, in the plural.
+    """
+
+    drawn: str
 
     def groups(self) -> Groups:
         """Return the groups of the images so far."""

@@ -1,4 +1,4 @@
-"""Scores of embeddings: whether images of one identity are told from those of others, and how near the clean image is."""
+"""Scores of embeddings: how well they tell identities apart, and how near each is to that of the clean image."""
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +34,7 @@ class EmbeddingScore(GroupedScore):
     """
 
     known = default = ('tar_at_far', 'recall_at_1')
+    drawn = 'identities'
 
     def __init__(self, metrics: Metrics = None):
         super().__init__(metrics)
@@ -86,10 +87,8 @@ class EmbeddingScore(GroupedScore):
         return {name: makers[name](times) for name in self.metrics}
 
     def recall_by_chance(self) -> float:
-        """Return what ``recall_at_1`` is on average where each other image is as likely as any to be the nearest."""
-        sizes = self._verification().sizes
-        paired = sizes[sizes > 1]
-        return float((paired * (paired - 1)).sum() / max(paired.sum(), 1) / max(sizes.sum() - 1, 1))
+        """Return `recall_by_chance` of these images."""
+        return recall_by_chance(self.group_of_images())
 
     def _verification(self) -> Verification:
         if self._pairs is None:
@@ -144,6 +143,13 @@ class EmbeddingAgreement(TaskScore):
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         with np.errstate(invalid='ignore'):
             return {name: counts @ values / counts.sum(1) for name, values in self.per_image().items()}
+
+
+def recall_by_chance(identities: Sequence[int] | np.ndarray) -> float:
+    """Return what ``recall_at_1`` is on average where any other image is as likely to be the most similar one."""
+    sizes = np.unique(identities, return_counts=True)[1]
+    paired = sizes[sizes > 1]
+    return float((paired * (paired - 1)).sum() / max(paired.sum(), 1) / max(sizes.sum() - 1, 1))
 
 
 def directions(embeddings: torch.Tensor) -> np.ndarray:

@@ -47,7 +47,7 @@ class Verification:
         """
         thresholds = self._thresholds(times)
         accepted = np.zeros(len(times))
-        for identity in np.flatnonzero(self.genuine_pairs):
+        for identity in np.flatnonzero(self.genuine_pairs).tolist():
             similarities = np.sort(self._genuine(identity))
             above = len(similarities) - np.searchsorted(similarities, thresholds, side='right')
             accepted += times[:, identity] * above
