@@ -15,6 +15,9 @@ from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.utils.random_streams import kept_random_streams
 
+_NEEDS = {'tar_at_far': f'{FAR} pairs of two and a pair of one',
+          'recall_at_1': 'two identities, and two images of one of them'}
+
 
 def check_pairs(dataset: ImageDataset, recognizers: Mapping[str, Recognizer], metrics: Mapping[str, Metrics],
                 given: Given, where: str, numbers: Sequence[int] | None = None) -> Iterator[str]:
@@ -45,7 +48,8 @@ def check_pairs(dataset: ImageDataset, recognizers: Mapping[str, Recognizer], me
         likely = EmbeddingScore(asked.metrics)
         likely.add_records((np.array(identity), np.zeros(1, np.float32)) for identity in chosen)
         if missing := [metric for metric in likely.names if not likely.is_determined(metric)]:
-            text = f'{where}: {", ".join(missing)} of {name} {_reason(chosen)}'
+            text = (f'{where}: {", ".join(missing)} of {name} cannot be computed: {_counted(chosen)}. '
+                    f'{" ".join(f"{metric} needs {_NEEDS[metric]}." for metric in missing)}')
             if len(missing) == len(score.names):
                 raise OptionError(f'{text} Judge more images of each identity, or take recognition_metrics: '
                                   '{embedding: mean_cosine}.')
@@ -72,9 +76,8 @@ def _identities(dataset: ImageDataset, where: str) -> Sequence[int] | None:
     return listed if isinstance(listed, Sequence) and len(listed) == len(dataset) else None
 
 
-def _reason(identities: Sequence[int]) -> str:
+def _counted(identities: Sequence[int]) -> str:
     sizes = np.unique(identities, return_counts=True)[1]
     genuine, pairs = int((sizes * (sizes - 1) // 2).sum()), len(identities) * (len(identities) - 1) // 2
-    return (f'cannot be computed: the {len(identities)} images are of {len(sizes)} identities, with {genuine} pairs of '
-            f'one and {pairs - genuine} pairs of two. tar_at_far needs {FAR} of two and one of one, recall_at_1 two '
-            'identities and two images of one of them.')
+    return (f'the {len(identities)} images are of {len(sizes)} identities, with {genuine} pairs of one identity and '
+            f'{pairs - genuine} pairs of two')

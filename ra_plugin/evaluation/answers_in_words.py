@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ra_plugin.metrics.embedding import directions
+from ra_plugin.metrics.embedding import cosines, directions
 from ra_plugin.recognizers.class_names import class_word
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.report.overlays import LEAST_SCORE, draw_boxes, draw_mask
@@ -71,7 +71,7 @@ def _similarity_answer(predicted: Any, clean: Any) -> Answer:
     ours = directions(predicted['embeddings'])
     if clean is None:
         return Answer(f'{ours.shape[1]} numbers', None)
-    return Answer(f'similarity {(ours * directions(clean["embeddings"])).sum():.2f} to the clean image', None)
+    return Answer(f'similarity {cosines(ours, directions(clean["embeddings"]))[0]:.2f} to the clean image', None)
 
 
 def _quoted(word: str) -> str:

@@ -120,8 +120,7 @@ class EmbeddingAgreement(TaskScore):
     def update(self, predictions: Mapping[str, torch.Tensor], clean: Mapping[str, torch.Tensor]) -> None:
         """Add a batch: ``predict`` of the restored images, and of the clean ones, with ``embeddings`` ``(N, D)``."""
         ours, theirs = directions(predictions['embeddings']), directions(clean['embeddings'])
-        cosines = np.clip((ours.astype(float) * theirs).sum(1), -1, 1)  # rounding may leave 1 + 1e-7
-        self._rows.extend(zip(cosines, theirs, strict=True))
+        self._rows.extend(zip(cosines(ours, theirs), theirs, strict=True))
 
     def records(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the cosine of each image, and the embedding of its clean version, ``(D,)`` float32 of length 1."""
@@ -150,6 +149,13 @@ def recall_by_chance(identities: Sequence[int] | np.ndarray) -> float:
     sizes = np.unique(identities, return_counts=True)[1]
     paired = sizes[sizes > 1]
     return float((paired * (paired - 1)).sum() / max(paired.sum(), 1) / max(sizes.sum() - 1, 1))
+
+
+def cosines(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return the cosine of each of two sets of `directions`, ``(N,)``; 1 for equal ones, 0 where one is zero."""
+    ours, theirs = ours.astype(float), theirs.astype(float)
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)  # 1 but for the rounding of float32
+    return np.clip((ours * theirs).sum(1) / np.where(lengths > 0, lengths, 1), -1, 1)
 
 
 def directions(embeddings: torch.Tensor) -> np.ndarray:
