@@ -14,10 +14,11 @@ _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 class EmbeddingScore(GroupedScore):
     """Scores of embeddings against identities, by the cosine similarity of pairs of images.
 
-    Both images of a pair are processed in the same way, restored with restored: the protocol of verification on degraded
-    faces where whatever a camera gives is restored first, and of recall at k in metric learning. It needs no clean
-    images. A restorer that gives all images of a person the same other face would pass; how near each restored image is to
-    its clean one is `EmbeddingAgreement`'s question.
+    Both images of a pair are processed in the same way, restored with restored, as recall at k of metric learning has
+    one set for queries and gallery, and verification of low-quality faces restores whatever comes. It needs no clean
+    images, and a score of clean images is that of the usual benchmark. Papers also match restored probes with a clean
+    gallery; what that adds, that a restored face is still the one of its clean image and not the same other face each
+    time, `EmbeddingAgreement` measures directly, as papers on face restoration do.
 
     ``tar_at_far``: true accept rate at a false accept rate of 1e-3: the share of genuine pairs (two images of one
     identity) that are accepted at the lowest threshold at which at most one in 1000 impostor pairs (of two identities)
@@ -174,8 +175,8 @@ def check_identities(labels: Any, count: int, where: str) -> None:
     """
     if not isinstance(labels, torch.Tensor) or labels.shape != (count,) or labels.dtype not in _WHOLE:
         got = f'{labels.dtype} {tuple(labels.shape)}' if isinstance(labels, torch.Tensor) else type(labels).__name__
-        raise ValueError(f'{where}: expected identities, whole numbers ({count},), got {got}. Use a LabeledImageDataset '
-                         'with a folder for each identity; or recognition_metrics: {embedding: mean_cosine}, which '
+        raise ValueError(f'{where}: expected identities, whole numbers ({count},), got {got}. Use a '
+                         'LabeledImageDataset with a folder for each identity; or recognition_metrics: {embedding: mean_cosine}, which '
                          'takes clean images and no labels.')
 
 

@@ -98,9 +98,9 @@ class Verification:
     def recall(self, times: np.ndarray) -> np.ndarray:
         """Return the share of images whose most similar other image is of their identity, ``(R,)``.
 
-        That of a resample is to first order, by the change that each identity makes where it is left out: a resample has
-        fewer identities than the images have, and among fewer the most similar image is right more often. The variance is
-        the jackknife's, which is too large rather than too small (Efron and Stein, 1981).
+        That of a resample is to first order, by the change that each identity makes where it is left out: a resample
+        has fewer identities than the images have, and among fewer the most similar image is right more often. The
+        variance is the jackknife's, which is too large rather than too small (Efron and Stein, 1981).
         """
         if self._recall is None:
             self._recall = self._recall_and_changes()
@@ -129,7 +129,7 @@ class Verification:
             alone = paired & (same <= of_rival) & (same > best.max(1))  # wrong because of one identity
             freed += np.bincount(rival, alone, number)
         value = right.sum() / total
-        others = np.maximum(total - images, 1)  # without the only identity of several images nothing is known: no change
+        others = np.maximum(total - images, 1)  # without the only identity of several images nothing is known
         without = np.where(total > images, (right.sum() - right + freed) / others, value)
         changes = (number - 1) * (value - without) / number
         return float(value), changes - changes.mean()

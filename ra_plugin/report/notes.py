@@ -66,8 +66,8 @@ def _without_value(results: Results, data: Condition) -> Iterator[str]:
         missing = [metric_of(results, metric).word for metric in metrics if results.recognition_metrics.get(
             metric, MetricFacts()).over and not any(one[recognizer][metric].is_known for one in scores)]
         if missing:
-            yield (f'{listed(missing)} of {recognizer} has no value: these images are too few, or no two of them are of '
-                   'one identity.')
+            yield (f'{listed(missing)} of {recognizer} has no value: these images are too few, or no two of them are '
+                   'of one identity.')
 
 
 def _left_out(data: Condition) -> Iterator[str]:

@@ -158,8 +158,8 @@ def test_single_images_of_each_identity_are_told_before_anything_is_judged(root,
     opt = options(root, images=8, recognition_metrics={'embedding': metrics})
     if expected is None:
         with pytest.raises(OptionError, match=r'^datasets: people: .*recall_at_1 of faces cannot be computed: the 8 '
-                                              r'images are of 8 identities, with 0 pairs of one identity and 28 pairs of '
-                                              r'two\. .*recall_at_1 needs two identities, .*mean_cosine'):
+                                              r'images are of 8 identities, with 0 pairs of one identity and 28 pairs '
+                                              r'of two\. .*recall_at_1 needs two identities, .*mean_cosine'):
             Evaluation(tmp_path, opt)
         return
     Evaluation(tmp_path, opt)
@@ -194,4 +194,5 @@ def test_labels_that_are_no_identities_are_refused_before_anything_is_judged(roo
         Evaluation(tmp_path, opt)
     opt['recognition_metrics'] = {'embedding': 'mean_cosine'}
     results = evaluate(Evaluation(tmp_path, opt), tmp_path / 'out', 16).to_json()
-    assert results['conditions']['people']['processings']['clean']['scores']['faces']['mean_cosine']['value'] == pytest.approx(1)
+    scores = results['conditions']['people']['processings']['clean']['scores']['faces']
+    assert scores['mean_cosine']['value'] == pytest.approx(1)

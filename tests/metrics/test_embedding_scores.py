@@ -1,4 +1,4 @@
-"""Scores of embeddings against counts of all pairs in float64, and resamples of identities against those spelled out."""
+"""Scores of embeddings against all pairs counted in float64, and resamples of identities against those spelled out."""
 import math
 
 import numpy as np
@@ -35,7 +35,7 @@ def cosine(a, b):
 
 
 def by_hand(vectors, person, copies=None):
-    """Both scores pair by pair; ``copies`` names images of one drawn identity, which are not compared with its copies."""
+    """Both scores pair by pair; ``copies`` numbers the copies of an identity, which are not compared with each other."""
     copies = np.zeros(len(person)) if copies is None else copies
     lengths = np.sqrt((vectors ** 2).sum(1))
     cosines = (vectors @ vectors.T / lengths / lengths[:, None]).tolist()

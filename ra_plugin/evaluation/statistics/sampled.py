@@ -22,8 +22,8 @@ class Sampled:
     Attributes:
         value: Score of all images.
         draws: ``(R,)``.
-        images: N, or the number of groups where the images are drawn in groups; 0 where it is unknown, and the percentiles
-            of the draws are all that there is.
+        images: N, or the number of groups where the images are drawn in groups; 0 where it is unknown, and the
+            percentiles of the draws are all that there is.
         unit: N times the least change that one image makes, where the score is a share of images; else 0.
         classes: Classes of a score that is a mean over classes.
         trainings: Way of training -> ``(k, 1 + R)``: its k trainings minus their mean; of the value and each resample.
