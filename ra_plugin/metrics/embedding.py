@@ -176,8 +176,8 @@ def check_identities(labels: Any, count: int, where: str) -> None:
     if not isinstance(labels, torch.Tensor) or labels.shape != (count,) or labels.dtype not in _WHOLE:
         got = f'{labels.dtype} {tuple(labels.shape)}' if isinstance(labels, torch.Tensor) else type(labels).__name__
         raise ValueError(f'{where}: expected identities, whole numbers ({count},), got {got}. Use a '
-                         'LabeledImageDataset with a folder for each identity; or recognition_metrics: {embedding: mean_cosine}, which '
-                         'takes clean images and no labels.')
+                         'LabeledImageDataset with a folder for each; or recognition_metrics: '
+                         '{embedding: mean_cosine}, which takes clean images and no labels.')
 
 
 def _equal_parts(weights: Sequence[int] | np.ndarray) -> int:

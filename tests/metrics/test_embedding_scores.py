@@ -35,7 +35,7 @@ def cosine(a, b):
 
 
 def by_hand(vectors, person, copies=None):
-    """Both scores pair by pair; ``copies`` numbers the copies of an identity, which are not compared with each other."""
+    """Both scores pair by pair; ``copies`` numbers copies of an identity, which are not compared with each other."""
     copies = np.zeros(len(person)) if copies is None else copies
     lengths = np.sqrt((vectors ** 2).sum(1))
     cosines = (vectors @ vectors.T / lengths / lengths[:, None]).tolist()
