@@ -278,6 +278,7 @@ def test_what_has_no_direction_is_like_nothing():
     assert score.per_image()['mean_cosine'] == pytest.approx([0, 0, 0, 1])
 
 
+@pytest.mark.slow
 def test_recall_by_chance_is_the_mean_over_all_orders():
     rng, person = np.random.default_rng(0), np.repeat(np.arange(5), [1, 2, 3, 6, 8])
     values = [scored(rng.normal(size=(20, 3)), person, 'recall_at_1').compute()['recall_at_1'] for _ in range(400)]

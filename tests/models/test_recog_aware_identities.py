@@ -37,7 +37,8 @@ def model_of(tmp_path, metrics=None):
     return build(opt)
 
 
-@pytest.mark.parametrize('batch_size', [pytest.param(1, marks=pytest.mark.slow), 5])
+@pytest.mark.slow
+@pytest.mark.parametrize('batch_size', [1, 5])
 def test_validation_scores_the_identities_of_all_batches(tmp_path, batch_size):
     model, data = model_of(tmp_path, ['tar_at_far', 'recall_at_1', 'mean_cosine']), photos()
     model.validation(torch.utils.data.DataLoader(data, batch_size), 1, None, save_img=False)
@@ -60,6 +61,7 @@ def test_validation_scores_the_identities_of_all_batches(tmp_path, batch_size):
     assert model.metric_results['recall_at_1_faces'] > 0.2
 
 
+@pytest.mark.slow
 def test_without_labels_validation_compares_with_clean_images(tmp_path):
     model, data = model_of(tmp_path), photos()
     for item in data.items:

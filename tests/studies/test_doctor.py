@@ -538,6 +538,7 @@ PATCHES = {'type': 'ModuleRecognizer', 'task': 'embedding', 'module': 'test_doct
            'mean': [0.5] * 3, 'std': [0.25] * 3}
 
 
+@pytest.mark.slow
 def test_an_embedding_network_is_checked_by_its_features_and_identities(cifar10):
     """Its loss takes no labels, and its answers have a fixed length, so that their squares have no gradient."""
     recognizer = build_recognizer(PATCHES)
