@@ -1,8 +1,10 @@
-"""Populations of images with known scores, for simulations of the intervals of detectors and segmenters."""
+"""Populations of images with known scores, for simulations of the intervals of detectors, segmenters, embeddings."""
 import numpy as np
+import torch
 
 from ra_plugin.metrics.average_precision import _at_101_recalls
 from ra_plugin.metrics.base import TaskScore, mean_over_classes
+from ra_plugin.metrics.embedding import EmbeddingScore
 from ra_plugin.metrics.matched_detections import ClassMatches
 
 
@@ -97,3 +99,17 @@ def segmentations(frequency, qualities, n, rng):
 def truth(make, images, seed=10 ** 6):
     """Return the scores of the whole population, from a large number of images."""
     return [score.compute()['mean'] for score in make(images, np.random.default_rng(seed))]
+
+
+def embeddings(people, photos, noises, rng, unequal=False):
+    """Scores of embeddings with so much noise, of the same photos of people, some of whom look other each time."""
+    numbers = np.maximum(1, rng.geometric(1 / photos, people)) if unequal else np.full(people, photos)
+    person = np.repeat(np.arange(people), numbers)
+    faces = rng.normal(0.3, 1, (people, 16))
+    poses = rng.normal(size=(len(person), 16)) * rng.gamma(4, 1 / 4, people)[person, None]
+    found = []
+    for noise in noises:
+        vectors = faces[person] + noise * poses + rng.normal(0, 0.2, poses.shape)
+        found.append(EmbeddingScore())
+        found[-1].update({'embeddings': torch.from_numpy(vectors)}, torch.from_numpy(person))
+    return found

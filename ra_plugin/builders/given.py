@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from ra_plugin.builders.identity_pairs import check_pairs
 from ra_plugin.builders.networks import registered
 from ra_plugin.data.given import given_by, neither
 from ra_plugin.data.image_dataset import ImageDataset
@@ -63,7 +64,8 @@ def check_metrics_given(opt: Mapping, logger: logging.Logger | None = None) -> N
                        f'{", ".join(f"datasets.{phase}" for phase in without)}, which have none.')
 
 
-def check_judges(opt: Mapping, datasets: Sequence[ImageDataset], judges: Sequence[Recognizer]) -> None:
+def check_judges(opt: Mapping, datasets: Sequence[ImageDataset], judges: Mapping[str, Recognizer],
+                 logger: logging.Logger | None = None) -> None:
     """Check that the metrics of every recognizer of ``val.recognizers`` can be computed on its data sets.
 
     Raises:
@@ -71,7 +73,11 @@ def check_judges(opt: Mapping, datasets: Sequence[ImageDataset], judges: Sequenc
     """
     metrics = (opt.get('val') or {}).get('recognition_metrics') or {}
     for dataset in datasets if judges else ():
-        given = given_by(dataset, f'val.recognizers: datasets: {dataset.opt["name"]}')
-        for judge in judges:
+        where = f'val.recognizers: datasets: {dataset.opt["name"]}'
+        given = given_by(dataset, where)
+        for judge in judges.values():
             with translated(f'val.recognition_metrics.{judge.info.task}'):
                 build_score(judge.info, metrics.get(judge.info.task), given.labels, given.clean)
+        for sentence in check_pairs(dataset, judges, metrics, given, where):
+            if logger is not None:
+                logger.warning(sentence)

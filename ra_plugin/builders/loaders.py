@@ -138,6 +138,8 @@ def check_classes(dataset: ImageDataset, recognizers: Iterable[Recognizer], wher
     for recognizer in (member for owner in recognizers for member in owner.members()):
         _check_zero_label(dataset, recognizer, where)
         info = recognizer.info
+        if info.task == 'embedding' and not info.num_classes:  # labels are identities, none of which it knows
+            continue
         names = getattr(dataset, 'classes', None)
         # without names the highest label is all that is known of the classes
         if info.num_classes != count if names else info.num_classes < count:

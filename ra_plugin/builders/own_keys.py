@@ -137,10 +137,13 @@ class ValKeys:
         recognizers: Name -> recognizer block: they judge the restored 8-bit images; their scores are logged as
             ``top1_<name>``, ``voc12_mAP_<name>``, ``mIoU_<name>``, ... Default: none.
         recognition_metrics: Task -> metric or metrics. Classification: ``top1``, ``top5``; detection: ``voc07`` (11
-            points), ``voc12`` (area), ``coco``, ``coco_segm``; segmentation: ``mIoU``, ``aAcc``, ``mAcc``. All are
-            shares in ``[0, 1]``. The agreement with the answers on clean images needs no labels and is no accuracy:
-            ``top1_agreement``, ``kl``; ``box_agreement``; ``miou_agreement``. Default: ``top1``, ``top5``; ``voc12``;
-            ``mIoU``, ``aAcc``; without labels, agreement.
+            points), ``voc12`` (area), ``coco``, ``coco_segm``; segmentation: ``mIoU``, ``aAcc``, ``mAcc``; text:
+            ``exact_match``, ``word_accuracy``, ``cer``; embedding: ``tar_at_far`` (at a false accept rate of 1e-3),
+            ``recall_at_1``. All are shares, in ``[0, 1]`` but for ``cer``. The agreement with the answers on clean
+            images needs no labels and is no accuracy: ``top1_agreement``, ``kl``; ``box_agreement``;
+            ``miou_agreement``; ``text_agreement``, ``word_agreement``, ``cer_to_clean``; ``mean_cosine``. Default:
+            ``top1``, ``top5``; ``voc12``; ``mIoU``, ``aAcc``; ``exact_match``, ``cer``; ``tar_at_far``,
+            ``recall_at_1``; without labels, agreement.
     """
 
     recognizers: Mapping[str, LearnerBlock] | None = None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ra_plugin.metrics.embedding import cosines, directions
 from ra_plugin.recognizers.class_names import class_word
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.report.overlays import LEAST_SCORE, draw_boxes, draw_mask
@@ -16,8 +17,8 @@ from ra_plugin.utils.tensors import pixels
 _SHOWN_CLASSES = 3  # of a mask
 
 
-def answer_in_words(info: RecognizerInfo, image: torch.Tensor, predicted: Any, label: Any, names: Sequence[str] | None
-                    ) -> Answer:
+def answer_in_words(info: RecognizerInfo, image: torch.Tensor, predicted: Any, label: Any, names: Sequence[str] | None,
+                    clean: Any = None) -> Answer:
     """Return the answer to one image.
 
     Args:
@@ -26,12 +27,17 @@ def answer_in_words(info: RecognizerInfo, image: torch.Tensor, predicted: Any, l
         predicted: Its answers to a batch of this image alone.
         label: Labels of this batch; None where there are none.
         names: Names of the data set's classes, for a recognizer that has none.
+        clean: Its answers to the clean image, where there is one.
     """
+    if info.task == 'embedding':
+        return _similarity_answer(predicted, clean)
     return _TASKS[info.task].answer(info, image, predicted, label, info.classes or names)
 
 
 def label_in_words(task: str, label: Any, names: Sequence[str] | None) -> str:
-    """Return the label of a batch of one image."""
+    """Return the label of a batch of one image; empty where it is of another task, as beside embeddings it may be."""
+    if task == 'embedding':
+        return class_word(int(label[0]), names) if isinstance(label, torch.Tensor) and label.shape == (1,) else ''
     return _TASKS[task].label(label, names)
 
 
@@ -58,6 +64,14 @@ def _word_answer(info: RecognizerInfo, image: torch.Tensor, predicted: Any, labe
                  ) -> Answer:
     read = predicted[0]['text']
     return Answer(_quoted(read), None if label is None else read == label[0])
+
+
+def _similarity_answer(predicted: Any, clean: Any) -> Answer:
+    """Return how near an embedding is to that of the clean image; by itself it has no words."""
+    ours = directions(predicted['embeddings'])
+    if clean is None:
+        return Answer(f'{ours.shape[1]} numbers', None)
+    return Answer(f'similarity {cosines(ours, directions(clean["embeddings"]))[0]:.2f} to the clean image', None)
 
 
 def _quoted(word: str) -> str:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ra_plugin.builders.given import check_given
 from ra_plugin.builders.identity import without_secrets
+from ra_plugin.builders.identity_pairs import check_pairs
 from ra_plugin.builders.loaders import build_dataset, check_classes, evenly_spaced, with_scale
 from ra_plugin.builders.networks import dataset_class
 from ra_plugin.builders.unread_keys import check_dataset
@@ -162,6 +163,9 @@ class Evaluation:
                 needed = 'labels' if given.clean else 'clean images'
                 print(f'datasets: {name}: {", ".join(missing)} of {judge} cannot be computed without {needed}; '
                       f'{", ".join(score.names)} can.', file=sys.stderr, flush=True)
+        for sentence in check_pairs(dataset, recognizers, self.options.recognition_metrics, given, f'datasets: {name}',
+                                    chosen):
+            print(sentence, file=sys.stderr, flush=True)
         all_names = image_names(dataset, block)
         names = None
         if all_names is not None:

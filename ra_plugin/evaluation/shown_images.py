@@ -21,7 +21,7 @@ from ra_plugin.evaluation.reuse import BASIC, Plan, score_unit
 from ra_plugin.evaluation.shown_image_rules import Answers, Draw, Rule, fits_of
 from ra_plugin.evaluation.statistics.perturbations import SAVED
 from ra_plugin.metrics.task_scores import build_score
-from ra_plugin.results import Answer
+from ra_plugin.results import CLEAN, Answer
 from ra_plugin.utils.atomic import atomic_save, is_intact
 
 Pieces = dict[str, Any]  # digest -> image (H, W, 3) uint8, answer, or label and name
@@ -70,16 +70,17 @@ class ShownImages:
             self._seen.append((name, batch.select(places), images[places],
                                {judge: chosen_answers(answer, places) for judge, answer in answers.items()}))
 
-    def _pieces(self, name: str, number: int, batch: Batch, image: torch.Tensor, answers: Mapping[str, Any]) -> Pieces:
+    def _pieces(self, name: str, number: int, batch: Batch, image: torch.Tensor, answers: Mapping[str, Any],
+                on_clean: Mapping[str, Any]) -> Pieces:
         task = next(iter(self._judging.recognizers.values())).info.task
         label = batch.label
         found: Pieces = {
             self._key(number, name, BASIC): image[0].permute(1, 2, 0).cpu().contiguous(),
-            self._key(number): (batch.names[0] if label is None else label_in_words(task, label, self._names),
+            self._key(number): ((label is not None and label_in_words(task, label, self._names)) or batch.names[0],
                                 batch.names[0])}
         for judge, predicted in answers.items():
             info = self._judging.recognizers[judge].info
-            answer = answer_in_words(info, image, predicted, label, self._names)
+            answer = answer_in_words(info, image, predicted, label, self._names, on_clean.get(judge))
             overlay = None if answer.overlay is None else torch.from_numpy(answer.overlay.copy())
             found[self._key(number, name, score_unit(judge))] = (answer.text, answer.right, overlay)
         return found
@@ -114,12 +115,16 @@ class ShownImages:
         self._keep_seen()
 
     def _keep_seen(self) -> None:
-        for name, batch, images, answers in self._seen:
+        on_clean: dict[int, dict[str, Any]] = {}  # answers to the clean version of each image
+        for name, batch, images, answers in sorted(self._seen, key=lambda seen: seen[0] != CLEAN):
             for place, number in enumerate(batch.index):
                 if number in self._fits:
                     one = {judge: chosen_answers(answer, [place]) for judge, answer in answers.items()}
+                    if name == CLEAN:
+                        on_clean.setdefault(number, {}).update(one)
                     self._new.setdefault(number, {}).update(
-                        self._pieces(name, number, batch.select([place]), images[place:place + 1], one))
+                        self._pieces(name, number, batch.select([place]), images[place:place + 1], one,
+                                     on_clean.get(number, {})))
         self._seen.clear()
 
     def save(self) -> None:

@@ -1,5 +1,6 @@
 """The base of task scores: batches in, shares in [0, 1] out, over all images or over resamples of them."""
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -82,15 +83,20 @@ class TaskScore:
 
     def facts(self) -> dict[str, dict[str, str]]:
         """Map each metric to ``better`` (``'higher'`` or ``'lower'``), ``unit`` (``'share'`` or another) and
-        ``against``.
+        ``against``; and to ``over`` where its resamples are not of single images, but e.g. of identities.
         """
         return {name: {'better': 'lower' if name in part.lower_is_better else 'higher',
-                       'unit': part.units.get(name, 'share'), 'against': part.against}
+                       'unit': part.units.get(name, 'share'), 'against': part.against,
+                       **({'over': part.drawn} if isinstance(part, GroupedScore) else {})}
                 for part in self.parts for name in part.names}
 
     def per_image(self) -> dict[str, np.ndarray]:
         """Map each metric that is a mean over images to its values ``(N,)``."""
         return {}
+
+    def is_determined(self, name: str) -> bool:
+        """Return False where these images are too few for the metric of that name, so that it is NaN."""
+        return True
 
     def records(self) -> list:
         """Return the data of each image, in order, in a form that another process may add to its own."""
@@ -126,6 +132,57 @@ class TaskScore:
     def by_class(self, values: Iterable[float]) -> dict[str, float]:
         """Map the names of the classes to values ``(C,)``."""
         return dict(zip(self.classes, map(float, values), strict=True))
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of images that are drawn as a whole, as those of one person.
+
+    Attributes:
+        number: Number of groups, G.
+        counted: Metric -> number of equal groups that would vary as much, as some have more images than others.
+        change: Metric -> change of the score that one image makes.
+    """
+
+    number: int
+    counted: Mapping[str, int]
+    change: Mapping[str, float]
+
+
+class GroupedScore(TaskScore):
+    """Scores whose images are not independent of each other: a resample draws whole groups of them.
+
+    Attributes:
+        drawn: The groups in a word, in the plural.
+    """
+
+    drawn: str
+
+    def groups(self) -> Groups:
+        """Return the groups of the images so far."""
+        raise NotImplementedError(f'{type(self).__name__} has no groups().')
+
+    def group_of_images(self) -> np.ndarray:
+        """Return the group of each image, ``(N,)`` numbers 0 to G - 1."""
+        raise NotImplementedError(f'{type(self).__name__} has no group_of_images().')
+
+    def groups_resampled(self, times: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the scores ``(R,)`` over R resamples; ``times (R, G)`` says how often each has each group."""
+        raise NotImplementedError(f'{type(self).__name__} has no groups_resampled().')
+
+    def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the scores ``(R,)`` over R resamples ``(R, N)`` of whole groups.
+
+        Raises:
+            ValueError: A resample has an image of a group more often than another.
+        """
+        group = self.group_of_images()
+        _, first = np.unique(group, return_index=True)
+        times = counts[:, first]
+        if not np.array_equal(times[:, group], counts):
+            raise ValueError(f'{type(self).__name__}: expected resamples of whole groups, as of identities, got some '
+                             'that have one image of a group more often than another. Draw groups: groups_resampled.')
+        return self.groups_resampled(times)
 
 
 def mean_over_classes(values: np.ndarray) -> np.ndarray:

@@ -9,13 +9,14 @@ from ra_plugin.metrics.agreement import ClassificationAgreement, DetectionAgreem
 from ra_plugin.metrics.base import Metrics, TaskScore
 from ra_plugin.metrics.classification import ClassificationScore
 from ra_plugin.metrics.detection import DetectionScore
+from ra_plugin.metrics.embedding import EmbeddingAgreement, EmbeddingScore
 from ra_plugin.metrics.segmentation import SegmentationScore
 from ra_plugin.metrics.text import TextAgreement, TextScore
 from ra_plugin.options import OptionError, suggestion
-from ra_plugin.recognizers.facts import NO_HEAD, RecognizerInfo
+from ra_plugin.recognizers.facts import RecognizerInfo
 
-__all__ = ['TASKS', 'ClassificationScore', 'DetectionScore', 'SegmentationScore', 'TaskScore', 'TextScore',
-           'build_score']
+__all__ = ['TASKS', 'ClassificationScore', 'DetectionScore', 'EmbeddingScore', 'SegmentationScore', 'TaskScore',
+           'TextScore', 'build_score']
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ SCORED_TASKS = {
     'detection': ScoredTask(DetectionScore, DetectionAgreement, 'DetectionDataset with annotation_file'),
     'segmentation': ScoredTask(SegmentationScore, SegmentationAgreement, 'SegmentationDataset with dataroot_mask'),
     'text': ScoredTask(TextScore, TextAgreement, 'TextDataset with label_file'),
+    'embedding': ScoredTask(EmbeddingScore, EmbeddingAgreement,
+                            'LabeledImageDataset with a folder for each identity (or meta_info)'),
 }
 TASKS = tuple(SCORED_TASKS)
-_NO_SCORES = {'embedding': NO_HEAD}
 
 
 class JointScore(TaskScore):
@@ -73,6 +75,9 @@ class JointScore(TaskScore):
         for part, rows in zip(self._parts, zip(*records, strict=True), strict=True):
             part.add_records(rows)
 
+    def is_determined(self, name: str) -> bool:
+        return all(part.is_determined(name) for part in self._parts if name in part.names)
+
     def compute(self) -> dict[str, float]:
         return {name: value for part in self._parts for name, value in part.compute().items()}
 
@@ -84,8 +89,12 @@ class JointScore(TaskScore):
 
 
 def gain_metric(score: TaskScore) -> str | None:
-    """Return the first metric of which more is better, by which gains are audited; None where there is none."""
-    return next((name for name, facts in score.facts().items() if facts['better'] == 'higher'), None)
+    """Return the first metric of which more is better, by which gains are audited; None where there is none.
+
+    One that these images do not determine is passed over, where they determine another.
+    """
+    found = [name for name, facts in score.facts().items() if facts['better'] == 'higher']
+    return next((name for name in found if score.is_determined(name)), found[0] if found else None)
 
 
 def left_out(score: TaskScore, metrics: Metrics) -> list[str]:
@@ -127,8 +136,7 @@ def build_score(info: RecognizerInfo, metrics: Metrics = None, labels: bool = Tr
         ImportError: The package that computes it is not installed.
     """
     if info.task not in SCORED_TASKS:
-        reason = _NO_SCORES.get(info.task) or f"no score for the task '{info.task}'. Known: {', '.join(SCORED_TASKS)}"
-        raise OptionError(f'{info.name}: {reason}')
+        raise OptionError(f"{info.name}: no score for the task '{info.task}'. Known: {', '.join(SCORED_TASKS)}")
     accuracy, agreement = SCORED_TASKS[info.task].accuracy, SCORED_TASKS[info.task].agreement
     asked = [metrics] if isinstance(metrics, str) else metrics
     known = *accuracy.known, *agreement.known

@@ -5,6 +5,7 @@ import numpy as np
 
 from ra_plugin.metrics.agreement import ClassificationAgreement, DetectionAgreement, SegmentationAgreement
 from ra_plugin.metrics.base import TaskScore
+from ra_plugin.metrics.embedding import EmbeddingAgreement
 from ra_plugin.metrics.text import TextAgreement
 from ra_plugin.results import LEAST_GAP, CommonestAnswer
 
@@ -23,13 +24,16 @@ def commonest_answer(score: TaskScore, classes: tuple[str, ...] | None = None) -
     """
     part = next((part for part in score.parts
                  if isinstance(part, (ClassificationAgreement, DetectionAgreement, SegmentationAgreement,
-                                      TextAgreement))), None)
+                                      TextAgreement, EmbeddingAgreement))), None)
     if part is None or len(part) < 2:
         return None
     if isinstance(part, TextAgreement):
         answer, share = part.commonest()
         return CommonestAnswer(answer, 'images', share, 'text_agreement',
                                float(part.records()[:, 0].mean()), share)
+    if isinstance(part, EmbeddingAgreement):
+        alike = part.alikeness()
+        return CommonestAnswer(None, 'pairs', alike, 'mean_cosine', part.compute()['mean_cosine'], alike)
     if isinstance(part, DetectionAgreement):
         return CommonestAnswer(None, 'images', float(np.mean(part.clean_boxes() == 0)), 'box_agreement',
                                part.compute()['box_agreement'], math.nan)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ra_plugin.report.formats import interval, number, percent
-from ra_plugin.report.metrics import main_metrics
+from ra_plugin.report.formats import interval, number
+from ra_plugin.report.metrics import Metric, main_metrics
 from ra_plugin.results import CLEAN, NONE, Estimate, Results, Spectrum
 
 COLORS, SHAPES = 8, 5  # no common divisor: 40 markers that differ in color or shape
@@ -71,7 +71,7 @@ def trade_off_charts(results: Results, condition: str) -> list[Chart]:
     if not series:
         return []
     metrics = {name: metric for name, metric in main_metrics(results, processings[series[0]].scores).items()
-               if metric.is_share}
+               if metric.is_share or metric.better == 'higher'}
     values = {(name, recognizer): score for name in processings for recognizer, metric in metrics.items()
               if (score := processings[name].scores.get(recognizer, {}).get(metric.name)) and score.is_known}
     x_axis = _axis([processings[name].quality['psnr'] for name in series], _LEFT, _WIDTH - _RIGHT)
@@ -80,14 +80,14 @@ def trade_off_charts(results: Results, condition: str) -> list[Chart]:
         shared = [part for (_, other), score in values.items() if metrics[other] == metric for part in _parts(score)]
         if not shared:  # a score that is defined of none, as mAP where there are no boxes
             continue
-        y_axis = _axis([100 * value for value in shared], _HEIGHT - _BOTTOM, _TOP)
+        y_axis = _axis([metric.factor * value for value in shared], _HEIGHT - _BOTTOM, _TOP)
         points = [(i, processings[name].quality['psnr'], values[name, recognizer], name)
                   for i, name in enumerate(series) if (name, recognizer) in values]
         lines = [(name, values[name, recognizer].value) for name in _REFERENCES if (name, recognizer) in values]
         title = metric.title
-        parts = [_frame(x_axis, y_axis, 'PSNR (dB)', f'{title} (%)'),
-                 *_references([(name, y_axis(100 * value)) for name, value in lines]), _front(points, x_axis, y_axis),
-                 *(_point(*point, x_axis, y_axis) for point in points)]
+        parts = [_frame(x_axis, y_axis, 'PSNR (dB)', metric.axis),
+                 *_references([(name, y_axis(metric.factor * value)) for name, value in lines]),
+                 _front(points, x_axis, y_axis, metric), *(_point(*point, x_axis, y_axis, metric) for point in points)]
         charts.append(Chart(recognizer, title, _svg(parts, f'{title} of {recognizer} against PSNR; the table of scores '
                                                     'has the numbers', y_axis)))
     return charts
@@ -228,10 +228,12 @@ def _references(levels: Sequence[tuple[str, float]]) -> list[Markup]:
     return parts
 
 
-def _point(index: int, psnr: float, estimate: Estimate, name: str, x_axis: _Axis, y_axis: _Axis) -> Markup:
-    x = x_axis(psnr)
-    title = f'{name}: {percent(estimate.value)} % {interval(estimate)}, {number(psnr, 2)} dB'
-    return _whisker(index, x, estimate, y_axis, 100) + marker(index, x, y_axis(100 * estimate.value), title)
+def _point(index: int, psnr: float, estimate: Estimate, name: str, x_axis: _Axis, y_axis: _Axis, metric: Metric
+           ) -> Markup:
+    x, unit = x_axis(psnr), ' %' * metric.is_share
+    title = f'{name}: {metric.value(estimate.value)}{unit} {metric.interval(estimate)}, {number(psnr, 2)} dB'
+    return (_whisker(index, x, estimate, y_axis, metric.factor)
+            + marker(index, x, y_axis(metric.factor * estimate.value), title))
 
 
 def _whisker(index: int, x: float, estimate: Estimate, y_axis: _Axis, factor: float) -> Markup:
@@ -243,11 +245,11 @@ def _whisker(index: int, x: float, estimate: Estimate, y_axis: _Axis, factor: fl
         index % COLORS, x, low, high, x - 4, low)
 
 
-def _front(points: Sequence[tuple], x_axis: _Axis, y_axis: _Axis) -> Markup:
+def _front(points: Sequence[tuple], x_axis: _Axis, y_axis: _Axis, metric: Metric) -> Markup:
     """Draw a line through the points that no other beats in both PSNR and score."""
     pairs = [(psnr, estimate.value) for _, psnr, estimate, _ in points]
     best = sorted(p for p in set(pairs) if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in pairs))
-    coordinates = ' '.join(f'{x_axis(psnr)},{y_axis(100 * value)}' for psnr, value in best)
+    coordinates = ' '.join(f'{x_axis(psnr)},{y_axis(metric.factor * value)}' for psnr, value in best)
     return Markup('<polyline class="front" points="{}"/>').format(coordinates)
 
 

@@ -6,6 +6,8 @@ from ra_plugin.results import LEAST_GAP, Condition, Estimate, RestorerFacts, Res
 
 DASH = '\u2013'
 _MINUS, _NARROW_SPACE = '\u2212', '\u202f'
+_METRICS = {'top1': 'top-1', 'top5': 'top-5', 'top1_agreement': 'top-1 agreement', 'kl': 'KL',
+            'miou_agreement': 'mIoU agreement', 'tar_at_far': 'TAR at FAR 1e-3', 'recall_at_1': 'recall at 1'}
 
 
 def number(value: float, digits: int = 1, sign: bool = False) -> str:
@@ -47,6 +49,11 @@ def decibels(estimate: Estimate) -> str:
 def p_value(p: float | None) -> str:
     """Return three digits, or ``< 0.001``."""
     return DASH if p is None else '< 0.001' if p < 0.001 else number(p, 3)
+
+
+def metric_word(name: str) -> str:
+    """Return the name of a recognition metric in prose."""
+    return _METRICS.get(name, name.replace('_', ' '))
 
 
 def listed(items: Sequence[str]) -> str:
@@ -101,6 +108,11 @@ def coverage(results: Results) -> str:
     seeds = {name: facts.seeds for name, facts in results.restorers.items()}
     several, single = ([name for name in seeds if (seeds[name] > 1) == more] for more in (True, False))
     over = 'The intervals are over the images'
+    by_unit: dict[str, list[str]] = {}
+    for name, facts in results.recognition_metrics.items():
+        if facts.over:
+            by_unit.setdefault(facts.over, []).append(metric_word(name))
+    over += ''.join(f' (those of {listed(names)}: over the {unit})' for unit, names in by_unit.items())
     if several:
         over += f', and for {listed(several)} also over trainings from other seeds'
     if single:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ra_plugin.report import tables
 from ra_plugin.report.formats import alone, comparisons, coverage, too_few_images, trained_with
 from ra_plugin.report.markdown_table import cell_text, head_text, joined, printed, table
+from ra_plugin.report.metrics import metric_of
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_lines
 from ra_plugin.report.table_types import Cell, Group, Table
@@ -104,8 +105,8 @@ def _transfers(results: Results, condition: str) -> Iterator[tuple[str, list[lis
     heads = [tables.plain_head(*column) for column in columns]
 
     def score(name: str, column: tuple[str, str]) -> str:
-        value = processings[name].scores[column[0]][column[1]].value
-        return '' if math.isnan(value) else f'{100 * value:.1f}'
+        value, metric = processings[name].scores[column[0]][column[1]].value, metric_of(results, column[1])
+        return '' if math.isnan(value) else metric.value(value)
 
     rows = [['processing', *heads]]
     rows += [[name, *(score(name, column) for column in columns)] for name in (NONE, results.baseline)]

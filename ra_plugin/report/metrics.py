@@ -6,9 +6,6 @@ from typing import Any, Literal
 from ra_plugin.report import formats
 from ra_plugin.results import Estimate, MetricFacts, Results
 
-_NAMES = {'top1': 'top-1', 'top5': 'top-5', 'top1_agreement': 'top-1 agreement', 'kl': 'KL',
-          'miou_agreement': 'mIoU agreement'}
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -29,7 +26,7 @@ class Metric:
 
     @property
     def unit(self) -> str:
-        """``'share'`` or ``'nats'``."""
+        """``'share'``, ``'nats'`` or ``'cosine'``."""
         return self.facts.unit
 
     @property
@@ -45,12 +42,23 @@ class Metric:
     @property
     def word(self) -> str:
         """Name in prose."""
-        return _NAMES.get(self.name, self.name.replace('_', ' '))
+        return formats.metric_word(self.name)
 
     @property
     def title(self) -> str:
         """Head of a column."""
-        return self.word if self.is_share else f'{self.word}, {self.unit}, {self.better} is better'
+        return self.word if self.is_share else ', '.join(filter(None, (
+            self.word, self._unit_word, f'{self.better} is better')))
+
+    @property
+    def axis(self) -> str:
+        """Name of an axis."""
+        return f'{self.word} (%)' if self.is_share else self.title
+
+    @property
+    def _unit_word(self) -> str:
+        """The unit, where the name does not have it."""
+        return '' if self.unit in self.word else self.unit
 
     @property
     def factor(self) -> float:
@@ -72,8 +80,8 @@ class Metric:
 
     def difference(self, estimate: Estimate) -> str:
         """Return ``+22.3 points [+20.7, +23.8]``."""
-        unit = 'points' if self.is_share else self.unit
-        return f'{self.value(estimate.value, True)} {unit} {self.interval(estimate, True)}'.rstrip()
+        unit = 'points' if self.is_share else self._unit_word
+        return ' '.join(filter(None, (self.value(estimate.value, True), unit, self.interval(estimate, True))))
 
     def direction(self, estimate: Estimate) -> Literal['up', 'down', 'unclear']:
         """Return ``'up'`` where the whole interval lies on the better side of zero, ``'down'`` on the worse."""
@@ -95,7 +103,8 @@ def main_metrics(results: Results, scores: Mapping[str, Mapping[str, Any]]) -> d
 
 
 def _main_metric(results: Results, recognizer: str, metrics: Mapping[str, Any]) -> str:
-    """Return the first of which more is better, as the audit does, or else the first."""
+    """Return the first of which more is better, as the audit does, or else the first; one with a value if possible."""
     told = results.recognizers[recognizer].metrics or () if recognizer in results.recognizers else ()
-    first = next((name for name in metrics if metric_of(results, name).better == 'higher'), next(iter(metrics)))
+    known = {name: estimate for name, estimate in metrics.items() if estimate.is_known} or metrics
+    first = next((name for name in known if metric_of(results, name).better == 'higher'), next(iter(known)))
     return next((metric for metric in told if metric in metrics), first)

@@ -2,8 +2,8 @@
 from collections.abc import Iterator
 
 from ra_plugin.report.formats import listed
-from ra_plugin.report.metrics import metric_of
-from ra_plugin.results import CLEAN, NONE, Condition, Results
+from ra_plugin.report.metrics import main_metrics, metric_of
+from ra_plugin.results import CLEAN, NONE, Condition, MetricFacts, Results
 
 
 def unreadable(results: Results, condition: str) -> list[str]:
@@ -38,6 +38,7 @@ def _notes(results: Results, data: Condition) -> Iterator[str]:
         yield ('These images have no clean versions: there is no PSNR, no gap recovered, no agreement with answers on '
                'clean images, and no audit, which measures gains by what clean images gain.')
     yield from _little_variety(results, data)
+    yield from _without_value(results, data)
     yield from _left_out(data)
     yield from _worse_than_nothing(results, data)
 
@@ -47,13 +48,26 @@ def _little_variety(results: Results, data: Condition) -> Iterator[str]:
         if not entry.little:
             continue
         metric = metric_of(results, entry.metric)
-        if not entry.can_be_constant:
+        if entry.of == 'pairs':
+            yield (f'{entry.sentence(name)}, and {entry.processing}, which is nearest to them, has '
+                   f'{metric.value(entry.score)}: {metric.word} says little about restorers. {entry.REMEDY}')
+        elif not entry.can_be_constant:
             left = 'is that of the few others, and says little about restorers' if entry.share < 1 else 'says nothing'
             yield f'{entry.sentence(name)}: {metric.word} {left}. {entry.REMEDY}'
         else:
             yield (f'{entry.sentence(name)}. One answer for all images would have {metric.value(entry.constant)} % '
                    f'{metric.word}, and {entry.processing}, with which it agrees most, has '
                    f'{metric.value(entry.score)} %: agreement with it says little about restorers. {entry.REMEDY}')
+
+
+def _without_value(results: Results, data: Condition) -> Iterator[str]:
+    scores = [entry.scores for entry in data.processings.values()]
+    for recognizer, metrics in (scores[0] if scores else {}).items():
+        missing = [metric_of(results, metric).word for metric in metrics if results.recognition_metrics.get(
+            metric, MetricFacts()).over and not any(one[recognizer][metric].is_known for one in scores)]
+        if missing:
+            yield (f'{listed(missing)} of {recognizer} has no value: these images are too few, or no two of them are '
+                   'of one identity.')
 
 
 def _left_out(data: Condition) -> Iterator[str]:
@@ -75,7 +89,7 @@ def _worse_than_nothing(results: Results, data: Condition) -> Iterator[str]:
         return
     worse = []
     for recognizer, scores in entry.scores.items():
-        metric = metric_of(results, next(iter(scores)))
+        metric = main_metrics(results, {recognizer: scores})[recognizer]
         if metric.direction(scores[metric.name]) == 'down':
             worse.append(f'{recognizer} ({metric.difference(scores[metric.name])})')
     if worse:

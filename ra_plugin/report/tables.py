@@ -25,7 +25,7 @@ LEVELS = 6  # strengths of color on each side of zero
 _LIMITS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1)
 UNCLEAR = '\u2248 0'
 SHARE = Metric('share')  # of images, or of a score that the audit looks at
-_SHORT_NAMES = {'kl': 'KL in nats \u2193'}  # in heads of Markdown tables
+_SHORT_NAMES = {'kl': 'KL in nats \u2193', 'mean_cosine': 'mean cosine \u2191'}  # in heads of Markdown tables
 _NO_SHARE = {'small': 'none to speak of', 'uncertain': 'gap too uncertain'}
 
 

@@ -93,9 +93,9 @@ class CommonestAnswer:
     """Commonest answer of a recognizer to the clean images.
 
     Attributes:
-        answer: The answer in words; None: no box.
-        of: ``'images'`` or ``'pixels'``.
-        share: Share of these that have it.
+        answer: The answer in words; None: no box, or an embedding.
+        of: ``'images'``, ``'pixels'``, or ``'pairs'`` of two images, whose embeddings are compared.
+        share: Share of these that have it; of pairs, their mean cosine.
         metric: Metric of agreement.
         score: Agreement with the answers to the clean images.
         constant: Agreement that one answer for all images would have; NaN for boxes.
@@ -117,6 +117,8 @@ class CommonestAnswer:
 
     def sentence(self, recognizer: str) -> str:
         """Return how common it is, as a sentence without its full stop."""
+        if self.of == 'pairs':
+            return f'{recognizer} gives two different clean images a cosine of {self.share:.3f} on average'
         where = 'the clean images' if self.of == 'images' else 'the pixels of the clean images'
         answer = 'finds nothing' if self.answer is None else f'answers {self.answer}'
         return f'{recognizer} {answer} on {100 * self.share:.1f} % of {where}'

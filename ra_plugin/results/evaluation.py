@@ -19,7 +19,7 @@ class RecognizerFacts:
 
     Attributes:
         name: Its own name, e.g. that of its network.
-        task: ``'classification'``, ``'detection'`` or ``'segmentation'``.
+        task: ``'classification'``, ``'detection'``, ``'segmentation'``, ``'text'`` or ``'embedding'``.
         num_classes: Number of its classes.
         source: Source of its weights.
         cost: Cost of all requests so far, of a black box.
@@ -40,13 +40,15 @@ class MetricFacts:
 
     Attributes:
         better: ``'higher'`` or ``'lower'``.
-        unit: ``'share'`` or ``'nats'``.
+        unit: ``'share'``, ``'nats'`` or ``'cosine'``.
         against: ``'labels'`` or ``'clean answers'``.
+        over: What intervals are over, where that is not the images: ``'identities'``.
     """
 
     better: str = 'higher'
     unit: str = 'share'
     against: str = 'labels'
+    over: str | None = left_out_if_none()
 
 
 @dataclass(frozen=True)

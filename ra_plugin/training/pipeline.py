@@ -189,18 +189,18 @@ def _move_aside(folder: Path, logger: logging.Logger, why: str = '') -> None:
 def _check_recognizers(model, datasets: list, logger: logging.Logger) -> None:
     check_metrics_given(model.opt, logger)
     used = model.labeled_recognizers() if hasattr(model, 'labeled_recognizers') else []
-    judges = list(getattr(model, 'eval_recognizers', {}).values())
+    judges = getattr(model, 'eval_recognizers', {})
     for dataset in datasets:
         if isinstance(dataset, DegradedImageDataset):
             check_color(model.get_bare_model(model.net_g), 'network_g',
                         f'{type(dataset).__name__} has color images. Use a data set with color: y, e.g. '
                         'PairedImageDataset with labels: folders, or a network for three channels.')
         training = dataset.opt['phase'] == 'train'
-        check_classes(dataset, used if training else judges, f'datasets: {dataset.opt["name"]}')
+        check_classes(dataset, used if training else judges.values(), f'datasets: {dataset.opt["name"]}')
         if training:
             check_words(dataset, used, f'datasets: {dataset.opt["name"]}')
             _warn_of_enlarged_crops(model, dataset.opt, logger)
-    check_judges(model.opt, [dataset for dataset in datasets if dataset.opt['phase'] != 'train'], judges)
+    check_judges(model.opt, [dataset for dataset in datasets if dataset.opt['phase'] != 'train'], judges, logger)
 
 
 def _warn_of_enlarged_crops(model, dataset_opt: Mapping, logger: logging.Logger) -> None:

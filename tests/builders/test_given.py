@@ -381,12 +381,12 @@ def test_metrics_and_judges_without_what_they_need_are_refused_before_a_run(tmp_
     assert len(said) == 1 and re.search('psnr compare.*none of datasets.val_1', said[0])
     check_metrics_given({'val': {'metrics': {'niqe': {'type': 'calculate_niqe'}}}, 'datasets': {'val': single}})
     judge = SimpleNamespace(info=RecognizerInfo('r', 'classification', num_classes=3))
-    check_judges({}, [items('gt'), items('label')], [judge])
+    check_judges({}, [items('gt'), items('label')], {'r': judge})
     with pytest.raises(OptionError, match='evaluation needs labels or clean images, but Items has neither'):
-        check_judges({}, [items('gt', 'label')], [judge])
+        check_judges({}, [items('gt', 'label')], {'r': judge})
     metrics = {'val': {'recognition_metrics': {'classification': 'top1_agreement'}}}
     with pytest.raises(OptionError, match='r: top1_agreement cannot be computed from labels'):
-        check_judges(metrics, [items('gt')], [judge])
+        check_judges(metrics, [items('gt')], {'r': judge})
 
 
 def test_looking_at_a_data_set_leaves_it_and_the_random_streams_as_they_were(place):

@@ -1,4 +1,5 @@
 """What is said before the numbers, and in the sentences beside them: nothing that they do not bear."""
+import math
 import re
 
 import page_data
@@ -7,12 +8,13 @@ from page_data import CONDITIONS, estimate, typed
 from test_page import Page, write
 
 from ra_plugin.report import tables
+from ra_plugin.report.formats import coverage
 from ra_plugin.report.html_table import shown_table
 from ra_plugin.report.markdown import to_markdown
-from ra_plugin.report.metrics import metric_of
+from ra_plugin.report.metrics import Metric, main_metrics, metric_of
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.verdict import verdicts
-from ra_plugin.results import Estimate
+from ra_plugin.results import Estimate, MetricFacts
 
 KL = {'kl': {'better': 'lower', 'unit': 'nats', 'against': 'clean answers'},
       'top1_agreement': {'better': 'higher', 'unit': 'share', 'against': 'clean answers'}}
@@ -158,3 +160,27 @@ def test_pictures_have_the_names_of_their_files(tmp_path):
     shown = page_data.examples(1)
     named = [type(example)(**{**vars(example), 'name': f'dog/{i}.png'}) for i, example in enumerate(shown)]
     assert ': dog/0.png' in Page(write(tmp_path, examples=named)).text
+
+
+def test_a_cosine_is_no_share_and_has_no_unit_beside_its_name():
+    metric = Metric('mean_cosine', MetricFacts('higher', 'cosine', 'clean answers'))
+    assert (metric.title, metric.axis) == ('mean cosine, higher is better',) * 2
+    assert metric.difference(Estimate(0.1, 0.05, 0.15)) == '+0.100 [+0.050, +0.150]'
+    assert metric.value(0.8312) == '0.831' and not metric.is_share and metric.is_agreement
+    kl = Metric('kl', MetricFacts('lower', 'nats', 'clean answers'))
+    assert kl.title == 'KL, nats, lower is better'
+    assert kl.difference(Estimate(-0.1, -0.2, 0)).startswith('\u22120.100 nats [')
+    assert Metric('top1').axis == 'top-1 (%)'
+
+
+def test_the_main_metric_is_one_with_a_value():
+    facts = {name: {'better': 'higher', 'unit': 'share', 'against': 'labels', 'over': 'identities'}
+             for name in ('tar_at_far', 'recall_at_1')}
+    results = typed({'baseline': 'plain', 'recognition_metrics': facts, 'conditions': {}})
+    unknown, known = Estimate(math.nan, math.nan, math.nan), Estimate(0.2, 0.1, 0.3)
+    for scores, name in (({'tar_at_far': unknown, 'recall_at_1': known}, 'recall_at_1'),
+                         ({'tar_at_far': known, 'recall_at_1': known}, 'tar_at_far'),
+                         ({'tar_at_far': unknown, 'recall_at_1': unknown}, 'tar_at_far')):
+        assert main_metrics(results, {'faces': scores})['faces'].name == name
+    assert coverage(results) == ('The intervals are over the images (those of TAR at FAR 1e-3 and recall at 1: over '
+                                 'the identities).')

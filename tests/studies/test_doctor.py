@@ -37,7 +37,7 @@ from ra_plugin.studies.doctor import case
 from ra_plugin.studies.doctor import checks as doctor
 from ra_plugin.studies.doctor.checks import BROKEN, CHECKS, NOT_APPLICABLE, OK, SUSPICIOUS, Case, Finding
 from ra_plugin.studies.doctor.report import to_markdown
-from ra_plugin.studies.doctor.run import examine, recognizer_blocks
+from ra_plugin.studies.doctor.run import _labels_of_task, examine, recognizer_blocks
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / 'ra_plugin' / 'weights'
@@ -76,6 +76,11 @@ def findings_of(recognizer, examples, **kwargs):
 
 def wrong(findings):
     return {name for name, finding in findings.items() if finding.verdict in (SUSPICIOUS, BROKEN)}
+
+
+def color_patches():
+    """A network of fixed weights that sees coarse colors."""
+    return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())
 
 
 # ------------------------------------------------------------------ what is sound is ok
@@ -527,6 +532,47 @@ def test_the_training_set_serves_where_the_other_has_no_labels(option_file):
     findings = list(examine(small_options(option_file, all_unlabeled), 10))
     assert not wrong({f.check: f for f in findings})
     assert [f.verdict for f in findings if f.check == 'clean accuracy'] == [NOT_APPLICABLE]
+
+
+PATCHES = {'type': 'ModuleRecognizer', 'task': 'embedding', 'module': 'test_doctor.color_patches', 'pretrained': False,
+           'mean': [0.5] * 3, 'std': [0.25] * 3}
+
+
+@pytest.mark.slow
+def test_an_embedding_network_is_checked_by_its_features_and_identities(cifar10):
+    """Its loss takes no labels, and its answers have a fixed length, so that their squares have no gradient."""
+    recognizer = build_recognizer(PATCHES)
+    images, labels = cifar10
+    findings = findings_of(recognizer, (images, labels))
+    assert findings['gradient'].verdict == OK
+    assert findings['channel order'] == Finding(NOT_APPLICABLE, 'no loss against labels', '', '', 'r', 'channel order')
+    assert 'no loss against labels to try others with' in findings['mean/std'].measured
+    vectors = F.normalize(torch.cat([recognizer.vectors(image) for image in images]).double(), dim=1)
+    similarity = (vectors @ vectors.T).fill_diagonal_(-1)
+    truth = torch.cat(labels)
+    recall = (truth[similarity.argmax(1)] == truth).double().mean().item()
+    found = findings['clean accuracy']  # colors say little of what is in a picture
+    assert f'recall_at_1 {recall:.1%}' in found.measured and f'({(PER_CLASS - 1) / 79:.1%})' in found.expected
+    assert found.verdict in (BROKEN, SUSPICIOUS) and 'checkpoint' in found.fix
+    people = [image for image in images[::8] for _ in range(3)]
+    noisy = [(image + 0.02 * torch.randn_like(image)).clamp(0, 1) for image in people]
+    sound = findings_of(recognizer, (noisy, [torch.tensor([i // 3]) for i in range(30)]))
+    assert not wrong(sound) and 'recall_at_1 100.0%' in sound['clean accuracy'].measured
+    single = findings_of(recognizer, (noisy[::3], [torch.tensor([i]) for i in range(10)]))['clean accuracy']
+    assert (single.verdict, single.measured) == (NOT_APPLICABLE, 'recall_at_1: too few images: -k takes more')
+
+
+@pytest.mark.slow
+def test_an_embedding_network_does_without_labels_of_another_task(option_file):
+    def change(opt):
+        opt['val']['recognizers'] = {'patches': PATCHES}
+
+    labels = [[{'boxes': torch.zeros(1, 4), 'labels': torch.zeros(1)}]]
+    assert _labels_of_task(build_recognizer(PATCHES), labels) is None
+    assert _labels_of_task(build_recognizer(block()), labels) is labels
+    findings = [f for f in examine(small_options(option_file, change), 10) if f.recognizer == 'patches']
+    assert {f.check for f in findings} == {check.name for check in CHECKS}
+    assert [f.verdict for f in findings if f.check == 'classes'] == [OK]  # ten folders are ten identities
 
 
 def test_each_task_with_a_score_has_one_of_chance():

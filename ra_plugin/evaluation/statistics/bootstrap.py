@@ -1,4 +1,8 @@
-"""The paired bootstrap: all scores on the same resamples of the images, so that they can be compared."""
+"""The paired bootstrap: all scores on the same resamples of the images, so that they can be compared.
+
+Scores of images that depend on each other, as those of one person, are on resamples of whole groups: the same ones for
+all such scores, but not those of the others.
+"""
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -6,7 +10,7 @@ import numpy as np
 
 from ra_plugin.evaluation.statistics.intervals import Classes
 from ra_plugin.evaluation.statistics.sampled import Sampled, mean, mean_over_trainings, share
-from ra_plugin.metrics.base import TaskScore, mean_over_classes
+from ra_plugin.metrics.base import GroupedScore, TaskScore, mean_over_classes
 
 __all__ = ['RESAMPLES', 'Sampled', 'mean', 'mean_over_trainings', 'sample', 'share']
 
@@ -43,13 +47,14 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
             return counts @ matrix / (images if full else counts @ finite)
 
     units = {key: float(np.asarray(values).dtype == bool) for key, values in columns.items()}
-    parts = [(key, part) for key, score in scores.items() for part in score.parts]
+    all_parts = [(key, part) for key, score in scores.items() for part in score.parts]
+    parts = [(key, part) for key, part in all_parts if not isinstance(part, GroupedScore)]
     draws: dict[Any, list[np.ndarray]] = {}
     by_class: dict[Any, list[np.ndarray]] = {}
     for counts in _counts(images, resamples, np.random.default_rng(seed)):
         for key, values in zip(keys, means(counts).T, strict=True):
             draws.setdefault(key, []).append(values)
-        times = counts.astype(int) if scores else counts
+        times = counts.astype(int) if parts else counts
         for key, score in parts:
             for metric, values in score.by_class_resampled(times).items():
                 if (*key, metric) in columns:
@@ -66,8 +71,25 @@ def sample(columns: Mapping[Any, np.ndarray], scores: Mapping[Any, TaskScore], i
         classes.update({(*key, metric): Classes(np.concatenate(by_class[(*key, metric)])[:_OF_CLASSES],
                                                 score.images_of_classes())
                         for metric in score.names if (*key, metric) in by_class})
-    return {key: Sampled(float(values[key]), np.concatenate(drawn), images, units.get(key, 0.0), classes.get(key))
-            for key, drawn in draws.items()}
+    found = {key: Sampled(float(values[key]), np.concatenate(drawn), images, units.get(key, 0.0), classes.get(key))
+             for key, drawn in draws.items()}
+    for key, part in all_parts:
+        if isinstance(part, GroupedScore):
+            found.update({(*key, metric): sampled for metric, sampled in _of_groups(part, seed, resamples).items()})
+    return found
+
+
+def _of_groups(score: GroupedScore, seed: int, resamples: int) -> dict[str, Sampled]:
+    """Draw resamples of whole groups; with fewer than two that count there is no interval."""
+    groups, values = score.groups(), score.compute()
+    drawn = [score.groups_resampled(times.astype(int))
+             for times in _counts(groups.number, resamples, np.random.default_rng(seed))]
+    found = {}
+    for metric, value in values.items():
+        counted, draws = groups.counted[metric], np.concatenate([block[metric] for block in drawn])
+        found[metric] = Sampled(value, draws if counted > 1 else np.full(resamples, np.nan), counted,
+                                counted * groups.change[metric], grouped=True)
+    return found
 
 
 def _counts(images: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -6,7 +6,9 @@ import numpy as np
 from ra_plugin.evaluation.statistics.transfer import Matrix
 from ra_plugin.metrics.base import LABELS, TaskScore
 from ra_plugin.metrics.classification import ClassificationScore
+from ra_plugin.metrics.embedding import EmbeddingScore
 from ra_plugin.metrics.segmentation import SegmentationScore
+from ra_plugin.metrics.verification import FAR
 from ra_plugin.results import CLEAN, Chance
 
 _LEAST = 0.05  # of the way from chance to all right: a recognizer of these classes gets further
@@ -40,7 +42,11 @@ def _compared(score: TaskScore, processing: str) -> Chance:
         answers = score.records()
         value, chance, surely = agreement_by_chance(answers[:, 0], answers[:, 1])
         return Chance(processing, 'top1', value, chance, not surely or value - chance < _LEAST * (1 - chance))
+    if isinstance(score, EmbeddingScore):
+        metric = 'recall_at_1' if 'recall_at_1' in score.names else metric
     value, chance = score.compute()[metric], 0.0
+    if isinstance(score, EmbeddingScore):
+        chance = score.recall_by_chance() if metric == 'recall_at_1' else 1 / FAR
     if isinstance(score, SegmentationScore) and metric == 'mIoU':
         chance = _iou_by_chance(np.sum(score.records(), 0))
     return Chance(processing, metric, value, chance, value - chance < _LEAST * (1 - chance))

@@ -22,10 +22,12 @@ class Sampled:
     Attributes:
         value: Score of all images.
         draws: ``(R,)``.
-        images: N; 0 where it is unknown, and the percentiles of the draws are all that there is.
+        images: N, or the number of groups where the images are drawn in groups; 0 where it is unknown, and the
+            percentiles of the draws are all that there is.
         unit: N times the least change that one image makes, where the score is a share of images; else 0.
         classes: Classes of a score that is a mean over classes.
         trainings: Way of training -> ``(k, 1 + R)``: its k trainings minus their mean; of the value and each resample.
+        grouped: True where images are drawn in groups, as those of one identity.
     """
 
     value: float
@@ -34,6 +36,7 @@ class Sampled:
     unit: float = 0.0
     classes: Classes | None = None
     trainings: Mapping[Any, np.ndarray] = field(default_factory=dict)
+    grouped: bool = False
 
     def __sub__(self, other: 'Sampled') -> 'Sampled':
         return _combined([self, other], [1.0, -1.0])
@@ -124,7 +127,7 @@ class Sampled:
     def _over_images(self, comparisons: int) -> tuple[float, float, float]:
         """Return the center of the interval over the images, and its reach below and above."""
         normal = quantile(comparisons=comparisons)
-        if self.unit and self.images:
+        if self.unit and self.images and not self.grouped:
             # two images more, of which one gains and one loses (Bonett and Price, 2012): none differed is not none will
             n, squares = self.images, self.images * self.deviation() ** 2 + self.value ** 2
             center = self.value * n / (n + 2)
@@ -136,8 +139,12 @@ class Sampled:
             freedom, inflation = self._spread()
             factor = quantile(freedom, comparisons) / quantile() * math.sqrt(inflation) if freedom else math.nan
         unseen = _UNSEEN * self._drift()
-        return (self.value, factor * (self.value - low) + max(unseen, 0.0),
-                factor * (high - self.value) + max(-unseen, 0.0))
+        below = factor * (self.value - low) + max(unseen, 0.0)
+        above = factor * (high - self.value) + max(-unseen, 0.0)
+        if self.unit and self.images:  # groups: an image more in two of them, of which one gains and one loses
+            once = factor * quantile() * math.sqrt(2) * self.unit / self.images
+            below, above = math.hypot(max(below, 0.0), once), math.hypot(max(above, 0.0), once)
+        return self.value, below, above
 
     def _ends(self, center: float, below: float, above: float, comparisons: int = 1) -> tuple[float, float]:
         """Return the interval over the images and, where there are several, over trainings: squared halves add up.
@@ -224,7 +231,7 @@ def _combined(parts: list[Sampled], factors: list[float]) -> Sampled:
     return Sampled(float(total(lambda part: part.value)), total(lambda part: part.draws),
                    images.pop() if len(images) == 1 else 0,
                    max(abs(factor) * part.unit for part, factor in zip(parts, factors, strict=True)),
-                   _combined_classes(parts, factors), trainings)
+                   _combined_classes(parts, factors), trainings, any(part.grouped for part in parts))
 
 
 def _combined_classes(parts: list[Sampled], factors: list[float]) -> Classes | None:

@@ -36,6 +36,7 @@ from ra_plugin.results import (
 T = TypeVar('T')
 
 _GIVEN = DataGiven()
+_LIMITS = {'nats': (0.0, math.inf), 'cosine': (-1.0, 1.0)}  # of scores that are no shares, by their unit
 _FIRST_ANSWER = 'top1', 'top1_agreement'  # right or wrong, the same or another: what McNemar's test compares
 
 
@@ -122,6 +123,15 @@ class Matrix:
         return [(recognizer, metric) for recognizer, score in first.scores.items() for metric in score.names
                 if all(recognizer in judged.scores for judged in others)]
 
+    def main(self) -> dict[str, str]:
+        """Return recognizer -> its first metric; one that these images determine, where there is one."""
+        by_recognizer: dict[str, list[str]] = {}
+        for recognizer, metric in self.columns():
+            by_recognizer.setdefault(recognizer, []).append(metric)
+        scores = next(iter(self.processings.values())).scores
+        return {recognizer: next(filter(scores[recognizer].is_determined, metrics), metrics[0])
+                for recognizer, metrics in by_recognizer.items()}
+
     def too_few(self) -> dict[str, dict[str, int]]:
         """Return recognizer -> class -> images that hold it, where these are too few for an interval."""
         found = {}
@@ -198,11 +208,12 @@ def _score(matrix: Matrix, name: str, recognizer: str, metric: str) -> Score:
     per_image = matrix.processings[name, matrix.seeds(name)[0]].scores[recognizer].per_image().get(metric)
     if per_image is not None and per_image.dtype == bool and len(parts) == 1:
         estimate = proportion(per_image)
-    elif matrix.facts()[metric].unit == 'share':
+    elif (unit := matrix.facts()[metric].unit) == 'share':
         estimate = matrix.mean(name, recognizer, metric).share_estimate()
-    else:  # nats: no share, but never below 0
+    else:
         estimate = matrix.mean(name, recognizer, metric).estimate()
-        estimate = Estimate(estimate.value, max(estimate.low, 0.0), estimate.high)
+        low, high = _LIMITS[unit]
+        estimate = Estimate(estimate.value, max(estimate.low, low), min(estimate.high, high))
     return Score(**vars(estimate.finite()), seeds=_spread([part.value for part in parts]))
 
 
@@ -238,10 +249,9 @@ def _difference(matrix: Matrix, name: str, baseline: str) -> Difference:
     def gain(recognizer: str, metric: str) -> Sampled:
         return difference_in(recognizer, metric).scaled(-1 if matrix.facts()[metric].better == 'lower' else 1)
 
-    main = {recognizer: metric for recognizer, metric in reversed(matrix.columns())}  # the first metric of each
     return Difference({column: difference_of_quality(matrix, name, baseline, column) for column in matrix.quality()},
                       _by_recognizer(matrix, entry),
-                      family({recognizer: gain(recognizer, metric) for recognizer, metric in main.items()}))
+                      family({recognizer: gain(recognizer, metric) for recognizer, metric in matrix.main().items()}))
 
 
 def _known(matrix: Matrix, names: Collection[str], column: str) -> Matrix | None:

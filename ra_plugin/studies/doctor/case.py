@@ -10,6 +10,7 @@ import torch
 
 from ra_plugin.evaluation.statistics.bootstrap import sample
 from ra_plugin.evaluation.statistics.significance import proportion
+from ra_plugin.metrics.embedding import recall_by_chance
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.results import Estimate
@@ -18,6 +19,7 @@ from ra_plugin.utils.tensors import total
 Change = Callable[[torch.Tensor], torch.Tensor]
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std, RGB, on the [0, 1] scale
 _BATCH = 32  # images of one size that are classified at once
+_FIRST = {'embedding': 'recall_at_1'}  # a true accept rate asks for more images
 _FEW = 4  # images, where one would do but may be an unlucky choice
 
 
@@ -52,6 +54,16 @@ class Case:
         """
         if self.labels is None:
             raise ValueError(f'{self.name}: expected the labels of its images, got none. Give labels.')
+        return self.labels
+
+    @property
+    def loss_labels(self) -> Sequence[Any] | None:
+        """``labels``, for its loss; None of an embedding network that has no loss against them, too."""
+        if self.recognizer.info.task == 'embedding':
+            try:
+                self.recognizer.check_gives('loss', self.name)
+            except ValueError:
+                return None
         return self.labels
 
 
@@ -109,13 +121,13 @@ def image_scores(case: Case, change: Change = lambda images: images) -> np.ndarr
 
 
 def task_score(case: Case) -> tuple[str, Estimate]:
-    """Return the first metric of the task, with its interval; Wilson's for a classifier.
+    """Return the first metric of the task that few images determine, with its interval; Wilson's for a classifier.
 
     Classes that few images hold count as any others here: the question is if weights and labels belong together.
     """
     if case.recognizer.is_classifier:
         return 'top-1', proportion(image_scores(case))
-    score = build_score(case.recognizer.info)
+    score = build_score(case.recognizer.info, _FIRST.get(case.recognizer.info.task))
     for image, label in zip(case.images, case.known_labels, strict=True):
         score.update(case.recognizer.predict(image), label)
     (metric,), sampled = next(iter(sample({}, {(): score}, len(score)).items()))
@@ -136,6 +148,7 @@ CHANCE: dict[str, Callable[[Case], float]] = {  # by task
     'detection': lambda case: 0.01,  # boxes anywhere
     'segmentation': lambda case: 1 / max(case.recognizer.info.num_classes, 2),  # one class everywhere
     'text': lambda case: 0.0,  # a word out of all words
+    'embedding': lambda case: recall_by_chance(torch.cat(list(case.known_labels)).cpu().numpy()),
 }
 
 
@@ -179,9 +192,14 @@ def top_answer(recognizer: Recognizer, prepared: torch.Tensor) -> int | None:
 
 
 def loss_of(recognizer: Recognizer, images: torch.Tensor, label: Any) -> torch.Tensor:
-    """Return the loss, a scalar; without a label, one to which all answers contribute."""
+    """Return the loss, a scalar; without a label, one to which all answers contribute.
+
+    An embedding has length 1, so that of these the features count.
+    """
     if label is not None:
         return total(term.mean() for term in recognizer.loss(images, label).values())
+    if recognizer.info.task == 'embedding':
+        return recognizer.features(images).square().mean()
     return total(value.square().mean() for value in recognizer.outputs(images).values()
                  if isinstance(value, torch.Tensor) and value.is_floating_point())
 

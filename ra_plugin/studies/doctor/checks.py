@@ -201,7 +201,7 @@ def mean_std(case: Case) -> Finding:
         if not _alike(given, value)}
     measured = f'mean {_numbers(given[0])}, std {_numbers(given[1])}'
     best, verdict = 'the record', SUSPICIOUS if differs else OK
-    if case.labels is not None and case.recognizer.info.differentiable:  # others clip what leaves [0, 1]
+    if case.loss_labels is not None and case.recognizer.info.differentiable:  # others clip what leaves [0, 1]
         ours = image_scores(case)
         found = {name: image_scores(case, lambda images, value=value: renormalized(images, given, value))
                  for name, value in others.items()}
@@ -209,7 +209,7 @@ def mean_std(case: Case) -> Finding:
         verdict = max(verdict, _better(found[best], ours, len(found)), key=_SEVERITY.index)
         measured += f': {_score_text(case, ours)}; with those of {best}: {_score_text(case, found[best])}'
     elif own.mean is None:
-        return Finding(NOT_APPLICABLE, f'{measured}: no record, and no labels to try others with')
+        return Finding(NOT_APPLICABLE, f'{measured}: no record, and {_no_labels(case)} to try others with')
     if verdict == OK:
         return Finding(OK, measured)
     return Finding(verdict, measured, f'mean {_numbers(others[best][0])}, std {_numbers(others[best][1])} ({best})',
@@ -218,8 +218,8 @@ def mean_std(case: Case) -> Finding:
 
 def channel_order(case: Case) -> Finding:
     """Check that the labeled images are not read better with red and blue exchanged."""
-    if case.labels is None:
-        return Finding(NOT_APPLICABLE, 'no labels')
+    if case.loss_labels is None:
+        return Finding(NOT_APPLICABLE, _no_labels(case))
     rgb, bgr = image_scores(case), image_scores(case, lambda images: images.flip(1))
     measured = f'as RGB: {_score_text(case, rgb)}; as BGR: {_score_text(case, bgr)}'
     verdict = _better(bgr, rgb)
@@ -260,7 +260,7 @@ def gradient(case: Case) -> Finding:
         return Finding(BROKEN, 'not differentiable', 'a gradient', 'It can judge (val.recognizers) but not train: use '
                        'another one in train.recog_opt.') if case.trains else Finding(NOT_APPLICABLE, 'only judges')
     bad = BROKEN if case.trains else SUSPICIOUS  # a judge needs none
-    labels = case.labels or [None] * len(case.images)
+    labels = case.loss_labels or [None] * len(case.images)
     tried = [(image, label, gradient_of(recognizer, image, label))
              for image, label in few(list(zip(case.images, labels, strict=True)))]
     if any(parameter.requires_grad or parameter.grad is not None
@@ -290,6 +290,8 @@ def clean_accuracy(case: Case) -> Finding:
     if case.labels is None:
         return Finding(NOT_APPLICABLE, 'no labels')
     metric, found = task_score(case)
+    if math.isnan(found.low):
+        return Finding(NOT_APPLICABLE, f'{metric}: too few images: -k takes more')
     expected = case.expected if case.expected is not None else case.recognizer.own_preprocessing().score
     measured = f'{metric} {found.value:.1%} ({found.low:.1%} to {found.high:.1%}) on {len(case.images)} images'
     chance = chance_score(case)
@@ -348,6 +350,10 @@ def _commonest_best(found: Mapping[str, np.ndarray], ours: np.ndarray) -> str:
 def _alike(one: Normalization, other: Normalization) -> bool:
     """True if two normalizations are the same but for figures rounded to two digits."""
     return np.allclose(one[0], other[0], rtol=0, atol=6e-3) and np.allclose(one[1], other[1], rtol=0.03, atol=0)
+
+
+def _no_labels(case: Case) -> str:
+    return 'no labels' if case.labels is None else 'no loss against labels'
 
 
 def _far_above(chance: float) -> float:

@@ -12,6 +12,7 @@ from ra_plugin.builders.identity import canonical
 from ra_plugin.builders.loaders import build_dataset, check_classes, evenly_spaced
 from ra_plugin.builders.option_file import parse_options
 from ra_plugin.data.image_dataset import ImageDataset
+from ra_plugin.metrics.embedding import check_identities
 from ra_plugin.models.recog_aware_model import recog_blocks
 from ra_plugin.models.recog_validation import recognizable
 from ra_plugin.options import OptionError
@@ -60,9 +61,10 @@ def examine(opt: Mapping[str, Any], count: int = 100, expected: Mapping[str, flo
         except Exception as error:  # of any type: it is the finding
             yield replace(failure(error), recognizer=name, check=BUILD)
             continue
+        own = _labels_of_task(recognizer, labels)
         yield from check_recognizer(Case(
-            name, recognizer, images, labels, trains, (expected or {}).get(name),
-            '' if labels is None else _class_problem(dataset, recognizer)))
+            name, recognizer, images, own, trains, (expected or {}).get(name),
+            '' if own is None else _class_problem(dataset, recognizer)))
 
 
 def recognizer_blocks(opt: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
@@ -115,6 +117,16 @@ def _examples(dataset: ImageDataset, count: int,
         images.append(recognizable(clean, dataset.opt).to(device))
         labels.append(moved(batch.get('label'), device))
     return images, None if labels[0] is None else labels
+
+
+def _labels_of_task(recognizer: Recognizer, labels: Sequence[Any] | None) -> Sequence[Any] | None:
+    """Return the labels, or None for an embedding network where they are no identities: it does without."""
+    if labels is not None and recognizer.info.task == 'embedding':
+        try:
+            check_identities(labels[0], 1, str(recognizer))
+        except ValueError:
+            return None
+    return labels
 
 
 def _class_problem(dataset: ImageDataset, recognizer: Recognizer) -> str:

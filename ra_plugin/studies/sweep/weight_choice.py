@@ -110,7 +110,7 @@ def _reason(weighed: Sequence[Weighed], best: Chosen | None, max_psnr_drop: floa
 def _main_gain(results: Results, metrics: Mapping[str, Change]) -> Estimate:
     """Return the gain by the first metric of which more is better; where there is none, how much less of the first."""
     for name, change in metrics.items():
-        if results.recognition_metrics.get(name, MetricFacts()).better != 'lower':
+        if change.is_known and results.recognition_metrics.get(name, MetricFacts()).better != 'lower':
             return change
     less = next(iter(metrics.values()))
     return Estimate(-less.value, -less.high, -less.low)

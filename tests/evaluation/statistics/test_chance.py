@@ -6,7 +6,7 @@ import torch
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.evaluation.statistics.chance import _iou_by_chance, against_chance, agreement_by_chance
 from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix
-from ra_plugin.metrics.task_scores import ClassificationScore, SegmentationScore
+from ra_plugin.metrics.task_scores import ClassificationScore, EmbeddingScore, SegmentationScore
 from ra_plugin.results import to_plain
 
 
@@ -72,3 +72,18 @@ def test_chance_of_label_maps_is_that_of_pixels_in_random_order():
     assert _iou_by_chance(np.sum(score.records(), 0)) == pytest.approx(score.compute()['mIoU'], abs=0.01)
     matrix = Matrix({('clean', 0): JudgedProcessing(np.arange(6), {}, {'r': score})})
     assert to_plain(against_chance(matrix))['r']['at_chance']
+
+
+@pytest.mark.parametrize('metrics, metric, chance', [
+    (None, 'recall_at_1', 4 / 199), ('tar_at_far', 'tar_at_far', 0.001)])
+def test_embeddings_that_tell_nobody_apart_are_at_chance(metrics, metric, chance):
+    rng, people = np.random.default_rng(0), np.repeat(np.arange(40), 5)
+    faces = rng.normal(size=(40, 8))[people]
+    for seen, blind in ((0, True), (3, False)):
+        score = EmbeddingScore(metrics)
+        score.update({'embeddings': torch.as_tensor(seen * faces + rng.normal(size=faces.shape))},
+                     torch.as_tensor(people))
+        matrix = Matrix({('clean', 0): JudgedProcessing(np.arange(200), {}, {'r': score})})
+        found = to_plain(against_chance(matrix))['r']
+        assert (found['metric'], found['at_chance']) == (metric, blind)
+        assert found['chance'] == pytest.approx(chance)

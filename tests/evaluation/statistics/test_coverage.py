@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 from conftest import SOAK
-from populations import detections, segmentations, truth
+from populations import detections, embeddings, segmentations, truth
 from test_task_scores import answers_that_are_right
 
 from ra_plugin.evaluation.statistics.bootstrap import Sampled, mean, mean_over_trainings, sample, share
@@ -154,6 +154,55 @@ def test_a_mean_over_classes_in_few_images_has_no_interval():
     assert not many.too_few().any()
     others = Classes(np.ones((5, 80)), np.array([200] * 20 + [0] * 60))  # classes that the data set does not have
     assert not others.too_few().any() and others.counted().sum() == 20
+
+
+# ----------------------------------------------------------------------------------------------------------- identities
+
+@pytest.mark.slow
+@pytest.mark.parametrize('people, photos, unequal, noises', [  # rates of 0.6, 0.93, 0.22 and less
+    (10, 20, False, (0.6, 0.75)), (10, 20, False, (0.3, 0.4)), (20, 6, False, (1.2, 1.4)), (50, 4, False, (0.3, 0.4)),
+    (60, 4, True, (0.6, 0.75))])
+def test_scores_of_identities(people, photos, unequal, noises):
+    """Alone and paired; the truth is that of as many people: among fewer the nearest image is right more often."""
+    drawn, trials = {}, TRIALS // 2
+    for trial in range(3 * trials):
+        ours, theirs = embeddings(people, photos, noises, np.random.default_rng([13, trial]), unequal)
+        values = {'ours': ours.compute(), 'theirs': theirs.compute()}
+        sampled = sample({}, {('ours',): ours, ('theirs',): theirs}, len(ours), trial, 200) if trial < trials else {}
+        for metric in ours.names:
+            estimates = sampled and (sampled['ours', metric].share_estimate(),
+                                     (sampled['ours', metric] - sampled['theirs', metric]).estimate())
+            drawn.setdefault(metric, []).append(
+                ((values['ours'][metric], values['ours'][metric] - values['theirs'][metric]), estimates))
+    least = 0.95 - 3 * math.sqrt(0.05 * 0.95 / trials)
+    for found in drawn.values():
+        for i, true in enumerate(np.mean([values for values, _ in found], 0)):
+            told = [estimates[i] for _, estimates in found if estimates]
+            assert np.mean([estimate.low <= true <= estimate.high for estimate in told]) >= least
+
+
+@pytest.mark.slow
+def test_images_as_if_they_were_independent_would_cover_less():
+    """The reason for resamples of identities: photos of one person stand and fall together."""
+    people, photos = 30, 10
+    inside = {'identities': 0, 'images': 0}
+    scores = [embeddings(people, photos, [0.6], np.random.default_rng([7, trial]))[0] for trial in range(60)]
+    true = np.mean([score.compute()['tar_at_far'] for score in scores])
+    for score in scores:
+        drawn = sample({}, {(): score}, len(score), resamples=100)['tar_at_far',]
+        value = drawn.value
+        half = 1.96 * math.sqrt(value * (1 - value) / (people * photos * (photos - 1) / 2))
+        inside['identities'] += drawn.share_estimate().low <= true <= drawn.share_estimate().high
+        inside['images'] += value - half <= true <= value + half
+    assert inside['identities'] >= 0.95 * 60 - 5 and inside['images'] < 30
+
+
+def test_no_difference_seen_between_identities_is_not_none_for_sure():
+    """An image more in two of ten people, of which one gains and one loses."""
+    draws = np.full(100, 0.9)
+    same = Sampled(0.9, draws, 10, 10 * 0.01, grouped=True)
+    estimate = (same - same).estimate()
+    assert estimate.high == -estimate.low == pytest.approx(2.2622 * math.sqrt(10 / 9) * math.sqrt(2) * 0.01, rel=1e-3)
 
 
 # ---------------------------------------------------------------------------------------------------------- trainings

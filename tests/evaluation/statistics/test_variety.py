@@ -21,10 +21,11 @@ from ra_plugin.results import CommonestAnswer, to_plain
 
 CLASSES = ('cat', 'dog', 'fox', 'owl')
 INFO = {task: RecognizerInfo('r', task, num_classes=4, classes=CLASSES, gives_probabilities=True)
-        for task in ('classification', 'detection', 'segmentation')}
+        for task in ('classification', 'detection', 'segmentation', 'embedding')}
 RESULTS = {'baseline': NONE, 'recognition_metrics': {
     name: {'better': 'higher', 'unit': 'share', 'against': 'clean answers'}
     for name in ('top1_agreement', 'box_agreement', 'miou_agreement')}}
+RESULTS['recognition_metrics']['mean_cosine'] = {'better': 'higher', 'unit': 'cosine', 'against': 'clean answers'}
 
 
 def said(task, restored, clean, metrics=None, labels=None):
@@ -118,6 +119,24 @@ def test_detectors_that_find_nothing():
     text, _ = said('detection', {NONE: [some] + [nothing] * 39}, [some] + [nothing] * 39)
     assert text[0].startswith('net finds nothing on 97.5 % of the clean images: box agreement is that of the few ')
     assert not said('detection', {NONE: [some] * 20 + [nothing] * 20}, [some] * 20 + [nothing] * 20)[0]
+
+
+def test_embeddings_that_hardly_differ_between_images():
+    rng = torch.Generator().manual_seed(0)
+    faces, other = (torch.randn(30, 6, generator=rng) for _ in range(2))
+    alike = {'embeddings': faces + 40}
+    text, entry = said('embedding', {NONE: {'embeddings': other + 40}}, alike)
+    vectors = torch.nn.functional.normalize((faces + 40).double(), dim=1)
+    cosine = ((vectors @ vectors.T).sum() - 30).item() / (30 * 29)
+    assert text == [f'net gives two different clean images a cosine of {cosine:.3f} on average, and no processing, '
+                    f'which is nearest to them, has {entry["score"]:.3f}: mean cosine says little about restorers. '
+                    'Unless these images are like that, check its weights and classes.']
+    assert entry['constant'] == entry['share'] == pytest.approx(cosine) and entry['of'] == 'pairs'
+    assert not said('embedding', {NONE: {'embeddings': faces + 0.3 * other}}, {'embeddings': faces})[0]
+    assert said('embedding', {NONE: {'embeddings': other}}, {'embeddings': faces})[0]  # no nearer than other images
+    both, entry = said('embedding', {NONE: {'embeddings': faces}}, {'embeddings': faces}, 'recall_at_1',
+                       torch.arange(30) // 2)
+    assert not both and entry is None
 
 
 @pytest.mark.slow
