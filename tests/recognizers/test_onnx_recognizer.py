@@ -300,7 +300,7 @@ def test_a_file_of_another_kind_is_one_line(content, tmp_path):
 
 
 @pytest.mark.parametrize('change, message', [
-    ({'outputs': ('y', 'f')}, 'expected one float input .* and 2. Cut a classifier out'),
+    ({'outputs': ('y', 'f')}, 'expected one float input .* and 2. Cut the network out'),
     ({'batch': 5}, 'it takes 5 images at once. Export it for one'), ({'outputs': ('h',)}, 'expected logits')])
 def test_what_is_no_classifier_is_refused(change, message, graph):
     with pytest.raises(ValueError, match=rf'^OnnxRecognizer\(\w+(\.onnx)?\): .*{message}'):

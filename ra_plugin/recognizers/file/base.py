@@ -9,6 +9,7 @@ from torch import nn
 from ra_plugin.recognizers.class_names import KeepClasses, read_classes
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
+from ra_plugin.recognizers.probabilities import as_logits
 
 
 class Runtime(nn.Module):
@@ -25,6 +26,11 @@ class Runtime(nn.Module):
         return torch.from_numpy(self.run(images.float().cpu().numpy())).to(images)
 
 
+def in_parts(images: torch.Tensor, batch: int | None) -> Sequence[torch.Tensor]:
+    """Return images in parts of as many as a network takes at once; None: any number."""
+    return images.split(batch) if batch else [images]
+
+
 class FileRecognizer(ClassificationRecognizer):
     """A classifier from a model file.
 
@@ -36,6 +42,7 @@ class FileRecognizer(ClassificationRecognizer):
         classes: As in `read_classes`, or None where the file's own count will do.
         probabilities: The answers are probabilities, and not logits.
         batch: Number of images that it takes at once; None: any.
+        channels: 3, or 1 for a network of the luma.
         differentiable: ``network`` passes the gradient to the images.
     """
 
@@ -44,7 +51,7 @@ class FileRecognizer(ClassificationRecognizer):
     def __init__(self, network: nn.Module, file: str, mean: Sequence[float], std: Sequence[float],
                  input_size: tuple[int, int] | None, fit: Fit, classes: Sequence[str] | str | None,
                  probabilities: bool, batch: int | None, differentiable: bool, feature_layer: str | None = None,
-                 keep_classes: KeepClasses | None = None):
+                 keep_classes: KeepClasses | None = None, channels: int = 3):
         where = f'{type(self).__name__}({Path(file).name})'
         for name, values in (('mean', mean), ('std', std)):
             if len(values) != 3 or name == 'std' and min(values) <= 0:
@@ -56,7 +63,8 @@ class FileRecognizer(ClassificationRecognizer):
         self.batch, self.answers_probabilities = batch, probabilities  # first: building takes an image through `logits`
         super().__init__(network, RecognizerInfo(
             name=Path(file).stem, task='classification', classes=names, mean=tuple(mean), std=tuple(std),
-            input_size=input_size, differentiable=differentiable, source=str(file)), fit, feature_layer, keep_classes)
+            input_size=input_size, differentiable=differentiable, source=str(file), channels=channels), fit,
+            feature_layer, keep_classes)
         self._check_scale()
 
     def _check_scale(self) -> None:
@@ -74,21 +82,18 @@ class FileRecognizer(ClassificationRecognizer):
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         answers = self._answers(images)
-        return answers.clamp_min(torch.finfo(answers.dtype).tiny).log() if self.answers_probabilities else answers
+        return as_logits(answers) if self.answers_probabilities else answers
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         if not self.info.differentiable:
             raise ValueError(f'{self}: it gives answers, and no features. Use an ONNX file, or another loss.')
-        return torch.cat([super(FileRecognizer, self).features(part) for part in self._parts(images)])
+        return torch.cat([super(FileRecognizer, self).features(part) for part in in_parts(images, self.batch)])
 
     def layer_outputs(self, images: torch.Tensor, names: Sequence[str]) -> Outputs:
         if not self.info.differentiable:
             raise ValueError(f'{self}: it gives answers, and no layers. Use an ONNX file, or another loss.')
-        found = [super(FileRecognizer, self).layer_outputs(part, names) for part in self._parts(images)]
+        found = [super(FileRecognizer, self).layer_outputs(part, names) for part in in_parts(images, self.batch)]
         return {name: torch.cat([one[name] for one in found]) for name in names}
 
     def _answers(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([super(FileRecognizer, self).logits(part) for part in self._parts(images)])
-
-    def _parts(self, images: torch.Tensor) -> Sequence[torch.Tensor]:
-        return images.split(self.batch) if self.batch else [images]
+        return torch.cat([super(FileRecognizer, self).logits(part) for part in in_parts(images, self.batch)])
