@@ -24,9 +24,10 @@ from ra_plugin.recognizers.torchvision_models.detector_answers import (
     has_softmax,
     within_image,
 )
-from ra_plugin.recognizers.torchvision_models.loading import LoadedNetwork
+from ra_plugin.recognizers.torchvision_models.loading import LoadedNetwork, has_unknown_eps, set_norm_eps
 from ra_plugin.recognizers.torchvision_models.transform_sizes import set_resize
 from ra_plugin.utils.random_streams import seeded
+from ra_plugin.utils.warn import warn
 
 _MASK_THRESHOLD = 0.5
 _KEYPOINTS = ('its loss needs keypoints, which labels do not have. It may judge, and RecogConsistencyLoss and '
@@ -39,20 +40,21 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
     Its loss is that of training, with batch norm and dropout in inference mode; its images are resized as in inference.
     Random sampling of anchors and proposals starts from the same seed in each call. Boxes to ignore are left out.
 
-    Classes are those in the record of torchvision's weights where the network has as many, without the background and
-    the ids that COCO leaves unused: 80 of 91. Other heads, ``num_classes: 4`` with the background, have classes 0, 1
-    and 2 here, 1, 2 and 3 there. Objects of the numbers of no class are left out of the answers.
+    A head of 91 is COCO's, whatever its weights are: its classes are the 80 that COCO uses, without the background;
+    data with 90 classes of its own does not fit, and is refused. Other heads, ``num_classes: 4`` with the background,
+    have classes 0, 1 and 2 here, 1, 2 and 3 there. Objects of the numbers of no class are left out of the answers.
 
     A checkpoint is loaded into the network as torchvision builds it without weights, with an eps of 1e-5 in batch norm;
-    its own weights ``COCO_V1`` of networks with ResNet-50 and FPN have none, and are known by their hash. A network
-    that was trained on from these, with its batch norm frozen, differs by that.
+    its own weights ``COCO_V1`` of networks with ResNet-50 and FPN have none, and are known by their hash. For a network
+    that was trained on from these, with its batch norm frozen, say so: ``norm_eps: 0``.
     """
 
     can_learn = False
-    takes = ('resize', 'seed')
+    takes = ('resize', 'seed', 'norm_eps')
     own_resizing = 'images resized as its own transform does'
 
-    def start(self, network: LoadedNetwork, name: str, where: str, resize: Resize = 'model', seed: int = 0) -> None:
+    def start(self, network: LoadedNetwork, name: str, where: str, resize: Resize = 'model', seed: int = 0,
+              norm_eps: float | None = None) -> None:
         check_resize(resize, where)
         check_number(seed, f'{where}: seed', least=0, most=2 ** 32 - 1, whole=True)
         model = network.model
@@ -60,6 +62,15 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
         if count < 2:
             raise OptionError(f'{where}: model_kwargs.num_classes: expected 2 or more, since the background is one, '
                               f'got {count}.')
+        if norm_eps is not None:
+            if not network.is_checkpoint:
+                raise OptionError(f"{where}: norm_eps: is for a checkpoint; torchvision's weights have their own. "
+                                  'Leave it out.')
+            check_number(norm_eps, f'{where}: norm_eps', least=0, most=1)
+            set_norm_eps(model, norm_eps)
+        elif has_unknown_eps(name, network):
+            warn(f'{where}: the eps of its batch norm is not known, and taken as 1e-5. Set norm_eps: 0 if it was trained '
+                 "on from torchvision's COCO_V1 (DEFAULT), norm_eps: 1e-5 if not.")
         self.slots = ClassSlots.of(count, network.record.meta['categories'])
         transform = model.transform
         Recognizer.__init__(self, model, RecognizerInfo(
@@ -161,10 +172,12 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the last (coarsest) level of the backbone's features, of its pyramid if it has one, ``(N, C, h, w)``,
         without padding.
+
+        The level ``pool`` of a Faster R-CNN's is none of them: it is every other place of the level before it.
         """
         with self._calling(images):
             inputs = self._inputs(images)
-            found = list(backbone_features(self.model, inputs).values())[-1]
+            found = [level for key, level in backbone_features(self.model, inputs).items() if key != 'pool'][-1]
         rows, columns = within_image(inputs, *found.shape[-2:])
         return widened(found[..., :rows, :columns])
 
