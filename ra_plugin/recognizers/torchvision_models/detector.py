@@ -69,8 +69,8 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
             check_number(norm_eps, f'{where}: norm_eps', least=0, most=1)
             set_norm_eps(model, norm_eps)
         elif has_unknown_eps(name, network):
-            warn(f'{where}: the eps of its batch norm is not known, and taken as 1e-5. Set norm_eps: 0 if it was trained '
-                 "on from torchvision's COCO_V1 (DEFAULT), norm_eps: 1e-5 if not.")
+            warn(f'{where}: the eps of its batch norm is not known, and taken as 1e-5. Set norm_eps: 0 if it was '
+                 "trained on from torchvision's COCO_V1 (DEFAULT), norm_eps: 1e-5 if not.")
         self.slots = ClassSlots.of(count, network.record.meta['categories'])
         transform = model.transform
         Recognizer.__init__(self, model, RecognizerInfo(
