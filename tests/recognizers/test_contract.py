@@ -50,6 +50,10 @@ BLOCKS = {  # registered name, and the task where it has several -> its block, g
     'ModuleRecognizer: segmentation_models_pytorch': lambda files: {
         **MODULE, 'module': 'segmentation_models_pytorch.FPN', 'task': 'segmentation',
         'module_kwargs': {'encoder_name': 'resnet18', 'encoder_weights': None, 'classes': 3}},
+    'ModuleRecognizer: detection': lambda files: {
+        'module': 'torchvision_nets.native', 'pretrained': False, 'task': 'detection', 'mean': [0, 0, 0],
+        'std': [1, 1, 1], 'classes': ['cat', 'dog', 'bird'], 'feature_layer': 'backbone.fpn.layer_blocks.1',
+        'module_kwargs': {'name': 'fasterrcnn_mobilenet_v3_large_320_fpn'}},
     'ModuleRecognizer: embedding': lambda files: {
         **MODULE, 'module': 'tiny_recognizers.tiny_embedding_network', 'task': 'embedding'},
     'OnnxRecognizer': lambda files: {'file': files.onnx(), **SCALE},
