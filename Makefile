@@ -15,7 +15,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 test: data browser  ## All tests.
 	$(PYTEST)
 
-fast: data  ## The tests without a marker, of at most half a second each: two minutes.
+fast: data  ## The tests without a marker, of a fifth of a second at most: two minutes.
 	$(PYTEST) -m 'not (slow or browser or mm or distributed)'
 
 lint: setup  ## Style, likely mistakes and types.

@@ -102,6 +102,7 @@ def test_no_module_imports_itself_by_way_of_others():
     assert not left, {name: sorted(needs & left.keys()) for name, needs in left.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('folder', [folder for folder in WITHOUT_BASICSR if (ROOT / folder).exists()])
 def test_works_without_basicsr(folder):
     allowed = [name for name in ROOMS[:ROOMS.index('models')] + ['results', 'report', 'evaluation']]
@@ -116,6 +117,7 @@ def test_recognizers_know_nothing_of_the_losses(path):
     assert not [name for name in imported(path) if name.startswith('ra_plugin.losses')]
 
 
+@pytest.mark.slow
 def test_basicsr_is_imported_where_it_is_mended_before():
     mended = [ROOT / room for room in ('compat', 'models', 'builders', 'training', 'basicsr.py')]
     found = [path.name for path in modules(ROOT) if not any(path.is_relative_to(room) for room in mended)

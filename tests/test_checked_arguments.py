@@ -134,6 +134,7 @@ def test_zero_and_one_are_false_and_true(network):
         RecogConsistencyLoss(network, gradient_checkpointing=2, **HALF)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('weights', [torchvision.models.ResNet18_Weights.DEFAULT, 'ResNet18_Weights.IMAGENET1K_V1',
                                      'IMAGENET1K_V1', 'DEFAULT'])
 def test_weights_of_torchvision_as_torchvision_has_them(monkeypatch, weights):

@@ -76,6 +76,7 @@ def test_option_files(count, place, how, value, key):
         assert_one_line(error)
 
 
+@pytest.mark.slow
 @fuzzed(100)
 @given(text=st.text(max_size=80) | JSON.map(lambda value: yaml.safe_dump(value, allow_unicode=True)))
 @example(text='\x00')

@@ -244,6 +244,7 @@ def test_only_recurrent_layers_do_without_cudnn():
 
 
 # ---------------------------------------------------------------------------------------------------------- steps
+@pytest.mark.slow
 @pytest.mark.parametrize('name', sorted(hosts.HOSTS))
 def test_a_step_of_each_class(name, device):
     data = hosts.batches(2, name)
@@ -273,6 +274,7 @@ def test_options_of_a_step(options, more, tolerance, device, monkeypatch):
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('bad', [(), (2,), (2, 3)])
 def test_adam_ema_and_bad_steps(bad, device):
     """Networks, averages and statistics are those of the CPU, also where the device itself skips a step."""
@@ -333,6 +335,7 @@ def not_waiting(device):
         torch.cuda.set_sync_debug_mode('default')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, recog', [('SRModel', hosts.RECOG), ('ESRGANModel', hosts.RECOG),
                                          ('SRModel', {**hosts.RECOG, 'type': 'RecogConsistencyLoss'}),
                                          ('SRModel', {**hosts.RECOG, 'type': 'RecogFeatureLoss'})])
@@ -354,6 +357,7 @@ def test_a_step_waits_for_nothing(name, recog, device, monkeypatch):
 
 
 # ----------------------------------------------------------------------------------------------------------- data
+@pytest.mark.slow
 @pytest.mark.parametrize('ahead', [False, True])
 def test_batches_arrive_whole(ahead, device):
     """While the device is at work on one batch, the next one is on its way."""

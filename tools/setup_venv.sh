@@ -21,6 +21,23 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then  # Debian keeps the
     { $root apt-get update && $root apt-get install -y "python$version-venv"; } ||
         { echo "Install it with: sudo apt-get install python$version-venv" >&2; exit 1; }
 fi
+
+# A full disk would be found minutes later, in the middle of an installation. PyTorch for CUDA and what it brings take
+# 8 GB, and pip keeps a part of it in the folder for temporary files meanwhile.
+[ -d "$venv"/lib/python3.*/site-packages/torch ] || "$python" - "$venv" <<'EOF'
+import pathlib
+import shutil
+import sys
+import tempfile
+
+NEEDED_GB = 10
+venv = pathlib.Path(sys.argv[1]).absolute()
+for place in {next(folder for folder in venv.parents if folder.exists()), pathlib.Path(tempfile.gettempdir())}:
+    free_gb = shutil.disk_usage(place).free / 1e9
+    if free_gb < NEEDED_GB:
+        sys.exit(f'ra_plugin: {NEEDED_GB} GB of free disk are needed to set up; where {place} is, {free_gb:.1f} GB '
+                 'are left. Make room there (temporary files: name another folder in TMPDIR).')
+EOF
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 
 pip() {

@@ -58,6 +58,7 @@ def test_srdensenet_has_the_papers_69_layers():
     assert sum(p.dim() == 4 for p in SRDenseNet().parameters()) == 69
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('upscale, shuffles, published', [
     (1, [], None), (2, [2], 22.1e6), (3, [3], 22.3e6), (4, [2, 2], 22.3e6), (8, [2, 2, 2], None)])
 def test_rdn_has_the_papers_parameters(upscale, shuffles, published):
@@ -68,6 +69,7 @@ def test_rdn_has_the_papers_parameters(upscale, shuffles, published):
     assert published is None or round(expected, -5) == published
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('upscale, kernel, published', [(2, 6, None), (4, 8, 10.4e6), (8, 12, None)])
 def test_dbpn_has_the_papers_parameters(upscale, kernel, published):
     projections = (7 + 6) * 3 * (conv(64, 64, kernel) + 1)  # each layer but the tail has a PReLU
@@ -119,6 +121,7 @@ def test_resnet_generator_takes_sides_that_four_does_not_divide(size):
     assert build(ResnetGenerator, 1)(torch.rand(1, 3, *size)).shape == (1, 3, *size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('cls', [SRDenseNet, DBPN])
 def test_weights_start_as_he_et_al_have_it(cls):
     for name, p in cls().named_parameters():

@@ -16,6 +16,7 @@ from ra_plugin.options import OptionError, check_number, nearest
 GAN = MODEL_REGISTRY.get('SRGANModel')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('place, value, message', [
     ('train.pixel_opt.loss_wieght', 1.0, "train.pixel_opt: unknown key 'loss_wieght'. Did you mean 'loss_weight'"),
     ('train.pixel_opt.type', 'L1Los', "train.pixel_opt.type: no loss 'L1Los'. Did you mean 'L1Loss'"),

@@ -20,6 +20,7 @@ def block(tmp_path, monkeypatch):
             'scale': 1, 'io_backend': {'type': 'disk'}, 'use_hflip': True, 'use_rot': False, 'gt_size': 8}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('changed, message', [
     ({'dataroot_gt': 'nope'}, r"dataroot_gt: no folder 'nope'"), ({'dataroot_lq': 'nope'}, r"dataroot_lq: no folder"),
     ({'dataroot_gt': 'gt/0.png'}, 'dataroot_gt: no folder'), ({'dataroot_gt': 5}, 'dataroot_gt: expected text, got 5'),

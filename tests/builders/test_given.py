@@ -134,6 +134,7 @@ def test_clean_images_without_labels_are_judged_by_the_answers_to_them(place, tm
     assert 'read wrong.' not in page.replace('\n', ' ')
 
 
+@pytest.mark.slow
 def test_a_metric_that_the_images_do_not_allow_is_told(place, tmp_path, capsys):
     block = {'type': 'UnlabeledImageDataset', 'dataroot_gt': str(place / 'images'), 'degradation': NOISE}
     metrics = {'classification': ['top1', 'top1_agreement']}
@@ -156,6 +157,7 @@ def test_agreement_stands_beside_accuracy_where_it_is_asked_for(place, tmp_path)
     assert set(gains) == {'value', 'low', 'high'}
 
 
+@pytest.mark.slow
 def test_neither_is_one_line(place, tmp_path):
     for block in ({'type': 'UnlabeledImageDataset', 'dataroot_lq': str(place / 'images')},
                   {'type': 'SingleImageDataset', 'dataroot_lq': str(place / 'images'), 'io_backend': {'type': 'disk'}}):
@@ -354,6 +356,7 @@ def test_validation_warns_once_of_who_answers_the_same_to_all_clean_images(tmp_p
                                          'tells little', warned[0])
 
 
+@pytest.mark.slow
 def test_psnr_of_a_validation_is_over_the_images_that_have_one(tmp_path, caplog):
     whole = validated(tmp_path, items())
     model, data = validated(tmp_path, items()), items()

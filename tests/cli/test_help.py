@@ -30,6 +30,7 @@ CALLS = [(MAIN, ()), *((MAIN, (name,)) for name in COMMANDS),
          *((program, ()) for program in [*sorted(TOOLS.glob('*.py')), *OF_MAINTAINERS])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('program, words', CALLS, ids=lambda value: getattr(value, 'stem', None) or '-'.join(value))
 def test_help_is_quick_and_imports_nothing_heavy(program, words, tmp_path):
     command = [sys.executable, '-c', CODE, str(program), str(program), *words, '--help']
@@ -57,6 +58,7 @@ def test_without_a_command(words, status, said, capsys):
     assert words or all(re.search(rf'^  {name} ', output, re.MULTILINE) for name in COMMANDS)
 
 
+@pytest.mark.slow
 def test_names_that_are_repeated(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / 'dev')
     benchmark = runpy.run_path(str(ROOT / 'dev' / 'benchmark.py'))

@@ -409,6 +409,7 @@ def test_a_state_that_is_not_there_is_named(opt, tmp_path):
         basicsr.train.load_resume_state(opt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['RealESRNet', 'RealESRGAN'])
 def test_realesr_models_make_pairs_on_the_cpu(opt, kind):
     from basicsr.utils.registry import MODEL_REGISTRY

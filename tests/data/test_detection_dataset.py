@@ -203,6 +203,7 @@ def test_boxes_stay_on_their_objects(voc, opt, exact, phase):
     assert found >= (20 if phase == 'train' else 3)
 
 
+@pytest.mark.slow
 def test_random_crops_flips_and_scales_occur(voc):
     dataset = voc_build(voc, 'train', crop_size=20, scale_range=[0.5, 2.0], use_hflip=True)
     assert len({dataset[3]['gt'].numpy().tobytes() for _ in range(20)}) > 10
@@ -452,6 +453,7 @@ def test_masks_are_padded_with_the_images(coco):
     assert batch['label'][1]['masks'].sum() == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('extra', [
     {'num_worker_per_gpu': 0},
     {'num_worker_per_gpu': 2},

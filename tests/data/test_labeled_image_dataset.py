@@ -265,6 +265,7 @@ def collect(dataset, workers, seed=0, **options):
     return torch.cat([batch['lq'] for batch in loader])
 
 
+@pytest.mark.slow
 def test_validation_degradation_is_the_same_for_any_number_of_workers_and_each_time(root):
     dataset = build(root, degradation=NOISE)
     alone = collect(dataset, 0)

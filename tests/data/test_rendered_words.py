@@ -28,6 +28,7 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()}
 
 
+@pytest.mark.slow
 def test_words_are_rendered_and_listed(tmp_path, photographs):
     counts = {'train': 6, 'test': 3}
     prepare(tmp_path / 'a', photographs, FONTS, counts)

@@ -354,6 +354,7 @@ def test_black_and_white_masks_are_asked_about(root, opt):
     assert np.array_equal(build(root, **{**two, 'ignore_index': 255})[0]['label'] == 255, white)
 
 
+@pytest.mark.slow
 def test_zero_that_is_no_class_is_shifted_as_by_mmseg(root):
     loading = pytest.importorskip('mmseg.datasets.transforms.loading')
     set_masks(root, lambda mask: np.where(mask == 0, 255, mask) if mask.shape == (33, 25) else mask)
@@ -403,6 +404,7 @@ def test_recognizer_and_masks_agree_on_what_zero_is(root):
         check_classes(shifted, [recognizer(False)], 'd')
 
 
+@pytest.mark.slow
 def test_config_of_mmseg_says_what_zero_is():
     config = pytest.importorskip('mmengine.config').Config
     pytest.importorskip('mmseg.utils').register_all_modules(init_default_scope=False)

@@ -107,6 +107,7 @@ def test_each_image_has_its_label_and_the_rest_is_as_it_was(root, kind):
     assert count == len(loader.dataset) == 9
 
 
+@pytest.mark.slow
 def test_workers_and_validation_give_labels_too(root):
     block = blocks(root)['lmdb, folders']
     assert sorted(label for batch in train_loader(block, workers=2) for label in batch['label'].tolist()) == [

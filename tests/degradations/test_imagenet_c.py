@@ -109,6 +109,7 @@ def test_noise_for_small_images_has_the_stated_deviation(name, expected, severit
     assert abs(noise.mean() - 0.4 + 0.5 / 255) < 0.002
 
 
+@pytest.mark.slow
 def test_constants_for_small_images_are_milder():
     image = make_image(64, 64)
 
@@ -211,6 +212,7 @@ def test_of_several_each_is_drawn_evenly():
         assert abs(drawn.count(choice) - 100) < 4 * (400 * 0.25 * 0.75) ** 0.5
 
 
+@pytest.mark.slow
 def test_an_item_depends_on_seed_and_index_alone(tmp_path):
     for i in range(6):
         (tmp_path / 'cat').mkdir(exist_ok=True)

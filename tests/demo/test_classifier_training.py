@@ -105,6 +105,7 @@ def test_training_learns():
     assert train_tiny(epochs=8)[1] == 1
 
 
+@pytest.mark.slow
 def test_training_repeats_from_its_seed():
     weights = []
     for _ in range(2):

@@ -142,6 +142,7 @@ def test_sigterm_keeps_what_is_judged_and_says_how_to_go_on(place, results, tmp_
     assert calls[4] == [9, 10, 11]
 
 
+@pytest.mark.slow
 def test_a_finished_evaluation_restores_nothing(place, results, monkeypatch):
     monkeypatch.setattr(Network, '__call__', None)
     assert run(place, place / 'opt.yml', place / 'out', batch_size=5) == results
@@ -160,6 +161,7 @@ def test_each_image_is_restored_once_whatever_the_number_of_recognizers(place, t
     assert sorted(restored) == sorted(3 * list(range(COUNT)))  # plain, and two seeds of RA
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_each_image_alone(place, results):
     """By hand: degrade, restore, round, judge, one image at a time."""
     evaluation = build(place, place / 'opt.yml')
@@ -381,6 +383,7 @@ def test_recognizers_judge_their_own_conditions(place, tmp_path, halves):
     assert 'resnet B' in page and list(results['recognizers']) == list(halves['recognizers'])
 
 
+@pytest.mark.slow
 def test_boundaries_are_those_of_the_recognizers_that_judge_the_first_condition(place, tmp_path, halves):
     evaluation = build(place, changed(place, tmp_path, **halves))
     with pytest.raises(OptionError, match='RA says of no recognizer that it was trained with it'):
@@ -392,12 +395,14 @@ def test_boundaries_are_those_of_the_recognizers_that_judge_the_first_condition(
         BoundaryStudy(evaluation, BoundaryOptions(names=('plain', 'RA'), source='vgg A'))
 
 
+@pytest.mark.slow
 def test_a_recognizer_of_the_other_half_does_not_judge_this_one(place, tmp_path, halves):
     del halves['recognizers']['vgg A']['conditions']
     with pytest.raises(OptionError, match="datasets: B x2: keep_classes has 'j', which is no class of"):
         build(place, changed(place, tmp_path, **halves))
 
 
+@pytest.mark.slow
 def test_a_run_used_a_recognizer_whatever_conditions_it_judges(place, tmp_path, halves):
     block = {key: value for key, value in halves['recognizers']['vgg B'].items() if key != 'conditions'}
     run = {'name': 'run', 'network_g': halves['restorers']['plain']['network_g'],
@@ -454,6 +459,7 @@ def test_the_tool_writes_results_and_tables(place, tmp_path):
     assert done.returncode == 2 and done.stderr.count('\n') == 2  # the first line says that it loads
 
 
+@pytest.mark.slow
 def test_examples_are_what_their_rule_says(place, results, tmp_path):
     evaluation = build(place, place / 'opt.yml')
     evaluation.run(place / 'out')
@@ -477,6 +483,7 @@ def test_examples_are_what_their_rule_says(place, results, tmp_path):
     assert [e.index for e in shown] == [e.index for e in examples(evaluation)]
 
 
+@pytest.mark.slow
 def test_a_costly_recognizer_is_asked_about_each_result_once(place, tmp_path):
     evaluation = build(place, changed(place, tmp_path, images=6, audit=4))
     costly, asked = evaluation.recognizers['resnet'], []
@@ -492,6 +499,7 @@ def test_a_costly_recognizer_is_asked_about_each_result_once(place, tmp_path):
     assert list(found['processings']['plain']['scores']) == ['vgg', 'resnet']
 
 
+@pytest.mark.slow
 def test_keys_in_headers_are_not_shown(place, tmp_path, monkeypatch):
     opt = yaml.safe_load((place / 'opt.yml').read_text())
     opt['recognizers']['cloud'] = {'type': 'BlackBoxRecognizer', 'classes': 10, 'cache': str(tmp_path / 'cache'),

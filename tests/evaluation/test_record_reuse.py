@@ -47,6 +47,7 @@ def test_the_same_evaluation_judges_nothing(opt, run):
     assert run(opt) == first and not run.asked
 
 
+@pytest.mark.slow
 def test_one_mended_image_is_judged_alone(opt, run, tmp_path):
     run(opt)
     file = tmp_path / 'images' / 'b' / '04.png'

@@ -104,6 +104,7 @@ def test_an_evaluation_scores_the_words_of_the_saved_images(tmp_path, block, dat
     assert sum(f'“{word}”' in page for word in WORDS) >= 1
 
 
+@pytest.mark.slow
 def test_words_that_changed_are_scored_anew(tmp_path, block, data):
     (tmp_path / 'darker').mkdir()
     for i in range(len(WORDS)):

@@ -100,6 +100,7 @@ def test_padded_images_of_openmmlab_recognizers_count_as_alone(build, pictures, 
     torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_padded_images_of_a_two_stage_detector_have_the_training_loss_of_each_alone(build, pictures):
     """One image of a size: the detector's own loss is that of a batch."""
     loss, label = RecogLoss(build('faster_rcnn')), labels_of('detection')[:2]
@@ -108,6 +109,7 @@ def test_padded_images_of_a_two_stage_detector_have_the_training_loss_of_each_al
     torch.testing.assert_close(value, sum(alone) / 2, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['consistency', 'feature'])
 def test_padded_images_of_a_two_stage_detector_count_as_alone(build, pictures, kind):
     value, expected = check(LOSSES[kind](build('faster_rcnn')), *pictures, labels_of('detection'))

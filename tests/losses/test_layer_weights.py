@@ -65,6 +65,7 @@ def test_it_is_the_weighted_sum_over_the_layers(distance, pair):
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_tokens_are_compared_as_they_are(pair):
     recognizer = build_recognizer(VIT)
     weights = {'blocks.0': 0.5, 'blocks.1': 1.0}

@@ -153,6 +153,7 @@ def test_reference_losses_are_positive_where_images_differ(make_reference_loss, 
     assert (make_reference_loss(reduction='none')(images, gt) > 1e-9).all()
 
 
+@pytest.mark.slow
 def test_gradient_is_exact(make_loss):
     loss = make_loss()
     output, gt = torch.rand(2, 2, 3, 4, 5, dtype=torch.float64)

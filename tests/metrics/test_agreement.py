@@ -93,6 +93,7 @@ def test_box_agreement_by_hand():
     assert box_agreement([restored, clean], [clean, clean]) == pytest.approx(2 * 3 / (5 + 4))
 
 
+@pytest.mark.slow
 def test_pairs_of_boxes_are_as_many_as_can_be():
     rng = np.random.default_rng(0)
     for _ in range(200):

@@ -189,6 +189,7 @@ def test_records_of_other_metrics_are_kept_in_what_has_not_changed(place, metric
     assert again == anew
 
 
+@pytest.mark.slow
 def test_a_metric_that_needs_larger_images_is_nan_and_says_so(place, tmp_path):
     opt = {**yaml.safe_load((place / 'opt.yml').read_text()), 'quality_metrics': ['ms_ssim']}
     with pytest.warns(UserWarning, match=f'ms_ssim is not defined for images of {SIDE}x{SIDE} pixels, and is NaN'):
@@ -258,6 +259,7 @@ def test_weights_that_are_not_there_are_one_line_before_anything_runs(name, host
     assert no_network == [host] and not (tmp_path / 'out').exists()
 
 
+@pytest.mark.slow
 def test_weights_at_hand_are_taken_without_a_network(no_network, niqe_weights, tmp_path):
     rng = np.random.default_rng(0)
     image = np.asarray(Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).resize((224, 224), 3))
@@ -295,6 +297,7 @@ def test_weights_that_hold_code_are_refused(tmp_path, monkeypatch, no_network):
     assert not os.path.exists('code_ran') and dict(os.environ) == before
 
 
+@pytest.mark.slow
 def test_basicsr_calls_it_with_its_own_images(pair):
     image, reference = (part[0].permute(1, 2, 0).numpy()[..., ::-1] for part in pair)  # BGR
     block = {'type': 'calculate_pyiqa', 'metric': 'ssimc', 'crop_border': 3, 'better': 'higher'}

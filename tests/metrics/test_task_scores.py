@@ -281,6 +281,7 @@ TASKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task', TASKS)
 def test_a_resample_scores_as_the_images_themselves_would(task):
     make, pairs = TASKS[task]

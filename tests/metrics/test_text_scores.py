@@ -18,6 +18,7 @@ def answers(words):
     return [{'text': word, 'score': 1.0} for word in words]
 
 
+@pytest.mark.slow
 @given(st.text('abc', max_size=8), st.text('abc', max_size=8))
 def test_the_edit_distance_is_rapidfuzz_s(a, b):
     assert edit_distance(a, b) == Levenshtein.distance(a, b)

@@ -108,6 +108,7 @@ def test_options_of_the_step(gpu, train, options):
     assert all(group['fused'] for optimizer in model.optimizers for group in optimizer.param_groups)
 
 
+@pytest.mark.slow
 def test_a_step_that_waits_or_leaves_its_device_is_seen(gpu):
     model, mode, fake = gpu('SRModel', recog_opt=hosts.RECOG)
     batch = on_gpu(hosts.batches(1, 'SRModel')[0], fake)

@@ -136,6 +136,7 @@ def by_hand(model, views=1):
     return sum(hits) / len(hits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('cls, views', [(WindowModel, 1), (TwoViewsModel, 2)])
 def test_its_metrics_are_the_class_s_own_and_scores_join_them(cls, views, tmp_path, monkeypatch):
     opt, logged, scalars = options(tmp_path), [], Scalars()

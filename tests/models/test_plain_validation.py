@@ -69,6 +69,7 @@ def results(model, batch_size, data, monkeypatch):
             'log': logged, 'scalars': scalars.added, 'files': files(model.opt['path']['folder'])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('is_train', [True, False], ids=['train', 'test'])
 @pytest.mark.parametrize('batch_size', [1, 4])
 def test_it_is_basicsrs_own_in_batches(tmp_path, monkeypatch, emptied, batch_size, is_train):
@@ -116,6 +117,7 @@ def test_of_several_processes_the_first_validates_alone(tmp_path):
         assert hasattr(model, 'metric_results') == (rank == 0)
 
 
+@pytest.mark.slow
 def test_training_goes_on_as_with_basicsrs(tmp_path, monkeypatch):
     models = []
     for name, build in (('theirs', stock), ('ours', build_model)):

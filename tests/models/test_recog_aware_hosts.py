@@ -312,6 +312,7 @@ def test_a_pair_pool_with_a_draw_of_its_own_is_refused():
             model.feed_data(batch)
 
 
+@pytest.mark.slow
 def test_labels_that_cannot_follow_the_crop_are_refused_early(tmp_path):
     config = small.write_config(tmp_path / 'fcn.py', small.FCN, 'mmseg')
     block = {'type': 'MMSegRecognizer', 'config': config, 'pretrained': False}
@@ -348,6 +349,7 @@ KINDS = {  # channels, options of the data set, what a person's image is to the 
 MEAN, STD = (torch.tensor(values).view(1, 3, 1, 1) for values in ([0.5, 0.4, 0.3], [0.5, 0.6, 0.7]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('loss', [{'type': 'RecogLoss'}, {'type': 'RecogConsistencyLoss', 'distance': 'probability'}],
                          ids=['RecogLoss', 'RecogConsistencyLoss'])

@@ -79,6 +79,7 @@ def assert_equal_weights(a: nn.Module, b: nn.Module) -> None:
     assert all(torch.equal(value, b[key]) for key, value in a.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 @pytest.mark.parametrize('block', [RECOG, UNSUPERVISED], ids=['supervised', 'unsupervised'])
 @pytest.mark.parametrize('with_ratio', [False, True], ids=['', 'grad_ratio'])
@@ -220,6 +221,7 @@ def with_transformer(tmp_path, **train_opt) -> dict:
     return opt
 
 
+@pytest.mark.slow
 def test_transformer_leaves_the_restorer_on_the_trajectory_of_plain_training(tmp_path):
     plain = build(options(tmp_path, base=None))
     model = build(with_transformer(tmp_path))
@@ -263,6 +265,7 @@ def to_resume(opt, root, iteration):
     return again, load_resume_state(again)  # which adds the networks' files to the options
 
 
+@pytest.mark.slow
 def test_transformer_is_saved_resumed_and_gives_an_image_for_machines(tmp_path):
     opt = with_transformer(tmp_path, scheduler_t={'type': 'MultiStepLR', 'milestones': [2], 'gamma': 0.5})
     whole, first = build(copy.deepcopy(opt)), build(copy.deepcopy(opt))
@@ -303,6 +306,7 @@ class Items(torch.utils.data.Dataset):
         return self.items[index]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('transformer', [False, True], ids=['', 'transformer'])
 def test_validation_in_batches_equals_image_by_image(tmp_path, transformer):
     opt = with_transformer(tmp_path) if transformer else options(tmp_path, recog_opt=RECOG)

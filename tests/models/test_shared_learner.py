@@ -110,6 +110,7 @@ def test_alone_it_does_not_train_a_recognizer():
         RecogFeatureLoss(learner.LEARNER)
 
 
+@pytest.mark.slow
 def test_it_is_resumed_bit_for_bit(tmp_path):
     opt = shared(tmp_path)
     models = []

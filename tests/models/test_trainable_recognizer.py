@@ -193,6 +193,7 @@ def test_beside_a_transformer_each_has_its_own_schedule(tmp_path):
 
 
 # --------------------------------------------------------------------------------------------- judging and saving
+@pytest.mark.slow
 def test_it_judges_as_it_is_by_then_and_elsewhere_from_its_file(tmp_path):
     opt = joint(tmp_path)
     opt['val']['recognizers'] = {'learner': LEARNER, 'before': RECOGNIZER}
@@ -220,6 +221,7 @@ def test_it_judges_as_it_is_by_then_and_elsewhere_from_its_file(tmp_path):
     assert frozen.metric_results['top5_learner'] > frozen.metric_results['top5_before']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('start', [joint, fixed])
 def test_it_is_resumed_bit_for_bit(tmp_path, start):
     opt = start(tmp_path)

@@ -86,6 +86,7 @@ def drawn(root, number=9, **changes):
     return figure(evaluation, evaluation.run(root / 'out')[1], number)[0]
 
 
+@pytest.mark.slow
 def test_rule_and_counts_are_those_by_hand(place):
     found = drawn(place)
     assert (found.recognizer, found.baseline, found.n) == ('mean', 'plain', 12)
@@ -99,6 +100,7 @@ def test_rule_and_counts_are_those_by_hand(place):
             (CLASSES[(truth + 1) % 3], False), (CLASSES[truth], True), (CLASSES[truth], True)]
 
 
+@pytest.mark.slow
 def test_images_and_numbers_are_those_of_the_files(place):
     found = drawn(place)
     for row in found.rows:
@@ -114,6 +116,7 @@ def test_images_and_numbers_are_those_of_the_files(place):
                 use_sample_covariance=False), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number, words', [
     (2, 'Shown: 2 of the 4 that fit, drawn at random by seed 0.'), (4, 'Shown: 4 of the 4 that fit.'),
     (9, 'Shown: 4 of the 4 that fit (9 asked for).')])
@@ -131,6 +134,7 @@ def test_the_seed_draws(place):
     assert indices(0) == indices(0) and len({tuple(indices(seed)) for seed in range(4)}) > 1
 
 
+@pytest.mark.slow
 def test_it_says_that_none_fits(tmp_path):
     write_images(tmp_path, ['rrr', 'wrw', 'rww'])
     found = drawn(tmp_path)
@@ -141,6 +145,7 @@ def test_it_says_that_none_fits(tmp_path):
     assert 'No image fits, so none is shown.' in text and '<img' not in text
 
 
+@pytest.mark.slow
 def test_no_processing_can_be_the_baseline(place, tmp_path):
     """It leaves the colors, so it is right on all images."""
     evaluation = build(place, baseline='no processing')
@@ -160,6 +165,7 @@ def test_each_condition_is_read_by_the_first_of_those_used_that_judges_it(place,
     assert [(one.condition, one.recognizer) for one in found] == [('images', 'mean'), ('again', 'darkest')]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('used, metrics, words', [
     (([], ['darkest']), {}, 'images: expected a restorer trained with a classifier that .* by top1, got darkest.'),
     ((['mean'], []), {}, 'images: .* got none.'), (([], ['mean']), {'classification': 'top5'}, 'images: .* got mean.')])
@@ -170,6 +176,7 @@ def test_it_needs_a_classifier_that_was_used(place, tmp_path, used, metrics, wor
         figure(evaluation, matrices, 3)
 
 
+@pytest.mark.slow
 def test_it_needs_a_number(place):
     with pytest.raises(OptionError, match='images of a figure: expected a whole number >= 1, got 0'):
         drawn(place, 0)

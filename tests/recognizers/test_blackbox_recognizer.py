@@ -288,6 +288,7 @@ def test_a_refusal_is_final(status, cloud, black_box, photos):
     assert len(cloud.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_is_given_up(cloud, black_box, photos):
     cloud.replies = [cloud.hang]
     with pytest.raises(ValueError, match=r'no answer \(.*timed out\), after 2 requests'):
@@ -395,6 +396,7 @@ def test_an_address_of_another_kind_is_refused(url, black_box):
 
 # Commands
 
+@pytest.mark.slow
 def test_a_command_is_given_the_image_and_says_labels(tmp_path):
     code = ('import json, sys\nfrom PIL import Image\nimage = Image.open(sys.argv[1])\n'
             'print(json.dumps([{"label": "dog" if image.getpixel((0, 0))[0] > 128 else "cat"}]))\n')

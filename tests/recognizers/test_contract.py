@@ -172,6 +172,7 @@ def test_every_registered_recognizer_has_a_case():
     assert set(map(registered, BLOCKS)) == set(RECOGNIZER_REGISTRY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', BLOCKS)
 def test_the_options_pass_the_check(name, files):
     RECOGNIZER_REGISTRY.check({'type': registered(name), **BLOCKS[name](files)}, 'recognizer')
@@ -198,6 +199,7 @@ def test_the_loss_has_terms_of_a_batch_or_of_each_image(recognizer, images):
     assert RecogLoss(recognizer)(images, label_of(recognizer)).dim() == 0
 
 
+@pytest.mark.slow
 def test_the_outputs_are_what_the_consistency_loss_compares(recognizer, images):
     if judges_alone(recognizer, 'outputs', images, loss=RecogConsistencyLoss):
         return

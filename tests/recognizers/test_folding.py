@@ -219,6 +219,7 @@ def losses(recognizer, images, label):
     return terms, torch.autograd.grad(sum(terms.values()), images)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['retinanet', 'fcos', 'faster_rcnn', 'fcn'])  # masks are not for float64
 def test_detectors_and_segmenters(name, detector, segmenter):  # noqa: F811
     images = mm.as_images(mm.photograph(0), mm.photograph(1))

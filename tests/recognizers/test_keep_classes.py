@@ -91,6 +91,7 @@ def test_answers_that_are_probabilities_are_renormalized(images, tmp_path):
     torch.testing.assert_close(part.probabilities(images), chances / chances.sum(1, keepdim=True))
 
 
+@pytest.mark.slow
 def test_names_of_imagenet_stand_for_its_columns(images):
     kept = ['goldfish', 'Tench', 'tabby']
     block = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32}
@@ -150,6 +151,7 @@ def test_a_detector_keeps_all_its_classes():
                           'keep_classes': [0]})
 
 
+@pytest.mark.slow
 def test_members_of_an_ensemble_may_keep_the_classes_that_they_share(images):
     few = {**MODULE, 'module_kwargs': {'num_classes': 3}, 'classes': [NAMES[i] for i in KEPT]}
     ensemble = build_recognizer({'type': 'EnsembleRecognizer', 'recognizers': [few, {**MODULE, 'keep_classes': KEPT}]})

@@ -341,6 +341,7 @@ def test_the_package_is_named_where_it_is_missing(monkeypatch):
         build_recognizer({**SMP, **SCALE})
 
 
+@pytest.mark.slow
 def test_a_path_of_indices_may_be_quoted_in_an_option_file():
     """YAML reads 0.1 as a number."""
     opt = files.base()

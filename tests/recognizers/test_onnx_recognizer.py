@@ -76,6 +76,7 @@ def judge_only(path, **kwargs):
 
 # As a loss
 
+@pytest.mark.slow
 def test_weights_in_constant_nodes_are_weights(tmp_path):
     """As Paddle's exporter keeps them; the answers and the gradient are those of the same graph with initializers."""
     rng = np.random.default_rng(0)
@@ -134,6 +135,7 @@ def test_the_judge_gives_the_answers_of_the_loss(exported):
     assert torch.equal(judge.predict(images)['labels'], loss.predict(images)['labels'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('differentiable', [True, False])
 def test_a_file_for_one_image_takes_any_number(differentiable, exported):
     net = random_net('TinyResNet')
@@ -143,6 +145,7 @@ def test_a_file_for_one_image_takes_any_number(differentiable, exported):
     assert not differentiable or recognizer.features(images).shape == (3, 192)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('differentiable', [True, False])
 def test_probabilities_become_logits(differentiable, exported):
     net = nn.Sequential(random_net('TinyVGG'), nn.Softmax(1))
@@ -181,6 +184,7 @@ def test_features_are_those_of_the_layer(exported):
         OnnxRecognizer(exported(net), MEAN, STD, feature_layer='Relu_99')
 
 
+@pytest.mark.slow
 def test_a_copy_answers_alike(exported):
     recognizer = OnnxRecognizer(exported(random_net('TinyVGG')), MEAN, STD)
     images = torch.rand(2, 3, 32, 32)
@@ -221,6 +225,7 @@ class _Wrong(torch.autograd.Function):
         return gradient * context.factor, None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('factor, fits', [(1.0, True), (1.02, True), (1.1, False), (0.0, False), (-1.0, False)])
 def test_the_check_tells_a_wrong_gradient_from_a_right_one(factor, fits):
     net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(),

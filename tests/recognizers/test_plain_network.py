@@ -46,6 +46,7 @@ def test_mean_and_std_are_asked_for_in_one_line(cls, given, network):
     assert len(str(error.value)) < 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('make, kind', [
     (lambda: torchvision.models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None),
      'TorchvisionRecognizer, model_name'),
@@ -125,6 +126,7 @@ def test_an_ensemble_asks_for_the_block_of_a_network(network):
             build()
 
 
+@pytest.mark.slow
 def test_mean_and_std_of_a_block_are_set_there(network):
     block = {'type': 'ModuleRecognizer', 'module': network, 'mean': MEAN, 'std': STD}
     for recognizer in (block, build_recognizer(block)):
@@ -202,6 +204,7 @@ def test_mean_and_std_of_the_255_scale_are_refused(mean, std, network):
         RecogLoss(network, mean=mean, std=std)
 
 
+@pytest.mark.slow
 def test_a_torchscript_program_is_one_line(network):
     program = torch.jit.trace(network, torch.rand(1, 3, 32, 32))
     with pytest.raises(ValueError, match='got a TorchScript program. Build the network'):

@@ -33,6 +33,7 @@ def at(seed):
     random.seed(seed)
 
 
+@pytest.mark.slow
 def test_what_was_drawn_before_changes_no_weight_and_what_is_drawn_after_does_not_change(block):
     digests, after = [], []
     for seed in (1, 2):
@@ -44,6 +45,7 @@ def test_what_was_drawn_before_changes_no_weight_and_what_is_drawn_after_does_no
     assert after[1] == (torch.rand(1).item(), np.random.rand(), random.random())
 
 
+@pytest.mark.slow
 def test_a_member_of_an_ensemble_is_the_recognizer_that_its_block_says():
     ensemble = build_recognizer({'type': 'EnsembleRecognizer', 'recognizers': [{**TIMM, 'fit': 'stretch'}, TIMM]})
     assert weights_digest(build_recognizer(TIMM).model) == weights_digest(ensemble.model[1].model)

@@ -239,6 +239,7 @@ def test_a_plain_network_that_says_so_has_no_head_either():
         RecogLoss(net, mean=[0.5] * 3, std=[0.5] * 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('block', [timm_block(num_classes=7),
                                    timm_block('vit_small_patch14_dinov2', 28, img_size=28, depth=1, num_classes=7),
                                    timm_block('vit_base_patch32_clip_224', 32, img_size=32, depth=1, num_classes=7),
@@ -251,6 +252,7 @@ def test_one_with_a_head_classifies(block):
     assert recognizer.info.task == 'classification' and recognizer.info.num_classes in (7, 512, 1000)
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_embeddings_compares_features():
     members = [build_recognizer(EMBEDDINGS['num_classes: 0']) for _ in range(2)]
     assert RecogFeatureLoss(EnsembleRecognizer(members))(*torch.rand(2, 1, 3, 64, 64)) > 0
@@ -262,6 +264,7 @@ def test_an_ensemble_of_embeddings_compares_features():
                 cls(ensemble)
 
 
+@pytest.mark.slow
 def test_features_of_a_plain_network_are_compared_once_its_task_is_given():
     """Nothing but the task says that they are no logits."""
     net = torchvision.models.resnet18(weights=None)

@@ -229,6 +229,7 @@ def test_features_have_the_batch_first(recognizer, photos):
     torch.testing.assert_close(recognizer.features(photos[1:2]), features[1:2], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_float64_gives_the_answer_of_float32(recognizer, photos):
     double = copy.deepcopy(recognizer).double()
     for name, value in double.outputs(photos.double()).items():
@@ -268,6 +269,7 @@ def test_what_is_no_float_nchw_rgb_is_refused(classifier, wrong):
         classifier.prepare(wrong)
 
 
+@pytest.mark.slow
 def test_building_leaves_the_random_state_as_it_was(checkpoints):
     for opt in (CASES['timm: CNN'], CASES['module'], CASES['ensemble'],
                 {**CASES['torchvision: SqueezeNet'], 'checkpoint': checkpoints('squeezenet1_1')}):
@@ -302,6 +304,7 @@ def test_prepare_equals_timms_own_transform_at_the_input_size(case, built):
     torch.testing.assert_close(ours[0], transform(image), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [(64, 64), (48, 40), (77, 64), (64, 91), (130, 97), (33, 70)])
 def test_prepare_equals_torchvisions_own_transform(size, checkpoints):
     recognizer = TorchvisionRecognizer('mobilenet_v2', checkpoint=checkpoints('mobilenet_v2'), input_size=64)
@@ -633,6 +636,7 @@ def test_a_checkpoint_of_another_network_lists_a_few_keys_of_each_kind(tmp_path)
         tiny_from(tmp_path / 'net.pth')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['TimmRecognizer', 'TorchvisionRecognizer'])
 def test_the_weights_in_use_are_those_of_the_checkpoint(kind, photos, tmp_path):
     if kind == 'TimmRecognizer':
@@ -647,6 +651,7 @@ def test_the_weights_in_use_are_those_of_the_checkpoint(kind, photos, tmp_path):
 
 # timm and torchvision
 
+@pytest.mark.slow
 def test_timm_suggests_the_model_that_was_meant():
     with pytest.raises(ValueError, match=r"\(resnte18\): timm has no such model\. Did you mean 'resnet18'\?$"):
         TimmRecognizer('resnte18', pretrained=False)
@@ -741,6 +746,7 @@ class Touch:
         return Path.touch, (self.path,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, weights, kwargs', [('squeezenet1_1', 'DEFAULT', {}), (
     'lraspp_mobilenet_v3_large', None, {'weights_backbone': 'IMAGENET1K_V1'})])
 def test_published_weights_in_the_cache_are_read_as_tensors_of_the_right_hash(name, weights, kwargs, tmp_path,
@@ -912,6 +918,7 @@ def test_a_sample_has_the_weights_of_the_ensemble_in_the_mean(sample, trio):
     assert [total[id(member)] for member in trio] == pytest.approx([2 / 8, 1 / 8, 5 / 8], rel=0.08)  # 3.6 sigma
 
 
+@pytest.mark.slow
 def test_a_sampled_loss_is_the_ensembles_in_the_mean(trio, images):
     whole, sampled = (RecogLoss(EnsembleRecognizer(trio, [2, 1, 5], sample)) for sample in (None, 1))
     mean = torch.stack([sampled(images, LABEL) for _ in range(600)]).mean()
@@ -1002,6 +1009,7 @@ def named(*classes):
     return {**TINY, 'module_kwargs': {'num_classes': len(classes)}, 'classes': classes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('wrap', [lambda block: block, lambda block: {
     'type': 'EnsembleRecognizer', 'recognizers': [{**block, 'classes': None}, block]}], ids=['member', 'deep'])
 @pytest.mark.parametrize('classes', [('bird', 'cat', 'dog'), ('cat', 'bird', 'ship')], ids=['order', 'content'])
@@ -1022,6 +1030,7 @@ def test_names_of_classes_are_compared_as_people_would(ours, theirs, difference)
     assert first_difference(ours, theirs) == first_difference(theirs, ours) == difference
 
 
+@pytest.mark.slow
 def test_a_data_set_is_compared_with_every_member():
     data = SimpleNamespace(classes=('bird', 'cat', 'dog'), num_classes=3, opt={})
     ensemble = build_recognizer({'type': 'EnsembleRecognizer', 'recognizers': [

@@ -60,6 +60,7 @@ def test_the_loss_is_the_library_s_own_of_8_bit_images(name):
     assert summed(theirs) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ALL)
 def test_it_stays_frozen_and_repeats(name):
     recognizer = pair(name)[0].train()
@@ -79,6 +80,7 @@ def test_it_stays_frozen_and_repeats(name):
     assert not any(module.training for module in recognizer.model.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ALL)
 def test_an_image_that_is_not_finite_has_a_loss_that_is_none(name):
     recognizer = pair(name)[0]
@@ -89,6 +91,7 @@ def test_an_image_that_is_not_finite_has_a_loss_that_is_none(name):
     assert not gradient.isfinite().all()
 
 
+@pytest.mark.slow
 def test_sampling_follows_the_seed_and_no_other_stream():
     recognizer = copy.deepcopy(pair(FASTER)[0])
     recognizer.model.rpn.fg_bg_sampler.batch_size_per_image = 16
@@ -99,6 +102,7 @@ def test_sampling_follows_the_seed_and_no_other_stream():
     assert summed(recognizer.loss(images(), labels())) != first
 
 
+@pytest.mark.slow
 def test_images_of_the_loss_are_resized_as_in_inference():
     """Training draws one of several sizes."""
     recognizer, model = pair(FASTER, min_size=(48, 64), max_size=96)
@@ -134,6 +138,7 @@ def test_the_gradient_is_the_slope(name, monkeypatch):
     assert length > 0 and measured == pytest.approx(length, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ALL)
 def test_an_image_without_objects(name):
     recognizer, x = pair(name)[0], images(1).requires_grad_()
@@ -142,6 +147,7 @@ def test_an_image_without_objects(name):
     assert loss.isfinite() and x.grad.isfinite().all()
 
 
+@pytest.mark.slow
 def test_boxes_without_area_and_boxes_to_ignore_are_left_out():
     recognizer = pair(SSDLITE)[0]
     plain = summed(recognizer.loss(images(1), labels(1)))
@@ -152,6 +158,7 @@ def test_boxes_without_area_and_boxes_to_ignore_are_left_out():
     assert summed(recognizer.loss(images(1), [more])) != plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [SSDLITE, FASTER])
 def test_a_padded_batch_is_the_library_s_list_of_images(name):
     recognizer, model = pair(name)
@@ -177,6 +184,7 @@ def test_a_factor_is_the_image_at_that_size(name):
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('resize, size, words', [
     ('model', (640, 960), 'images resized as its own transform does'), (None, (64, 96), 'images as they come'),
     (1.5, (96, 144), 'images resized by 1.5')])
@@ -186,6 +194,7 @@ def test_how_images_are_resized_is_told(resize, size, words):
     assert recognizer.resizes_as_whole_images is (resize == 'model')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [SSDLITE, FASTER])
 def test_the_input_is_that_of_its_own_preprocessing(name):
     recognizer, model = pair(name)
@@ -222,6 +231,7 @@ def test_blocks_are_computed_again():
 
 
 # ------------------------------------------------------------------------ answers
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ALL)
 def test_predictions_are_the_library_s(name):
     recognizer, model = pair(name)
@@ -338,6 +348,7 @@ def test_classes_are_in_the_order_of_mmdet_s():
     assert ClassSlots.of(91, names).names == CocoDataset.METAINFO['classes']
 
 
+@pytest.mark.slow
 def test_objects_of_no_class_are_left_out():
     recognizer = copy.deepcopy(TorchvisionRecognizer(SSDLITE, pretrained=False))
     found = {'boxes': torch.rand(4, 4), 'labels': torch.tensor([12, 90, 0, 1]), 'scores': torch.linspace(0.9, 0.6, 4)}
@@ -387,6 +398,7 @@ def test_16_bits_of_the_network_are_near(name, of_weights):
     assert recognizer.outputs(images())['logits'].dtype == recognizer.features(images()).dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('copied', [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))], ids=['copy', 'pickle'])
 def test_a_copy_answers_as_the_original(copied):
     recognizer = pair(SSDLITE, resize=1.5)[0]
@@ -528,6 +540,7 @@ def test_an_image_that_is_too_small():
         pair('ssd300_vgg16', resize=None)[0].predict(torch.rand(1, 3, 40, 40))
 
 
+@pytest.mark.slow
 def test_a_detector_cannot_learn():
     with pytest.raises(ValueError, match='cannot learn. Expected a classifier'):
         copy.deepcopy(pair(SSDLITE)[0]).unfreeze()

@@ -53,6 +53,7 @@ def test_the_loss_is_that_of_the_library_s_training(name):
     torch.testing.assert_close(sum(terms.values()), theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [(50, 70), (600, 530)])
 def test_whole_images_are_resized_as_by_the_weights_transforms(size):
     recognizer = pair(LRASPP, resize='model')[0]
@@ -68,6 +69,7 @@ def test_whole_images_are_resized_as_by_the_weights_transforms(size):
     assert recognizer.resizes_as_whole_images and 'transforms' in recognizer.resizing()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('factor', [2, 0.5])
 def test_labels_follow_the_resize(factor, monkeypatch):
     recognizer, _ = pair(LRASPP, resize=factor)
@@ -93,6 +95,7 @@ def test_predictions_are_the_library_s_at_the_size_of_the_image(name):
     assert large.shape == (2, HEIGHT, WIDTH) and large.dtype == torch.long
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ALL)
 def test_it_stays_frozen_and_repeats(name):
     recognizer = pair(name)[0].train()

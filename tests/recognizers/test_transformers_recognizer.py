@@ -112,6 +112,7 @@ def summed(recognizer, images, label):
 
 
 # ------------------------------------------------------------------------------------------------ which task it is
+@pytest.mark.slow
 @pytest.mark.parametrize('family, base', [('ViT', ClassificationRecognizer), ('Detr', DetectionRecognizer),
                                           ('Segformer', SegmentationRecognizer), ('Eomt', SegmentationRecognizer)])
 def test_the_architecture_says_the_task(family, base, folder):
@@ -166,6 +167,7 @@ def test_images_are_prepared_as_the_processor_prepares_the_8_bit_file(family, si
     assert recognizer.resized(*size) == tuple(expected.shape[-2:]) or family == 'Eomt'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['EfficientNet', 'ViT', 'Segformer', 'MobileViT'])
 def test_the_normalization_is_what_the_processor_does(family, folder, recognizer):
     recognizer = recognizer(family)
@@ -200,6 +202,7 @@ def test_images_as_they_come_and_of_a_given_size(folder):
     torch.testing.assert_close(logits, own)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['Segformer', 'MaskFormer', 'Mask2Former', 'Eomt'])  # Beit's and DPT's blur them
 def test_label_maps_are_resized_as_the_processor_resizes_them(family, folder, recognizer):
     recognizer, label = recognizer(family), label_map((72, 96), 1)
@@ -218,6 +221,7 @@ def test_label_maps_are_resized_as_the_processor_resizes_them(family, folder, re
 
 
 # ------------------------------------------------------------------------------------------------------- the loss
+@pytest.mark.slow
 @pytest.mark.parametrize('family', CLASSIFIERS)
 def test_classifiers_have_the_cross_entropy_of_the_library_s_logits(family, folder, recognizer):
     recognizer, size = recognizer(family), native_size(family)
@@ -227,6 +231,7 @@ def test_classifiers_have_the_cross_entropy_of_the_library_s_logits(family, fold
     torch.testing.assert_close(recognizer.outputs(images)['logits'], expected.logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', DETECTORS)
 def test_detectors_have_the_library_s_loss_on_its_own_preprocessing(family, folder, recognizer):
     size = native_size(family)
@@ -246,6 +251,7 @@ def test_detectors_have_the_library_s_loss_on_its_own_preprocessing(family, fold
     torch.testing.assert_close(sum(terms.values()), expected.loss, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', SEGMENTERS)
 def test_segmenters_have_the_library_s_loss_on_its_own_preprocessing(family, folder, recognizer):
     size = native_size(family)
@@ -274,6 +280,7 @@ def in_float64():
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['ViT', 'ConvNext', *DETECTORS, *SEGMENTERS])
 def test_the_gradient_agrees_with_finite_differences(family, recognizer, in_float64):
     recognizer, size = copy.deepcopy(recognizer(family)).double(), native_size(family)
@@ -307,6 +314,7 @@ def test_it_is_frozen_deterministic_and_leaves_random_states_alone(family, folde
     assert not any(p.requires_grad or p.grad is not None for p in recognizer.model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['ViT', 'Detr', 'Segformer', 'Mask2Former'])
 def test_copies_by_pickle_answer_alike_also_after_calls(family, folder, recognizer):
     recognizer, size = recognizer(family), native_size(family)
@@ -335,6 +343,7 @@ def test_a_copy_takes_no_hooks_away(duplicated, folder):
         assert len(hooks(one)) == count and None not in hooks(one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['ViT', 'Detr', 'Segformer', 'Mask2Former'])
 def test_it_computes_in_16_bits_and_in_blocks_on_demand(family, folder, recognizer):
     recognizer, size = copy.deepcopy(recognizer(family)), native_size(family)
@@ -373,6 +382,7 @@ def test_sizes_that_are_resized_to_one_are_one_batch_of_the_library(folder, reco
     torch.testing.assert_close(sum(recognizer.loss(padded, labels).values()), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('has_objects', [True, False])
 @pytest.mark.parametrize('family', DETECTORS)
 def test_an_image_that_is_not_finite_has_a_loss_that_is_none(family, has_objects, folder):
@@ -539,6 +549,7 @@ def test_names_that_say_nothing_are_no_names(folder, tmp_path):
     assert recognizer.info.classes is None and recognizer.info.num_classes == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['Detr', 'ConditionalDetr'])  # of a softmax, of sigmoids
 def test_ids_of_no_class_are_left_out(family, folder, tmp_path):
     path = changed(folder(family), tmp_path, 'config.json', id2label={0: 'N/A', 1: 'cat', 2: 'dog'})
@@ -580,6 +591,7 @@ def test_a_folder_that_cannot_serve_is_refused_in_one_line(name, changes, messag
     assert '\n' not in str(error.value) and str(error.value).startswith('TransformersRecognizer(')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('pretrained', [True, False])
 @pytest.mark.parametrize('named', ['kernels-community/flash-attn2', 'flash_attention_2', 'flex_attention'])
 @pytest.mark.parametrize('family, expected', [('ViT', 'sdpa'), ('Detr', 'sdpa'), ('MobileViT', 'eager')])

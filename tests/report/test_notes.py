@@ -119,6 +119,7 @@ def test_less_divergence_is_a_gain_and_has_no_color():
     assert table.heads[1].note == 'KL, nats, lower is better'
 
 
+@pytest.mark.slow
 def test_open_cells_are_not_colored(tmp_path):
     data = page_data.results()
     wide = data['conditions'][CONDITIONS[0]]['differences']['RA']['scores']['vgg']['top1']
@@ -128,6 +129,7 @@ def test_open_cells_are_not_colored(tmp_path):
     assert re.fullmatch('heat p[1-6]', row[1]['class'])
 
 
+@pytest.mark.slow
 def test_warnings_and_notes_are_on_the_page_and_in_the_tables_before_the_numbers(tmp_path):
     data = page_data.results()
     condition = data['conditions'][CONDITIONS[0]]
@@ -151,6 +153,7 @@ def test_images_that_are_all_restored_exactly_are_exact():
     assert '| same       | exact | 1.0000 |' in to_markdown(typed(data))
 
 
+@pytest.mark.slow
 def test_pictures_have_the_names_of_their_files(tmp_path):
     shown = page_data.examples(1)
     named = [type(example)(**{**vars(example), 'name': f'dog/{i}.png'}) for i, example in enumerate(shown)]

@@ -121,6 +121,7 @@ def test_each_score_is_in_its_cell(page):
     assert page.found('by the other metrics')[0][1][1]['text'] == by_hand(estimate(0.958), '')
 
 
+@pytest.mark.slow
 def test_a_recognizer_that_does_not_judge_a_condition_has_no_place_there(tmp_path):
     data, shown = page_data.results(), page_data.examples(1)
     second = data['conditions'][CONDITIONS[1]]
@@ -172,6 +173,7 @@ def test_certainty_says_what_is_known(page):
     assert detector[2] == '\u2013'
 
 
+@pytest.mark.slow
 def test_names_are_text_and_nothing_else(tmp_path):
     text = write(tmp_path, examples=page_data.examples(1))
     page = Page(text)
@@ -184,6 +186,7 @@ def test_names_are_text_and_nothing_else(tmp_path):
     assert ('http-equiv', 'Content-Security-Policy') in page.attributes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('empty', [True, False])
 @pytest.mark.parametrize('key, section', [('differences', 'certainty'), ('harm', 'harm'),
                                           ('clean_input', 'clean-input'), ('audit', 'audit')])
@@ -240,6 +243,7 @@ def test_headline(used, others, audit, words):
     assert verdicts(typed(results), 'c')[0].headline == words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('verdict, tone', [
     ('real', 'good'), ('real or partly real', 'mixed'), ('partly real', 'mixed'),
     ('partly real or adversarial', 'mixed'), ('adversarial', 'bad'), ('undecided', 'none')])
@@ -266,6 +270,7 @@ def test_the_page_says_which_seeds_take_part(tmp_path):
         assert [words in text for words in shown] == [known] * 3
 
 
+@pytest.mark.slow
 def test_without_clean_images_the_spectrum_has_no_error_to_stand_beside(tmp_path):
     data = page_data.results()
     for condition in data['conditions'].values():
@@ -353,6 +358,7 @@ def test_what_the_intervals_are_over():
     assert 'one seed' not in formats.coverage(typed(made)) and 'RA' in formats.coverage(typed(made))
 
 
+@pytest.mark.slow
 def test_how_many_intervals_there_are_and_which_cannot_be_told(tmp_path):
     made = page_data.results()
     condition = made['conditions'][CONDITIONS[0]]
@@ -386,6 +392,7 @@ def test_colors_grow_with_the_difference_to_both_sides():
     assert (levels[0], levels[50], scale.level(0.9)) == (-6, 0, 6)
 
 
+@pytest.mark.slow
 def test_the_legend_says_that_the_ends_stand_for_more(tmp_path):
     """Other tables than the one that the scale is made for have larger differences in the same colors."""
     assert re.search(r'<span>−25 and less</span>.*<span>\+25 points and more</span>', write(tmp_path), re.DOTALL)
@@ -407,6 +414,7 @@ def test_trade_off_points_lie_where_their_numbers_are():
     assert len(front) == 4
 
 
+@pytest.mark.slow
 def test_a_score_that_is_defined_of_none_has_a_dash_and_no_chart(tmp_path):
     results, unknown = page_data.results(), {'value': None, 'low': None, 'high': None}
     for condition in results['conditions'].values():

@@ -22,6 +22,7 @@ def is_within(part, whole):
     return part == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
 def test_files_of_early_versions_are_read_and_keep_what_they_say(file):
     results = Results.read(str(file))

@@ -527,6 +527,7 @@ def test_a_signal_ends_the_tool_with_a_line_and_keeps_an_earlier_result(tool, pl
     assert (tmp_path / 'boundary.json').read_text() == 'earlier'
 
 
+@pytest.mark.slow
 def test_command_does_not_name_the_folders_of_one_machine(place, tmp_path):
     run_boundary(place, place / 'opt.yml', tmp_path, BoundaryOptions(names=('plain', 'RA'), maps=0), 'cpu')
     results = json.loads((tmp_path / 'boundary.json').read_text())

@@ -92,6 +92,7 @@ def test_the_shipped_recognizers_are_sound(name, cifar10):
 
 
 # --------------------------------------------------------- what is wrong is found, and it alone
+@pytest.mark.slow
 def test_normalization_that_contradicts_the_record(cifar10):
     findings = findings_of(build_recognizer(block(mean=[0.0, 0.0, 0.0], std=[1 / 255] * 3)), cifar10)
     assert wrong(findings) == {'mean/std'} and findings['mean/std'].verdict == BROKEN
@@ -187,6 +188,7 @@ def test_labels_of_other_images(cifar10):
     assert doctor.clean_accuracy(Case('r', build_recognizer(block()), *shuffled)).verdict == BROKEN  # with a record
 
 
+@pytest.mark.slow
 def test_classes_numbered_in_another_order(cifar10):
     images, labels = cifar10
     findings = findings_of(ModuleRecognizer(trained(), **OWN), (images, [(label + 3) % 10 for label in labels]))
@@ -222,6 +224,7 @@ def test_statistics_that_move(cifar10):
     assert wrong(findings) == {'eval mode'} and '1 buffers changed' in findings['eval mode'].measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('spoil, measured', [
     (lambda x: x.detach(), 'zero everywhere'),
     (lambda x: torch.cat([x[:, :12], x[:, 12:].detach()], 1), 'finite difference'),
@@ -256,6 +259,7 @@ def test_parameters_that_are_not_frozen(cifar10):
     assert finding.verdict == BROKEN and 'parameter' in finding.measured
 
 
+@pytest.mark.slow
 def test_what_only_judges_need_not_have_a_gradient(cifar10):
     recognizer = build_recognizer(block())
     recognizer.info = replace(recognizer.info, differentiable=False)
@@ -263,6 +267,7 @@ def test_what_only_judges_need_not_have_a_gradient(cifar10):
     assert doctor.gradient(Case('r', recognizer, *cifar10, trains=False)).verdict == NOT_APPLICABLE
 
 
+@pytest.mark.slow
 def test_the_expected_score_that_is_given_counts(cifar10):
     case = Case('r', build_recognizer(block()), *cifar10)
     verdicts = [doctor.clean_accuracy(replace(case, expected=share)).verdict for share in (0.8, 0.93, 1.0)]
@@ -278,6 +283,7 @@ def test_a_score_needs_labels(cifar10):
         case.task_score(Case('r', build_recognizer(block()), cifar10[0]))
 
 
+@pytest.mark.slow
 def test_without_labels_only_what_needs_none_is_checked(cifar10):
     findings = findings_of(build_recognizer(block()), (cifar10[0], None))
     assert {name for name, finding in findings.items() if finding.verdict == OK} == {
@@ -285,6 +291,7 @@ def test_without_labels_only_what_needs_none_is_checked(cifar10):
     assert not wrong(findings)
 
 
+@pytest.mark.slow
 def test_an_error_of_one_check_is_its_finding(cifar10):
     class Net(tiny_nets.TinyResNet):
         def forward(self, x):
@@ -347,6 +354,7 @@ def test_resize_is_compared_with_the_package_s_own(build, photographs, tmp_path)
     assert doctor.resize_parity(replace(case, recognizer=build(tmp_path, input_size=None))).verdict == NOT_APPLICABLE
 
 
+@pytest.mark.slow
 def test_another_interpolation_is_noticed(photographs):
     recognizer = timm_recognizer()
     recognizer.prepare = lambda images: (F.interpolate(images, (180, 240), mode='nearest')[..., 10:170, 40:200]
@@ -354,6 +362,7 @@ def test_another_interpolation_is_noticed(photographs):
     assert doctor.resize_parity(Case('r', recognizer, *photographs)).verdict == BROKEN
 
 
+@pytest.mark.slow
 def test_the_record_is_that_of_the_package(tmp_path):
     own = timm_recognizer().own_preprocessing()
     config = timm.create_model('test_resnet').pretrained_cfg
@@ -485,6 +494,7 @@ def small_options(option_file, change=lambda opt: None):
     return opt
 
 
+@pytest.mark.slow
 def test_class_names_in_another_order(option_file):
     opt = small_options(option_file)
     opt['datasets']['val']['classes'] = RECORD['classes'][::-1]

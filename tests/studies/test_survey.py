@@ -123,6 +123,7 @@ def test_page_holds_no_name_path_or_setting(tmp_path):
         assert question['label'] == f'label {number}'
 
 
+@pytest.mark.slow
 def test_coins_are_even_free_of_the_question_and_of_every_seed(tmp_path):
     first = []
     for i in range(40):

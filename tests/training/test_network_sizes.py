@@ -104,6 +104,7 @@ def options(tmp_path, monkeypatch):
     return opt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('phase', ['train', 'val'])
 def test_training_says_it_in_one_line_before_a_step(options, tmp_path, phase):
     options['datasets'][phase]['crop_size'] = 18

@@ -23,6 +23,7 @@ def options(blocks, **dataset):
     return opt
 
 
+@pytest.mark.slow
 def test_a_loss_on_enlarged_crops_says_what_that_costs():
     block = {'type': 'RecogLoss', 'loss_weight': 0.01, 'recognizer': TIMM}
     found, = lines([RecogLoss(TIMM, loss_weight=0.01)], options(block, crop_size=64))

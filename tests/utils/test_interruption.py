@@ -53,6 +53,7 @@ def test_the_arguments_are_of_all_programs():
     assert ARGUMENTS.keys() == {path.stem for path in TOOLS.glob('*.py')}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [*ARGUMENTS, *OF_MAINTAINERS])
 def test_a_program_speaks_before_it_imports_and_ends_with_a_line(name, tmp_path):
     number = SIGNALS[len(name) % len(SIGNALS)]
@@ -112,6 +113,7 @@ def test_children_that_save_nothing_end_with_what_asked_for_them():
         assert asked.result().returncode == -signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_output_of_a_child_and_its_time_limit():
     assert children.output(['-c', 'print(3)'], 60).stdout == '3\n'
     with pytest.raises(subprocess.TimeoutExpired):

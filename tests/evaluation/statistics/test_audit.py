@@ -279,6 +279,7 @@ def test_views_are_what_they_are_called(photos):
     assert difference.max() <= 2 and difference.mean() < 0.5
 
 
+@pytest.mark.slow
 def test_spectrum_is_the_power_at_each_frequency():
     x = torch.arange(32, dtype=torch.float64)
     wave = torch.sin(2 * torch.pi * 6 / 32 * x).expand(1, 3, 32, 32)  # 6/32 cycles per pixel, across

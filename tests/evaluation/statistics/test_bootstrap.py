@@ -69,6 +69,7 @@ def test_95_percent_of_the_intervals_of_a_recovered_gap_cover_the_truth():
     assert 0.93 <= cover((shares[0] - shares[1]) / (shares[2] - shares[1]), make) <= 0.97
 
 
+@pytest.mark.slow
 def test_pairing_makes_the_interval_tighter():
     rng = np.random.default_rng(0)
     b = rng.random(5000) < 0.6
@@ -172,6 +173,7 @@ def test_cells_of_other_images_are_not_compared():
         Matrix({('plain', 0): one, ('RA', 0): other})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task', TASKS)
 def test_records_come_back_as_they_were(task, tmp_path):
     make, pairs = TASKS[task]

@@ -20,6 +20,7 @@ def at_chance(labels, answers):
     return to_plain(against_chance(matrix_of(labels, answers)))['r']['at_chance']
 
 
+@pytest.mark.slow
 def test_chance_is_the_mean_over_all_orders_of_the_answers():
     rng = np.random.default_rng(0)
     labels, blind = rng.integers(0, 4, 60), rng.choice(4, 60, p=[0.6, 0.2, 0.2, 0])

@@ -37,6 +37,7 @@ def answers(levels, n, rng, noise=0.6):
 
 # ------------------------------------------------------------------------------------------------------ classification
 
+@pytest.mark.slow
 @pytest.mark.parametrize('n', [30, 200])
 @pytest.mark.parametrize('levels', [(0.6, 0.3), (2.0, 1.9), (-0.5, 0.6)])
 def test_paired_accuracies(n, levels):
@@ -270,6 +271,7 @@ def test_a_ratio_keeps_both_ends_where_resamples_take_its_denominator_to_zero():
 
 # ----------------------------------------------------------------------------------------------------------- families
 
+@pytest.mark.slow
 def test_a_family_has_one_false_gain_in_twenty_times_at_most():
     wrong, several = 0, 0
     for trial in range(2 * TRIALS):
