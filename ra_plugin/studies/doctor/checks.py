@@ -40,10 +40,10 @@ BUILD = 'build'  # the finding of a recognizer that cannot be built
 
 # Some ten recognizers are checked for a project: one in a hundred may ask for a look without need, none may stop a run.
 _LOOK, _STOP = 1e-2, 1e-4
-_OF_READERS = ('Set height, width or min_width, fill, interpolation and channel_order to those of its own preprocessing, '
-               'which docs/RECOGNIZERS.md has for EasyOCR and PaddleOCR.')
 _LEAST_GAIN = 0.05  # accuracy, or share of the loss: less than what like normalizations (CIFAR's, ImageNet's) differ by
 _FAR = 0.2  # of the way from chance to 1: published models of any task and data set exceed this by far
+_OF_READERS = ('Set height, width or min_width, fill, interpolation and channel_order to those of its own '
+               'preprocessing; docs/RECOGNIZERS.md has those of EasyOCR and PaddleOCR.')
 _NORMALIZATIONS = {  # the commonest first
     'ImageNet': ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     'Inception': ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
