@@ -31,7 +31,6 @@ class ListDetector(DetectionRecognizer):
         wants_masks: Its targets have masks.
     """
 
-    can_learn = False
     slots: ClassSlots
     seed: int = 0
     wants_masks = False

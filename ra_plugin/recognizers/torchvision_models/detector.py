@@ -47,6 +47,7 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, ListDetector):
     that was trained on from these, with its batch norm frozen, say so: ``norm_eps: 0``.
     """
 
+    can_learn = False
     takes = ('resize', 'seed', 'norm_eps')
     own_resizing = 'images resized as its own transform does'
 
