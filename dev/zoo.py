@@ -171,8 +171,8 @@ def _objects(info: RecognizerInfo, height: int, width: int) -> list[dict[str, to
 
 
 def _words(info: RecognizerInfo, height: int, width: int) -> list[str]:
-    first, *_, last = info.classes or ()
-    return [first + last + last, last]
+    characters = info.classes or ()
+    return [characters[0] + 2 * characters[-1], characters[-1]]
 
 
 _LABELS: Mapping[str, Callable[[RecognizerInfo, int, int], object]] = {  # by task

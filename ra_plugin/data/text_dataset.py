@@ -110,7 +110,8 @@ class TextDataset(SpatialLabelDataset):
         """Return how many images have letters that ``size`` makes much narrower, and how many were looked at."""
         if self.options.size is None:
             return 0, 0
-        fitted, indices = WordInput(*self.options.size), evenly_spaced_sample(len(self.paths), _LOOKED_AT)
+        height, width = self.options.size
+        fitted, indices = WordInput(height, width), evenly_spaced_sample(len(self.paths), _LOOKED_AT)
         return sum(fitted.squeezes(*self._size_of(index)) for index in indices), len(indices)
 
     def _size_of(self, index: int) -> tuple[int, int]:
