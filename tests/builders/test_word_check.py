@@ -24,7 +24,8 @@ def dataset(tmp_path):
     return make
 
 
-def test_words_that_are_squeezed_are_counted(dataset):
+def test_words_that_are_squeezed_are_counted(dataset, no_log):
+    no_log()
     words = dataset([64, 128, 159, 161, 300], size=[32, 128])
     assert words.squeezed() == (2, 5)
     with pytest.warns(UserWarning, match='^datasets: w: size: 2 of 5 words are squeezed into 128x32 .* max_length'):

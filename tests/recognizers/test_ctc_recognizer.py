@@ -91,7 +91,8 @@ def test_the_likeliest_path_is_decoded(path, word):
     assert read == word and score == pytest.approx(0.7)
 
 
-def test_the_image_is_resized_to_the_height_and_filled_at_the_right(images):
+def test_the_image_is_resized_to_the_height_and_filled_at_the_right(images, no_log):
+    no_log()
     recognizer = reader(height=16, width=40)
     prepared = recognizer.prepare(images)
     assert prepared.shape == (3, 3, 16, 40)
@@ -276,8 +277,9 @@ def test_a_file_of_characters_is_found_as_other_files_are(tmp_path):
     assert recognizer.info.classes == tuple(CHARACTERS)
 
 
-def test_a_character_that_is_there_twice_is_written_with_the_last_and_read_with_either():
+def test_a_character_that_is_there_twice_is_written_with_the_last_and_read_with_either(no_log):
     """EasyOCR's alphabet of Devanagari has some twice; its own converter is the reference."""
+    no_log()
     own = recognition_models['gen1']['devanagari_g1']['characters']
     assert len(set(own)) < len(own)
     theirs, ours = CTCLabelConverter(own), CTCCoder(own, 0)

@@ -2,6 +2,7 @@
 import copy
 import dataclasses
 import hashlib
+import logging
 import pickle
 import re
 
@@ -473,6 +474,7 @@ def test_the_eps_of_weights_that_were_trained_on_can_be_said(tmp_path, monkeypat
     ours = recognizer.model.backbone(recognizer.prepare(images()))
     for key, level in theirs.items():
         torch.testing.assert_close(ours[key], level, rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(logging.getLogger('basicsr'), 'handlers', [])  # no run has a log
     with pytest.warns(UserWarning, match='the eps of its batch norm is not known, and taken as 1e-5. Set norm_eps: 0'):
         other = TorchvisionRecognizer(**block)
     assert {layer.eps for layer in other.model.backbone.modules() if isinstance(layer, nn.BatchNorm2d)} == {1e-5}

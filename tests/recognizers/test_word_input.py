@@ -82,13 +82,15 @@ def test_an_input_may_have_a_least_width():
     assert torch.equal(prepared[..., 20:], prepared[..., 19:20].expand(-1, -1, -1, 20))
 
 
-def test_what_does_nothing_is_warned_of():
+def test_what_does_nothing_is_warned_of(no_log):
+    no_log()
     with pytest.warns(UserWarning, match='fill: edge fills nothing, since without width or min_width'):
         recognizer = CTCRecognizer(TinyReader(), characters='abcdef', fill='edge')
     assert recognizer.prepare(torch.rand(1, 3, 32, 20)).shape == (1, 3, 32, 20)
 
 
-def test_squeezed_words_are_warned_of_once():
+def test_squeezed_words_are_warned_of_once(no_log):
+    no_log()
     recognizer = CTCRecognizer(TinyReader(), characters='abcdef', width=64)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
