@@ -15,6 +15,7 @@ import torch
 from dev import zoo_transformers
 from ra_plugin.losses import RecogConsistencyLoss
 from ra_plugin.recognizers import (
+    DoctrRecognizer,
     MMDetRecognizer,
     MMSegRecognizer,
     Recognizer,
@@ -22,7 +23,7 @@ from ra_plugin.recognizers import (
     TorchvisionRecognizer,
     UltralyticsRecognizer,
 )
-from ra_plugin.recognizers.facts import IGNORED, TaskError
+from ra_plugin.recognizers.facts import IGNORED, RecognizerInfo, TaskError
 from ra_plugin.recognizers.openmmlab.model import zoo_configs
 from ra_plugin.recognizers.ultralytics_models.architecture import smallest_tables
 from ra_plugin.utils import children
@@ -49,12 +50,14 @@ class Finding:
 
 def model_names(library: str) -> list[str]:
     """Return all configs of an installed zoo, all architectures of timm, torchvision's detectors and segmenters, all
-    classes of transformers, or ultralytics' networks at the smallest scale.
+    classes of transformers, docTR's readers, or ultralytics' networks at the smallest scale.
     """
     if library == 'transformers':
         return zoo_transformers.model_names()
     if library == 'timm':
         return require('timm', 'zoo_check').list_models()
+    if library == 'doctr':
+        return sorted(require('doctr.models.recognition.zoo', 'zoo_check').ARCHS)
     if library == 'torchvision':
         models = require('torchvision', 'zoo_check').models
         return [name for room in (models.detection, models.segmentation) for name in models.list_models(module=room)]
@@ -69,7 +72,8 @@ def check_zoo(library: str, names: Sequence[str], sample: int | None, seed: int,
     A model that exceeds memory or time only ends its own process.
 
     Args:
-        library: ``'mmdet'`` | ``'mmseg'`` | ``'timm'`` | ``'torchvision'`` | ``'transformers'`` | ``'ultralytics'``.
+        library: ``'doctr'`` | ``'mmdet'`` | ``'mmseg'`` | ``'timm'`` | ``'torchvision'`` | ``'transformers'`` |
+            ``'ultralytics'``.
         names: Names of the models to draw from.
         sample: Number of models to draw at random, without replacement; None for all, in order.
         seed: Seed of the draw.
@@ -122,6 +126,7 @@ def check_model(library: str, name: str) -> Finding:
 
 
 _BUILD: Mapping[str, Callable[[str], Recognizer]] = {
+    'doctr': lambda name: DoctrRecognizer(name, pretrained=False),
     'mmdet': lambda name: MMDetRecognizer(name, pretrained=False, resize=None),
     'mmseg': lambda name: MMSegRecognizer(name, pretrained=False, resize=None),
     'timm': lambda name: TimmRecognizer(name, pretrained=False),
@@ -145,31 +150,37 @@ def _batch(recognizer: Recognizer, size: int | None) -> tuple[torch.Tensor, obje
     """Return two smooth random images with labels of the recognizer's task."""
     height, width = recognizer.info.input_size or (size or 224, size or 224)
     images = torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), (height, width), mode='bicubic').clamp(0, 1)
-    return images, _LABELS[recognizer.info.task](recognizer.info.num_classes, height, width)
+    return images, _LABELS[recognizer.info.task](recognizer.info, height, width)
 
 
-def _label_maps(num_classes: int, height: int, width: int) -> torch.Tensor:
-    label = torch.randint(num_classes, (2, height // 8, width // 8))
+def _label_maps(info: RecognizerInfo, height: int, width: int) -> torch.Tensor:
+    label = torch.randint(info.num_classes, (2, height // 8, width // 8))
     label = label.repeat_interleave(8, 1).repeat_interleave(8, 2)
     label[:, :8] = IGNORED
     return label
 
 
-def _objects(num_classes: int, height: int, width: int) -> list[dict[str, torch.Tensor]]:
+def _objects(info: RecognizerInfo, height: int, width: int) -> list[dict[str, torch.Tensor]]:
     """Return two objects in the first image and none in the second."""
     boxes = torch.tensor([[0.05, 0.1, 0.5, 0.6], [0.3, 0.2, 0.9, 0.95]]) * torch.tensor([width, height, width, height])
     masks = torch.zeros(2, height, width, dtype=torch.bool)
     for mask, (left, top, right, bottom) in zip(masks, boxes.long().tolist(), strict=True):
         mask[top:bottom, left:right] = True
-    return [{'boxes': boxes, 'labels': torch.tensor([0, num_classes - 1]), 'masks': masks},
+    return [{'boxes': boxes, 'labels': torch.tensor([0, info.num_classes - 1]), 'masks': masks},
             {'boxes': boxes[:0], 'labels': torch.zeros(0, dtype=torch.long), 'masks': masks[:0]}]
 
 
-_LABELS: Mapping[str, Callable[[int, int, int], object]] = {  # by task
-    'classification': lambda num_classes, height, width: torch.tensor([0, num_classes - 1]),
+def _words(info: RecognizerInfo, height: int, width: int) -> list[str]:
+    characters = info.classes or ()
+    return [characters[0] + 2 * characters[-1], characters[-1]]
+
+
+_LABELS: Mapping[str, Callable[[RecognizerInfo, int, int], object]] = {  # by task
+    'classification': lambda info, height, width: torch.tensor([0, info.num_classes - 1]),
     'detection': _objects,
     'segmentation': _label_maps,
-    'embedding': lambda num_classes, height, width: None,  # of which the clean images are the labels
+    'embedding': lambda info, height, width: None,  # of which the clean images are the labels
+    'text': _words,
 }
 
 

@@ -58,6 +58,7 @@ WeightsPath = Annotated[str, Names(else_name_unless=_WEIGHTS)]
 ConfigPath = Annotated[str, Names('config', else_name_unless=())]
 LabelsPath = Annotated[str, Names(else_name_unless=('.json', '.csv'))]
 ClassNames = Sequence[str] | FilePath
+Characters = Sequence[str] | Annotated[str, Names(else_name_unless=('.txt',))]
 CacheFolder = Annotated[str, Names(is_made=True)]
 ModelFolder = Annotated[str, Names(else_name_unless=(), is_folder=True)]
 ModuleName = Annotated[str, Names('module')]

@@ -1,4 +1,5 @@
 """Shared fixtures: a fixed seed, a GPU if there is one, a tiny smooth recognizer, and counters for the summary."""
+import logging
 import os
 from collections import Counter
 
@@ -58,6 +59,12 @@ def device(request):
 @pytest.fixture(autouse=True)
 def fixed_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def no_log(monkeypatch):
+    """Return ``no_log()``, after which no run has a log, so that warnings are Python's."""
+    return lambda: monkeypatch.setattr(logging.getLogger('basicsr'), 'handlers', [])
 
 
 class TanhNet(nn.Module):

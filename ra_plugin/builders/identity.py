@@ -26,7 +26,8 @@ _LOCK = 'lock.mdb'  # of an lmdb: it changes whenever somebody reads
 # keys of a recognizer's block that say how images reach its network and how answers are read, not which network it is
 _ABOUT_IMAGES = {'mean', 'std', 'input_size', 'fit', 'interpolation', 'resize', 'classes', 'feature_layer',
                  'probabilities', 'differentiable', 'seed', 'trainable', 'conditions', 'autocast', 'task', 'output',
-                 'keep_classes', 'score_threshold', 'prompts', 'preprocess'}
+                 'keep_classes', 'score_threshold', 'height', 'width', 'min_width', 'fill', 'channel_order', 'prompts',
+                 'preprocess'}
 _WEIGHTS = ('checkpoint', 'file')
 
 

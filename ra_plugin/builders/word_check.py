@@ -1,4 +1,4 @@
-"""Check, before training, that the readers in the loss can read all words of a data set."""
+"""Check, before training, that the words of a data set can be read: by their characters, lengths and shapes."""
 from collections.abc import Iterable
 
 from ra_plugin.data.image_dataset import ImageDataset
@@ -6,10 +6,13 @@ from ra_plugin.data.text_dataset import TextDataset
 from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.utils.warn import warn
 
 
 def check_words(dataset: ImageDataset, recognizers: Iterable[Recognizer], where: str) -> None:
     """Check the words of a `TextDataset` as the loss will in each batch; other data sets have none.
+
+    Words that are squeezed into the size of a batch are warned of.
 
     Raises:
         OptionError: A word has characters that a recognizer does not know, or too many; the message names its file.
@@ -17,6 +20,11 @@ def check_words(dataset: ImageDataset, recognizers: Iterable[Recognizer], where:
     dataset = inner_dataset(dataset)
     if not isinstance(dataset, TextDataset):
         return
+    count, of = dataset.squeezed()
+    if count:
+        height, width = dataset.options.size or (0, 0)
+        warn(f'{where}: size: {count} of {of} words are squeezed into {width}x{height} pixels, to less than 4/5 '
+             'of their width. Set a greater width, or max_length to leave long words out.')
     for recognizer in (member for owner in recognizers for member in owner.members()):
         try:
             recognizer.check_label(dataset.words, len(dataset.words), where)

@@ -6,10 +6,8 @@ than those of training.
 """
 import csv
 import io
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from pydoc_data.topics import topics
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -57,7 +55,7 @@ def prepare(out: str | Path, photographs: str | Path, fonts: str | Path, counts:
     for split, number in progress(jobs):
         rng = np.random.default_rng((seed, splits.index(split), number))
         part = split == 'test'
-        word = styled(words[int(rng.integers(len(words)))], rng)
+        word = drawn(words, rng)
         image = render(word, _any(faces[part], rng), _any(shots[part], rng), rng)
         name = f'{split}/{number:05d}.png'
         (out / split).mkdir(parents=True, exist_ok=True)
@@ -71,9 +69,14 @@ def prepare(out: str | Path, photographs: str | Path, fonts: str | Path, counts:
 
 
 def vocabulary() -> list[str]:
-    """Return the English words of 3 to 12 letters in Python's own documentation, in lower case, sorted."""
-    found = re.findall(r"(?<![\w.`_'])[A-Za-z][a-z]{2,11}(?![\w(`_'])", ' '.join(topics.values()))
-    return sorted({word.lower() for word in found})
+    """Return the shipped English words of 3 to 12 letters, in lower case, sorted; their file says where it is from."""
+    lines = (Path(__file__).parents[1] / 'shipped' / 'words.txt').read_text(encoding='utf-8').splitlines()
+    return [word for line in lines if not line.startswith('#') for word in line.split()]
+
+
+def drawn(words: Sequence[str], rng: np.random.Generator) -> str:
+    """Return a word of a list, `styled`."""
+    return styled(words[int(rng.integers(len(words)))], rng)
 
 
 def styled(word: str, rng: np.random.Generator) -> str:

@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ra_plugin.data.files import check_folder
+from ra_plugin.data.files import check_folder, evenly_spaced_sample
 from ra_plugin.data.image_file import read_image
 from ra_plugin.data.spatial_label_dataset import SpatialLabelDataset, SpatialLabelOptions
 from ra_plugin.data.spellings import FilesOnDisk
 from ra_plugin.data.word_list import only_of, read_words
-from ra_plugin.option_types import FilePath, Positive
+from ra_plugin.option_types import Characters, FilePath, Positive
 from ra_plugin.options import OptionError
+from ra_plugin.recognizers.characters import read_characters
+from ra_plugin.recognizers.word_input import WordInput
+
+_LOOKED_AT = 1000  # images whose size is read before a training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +28,15 @@ class TextOptions(SpatialLabelOptions):
         dataroot_gt: Folder of the clean images, each of one word or line.
         label_file: List of the images and their words, with paths relative to ``dataroot_gt``: CSV or JSON of paths and
             words, ICDAR's text file (``word_1.png, "Text"``), or a text file of ``name<TAB>word``.
-        characters: Characters of the words to use, as one text; images of other words are left out. Default: all.
+        characters: Characters of the words to use, as one text, a list, or a text file (.txt) with one a line; images
+            of other words are left out. Default: all.
         size: ``[height, width]`` of all images, so that they form batches: each is resized to the height, its width
-            follows, up to ``width``, and the rest repeats its last column. Default: each image as it is.
+            follows, up to ``width``, and the rest repeats its last column. A training warns of words that are squeezed.
+            Default: each image as it is.
         min_length, max_length: Least and greatest number of characters. Default: 1, and no limit.
     """
     label_file: FilePath
-    characters: str | None = None
+    characters: Characters | None = None
     size: Sequence[Positive] | None = None
     min_length: Positive = 1
     max_length: Positive | None = None
@@ -78,7 +84,8 @@ class TextDataset(SpatialLabelDataset):
         check_folder(root, f'{self.where}.dataroot_gt')
         listed = read_words(options.label_file, place)
         longest = options.max_length or max((len(word) for _, word in listed), default=0)
-        kept = [(name, word) for name, word in only_of(listed, options.characters)
+        characters = options.characters and read_characters(options.characters, self.where)
+        kept = [(name, word) for name, word in only_of(listed, characters)
                 if options.min_length <= len(word) <= longest]
         if not kept:
             raise OptionError(f"{place}: expected words, got none of the {len(listed)} in '{options.label_file}' with "
@@ -98,6 +105,21 @@ class TextDataset(SpatialLabelDataset):
         if self.options.size is None:
             return self.draw(image.size, path, rng).image(image), self.words[index]
         return _fitted(image, *self.options.size), self.words[index]
+
+    def squeezed(self) -> tuple[int, int]:
+        """Return how many images have letters that ``size`` makes much narrower, and how many were looked at."""
+        if self.options.size is None:
+            return 0, 0
+        height, width = self.options.size
+        fitted, indices = WordInput(height, width), evenly_spaced_sample(len(self.paths), _LOOKED_AT)
+        return sum(fitted.squeezes(*self._size_of(index)) for index in indices), len(indices)
+
+    def _size_of(self, index: int) -> tuple[int, int]:
+        try:
+            with Image.open(self.paths[index]) as image:
+                return image.height, image.width
+        except (OSError, ValueError, Image.DecompressionBombError):  # it is refused when it is read
+            return 1, 1
 
     def collate_labels(self, labels: Sequence[str], height: int, width: int) -> list[str]:
         return list(labels)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ra_plugin.data.annotations import check_one_label, read_labels
 from ra_plugin.data.files import check_file
 from ra_plugin.options import OptionError
+from ra_plugin.recognizers.characters import spelled, split
 from ra_plugin.utils.text import composed
 from ra_plugin.utils.text_file import read_text
 
@@ -51,8 +52,9 @@ def _pair(line: str, number: int, path: str, where: str) -> tuple[str, str]:
     return name.strip(), word[1:-1].replace('\\"', '"').replace('\\\\', '\\')
 
 
-def only_of(entries: Sequence[tuple[str, str]], characters: str | Sequence[str] | None) -> list[tuple[str, str]]:
-    """Return the entries whose words have these characters alone; all where None is given."""
-    known = None if characters is None else {form for character in characters for form in (character, composed(
-        character))} | set(composed(''.join(characters)))
-    return [(name, word) for name, word in entries if known is None or set(word) <= known]
+def only_of(entries: Sequence[tuple[str, str]], characters: Sequence[str] | None) -> list[tuple[str, str]]:
+    """Return the entries whose words a reader of these characters can write; all where None is given."""
+    if characters is None:
+        return list(entries)
+    known, allowed = tuple(characters), set(characters)
+    return [(name, word) for name, word in entries if allowed.issuperset(split(spelled(word, known), known))]

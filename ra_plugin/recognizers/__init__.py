@@ -15,6 +15,7 @@ from ra_plugin.recognizers.ensemble_recognizer import EnsembleRecognizer
 from ra_plugin.recognizers.facts import RecognizerInfo
 from ra_plugin.recognizers.file.onnx_recognizer import OnnxRecognizer
 from ra_plugin.recognizers.file.tflite_recognizer import TFLiteRecognizer
+from ra_plugin.recognizers.module_detector import ModuleDetector
 from ra_plugin.recognizers.module_recognizer import ModuleRecognizer, ModuleTask
 from ra_plugin.recognizers.open_clip_models.recognizer import OpenClipRecognizer
 from ra_plugin.recognizers.openmmlab.mmdet_recognizer import MMDetRecognizer
@@ -31,9 +32,10 @@ from ra_plugin.registry import RECOGNIZER_REGISTRY
 
 __all__ = [
     'BlackBoxRecognizer', 'CTCRecognizer', 'ClassificationRecognizer', 'DoctrRecognizer', 'EnsembleRecognizer',
-    'MMDetRecognizer', 'MMSegRecognizer', 'ModuleRecognizer', 'OnnxRecognizer', 'OpenClipRecognizer', 'Recognizer',
-    'RecognizerInfo', 'TFLiteRecognizer', 'TimmRecognizer', 'TorchvisionRecognizer', 'TransformersRecognizer',
-    'UltralyticsClassifier', 'UltralyticsDetector', 'UltralyticsRecognizer', 'build_recognizer'
+    'MMDetRecognizer', 'MMSegRecognizer', 'ModuleDetector', 'ModuleRecognizer', 'OnnxRecognizer', 'OpenClipRecognizer',
+    'Recognizer', 'RecognizerInfo', 'TFLiteRecognizer', 'TimmRecognizer', 'TorchvisionRecognizer',
+    'TransformersRecognizer', 'UltralyticsClassifier', 'UltralyticsDetector', 'UltralyticsRecognizer',
+    'build_recognizer'
 ]
 
 

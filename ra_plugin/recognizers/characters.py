@@ -2,34 +2,46 @@
 import functools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from ra_plugin.option_types import Characters
+from ra_plugin.options import OptionError
 from ra_plugin.utils.text import composed
 from ra_plugin.utils.text_file import read_text
+from ra_plugin.utils.warn import warn
 
 
-def read_characters(characters: Sequence[str] | str, where: str) -> tuple[str, ...]:
+def read_characters(characters: Characters, where: str) -> tuple[str, ...]:
     """Return characters given as one text, as a list, or as the name of a text file with one a line.
 
+    One may be several code points, in a list or a file.
+
     Raises:
-        ValueError: None, or one twice.
+        OptionError: No such file, none, or an empty one.
     """
     if isinstance(characters, str) and len(characters) > 1 and Path(characters).suffix == '.txt':
         if not Path(characters).is_file():
-            raise ValueError(f'{where}: characters: no file {characters}. Name a text file with one a line, or write '
-                             'them as one text.')
+            raise OptionError(f'{where}: characters: no file {characters}. Name a text file with one a line, or write '
+                              'them as one text.')
         characters = read_text(Path(characters), f'{where}: characters').split('\n')
         characters = [line.rstrip('\r') for line in characters if line.rstrip('\r')]
     found = tuple(characters)
-    twice = next((character for character in found if found.count(character) > 1), None) if len(
-        set(found)) < len(found) else None
-    if not found or twice is not None:
-        raise ValueError(f'{where}: characters: expected each once, got '
-                         f'{"none" if twice is None else f"{twice!r} twice"}.')
+    if not all(found) or not found:
+        raise OptionError(f'{where}: characters: expected some, got {"an empty one" if found else "none"}.')
     return found
+
+
+def warn_of_doubles(characters: Sequence[str], where: str) -> None:
+    """Warn of characters that a reader has twice, as EasyOCR's of Devanagari and Arabic, and as by a mistake."""
+    twice = [character for character, count in Counter(characters).items() if count > 1]
+    if twice:
+        warn(f'{where}: characters: expected each once, got {" and ".join(map(repr, twice))} more than once. Words are '
+             'written with the last, as by EasyOCR and PaddleOCR. If it is a mistake, all that follow have wrong '
+             'numbers.')
 
 
 def spelled(word: str, characters: tuple[str, ...]) -> str:
@@ -45,6 +57,17 @@ def spelled(word: str, characters: tuple[str, ...]) -> str:
     return ''.join(letter if letter in known else unicodedata.normalize('NFD', letter) for letter in word)
 
 
+def split(word: str, characters: tuple[str, ...]) -> list[str]:
+    """Return a word that is `spelled` as a list of a reader's characters, the longest first; others are single."""
+    return _tokens(characters).findall(word)
+
+
+@functools.lru_cache(16)
+def _tokens(characters: tuple[str, ...]) -> re.Pattern[str]:
+    long = sorted({character for character in characters if len(character) > 1}, key=len, reverse=True)
+    return re.compile('|'.join((*map(re.escape, long), '.')), re.DOTALL)
+
+
 @functools.lru_cache(16)
 def _own_forms(characters: tuple[str, ...]) -> tuple[set[str], Mapping[str, str], re.Pattern[str]]:
     """Return the characters as a set, those not in composed form by that form, and a pattern that finds these forms."""
@@ -57,7 +80,8 @@ class CTCCoder:
     """Translator between words and the steps of a network trained by connectionist temporal classification.
 
     Args:
-        characters: In the order of the network's classes, the blank left out.
+        characters: In the order of the network's classes, the blank left out. Of one that is there twice, words are
+            written with the last, and either is read.
         blank: Class of the blank.
     """
 
@@ -70,10 +94,10 @@ class CTCCoder:
 
     def encode(self, words: Sequence[str], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the classes of all characters of all words in a row, ``(S,)``, and the lengths, ``(N,)``."""
-        words = [spelled(word, self._known) for word in words]
-        classes = [self._numbers[character] for word in words for character in word]
+        found = [split(spelled(word, self._known), self._known) for word in words]
+        classes = [self._numbers[character] for word in found for character in word]
         return (torch.tensor(classes, dtype=torch.long, device=device),
-                torch.tensor([len(word) for word in words], dtype=torch.long, device=device))
+                torch.tensor([len(word) for word in found], dtype=torch.long, device=device))
 
     def decode(self, probabilities: torch.Tensor) -> list[tuple[str, float]]:
         """Return for each image the word of the likeliest class at each step, and the mean probability of its letters.

@@ -10,6 +10,7 @@ from ra_plugin.recognizers.classification import Fit
 from ra_plugin.recognizers.facts import DETECTORS, IGNORED, Outputs, RecognizerInfo, TaskError
 from ra_plugin.recognizers.feature_layers import captured, check_feature_layer, dense_classifying_layer
 from ra_plugin.recognizers.first_answer import first_answer
+from ra_plugin.recognizers.frozen.padding import repeat_edge
 from ra_plugin.recognizers.frozen.resizing import judging, place_of
 from ra_plugin.recognizers.logits_check import check_logits
 from ra_plugin.recognizers.networks import unwrapped, widened
@@ -71,14 +72,8 @@ class DenseLogitsRecognizer(SegmentationRecognizer):
         prepared = self.prepare(images)
         size = self.info.input_size
         box = place_of(original, size, self.fit) if size else (0, 0, *original)
-        for axis in (-2, -1):
-            missing = -prepared.shape[axis] % self.divisor
-            if missing:  # torch's own padding by the border has no deterministic gradient on a GPU
-                last = prepared.narrow(axis, prepared.shape[axis] - 1, 1)
-                shape = list(prepared.shape)
-                shape[axis] = missing
-                prepared = torch.cat([prepared, last.expand(shape)], axis)
-        return prepared, box
+        rows, columns = prepared.shape[-2:]
+        return repeat_edge(prepared, -rows % self.divisor, -columns % self.divisor), box
 
     def _logits(self, images: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int], Box]:
         """Return the logits of what the network is given, its size, and where the images are in it."""

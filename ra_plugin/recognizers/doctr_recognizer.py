@@ -94,15 +94,29 @@ class DoctrRecognizer(TextRecognizer):
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Return the network's input as docTR makes it: the aspect ratio kept, black at the right or at the bottom."""
-        (height, width), (rows, columns) = self.info.input_size or (32, 128), images.shape[-2:]
+        (height, width), (rows, columns) = self._size, images.shape[-2:]
         if rows * width != height * columns:
-            ratio = rows / columns
-            size = (height, max(int(height / ratio), 1)) if ratio > height / width else (max(int(width * ratio), 1),
-                                                                                         width)
+            size = self.resized(rows, columns)
             if size != (rows, columns):
                 images = resize(images, size, 'stretch', 'bilinear')
             images = F.pad(images, (0, width - size[1], 0, height - size[0]))
         return super().prepare(images)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.info.input_size or (32, 128)
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        rows, columns = self._size
+        if height * columns == rows * width:
+            return rows, columns
+        ratio = height / width
+        if ratio > rows / columns:
+            return rows, max(int(rows / ratio), 1)
+        return max(int(columns * ratio), 1), columns
+
+    def resizing(self) -> str:
+        return f'words resized to fit into {self._size[1]}x{self._size[0]} pixels'
 
     def loss(self, images: torch.Tensor, label: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return ``{'loss': ()}``, the library's own over the batch."""

@@ -12,16 +12,19 @@ from ra_plugin.recognizers.class_names import first_difference
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.plain_network import as_recognizer
+from ra_plugin.recognizers.probabilities import as_logits
 from ra_plugin.recognizers.random_weights import build_frozen
 from ra_plugin.registry import RECOGNIZER_REGISTRY, RecognizerBlock
 from ra_plugin.utils.tensors import total
-
-_TINY = torch.finfo(torch.float32).tiny
 
 
 @RECOGNIZER_REGISTRY.register
 class EnsembleRecognizer(Recognizer):
     """Weighted mean of recognizers of one task and one set of classes.
+
+    Readers of words may have different characters: each has a loss of its own for a word, and the ensemble's is their
+    mean, over words that all of them can write. Their probabilities are of different things, so readers, like detectors
+    and segmenters, do not vote: judge the members one by one.
 
     With ``sample: k`` a training step sees k members, drawn without replacement; their weights are scaled so that the
     expected loss, and the expected gradient, are those of the whole ensemble. Judging (`predict`) always asks all.
@@ -48,13 +51,14 @@ class EnsembleRecognizer(Recognizer):
             raise ValueError(f'EnsembleRecognizer: sample: expected 1..{count}, got {sample}.')
         members = [_member(r, f'EnsembleRecognizer.recognizers[{i}]') for i, r in enumerate(recognizers)]
         first = members[0].info
+        of_words = first.task == 'text'
         for member in members[1:]:
-            if (member.info.task, member.info.num_classes) != (first.task, first.num_classes):
+            if member.info.task != first.task or not of_words and member.info.num_classes != first.num_classes:
                 raise ValueError(
                     f'EnsembleRecognizer: {members[0]} has {first.num_classes} classes for {first.task}, {member} has '
                     f'{member.info.num_classes} for {member.info.task}. Members must share them.')
         single = [part for member in members for part in member.members()]
-        named = [part for part in single if part.info.classes]
+        named = [] if of_words else [part for part in single if part.info.classes]
         for member in named[1:]:
             ours, theirs = named[0].info.classes or (), member.info.classes or ()
             if (difference := first_difference(ours, theirs)) is not None:
@@ -63,8 +67,9 @@ class EnsembleRecognizer(Recognizer):
                     f"'{theirs[difference]}' to {member}, so one label would mean two things. Members must have "
                     'the same classes in the same order.')
         super().__init__(nn.ModuleList(members), RecognizerInfo(
-            name='+'.join(member.info.name for member in members), task=first.task, num_classes=first.num_classes,
-            classes=named[0].info.classes if named else None,
+            name='+'.join(member.info.name for member in members), task=first.task,
+            num_classes=first.num_classes if len({member.info.num_classes for member in members}) == 1 else 0,
+            classes=_common_characters(single) if of_words else named[0].info.classes if named else None,
             differentiable=all(member.info.differentiable for member in members),
             gives_probabilities=all(member.info.gives_probabilities for member in members),
             source='; '.join(member.info.source for member in members)))
@@ -141,7 +146,11 @@ class EnsembleRecognizer(Recognizer):
                 for name, term in member.loss(images, label, **kwargs).items()}
 
     def check_label(self, label: Any, count: int, where: str) -> None:
-        self.model[0].check_label(label, count, where)
+        if self.info.task != 'text':
+            self.model[0].check_label(label, count, where)
+            return
+        for member in self.model:
+            member.check_label(label, count, f'{where}: {member}')
 
     def check_form(self, label: Any, count: int, where: str) -> None:
         self.model[0].check_form(label, count, where)
@@ -172,12 +181,17 @@ class EnsembleRecognizer(Recognizer):
         with judging():
             mean = self.probabilities(images)
         scores, labels = mean.topk(min(5, self.info.num_classes))
-        return {'labels': labels, 'scores': scores, 'log_probabilities': mean.clamp_min(_TINY).log()}
+        return {'labels': labels, 'scores': scores, 'log_probabilities': as_logits(mean)}
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Return the weighted mean over the members of the probabilities of the classes, ``(N, num_classes)``."""
         return total(weight * member.probabilities(images)
                      for weight, member in zip(self.weights, self.model, strict=True))
+
+
+def _common_characters(readers: Sequence[Recognizer]) -> tuple[str, ...]:
+    return tuple(character for character in dict.fromkeys(readers[0].info.classes or ())
+                 if all(character in (reader.info.classes or ()) for reader in readers))
 
 
 def _member(recognizer: Mapping[str, Any] | nn.Module, where: str) -> Recognizer:

@@ -72,7 +72,7 @@ def check_feature_layer(model: nn.Module, name: str | None, where: str) -> None:
         raise ValueError(f'{where}: feature_layer: no layer {name!r}.{suggestion(name, layers)}')
 
 
-def captured(model: nn.Module, name: str, images: torch.Tensor, where: str, of_input: bool = False,
+def captured(model: nn.Module, name: str, images: Any, where: str, of_input: bool = False,
              **kwargs: Any) -> torch.Tensor:
     """Return the output (or the input) of the layer called ``name`` during ``model(images, **kwargs)``.
 

@@ -13,14 +13,14 @@ from ra_plugin.recognizers.by_task import ByTask
 from ra_plugin.recognizers.class_names import KeepClasses
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit, InputSize, resolve_input_size
 from ra_plugin.recognizers.dense_logits import DenseLogitsRecognizer
-from ra_plugin.recognizers.facts import DETECTORS, RecognizerInfo, TaskError
+from ra_plugin.recognizers.facts import RecognizerInfo, TaskError
 from ra_plugin.recognizers.module_network import built_network, normalization
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing, recorded_beside
 from ra_plugin.recognizers.smp_networks import encoder_normalization, is_smp, size_divisor
 from ra_plugin.recognizers.vectors import VectorRecognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 
-ModuleTask = Literal['classification', 'segmentation', 'detection', 'embedding']
+ModuleTask = Literal['classification', 'segmentation', 'detection', 'text', 'embedding']
 
 
 @RECOGNIZER_REGISTRY.register
@@ -34,9 +34,11 @@ class ModuleRecognizer(ByTask, Recognizer):
     A classifier gives logits ``(N, C)``. A network without a head gives features of the same form, and nothing but
     ``task: embedding``, or its own ``num_classes`` of 0, says that they are no classes. A segmenter gives logits
     ``(N, C, h, w)`` at any resolution, one channel for a class against the background, and its loss is the
-    cross-entropy at that of the labels. An embedding network gives vectors ``(N, D)``. Networks of
-    segmentation_models_pytorch bring mean and std of their encoder where it has a record, and are given sizes that they
-    can take: the last row and column are repeated.
+    cross-entropy at that of the labels. An embedding network gives vectors ``(N, D)``. A detector is called as
+    torchvision's: with a list of images, for which it gives ``boxes``, ``labels`` and ``scores`` each, and in training
+    mode with a list of targets, for which it gives its losses; it counts its ``classes`` from 1. One that normalizes
+    images itself has a mean of 0 and a std of 1. Networks of segmentation_models_pytorch bring mean and std of their
+    encoder where it has a record, and are given sizes that they can take: the last row and column are repeated.
 
     Args:
         module: ``package.module.Name``. It is imported: name only code that you trust.
@@ -53,8 +55,8 @@ class ModuleRecognizer(ByTask, Recognizer):
             resize the longer side, pad with the mean color. A segmenter with an ``input_size`` must not crop.
         feature_layer: Dotted name of the layer whose output is compared by the feature loss. Default: the input of the
             layer that classifies; the vectors.
-        task: ``'classification'`` | ``'segmentation'`` | ``'embedding'``. Detectors have no common form of answers.
-            Default: embedding for a network with a ``num_classes`` of 0, else classification.
+        task: ``'classification'`` | ``'segmentation'`` | ``'detection'`` | ``'embedding'``. Readers of words are for
+            `CTCRecognizer`. Default: embedding for a network with a ``num_classes`` of 0, else classification.
         output: The part of the network's answer that is the logits or vectors, by key, attribute or index, dotted:
             ``logits``, ``0``, ``out.0``. Default: the answer itself.
         keep_classes: Names or ids of a classifier's classes that count, as a list or a text file with one a line, for
@@ -77,8 +79,8 @@ class ModuleRecognizer(ByTask, Recognizer):
             counts = getattr(module, 'num_classes', None), arguments.get('num_classes')
             task = 'embedding' if any(type(count) is int and not count for count in counts) else 'classification'
         if task not in cls._classes:
-            raise TaskError(f'ModuleRecognizer: task: networks for {task} have no common form of answers. Use '
-                            f'{DETECTORS}.')
+            raise TaskError('ModuleRecognizer: task: readers of words are for CTCRecognizer, which has their '
+                            'characters. Use {type: CTCRecognizer, module: ..., characters: ...}.')
         return task
 
     def __init__(self, module: ModuleName | nn.Module, module_kwargs: Mapping[str, Any] | None = None,

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from ra_plugin.recognizers.base import Recognizer
-from ra_plugin.recognizers.characters import spelled
+from ra_plugin.recognizers.characters import spelled, split
 from ra_plugin.recognizers.facts import Outputs
 from ra_plugin.utils.text import shown
 
@@ -50,7 +50,7 @@ class TextRecognizer(Recognizer):
         characters = tuple(self.info.classes or ())
         known = set(characters)
         for text in label if known else ():
-            foreign = next((character for character in spelled(text, characters) if character not in known), None)
+            foreign = next((one for one in split(spelled(text, characters), characters) if one not in known), None)
             if foreign is not None:
                 raise ValueError(f'{where}: expected words of the {len(known)} characters that it '
                                  f'reads, got {shown(foreign)} in {shown(text)}. Leave such words out: '

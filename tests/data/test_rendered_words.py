@@ -1,5 +1,6 @@
 """Images of words that are rendered over photographs."""
 import csv
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from ra_plugin.data import TextDataset
 from ra_plugin.data.cifar10 import DataError
-from ra_plugin.data.rendered_words import COUNTS, prepare, vocabulary
+from ra_plugin.data.rendered_words import COUNTS, drawn, prepare, vocabulary
 
 FONTS = Path(__import__('matplotlib').get_data_path(), 'fonts', 'ttf')  # DejaVu, and fonts of signs alone
 
@@ -55,8 +56,20 @@ def test_the_same_seed_makes_the_same_images_and_another_one_others(tmp_path, ph
     assert contents(tmp_path / 'e/train') == contents(tmp_path / 'a/train')
 
 
+def test_the_words_of_a_seed_never_change():
+    """Data sets exist: the digests are of the words that Python 3.11.7 gave when the list was read from its modules."""
+    words = vocabulary()
+    assert hashlib.sha256(' '.join(words).encode()).hexdigest().startswith('acdb1f861237760342dc1b2097bbe19f')
+    of_split = {split: [drawn(words, np.random.default_rng((0, i, number))) for number in range(200)]
+                for i, split in enumerate(('test', 'train', 'val'))}
+    assert of_split['train'][:4] == ['Loading', 'precedes', 'meet', 'Carefully']
+    found = hashlib.sha256(' '.join(word for split in of_split.values() for word in split).encode()).hexdigest()
+    assert found.startswith('f0fa898e870212212dab702f88cbf952')
+
+
 def test_the_vocabulary_is_english_words():
     words = vocabulary()
+    assert words == sorted(set(words))
     assert len(words) > 1000 and {'statement', 'value', 'object'} <= set(words)
     assert all(word.isalpha() and word.islower() and 3 <= len(word) <= 12 for word in words)
     assert COUNTS['test'] >= 2000

@@ -120,3 +120,13 @@ def test_letters_with_accents_have_one_form(root, form):
     assert TextDataset(opt).words == list(WORDS.values())
     for accent in ('\u00e9', 'e\u0301'):
         assert TextDataset({**opt, 'characters': f'caf{accent}, 24h'}).words == ['caf\u00e9, 24h']
+
+
+def test_characters_in_a_file_or_a_list(root):
+    (root / 'keys.txt').write_text('\n'.join('Exitch'), encoding='utf-8')
+    for characters in (str(root / 'keys.txt'), list('Exit'), ['E', 'x', 'it']):
+        assert TextDataset(block(root, characters=characters)).words == ['Exit']
+    with pytest.raises(OptionError, match='expected words, got none'):
+        TextDataset(block(root, characters=['E', 'xi']))
+    with pytest.raises(OptionError, match='characters: no file'):
+        TextDataset(block(root, characters='nowhere.txt'))

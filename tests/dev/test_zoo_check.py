@@ -68,6 +68,14 @@ def test_another_task_is_not_a_failure_and_an_error_is(monkeypatch):
     assert (finding.outcome, finding.reason) == (zoo.FAIL, "KeyError: 'anchor'")
 
 
+@pytest.mark.slow
+def test_readers_of_words_are_tried_with_words():
+    names = zoo.model_names('doctr')
+    assert len(names) == 9 and {'parseq', 'sar_resnet31', 'master', 'viptr_tiny', 'vitstr_base'} < set(names)
+    finding = zoo.check_model('doctr', 'crnn_mobilenet_v3_small')
+    assert (finding.outcome, finding.reason, finding.unsupervised) == (zoo.PASS, '', 'yes')
+
+
 def test_sample_leaves_other_tasks_out_and_follows_the_seed(monkeypatch):
     monkeypatch.setattr(zoo, '_in_a_process', lambda library, name: zoo.Finding(
         name, zoo.OTHER if int(name) % 3 == 0 else zoo.PASS))

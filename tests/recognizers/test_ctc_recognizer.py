@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from easyocr.config import recognition_models
 from easyocr.recognition import AlignCollate
+from easyocr.utils import CTCLabelConverter
 from PIL import Image
 from tiny_recognizers import TinyReader
 from torch import nn
 
+from ra_plugin.builders.block_classes import texts
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.recognizers import CTCRecognizer, build_recognizer
 from ra_plugin.recognizers.characters import CTCCoder, read_characters, spelled
 from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.recognizers.frozen.resizing import judging
+from ra_plugin.recognizers.probabilities import as_logits
 from ra_plugin.utils.random_streams import seeded
 
 CHARACTERS = 'abcdef'
@@ -87,7 +91,8 @@ def test_the_likeliest_path_is_decoded(path, word):
     assert read == word and score == pytest.approx(0.7)
 
 
-def test_the_image_is_resized_to_the_height_and_filled_at_the_right(images):
+def test_the_image_is_resized_to_the_height_and_filled_at_the_right(images, no_log):
+    no_log()
     recognizer = reader(height=16, width=40)
     prepared = recognizer.prepare(images)
     assert prepared.shape == (3, 3, 16, 40)
@@ -96,7 +101,8 @@ def test_the_image_is_resized_to_the_height_and_filled_at_the_right(images):
     assert not prepared[..., 12:].any()
     edge = reader(height=16, width=40, fill='edge').prepare(images)
     torch.testing.assert_close(edge[..., 12:], resized[..., -1:].expand(-1, -1, -1, 28))
-    assert reader(height=16, width=8).prepare(images).shape == (3, 3, 16, 8)
+    with pytest.warns(UserWarning, match='words in images of 24x32 pixels, and perhaps others, are squeezed into 8x16'):
+        assert reader(height=16, width=8).prepare(images).shape == (3, 3, 16, 8)
     assert reader(height=16).prepare(images).shape == (3, 3, 16, 12)
 
 
@@ -135,6 +141,38 @@ def test_probabilities_are_turned_into_their_logarithm(images):
                                RecogConsistencyLoss(theirs)(images, 1 - images))
 
 
+def test_the_gradient_goes_through_small_probabilities(images):
+    """A network that is sure of a wrong letter has the gradient of its logits."""
+
+    class Sure(TinyReader):
+        def __init__(self, softmax):
+            super().__init__()
+            self.softmax = softmax
+
+        def forward(self, images):
+            scores = 60 * super().forward(images)
+            return scores.softmax(2) if self.softmax else scores
+
+    gradients, losses = [], []
+    for softmax in (True, False):
+        with seeded(3, torch.device('cpu')):
+            recognizer = CTCRecognizer(Sure(softmax), characters=CHARACTERS, probabilities=softmax)
+        restored = images.clone().requires_grad_()
+        loss = RecogLoss(recognizer)(restored, ['ab', 'cd', 'ef'])
+        loss.backward()
+        losses.append(loss)
+        gradients.append(restored.grad)
+    least = recognizer.logits(images).softmax(2).min()
+    assert 1e-30 < least < 1e-12
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-6)
+
+
+def test_no_probability_is_no_infinite_logit():
+    found = as_logits(torch.tensor([[0.0, 1.0]]).half())
+    assert found.dtype == torch.float32 and found.isfinite().all() and found[0, 0] < -80
+
+
 def test_further_arguments_of_the_call(images):
 
     class Asks(TinyReader):
@@ -165,14 +203,106 @@ def test_an_onnx_file(tmp_path, images):
         RecogLoss(judge)
 
 
+class AsExported(nn.Module):
+    """A reader as another framework exports it: channels last, of the luma, with a softmax at its end."""
+
+    def __init__(self, channels, channels_last, softmax):
+        super().__init__()
+        with seeded(3, torch.device('cpu')):
+            self.layers = nn.Sequential(nn.Conv2d(channels, 8, 4, 4), nn.Tanh())
+            self.head = nn.Linear(8, 7)
+        self.channels_last, self.softmax = channels_last, softmax
+
+    def forward(self, images):
+        images = images.permute(0, 3, 1, 2) if self.channels_last else images
+        scores = self.head(self.layers(images).mean(2).transpose(1, 2))
+        return scores.softmax(2) if self.softmax else scores
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('channels', [3, 1])
+@pytest.mark.parametrize('channels_last', [False, True])
+@pytest.mark.parametrize('batch', [None, 1])
+def test_onnx_files_of_any_layout(tmp_path, images, channels, channels_last, batch):
+    network, file = AsExported(channels, channels_last, batch == 1).eval(), tmp_path / 'reader.onnx'
+    example = torch.rand((1, 32, 48, channels) if channels_last else (1, channels, 32, 48))
+    columns = 2 if channels_last else 3
+    axes = {} if batch else {'dynamic_axes': {'x': {0: 'n', columns: 'w'}, 'y': {0: 'n', 1: 't'}}}
+    torch.onnx.export(network, (example,), str(file), input_names=['x'], output_names=['y'], dynamo=False, **axes)
+    block = {'type': 'CTCRecognizer', 'file': str(file), 'characters': CHARACTERS, 'probabilities': batch == 1,
+             **({} if batch else {'width': 48})}
+    ours, judge = build_recognizer(block), build_recognizer({**block, 'differentiable': False})
+    assert (ours.input.height, ours.input.width) == (32, 48)
+    prepared = ours.prepare(images)
+    assert prepared.shape == (3, channels, 32, 48)
+    expected = network(prepared.permute(0, 2, 3, 1) if channels_last else prepared)
+    for one in (ours, judge):
+        found = one.outputs(images)['logits'].transpose(1, 2).softmax(2)
+        torch.testing.assert_close(found, expected if batch else expected.softmax(2), rtol=1e-4, atol=1e-5)
+    restored = images.clone().requires_grad_()
+    RecogLoss(ours)(restored, ['ab', 'c', 'fed']).backward()
+    assert restored.grad.isfinite().all() and all(image.any() for image in restored.grad)
+    ours.feature_layer = next(name for name, _ in ours.model.named_modules() if 'Tanh' in name)
+    expected = network.layers(prepared)
+    torch.testing.assert_close(ours.features(images), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.layer_outputs(images, [ours.feature_layer])[ours.feature_layer], expected,
+                               rtol=1e-4, atol=1e-5)
+    if batch:
+        with pytest.raises(ValueError, match='width: expected 48, which is fixed in the file, got 96. Leave it out'):
+            build_recognizer({**block, 'width': 96})
+
+
 def test_characters(tmp_path):
     assert read_characters('abc', 'here') == ('a', 'b', 'c')
     (tmp_path / 'keys.txt').write_text('a\n \nß\r\n', encoding='utf-8')
     assert read_characters(str(tmp_path / 'keys.txt'), 'here') == ('a', ' ', 'ß')
-    with pytest.raises(ValueError, match="^here: characters: expected each once, got 'a' twice"):
-        read_characters('aba', 'here')
+    with pytest.raises(ValueError, match='^here: characters: expected some, got none'):
+        read_characters('', 'here')
+    with pytest.raises(ValueError, match='^here: characters: expected some, got an empty one'):
+        read_characters(['a', ''], 'here')
     with pytest.raises(ValueError, match='^here: characters: no file'):
         read_characters('nowhere.txt', 'here')
+
+
+def test_a_file_of_characters_is_found_as_other_files_are(tmp_path):
+    (tmp_path / 'keys.txt').write_text('\n'.join(CHARACTERS))
+    block = {'recognizer': {'type': 'CTCRecognizer', 'characters': 'keys.txt'},
+             'dataset': {'type': 'TextDataset', 'characters': 'keys.txt'}, 'text': {'characters': CHARACTERS}}
+    for place in ('recognizer', 'dataset'):
+        found, = (text for text in texts(block[place]) if text.key == 'characters')
+        assert found.names.resolved(found.text, tmp_path) == str(tmp_path / 'keys.txt')
+        assert found.names.resolved(CHARACTERS, tmp_path) == CHARACTERS
+        assert found.names.resolved('~/missing.txt', tmp_path).endswith('/missing.txt')
+    recognizer = CTCRecognizer(TinyReader(), characters=str(tmp_path / 'keys.txt'))
+    assert recognizer.info.classes == tuple(CHARACTERS)
+
+
+def test_a_character_that_is_there_twice_is_written_with_the_last_and_read_with_either(no_log):
+    """EasyOCR's alphabet of Devanagari has some twice; its own converter is the reference."""
+    no_log()
+    own = recognition_models['gen1']['devanagari_g1']['characters']
+    assert len(set(own)) < len(own)
+    theirs, ours = CTCLabelConverter(own), CTCCoder(own, 0)
+    word = '\u0905\u0902.\u0915'
+    assert ours.encode([word], torch.device('cpu'))[0].tolist() == theirs.encode([word])[0].tolist()
+    path = [own.index('\u0905') + 1, 0, len(own) - own[::-1].index('\u0905')]
+    probabilities = F.one_hot(torch.tensor([path]), len(own) + 1).float()
+    assert ours.decode(probabilities)[0][0] == '\u0905\u0905' == theirs.decode_greedy(np.array(path), [3])[0]
+    with pytest.warns(UserWarning, match="characters: expected each once, got 'a' more than once. Words are written"):
+        recognizer = CTCRecognizer(TinyReader(), characters='abcade')
+    assert recognizer.coder.encode(['ab'], torch.device('cpu'))[0].tolist() == [4, 2]
+
+
+def test_characters_of_several_code_points(images):
+    characters = ('a', 'b', 'ch', '\u0915\u094d\u0937', '\u0915', '\u094d')
+    recognizer = CTCRecognizer(TinyReader(), characters=characters)
+    classes, lengths = recognizer.coder.encode(['chab', '\u0915\u094d\u0937\u0915'], torch.device('cpu'))
+    assert classes.tolist() == [3, 1, 2, 4, 5] and lengths.tolist() == [3, 2]
+    logits = recognizer.outputs(images)['logits'].log_softmax(1).permute(2, 0, 1)
+    theirs = F.ctc_loss(logits[:, :1], torch.tensor([3, 1, 2]), torch.tensor([len(logits)]), torch.tensor([3]))
+    torch.testing.assert_close(recognizer.loss(images[:1], ['chab'])['ctc'][0], theirs)
+    with pytest.raises(ValueError, match="got 'c' in 'cab'"):
+        recognizer.check_label(['cab'], 1, 'here')
 
 
 def test_the_space_is_added_as_paddle_does():
@@ -188,7 +318,8 @@ def test_the_space_is_added_as_paddle_does():
     ({'module_kwargs': {'channels': 3}}, 'module_kwargs are for a dotted path'),
     ({'differentiable': False}, 'differentiable: false is for a file'),
     ({'feature_layer': 'heads'}, "feature_layer: no layer 'heads'. Did you mean 'head'"),
-    ({'height': 2}, 'cannot take an image of height 2')])
+    ({'height': 2}, 'cannot take an image of height 2'),
+    ({'width': 64, 'min_width': 32}, 'width and min_width: expected one of them')])
 def test_what_cannot_be_is_refused_in_one_line(change, message):
     options = {'module': TinyReader(), 'characters': CHARACTERS, **change}
     with pytest.raises(ValueError, match=message) as error:

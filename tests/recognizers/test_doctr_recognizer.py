@@ -86,6 +86,16 @@ def test_the_gradient_is_the_slope(name):
 
 
 @pytest.mark.slow
+def test_the_size_that_a_word_is_resized_to_is_told(readers):
+    recognizer = readers('crnn_mobilenet_v3_small')
+    assert recognizer.resizing() == 'words resized to fit into 128x32 pixels'
+    gray = recognizer.prepare(torch.full((1, 3, 32, 128), 0.5)).min()
+    for height, width in ((24, 70), (8, 90), (32, 128), (50, 50)):
+        white = recognizer.prepare(torch.ones(1, 3, height, width))[0, 0] > gray
+        assert recognizer.resized(height, width) == (int(white.any(1).sum()), int(white.any(0).sum()))
+
+
+@pytest.mark.slow
 def test_steps_after_the_end_of_the_word_do_not_count(readers, images):
     recognizer = readers('vitstr_small')
     outputs = recognizer.outputs(images)

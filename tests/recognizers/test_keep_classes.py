@@ -26,11 +26,20 @@ def torchvision_block(folder):
             'feature_layer': 'features', 'input_size': 64, 'model_kwargs': {'num_classes': 10}}
 
 
+def ultralytics_block(folder):
+    block = {'type': 'UltralyticsRecognizer', 'model': 'yolov8n-cls.yaml', 'classes': NAMES, 'imgsz': 64}
+    fresh = build_recognizer({**block, 'pretrained': False}, fold_batch_norm=False)
+    torch.save({name: value * (2 if value.dim() == 4 else 1) for name, value in fresh.state_dict().items()},
+               folder / 'yolo.pth')  # fresh ones answer alike to all images
+    return {**block, 'checkpoint': str(folder / 'yolo.pth')}
+
+
 CASES = {
     'timm': lambda folder: {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False,
                             'input_size': 32, 'model_kwargs': {'num_classes': 10}},
     'torchvision': torchvision_block,
     'module': lambda folder: MODULE,
+    'ultralytics': ultralytics_block,
     'onnx': lambda folder: {'type': 'OnnxRecognizer', 'file': onnx_file('TinyVGG', folder), 'classes': NAMES, **SCALE},
 }
 
@@ -133,6 +142,13 @@ def test_digits_are_a_name_where_a_class_has_it():
 def test_a_network_without_classes_keeps_none(block):
     with pytest.raises(ValueError, match='keep_classes'):
         build_recognizer({**block, 'keep_classes': [0]})
+
+
+@pytest.mark.slow
+def test_a_detector_keeps_all_its_classes():
+    with pytest.raises(ValueError, match=r'\(yolov8n\): keep_classes: is an option of a classifier'):
+        build_recognizer({'type': 'UltralyticsRecognizer', 'model': 'yolov8n.yaml', 'pretrained': False,
+                          'keep_classes': [0]})
 
 
 @pytest.mark.slow

@@ -236,8 +236,8 @@ def test_what_is_no_vector_is_refused_with_what_to_do(form, got):
 def test_detectors_are_sent_to_their_recognizers_and_unknown_tasks_get_a_suggestion():
     for build in (lambda **task: ModuleRecognizer(Segmenter(), **SCALE, **task),
                   lambda **task: RecogLoss(Segmenter(), **SCALE, **task)):
-        with pytest.raises(ValueError, match=r'task: networks for detection have no common form .*Use Torchvision'):
-            build(task='detection')
+        with pytest.raises(ValueError, match='task: readers of words are for CTCRecognizer'):
+            build(task='text')
         with pytest.raises(OptionError, match=r"task: expected .*got 'segmentatoin'. Did you mean 'segmentation'"):
             build(task='segmentatoin')
     with pytest.raises(OptionError, match=r"r\.task: expected 'classification' | .*Did you mean 'segmentation'"):

@@ -174,6 +174,17 @@ def test_a_file_in_tensorflows_layout_gets_it(differentiable, graph):
                                recognizer.prepare(images).mean((2, 3)).numpy() @ weight, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('differentiable', [True, False])
+def test_a_file_of_one_channel_is_given_the_luma(differentiable, tmp_path):
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    path = str(tmp_path / 'gray.onnx')
+    torch.onnx.export(network.eval(), (torch.rand(1, 1, 16, 16),), path, dynamo=False, opset_version=17)
+    recognizer = OnnxRecognizer(path, mean=[0.4] * 3, std=[0.2] * 3, differentiable=differentiable)
+    images = torch.rand(3, 3, 16, 16)
+    luma = (images * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+    torch.testing.assert_close(recognizer.logits(images), network((luma - 0.4) / 0.2), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.slow
 def test_features_are_those_of_the_layer(exported):
     net = random_net('TinyResNet')

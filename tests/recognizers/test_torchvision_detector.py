@@ -2,6 +2,7 @@
 import copy
 import dataclasses
 import hashlib
+import logging
 import pickle
 import re
 
@@ -9,8 +10,10 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from torch import nn
 from torch.nn.functional import interpolate
-from torchvision_nets import DETECTORS, HEIGHT, WIDTH, images, in_training, native, pair, pictures
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision_nets import DETECTORS, HEIGHT, NUM_CLASSES, WIDTH, images, in_training, native, pair, pictures
 
 from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.recognizers import TorchvisionRecognizer, build_recognizer
@@ -453,6 +456,39 @@ def test_published_weights_in_a_file_have_no_eps(tmp_path, monkeypatch):
     torch.testing.assert_close(recognizer.features(images()), theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_the_eps_of_weights_that_were_trained_on_can_be_said(tmp_path, monkeypatch):
+    """The library's own fine-tuning: from weights without eps, with another head."""
+    name, own = 'fasterrcnn_resnet50_fpn', torchvision.models.detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1
+    published = native(name, num_classes=91).state_dict()
+    published['backbone.body.bn1.running_var'].fill_(1e-4)
+    published['backbone.body.bn1.weight'].fill_(1e-2)
+    monkeypatch.setattr(type(own), 'get_state_dict', lambda *args, **kwargs: published)
+    tuned = torchvision.models.get_model(name, weights=own, **DETECTORS[name]).eval()
+    tuned.roi_heads.box_predictor = FastRCNNPredictor(1024, NUM_CLASSES)
+    torch.save(tuned.state_dict(), tmp_path / 'tuned.pth')
+    block = {'model_name': name, 'checkpoint': str(tmp_path / 'tuned.pth'),
+             'model_kwargs': {'num_classes': NUM_CLASSES, **DETECTORS[name]}}
+    recognizer = TorchvisionRecognizer(**block, norm_eps=0)
+    theirs = tuned.backbone(recognizer.prepare(images()))
+    ours = recognizer.model.backbone(recognizer.prepare(images()))
+    for key, level in theirs.items():
+        torch.testing.assert_close(ours[key], level, rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(logging.getLogger('basicsr'), 'handlers', [])  # no run has a log
+    with pytest.warns(UserWarning, match='the eps of its batch norm is not known, and taken as 1e-5. Set norm_eps: 0'):
+        other = TorchvisionRecognizer(**block)
+    assert {layer.eps for layer in other.model.backbone.modules() if isinstance(layer, nn.BatchNorm2d)} == {1e-5}
+    level = other.model.backbone(other.prepare(images()))['0']
+    assert (level - theirs['0']).norm() > 0.01 * level.norm()
+
+
+def test_features_are_the_last_level_of_the_pyramid_and_not_every_other_place_of_it():
+    recognizer, model = pair('fasterrcnn_mobilenet_v3_large_320_fpn')
+    levels = model.backbone(recognizer.prepare(images()))
+    assert torch.equal(levels['pool'], levels['1'][..., ::2, ::2])
+    torch.testing.assert_close(recognizer.features(images()), levels['1'], rtol=1e-4, atol=1e-4)
+
+
 # ------------------------------------------------------------------------ errors
 @pytest.mark.parametrize('kwargs, message', [
     ({'model_name': 'fasterrcnn_resnet50_fp', 'weights': 'DEFAULT'},
@@ -474,6 +510,8 @@ def test_published_weights_in_a_file_have_no_eps(tmp_path, monkeypatch):
     ({'pretrained': False, 'model_kwargs': {'num_classes': 'ten'}}, 'num_classes: expected a whole number'),
     ({'pretrained': False, 'model_kwargs': {'weights': 'DEFAULT'}}, "weights: is the recognizer's own key"),
     ({'pretrained': False, 'model_kwargs': {'score_thrsh': 0.5}}, "takes no 'score_thrsh'"),
+    ({'pretrained': False, 'norm_eps': 0.0}, 'norm_eps: is for a checkpoint'),
+    ({'model_name': 'resnet18', 'pretrained': False, 'norm_eps': 0.0}, 'norm_eps: is an option of a detector'),
     ({'checkpoint': 'none.pth'}, 'no checkpoint none.pth')])
 def test_bad_options_are_one_line(kwargs, message):
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)) as error:

@@ -1,11 +1,13 @@
 """Files and names of ultralytics' networks: what is read, that nothing is run or fetched, and what is refused."""
 import contextlib
 import copy
+import gc
 import os
 import re
 import socket
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -280,6 +282,22 @@ def test_classes_of_a_task_check_files_too(kind, saved, tmp_path):
     assert not (tmp_path / 'ran').exists()
     with pytest.raises(TaskError, match=f'is for classification, {kind.__name__} is for detection. Use'):
         kind('yolov8n-cls.yaml', pretrained=False)
+
+
+@pytest.mark.parametrize('kind', [UltralyticsRecognizer, UltralyticsDetector, UsersDetector])
+def test_a_file_is_read_once_and_forgotten(kind, saved, monkeypatch):
+    read, path = [], str(saved())
+
+    def counted(*args, **kwargs):
+        content = read_saved_model(*args, **kwargs)
+        read.append(weakref.ref(content))
+        return content
+
+    monkeypatch.setattr('ra_plugin.recognizers.ultralytics_models.ultralytics_recognizer.read_saved_model', counted)
+    for times in (1, 2):
+        kind(path)
+        gc.collect()
+        assert len(read) == times and not any(content() for content in read)
 
 
 def test_a_file_that_is_exchanged_while_it_is_read(saved, tmp_path, monkeypatch):

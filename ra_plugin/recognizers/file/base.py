@@ -13,6 +13,7 @@ from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.class_names import KeepClasses, read_classes
 from ra_plugin.recognizers.classification import ClassificationRecognizer, Fit
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
+from ra_plugin.recognizers.probabilities import as_logits
 from ra_plugin.recognizers.vectors import VectorRecognizer
 
 FileTask = Literal['classification', 'embedding']
@@ -42,6 +43,11 @@ class Runtime(nn.Module):
             raise ValueError(f'{type(self).__name__} passes no gradient to the images: it can judge, but not serve as '
                              'a loss.')
         return torch.from_numpy(self.run(images.float().cpu().numpy())).to(images)
+
+
+def in_parts(images: torch.Tensor, batch: int | None) -> Sequence[torch.Tensor]:
+    """Return images in parts of as many as a network takes at once; None: any number."""
+    return images.split(batch) if batch else [images]
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class FileRecognizer(Recognizer):
     flips = False
 
     def set_up(self, network: nn.Module, options: FileOptions, input_size: tuple[int, int] | None, batch: int | None,
-               differentiable: bool, task: str) -> None:
+               differentiable: bool, task: str, channels: int = 3) -> None:
         """Check the options that the formats share, and call the constructor of the task's class.
 
         Args:
@@ -93,6 +99,7 @@ class FileRecognizer(Recognizer):
             batch: Number of images that it takes at once; None: any.
             differentiable: ``network`` passes the gradient to the images.
             task: The task that was asked for.
+            channels: 3, or 1 for a network of the luma.
         """
         where = f'{self.users_name()}({Path(options.file).name})'
         if task not in ('classification', self.task):
@@ -110,8 +117,8 @@ class FileRecognizer(Recognizer):
         self.batch, self.flips = batch, options.channel_order == 'bgr'  # first: building takes an image through
         self.start(network, RecognizerInfo(
             name=Path(options.file).stem, task=self.task, classes=names, mean=tuple(options.mean),
-            std=tuple(options.std), input_size=input_size, differentiable=differentiable, source=str(options.file)),
-            options)
+            std=tuple(options.std), input_size=input_size, differentiable=differentiable, source=str(options.file),
+            channels=channels), options)
 
     # --------------------------------------------------- for subclasses
     def start(self, network: nn.Module, info: RecognizerInfo, options: FileOptions) -> None:
@@ -126,17 +133,13 @@ class FileRecognizer(Recognizer):
     def features(self, images: torch.Tensor) -> torch.Tensor:
         if not self.info.differentiable:
             raise ValueError(f'{self}: it gives answers, and no features. Use an ONNX file, or another loss.')
-        return torch.cat([super(FileRecognizer, self).features(part) for part in self.parts(images)])
+        return torch.cat([super(FileRecognizer, self).features(part) for part in in_parts(images, self.batch)])
 
     def layer_outputs(self, images: torch.Tensor, names: Sequence[str]) -> Outputs:
         if not self.info.differentiable:
             raise ValueError(f'{self}: it gives answers, and no layers. Use an ONNX file, or another loss.')
-        found = [super(FileRecognizer, self).layer_outputs(part, names) for part in self.parts(images)]
+        found = [super(FileRecognizer, self).layer_outputs(part, names) for part in in_parts(images, self.batch)]
         return {name: torch.cat([one[name] for one in found]) for name in names}
-
-    def parts(self, images: torch.Tensor) -> Sequence[torch.Tensor]:
-        """Return the images in batches of the size that the network takes."""
-        return images.split(self.batch) if self.batch else [images]
 
 
 class FileClassifier(FileRecognizer, ClassificationRecognizer):
@@ -164,10 +167,10 @@ class FileClassifier(FileRecognizer, ClassificationRecognizer):
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         answers = self._answers(images)
-        return answers.clamp_min(torch.finfo(answers.dtype).tiny).log() if self.answers_probabilities else answers
+        return as_logits(answers) if self.answers_probabilities else answers
 
     def _answers(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([super(FileClassifier, self).logits(part) for part in self.parts(images)])
+        return torch.cat([super(FileClassifier, self).logits(part) for part in in_parts(images, self.batch)])
 
 
 class FileEmbedder(FileRecognizer, VectorRecognizer):
@@ -179,4 +182,4 @@ class FileEmbedder(FileRecognizer, VectorRecognizer):
         VectorRecognizer.__init__(self, network, info, options.fit, options.feature_layer)
 
     def vectors(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([super(FileEmbedder, self).vectors(part) for part in self.parts(images)])
+        return torch.cat([super(FileEmbedder, self).vectors(part) for part in in_parts(images, self.batch)])

@@ -77,7 +77,7 @@ class OnnxRecognizer(ByTask, FileRecognizer):
         recorded = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         self.set_up(network, FileOptions(file, mean, std, fit, classes, probabilities, keep_classes, channel_order,
                                          feature_layer),
-                    resolve_input_size(input_size, recorded, where), judge.batch, differentiable, task)
+                    resolve_input_size(input_size, recorded, where), judge.batch, differentiable, task, judge.channels)
         if differentiable:
             size = self.info.input_size or (64, 64)
             images = torch.rand(judge.batch or 2, 3, *size, generator=torch.Generator().manual_seed(0))
@@ -93,7 +93,7 @@ class OnnxEmbedder(OnnxRecognizer, FileEmbedder):
 
 
 class ChannelsLast(nn.Module):
-    """A network that takes ``(N, H, W, 3)``, as TensorFlow has it."""
+    """A network that takes ``(N, H, W, C)``, as TensorFlow has it."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -109,7 +109,8 @@ class OnnxRuntime(Runtime):
     Attributes:
         batch: Number of images that it takes at once, or None: any.
         size: (height, width) of its input; None or a name where it takes any.
-        channels_last: True if its input is ``(N, H, W, 3)``.
+        channels: 3, or 1.
+        channels_last: True if its input is ``(N, H, W, C)``.
     """
 
     def __init__(self, model, where: str):
@@ -123,13 +124,14 @@ class OnnxRuntime(Runtime):
             raise ValueError(f'{where}: onnxruntime cannot take it ({one_line(error, 200)}).') from None
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         shape = inputs[0].shape if len(inputs) == 1 else ()
-        if len(shape) != 4 or 3 not in (shape[1], shape[3]) or len(outputs) != 1 or inputs[0].type != 'tensor(float)':
+        places = [place for channels in (3, 1) for place in (1, 3) if shape[place:place + 1] == [channels]]
+        if len(shape) != 4 or not places or len(outputs) != 1 or inputs[0].type != 'tensor(float)':
             raise ValueError(
-                f'{where}: expected one float input (N, 3, H, W) or (N, H, W, 3) and one output, got '
-                f'{[(value.type, value.shape) for value in inputs]} and {len(outputs)}. Cut the network out with '
-                'onnx.utils.extract_model.')
+                f'{where}: expected one float input (N, C, H, W) or (N, H, W, C) of three channels or one, and one '
+                f'output, got {[(value.type, value.shape) for value in inputs]} and {len(outputs)}. Cut the network '
+                'out with onnx.utils.extract_model.')
         self.name = inputs[0].name
-        self.channels_last = shape[1] != 3
+        self.channels, self.channels_last = shape[places[0]], places[0] == 3
         self.batch = shape[0] if isinstance(shape[0], int) else None
         self.size = tuple(shape[1:3] if self.channels_last else shape[2:])
         if self.batch not in (None, 1):

@@ -51,13 +51,14 @@ def shared_resizes() -> Iterator[None]:
 
 def resize(images: torch.Tensor, size: tuple[int, int], fit: str, interpolation: str,
            fill: tuple[float, ...] = (0.0, 0.0, 0.0)) -> torch.Tensor:
-    """Resize images, antialiased and differentiable.
+    """Resize images, differentiable.
 
     Args:
         images: ``(N, C, H, W)``.
         size: Height and width of the result.
         fit: ``'crop'``, ``'stretch'`` or ``'border'``, see `Recognizer`.
-        interpolation: ``'bilinear'`` or ``'bicubic'``.
+        interpolation: ``'bilinear'`` or ``'bicubic'``, as Pillow has them; ``'opencv'``: bilinear as OpenCV has it,
+            without antialiasing.
         fill: Color of the border that ``'border'`` adds.
     """
     known = _known.get()
@@ -74,8 +75,9 @@ def _resized(images: torch.Tensor, size: tuple[int, int], fit: str, interpolatio
     scaled = _scaled((images.shape[-2], images.shape[-1]), size, fit)
     if scaled != tuple(images.shape[-2:]):
         between = (images.shape[-2], scaled[1])
+        mode = 'bilinear' if interpolation == 'opencv' else interpolation
         for step in (between, scaled) if _clamps.get() else (scaled,):
-            images = F.interpolate(images, step, mode=interpolation, antialias=True)
+            images = F.interpolate(images, step, mode=mode, antialias=interpolation != 'opencv')
             images = images.clamp(0, 1) if _clamps.get() else images
     top, left = round((scaled[0] - size[0]) / 2), round((scaled[1] - size[1]) / 2)  # as torchvision's CenterCrop
     if fit != 'border':

@@ -15,7 +15,7 @@ from ra_plugin.utils.optional import require
 
 # Options of single tasks, with their defaults.
 _OF_TASKS = {'input_size': 'model', 'fit': 'crop', 'feature_layer': None, 'resize': 'model', 'seed': 0,
-             'keep_classes': None}
+             'keep_classes': None, 'norm_eps': None}
 _IN_WORDS = {'classification': 'a classifier', 'detection': 'a detector', 'segmentation': 'a segmenter'}
 
 
@@ -24,8 +24,8 @@ class TorchvisionRecognizer(ByTask, Recognizer):
     """A classifier, detector or segmenter of torchvision, by its name, with the preprocessing of its weights.
 
     A detector (Faster, Mask and Keypoint R-CNN, FCOS, RetinaNet, SSD, SSDLite) and a segmenter (DeepLabV3, FCN, LRASPP)
-    have the classes of their weights: 80 of COCO, 21 of VOC. See `TorchvisionClassifier`, `TorchvisionDetector` and
-    `TorchvisionSegmenter`.
+    have the classes of torchvision's weights: 80 of COCO, 21 of VOC. See `TorchvisionClassifier`, `TorchvisionDetector`
+    and `TorchvisionSegmenter`.
 
     Args:
         model_name: As in ``torchvision.models.list_models()``: ``mobilenet_v2``, ``fasterrcnn_resnet50_fpn``,
@@ -50,6 +50,9 @@ class TorchvisionRecognizer(ByTask, Recognizer):
         seed: Of a detector: seed of the random sampling within its loss.
         keep_classes: Of a classifier. Names or ids of the classes that count, as a list or a text file with one a line,
             for data with fewer classes. Labels are then their places in this list. Default: all.
+        norm_eps: Of a detector with a checkpoint, which does not say it: the eps of its backbone's batch norm. 0 if it
+            was trained on from torchvision's ``COCO_V1`` of a network with ResNet-50 and FPN. Default: 1e-5; 0 for
+            these weights themselves.
 
     Raises:
         ValueError: Unknown model or weights, none chosen, an option of another task, a checkpoint that does not fit, or
@@ -70,14 +73,15 @@ class TorchvisionRecognizer(ByTask, Recognizer):
     def __init__(self, model_name: str, weights: str | None = None, checkpoint: WeightsPath | None = None,
                  input_size: InputSize = 'model', fit: Fit = 'crop', feature_layer: str | None = None,
                  model_kwargs: Mapping[str, Any] | None = None, pretrained: bool | None = None,
-                 resize: Resize = 'model', seed: int = 0, keep_classes: KeepClasses | None = None):
+                 resize: Resize = 'model', seed: int = 0, keep_classes: KeepClasses | None = None,
+                 norm_eps: float | None = None):
         where = f'TorchvisionRecognizer({model_name})'
         task = task_of_model(model_name, where)
         if task != self.task:
             raise TaskError(f'{where}: expected {_IN_WORDS[self.task]}, got {_IN_WORDS[task]}. Use '
                             f'{self._classes[task].__name__}, or TorchvisionRecognizer for any.')
         given = {'input_size': input_size, 'fit': fit, 'feature_layer': feature_layer, 'resize': resize, 'seed': seed,
-                 'keep_classes': keep_classes}
+                 'keep_classes': keep_classes, 'norm_eps': norm_eps}
         for name, default in _OF_TASKS.items():
             if name not in self.takes and given[name] != default:
                 others = [_IN_WORDS[task] for task, kind in self._classes.items() if name in kind.takes]

@@ -1,6 +1,6 @@
 """Any detector of torchvision whose loss takes boxes, and masks where it has them."""
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,13 +9,13 @@ from PIL import Image
 from ra_plugin.options import OptionError, check_number
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.class_slots import ClassSlots
-from ra_plugin.recognizers.detection import DetectionLabel, DetectionRecognizer, counted
+from ra_plugin.recognizers.detection import DetectionLabel
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo, TaskError
 from ra_plugin.recognizers.frozen.loss_mode import LossMode
+from ra_plugin.recognizers.list_detector import ListDetector
 from ra_plugin.recognizers.networks import widened
 from ra_plugin.recognizers.own_preprocessing import OwnPreprocessing
 from ra_plugin.recognizers.resize_option import HasResize, Resize, check_resize
-from ra_plugin.recognizers.size_errors import about_size
 from ra_plugin.recognizers.torchvision_models.base import TorchvisionRecognizer
 from ra_plugin.recognizers.torchvision_models.detector_answers import (
     backbone_features,
@@ -24,35 +24,35 @@ from ra_plugin.recognizers.torchvision_models.detector_answers import (
     has_softmax,
     within_image,
 )
-from ra_plugin.recognizers.torchvision_models.loading import LoadedNetwork
+from ra_plugin.recognizers.torchvision_models.loading import LoadedNetwork, has_unknown_eps, set_norm_eps
 from ra_plugin.recognizers.torchvision_models.transform_sizes import set_resize
-from ra_plugin.utils.random_streams import seeded
+from ra_plugin.utils.warn import warn
 
-_MASK_THRESHOLD = 0.5
 _KEYPOINTS = ('its loss needs keypoints, which labels do not have. It may judge, and RecogConsistencyLoss and '
               'RecogFeatureLoss take it. Else choose another detector.')
 
 
-class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer):
+class TorchvisionDetector(HasResize, TorchvisionRecognizer, ListDetector):
     """A torchvision detector with its own transform, loss and decoding.
 
     Its loss is that of training, with batch norm and dropout in inference mode; its images are resized as in inference.
     Random sampling of anchors and proposals starts from the same seed in each call. Boxes to ignore are left out.
 
-    Classes are those in the record of torchvision's weights where the network has as many, without the background and
-    the ids that COCO leaves unused: 80 of 91. Other heads, ``num_classes: 4`` with the background, have classes 0, 1
-    and 2 here, 1, 2 and 3 there. Objects of the numbers of no class are left out of the answers.
+    A head of 91 is COCO's, whatever its weights are: its classes are the 80 that COCO uses, without the background;
+    data with 90 classes of its own does not fit, and is refused. Other heads, ``num_classes: 4`` with the background,
+    have classes 0, 1 and 2 here, 1, 2 and 3 there. Objects of the numbers of no class are left out of the answers.
 
     A checkpoint is loaded into the network as torchvision builds it without weights, with an eps of 1e-5 in batch norm;
-    its own weights ``COCO_V1`` of networks with ResNet-50 and FPN have none, and are known by their hash. A network
-    that was trained on from these, with its batch norm frozen, differs by that.
+    its own weights ``COCO_V1`` of networks with ResNet-50 and FPN have none, and are known by their hash. For a network
+    that was trained on from these, with its batch norm frozen, say so: ``norm_eps: 0``.
     """
 
     can_learn = False
-    takes = ('resize', 'seed')
+    takes = ('resize', 'seed', 'norm_eps')
     own_resizing = 'images resized as its own transform does'
 
-    def start(self, network: LoadedNetwork, name: str, where: str, resize: Resize = 'model', seed: int = 0) -> None:
+    def start(self, network: LoadedNetwork, name: str, where: str, resize: Resize = 'model', seed: int = 0,
+              norm_eps: float | None = None) -> None:
         check_resize(resize, where)
         check_number(seed, f'{where}: seed', least=0, most=2 ** 32 - 1, whole=True)
         model = network.model
@@ -60,12 +60,22 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
         if count < 2:
             raise OptionError(f'{where}: model_kwargs.num_classes: expected 2 or more, since the background is one, '
                               f'got {count}.')
+        if norm_eps is not None:
+            if not network.is_checkpoint:
+                raise OptionError(f"{where}: norm_eps: is for a checkpoint; torchvision's weights have their own. "
+                                  'Leave it out.')
+            check_number(norm_eps, f'{where}: norm_eps', least=0, most=1)
+            set_norm_eps(model, norm_eps)
+        elif has_unknown_eps(name, network):
+            warn(f'{where}: the eps of its batch norm is not known, and taken as 1e-5. Set norm_eps: 0 if it was '
+                 "trained on from torchvision's COCO_V1 (DEFAULT), norm_eps: 1e-5 if not.")
         self.slots = ClassSlots.of(count, network.record.meta['categories'])
         transform = model.transform
         Recognizer.__init__(self, model, RecognizerInfo(
             name=name, task='detection', num_classes=len(self.slots.places), classes=self.slots.names,
             mean=tuple(transform.image_mean), std=tuple(transform.image_std), source=network.source))
         self._loss_mode = LossMode(model)
+        self.wants_masks = getattr(getattr(model, 'roi_heads', None), 'mask_head', None) is not None
         self.resize, self.seed = resize, seed
         transform.min_size = transform.min_size[-1:]  # that of inference; in training it would draw one
         set_resize(transform, resize)
@@ -83,10 +93,6 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
     def _large_part(self) -> torch.nn.Module:
         """Return the backbone: heads draw random numbers."""
         return self.model.backbone
-
-    @property
-    def _with_masks(self) -> bool:
-        return getattr(getattr(self.model, 'roi_heads', None), 'mask_head', None) is not None
 
     @property
     def _with_keypoints(self) -> bool:
@@ -118,36 +124,12 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
     def _inputs(self, images: torch.Tensor) -> Any:
         return self.model.transform(list(self.cast(images)))[0]
 
-    def autocast(self, images: torch.Tensor) -> torch.autocast:
-        if self.autocast_to is None and self.dtype in (torch.bfloat16, torch.float16):  # weights, but boxes are not
-            return torch.autocast(images.device.type, self.dtype)
-        return super().autocast(images)
-
-    @contextlib.contextmanager
-    def _calling(self, images: torch.Tensor) -> Iterator[None]:
-        with about_size(images, str(self)), self.autocast(images):
-            yield
-
     # ------------------------------------------------------------ answers
     def loss(self, images: torch.Tensor, label: DetectionLabel) -> dict[str, torch.Tensor]:
         """Return the detector's own training loss, term by term, each a scalar over the batch."""
         if self._with_keypoints:
             raise TaskError(f'{self}: {_KEYPOINTS}')
-        self.check_label(label, len(images), str(self))
-        sizes = self.sizes(images, label)
-        targets = [self._target(item, size, images.device) for item, size in zip(label, sizes, strict=True)]
-        inputs = [image[:, :height, :width] for image, (height, width) in zip(self.cast(images), sizes, strict=True)]
-        with self._calling(images), seeded(self.seed, images.device), self._loss_mode.on():
-            return widened(self.model(inputs, targets))
-
-    def _target(self, item: Mapping[str, Any], size: tuple[int, int], device: torch.device) -> dict[str, torch.Tensor]:
-        boxes = item['boxes'].to(torch.promote_types(self.dtype, torch.float32))
-        ratios = [after / before for after, before in zip(self.resized(*size), size, strict=True)][::-1]
-        used = counted({**item, 'boxes': boxes * boxes.new_tensor(ratios * 2)})
-        target = {'boxes': boxes[used].to(device), 'labels': self.slots.to_network(item['labels'][used]).to(device)}
-        if self._with_masks:
-            target['masks'] = self.masks_of(item, size)[used].to(device, torch.uint8)
-        return target
+        return super().loss(images, label)
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """Return the detector's answers at all places before boxes are chosen, see `detector_outputs`.
@@ -161,30 +143,14 @@ class TorchvisionDetector(HasResize, TorchvisionRecognizer, DetectionRecognizer)
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the last (coarsest) level of the backbone's features, of its pyramid if it has one, ``(N, C, h, w)``,
         without padding.
+
+        The level ``pool`` of a Faster R-CNN's is none of them: it is every other place of the level before it.
         """
         with self._calling(images):
             inputs = self._inputs(images)
-            found = list(backbone_features(self.model, inputs).values())[-1]
+            found = [level for key, level in backbone_features(self.model, inputs).items() if key != 'pool'][-1]
         rows, columns = within_image(inputs, *found.shape[-2:])
         return widened(found[..., :rows, :columns])
-
-    @torch.no_grad()
-    def predict(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
-        """Return for each image ``{'boxes': (K, 4) xyxy in its pixels, 'labels': (K,), 'scores': (K,)}``, best first.
-
-        Mask R-CNN adds ``'masks'``, ``(K, H, W)`` bool, of the probabilities of 0.5 and more. How many boxes there are,
-        and from which score on, ``model_kwargs`` say (``box_score_thresh``, ``score_thresh``, ...).
-        """
-        with self._calling(images):
-            return [self._decoded(found) for found in self.model(list(self.cast(images)))]
-
-    def _decoded(self, found: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        labels = self.slots.from_network(found['labels'])
-        known = labels >= 0
-        objects = {'boxes': found['boxes'][known], 'labels': labels[known], 'scores': found['scores'][known]}
-        if 'masks' in found:
-            objects['masks'] = found['masks'][known, 0] >= _MASK_THRESHOLD
-        return widened(objects)
 
 
 def _in_32_bits(module: Any, args: Sequence[Any], features: Any) -> Any:

@@ -109,7 +109,7 @@ def load(name: str, weights: str | None, checkpoint: str | None, pretrained: boo
     if checkpoint:
         load_fitting(model, _renamed(load_file(Path(checkpoint), where), name), checkpoint, where)
         if own is not None and own.name == 'COCO_V1' and name in _WITHOUT_EPS:
-            _take_eps_away(model)
+            set_norm_eps(model, 0.0)
     return LoadedNetwork(model, arguments, record, own.name if own else weights,
                          checkpoint or (f'torchvision {weights}' if weights else 'random weights'), bool(checkpoint))
 
@@ -178,10 +178,16 @@ def _name_now(key: str, name: str) -> str:
     return key
 
 
-def _take_eps_away(model: Any) -> None:
-    for module in model.backbone.body.modules():
+def has_unknown_eps(name: str, network: LoadedNetwork) -> bool:
+    """True for a checkpoint that may have been trained on from weights whose batch norms had no eps."""
+    return network.is_checkpoint and network.published is None and name in _WITHOUT_EPS
+
+
+def set_norm_eps(model: Any, eps: float) -> None:
+    """Set the eps of the batch norms in a detector's backbone, which no checkpoint says, in place."""
+    for module in model.backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eps = 0.0
+            module.eps = eps
 
 
 def _published_as(checkpoint: str, enum: Any) -> Any:

@@ -23,9 +23,9 @@ _AUX_WEIGHT = 0.5  # of the auxiliary head in torchvision's training
 class TorchvisionSegmenter(HasResize, TorchvisionRecognizer, SegmentationRecognizer):
     """A torchvision segmenter with the shorter side, mean and std of its weights' own transforms.
 
-    Its classes are those in the record of torchvision's weights where the network has as many: the background and 20 of
-    VOC. Its loss is the criterion of torchvision's training: the cross-entropy, and half of that of the auxiliary head
-    where there is one, at the resolution of the network's input, to which labels are brought by the nearest pixel.
+    With torchvision's own weights its classes have names: the background and 20 of VOC. Its loss is the criterion of
+    torchvision's training: the cross-entropy, and half of that of the auxiliary head where there is one, at the
+    resolution of the network's input, to which labels are brought by the nearest pixel.
     """
 
     can_learn = False
@@ -40,7 +40,7 @@ class TorchvisionSegmenter(HasResize, TorchvisionRecognizer, SegmentationRecogni
             raise OptionError(f'{where}: model_kwargs.num_classes: expected 2 or more, since one is the background, '
                               f'got {count}.')
         categories = [category.strip('_') for category in network.record.meta['categories']]
-        has_record = count == len(categories)
+        has_record = network.published is not None and count == len(categories)
         Recognizer.__init__(self, model, RecognizerInfo(
             name=name, task='segmentation', num_classes=count, classes=tuple(categories) if has_record else None,
             mean=tuple(transforms.mean), std=tuple(transforms.std), interpolation=transforms.interpolation.value,

@@ -1,6 +1,7 @@
 """Networks of ultralytics (YOLO) for detection, with masks or without, and for classification."""
 import math
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from ra_plugin.option_types import ClassNames, WeightsPath
 from ra_plugin.options import Limits
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.by_task import ByTask
-from ra_plugin.recognizers.class_names import read_classes
+from ra_plugin.recognizers.class_names import KeepClasses, read_classes
 from ra_plugin.recognizers.facts import RecognizerInfo, TaskError
 from ra_plugin.recognizers.resize_option import Resize, check_resize
 from ra_plugin.recognizers.ultralytics_models.architecture import build_network, read_layers
@@ -29,6 +30,8 @@ _SIDE = {'detection': 640, 'classification': 224}  # of the library, where a fil
 _STRIDE = 32  # the least one that its predictor rounds sizes to
 # Settings of a training that its loss depends on.
 _GAINS = {'box': float, 'cls': float, 'dfl': float, 'overlap_mask': bool, 'mask_ratio': int}
+# Name and content of the file that `task_of` has read for the object that is built next.
+_read_before: ContextVar[tuple[str, SavedModel] | None] = ContextVar('read_before', default=None)
 
 
 @RECOGNIZER_REGISTRY.register
@@ -56,6 +59,8 @@ class UltralyticsRecognizer(ByTask, Recognizer):
         iou: Largest overlap of two objects of a class in `predict`.
         end2end: Answer by the head that gives each object once, without suppression of overlaps (YOLO26, YOLOv10).
             Default: by the other one, as the library does.
+        keep_classes: Of a classifier. Names or ids of the classes that count, as a list or a text file with one a line,
+            for data with fewer classes. Labels are then their places in this list. Default: all.
 
     Raises:
         ImportError: ultralytics is not installed.
@@ -68,13 +73,16 @@ class UltralyticsRecognizer(ByTask, Recognizer):
     @classmethod
     def task_of(cls, model: WeightsPath, *args: Any, **kwargs: Any) -> str:
         where = _place(model)
-        return task_of(_read(str(model), where).layers, where)
+        found = _read(str(model), where)
+        _read_before.set((str(model), found))
+        return task_of(found.layers, where)
 
     def __init__(self, model: WeightsPath, pretrained: bool | None = None, checkpoint: WeightsPath | None = None,
                  classes: ClassNames | int | None = None, imgsz: ImageSize = 'model', resize: Resize = 'model',
-                 conf: Share = 0.001, iou: Share = 0.7, end2end: bool = False):
+                 conf: Share = 0.001, iou: Share = 0.7, end2end: bool = False,
+                 keep_classes: KeepClasses | None = None):
         where = _place(model)
-        found = _read(model, where)
+        found = _taken(str(model)) or _read(model, where)
         _check_choice(found, model, (pretrained, checkpoint, classes), where)
         check_resize(resize, where)
         names = found.names if classes is None else read_classes(classes)
@@ -96,10 +104,16 @@ class UltralyticsRecognizer(ByTask, Recognizer):
                            max(int(network.stride.max()), _STRIDE), where)
         self.resize, self.conf, self.iou, self.end2end = resize, conf, iou, end2end
         self.check_options(network, where)
+        of_task: dict[str, Any] = {}
+        if keep_classes is not None:
+            if self.task != 'classification':
+                raise ValueError(f'{where}: keep_classes: is an option of a classifier, and this is for {self.task}. '
+                                 'Leave it out.')
+            of_task['keep_classes'] = keep_classes
         super().__init__(network, RecognizerInfo(
             name=Path(model).stem, task=self.task, num_classes=layers['nc'], classes=_words(names),
             input_size=self.size if self.task == 'classification' and resize else None,
-            source=str(checkpoint or ('random weights' if found.weights is None else model))))
+            source=str(checkpoint or ('random weights' if found.weights is None else model))), **of_task)
 
     def check_options(self, network: nn.Module, where: str) -> None:
         """Raise ValueError for options that networks of the task, or this one, do not have."""
@@ -107,6 +121,13 @@ class UltralyticsRecognizer(ByTask, Recognizer):
 
 def _place(model: Any) -> str:
     return f'UltralyticsRecognizer({Path(str(model)).stem})'
+
+
+def _taken(model: str) -> SavedModel | None:
+    """Return what `task_of` has read last, if that was this file, and forget it."""
+    before = _read_before.get()
+    _read_before.set(None)
+    return before[1] if before and before[0] == model else None
 
 
 def _read(model: str, where: str) -> SavedModel:

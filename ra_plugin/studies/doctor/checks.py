@@ -42,6 +42,8 @@ BUILD = 'build'  # the finding of a recognizer that cannot be built
 _LOOK, _STOP = 1e-2, 1e-4
 _LEAST_GAIN = 0.05  # accuracy, or share of the loss: less than what like normalizations (CIFAR's, ImageNet's) differ by
 _FAR = 0.2  # of the way from chance to 1: published models of any task and data set exceed this by far
+_OF_READERS = ('Set height, width or min_width, fill, interpolation and channel_order to those of its own '
+               'preprocessing; docs/RECOGNIZERS.md has those of EasyOCR and PaddleOCR.')
 _NORMALIZATIONS = {  # the commonest first
     'ImageNet': ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     'Inception': ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -242,6 +244,7 @@ def resize_parity(case: Case) -> Finding:
     shapes = [f'{a.shape[-1]}x{a.shape[-2]}' for a in (ours[0], theirs[0])]
     if any(a.shape != b.shape for a, b in zip(ours, theirs, strict=True)):
         return Finding(SUSPICIOUS, f'the network sees {shapes[0]} pixels', shapes[1],
+                       _OF_READERS if recognizer.info.task == 'text' else
                        'Leave out input_size: the record of the weights has another.')
     mean, most = levels_apart(recognizer, ours, theirs)
     agree = sum(top_answer(recognizer, a) == top_answer(recognizer, b) for a, b in zip(ours, theirs, strict=True))
@@ -366,6 +369,8 @@ def _score_text(case: Case, scores: np.ndarray) -> str:
 
 def _how_to_resize(recognizer: Recognizer, images: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> str:
     """Return the option that makes both agree, where there is one."""
+    if recognizer.info.task == 'text':
+        return _OF_READERS
     own = recognizer.fit
     try:
         for other in FITS if recognizer.info.input_size else ():
