@@ -53,7 +53,7 @@ def build(name: str) -> Recognizer:
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
         processor().save_pretrained(folder)
-        recognizer = TransformersRecognizer(folder, pretrained=False, input_size='model' if is_classifier else None)
+        recognizer = TransformersRecognizer(folder, pretrained=False, **({} if is_classifier else {'resize': None}))
     for module in recognizer.model.modules():
         if isinstance(module, nn.Conv2d):  # with transformers' initial values answers vanish after many of them
             nn.init.kaiming_normal_(module.weight, nonlinearity='linear')
