@@ -9,9 +9,10 @@ from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.utils.optional import require
 
 _PARTS = ('IMAGE_CLASSIFICATION', 'OBJECT_DETECTION', 'SEMANTIC_SEGMENTATION', 'UNIVERSAL_SEGMENTATION')
-_PROCESSORS = {  # of published models of families for which transformers lists none
+_PROCESSORS = {  # of published models of families for which transformers lists none, or one for another task
     'Dinov2WithRegisters': 'BitImageProcessor', 'HGNetV2': 'ConvNextImageProcessor', 'DFine': 'RTDetrImageProcessor',
     'DabDetr': 'ConditionalDetrImageProcessor', 'RTDetrV2': 'RTDetrImageProcessor',
+    'DonutSwin': 'ViTImageProcessor',  # Swin's: Donut's makes pages of 2560x1920 pixels, which it does not classify
 }
 _LAYERS = 4  # of classifiers, at most: all of them are alike
 _BEIT = {'num_hidden_layers': 4, 'out_indices': [1, 2, 3, 4]}  # the default has no output for a segmenter
@@ -39,7 +40,8 @@ def build(name: str) -> Recognizer:
     transformers = require('transformers', 'zoo')
     cls = next(cls for cls in _classes() if cls.__name__ == name)
     own = transformers.IMAGE_PROCESSOR_MAPPING.get(cls.config_class, None) or {}
-    processor = own.get('torchvision') or getattr(transformers, _PROCESSORS.get(name.partition('For')[0], ''), None)
+    chosen = _PROCESSORS.get(name.partition('For')[0])
+    processor = getattr(transformers, chosen) if chosen else own.get('torchvision')
     if processor is None:
         raise TaskError(f'zoo({name}): transformers has no image processor in torch for it.')
     is_classifier = 'ForImageClassification' in name

@@ -38,9 +38,11 @@ def about_size(images: torch.Tensor, where: str, remedy: str = 'another resize',
         other = _other_size(images, ask, given, size) if ask else None
         if ask and not other:
             raise
-        does = f', but takes {_words(other)}' if other else ''
-        raise ValueError(f'{where}: cannot take {len(images)} images of {_words(given)} ({first_line(error)}){does}. '
-                         f'Give larger images or crops, or {remedy}.') from error
+        advice = 'larger images or crops'
+        if other:
+            advice = f'images or crops of a size that it takes, as {_words(other)}'
+        raise ValueError(f'{where}: cannot take {len(images)} images of {_words(given)} ({first_line(error)}). Give '
+                         f'{advice}, or {remedy}.') from error
 
 
 def _other_size(images: torch.Tensor, ask: Callable[[torch.Tensor], Any], given: tuple[int, int],

@@ -1,6 +1,7 @@
 """TransformersRecognizer against transformers' own image processors, losses and decoding."""
 import copy
 import functools
+import inspect
 import json
 import pickle
 import shutil
@@ -349,28 +350,79 @@ def test_it_computes_in_16_bits_and_in_blocks_on_demand(family, folder, recogniz
 
 
 # ------------------------------------------------------------------------------------------------- labels' corners
-def test_images_of_a_padded_batch_are_judged_as_they_are_alone(folder, recognizer):
-    recognizer = recognizer('Detr')
-    small, large = torch.rand(1, 3, 40, 64), torch.rand(1, 3, 48, 96)
-    padded = torch.cat([F.pad(small, (0, 32, 0, 8), value=0.7), large])
-    labels = [{**objects((40, 64), 1)[0], 'size': (40, 64)}, {**objects((48, 96), 1)[0], 'size': (48, 96)}]
-    together = recognizer.loss(padded, labels)
-    alone = [recognizer.loss(small, labels[:1]), recognizer.loss(large, labels[1:])]
-    for name, value in together.items():
-        torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2)
+def boxes_of(height, width, classes=(0, 2)):
+    """One object or two in an image, and the library's annotation of them."""
+    boxes = torch.tensor([[0.1, 0.1, 0.5, 0.75], [0.3, 0.25, 0.95, 0.9]])[:len(classes)]
+    boxes = boxes * torch.tensor([width, height, width, height])
+    found = [{'bbox': [x, y, right - x, bottom - y], 'category_id': cls, 'iscrowd': 0, 'image_id': 0,
+              'area': (right - x) * (bottom - y)} for (x, y, right, bottom), cls in zip(boxes.tolist(), classes,
+                                                                                       strict=True)]
+    label = {'boxes': boxes, 'labels': torch.tensor(classes), 'size': (height, width)}
+    return label, {'image_id': 0, 'annotations': found}
 
 
-@pytest.mark.slow
-def test_sizes_that_are_resized_to_one_are_one_batch_of_the_library(folder, recognizer):
-    recognizer = recognizer('RTDetr')
-    images = [torch.rand(1, 3, 40, 64), torch.rand(1, 3, 64, 64)]
-    padded = torch.cat([F.pad(images[0], (0, 0, 0, 24)), images[1]])
-    labels = [{**objects(size, 1)[0], 'size': size} for size in ((40, 64), (64, 64))]
-    targets = [{'class_labels': item['labels'], 'boxes': torch.tensor(
-        [[0.3, 0.425, 0.4, 0.65], [0.625, 0.575, 0.65, 0.65]])} for item in labels]
-    inputs = torch.cat([recognizer.prepare(one) for one in images])
-    expected = network('RTDetr', folder)(pixel_values=inputs, labels=targets).loss
-    torch.testing.assert_close(sum(recognizer.loss(padded, labels).values()), expected, rtol=1e-4, atol=1e-5)
+def as_one_batch(*pictures):
+    """Pictures of several sizes as a data loader collates them, with a border that is none of them."""
+    images = [as_images(one)[0] for one in pictures]
+    height, width = (max(image.shape[side] for image in images) for side in (1, 2))
+    return torch.stack([F.pad(image, (0, width - image.shape[2], 0, height - image.shape[1]), value=0.7)
+                        for image in images])
+
+
+WITH_MASKS = ('Detr', 'ConditionalDetr', 'DeformableDetr', 'LwDetr')
+SIZES = [(40, 64), (60, 50), (48, 96)]  # smaller, larger and as large as the processors make them
+MIXED = [boxes_of(*SIZES[0], (1,)), boxes_of(*SIZES[1], ()), boxes_of(*SIZES[2])]  # one, no and two objects
+
+
+@pytest.mark.parametrize('family', DETECTORS)
+def test_images_of_several_sizes_are_the_library_s_own_padded_batch(family, folder, recognizer):
+    pictures = [picture(*size, i) for i, size in enumerate(SIZES)]
+    floats = [as_images(one)[0] * 255 for one in pictures]  # of 8 bits it would round after resizing
+    own = own_processor(family, folder)(floats, annotations=[own for _, own in MIXED], return_tensors='pt')
+    if family in WITH_MASKS:
+        assert not own['pixel_mask'].all() or family == 'LwDetr'
+    takes = inspect.signature(network(family, folder).forward).parameters
+    expected = network(family, folder)(**{name: value for name, value in own.items() if name in takes}).loss
+    found = recognizer(family).loss(as_one_batch(*pictures), [label for label, _ in MIXED])
+    torch.testing.assert_close(sum(found.values()), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('resize', [None, 2.0])
+@pytest.mark.parametrize('family', DETECTORS)
+def test_images_of_several_sizes_that_are_not_resized_to_one(family, resize, folder):
+    recognizer = TransformersRecognizer(folder(family), resize=resize)
+    sizes = [(64, 64), (64, 128)] if family in DETACHING else SIZES  # they take no others
+    mixed = [boxes_of(*sizes[0], (1,)), *[boxes_of(*size) for size in sizes[1:]]]
+    pictures = [picture(*size, i) for i, size in enumerate(sizes)]
+    images, labels = as_one_batch(*pictures), [label for label, _ in mixed]
+    found = recognizer.loss(images, labels)
+    alone = [{**one, 'pixel_values': value[0]} for one, value in zip(labels, [
+        recognizer.prepare(as_images(one)) for one in pictures], strict=True)]
+    if family in WITH_MASKS:
+        height, width = (max(one['pixel_values'].shape[side] for one in alone) for side in (1, 2))
+        inputs, mask = torch.zeros(len(alone), 3, height, width), torch.zeros(len(alone), height, width)
+        targets = []
+        for i, one in enumerate(alone):
+            rows, columns = one['pixel_values'].shape[1:]
+            inputs[i, :, :rows, :columns], mask[i, :rows, :columns] = one['pixel_values'], 1
+            scale = torch.tensor([columns / one['size'][1] / width, rows / one['size'][0] / height] * 2)
+            left, top, right, bottom = (one['boxes'] * scale).unbind(1)
+            targets.append({'class_labels': one['labels'], 'boxes': torch.stack(
+                [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], 1)})
+        expected = network(family, folder)(pixel_values=inputs, pixel_mask=mask, labels=targets).loss
+    else:
+        each = [summed(recognizer, as_images(one), [label]) for one, label in zip(pictures, labels, strict=True)]
+        expected = sum(each) / len(each)
+    torch.testing.assert_close(sum(found.values()), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('family', DETECTORS)
+def test_images_of_one_size_are_one_batch_however_the_labels_say_it(family, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    images, label = torch.rand(2, 3, *size), objects(size)
+    found = recognizer.loss(images, [{**item, 'size': size} for item in label])
+    for name, value in recognizer.loss(images, label).items():
+        assert torch.equal(found[name], value)
 
 
 @pytest.mark.parametrize('has_objects', [True, False])

@@ -113,7 +113,7 @@ class TransformersRecognizer(ByTask, Recognizer):
         cls = model_class(config, self.task, where)
         self.check_class(cls, config, where)
         count, classes = (0, None) if self.task == 'embedding' else self.classes_of(
-            len(config.id2label), class_names(config, where))
+            config.num_labels, class_names(config, where))
         channels = getattr(config, 'num_channels', 3)
         if channels not in (1, 3):
             raise ValueError(f'{where}: expected a model of images of 3 channels or 1, got num_channels: {channels}. '

@@ -20,7 +20,8 @@ class TransformersClassifier(TransformersRecognizer, ClassificationRecognizer):
                             f'{config.problem_type}. Choose another model.')
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        return self.answers(images).logits
+        found = self.answers(images)
+        return found.logits if 'logits' in found else found.last_hidden_state  # PP-LCNet's name for them
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the output of ``feature_layer``; by default the last hidden states or feature map."""

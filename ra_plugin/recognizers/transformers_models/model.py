@@ -60,6 +60,9 @@ def read_config(model: str, revision: str | None, where: str) -> Any:
                          f'{model}')
     with fetching(model, revision, where):
         record = transformers.PreTrainedConfig.get_config_dict(model, revision=revision)[0]
+        if not record:
+            raise ValueError(f'{where}: {model} has no config.json on the hub, so it is no model of transformers. '
+                             'Choose another model.')
         if 'auto_map' in record:
             raise ValueError(f'{where}: its config names code of its own (auto_map), which is not executed. Choose a '
                              "model whose code is transformers' own.")
@@ -202,6 +205,8 @@ def class_names(config: Any, where: str) -> tuple[str, ...] | None:
     Raises:
         ValueError: The ids are not 0, 1, 2, ...
     """
+    if config.id2label is None:
+        return None
     names: Mapping[int, str] = {int(key): value for key, value in config.id2label.items()}
     if sorted(names) != list(range(len(names))):
         raise ValueError(f'{where}: expected the ids of id2label to be 0..{len(names) - 1}, got {sorted(names)[:8]}. '

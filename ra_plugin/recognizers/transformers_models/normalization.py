@@ -19,23 +19,33 @@ def normalization(processor: Any, channels: int, where: str) -> Normalization:
     """Return mean and std as recorded; if the processor does something else, as a black and a white picture tell.
 
     Raises:
-        ValueError: It gives images of another number of channels than the model takes.
+        ValueError: It gives no images, or ones of another number of channels than the model takes.
     """
+    recorded = recorded_normalization(processor)
+    if recorded and len(recorded[0]) != channels:
+        raise ValueError(_other_channels(channels, len(recorded[0]), where))
     unpadded = {'do_pad': False} if getattr(processor, 'do_pad', None) else {}
     values = []
     for level in (0, 255):
         picture = Image.new('L', (PROBE, PROBE), level).convert(picture_mode(channels))
-        values.append(central(processor(picture, return_tensors='pt', **unpadded)['pixel_values']).double())
+        inputs = processor(picture, return_tensors='pt', **unpadded)['pixel_values']
+        if inputs.dim() != 4:
+            raise ValueError(f'{where}: {type(processor).__name__} gives patches in place of images, in the shape '
+                             f'{tuple(inputs.shape)}. Choose a model with another image processor.')
+        values.append(central(inputs).double())
     if values[0].shape != (channels,):
-        raise ValueError(f'{where}: expected a processor that gives images of {channels} channels, as the model takes, '
-                         f'got {len(values[0])}. Save the image processor that the model was trained with.')
+        raise ValueError(_other_channels(channels, len(values[0]), where))
     flips = [0] if getattr(processor, 'do_flip_channel_order', None) else []
     std = (1 / (values[1] - values[0])).flip(flips)
     mean = 0 - values[0].flip(flips) * std  # 0.0, not -0.0
     measured = tuple(mean.round(decimals=6).tolist()), tuple(std.round(decimals=6).tolist())
-    recorded = recorded_normalization(processor)
     is_right = recorded is not None and torch.allclose(torch.tensor(recorded), torch.tensor(measured), atol=1e-5)
     return recorded if recorded and is_right else measured
+
+
+def _other_channels(expected: int, got: int, where: str) -> str:
+    return (f'{where}: expected a processor of images of {expected} channel{"s" * (expected > 1)}, as the model takes, '
+            f'got {got}. Save the image processor that the model was trained with.')
 
 
 def recorded_normalization(processor: Any) -> Normalization | None:
