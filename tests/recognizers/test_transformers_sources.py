@@ -110,7 +110,7 @@ def test_what_the_hub_answers_is_said(status, code, message, tmp_path, monkeypat
     monkeypatch.setattr('time.sleep', lambda seconds: None)  # between attempts
     huggingface_hub.set_client_factory(lambda: httpx.Client(transport=httpx.MockTransport(answer)))
     try:
-        with pytest.raises(OptionError, match=message) as error:
+        with pytest.raises(ValueError, match=message) as error:
             TransformersRecognizer('owner/net', revision='v2')
     finally:
         huggingface_hub.set_client_factory(httpx.Client)
