@@ -480,6 +480,13 @@ def test_images_of_one_size_are_one_batch_however_the_labels_say_it(family, reco
         assert torch.equal(found[name], value)
 
 
+@pytest.mark.parametrize('size', [(49, 96), (48, 97), (0, 96), (48,)])
+def test_sizes_of_labels_are_within_the_batch(size, recognizer):
+    recognizer, label = recognizer('Detr'), objects(DETR_SIZE)
+    with pytest.raises(ValueError, match=r'image 1: expected a size \(height, width\) of at most \(48, 96\), that of '):
+        recognizer.loss(torch.rand(2, 3, *DETR_SIZE), [label[0], {**label[1], 'size': size}])
+
+
 @pytest.mark.parametrize('has_objects', [True, False])
 @pytest.mark.parametrize('family', DETECTORS)
 def test_an_image_that_is_not_finite_has_a_loss_that_is_none(family, has_objects, folder):
@@ -811,7 +818,7 @@ def test_models_that_read_more_than_images_are_refused(tmp_path):
 
 def test_images_of_a_size_that_the_model_cannot_take_are_said(folder):
     recognizer = TransformersRecognizer(folder('Eomt'), resize=None)
-    with pytest.raises(ValueError, match=r'cannot take 1 images of 20x20 .* that it takes, as 64x64, or another resize'):
+    with pytest.raises(ValueError, match=r'cannot take 1 images of 20x20 .* it takes, as 64x64, or another resize'):
         recognizer.outputs(torch.rand(1, 3, 20, 20))
     recognizer = TransformersRecognizer(folder('DFine'), resize=None)
     with pytest.raises(ValueError, match=r'cannot take 1 images of 60x50 .* that it takes, as 64x64, or another'):

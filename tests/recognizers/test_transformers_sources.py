@@ -2,9 +2,11 @@
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import httpx
 import huggingface_hub
+import numpy as np
 import pytest
 import tiny_transformers as tiny
 import torch
@@ -64,7 +66,7 @@ def saved(folder):
 
 @pytest.mark.parametrize('write_config', [
     detr, upernet, lambda folder: detr(folder, backbone_kwargs={'out_indices': [1, 2, 3, 4]}),
-    lambda folder: upernet(folder, use_timm_backbone=False)], ids=['Detr', 'UperNet', 'Detr kwargs', 'UperNet as named'])
+    lambda folder: upernet(folder, use_timm_backbone=False)], ids=['Detr', 'UperNet', 'Detr kwargs', 'UperNet by name'])
 def test_a_folder_whose_config_names_a_backbone_needs_no_network(write_config, tmp_path, refused):
     folder = write_config(tmp_path)
     images = torch.rand(1, 3, 64, 64)
@@ -106,7 +108,6 @@ def test_what_the_hub_answers_is_said(status, code, message, tmp_path, monkeypat
         return httpx.Response(status, headers={'X-Error-Code': code} if code else {}, request=request)
 
     monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_CACHE', str(tmp_path))
-    monkeypatch.setattr(hf.utils.hub.constants, 'HF_HUB_CACHE', str(tmp_path), raising=False)
     monkeypatch.setattr('time.sleep', lambda seconds: None)  # between attempts
     huggingface_hub.set_client_factory(lambda: httpx.Client(transport=httpx.MockTransport(answer)))
     try:
@@ -129,15 +130,15 @@ def test_a_model_without_safetensors_is_said(monkeypatch, tmp_path):
         TransformersRecognizer(folder)
 
 
-# ------------------------------------------------------------------------------- weights that are not of the whole model
+# -------------------------------------------------------------------------------- weights that are not of a whole model
 @pytest.mark.parametrize('family', ['ViT', 'Deit'])
 def test_the_tower_of_a_classifier_has_no_pooler_that_was_never_trained(family, tmp_path):
-    config = {'hidden_size': 16, 'num_hidden_layers': 2, 'num_attention_heads': 2, 'intermediate_size': 32,
-              'image_size': 32, 'patch_size': 8}
     if family == 'ViT':
         tiny.save(tmp_path, 'ViT')
     else:
-        hf.DeiTForImageClassification(hf.DeiTConfig(**config)).save_pretrained(tmp_path)
+        config = hf.DeiTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+                               image_size=32, patch_size=8)
+        hf.DeiTForImageClassification(config).save_pretrained(tmp_path)
         hf.ViTImageProcessor(size={'height': 32, 'width': 32}).save_pretrained(tmp_path)
     first, second = (TransformersRecognizer(str(tmp_path), task='embedding') for _ in range(2))
     images = torch.rand(2, 3, 32, 32)
@@ -173,17 +174,19 @@ def test_a_model_of_one_channel_is_given_the_luma(task, tmp_path):
     recognizer = TransformersRecognizer(gray(tmp_path), task=task)
     picture = Image.radial_gradient('L').resize((40, 50))
     color = Image.merge('RGB', [picture, picture.rotate(90), picture.rotate(180)])
-    images = torch.tensor(list(color.getdata())).reshape(1, 50, 40, 3).permute(0, 3, 1, 2) / 255
+    images = torch.from_numpy(np.array(color))[None].permute(0, 3, 1, 2) / 255
     expected = hf.AutoImageProcessor.from_pretrained(tmp_path)(color.convert('L'), return_tensors='pt')['pixel_values']
     found = recognizer.prepare(images)
     assert recognizer.info.channels == 1 and found.shape == expected.shape == (1, 1, 32, 32)
     assert (found - expected).abs().max() < 1.6 / 255 / 0.31  # of 8 bits, rounded twice
-    torch.testing.assert_close(recognizer.own_preprocessing().transform(color), expected)
+    transform: Any = recognizer.own_preprocessing().transform
+    torch.testing.assert_close(transform(color), expected)
     images.requires_grad_()
     value = (recognizer.loss(images, torch.tensor([1]))['cross_entropy'].sum() if task == 'classification' else
              recognizer.outputs(images)['embedding'].square()[:, 0].sum())
     value.backward()
-    weights = images.grad.abs().sum((0, 2, 3))
+    gradient: Any = images.grad
+    weights = gradient.abs().sum((0, 2, 3))
     torch.testing.assert_close(weights / weights.sum(), torch.tensor([0.299, 0.587, 0.114]), rtol=1e-4, atol=1e-5)
 
 

@@ -124,8 +124,9 @@ class TransformersDetector(HasProcessorResize, TransformersRecognizer, Detection
         size = (images.shape[-2], images.shape[-1])
         padding = self._padding(size, inputs['pixel_values'])
         target = [side * factor for side, factor in zip(size, padding, strict=True)]
-        decoded = self.processor.processor.post_process_object_detection(
-            found, threshold=self.score_threshold, target_sizes=torch.tensor([target] * len(images), device=images.device))
+        sizes = torch.tensor([target] * len(images), device=images.device)
+        decoded = self.processor.processor.post_process_object_detection(found, threshold=self.score_threshold,
+                                                                         target_sizes=sizes)
         return [self._best_first(one) for one in decoded]
 
     def _best_first(self, found: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
