@@ -45,8 +45,9 @@ def build(name: str) -> Recognizer:
     if processor is None:
         raise TaskError(f'zoo({name}): transformers has no image processor in torch for it.')
     is_classifier = 'ForImageClassification' in name
-    config = cls.config_class(**_SETTINGS.get(name, {}))
-    if is_classifier and isinstance(getattr(config, 'num_hidden_layers', None), int):
+    settings = _SETTINGS.get(name, {})
+    config = cls.config_class(**settings)
+    if is_classifier and not settings and isinstance(getattr(config, 'num_hidden_layers', None), int):
         config = cls.config_class(num_hidden_layers=min(config.num_hidden_layers, _LAYERS))
     tower = getattr(config, 'vision_config', None)
     if tower is not None:
