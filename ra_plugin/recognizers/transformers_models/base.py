@@ -35,6 +35,7 @@ from ra_plugin.recognizers.transformers_models.normalization import picture_mode
 from ra_plugin.recognizers.transformers_models.processor import FloatProcessor
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.utils.random_streams import seeded
+from ra_plugin.utils.tensors import total
 
 Task = Literal['classification', 'detection', 'segmentation', 'embedding']
 _FEATURES = ('encoder_last_hidden_state', 'last_hidden_state', 'feature_maps', 'hidden_states')  # the first there is
@@ -223,7 +224,7 @@ class TransformersRecognizer(ByTask, Recognizer):
         with torch.no_grad():
             blank = {**inputs, 'pixel_values': torch.zeros_like(inputs['pixel_values'])}
             names = list(terms(self.ask(blank, images, **targets)))
-        return dict.fromkeys(names, math.nan * sum(answer.sum() for answer in answers))
+        return dict.fromkeys(names, math.nan * total(answer.sum() for answer in answers))
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the last hidden states of the encoder, ``(N, L, C)``, or its last feature map, ``(N, C, h, w)``."""

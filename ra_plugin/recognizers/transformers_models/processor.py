@@ -46,9 +46,9 @@ class FloatProcessor:
                  resize: Resize = 'model'):
         self.processor = processor
         self.channels = channels
-        self.resize = resize
+        self.resize: Resize = resize
         self._given = resolve_input_size(input_size, None, where)
-        self._is_cropped = input_size is None
+        self._as_they_come = input_size is None
         self._whole = _whole(processor, task)
         self.interpolation = _INTERPOLATIONS.get(int(getattr(processor, 'resample', None) or 2), 'bilinear')
         self._plain = {**_PLAIN, **({_NORMALIZES: False} if hasattr(processor, _NORMALIZES) else {})}
@@ -65,14 +65,15 @@ class FloatProcessor:
     @property
     def is_own(self) -> bool:
         """True if images are resized as the processor resizes them."""
-        return self.resize == 'model' and not self._is_cropped and self._given is None
+        return self.resize == 'model' and not self._as_they_come and self._given is None
 
     @property
     def pads(self) -> bool:
         """True if the processor pads the images of a batch to one size."""
         return bool(getattr(self.processor, 'do_pad', None))
 
-    def __call__(self, images: Sequence[torch.Tensor], mean: torch.Tensor, std: torch.Tensor) -> dict[str, Any]:
+    def __call__(self, images: torch.Tensor | Sequence[torch.Tensor], mean: torch.Tensor,
+                 std: torch.Tensor) -> dict[str, Any]:
         """Return what the model is given for images: ``pixel_values`` and further keys.
 
         Args:
@@ -97,7 +98,7 @@ class FloatProcessor:
         size = self._size_before(*label.shape[-2:])
         if size != tuple(label.shape[-2:]):
             counted = F.interpolate(counted, size, mode='nearest-exact')
-        resample = {'resample': _NEAREST} if getattr(self.processor, 'do_resize', None) else {}
+        resample: dict[str, Any] = {'resample': _NEAREST} if getattr(self.processor, 'do_resize', None) else {}
         maps = self._processed(list(counted.expand(-1, self.channels, -1, -1)), **resample)['pixel_values']
         maps = maps[:, 0].long()
         return torch.where(maps == 0, IGNORED, maps - 1)
@@ -119,7 +120,7 @@ class FloatProcessor:
         """Return (height, width) to which images are resized before the processor has them."""
         if self._given:
             return self._given
-        return (height, width) if self.resize == 'model' else scaled(height, width, self.resize)
+        return scaled(height, width, None if self.resize == 'model' else self.resize)
 
     def _resized_before(self, images: torch.Tensor) -> torch.Tensor:
         size = self._size_before(images.shape[-2], images.shape[-1])
@@ -129,7 +130,7 @@ class FloatProcessor:
 
     def _arguments(self, pads: bool | None = None) -> dict[str, Any]:
         """Return the processor's arguments; ``pads`` says if it pads, None: if it would."""
-        found = dict(self._whole) if self.is_own else {
+        found: dict[str, Any] = dict(self._whole) if self.is_own else {
             name: False for name in _AS_THEY_COME if getattr(self.processor, name, None)}
         if pads is not None and self.pads:
             found['do_pad'] = pads
@@ -137,7 +138,8 @@ class FloatProcessor:
             found['pad_size'] = None  # which is for whole images: to the largest of the batch instead
         return found
 
-    def _processed(self, images: Sequence[torch.Tensor], pads: bool | None = None, **arguments: Any) -> dict[str, Any]:
+    def _processed(self, images: Sequence[torch.Tensor], pads: bool | None = None,
+                   **arguments: Any) -> dict[str, Any]:
         """Return images as the processor resizes, crops and pads them, with its further answers."""
         return dict(self.processor(list(images), **{**self._plain, **self._arguments(pads), **arguments}))
 
