@@ -17,7 +17,7 @@ _PROCESSORS = {  # of published models of families for which transformers lists 
 _LAYERS = 4  # of classifiers, at most: all of them are alike
 _BEIT = {'num_hidden_layers': 4, 'out_indices': [1, 2, 3, 4]}  # the default has no output for a segmenter
 _EOMT = {'num_hidden_layers': 6, 'image_size': 160}
-_B0 = {'width_coefficient': 1.0, 'depth_coefficient': 1.0, 'image_size': 224}  # the default is B7
+_B0 = {'width_coefficient': 1.0, 'depth_coefficient': 1.0, 'hidden_dim': 1280, 'image_size': 224}  # the default is B7
 _SETTINGS: dict[str, dict] = {
     'BeitForSemanticSegmentation': _BEIT, 'Data2VecVisionForSemanticSegmentation': _BEIT,
     'EfficientNetForImageClassification': _B0,
