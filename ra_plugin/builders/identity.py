@@ -88,10 +88,9 @@ def same_network(first: Mapping, second: Mapping) -> bool:
                for block in (first, second)]
     if all(weights):
         return _same_file(weights[0], weights[1])
-    folders = [_model_folder(block) for block in (first, second)]
-    if all(folders):
-        key, (one, other) = folders[0][0], [path for _, path in folders]
-        return _network(first, key) == _network(second, key) and _same_model(one, other)
+    one, other = _model_folder(first), _model_folder(second)
+    if one and other:
+        return _network(first, one[0]) == _network(second, other[0]) and _same_model(one[1], other[1])
     classes = [canonical(block.get('classes'), ClassNames) for block in (first, second)]
     return weights[0] == weights[1] and _network(first) == _network(second) and (
         not all(classes) or classes[0] == classes[1])

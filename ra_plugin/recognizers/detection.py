@@ -55,7 +55,7 @@ class DetectionRecognizer(Recognizer):
             ValueError: One is larger than the batch, or no size.
         """
         whole = (images.shape[-2], images.shape[-1])
-        found = [tuple(item.get('size', whole)) for item in label]
+        found: list[tuple[int, ...]] = [tuple(item.get('size', whole)) for item in label]
         for i, size in enumerate(found):
             if len(size) != 2 or not all(1 <= side <= most for side, most in zip(size, whole, strict=True)):
                 raise ValueError(f'{self}: image {i}: expected a size (height, width) of at most {whole}, that of the '
