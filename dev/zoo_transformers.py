@@ -9,14 +9,15 @@ from ra_plugin.recognizers.facts import TaskError
 from ra_plugin.utils.optional import require
 
 _PARTS = ('IMAGE_CLASSIFICATION', 'OBJECT_DETECTION', 'SEMANTIC_SEGMENTATION', 'UNIVERSAL_SEGMENTATION')
-_PROCESSORS = {  # of published models of families for which transformers lists none
+_PROCESSORS = {  # of published models of families for which transformers lists none, or one for another task
     'Dinov2WithRegisters': 'BitImageProcessor', 'HGNetV2': 'ConvNextImageProcessor', 'DFine': 'RTDetrImageProcessor',
     'DabDetr': 'ConditionalDetrImageProcessor', 'RTDetrV2': 'RTDetrImageProcessor',
+    'DonutSwin': 'ViTImageProcessor',  # Swin's: Donut's makes pages of 2560x1920 pixels, which it does not classify
 }
 _LAYERS = 4  # of classifiers, at most: all of them are alike
 _BEIT = {'num_hidden_layers': 4, 'out_indices': [1, 2, 3, 4]}  # the default has no output for a segmenter
 _EOMT = {'num_hidden_layers': 6, 'image_size': 160}
-_B0 = {'width_coefficient': 1.0, 'depth_coefficient': 1.0, 'image_size': 224}  # the default is B7
+_B0 = {'width_coefficient': 1.0, 'depth_coefficient': 1.0, 'hidden_dim': 1280, 'image_size': 224}  # the default is B7
 _SETTINGS: dict[str, dict] = {
     'BeitForSemanticSegmentation': _BEIT, 'Data2VecVisionForSemanticSegmentation': _BEIT,
     'EfficientNetForImageClassification': _B0,
@@ -39,12 +40,14 @@ def build(name: str) -> Recognizer:
     transformers = require('transformers', 'zoo')
     cls = next(cls for cls in _classes() if cls.__name__ == name)
     own = transformers.IMAGE_PROCESSOR_MAPPING.get(cls.config_class, None) or {}
-    processor = own.get('torchvision') or getattr(transformers, _PROCESSORS.get(name.partition('For')[0], ''), None)
+    chosen = _PROCESSORS.get(name.partition('For')[0])
+    processor = getattr(transformers, chosen) if chosen else own.get('torchvision')
     if processor is None:
         raise TaskError(f'zoo({name}): transformers has no image processor in torch for it.')
     is_classifier = 'ForImageClassification' in name
-    config = cls.config_class(**_SETTINGS.get(name, {}))
-    if is_classifier and isinstance(getattr(config, 'num_hidden_layers', None), int):
+    settings = _SETTINGS.get(name, {})
+    config = cls.config_class(**settings)
+    if is_classifier and not settings and isinstance(getattr(config, 'num_hidden_layers', None), int):
         config = cls.config_class(num_hidden_layers=min(config.num_hidden_layers, _LAYERS))
     tower = getattr(config, 'vision_config', None)
     if tower is not None:
@@ -53,7 +56,7 @@ def build(name: str) -> Recognizer:
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
         processor().save_pretrained(folder)
-        recognizer = TransformersRecognizer(folder, pretrained=False, input_size='model' if is_classifier else None)
+        recognizer = TransformersRecognizer(folder, pretrained=False, **({} if is_classifier else {'resize': None}))
     for module in recognizer.model.modules():
         if isinstance(module, nn.Conv2d):  # with transformers' initial values answers vanish after many of them
             nn.init.kaiming_normal_(module.weight, nonlinearity='linear')

@@ -29,6 +29,7 @@ _ABOUT_IMAGES = {'mean', 'std', 'input_size', 'fit', 'interpolation', 'resize', 
                  'keep_classes', 'score_threshold', 'height', 'width', 'min_width', 'fill', 'channel_order', 'prompts',
                  'preprocess'}
 _WEIGHTS = ('checkpoint', 'file')
+_CONFIG, _TENSORS = 'config.json', '.safetensors'  # which network the model in a folder is
 
 
 def canonical(node: Any, hint: Any = None) -> Any:
@@ -81,21 +82,41 @@ def same_network(first: Mapping, second: Mapping) -> bool:
     """Return True if two blocks of single recognizers name one network with the same weights.
 
     How images reach it (size, normalization, ``resize``) does not count: a detector that was trained against on crops
-    and judges whole images is one network. Files of weights are the same by their place or by their content.
+    and judges whole images is one network. Files and folders of weights are the same by their place or by their
+    content.
     """
     weights = [next((block[key] for key in _WEIGHTS if isinstance(block.get(key), str)), '')
                for block in (first, second)]
     if all(weights):
         return _same_file(weights[0], weights[1])
+    one, other = _model_folder(first), _model_folder(second)
+    if one and other:
+        return _network(first, one[0]) == _network(second, other[0]) and _same_model(one[1], other[1])
     classes = [canonical(block.get('classes'), ClassNames) for block in (first, second)]
     is_asked = getattr(class_of(first), 'open_vocabulary', False)
     return weights[0] == weights[1] and _network(first) == _network(second) and (
         is_asked or not all(classes) or classes[0] == classes[1])
 
 
-def _network(block: Mapping) -> Mapping:
+def _network(block: Mapping, but: str = '') -> Mapping:
     return {key: value for key, value in canonical(block).items()
-            if key not in _ABOUT_IMAGES and value not in (None, {}, [])}
+            if key not in _ABOUT_IMAGES and key != but and value not in (None, {}, [])}
+
+
+def _model_folder(block: Mapping) -> tuple[str, str] | None:
+    """Return the key and the path of the folder that a block takes a model from, if there is one."""
+    return next(((text.key, path) for text in texts(block) if text.names is not None and text.names.is_folder
+                 for path in [os.path.realpath(os.path.expanduser(text.text))] if os.path.isdir(path)), None)
+
+
+def _same_model(first: str, second: str) -> bool:
+    """Return True if two folders have the same config and weights."""
+    if first == second:
+        return True
+    files = [sorted(name for name in os.listdir(folder) if name == _CONFIG or name.endswith(_TENSORS))
+             for folder in (first, second)]
+    return files[0] == files[1] and all(_same_file(os.path.join(first, name), os.path.join(second, name))
+                                        for name in files[0])
 
 
 def _same_file(first: str, second: str) -> bool:
@@ -172,7 +193,9 @@ def named_files(block: Any, hint: Any = None, but: Sequence[str] = (), seen: fro
             found += [file_identity(path) for path in _leads_to(text)]
         elif text.names is not None or os.sep in text.text:
             path = os.path.expanduser(text.text.removeprefix('local-dir:'))
-            if os.path.isdir(path):
+            if os.path.isdir(path) and text.names is not None and text.names.is_folder:
+                found += [file_identity(file) for file in _files_of(path)]
+            elif os.path.isdir(path):
                 found.append(folder_identity(path, seen))
             elif os.path.isfile(path):
                 found += [file_identity(file) for file in (path, *onnx_files(path))]
@@ -182,7 +205,9 @@ def named_files(block: Any, hint: Any = None, but: Sequence[str] = (), seen: fro
 
 
 def contents(block: Any, hint: Any = None) -> list:
-    """Return digests of the files that a block names, and the names and sizes of files in its folders: no times."""
+    """Return digests of the files that a block names, also of those in the folder of a model; of those in folders of
+    images the names and sizes: no times.
+    """
     found = []
     for text in texts(block, hint):
         if text.names is None:
@@ -190,6 +215,8 @@ def contents(block: Any, hint: Any = None) -> list:
         path = os.path.expanduser(text.text)
         if text.names.what != 'file':
             found.append([_content(file) for file in _leads_to(text)])
+        elif os.path.isdir(path) and text.names.is_folder:
+            found.append([[os.path.relpath(file, os.path.realpath(path)), _content(file)] for file in _files_of(path)])
         elif os.path.isdir(path):
             found.append([entry[:2] for entry in folder_identity(path)[1]])
         elif os.path.isfile(path):
@@ -247,6 +274,12 @@ def folder_identity(folder: str | os.PathLike, but: frozenset[str] = frozenset()
     """
     root = os.path.realpath(folder)
     return [root, sorted(_walk(root, '', but))]
+
+
+def _files_of(folder: str) -> list[str]:
+    """Return the paths of all files of a folder, at any depth; hidden files do not count."""
+    root, files = folder_identity(folder)
+    return [os.path.join(root, name) for name, *_ in files]
 
 
 def _walk(folder: str, below: str, but: frozenset[str]) -> Iterator[list]:

@@ -19,6 +19,7 @@ from ra_plugin.metrics.detection import DetectionScore
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.utils.atomic import atomic_save, written_aside
 from ra_plugin.utils.command_line import run
+from ra_plugin.utils.tensors import total
 
 Labels = Sequence[Mapping[str, torch.Tensor]]
 TrainingLoss = Callable[[Any, torch.Tensor, Labels], torch.Tensor]
@@ -29,7 +30,8 @@ _STRIDE = 32  # of ultralytics' networks
 
 def torchvision_loss(net: Any, images: torch.Tensor, labels: Labels) -> torch.Tensor:
     """Return the library's training loss of a batch, a scalar."""
-    return sum(net(list(images), [{'boxes': item['boxes'], 'labels': item['labels'] + 1} for item in labels]).values())
+    losses = net(list(images), [{'boxes': item['boxes'], 'labels': item['labels'] + 1} for item in labels])
+    return total(losses.values())
 
 
 def ultralytics_loss(net: Any, images: torch.Tensor, labels: Labels) -> torch.Tensor:
@@ -91,9 +93,9 @@ def train(block: Mapping[str, Any], data: Mapping[str, Any], val: Mapping[str, A
                         drop_last=True, collate_fn=lambda items: (torch.stack([image for image, _ in items]),
                                                                   [label for _, label in items]))
     optimizer = torch.optim.AdamW(net.parameters(), lr, weight_decay=0.02)
-    total = epochs * len(loader)
+    steps = epochs * len(loader)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / len(loader), 0.5 + 0.5 * math.cos(math.pi * step / total)))
+        optimizer, lambda step: min((step + 1) / len(loader), 0.5 + 0.5 * math.cos(math.pi * step / steps)))
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(_EMA_DECAY), use_buffers=True)
     state, first = out.with_suffix('.state'), 0
     parts = {'net': net, 'optimizer': optimizer, 'schedule': schedule, 'average': average}

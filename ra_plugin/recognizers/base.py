@@ -210,7 +210,7 @@ class Recognizer(ChecksArguments, OutOfSight):
             images = resize(images, self.info.input_size, self.fit, self.info.interpolation, fill)
         if self.info.channels == 1:
             mean, std = self.luma_normalization()
-            return (_luma(images) - mean) / std
+            return (luma(images) - mean) / std
         return (images - self.mean) / self.std
 
     def cast(self, images: torch.Tensor) -> torch.Tensor:
@@ -431,5 +431,6 @@ class Recognizer(ChecksArguments, OutOfSight):
         return f'{self.users_name()}({self.info.name})'
 
 
-def _luma(images: torch.Tensor) -> torch.Tensor:
+def luma(images: torch.Tensor) -> torch.Tensor:
+    """Return the luma ``(N, 1, H, W)`` of RGB images, as PIL's ``convert('L')`` weighs it."""
     return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)

@@ -49,9 +49,18 @@ class DetectionRecognizer(Recognizer):
         self._has_no('predict')
 
     def sizes(self, images: torch.Tensor, label: DetectionLabel) -> list[tuple[int, int]]:
-        """Return the (height, width) of each image within a padded batch."""
-        whole = tuple(images.shape[-2:])
-        return [(height, width) for height, width in (item.get('size', whole) for item in label)]
+        """Return the (height, width) of each image within a padded batch.
+
+        Raises:
+            ValueError: One is larger than the batch, or no size.
+        """
+        whole = (images.shape[-2], images.shape[-1])
+        found: list[tuple[int, ...]] = [tuple(item.get('size', whole)) for item in label]
+        for i, size in enumerate(found):
+            if len(size) != 2 or not all(1 <= side <= most for side, most in zip(size, whole, strict=True)):
+                raise ValueError(f'{self}: image {i}: expected a size (height, width) of at most {whole}, that of the '
+                                 f'batch, got {size}.')
+        return [(height, width) for height, width in found]
 
     def masks_of(self, item: Mapping[str, Any], size: tuple[int, int]) -> torch.Tensor:
         """Return the masks of an image's objects, ``(K, H, W)`` of its ``size``, for a loss that needs them.

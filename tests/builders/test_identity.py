@@ -14,6 +14,7 @@ from torch import nn
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.builders.identity import (
     canonical,
+    contents,
     digest,
     folder_identity,
     members,
@@ -256,3 +257,38 @@ def test_networks_without_a_file_differ_where_their_classes_do():
     assert same_network({**block, 'classes': ['a', 'b']}, {**block, 'classes': ('a', 'b')})
     assert same_network(block, {**block, 'classes': ['a', 'b']})
     assert not same_network({**block, 'classes': ['a', 'b']}, {**block, 'classes': ['c', 'd']})
+
+
+# ---------------------------------------------------------------------------------------------- models in folders
+def model_folder(folder, weights=b'w' * 64, config='{"hidden_size": 16}', processor='{"size": 32}'):
+    folder.mkdir(exist_ok=True)
+    for name, content in (('model.safetensors', weights), ('config.json', config.encode()),
+                          ('preprocessor_config.json', processor.encode())):
+        (folder / name).write_bytes(content)
+    return {'type': 'TransformersRecognizer', 'model': str(folder)}
+
+
+@pytest.mark.parametrize('change', [{'weights': b'v' * 64}, {'config': '{"hidden_size": 32}'}])
+def test_a_folder_of_a_model_is_known_by_its_content(tmp_path, change):
+    first = model_folder(tmp_path / 'a')
+    assert same_network(first, model_folder(tmp_path / 'copied'))
+    assert same_network(first, {**model_folder(tmp_path / 'at another size', processor='{"size": 48}'), 'resize': 2.0})
+    assert not same_network(first, model_folder(tmp_path / 'another', **change))
+    assert not same_network(first, {**model_folder(tmp_path / 'copied'), 'pretrained': False})
+    assert not same_network(first, {**first, 'model': 'google/vit-base-patch16-224'})
+    kept, named = contents(first), named_files(first)
+    times = {path: path.stat() for path in (tmp_path / 'a').iterdir()}
+    for further in ({}, change):
+        model_folder(tmp_path / 'a', **further)
+        for path, state in times.items():
+            os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+        assert (contents(first) == kept, named_files(first) == named) == (not further, not further)
+
+
+def test_a_folder_of_images_is_not_read(tmp_path):
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / 'a.png').write_bytes(b'a' * 9)
+    block = {'type': 'LabeledImageDataset', 'dataroot_gt': str(tmp_path / 'images')}
+    kept = contents(block)
+    (tmp_path / 'images' / 'a.png').write_bytes(b'b' * 9)
+    assert contents(block) == kept

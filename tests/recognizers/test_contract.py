@@ -72,10 +72,10 @@ BLOCKS = {  # registered name, and the task where it has several -> its block, g
         'model_name': 'squeezenet1_1', 'checkpoint': files.torchvision(), 'feature_layer': 'features',
         'input_size': 64},
     'TransformersRecognizer: classification': lambda files: {'model': files.transformers('ResNet')},
-    'TransformersRecognizer: detection': lambda files: {'model': files.transformers('Detr'), 'input_size': None},
+    'TransformersRecognizer: detection': lambda files: {'model': files.transformers('Detr'), 'resize': None},
     'TransformersRecognizer: embedding': lambda files: {'model': files.transformers('Dinov2', 'Dinov2Model')},
     'TransformersRecognizer: segmentation': lambda files: {
-        'model': files.transformers('Segformer'), 'input_size': None},
+        'model': files.transformers('Segformer'), 'resize': None},
     'TorchvisionRecognizer: detection': lambda files: {
         'model_name': 'ssdlite320_mobilenet_v3_large', 'checkpoint': files.native('ssdlite320_mobilenet_v3_large'),
         'resize': None, 'model_kwargs': {'num_classes': 4}},

@@ -1,6 +1,7 @@
 """TransformersRecognizer against transformers' own image processors, losses and decoding."""
 import copy
 import functools
+import inspect
 import json
 import pickle
 import shutil
@@ -181,25 +182,60 @@ def test_the_normalization_is_what_the_processor_does(family, folder, recognizer
 
 
 @pytest.mark.slow
-def test_images_as_they_come_and_of_a_given_size(folder):
+def test_a_classifier_s_images_as_they_come_and_of_a_given_size(folder):
     images = torch.rand(1, 3, 40, 56)
-    for family in ('ViT', 'Detr', 'Segformer'):
-        assert TransformersRecognizer(folder(family), input_size=None).prepare(images).shape[-2:] == (40, 56)
-        given = TransformersRecognizer(folder(family), input_size=[48, 32])
-        assert given.prepare(images).shape[-2:] == (48, 32) and given.resized(9, 9) == (48, 32)
-        assert given.resizing() == 'images resized to 32x48 pixels' and not given.resizes_as_whole_images
+    recognizer = TransformersRecognizer(folder('ViT'), input_size=None)
+    assert recognizer.prepare(images).shape[-2:] == (40, 56) and recognizer.resizing() == 'images as they come'
+    own = network('ViT', folder)((images - 0.5) / 0.5, interpolate_pos_encoding=True, output_hidden_states=True)
+    torch.testing.assert_close(recognizer.outputs(images)['logits'], own.logits)
+    given = TransformersRecognizer(folder('ViT'), input_size=[48, 32])
+    assert given.prepare(images).shape[-2:] == (48, 32) and given.resized(9, 9) == (48, 32)
+    assert given.resizing() == 'images resized to 32x48 pixels' and not given.resizes_as_whole_images
+
+
+def test_a_layer_s_output_is_of_the_images_as_the_classifier_has_them(folder):
+    images = torch.rand(2, 3, 40, 56)
+    recognizer = TransformersRecognizer(folder('ViT'), input_size=None, feature_layer='vit.layernorm')
+    own = network('ViT', folder).vit((images - 0.5) / 0.5, interpolate_pos_encoding=True)
+    torch.testing.assert_close(recognizer.features(images), own.last_hidden_state)
+    recognizer.watch(['vit.layernorm'])
+    torch.testing.assert_close(recognizer.layer_outputs(images, ['vit.layernorm'])['vit.layernorm'],
+                               own.last_hidden_state)
+
+
+@pytest.mark.slow
+def test_whole_images_of_detectors_and_segmenters_as_they_come_and_by_a_factor(folder):
+    images = torch.rand(1, 3, 40, 56)
+    for family in ('Detr', 'Segformer'):
+        assert TransformersRecognizer(folder(family), resize=None).prepare(images).shape[-2:] == (40, 56)
+        scaled = TransformersRecognizer(folder(family), resize=1.5)
+        assert scaled.prepare(images).shape[-2:] == scaled.resized(40, 56) == (60, 84)
+        assert scaled.resizing() == 'images resized by 1.5' and not scaled.resizes_as_whole_images
+        expected = F.interpolate(images, (60, 84), mode='bilinear', antialias=True)
+        mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (scaled.info.mean, scaled.info.std))
+        torch.testing.assert_close(scaled.prepare(images), (expected - mean) / std)
     with judging():  # clamped as images, not as what is normalized
-        white = TransformersRecognizer(folder('Detr'), input_size=[48, 32]).prepare(torch.full_like(images, 0.9))
+        white = TransformersRecognizer(folder('Detr'), resize=1.5).prepare(torch.full_like(images, 0.9))
     torch.testing.assert_close(white.mean((0, 2, 3)), (0.9 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
         [0.229, 0.224, 0.225]))
     label = label_map((40, 56), 1)
-    fitted = TransformersRecognizer(folder('Segformer'), input_size=[20, 28]).processor.fit_labels(label)
+    fitted = TransformersRecognizer(folder('Segformer'), resize=0.5).processor.fit_labels(label)
     assert torch.equal(fitted, label[:, 1::2, 1::2])
     whole = TransformersRecognizer(folder('Detr'))
     assert whole.resizes_as_whole_images and whole.resizing() == 'images resized as its own image processor does'
-    logits = TransformersRecognizer(folder('ViT'), input_size=None).outputs(images)['logits']  # of another size
-    own = network('ViT', folder)((images - 0.5) / 0.5, interpolate_pos_encoding=True).logits
-    torch.testing.assert_close(logits, own)
+
+
+@pytest.mark.parametrize('family, option, message', [
+    ('Detr', {'input_size': None}, 'input_size is for classification and embedding, this is for detection'),
+    ('Segformer', {'input_size': 64}, 'input_size is for classification and embedding, this is for segmentation'),
+    ('ViT', {'resize': None}, 'resize is for detection and segmentation, this is for classification'),
+    ('ViT', {'resize': 0.5, 'task': 'embedding'}, 'resize is for detection and segmentation, this is for embedding'),
+    ('Detr', {'keep_classes': ['cat']}, 'keep_classes is for classification, this is for detection'),
+    ('Detr', {'resize': -1.0}, "resize: expected 'model', a factor > 0 or ~, got -1.0"),
+])
+def test_options_are_those_of_the_task(family, option, message, folder):
+    with pytest.raises(ValueError, match=message):
+        TransformersRecognizer(folder(family), **option)
 
 
 @pytest.mark.slow
@@ -266,6 +302,26 @@ def test_segmenters_have_the_library_s_loss_on_its_own_preprocessing(family, fol
     own = dict(processor(pictures, segmentation_maps=list(maps), return_tensors='pt', **further))
     if isinstance(own.get('labels'), list):
         own['labels'] = torch.stack(own['labels'])
+    with seeded(0, torch.device('cpu')):
+        expected = network(family, folder)(**own)
+    torch.testing.assert_close(recognizer.loss(as_images(*pictures), label)['loss'], expected.loss, rtol=1e-4,
+                               atol=1e-5)
+
+
+@pytest.mark.parametrize('family', ['Segformer', 'MaskFormer', 'Mask2Former', 'Eomt'])  # Beit's and DPT's blur maps
+def test_segmenters_have_the_library_s_loss_of_images_that_it_resizes(family, folder, recognizer):
+    recognizer, label = recognizer(family), label_map((56, 80))
+    pictures = [picture(56, 80), picture(56, 80, 1)]
+    processor = WITHOUT_MARGIN.get(family, lambda: own_processor(family, folder))()
+    further = {'ignore_index': 255} if family == 'Eomt' else {}
+    maps = label.numpy().astype(np.uint8)
+    if family in ('Segformer', 'Eomt'):
+        maps = np.where(maps == 255, 0, maps + 1).astype(np.uint8)
+    floats = [as_images(one)[0] * 255 for one in pictures]  # of 8 bits it would round after resizing
+    own = dict(processor(floats, segmentation_maps=list(maps), return_tensors='pt', **further))
+    if isinstance(own.get('labels'), list):
+        own['labels'] = torch.stack(own['labels'])
+    assert own['pixel_values'].shape[-2:] != (56, 80)
     with seeded(0, torch.device('cpu')):
         expected = network(family, folder)(**own)
     torch.testing.assert_close(recognizer.loss(as_images(*pictures), label)['loss'], expected.loss, rtol=1e-4,
@@ -358,28 +414,86 @@ def test_it_computes_in_16_bits_and_in_blocks_on_demand(family, folder, recogniz
 
 
 # ------------------------------------------------------------------------------------------------- labels' corners
-def test_images_of_a_padded_batch_are_judged_as_they_are_alone(folder, recognizer):
-    recognizer = recognizer('Detr')
-    small, large = torch.rand(1, 3, 40, 64), torch.rand(1, 3, 48, 96)
-    padded = torch.cat([F.pad(small, (0, 32, 0, 8), value=0.7), large])
-    labels = [{**objects((40, 64), 1)[0], 'size': (40, 64)}, {**objects((48, 96), 1)[0], 'size': (48, 96)}]
-    together = recognizer.loss(padded, labels)
-    alone = [recognizer.loss(small, labels[:1]), recognizer.loss(large, labels[1:])]
-    for name, value in together.items():
-        torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2)
+def boxes_of(height, width, classes=(0, 2)):
+    """One object or two in an image, and the library's annotation of them."""
+    boxes = torch.tensor([[0.1, 0.1, 0.5, 0.75], [0.3, 0.25, 0.95, 0.9]])[:len(classes)]
+    boxes = boxes * torch.tensor([width, height, width, height])
+    found = [{'bbox': [x, y, right - x, bottom - y], 'category_id': cls, 'iscrowd': 0, 'image_id': 0,
+              'area': (right - x) * (bottom - y)} for (x, y, right, bottom), cls in zip(boxes.tolist(), classes,
+                                                                                       strict=True)]
+    label = {'boxes': boxes, 'labels': torch.tensor(classes), 'size': (height, width)}
+    return label, {'image_id': 0, 'annotations': found}
 
 
-@pytest.mark.slow
-def test_sizes_that_are_resized_to_one_are_one_batch_of_the_library(folder, recognizer):
-    recognizer = recognizer('RTDetr')
-    images = [torch.rand(1, 3, 40, 64), torch.rand(1, 3, 64, 64)]
-    padded = torch.cat([F.pad(images[0], (0, 0, 0, 24)), images[1]])
-    labels = [{**objects(size, 1)[0], 'size': size} for size in ((40, 64), (64, 64))]
-    targets = [{'class_labels': item['labels'], 'boxes': torch.tensor(
-        [[0.3, 0.425, 0.4, 0.65], [0.625, 0.575, 0.65, 0.65]])} for item in labels]
-    inputs = torch.cat([recognizer.prepare(one) for one in images])
-    expected = network('RTDetr', folder)(pixel_values=inputs, labels=targets).loss
-    torch.testing.assert_close(sum(recognizer.loss(padded, labels).values()), expected, rtol=1e-4, atol=1e-5)
+def as_one_batch(*pictures):
+    """Pictures of several sizes as a data loader collates them, with a border that is none of them."""
+    images = [as_images(one)[0] for one in pictures]
+    height, width = (max(image.shape[side] for image in images) for side in (1, 2))
+    return torch.stack([F.pad(image, (0, width - image.shape[2], 0, height - image.shape[1]), value=0.7)
+                        for image in images])
+
+
+WITH_MASKS = ('Detr', 'ConditionalDetr', 'DeformableDetr', 'LwDetr')
+SIZES = [(40, 64), (60, 50), (48, 96)]  # smaller, larger and as large as the processors make them
+MIXED = [boxes_of(*SIZES[0], (1,)), boxes_of(*SIZES[1], ()), boxes_of(*SIZES[2])]  # one, no and two objects
+
+
+@pytest.mark.parametrize('family', DETECTORS)
+def test_images_of_several_sizes_are_the_library_s_own_padded_batch(family, folder, recognizer):
+    pictures = [picture(*size, i) for i, size in enumerate(SIZES)]
+    floats = [as_images(one)[0] * 255 for one in pictures]  # of 8 bits it would round after resizing
+    own = own_processor(family, folder)(floats, annotations=[own for _, own in MIXED], return_tensors='pt')
+    if family in WITH_MASKS:
+        assert not own['pixel_mask'].all() or family == 'LwDetr'
+    takes = inspect.signature(network(family, folder).forward).parameters
+    expected = network(family, folder)(**{name: value for name, value in own.items() if name in takes}).loss
+    found = recognizer(family).loss(as_one_batch(*pictures), [label for label, _ in MIXED])
+    torch.testing.assert_close(sum(found.values()), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('resize', [None, 2.0])
+@pytest.mark.parametrize('family', DETECTORS)
+def test_images_of_several_sizes_that_are_not_resized_to_one(family, resize, folder):
+    recognizer = TransformersRecognizer(folder(family), resize=resize)
+    sizes = [(64, 64), (64, 128)] if family in DETACHING else SIZES  # they take no others
+    mixed = [boxes_of(*sizes[0], (1,)), *[boxes_of(*size) for size in sizes[1:]]]
+    pictures = [picture(*size, i) for i, size in enumerate(sizes)]
+    images, labels = as_one_batch(*pictures), [label for label, _ in mixed]
+    found = recognizer.loss(images, labels)
+    alone = [{**one, 'pixel_values': value[0]} for one, value in zip(labels, [
+        recognizer.prepare(as_images(one)) for one in pictures], strict=True)]
+    if family in WITH_MASKS:
+        height, width = (max(one['pixel_values'].shape[side] for one in alone) for side in (1, 2))
+        inputs, mask = torch.zeros(len(alone), 3, height, width), torch.zeros(len(alone), height, width)
+        targets = []
+        for i, one in enumerate(alone):
+            rows, columns = one['pixel_values'].shape[1:]
+            inputs[i, :, :rows, :columns], mask[i, :rows, :columns] = one['pixel_values'], 1
+            scale = torch.tensor([columns / one['size'][1] / width, rows / one['size'][0] / height] * 2)
+            left, top, right, bottom = (one['boxes'] * scale).unbind(1)
+            targets.append({'class_labels': one['labels'], 'boxes': torch.stack(
+                [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], 1)})
+        expected = network(family, folder)(pixel_values=inputs, pixel_mask=mask, labels=targets).loss
+    else:
+        each = [summed(recognizer, as_images(one), [label]) for one, label in zip(pictures, labels, strict=True)]
+        expected = sum(each) / len(each)
+    torch.testing.assert_close(sum(found.values()), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('family', DETECTORS)
+def test_images_of_one_size_are_one_batch_however_the_labels_say_it(family, recognizer):
+    recognizer, size = recognizer(family), native_size(family)
+    images, label = torch.rand(2, 3, *size), objects(size)
+    found = recognizer.loss(images, [{**item, 'size': size} for item in label])
+    for name, value in recognizer.loss(images, label).items():
+        assert torch.equal(found[name], value)
+
+
+@pytest.mark.parametrize('size', [(49, 96), (48, 97), (0, 96), (48,)])
+def test_sizes_of_labels_are_within_the_batch(size, recognizer):
+    recognizer, label = recognizer('Detr'), objects(DETR_SIZE)
+    with pytest.raises(ValueError, match=r'image 1: expected a size \(height, width\) of at most \(48, 96\), that of '):
+        recognizer.loss(torch.rand(2, 3, *DETR_SIZE), [label[0], {**label[1], 'size': size}])
 
 
 @pytest.mark.slow
@@ -485,6 +599,27 @@ def test_masks_give_the_logarithm_of_the_sum_of_their_probabilities(folder, reco
     torch.testing.assert_close(recognizer.outputs(images)['logits'][0].exp().double(), expected, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize('family', ['MaskFormer', 'Mask2Former', 'Eomt'])
+def test_the_consistency_loss_of_masks_is_that_of_their_sums_at_each_pixel(family, folder, recognizer):
+    recognizer, size = recognizer(family), (64, 64) if family == 'Eomt' else native_size(family)
+    clean = as_images(picture(*size), picture(*size, 1))
+    restored = 0.9 * clean + 0.05
+    shares = []
+    for images in (restored, clean):
+        found = network(family, folder)(recognizer.prepare(images))
+        classes = found.class_queries_logits.double().softmax(-1)[..., :-1]
+        masks = found.masks_queries_logits.double()
+        if family != 'MaskFormer':  # their processors enlarge the masks before the sigmoid
+            masks = F.interpolate(masks, (384, 384) if family == 'Mask2Former' else size, mode='bilinear')
+        sums = F.interpolate(torch.einsum('nqc,nqhw->nchw', classes, masks.sigmoid()), size, mode='bilinear')
+        sums = sums.clamp_min(1e-6)
+        shares.append(sums / sums.sum(1, keepdim=True))
+    expected = (shares[1] * (shares[1] / shares[0]).log()).sum(1).mean()
+    value = RecogConsistencyLoss(recognizer, distance='kl', temperature=1.0)(restored, clean)
+    assert expected > 1e-6
+    torch.testing.assert_close(value.double(), expected, rtol=1e-3, atol=1e-7)
+
+
 @pytest.mark.parametrize('family', DETECTORS)
 def test_answers_are_at_the_same_places_of_both_images(family, folder, recognizer):
     recognizer, size = recognizer(family), native_size(family)
@@ -517,6 +652,21 @@ def test_features_are_of_each_image(family, folder, recognizer):
     restored = (0.9 * images).requires_grad_()
     RecogFeatureLoss(recognizer)(restored, images).backward()
     assert restored.grad.isfinite().all()
+
+
+def test_classes_that_are_kept_are_those_of_labels_and_answers(folder, recognizer):
+    kept = TransformersRecognizer(folder('ViT'), keep_classes=['bird', 'cat'])
+    assert kept.info.classes == ('bird', 'cat') and kept.info.num_classes == 2
+    images, label = torch.rand(3, 3, 32, 32), torch.tensor([0, 1, 1])
+    logits = network('ViT', folder)(recognizer('ViT').prepare(images)).logits[:, [2, 0]]
+    torch.testing.assert_close(kept.outputs(images)['logits'], logits)
+    torch.testing.assert_close(kept.loss(images, label)['cross_entropy'], F.cross_entropy(logits, label,
+                                                                                         reduction='none'))
+    assert torch.equal(kept.predict(images)['labels'][:, 0], logits.argmax(1))
+    with pytest.raises(ValueError, match=r'expected labels in 0\.\.1, got'):
+        kept.loss(images, label + 1)
+    with pytest.raises(ValueError, match=r"keep_classes: no class 'brid'\. Did you mean 'bird'\?"):
+        TransformersRecognizer(folder('ViT'), keep_classes=['brid'])
 
 
 def test_a_layer_of_a_classifier_is_compared_on_demand(folder):
@@ -678,10 +828,36 @@ def test_models_that_read_more_than_images_are_refused(tmp_path):
         TransformersRecognizer(str(tmp_path))
 
 
-def test_images_that_are_too_small_are_said(folder):
-    recognizer = TransformersRecognizer(folder('Eomt'), input_size=None)
-    with pytest.raises(ValueError, match=r'cannot take 1 images of 20x20 .* another input_size'):
+def test_images_of_a_size_that_the_model_cannot_take_are_said(folder):
+    recognizer = TransformersRecognizer(folder('Eomt'), resize=None)
+    with pytest.raises(ValueError, match=r'cannot take 1 images of 20x20 .* it takes, as 64x64, or another resize'):
         recognizer.outputs(torch.rand(1, 3, 20, 20))
+    recognizer = TransformersRecognizer(folder('DFine'), resize=None)
+    with pytest.raises(ValueError, match=r'cannot take 1 images of 60x50 .* that it takes, as 64x64, or another'):
+        recognizer.loss(torch.rand(1, 3, 60, 50), objects((60, 50), 1))
+
+
+@pytest.mark.parametrize('family', ['ViT', 'Detr', 'Segformer'])
+def test_an_error_of_another_cause_stays_as_it_is(family, folder, monkeypatch):
+    recognizer = TransformersRecognizer(folder(family))
+
+    def broken(*args, **kwargs):
+        raise RuntimeError('of another cause')
+
+    monkeypatch.setattr(recognizer.model, 'forward', broken)
+    with pytest.raises(RuntimeError, match='^of another cause$'):
+        recognizer.outputs(torch.rand(1, 3, *native_size(family)))
+
+
+def test_an_error_of_the_loss_alone_is_not_one_of_the_size(folder):
+    recognizer, size = TransformersRecognizer(folder('Detr')), DETR_SIZE
+
+    def broken(*args, **kwargs):
+        raise RuntimeError('the size of something else')
+
+    recognizer.model.loss_function = broken
+    with pytest.raises(RuntimeError, match='^the size of something else$'):
+        recognizer.loss(torch.rand(1, 3, *size), objects(size, 1))
 
 
 def test_a_model_of_your_own_is_sent_to_its_folder(folder):

@@ -6,8 +6,6 @@ import torch
 from ra_plugin.recognizers.classification import ClassificationRecognizer
 from ra_plugin.recognizers.embedding import EmbeddingRecognizer
 from ra_plugin.recognizers.facts import Outputs, TaskError
-from ra_plugin.recognizers.feature_layers import captured
-from ra_plugin.recognizers.networks import unwrapped, widened
 from ra_plugin.recognizers.transformers_models.base import TransformersRecognizer
 
 
@@ -22,21 +20,24 @@ class TransformersClassifier(TransformersRecognizer, ClassificationRecognizer):
                             f'{config.problem_type}. Choose another model.')
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        return self.answers(images).logits
+        found = self.answers(images)
+        return found.logits if 'logits' in found else found.last_hidden_state  # PP-LCNet's name for them
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the output of ``feature_layer``; by default the last hidden states or feature map."""
         if self.feature_layer is None:
             return super().features(images)
-        prepared = self.prepare(images)
-        with self.autocast(images):
-            return widened(captured(unwrapped(self.model), self.feature_layer, prepared, str(self)))
+        return self.layer_outputs(images, [self.feature_layer])[self.feature_layer]
+
+    def call_layers(self, images: torch.Tensor) -> Any:
+        return self.answers(images)
 
 
 class TransformersEmbedder(TransformersRecognizer, EmbeddingRecognizer):
     """An image tower of transformers; arguments as in `TransformersRecognizer`.
 
-    The vector of an image is the tower's pooled output, or the mean of its last hidden states; `features` are those.
+    The vector of an image is the tower's pooled output; where it has none, or the weights are those of a classifier
+    that does without, the mean of its last hidden states. `features` are these.
     """
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:

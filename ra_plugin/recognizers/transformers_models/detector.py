@@ -1,5 +1,4 @@
 """Detectors of transformers: DETR and what came of it."""
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from ra_plugin.recognizers.detector_outputs import place_outputs
 from ra_plugin.recognizers.facts import Outputs, TaskError
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.transformers_models.base import TransformersRecognizer
+from ra_plugin.recognizers.transformers_models.whole_images import HasProcessorResize
 from ra_plugin.utils.tensors import total
 
 # By the start of a term's name: the weight in the config, where the library's sum is over what is not weighted yet.
@@ -19,7 +19,7 @@ _WEIGHTS = {'loss_ce': 'class_loss_coefficient', 'loss_bbox': 'bbox_loss_coeffic
 _NO_LOSS = ('PPDocLayout', 'PPOCR')  # starts of names of classes that cannot be trained
 
 
-class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
+class TransformersDetector(HasProcessorResize, TransformersRecognizer, DetectionRecognizer):
     """A detector of transformers; arguments as in `TransformersRecognizer`.
 
     The ids that COCO leaves unused, ``N/A`` in the config, are no classes: DETR has 80 of 91. Objects of them are left
@@ -46,42 +46,34 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
         """Return the detector's own training loss, each a scalar over the batch.
 
         It is split into weighted terms where the library's is a sum of those, else ``{'loss': ...}``. Images of several
-        sizes are judged apart, those that are resized to the same size together, and averaged: no image is padded.
+        sizes, each with its ``size`` in the labels, are one batch of the library, padded as the image processor pads
+        them and with the mask that says so. Where images that come out in several sizes are not padded (``resize`` of a
+        number or ``~``, and a model without masks), the loss is the mean over the losses of each image alone.
         """
         self.check_label(label, len(images), str(self))
         sizes = self.sizes(images, label)
-        batches: dict[tuple[int, ...], list[tuple[dict[str, Any], list[dict[str, torch.Tensor]]]]] = {}
-        for height, width in dict.fromkeys(sizes):  # images of a size are prepared at once
-            places = [i for i, size in enumerate(sizes) if size == (height, width)]
-            inputs = self.feed(images[places, :, :height, :width])
-            targets = [self._target(label[i], (height, width), inputs['pixel_values']) for i in places]
-            batches.setdefault(tuple(inputs['pixel_values'].shape[1:]), []).append((inputs, targets))
-        parts = []
-        for batch in batches.values():
-            targets = [target for _, found in batch for target in found]
-            inputs = _joined([inputs for inputs, _ in batch])
-            parts.append((len(targets) / len(images), self._judged(inputs, images, targets)))
-        return {name: total(share * terms[name] for share, terms in parts) for name in parts[0][1]}
+        each = [image[:, :height, :width] for image, (height, width) in zip(images, sizes, strict=True)]
+        alone = len({self.resized(*size) for size in set(sizes)}) > 1 and not self._pads
+        batches = [[i] for i in range(len(images))] if alone else [list(range(len(images)))]
+        parts = [self._judged([each[i] for i in batch], [label[i] for i in batch], images[batch]) for batch in batches]
+        return {name: total(part[name] for part in parts) / len(parts) for name in parts[0]}
 
-    def _judged(self, inputs: dict[str, Any], images: torch.Tensor,
-                targets: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """Return the terms of one batch; NaN where the answers are not finite, which the library cannot match."""
-        try:
-            return self._terms(self.ask(inputs, images, labels=targets))
-        except ValueError:
-            found = self.ask(inputs, images)
-            if found.logits.isfinite().all() and found.pred_boxes.isfinite().all():
-                raise
-        with torch.no_grad():
-            blank = {**inputs, 'pixel_values': torch.zeros_like(inputs['pixel_values'])}
-            terms = self._terms(self.ask(blank, images, labels=targets))
-        none = math.nan * (found.logits.sum() + found.pred_boxes.sum())
-        return {name: none for name in terms}
+    @property
+    def _pads(self) -> bool:
+        """True if images of several sizes become one batch."""
+        return self.processor.pads and (self.processor.is_own or 'pixel_mask' in self._takes)
+
+    def _judged(self, each: list[torch.Tensor], label: DetectionLabel, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the terms of one batch of the library."""
+        sizes = [(image.shape[-2], image.shape[-1]) for image in each]
+        inputs = self.feed(torch.stack(each) if len(set(sizes)) == 1 else each)
+        targets = [self._target(item, size, inputs['pixel_values']) for item, size in zip(label, sizes, strict=True)]
+        return self.terms_or_nan(self._terms, inputs, images, labels=targets)
 
     def _target(self, item: Mapping[str, Any], size: tuple[int, int], inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return an image's objects as the library has them: boxes as center and size, in shares of the input."""
         used = counted(item)
-        boxes = item['boxes'][used].to(inputs)
+        boxes = item['boxes'][used].to(inputs.device, torch.promote_types(inputs.dtype, torch.float32))
         boxes = torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)
         sides = [side * padding for side, padding in zip(size, self._padding(size, inputs), strict=True)]
         return {'class_labels': self.slots.to_network(item['labels'][used]).to(inputs.device),
@@ -132,8 +124,9 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
         size = (images.shape[-2], images.shape[-1])
         padding = self._padding(size, inputs['pixel_values'])
         target = [side * factor for side, factor in zip(size, padding, strict=True)]
-        decoded = self.processor.processor.post_process_object_detection(
-            found, threshold=self.score_threshold, target_sizes=images.new_tensor([target] * len(images)))
+        sizes = torch.tensor([target] * len(images), device=images.device)
+        decoded = self.processor.processor.post_process_object_detection(found, threshold=self.score_threshold,
+                                                                         target_sizes=sizes)
         return [self._best_first(one) for one in decoded]
 
     def _best_first(self, found: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -142,8 +135,3 @@ class TransformersDetector(TransformersRecognizer, DetectionRecognizer):
         order = order[labels[order] >= 0]
         return {'boxes': found['boxes'][order], 'labels': labels[order], 'scores': found['scores'][order]}
 
-
-def _joined(inputs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the arguments of a batch of images of those of each."""
-    return {name: torch.cat([one[name] for one in inputs]) if isinstance(value, torch.Tensor) else value
-            for name, value in inputs[0].items()}

@@ -1,5 +1,6 @@
 """Models of transformers by a name of the hub or from a folder, with one-line errors; no code of theirs is executed."""
 import contextlib
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ra_plugin.library_errors import is_network_error, translated
+from ra_plugin.compat.transformers_alone import without_hub
+from ra_plugin.library_errors import translated
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.facts import TaskError
+from ra_plugin.recognizers.transformers_models.hub_errors import fetching
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.suggestions import suggestion
-from ra_plugin.utils.text import first_line
 
 _TASKS = {  # end of the name of a model's class
     'ForImageClassification': 'classification', 'ForImageClassificationWithTeacher': 'classification',
@@ -29,6 +31,7 @@ _OTHER_INPUTS = {'OneFormer': 'text', 'Videomt': 'videos'}  # starts of names, a
 _NAME = re.compile(r'[\w-][\w.-]*(/[\w.-]+)?')  # OWNER/NAME
 _NO_NAME = re.compile(r'LABEL_[0-9]+')  # what transformers calls a class without a name
 _OF_TIMM = ('timm_backbone', 'timm_wrapper')  # types of configs whose networks are timm's
+_POOLER = 'pooler.'  # start of the names of its weights
 _PICKLES = ('*.bin', '*.pt', '*.pth')
 _RECORDS = ('preprocessor_config.json', 'processor_config.json')
 
@@ -55,20 +58,29 @@ def read_config(model: str, revision: str | None, where: str) -> Any:
     if folder.is_dir() and not (folder / 'config.json').is_file():
         raise ValueError(f'{where}: expected a folder that save_pretrained() wrote, got one without config.json: '
                          f'{model}')
-    with _fetching(model, where):
+    with fetching(model, revision, where):
         record = transformers.PreTrainedConfig.get_config_dict(model, revision=revision)[0]
+        if not record:
+            raise ValueError(f'{where}: {model} has no config.json on the hub, so it is no model of transformers. '
+                             'Choose another model.')
         if 'auto_map' in record:
             raise ValueError(f'{where}: its config names code of its own (auto_map), which is not executed. Choose a '
                              "model whose code is transformers' own.")
         if _has_entry(record, 'quantization_config'):
             raise ValueError(f'{where}: its weights are quantized (quantization_config), and the gradient of a loss '
                              'does not pass. Choose a model with weights of 16 or 32 bits.')
-        config = transformers.AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+        with without_hub() if folder.is_dir() else contextlib.nullcontext():
+            config = transformers.AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
     for part in _configs(config, transformers.PreTrainedConfig):
         # As torch has it, else written out: it may be named by a repository of compiled kernels, to be fetched and run.
         part._attn_implementation = part._experts_implementation = None
         if part.model_type in _OF_TIMM:
-            require('timm', where)
+            timm = require('timm', where)
+            name = getattr(part, 'backbone', None)
+            if folder.is_dir() and name and not timm.is_model(name):
+                raise OptionError(f'{where}: its config names a backbone, {name}, that timm does not have, and not '
+                                  'what it is (backbone_config). Save it again with transformers 5 where there is a '
+                                  'network: model.save_pretrained(FOLDER).')
     return config
 
 
@@ -135,18 +147,22 @@ def build_model(cls: Any, model: str, config: Any, pretrained: bool, revision: s
     Raises:
         ValueError: No weights in safetensors files, or weights that leave a part of the model without any.
     """
-    for part in filter(None, (config, getattr(config, 'backbone_config', None))):
-        if hasattr(part, 'use_pretrained_backbone'):
-            part.use_pretrained_backbone = False  # of which the weights are replaced at once
     if not pretrained:
         with translated(where):
             return cls(config)
     _check_weights(Path(model), where)
-    with _fetching(model, where):
-        built, report = cls.from_pretrained(model, config=config, revision=revision, use_safetensors=True,
-                                            dtype=torch.float32, output_loading_info=True)
-    if report['missing_keys']:
-        missing = sorted(report['missing_keys'])
+
+    def load(**further: Any) -> tuple[nn.Module, list[str]]:
+        with fetching(model, revision, where):
+            built, report = cls.from_pretrained(model, config=config, revision=revision, use_safetensors=True,
+                                                dtype=torch.float32, output_loading_info=True, **further)
+        return built, sorted(report['missing_keys'])
+
+    built, missing = load()
+    has_choice = 'add_pooling_layer' in inspect.signature(cls.__init__).parameters
+    if missing and has_choice and all(name.startswith(_POOLER) for name in missing):
+        built, missing = load(add_pooling_layer=False)  # those of a classifier have none: it would be random
+    if missing:
         raise ValueError(f'{where}: the weights do not fit {cls.__name__}: they lack {len(missing)} tensors, as '
                          f'{missing[0]}. Choose the task that they are for, or weights for this one.')
     return built
@@ -174,7 +190,7 @@ def read_processor(model: str, revision: str | None, where: str) -> Any:
     if folder.is_dir() and not any((folder / name).is_file() for name in _RECORDS):
         raise ValueError(f'{where}: {folder} has no preprocessor_config.json, which says how images are prepared. Save '
                          'it there: AutoImageProcessor.from_pretrained(NAME).save_pretrained(FOLDER).')
-    with _fetching(model, where):
+    with fetching(model, revision, where):
         found = transformers.AutoImageProcessor.from_pretrained(model, revision=revision, trust_remote_code=False,
                                                                 backend='torchvision')
     if getattr(found, 'backend', None) != 'torchvision':
@@ -189,23 +205,11 @@ def class_names(config: Any, where: str) -> tuple[str, ...] | None:
     Raises:
         ValueError: The ids are not 0, 1, 2, ...
     """
+    if config.id2label is None:
+        return None
     names: Mapping[int, str] = {int(key): value for key, value in config.id2label.items()}
     if sorted(names) != list(range(len(names))):
         raise ValueError(f'{where}: expected the ids of id2label to be 0..{len(names) - 1}, got {sorted(names)[:8]}. '
                          'Number them so in its config.json.')
     ordered = tuple(str(names[key]) for key in range(len(names)))
     return None if all(_NO_NAME.fullmatch(name) for name in ordered) else ordered
-
-
-@contextlib.contextmanager
-def _fetching(model: str, where: str) -> Iterator[None]:
-    """Turn exceptions of transformers within the context into one line with the remedy."""
-    with translated(where):
-        try:
-            yield
-        except Exception as error:
-            if not is_network_error(error):
-                raise
-            cache = require('huggingface_hub.constants', where).HF_HUB_CACHE
-            raise OptionError(f'{where}: {model} cannot be fetched, and is not in {cache} ({first_line(error)}). Fetch '
-                              'it where there is a network, or name a folder that save_pretrained() wrote.') from error

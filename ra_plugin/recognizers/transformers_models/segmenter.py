@@ -7,11 +7,12 @@ from ra_plugin.recognizers.facts import IGNORED, Outputs
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.segmentation import SegmentationRecognizer
 from ra_plugin.recognizers.transformers_models.base import TransformersRecognizer
+from ra_plugin.recognizers.transformers_models.whole_images import HasProcessorResize
 
 _SMALL = 1e-6
 
 
-class TransformersSegmenter(TransformersRecognizer, SegmentationRecognizer):
+class TransformersSegmenter(HasProcessorResize, TransformersRecognizer, SegmentationRecognizer):
     """A segmenter of transformers; arguments as in `TransformersRecognizer`."""
 
     def check_processor(self, processor: Any, where: str) -> None:
@@ -43,10 +44,9 @@ class TransformersSegmenter(TransformersRecognizer, SegmentationRecognizer):
             config = self.model.config
             ignored = getattr(config, 'semantic_loss_ignore_index', getattr(config, 'loss_ignore_index', IGNORED))
             targets = {'labels': fitted.where(fitted != IGNORED, ignored)}
-        found = self.ask(inputs, images, **targets)
-        if not self._finds_masks and not (fitted != IGNORED).any():  # a mean over nothing
-            return {'loss': 0 * found.logits.sum()}
-        return {'loss': found.loss}
+        is_empty = not self._finds_masks and not (fitted != IGNORED).any()  # a mean over nothing
+        return self.terms_or_nan(lambda found: {'loss': 0 * found.logits.sum() if is_empty else found.loss}, inputs,
+                                 images, **targets)
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """Return ``{'logits': (N, C, h, w)}``; of masks the logarithm of the sum over them, each with its class's
