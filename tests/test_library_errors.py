@@ -138,6 +138,7 @@ def test_a_slip_in_a_recognizer_is_one_line_with_its_place(block, message):
     assert '\n' not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('block, name', [
     ({'type': 'TimmRecognizer', 'model_name': 'resnet18.a1_in1k', 'pretrained': True}, 'resnet18.a1_in1k'),
     ({'type': 'TimmRecognizer', 'model_name': 'hf-hub:nobody/mine', 'pretrained': True}, 'hf-hub:nobody/mine'),

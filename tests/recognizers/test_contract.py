@@ -239,6 +239,7 @@ def test_the_outputs_are_what_the_consistency_loss_compares(recognizer, images):
     assert loss(images, images).abs() < 1e-6 * max(1, value.item()) + 1e-6
 
 
+@pytest.mark.slow
 def test_the_features_have_the_batch_first(recognizer, images):
     if judges_alone(recognizer, 'features', images, loss=RecogFeatureLoss):
         return
@@ -315,6 +316,7 @@ def test_its_facts_are_there(recognizer):
     assert all(isinstance(member, Recognizer) and member.members() == (member,) for member in recognizer.members())
 
 
+@pytest.mark.slow
 def test_words_of_its_own(recognizer, images):
     if not recognizer.has_own_words:
         with pytest.raises(NotImplementedError, match='has no own_words'):

@@ -105,6 +105,7 @@ def test_names_of_imagenet_stand_for_its_columns(images):
         build_recognizer({**block, 'keep_classes': ['crane']})
 
 
+@pytest.mark.slow
 def test_the_list_may_be_a_text_file(images, tmp_path):
     (tmp_path / 'kept.txt').write_text('class 7\n2\n class 9\n')
     block = {**MODULE, 'keep_classes': str(tmp_path / 'kept.txt')}

@@ -158,12 +158,14 @@ def test_channels_may_come_from_blue_to_red(kind, task, faces, lite):  # noqa: F
     torch.testing.assert_close(getattr(bgr, ask)(images.flip(1)), getattr(rgb, ask)(images))
 
 
+@pytest.mark.slow
 def test_copies_answer_alike(faces):
     recognizer, images = OnnxRecognizer(faces(), **HALF, task='embedding'), torch.rand(1, 3, 112, 112)
     for again in (copy.deepcopy(recognizer), pickle.loads(pickle.dumps(recognizer))):
         assert type(again) is OnnxEmbedder and torch.equal(again.vectors(images), recognizer.vectors(images))
 
 
+@pytest.mark.slow
 def test_without_the_task_it_classifies(faces):
     recognizer = OnnxRecognizer(faces(), **HALF)
     assert type(recognizer) is OnnxClassifier and recognizer.info.num_classes == 16

@@ -155,6 +155,7 @@ def test_probabilities_become_logits(differentiable, exported):
                                rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('softmax', [True, False])
 def test_probabilities_are_not_taken_for_logits_nor_the_reverse(softmax, exported):
     net = nn.Sequential(random_net('TinyVGG'), nn.Softmax(1)) if softmax else random_net('TinyVGG')
@@ -263,6 +264,7 @@ def test_other_answers_are_refused(network, message):
         onnx_conversion.check_conversion(network, lambda x: x.mean((2, 3)), torch.rand(2, 3, 8, 8), 'here')
 
 
+@pytest.mark.slow
 def test_a_judge_refuses_to_be_a_loss(exported):
     judge, images = judge_only(exported(random_net('TinyVGG'))), torch.rand(1, 3, 32, 32, requires_grad=True)
     with pytest.raises(ValueError, match='is not differentiable: it can be used for'):
@@ -273,6 +275,7 @@ def test_a_judge_refuses_to_be_a_loss(exported):
         judge.features(images.detach())
 
 
+@pytest.mark.slow
 def test_names_in_the_file_never_become_code(graph, tmp_path):
     mark = tmp_path / 'code_was_run'
     name = f'x") or __import__("pathlib")/Path("{mark}")/touch() or ("'

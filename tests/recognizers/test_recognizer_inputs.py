@@ -197,6 +197,7 @@ def test_one_number_for_a_network_of_three_channels_is_refused():
 
 # Without a head
 
+@pytest.mark.slow
 def test_a_plain_network_that_says_so_has_no_head():
     net = timm.create_model('test_resnet', num_classes=0)
     scale = {'mean': [0.5] * 3, 'std': [0.5] * 3}

@@ -490,6 +490,7 @@ def test_features_are_the_last_level_of_the_pyramid_and_not_every_other_place_of
 
 
 # ------------------------------------------------------------------------ errors
+@pytest.mark.slow
 @pytest.mark.parametrize('kwargs, message', [
     ({'model_name': 'fasterrcnn_resnet50_fp', 'weights': 'DEFAULT'},
      "no such classifier, detector or segmenter. Did you mean 'fasterrcnn_resnet50_fpn'?"),

@@ -121,6 +121,7 @@ def test_the_gradient_is_the_slope():
     assert (ahead - behind).item() / 2e-7 == pytest.approx(gradient.norm().item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_pixels_without_a_label_do_not_count():
     recognizer, x = pair(DEEPLAB)[0], images().requires_grad_()
     terms = recognizer.loss(x, torch.full((2, HEIGHT, WIDTH), 255))
@@ -131,6 +132,7 @@ def test_pixels_without_a_label_do_not_count():
     torch.testing.assert_close(recognizer.loss(images(), half), recognizer.loss(images(1), half[:1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('distance', ['probability', 'kl', 'l1', 'cosine'])
 def test_answers_to_equal_images_are_equal_and_to_others_are_not(distance):
     loss = RecogConsistencyLoss(pair(LRASPP)[0], distance=distance)
@@ -149,6 +151,7 @@ def test_features_are_the_last_stage(name, channels):
     assert pair(name)[0].features(images()).shape[:2] == (2, channels)
 
 
+@pytest.mark.slow
 def test_16_bits_of_the_network_are_near():
     recognizer = copy.deepcopy(pair(LRASPP)[0])
     expected = recognizer.loss(images(), label_maps())['out'].item()
@@ -157,6 +160,7 @@ def test_16_bits_of_the_network_are_near():
     assert found.dtype == torch.float32 and found.item() == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.slow
 def test_batch_norm_is_folded_on_small_images():
     recognizer = copy.deepcopy(pair(LRASPP, resize='model')[0])
     seen = []

@@ -32,6 +32,7 @@ def in_16_bits(recognizer, how):
     return recognizer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', ['weights', 'autocast'])
 @pytest.mark.parametrize('family', ['Detr', 'Yolos', 'ConditionalDetr'])
 def test_the_loss_is_the_library_s_of_32_bits_on_answers_of_16(family, how, recognizer):
@@ -49,6 +50,7 @@ def test_the_loss_is_the_library_s_of_32_bits_on_answers_of_16(family, how, reco
     torch.testing.assert_close(sum(found.values()), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', ['weights', 'autocast'])
 @pytest.mark.parametrize('family', [*tiny.DETECTORS, *tiny.SEGMENTERS])
 def test_losses_in_16_bits_are_near_those_in_32(family, how, recognizer):

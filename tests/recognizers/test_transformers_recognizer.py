@@ -122,6 +122,7 @@ def test_the_architecture_says_the_task(family, base, folder):
     assert str(recognizer).startswith('TransformersRecognizer(') and recognizer.info.num_classes == 3
 
 
+@pytest.mark.slow
 def test_a_tower_has_features_alone(tmp_path):
     recognizer = TransformersRecognizer(tiny.save(tmp_path, 'Dinov2', 'Dinov2Model'))
     assert isinstance(recognizer, EmbeddingRecognizer) and recognizer.info.classes is None
@@ -308,6 +309,7 @@ def test_segmenters_have_the_library_s_loss_on_its_own_preprocessing(family, fol
                                atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['Segformer', 'MaskFormer', 'Mask2Former', 'Eomt'])  # Beit's and DPT's blur maps
 def test_segmenters_have_the_library_s_loss_of_images_that_it_resizes(family, folder, recognizer):
     recognizer, label = recognizer(family), label_map((56, 80))
@@ -357,6 +359,7 @@ def test_the_gradient_agrees_with_finite_differences(family, recognizer, in_floa
     torch.testing.assert_close((gradient * step).sum(), difference, rtol=1e-3, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['ViT', *DETECTORS, *SEGMENTERS])
 def test_it_is_frozen_deterministic_and_leaves_random_states_alone(family, folder, recognizer):
     recognizer, size = recognizer(family), native_size(family)
@@ -438,6 +441,7 @@ SIZES = [(40, 64), (60, 50), (48, 96)]  # smaller, larger and as large as the pr
 MIXED = [boxes_of(*SIZES[0], (1,)), boxes_of(*SIZES[1], ()), boxes_of(*SIZES[2])]  # one, no and two objects
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', DETECTORS)
 def test_images_of_several_sizes_are_the_library_s_own_padded_batch(family, folder, recognizer):
     pictures = [picture(*size, i) for i, size in enumerate(SIZES)]
@@ -451,6 +455,7 @@ def test_images_of_several_sizes_are_the_library_s_own_padded_batch(family, fold
     torch.testing.assert_close(sum(found.values()), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('resize', [None, 2.0])
 @pytest.mark.parametrize('family', DETECTORS)
 def test_images_of_several_sizes_that_are_not_resized_to_one(family, resize, folder):
@@ -555,6 +560,7 @@ def test_a_batch_without_any_labeled_pixel_has_a_finite_loss(family, folder, rec
 
 
 # ------------------------------------------------------------------------------------------- outputs, predictions
+@pytest.mark.slow
 @pytest.mark.parametrize('family', DETECTORS)
 def test_boxes_are_decoded_by_the_library(family, folder, recognizer):
     recognizer, size = recognizer(family), native_size(family)
@@ -574,6 +580,7 @@ def test_boxes_are_decoded_by_the_library(family, folder, recognizer):
     assert 0 < len(some['scores']) < len(expected[0]['scores']) and some['scores'].min() > threshold
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', SEGMENTERS)
 def test_label_maps_are_decoded_by_the_library(family, folder, recognizer):
     recognizer, size = recognizer(family), native_size(family)
@@ -599,6 +606,7 @@ def test_masks_give_the_logarithm_of_the_sum_of_their_probabilities(folder, reco
     torch.testing.assert_close(recognizer.outputs(images)['logits'][0].exp().double(), expected, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['MaskFormer', 'Mask2Former', 'Eomt'])
 def test_the_consistency_loss_of_masks_is_that_of_their_sums_at_each_pixel(family, folder, recognizer):
     recognizer, size = recognizer(family), (64, 64) if family == 'Eomt' else native_size(family)
@@ -643,6 +651,7 @@ def test_answers_are_at_the_same_places_of_both_images(family, folder, recognize
     assert loss(images, images).abs() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', FAMILIES)
 def test_features_are_of_each_image(family, folder, recognizer):
     recognizer, size = recognizer(family), native_size(family)
@@ -828,6 +837,7 @@ def test_models_that_read_more_than_images_are_refused(tmp_path):
         TransformersRecognizer(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_images_of_a_size_that_the_model_cannot_take_are_said(folder):
     recognizer = TransformersRecognizer(folder('Eomt'), resize=None)
     with pytest.raises(ValueError, match=r'cannot take 1 images of 20x20 .* it takes, as 64x64, or another resize'):

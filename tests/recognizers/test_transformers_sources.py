@@ -64,6 +64,7 @@ def saved(folder):
     (Path(folder) / 'config.json').write_text(record)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('write_config', [
     detr, upernet, lambda folder: detr(folder, backbone_kwargs={'out_indices': [1, 2, 3, 4]}),
     lambda folder: upernet(folder, use_timm_backbone=False)], ids=['Detr', 'UperNet', 'Detr kwargs', 'UperNet by name'])
@@ -83,6 +84,7 @@ def test_a_backbone_of_the_hub_that_is_named_alone_is_said(tmp_path, refused):
     assert '\n' not in str(error.value) and not refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['ViT', 'Detr', 'Segformer'])
 def test_a_folder_needs_no_network(family, tmp_path, refused):
     TransformersRecognizer(tiny.save(tmp_path, family)).predict(torch.rand(1, 3, 64, 64))
@@ -131,6 +133,7 @@ def test_a_model_without_safetensors_is_said(monkeypatch, tmp_path):
 
 
 # -------------------------------------------------------------------------------- weights that are not of a whole model
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['ViT', 'Deit'])
 def test_the_tower_of_a_classifier_has_no_pooler_that_was_never_trained(family, tmp_path):
     if family == 'ViT':
@@ -204,6 +207,7 @@ def test_a_model_of_many_channels_is_refused(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------- processors that pad a lot
+@pytest.mark.slow
 def test_a_processor_that_pads_to_far_more_than_the_image(tmp_path):
     folder = tiny.save(tmp_path, 'Detr')
     hf.DetrImageProcessor(size={'shortest_edge': 48, 'longest_edge': 96},

@@ -484,6 +484,7 @@ def test_what_is_broken_ends_with_status_1_and_leaves_the_others(option_file, tm
     assert 'scaled, build: broken' in done.stdout and 'Divide those of the 0..255 scale by 255' in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('spoil, said', [
     (lambda opt: opt['val']['recognizers'].update(vgg={'type': 'ModuleRecogniser'}), "you mean 'ModuleRecognizer'?"),
     (lambda opt: opt['datasets']['val'].update(dataroot_gt='nowhere'), 'nowhere')])

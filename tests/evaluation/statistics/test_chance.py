@@ -45,6 +45,7 @@ def test_who_answers_at_random_or_always_the_same_is_at_chance(seed):
     assert at_chance(mostly_one, np.zeros(500, int))  # 95 % right, and blind
 
 
+@pytest.mark.slow
 def test_who_reads_is_not_at_chance_whatever_the_shares_of_the_classes_are():
     rng = np.random.default_rng(0)
     labels = rng.choice(2, 500, p=[0.95, 0.05])

@@ -67,6 +67,7 @@ def test_single_accuracies(n):
         assert 0.95 - SLACK <= covered
 
 
+@pytest.mark.slow
 def test_means_of_images():
     def make(rng):
         return sample({'psnr': rng.normal(28, 3, 30)}, {}, 30, resamples=400)['psnr'].estimate()
@@ -240,6 +241,7 @@ def test_a_true_gain_of_zero_is_rarely_surely_one(seeds, n, spread, monkeypatch)
         assert np.median(wide) < 4
 
 
+@pytest.mark.slow
 def test_two_trainings_that_differ_are_not_a_sure_gain():
     """One seed that gains 36 points, or 6, and one that gains none."""
     n = 2000

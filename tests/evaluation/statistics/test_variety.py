@@ -64,6 +64,7 @@ def test_one_class_for_nearly_all_images(n, other, metrics):
     assert entry['little'] and entry['constant'] == entry['share']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('n', [20, 1000])
 def test_usual_classifiers_get_no_note(n):
     rng = np.random.default_rng(0)
