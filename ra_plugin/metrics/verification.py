@@ -10,6 +10,8 @@ import numpy as np
 
 FAR = 1000  # one impostor pair in so many may be accepted
 _CELLS = 2_000_000  # of one array of similarities or weights: 16 MB
+# Similarities that differ by no more are equal: vectors are rounded to float32, and otherwise in another batch.
+_EQUAL = 1e-6
 _SPARE = 3  # times as many of the highest impostor pairs are kept as all images need; some resamples need more
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # similarities, and the two identities
@@ -49,7 +51,7 @@ class Verification:
         accepted = np.zeros(len(times))
         for identity in np.flatnonzero(self.genuine_pairs).tolist():
             similarities = np.sort(self._genuine(identity))
-            above = len(similarities) - np.searchsorted(similarities, thresholds, side='right')
+            above = len(similarities) - np.searchsorted(similarities, thresholds + _EQUAL, side='right')
             accepted += times[:, identity] * above
         with np.errstate(invalid='ignore'):
             return np.where(np.isnan(thresholds), np.nan, accepted / (times @ self.genuine_pairs))
@@ -125,8 +127,9 @@ class Verification:
             of_rival = best[here, rival]
             best[here, rival] = -np.inf
             paired = self.sizes[own] > 1
-            right += np.bincount(own, paired & (same > of_rival), number)
-            alone = paired & (same <= of_rival) & (same > best.max(1))  # wrong because of one identity
+            wins = same > of_rival + _EQUAL
+            right += np.bincount(own, paired & wins, number)
+            alone = paired & ~wins & (same > best.max(1) + _EQUAL)  # wrong because of one identity
             freed += np.bincount(rival, alone, number)
         value = right.sum() / total
         others = np.maximum(total - images, 1)  # without the only identity of several images nothing is known

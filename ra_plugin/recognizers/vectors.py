@@ -12,6 +12,8 @@ from ra_plugin.recognizers.first_answer import first_answer
 from ra_plugin.recognizers.networks import unwrapped, widened
 
 _FORMS = {3: 'tokens', 4: 'a map'}  # by the number of dimensions
+# Images: from the answer to one it would not show that tokens, or a mean over the batch, stand in place of images.
+_ASKED = 2
 
 
 class VectorRecognizer(EmbeddingRecognizer):
@@ -36,17 +38,19 @@ class VectorRecognizer(EmbeddingRecognizer):
         check_feature_layer(model, feature_layer, str(self))
         self.feature_layer = feature_layer
         answer = first_answer(self, self._ask_once)
-        if not isinstance(answer, torch.Tensor) or answer.dim() != 2:
+        if not isinstance(answer, torch.Tensor) or answer.dim() != 2 or len(answer) != _ASKED or (
+                answer.shape[1] < 2 or not answer.is_floating_point()):
             got = type(answer).__name__
             if isinstance(answer, torch.Tensor):
-                got = f'{_FORMS.get(answer.dim(), "a tensor")} {tuple(answer.shape)}'
+                kind = 'a tensor' if answer.is_floating_point() else f'a tensor of {answer.dtype}'
+                got = f'{_FORMS.get(answer.dim(), kind)} {tuple(answer.shape)} for {_ASKED} images'
             self._no_vectors = f'expected vectors (N, D) from the network, got {got}. {self._remedy}'
             if not self._has_own_features:
                 raise TaskError(f'{self}: {self._no_vectors}')
 
     @torch.no_grad()
     def _ask_once(self) -> Any:
-        return super().vectors(self.mean.new_full((1, 3, *(self.info.input_size or (64, 64))), 0.5))
+        return self.vectors(self.mean.new_full((_ASKED, 3, *(self.info.input_size or (64, 64))), 0.5))
 
     def vectors(self, images: torch.Tensor) -> torch.Tensor:
         if self._no_vectors:

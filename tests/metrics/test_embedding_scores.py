@@ -96,6 +96,21 @@ def test_pairs_as_similar_as_the_first_rejected_impostor_are_rejected():
     assert both.compute() == {'tar_at_far': 0}  # five impostor pairs at 1: the genuine one is rejected with them
 
 
+def test_copies_of_a_picture_are_as_similar_whatever_their_rounding():
+    rng = np.random.default_rng(0)
+    vectors, person = [], []
+    for picture in range(60):  # of two identities: two copies in one, one in the other
+        one = rng.normal(size=16)
+        vectors += [one * (1 + 1e-7 * rng.normal(size=16)) for _ in range(3)]
+        person += [2 * picture, 2 * picture, 2 * picture + 1]
+    for step in (1, 7, 64):
+        score = EmbeddingScore()
+        for start in range(0, len(person), step):
+            part = torch.tensor(np.array(vectors[start:start + step]), dtype=torch.float32)
+            score.update({'embeddings': part}, torch.tensor(person[start:start + step]))
+        assert score.compute() == {'tar_at_far': 0, 'recall_at_1': 0}
+
+
 def test_as_similar_is_not_more_similar():
     vectors, person = on_a_circle(0, 10, 20), [0, 1, 0]
     assert scored(vectors, person).compute()['recall_at_1'] == 0

@@ -223,8 +223,13 @@ def test_an_embedding_is_compared_by_its_direction(images):
 
 
 @pytest.mark.parametrize('form, got', [
-    (lambda x: x, r'a map \(1, 3, 32, 32\)'), (lambda x: x.flatten(2).mT, r'tokens \(1, 1024, 3\)'),
-    (lambda x: {'pooler_output': x}, 'dict')], ids=['map', 'tokens', 'dict'])
+    (lambda x: x, r'a map \(2, 3, 32, 32\) for 2 images'),
+    (lambda x: x.flatten(2).mT, r'tokens \(2, 1024, 3\) for 2 images'),
+    (lambda x: x.flatten(2).mT.flatten(0, 1), r'a tensor \(2048, 3\) for 2 images'),
+    (lambda x: x.mean((0, 2, 3), keepdim=True).flatten(1), r'a tensor \(1, 3\) for 2 images'),
+    (lambda x: x.mean((1, 2, 3))[:, None], r'a tensor \(2, 1\) for 2 images'),
+    (lambda x: x.mean((2, 3)) > 0, r'a tensor of torch.bool \(2, 3\) for 2 images'),
+    (lambda x: {'pooler_output': x}, 'dict')], ids=['map', 'tokens', 'rows', 'batch', 'number', 'bits', 'dict'])
 def test_what_is_no_vector_is_refused_with_what_to_do(form, got):
     message = rf'expected vectors \(N, D\) from the network, got {got}\. Name the .*AdaptiveAvgPool2d.*layer_weights'
     with pytest.raises(ValueError, match=message) as error:

@@ -189,7 +189,7 @@ def test_maps_are_no_vectors(graph):  # noqa: F811
     path = graph([helper.make_node('Relu', ['x'], ['y'])])
     for differentiable in (True, False):
         with pytest.raises(TaskError, match=r'^OnnxRecognizer\(graph\): expected vectors \(N, D\) from the network, '
-                                            r'got a map \(1, 3, 8, 8\)\. Cut the file') as error:
+                                            r'got a map \(2, 3, 8, 8\) for 2 images\. Cut the file') as error:
             OnnxRecognizer(path, MEAN, STD, task='embedding', differentiable=differentiable)
         assert '\n' not in str(error.value)
     assert OnnxRecognizer(graph(pooled(helper.make_node('Relu', ['x'], ['h']))), MEAN, STD,

@@ -293,6 +293,16 @@ def test_older_names_and_another_size_are_changed_as_the_package_does(listed, tm
         model.eval(), open_clip.get_tokenizer('tiny'), prepared), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_a_resnet_takes_square_images_of_another_size():
+    block = {'type': 'OpenClipRecognizer', 'model': 'RN50', 'pretrained': False, 'task': 'embedding'}
+    recognizer = build_recognizer({**block, 'input_size': 96})
+    assert recognizer.info.input_size == (96, 96)
+    assert recognizer.predict(torch.rand(1, 3, 40, 50))['embeddings'].shape == (1, 1024)
+    with pytest.raises(ValueError, match=r'RN50\): input_size: expected equal sides, got \[64, 96\]'):
+        build_recognizer({**block, 'input_size': [64, 96]})
+
+
 def test_a_tower_of_timm_takes_another_size(folder):
     name = folder('SigLIP')
     recognizer = OpenClipRecognizer(name, True, task='embedding', input_size=[96, 128])
@@ -486,7 +496,9 @@ def test_a_folder_brings_its_own_tokenizer(tmp_path):
     ({'classes': ['cat', 'cat']}, "classes: expected each once, got 'cat' more than once"),
     ({'classes': ['cat', 'Cat']}, "classes: 'cat' and 'Cat' are the same text to its tokenizer"),
     ({'classes': []}, 'classes: expected a name for each, got none'),
+    ({'classes': ['cat']}, r"classes: expected two or more to tell apart, got \['cat'\]"),
     ({'classes': 'no.txt'}, r'classes: no file no\.txt'),
+    ({'prompts': 'a photo of a {}.'}, r"prompts: no file a photo of a \{\}\.\. Write a list, \['a photo of"),
     ({'prompts': ['a photo']}, r"prompts: expected \{\} for the class, as in 'a photo of a \{\}\.', got 'a photo'"),
     ({'prompts': ' '.join(['word'] * 20) + ' {}'}, 'prompts: no file word'),
     ({'prompts': [' '.join(['word'] * 20) + ' {}']}, 'are the same text to its tokenizer.* shorten the prompts'),

@@ -117,6 +117,8 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
 
     total = _mean(gains, ours or all_ours)
     estimate = total.estimate()
+    if np.isnan(estimate.value):
+        return result(UNDECIDED, 'the audit\'s images have no gain that can be computed')
     if not estimate.low > 0:
         return result(NO_GAIN, f'recognition changes by {_points(estimate)}' if estimate.high < 0 else
                       f'the gain of {_points(estimate)} cannot be distinguished from zero')

@@ -67,9 +67,13 @@ def build(name: str, pretrained: str | bool | None, preprocess: Preprocess | Non
     _check_network_use(config, name, choice, has_texts, where)
     tagged = package.get_pretrained_cfg(name, choice.tag) if choice.tag else {}
     is_of_timm = bool(config['vision_cfg'].get('timm_model_name'))  # whose weights fit before it has another size
+    forced = size[0] if size and size[0] == size[1] else size  # a ResNet takes one number alone
+    if isinstance(config['vision_cfg'].get('layers'), (list, tuple)) and isinstance(forced, tuple):
+        raise ValueError(f'{where}: input_size: expected equal sides, got {list(forced)}: the positions of a ResNet of '
+                         'open_clip are a square.')
     with fetching(name, where):
         model = package.create_model(
-            name, load_weights=False, pretrained_text=False, force_image_size=None if is_of_timm else size,
+            name, load_weights=False, pretrained_text=False, force_image_size=None if is_of_timm else forced,
             force_quick_gelu=bool(tagged.get('quick_gelu')),
             force_preprocess_cfg=_record(package, name, tagged, preprocess, choice, where)).eval()
     if not choice.is_random:

@@ -1,4 +1,5 @@
 """Networks of open_clip for classification by texts, and their image towers for embedding."""
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -115,6 +116,8 @@ class OpenClipClassifier(OpenClipRecognizer, ClassificationRecognizer):
     _has_own_features = True
 
     def check_texts(self, classes: tuple[str, ...] | None, prompts: tuple[str, ...] | None, where: str) -> None:
+        if classes and len(classes) < 2:
+            raise ValueError(f'{where}: classes: expected two or more to tell apart, got {list(classes)}.')
         if not classes:
             raise ValueError(f'{where}: no classes to tell apart. Set classes: [cat, dog] or a text file with one a '
                              'line; or task: embedding, for its image tower alone.')
@@ -155,6 +158,8 @@ def _names(given: ClassNames | None, where: str) -> tuple[str, ...] | None:
     """
     if given is None:
         return None
+    if isinstance(given, str) and not Path(given).is_file():
+        raise ValueError(f'{where}: no file {given}. Write a list, [{given!r}], or name a text file with one a line.')
     try:
         names = read_classes(given) or ()
     except ValueError as error:

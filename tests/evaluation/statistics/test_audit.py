@@ -1,4 +1,5 @@
 """The audit against what it is for: an attack on the recognizer used is told from a better image."""
+import math
 from collections import Counter
 
 import numpy as np
@@ -136,6 +137,8 @@ def test_what_cannot_be_told_without_clean_images_or_with_few_is_undecided():
     assert (found['verdict'], found['kept'], found['left_out']) == ('undecided', {}, [])
     assert found['reason'].startswith('Without clean images')
     assert judged_as({'used': gains(0.0)}, None, ['used'])['verdict'] == 'no gain'
+    unknown = judged_as({'used': gains(math.nan)}, of_clean, ['used'])
+    assert unknown['verdict'] == 'undecided' and 'no gain that can be computed' in unknown['reason']
     assert judged_as(all_gains, of_clean, ['used'], 30)['verdict'] == 'real'
     assert judged_as(all_gains, of_clean, ['used'], 1)['reason'] == '1 image, and at least 30 are needed to tell.'
     assert judged_as(all_gains, of_clean, ['used'], 29)['verdict'] == 'undecided'
