@@ -86,7 +86,7 @@ def train(block: Mapping[str, Any], data: Mapping[str, Any], val: Mapping[str, A
         log: Function that is given a line.
     """
     torch.manual_seed(seed)
-    recognizer: Any = build_recognizer(block)
+    recognizer: Any = build_recognizer(block, fold_batch_norm=False)
     net = recognizer.model.train().requires_grad_(True)
     loss: TrainingLoss = ultralytics_loss if block['type'] == 'UltralyticsRecognizer' else torchvision_loss
     loader = DataLoader(_Upright(DetectionDataset({**data, 'phase': 'train'})), batch_size, shuffle=True,
