@@ -62,6 +62,7 @@ def test_a_value_that_cannot_work_is_named(place, value, message):
         check_file(put(base(), place, value))
 
 
+@pytest.mark.slow
 def test_periods_have_to_last_as_long_as_the_training():
     opt = base()
     opt['train']['total_iter'] = 10

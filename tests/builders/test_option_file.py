@@ -85,6 +85,7 @@ def test_recog_every_and_a_generator_that_rests_must_not_fall_together(every, re
         check_file(opt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path, value, message', [
     ('train.recog_opt.recognizer.type', 'ModulRecognizer',
      r"train\.recog_opt\.recognizer\.type: no recognizer 'ModulRecognizer'\. Did you mean 'ModuleRecognizer'\?"),

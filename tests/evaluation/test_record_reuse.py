@@ -56,6 +56,7 @@ def test_one_mended_image_is_judged_alone(opt, run, tmp_path):
     assert {number for number, *_ in run.asked} == {5}  # a has four images
 
 
+@pytest.mark.slow
 def test_an_image_with_the_same_size_and_time_of_content_is_another(opt, run, tmp_path):
     run(opt)
     file, other = (tmp_path / 'images' / 'b' / name for name in ('04.png', '07.png'))
@@ -67,6 +68,7 @@ def test_an_image_with_the_same_size_and_time_of_content_is_another(opt, run, tm
     assert {number for number, *_ in run.asked} == {5}
 
 
+@pytest.mark.slow
 def test_a_broken_image_is_named_before_anything_is_judged_and_the_rest_is_kept(opt, run, tmp_path):
     run(opt)
     file = tmp_path / 'images' / 'c' / '11.png'
@@ -80,6 +82,7 @@ def test_a_broken_image_is_named_before_anything_is_judged_and_the_rest_is_kept(
     assert {number for number, *_ in run.asked} == {11}
 
 
+@pytest.mark.slow
 def test_one_restored_image_is_judged_alone(opt, run, tmp_path):
     run(opt)
     Image.new('RGB', (12, 12), 'red').save(tmp_path / 'RA' / 'a' / '03.png')
@@ -87,6 +90,7 @@ def test_one_restored_image_is_judged_alone(opt, run, tmp_path):
     assert {(number, name) for number, name, _ in run.asked} >= {(1, 'RA')} and {n for n, *_ in run.asked} == {1}
 
 
+@pytest.mark.slow
 def test_another_baseline_asks_no_recognizer(opt, run):
     run(opt)
     opt['baseline'] = 'RA'
@@ -94,6 +98,7 @@ def test_another_baseline_asks_no_recognizer(opt, run):
     assert {judge for *_, judge in run.asked} == {''}  # spectra are differences to the baseline
 
 
+@pytest.mark.slow
 def test_without_a_baseline_its_views_are_judged(opt, run):
     run(opt)
     opt['baseline'] = 'no processing'
@@ -115,6 +120,7 @@ def test_recognizers_come_and_go(opt, run, tmp_path, change):
     assert {judge for *_, judge in run.asked} == ({'three'} if change == 'added' else set())
 
 
+@pytest.mark.slow
 def test_a_recognizer_that_was_away_for_a_run_is_still_known(opt, run):
     first = run(opt)
     block = opt['recognizers'].pop('one')
@@ -268,6 +274,7 @@ def test_another_version_is_another_evaluation(opt, run, monkeypatch):
         run(opt)
 
 
+@pytest.mark.slow
 def test_the_folder_it_is_started_from_does_not_count(opt, run, tmp_path, monkeypatch):
     first = run(opt)
     monkeypatch.chdir(tmp_path)

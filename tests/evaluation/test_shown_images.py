@@ -74,6 +74,7 @@ def same(some, others):
         assert all(np.array_equal(one.images[name], other.images[name]) for name in one.images)
 
 
+@pytest.mark.slow
 def test_shown_images_are_restored_once(tmp_path, opt):
     found, again = run(tmp_path, opt)
     assert found and again == 0

@@ -166,6 +166,7 @@ def test_sizes_that_do_not_fit_are_refused(tiny_recognizer, images, sizes, messa
         RecogLoss(tiny_recognizer())(images, torch.tensor([1, 2]), sizes=sizes)
 
 
+@pytest.mark.slow
 def test_a_detector_s_label_need_not_name_its_size(build, pictures):
     label = labels_of('detection')
     loss = RecogLoss(build('retinanet'))

@@ -186,6 +186,7 @@ def test_the_transformer_makes_the_image_for_recognizers(tmp_path):
     assert len(seen) == len(expected) and all(map(torch.equal, seen, expected))
 
 
+@pytest.mark.slow
 def test_a_recognizer_that_learns_judges_in_inference_mode(tmp_path):
     learner = {**classify.RECOGNIZER, 'trainable': True}
     opt = options(tmp_path)

@@ -66,6 +66,7 @@ def test_losses_in_16_bits_are_near_those_in_32(family, how, recognizer):
     torch.testing.assert_close(after, before, rtol=0.3, atol=0.1)  # queries may be matched differently
 
 
+@pytest.mark.slow
 def test_weights_of_a_criterion_stay_in_32_bits(recognizer):
     recognizer = in_16_bits(recognizer('MaskFormer'), 'weights')
     recognizer.loss(torch.rand(1, 3, *SIZE), torch.zeros(1, *SIZE, dtype=torch.long))
@@ -84,6 +85,7 @@ def test_boxes_are_decoded_in_32_bits(recognizer):
     torch.testing.assert_close(found['boxes'].sort(0)[0], expected.sort(0)[0], rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', list(tiny.SEGMENTERS))
 def test_label_maps_of_an_image_that_is_not_finite_have_a_loss_that_is_none(family, recognizer):
     recognizer = recognizer(family)

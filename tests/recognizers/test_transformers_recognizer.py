@@ -485,6 +485,7 @@ def test_images_of_several_sizes_that_are_not_resized_to_one(family, resize, fol
     torch.testing.assert_close(sum(found.values()), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', DETECTORS)
 def test_images_of_one_size_are_one_batch_however_the_labels_say_it(family, recognizer):
     recognizer, size = recognizer(family), native_size(family)
@@ -538,6 +539,7 @@ def test_boxes_without_area_and_ignored_ones_are_left_out(folder, recognizer):
         torch.testing.assert_close(value, recognizer.loss(images, [item])[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', SEGMENTERS)
 def test_pixels_of_no_class_do_not_count(family, folder, recognizer):
     recognizer, size = recognizer(family), native_size(family)
@@ -770,6 +772,7 @@ def test_a_config_chooses_no_compiled_kernels(family, expected, named, pretraine
         torch.testing.assert_close(found.features(images), recognizer(family).features(images))
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said(folder, tmp_path):
     def refused(pattern, model=str(tmp_path), **options):
         with pytest.raises(ValueError, match=pattern) as error:

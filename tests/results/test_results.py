@@ -114,6 +114,7 @@ def test_keys_of_other_programs_are_kept_at_the_top():
     assert Results.from_json(copy.deepcopy(data)).to_json()['training'] == {'seed': 3}
 
 
+@pytest.mark.slow
 def test_a_boundary_file_is_read():
     plain = json.loads((DOCS / 'results' / 'small' / 'T6_boundary.json').read_text())
     found = from_plain(BoundaryResults, plain, 'boundary.json')
