@@ -23,11 +23,11 @@ class EmbeddingScore(GroupedScore):
     ``tar_at_far``: true accept rate at a false accept rate of 1e-3: the share of genuine pairs (two images of one
     identity) that are accepted at the lowest threshold at which at most one in 1000 impostor pairs (of two identities)
     is. A pair is accepted where its similarity is above that of the most similar impostor pair that must not be:
-    pairs equal to that one (to within 1e-6), genuine or not, are rejected. NaN with fewer than 1000 impostor pairs or
+    pairs equal to that one (to within 3e-7), genuine or not, are rejected. NaN with fewer than 1000 impostor pairs or
     no genuine one.
 
     ``recall_at_1``: share of images, of identities with at least two, whose most similar other image is of the same
-    identity; as similar (to within 1e-6) is not more similar. NaN without such an identity, or with a single one.
+    identity; as similar (to within 3e-7) is not more similar. NaN without such an identity, or with a single one.
 
     An embedding that is zero or not finite has no direction, and a similarity of 0 to all.
 

@@ -11,7 +11,7 @@ import numpy as np
 FAR = 1000  # one impostor pair in so many may be accepted
 _CELLS = 2_000_000  # of one array of similarities or weights: 16 MB
 # Similarities that differ by no more are equal: vectors are rounded to float32, and otherwise in another batch.
-_EQUAL = 1e-6
+_EQUAL = 3e-7
 _SPARE = 3  # times as many of the highest impostor pairs are kept as all images need; some resamples need more
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # similarities, and the two identities
