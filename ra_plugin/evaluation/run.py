@@ -211,6 +211,7 @@ class Evaluation:
                 {key: judged_processing(judged[(*key, SAVED)], infos, self.options.recognition_metrics,
                                         **vars(condition.given))
                  for key in judging.processings}, self.options.seed)
+            check_answers(matrices[condition.name], condition.name)
             shown.settle_all(matrices[condition.name].answers, matrices[condition.name].index)
             found[condition.name] = self._results(condition, judging, judged, matrices[condition.name], infos)
         return self._all_results(command, infos, matrices, found), matrices
@@ -339,6 +340,19 @@ class Evaluation:
                     {key: scores(*key, CLEAN_INPUT) for key in audited if key[0] in judging.networks},
                     scores(CLEAN, index=index), seed))
         return found
+
+
+def check_answers(matrix: Matrix, condition: str) -> None:
+    """Check that recognizers answer to an image or more.
+
+    Raises:
+        OptionError: All embeddings of one, of whatever images, are zero or not finite.
+    """
+    counts = [matrix.without_answer(name) for name in matrix.names]
+    for recognizer in counts[0]:
+        if all(count.get(recognizer) == matrix.n for count in counts):
+            raise OptionError(f'recognizers.{recognizer}: its embeddings of all {matrix.n} images of {condition} are zero '
+                              'or not finite, whatever the processing. Check its weights, mean and std.')
 
 
 class _Numbered(Dataset):

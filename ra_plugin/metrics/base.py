@@ -94,6 +94,10 @@ class TaskScore:
         """Map each metric that is a mean over images to its values ``(N,)``."""
         return {}
 
+    def without_answer(self, of_clean: bool = False) -> int:
+        """Return the number of images whose answer is no number; with ``of_clean``, that of the clean images."""
+        return 0
+
     def is_determined(self, name: str) -> bool:
         """Return False where these images are too few for the metric of that name, so that it is NaN."""
         return True

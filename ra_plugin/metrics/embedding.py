@@ -29,7 +29,8 @@ class EmbeddingScore(GroupedScore):
     ``recall_at_1``: share of images, of identities with at least two, whose most similar other image is of the same
     identity; as similar (to within 3e-7) is not more similar. NaN without such an identity, or with a single one.
 
-    An embedding that is zero or not finite has no direction, and a similarity of 0 to all.
+    An embedding that is zero or not finite has no direction, and a similarity of 0 to all; `without_answer` counts
+    them.
 
     Args:
         metrics: One or both. Default: both.
@@ -63,6 +64,9 @@ class EmbeddingScore(GroupedScore):
     def add_records(self, records: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         self._rows.extend(records)
         self._pairs = None
+
+    def without_answer(self, of_clean: bool = False) -> int:
+        return 0 if of_clean else sum(not vector.any() for _, vector in self._rows)
 
     def is_determined(self, name: str) -> bool:
         sizes = self._verification().sizes if self._rows else np.empty(0, int)
@@ -102,7 +106,7 @@ class EmbeddingAgreement(TaskScore):
     """``mean_cosine``: mean over the images of the cosine similarity of the restored and the clean image's embeddings.
 
     It is in ``[-1, 1]``, and 1 for equal directions. What it is worth depends on how alike the embeddings of different
-    images are: see `alikeness`.
+    images are: see `alikeness`. Where either embedding is zero or not finite it counts as 0.
 
     Args:
         metrics: ``'mean_cosine'``.
@@ -122,11 +126,17 @@ class EmbeddingAgreement(TaskScore):
     def update(self, predictions: Mapping[str, torch.Tensor], clean: Mapping[str, torch.Tensor]) -> None:
         """Add a batch: ``predict`` of the restored images, and of the clean ones, with ``embeddings`` ``(N, D)``."""
         ours, theirs = directions(predictions['embeddings']), directions(clean['embeddings'])
-        self._rows.extend(zip(cosines(ours, theirs), theirs, strict=True))
+        found = np.where(ours.any(1), cosines(ours, theirs), np.nan)
+        self._rows.extend(zip(found, theirs, strict=True))
 
     def records(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the cosine of each image, and the embedding of its clean version, ``(D,)`` float32 of length 1."""
+        """Return the cosine of each image, NaN without an embedding of it; and the embedding of its clean version,
+        ``(D,)`` float32 of length 1.
+        """
         return self._rows
+
+    def without_answer(self, of_clean: bool = False) -> int:
+        return sum(not clean.any() if of_clean else bool(np.isnan(cosine)) for cosine, clean in self._rows)
 
     def add_records(self, records: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         self._rows.extend(records)
@@ -139,7 +149,7 @@ class EmbeddingAgreement(TaskScore):
 
     def per_image(self) -> dict[str, np.ndarray]:
         """Map the metric to ``(N,)`` cosines."""
-        return {'mean_cosine': np.array([cosine for cosine, _ in self._rows], float)}
+        return {'mean_cosine': np.nan_to_num(np.array([cosine for cosine, _ in self._rows], float))}
 
     def resampled(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         with np.errstate(invalid='ignore'):

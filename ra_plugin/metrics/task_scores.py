@@ -75,6 +75,9 @@ class JointScore(TaskScore):
         for part, rows in zip(self._parts, zip(*records, strict=True), strict=True):
             part.add_records(rows)
 
+    def without_answer(self, of_clean: bool = False) -> int:
+        return max(part.without_answer(of_clean) for part in self._parts)
+
     def is_determined(self, name: str) -> bool:
         return all(part.is_determined(name) for part in self._parts if name in part.names)
 

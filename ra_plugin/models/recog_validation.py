@@ -128,6 +128,7 @@ class RecogValidationMixin(Host):
                                for name in metrics if not values or name in values[0]}
         self.metric_results.update(self.score_results(scores))
         self._tell_little_variety(scores, dataset_name)
+        self._tell_without_answer(scores, dataset_name)
         if self.metric_results:
             self._keep_best(dataset_name, {**self.score_facts(scores), **metrics}, current_iter)
             self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
@@ -140,6 +141,15 @@ class RecogValidationMixin(Host):
                 self._warned_of.add((dataset_name, name))
                 get_root_logger().warning(f'{dataset_name}: {entry.sentence(name)}: agreement with it tells '
                                           f'little. {entry.REMEDY}')
+
+    def _tell_without_answer(self, scores: Mapping[str, TaskScore], dataset_name: str) -> None:
+        """Warn of images whose embedding has no direction, which counts as a similarity of 0."""
+        for name, score in scores.items():
+            for images, count in (('', score.without_answer()), ('clean ', score.without_answer(of_clean=True))):
+                if count:
+                    get_root_logger().warning(
+                        f'{dataset_name}: the embeddings of {name} are zero or not finite for {count} of {len(score)} '
+                        f'{images}images, and count as a similarity of 0. Check its weights.')
 
     def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:
         """Return the mean over the images with a value, and log the number of those without."""

@@ -15,11 +15,13 @@ from ra_plugin.recognizers.first_answer import first_answer
 from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.logits_check import check_logits
 from ra_plugin.recognizers.networks import copy_of, unwrapped, widened
+from ra_plugin.recognizers.size_errors import about_size
 
 # 'model': the size in the weights' record; ~: as the images come; a number: square; [height, width].
 InputSize = Literal['model'] | int | Sequence[int] | None
 Fit = Literal['crop', 'stretch', 'border']
 TOP_K = 5
+_SIZE = (64, 64)  # of images that a network is asked about, where it takes any
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
@@ -42,6 +44,7 @@ class ClassificationRecognizer(Recognizer):
     smooths_labels = True
     _is_checked = False  # that its answers can be logits
     _head: str | None = None  # the layer that classifies
+    _taken: tuple[int, int] | None = None  # a size of images that it takes
     _has_own_features = False  # a subclass knows better than to look for it
 
     _kept: torch.Tensor | None = None  # ids of the classes that count
@@ -55,6 +58,7 @@ class ClassificationRecognizer(Recognizer):
         self.feature_layer = feature_layer
         count = self._count_classes()
         self.info = replace(self.info, num_classes=count, gives_probabilities=True)
+        self._taken = self.info.input_size or _SIZE
         if feature_layer is None and not self._has_own_features:
             self._head = classifying_layer(self.model, self._ask_once, count)
         if keep_classes is not None:
@@ -68,7 +72,7 @@ class ClassificationRecognizer(Recognizer):
 
     @torch.no_grad()
     def _ask_once(self) -> Any:
-        return self.logits(self.mean.new_full((1, 3, *(self.info.input_size or (64, 64))), 0.5))
+        return self.logits(self.mean.new_full((1, 3, *(self.info.input_size or _SIZE)), 0.5))
 
     def _count_classes(self) -> int:
         """Return the number of outputs; a wrong size, head or class list shows now, not in the first iteration."""
@@ -92,6 +96,12 @@ class ClassificationRecognizer(Recognizer):
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Return what the network gives, ``(N, classes)``, also for classes that are not kept."""
+        if self._taken is None:  # it is being built
+            return self._answer(images)
+        with about_size(images, str(self), 'set input_size', self._answer, self._taken):
+            return self._answer(images)
+
+    def _answer(self, images: torch.Tensor) -> Any:
         prepared = self.prepare(images)
         with self.autocast(images):
             return widened(self.read(self.model(prepared)))

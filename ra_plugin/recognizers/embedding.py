@@ -22,6 +22,7 @@ class EmbeddingRecognizer(Recognizer):
 
     task = 'embedding'
     compared_output = 'embedding'
+    _length: int | None = None  # of the vectors that it has given
 
     def vectors(self, images: torch.Tensor) -> torch.Tensor:
         """Return the vectors as the network gives them, ``(N, D)``."""
@@ -39,9 +40,19 @@ class EmbeddingRecognizer(Recognizer):
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return ``{'embeddings': (N, D)}``, each vector of length 1, without gradient."""
+        """Return ``{'embeddings': (N, D)}``, each vector of length 1, without gradient.
+
+        Raises:
+            ValueError: D is another than that of earlier images, so that the vectors cannot be compared.
+        """
         with judging():
-            return {'embeddings': self.outputs(images)['embedding']}
+            found = self.outputs(images)['embedding']
+        if self._length not in (None, found.shape[1]):
+            raise ValueError(f'{self}: expected vectors of {self._length} numbers, as of earlier images, got '
+                             f'{found.shape[1]} for images of {images.shape[-1]}x{images.shape[-2]} pixels: it flattens '
+                             'what depends on their size. Set input_size.')
+        self._length = found.shape[1]
+        return {'embeddings': found}
 
     def loss(self, images: torch.Tensor, label: Any) -> NoReturn:
         raise ValueError(f'{self}: {_NO_LABELS}')

@@ -49,7 +49,7 @@ class ModuleRecognizer(ByTask, Recognizer):
         mean, std: Normalization of the weights, RGB on the ``[0, 1]`` scale; one number for a network of one channel.
             Default: the record in the safetensors file; an error where there is none, since a wrong guess would go
             unnoticed.
-        classes: Class names in the order of the ids. Default: the record.
+        classes: Class names in the order of the ids. Default: the record. Not for embedding.
         input_size: ``~``: images as they come; a number or ``[height, width]``.
         fit: ``'crop'``: resize the shorter side, crop the center; ``'stretch'``: resize both sides; ``'border'``:
             resize the longer side, pad with the mean color. A segmenter with an ``input_size`` must not crop.
@@ -96,13 +96,16 @@ class ModuleRecognizer(ByTask, Recognizer):
                             f'of that task, or give task in the call.')
         if keep_classes is not None and self.task != 'classification':
             raise ValueError(f'{where}: keep_classes is for classifiers, and this is for {self.task}. Leave it out.')
+        if classes is not None and self.task == 'embedding':
+            raise ValueError(f'{where}: classes: an embedding has none. Leave it out, or give a network that classifies '
+                             '(task: classification).')
         model = built_network(module, module_kwargs or {}, checkpoint, pretrained, where)
         record = read_record(checkpoint) if checkpoint else {}
         mean, std = mean or record.get('mean'), std or record.get('std')
         if mean is None and std is None and is_smp(model):
             mean, std = encoder_normalization(model, where) or (None, None)
         means, stds, if_not_gray = normalization(mean, std, where)
-        classes = tuple(classes or record.get('classes') or ())
+        classes = () if self.task == 'embedding' else tuple(classes or record.get('classes') or ())
         self.output = output  # first: building takes an image through `read`
         self._take(model, RecognizerInfo(
             name=name, task=self.task, classes=classes or None, mean=means, std=stds,

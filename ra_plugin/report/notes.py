@@ -39,6 +39,7 @@ def _notes(results: Results, data: Condition) -> Iterator[str]:
                'clean images, and no audit, which measures gains by what clean images gain.')
     yield from _little_variety(results, data)
     yield from _without_value(results, data)
+    yield from _without_answer(data)
     yield from _left_out(data)
     yield from _worse_than_nothing(results, data)
 
@@ -68,6 +69,16 @@ def _without_value(results: Results, data: Condition) -> Iterator[str]:
         if missing:
             yield (f'{listed(missing)} of {recognizer} has no value: these images are too few, or no two of them are '
                    'of one identity.')
+
+
+def _without_answer(data: Condition) -> Iterator[str]:
+    found: dict[str, list[str]] = {}
+    for name, entry in data.processings.items():
+        for recognizer, count in (entry.without_answer or {}).items():
+            found.setdefault(recognizer, []).append(f'{name} {count} of {data.n}')
+    for recognizer, counts in found.items():
+        yield (f'Embeddings of {recognizer} that are zero or not finite count as a similarity of 0 to all others: '
+               f'{listed(counts)}. Check its weights and numbers of 16 bits, which may overflow.')
 
 
 def _left_out(data: Condition) -> Iterator[str]:

@@ -33,12 +33,14 @@ class Processing:
         exact: Images that are restored exactly, by any seed; None without clean images.
         undefined: Measure -> images without a value.
         scores: Recognizer -> metric -> score.
+        without_answer: Recognizer -> images whose answer is no number, of the seed with most; None: there are none.
     """
 
     quality: Mapping[str, float] = flattened()
     exact: int | None = left_out_if_none()
     undefined: Mapping[str, int] | None = left_out_if_none()
     scores: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
+    without_answer: Mapping[str, int] | None = left_out_if_none()
 
 
 @dataclass(frozen=True)

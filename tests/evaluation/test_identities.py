@@ -59,6 +59,18 @@ def options(root, **changes):
             'recognizers': {'faces': NETWORK}, **changes}
 
 
+def blind_for(few):
+    """A network that gives no numbers for images of this size, or for the bright ones among them."""
+    network = coarse_colors()
+
+    class Blind(nn.Module):
+        def forward(self, x):
+            blind = x.mean((1, 2, 3)) > (0.05 if few else -9)
+            return network(x) / torch.where(blind & (x.shape[-1] == 16), torch.nan, 1.0)[:, None]
+
+    return Blind()
+
+
 def vectors_of(folder):
     files = sorted(folder.rglob('*.png'))
     images = torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) / 255 for file in files])
@@ -177,6 +189,27 @@ def test_few_images_leave_the_recall(root, tmp_path, capsys):
     assert scores['tar_at_far']['value'] is None and scores['recall_at_1']['value'] > 0
     page = words_of((tmp_path / 'out' / 'report.html').read_text())
     assert 'TAR at FAR 1e-3 of faces has no value' in page and 'recall at 1' in page
+
+
+@pytest.mark.slow
+def test_embeddings_that_are_no_numbers_are_counted_and_said(root, tmp_path):
+    block = {**NETWORK, 'module': 'test_identities.blind_for', 'module_kwargs': {'few': True}}
+    opt = options(root, recognizers={'faces': block}, recognition_metrics={'embedding': ALL})
+    evaluate(Evaluation(tmp_path, opt), tmp_path / 'out', 16)
+    results = json.loads((tmp_path / 'out' / 'results.json').read_text())['conditions']['people']
+    said = []
+    for name, folder in (('clean', 'people'), ('plain', 'plain'), ('RA', 'RA')):
+        files = sorted((root / folder).rglob('*.png'))
+        bright = sum((np.array(Image.open(file)).mean() / 255 - 0.5) / 0.25 > 0.05 for file in files)
+        assert 0 < bright < len(files)
+        assert results['processings'][name]['without_answer'] == {'faces': bright}
+        said.append(f'{name} {bright} of 56')
+    for text in (words_of((tmp_path / 'out' / 'report.html').read_text()), (tmp_path / 'out' / 'tables.md').read_text()):
+        assert all(count in text for count in ('Embeddings of faces that are zero or not finite', *said))
+    opt['recognizers']['faces']['module_kwargs'] = {'few': False}
+    with pytest.raises(OptionError, match=r'^recognizers\.faces: its embeddings of all 56 images of people are zero or not '
+                                          r'finite, whatever the processing\. Check'):
+        evaluate(Evaluation(tmp_path, opt), tmp_path / 'none', 16)
 
 
 @pytest.mark.slow

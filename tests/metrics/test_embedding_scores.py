@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ra_plugin.evaluation.records import pack, unpack
 from ra_plugin.evaluation.statistics.bootstrap import sample
@@ -291,6 +292,22 @@ def test_what_has_no_direction_is_like_nothing():
     score = EmbeddingAgreement()
     score.update({'embeddings': bad}, {'embeddings': bad})
     assert score.per_image()['mean_cosine'] == pytest.approx([0, 0, 0, 1])
+
+
+def test_what_has_no_direction_is_counted_also_after_it_came_from_the_disk():
+    bad = torch.tensor([[0.0, 0.0], [math.nan, 1.0], [math.inf, 1.0], [3.0, 4.0], [1.0, 0.0]])
+    clean = torch.tensor([[1.0, 0.0]] * 4 + [[math.nan, 0.0]])
+    both = build_score(INFO, ['recall_at_1', 'mean_cosine'], clean=True)
+    both.add({'embeddings': bad}, torch.tensor([0, 0, 1, 1, 2]), {'embeddings': clean})
+    again = build_score(INFO, ['recall_at_1', 'mean_cosine'], clean=True)
+    again.add_records(unpack(pack(both.records())))
+    for score in (both, again, *again.parts[1:]):
+        assert (score.without_answer(), score.without_answer(of_clean=True)) == (3, 1)
+    assert again.compute()['mean_cosine'] == pytest.approx(0.6 / 5)
+    overflow = F.normalize(torch.full((1, 2), 1e30))  # as a recognizer has it
+    score = EmbeddingScore()
+    score.update({'embeddings': overflow}, torch.tensor([0]))
+    assert score.without_answer() == 1
 
 
 @pytest.mark.slow

@@ -70,6 +70,23 @@ def test_without_labels_validation_compares_with_clean_images(tmp_path):
     assert list(model.metric_results) == ['mean_cosine_faces']
 
 
+def test_validation_counts_embeddings_that_are_no_numbers(tmp_path, caplog):
+    model, data = model_of(tmp_path, ['recall_at_1', 'mean_cosine']), photos(4)
+    network, predict = model.eval_recognizers['faces'], model.eval_recognizers['faces'].predict
+
+    def some(images):
+        found = predict(images)['embeddings']
+        return {'embeddings': found / torch.where(images.mean((1, 2, 3)) > 0.5, 0.0, 1.0)[:, None]}
+
+    network.predict = some
+    clean = torch.stack([item['gt'] for item in data.items])
+    expected = int((((clean * 255).round() / 255).mean((1, 2, 3)) > 0.5).sum())
+    model.validation(torch.utils.data.DataLoader(data, 4), 1, None, save_img=False)
+    said = [record.getMessage() for record in caplog.records if 'not finite' in record.getMessage()]
+    assert 0 < expected < 16 and f'for {expected} of 16 clean images, and count as a similarity of 0' in said[-1]
+    assert said[-1].startswith('items: the embeddings of faces are zero or not finite')
+
+
 def test_images_that_leave_no_score_are_told_before_a_run(tmp_path, caplog):
     model = model_of(tmp_path)
     logger = logging.getLogger('identities')

@@ -1,4 +1,5 @@
 """ModuleRecognizer for segmenters and embedding networks, and the part of an answer that counts."""
+import math
 import sys
 from collections import namedtuple
 from types import SimpleNamespace
@@ -235,6 +236,38 @@ def test_what_is_no_vector_is_refused_with_what_to_do(form, got):
     with pytest.raises(ValueError, match=message) as error:
         ModuleRecognizer(Answers(form), **SCALE, task='embedding')
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('factor', [math.nan, math.inf, 0, 1e30])
+def test_a_network_none_of_whose_vectors_has_a_direction_is_refused(factor):
+    with pytest.raises(ValueError, match=r'^ModuleRecognizer\(Answers\): its vectors of gray and of random images are all '
+                                         r'zero, not finite, or too large for float32.*Check its weights') as error:
+        ModuleRecognizer(Answers(lambda x: x.mean((2, 3)) * factor), **SCALE, task='embedding')
+    assert '\n' not in str(error.value)
+
+
+def test_a_network_that_gives_zeros_for_gray_alone_is_sound():
+    flat = Answers(lambda x: x.std((2, 3)))
+    assert ModuleRecognizer(flat, **SCALE, task='embedding').predict(torch.rand(2, 3, 16, 16))['embeddings'].all()
+
+
+def test_an_embedding_has_no_classes():
+    network = nn.Sequential(Segmenter(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(ValueError, match=r'^ModuleRecognizer\(Sequential\): classes: an embedding has none\. Leave it out'):
+        ModuleRecognizer(network, **SCALE, task='embedding', classes=['anna', 'bert', 'carl'])
+
+
+@pytest.mark.parametrize('task, head', [('embedding', False), ('embedding', True), ('classification', True)])
+def test_a_network_that_flattens_takes_images_of_one_size(task, head):
+    network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), *([nn.Linear(192, 5)] if head else []))
+    recognizer = ModuleRecognizer(network, **SCALE, task=task)
+    recognizer.predict(torch.rand(2, 3, 64, 64))
+    with pytest.raises(ValueError, match=r'^ModuleRecognizer\(Sequential\): .*80x80.*[Ss]et input_size\.') as error:
+        recognizer.predict(torch.rand(2, 3, 80, 80))
+    assert '\n' not in str(error.value)
+    resized = ModuleRecognizer(network, **SCALE, task=task, input_size=64)
+    for side in (64, 80):
+        resized.predict(torch.rand(2, 3, side, side))
 
 
 # ------------------------------------------------------------------------------------------------------------ tasks

@@ -147,6 +147,16 @@ def test_warnings_and_notes_are_on_the_page_and_in_the_tables_before_the_numbers
     assert scores['plain baseline'][-2]['text'] == '26.46 1 exact left out'
 
 
+def test_embeddings_without_a_direction_are_counted():
+    data = results({'used': 0.1}, processings={
+        'clean': {'scores': {}}, 'plain': {'scores': {}, 'without_answer': {'faces': 1}},
+        'RA': {'scores': {}, 'without_answer': {'faces': 7, 'other': 2}}})
+    assert [note for note in notes(typed(data), 'c') if 'finite' in note] == [
+        f'Embeddings of {name} that are zero or not finite count as a similarity of 0 to all others: {counts}. Check its '
+        'weights and numbers of 16 bits, which may overflow.' for name, counts in (
+            ('faces', 'plain 1 of 100 and RA 7 of 100'), ('other', 'RA 2 of 100'))]
+
+
 def test_images_that_are_all_restored_exactly_are_exact():
     entry = {'psnr': None, 'ssim': 1.0, 'exact': 5, 'undefined': {}, 'scores': {}}
     data = {'baseline': 'no processing', 'restorers': {}, 'conditions': {'c': {

@@ -157,6 +157,12 @@ class Matrix:
         """Return ``(N,)`` of the first seed: right by ``'top1'``, or the same answer by ``'top1_agreement'``."""
         return self.processings[name, self.seeds(name)[0]].scores[recognizer].per_image()[metric]
 
+    def without_answer(self, name: str) -> dict[str, int]:
+        """Return recognizer -> images whose answer is no number, of the seed with most; those that have any."""
+        judged = [self.processings[name, seed].scores for seed in self.seeds(name)]
+        found = {recognizer: max(scores[recognizer].without_answer() for scores in judged) for recognizer in judged[0]}
+        return {recognizer: count for recognizer, count in found.items() if count}
+
     def facts(self) -> dict[str, MetricFacts]:
         """Return metric -> facts."""
         first = next(iter(self.processings.values()))
@@ -193,7 +199,8 @@ def summary(matrix: Matrix, baseline: str, given: DataGiven = _GIVEN) -> Conditi
 def _processing(matrix: Matrix, name: str) -> Processing:
     exact, undefined = left_out(matrix, name)
     return Processing({column: mean_quality(matrix, name, column) for column in matrix.quality()}, exact, undefined,
-                      _by_recognizer(matrix, lambda *column: _score(matrix, name, *column)))
+                      _by_recognizer(matrix, lambda *column: _score(matrix, name, *column)),
+                      matrix.without_answer(name) or None)
 
 
 def _by_recognizer(matrix: Matrix, make: Callable[[str, str], T]) -> dict[str, dict[str, T]]:

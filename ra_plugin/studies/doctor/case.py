@@ -10,7 +10,7 @@ import torch
 
 from ra_plugin.evaluation.statistics.bootstrap import sample
 from ra_plugin.evaluation.statistics.significance import proportion
-from ra_plugin.metrics.embedding import recall_by_chance
+from ra_plugin.metrics.embedding import directions, recall_by_chance
 from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.results import Estimate
@@ -108,6 +108,12 @@ def class_answers(case: Case, change: Change = lambda images: images) -> np.ndar
             images = change(torch.cat([case.images[i] for i in some]))
             answers[some] = case.recognizer.predict(images)['labels'][:, 0].cpu().numpy()
     return answers
+
+
+def without_direction(case: Case) -> int:
+    """Return the number of images whose embedding is zero or not finite."""
+    found = [directions(case.recognizer.predict(image)['embeddings']) for image in case.images]
+    return sum(not vectors.any() for vectors in found)
 
 
 def image_scores(case: Case, change: Change = lambda images: images) -> np.ndarray:

@@ -32,8 +32,9 @@ from ra_plugin.studies.doctor.case import (
     statistics,
     task_score,
     top_answer,
+    without_direction,
 )
-from ra_plugin.utils.text import one_line
+from ra_plugin.utils.text import counted, one_line
 
 OK, SUSPICIOUS, BROKEN, NOT_APPLICABLE = 'ok', 'suspicious', 'broken', 'not applicable'
 BUILD = 'build'  # the finding of a recognizer that cannot be built
@@ -141,8 +142,17 @@ def value_range(case: Case) -> Finding:
 
 
 def eval_mode(case: Case) -> Finding:
-    """Check for equal answers in each pass, in any batch and after ``train()``, and for unchanged buffers."""
+    """Check for equal answers in each pass, in any batch and after ``train()``, and for unchanged buffers.
+
+    Embeddings also have to have a direction.
+    """
     recognizer, image = case.recognizer, case.images[0]
+    lost = without_direction(case) if recognizer.info.task == 'embedding' else 0
+    if lost:
+        return Finding(BROKEN if lost == len(case.images) else SUSPICIOUS,
+                       f'{lost} of {counted(len(case.images), "embedding")} {"is" if lost == 1 else "are"} zero or not '
+                       'finite', 'numbers with a direction',
+                       'They count as a similarity of 0. Check its weights, mean and std; 16 bits may overflow.')
     before = [buffer.clone() for network in recognizer.networks() for buffer in network.buffers()]
     first, second = numbers_of(recognizer, image), numbers_of(recognizer, image)
     recognizer.train()
