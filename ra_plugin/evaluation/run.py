@@ -44,7 +44,7 @@ from ra_plugin.evaluation.statistics.transfer import (
 )
 from ra_plugin.evaluation.statistics.variety import variety
 from ra_plugin.metrics.pyiqa_metrics import QualityMetric
-from ra_plugin.metrics.task_scores import build_score, gain_metric, left_out
+from ra_plugin.metrics.task_scores import build_score, left_out
 from ra_plugin.options import OptionError, suggestion
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.results import (
@@ -328,13 +328,14 @@ class Evaluation:
         labels = matrix.labels()
         if labels is not None:
             found = replace(found, harm=harm(matrix, getattr(condition.dataset, 'classes', None), labels))
-        if judging.audited and any(gain_metric(matrix.processings[NONE, 0].scores[name]) for name, recognizer in
-                                   condition.recognizers.items() if not recognizer.costly):
+        audited_by = {name: metric for name, metric in matrix.gain_metrics().items()
+                      if not condition.recognizers[name].costly}
+        if judging.audited and audited_by:
             index = np.array(sorted(judging.audited))
             audited = [(name, number) for name, number, view in judged if view == FLOAT]
             views = {view: {key: scores(*key, view, index) for key in audited} for view in (SAVED, FLOAT, *VIEWS)}
             used = {restorer.name: restorer.options.used or () for restorer in condition.restorers}
-            found = replace(found, audit=audit(views, baseline, used, seed))
+            found = replace(found, audit=audit(views, baseline, used, audited_by, seed))
             if judging.networks:
                 found = replace(found, clean_input=clean_input(
                     {key: scores(*key, CLEAN_INPUT) for key in audited if key[0] in judging.networks},
@@ -351,8 +352,8 @@ def check_answers(matrix: Matrix, condition: str) -> None:
     counts = [matrix.without_answer(name) for name in matrix.names]
     for recognizer in counts[0]:
         if all(count.get(recognizer) == matrix.n for count in counts):
-            raise OptionError(f'recognizers.{recognizer}: its embeddings of all {matrix.n} images of {condition} are zero '
-                              'or not finite, whatever the processing. Check its weights, mean and std.')
+            raise OptionError(f'recognizers.{recognizer}: its embeddings of all {matrix.n} images of {condition} are '
+                              'zero or not finite, whatever the processing. Check its weights, mean and std.')
 
 
 class _Numbered(Dataset):

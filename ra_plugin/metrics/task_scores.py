@@ -91,15 +91,6 @@ class JointScore(TaskScore):
         return {name: values for part in self._parts for name, values in part.resampled(counts).items()}
 
 
-def gain_metric(score: TaskScore) -> str | None:
-    """Return the first metric of which more is better, by which gains are audited; None where there is none.
-
-    One that these images do not determine is passed over, where they determine another.
-    """
-    found = [name for name, facts in score.facts().items() if facts['better'] == 'higher']
-    return next((name for name in found if score.is_determined(name)), found[0] if found else None)
-
-
 def left_out(score: TaskScore, metrics: Metrics) -> list[str]:
     """Return the requested metrics that cannot be computed from these images, without labels or clean versions."""
     asked = [metrics] if isinstance(metrics, str) else metrics or ()

@@ -49,8 +49,8 @@ class EmbeddingRecognizer(Recognizer):
             found = self.outputs(images)['embedding']
         if self._length not in (None, found.shape[1]):
             raise ValueError(f'{self}: expected vectors of {self._length} numbers, as of earlier images, got '
-                             f'{found.shape[1]} for images of {images.shape[-1]}x{images.shape[-2]} pixels: it flattens '
-                             'what depends on their size. Set input_size.')
+                             f'{found.shape[1]} for images of {images.shape[-1]}x{images.shape[-2]} pixels: it '
+                             'flattens what depends on their size. Set input_size.')
         self._length = found.shape[1]
         return {'embeddings': found}
 

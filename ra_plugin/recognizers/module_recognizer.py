@@ -97,8 +97,8 @@ class ModuleRecognizer(ByTask, Recognizer):
         if keep_classes is not None and self.task != 'classification':
             raise ValueError(f'{where}: keep_classes is for classifiers, and this is for {self.task}. Leave it out.')
         if classes is not None and self.task == 'embedding':
-            raise ValueError(f'{where}: classes: an embedding has none. Leave it out, or give a network that classifies '
-                             '(task: classification).')
+            raise ValueError(f'{where}: classes: an embedding has none. Leave it out, or give a network that '
+                             'classifies (task: classification).')
         model = built_network(module, module_kwargs or {}, checkpoint, pretrained, where)
         record = read_record(checkpoint) if checkpoint else {}
         mean, std = mean or record.get('mean'), std or record.get('std')

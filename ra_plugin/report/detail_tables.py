@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ra_plugin.report import formats
 from ra_plugin.report.formats import percent, trained_with
-from ra_plugin.report.metrics import Metric, main_metrics, metric_of
+from ra_plugin.report.metrics import Metric, main_metrics, metric_of, unit_words
 from ra_plugin.report.table_types import Cell, Column, Row, Table
 from ra_plugin.report.tables import recovered_cell
 from ra_plugin.results import Change, ClassHarm, Results, Score
@@ -34,14 +34,17 @@ def class_tables(results: Results, condition: str) -> list[Table]:
 def certainty_table(results: Results, condition: str) -> Table | None:
     """Return how sure each difference is."""
     data = results.conditions[condition]
-    rows = [_certainty(results, restorer, recognizer, metric, entry.scores[recognizer][metric.name],
+    shown = [(restorer, recognizer, metric) for restorer, entry in data.differences.items()
+             for recognizer, metric in main_metrics(results, entry.scores).items()]
+    rows = [_certainty(results, restorer, recognizer, metric,
+                       data.differences[restorer].scores[recognizer][metric.name],
                        data.processings[restorer].scores.get(recognizer, {}).get(metric.name)
-                       if restorer in data.processings else None)
-            for restorer, entry in data.differences.items()
-            for recognizer, metric in main_metrics(results, entry.scores).items()]
-    columns = [Column('gain', 'points'), Column('McNemar\u2019s p', 'by seed'),
+                       if restorer in data.processings else None) for restorer, recognizer, metric in shown]
+    unit, of_difference = (unit_words((metric for *_, metric in shown), difference).removeprefix('in ')
+                           for difference in (False, True))
+    columns = [Column('gain', of_difference), Column('McNemar\u2019s p', 'by seed'),
                Column('gap', f'clean minus {results.baseline}'), Column('gap recovered', '%'),
-               Column('images needed', 'to tell one point'), Column('over seeds', 'mean \u00b1 std, %')]
+               Column('images needed', 'to tell one point'), Column('over seeds', f'mean \u00b1 std, {unit}')]
     return Table('How sure each gain is', Column('processing', 'recognizer'), columns, rows) if rows else None
 
 
@@ -79,7 +82,7 @@ def _known(value: float) -> float:
 
 def _class_name(label: str, by_class: Mapping[str, Mapping[str, ClassHarm]]) -> Cell:
     n = next((values[label].n for values in by_class.values() if label in values), None)
-    return Cell(label, note=f'{formats.count(n)} images' if n is not None else '')
+    return Cell(label, note=formats.images(n) if n is not None else '')
 
 
 def _hurt_and_helped(entry: ClassHarm | None) -> Cell:

@@ -23,6 +23,11 @@ def count(value: int | None) -> str:
     return DASH if value is None else f'{value:,}'.replace(',', _NARROW_SPACE)
 
 
+def images(number_of_images: int) -> str:
+    """Return ``10 000 images``, or ``1 image``."""
+    return f'{count(number_of_images)} image{"s" * (number_of_images != 1)}'
+
+
 def percent(share: float, sign: bool = False) -> str:
     """Return a share in ``[0, 1]`` in percent, or a difference of shares in points, without the unit."""
     return number(100 * share, 1, sign)

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 
 from ra_plugin.report.formats import DASH, interval, number
-from ra_plugin.report.table_types import Cell, Column, Row, Table
+from ra_plugin.report.table_types import UNITS, Cell, Column, Row, Table
 
 _USED = 'used'
 
@@ -31,11 +31,12 @@ def shown_table(table: Table | None, caption: str = '') -> ShownTable | None:
 
     Args:
         table: The table.
-        caption: Another caption.
+        caption: Another caption; it may have `UNITS`, too.
     """
     if table is None or not table.rows or not table.columns:
         return None
-    return ShownTable(caption or table.caption, [_head(column) for column in (table.head, *table.columns)],
+    title = caption.replace(UNITS, table.units) or table.title
+    return ShownTable(title, [_head(column) for column in (table.head, *table.columns)],
                       [_row(row) for row in table.rows])
 
 

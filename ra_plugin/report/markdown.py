@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from ra_plugin.report import tables
 from ra_plugin.report.formats import alone, comparisons, coverage, too_few_images, trained_with
 from ra_plugin.report.markdown_table import cell_text, head_text, joined, printed, table
-from ra_plugin.report.metrics import metric_of
+from ra_plugin.report.metrics import metric_of, unit_words
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_lines
 from ra_plugin.report.table_types import Cell, Group, Table
 from ra_plugin.results import CLEAN, NONE, Audit, Results
-from ra_plugin.utils.text import markdown_cell
+from ra_plugin.utils.text import counted, markdown_cell
 
 _QUALITY: tuple[Group, ...] = ('quality',)
 _SCORES: tuple[Group, ...] = 'main', 'other'  # in the order of the columns
@@ -40,7 +40,8 @@ def _overview(results: Results) -> Iterator[str]:
                              for head in of_condition)]]
     for name in dict.fromkeys(row.name.text for shown in scores.values() for row in shown.rows):
         rows.append([name, *(text for shown in scores.values() for text in _row_texts(shown, name))])
-    yield 'Scores in %, with 95 % intervals: each recognizer judges its own conditions (laid out as table 3).'
+    units = unit_words(column.measured for shown in scores.values() for column in shown.columns if column.measured)
+    yield f'Scores {units}, with 95 % intervals: each recognizer judges its own conditions (laid out as table 3).'
     yield table(rows)
 
 
@@ -52,20 +53,22 @@ def _row_texts(shown: Table, name: str) -> list[str]:
 
 def _condition(results: Results, name: str) -> Iterator[str]:
     condition, baseline, scale = results.conditions[name], results.baseline, tables.color_scale(results)
-    yield f'Scores in %, with 95 % intervals, on {condition.n} images (saved as 8 bit).'
-    yield printed(tables.score_table(results, name).select(_QUALITY, _SCORES, but=[_HIDDEN]))
+    scores = tables.score_table(results, name).select(_QUALITY, _SCORES, but=[_HIDDEN])
+    yield f'Scores {scores.units}, with 95 % intervals, on {counted(condition.n, "image")} (saved as 8 bit).'
+    yield printed(scores)
     yield markdown_cell(' '.join([coverage(results), *too_few_images(condition)]))
-    yield (f'Differences to {markdown_cell(baseline)} on the same images, in points'
+    units = unit_words((column.measured for column in scores.columns if column.measured), difference=True)
+    yield (f'Differences to {markdown_cell(baseline)} on the same images, {units}'
            + ('; gap recovered: % of the way from there to clean, where that gap is certain and 5 points or more'
               if CLEAN in condition.processings else '') + '. Bold: the recognizer was used in training.')
     yield _changes(tables.difference_table(results, name, scale))
     if (many := comparisons(condition)) > 1:
         yield alone(many)
     if condition.differences_from_no_processing:
-        yield f'Differences to {NONE} on the same images, in points.'
+        yield f'Differences to {NONE} on the same images, {units}.'
         yield _changes(tables.no_processing_table(results, name, scale))
     for restorer in condition.pairs:
-        yield f'{markdown_cell(restorer)} against the others on the same images, in points.'
+        yield f'{markdown_cell(restorer)} against the others on the same images, {units}.'
         yield _changes(tables.pair_table(results, name, scale, restorer))
     for title, rows in _transfers(results, name):
         yield title
@@ -75,12 +78,13 @@ def _condition(results: Results, name: str) -> Iterator[str]:
                'other way round.')
         yield _harm(tables.harm_table(results, name))
     if condition.clean_input and condition.clean_input.restorers:
-        yield (f'Clean input: the restorer is given the clean image ({condition.clean_input.n} images); score '
-               'minus that of the clean image itself, in points.')
+        yield (f'Clean input: the restorer is given the clean image ({counted(condition.clean_input.n, "image")}); '
+               f'score minus that of the clean image itself, {units}.')
         yield printed(tables.clean_input_table(results, name, scale).select(_QUALITY, _SCORES, but=[_HIDDEN]))
     if condition.audit and condition.audit.restorers:
-        yield (f'Audit: gain over {markdown_cell(baseline)} in points when the image is changed a little '
-               f'({condition.audit.n} images). Bold: the recognizer was used in training.')
+        units = unit_words(tables.audit_metrics(results, condition.audit).values(), difference=True)
+        yield (f'Audit: gain over {markdown_cell(baseline)} {units} when the image is changed a little '
+               f'({counted(condition.audit.n, "image")}). Bold: the recognizer was used in training.')
         yield _audit(results, condition.audit, scale)
         yield '\n'.join(f'- {markdown_cell(restorer)}: **{entry.verdict}**. {markdown_cell(entry.reason)}'
                         for restorer, entry in condition.audit.restorers.items())
@@ -112,12 +116,13 @@ def _transfers(results: Results, condition: str) -> Iterator[tuple[str, list[lis
     rows += [[name, *(score(name, column) for column in columns)] for name in (NONE, results.baseline)]
     rows += [[method, *(score(restorers[column[0]], column) if column[0] in restorers else '' for column in columns)]
              for method, restorers in by_method.items()]
-    yield 'Each recognizer on images restored with itself as the loss, in % (laid out as table 1).', rows
+    units = unit_words(metric_of(results, metric) for _, metric in columns)
+    yield f'Each recognizer on images restored with itself as the loss, {units} (laid out as table 1).', rows
     for method, restorers in by_method.items():
         rows = [['trained with', *heads], *(
             [used, *(score(restorers[used], column) for column in columns)] for used in restorers)]
         yield (f'Transfer of {markdown_cell(method)}: rows are the recognizers used in training, columns those that '
-               'read the images, in % (laid out as table 2).'), rows
+               f'read the images, {units} (laid out as table 2).'), rows
 
 
 def _harm(shown: Table) -> str:

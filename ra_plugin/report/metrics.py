@@ -1,10 +1,10 @@
 """A recognition metric in tables and sentences: its name, unit and direction."""
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ra_plugin.report import formats
-from ra_plugin.results import Estimate, MetricFacts, Results
+from ra_plugin.results import Estimate, MetricFacts, Results, main_metric
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,28 @@ def main_metrics(results: Results, scores: Mapping[str, Mapping[str, Any]]) -> d
 
 
 def _main_metric(results: Results, recognizer: str, metrics: Mapping[str, Any]) -> str:
-    """Return the first of which more is better, as the audit does, or else the first; one with a value if possible."""
     told = results.recognizers[recognizer].metrics or () if recognizer in results.recognizers else ()
-    known = {name: estimate for name, estimate in metrics.items() if estimate.is_known} or metrics
-    first = next((name for name in known if metric_of(results, name).better == 'higher'), next(iter(known)))
-    return next((metric for metric in told if metric in metrics), first)
+    known = {name: estimate.is_known for name, estimate in metrics.items()}
+    return next((metric for metric in told if metric in metrics), main_metric(known, results.recognition_metrics))
+
+
+def unit_words(metrics: Iterable[Metric], difference: bool = False) -> str:
+    """Return the units of metrics, or of differences of them, as they stand above a table.
+
+    Returns:
+        ``in %``, ``in points``, ``as cosines``; of several units ``in %; mean cosine as cosines``.
+    """
+    words = {'share': 'in points' if difference else 'in %', 'nats': 'in nats', 'cosine': 'as cosines'}
+    names: dict[str, list[str]] = {}
+    for metric in sorted(dict.fromkeys(metrics), key=lambda metric: not metric.is_share):
+        names.setdefault(metric.unit, []).append(metric.word)
+    if len(names) < 2:
+        return words[next(iter(names), 'share')]
+    return '; '.join(words[unit] if unit == 'share' else f'{formats.listed(list(dict.fromkeys(of_unit)))} {words[unit]}'
+                     for unit, of_unit in names.items())
+
+
+def unit_of_mean(metrics: Iterable[Metric]) -> Metric:
+    """Return a metric in whose unit a mean over several is said: theirs where it is one, else that of shares."""
+    units = {metric.unit: metric for metric in metrics}
+    return next(iter(units.values())) if len(units) == 1 else Metric('share')

@@ -5,6 +5,8 @@ from ra_plugin.report.formats import listed
 from ra_plugin.report.metrics import main_metrics, metric_of
 from ra_plugin.results import CLEAN, NONE, Condition, MetricFacts, Results
 
+_OF_IDENTITIES, _TO_CLEAN = ('tar_at_far', 'recall_at_1'), 'mean_cosine'
+
 
 def unreadable(results: Results, condition: str) -> list[str]:
     """Return the recognizers that read images no better than by chance: their answers do not count."""
@@ -41,6 +43,7 @@ def _notes(results: Results, data: Condition) -> Iterator[str]:
     yield from _without_value(results, data)
     yield from _without_answer(data)
     yield from _left_out(data)
+    yield from _other_people(results, data)
     yield from _worse_than_nothing(results, data)
 
 
@@ -91,6 +94,21 @@ def _left_out(data: Condition) -> Iterator[str]:
         counts = [f'{name} {entry.undefined[column]} of {data.n}' for name, entry in entries.items()
                   if entry.undefined and entry.undefined.get(column)]
         yield f'{column} is not defined for some images, and its mean is without them: {listed(counts)}.'
+
+
+def _other_people(results: Results, data: Condition) -> Iterator[str]:
+    """Yield a note for each recognizer of identities that tells them better and from clean images worse."""
+    against = {results.baseline: data.differences, NONE: data.differences_from_no_processing}
+    for baseline, differences in against.items():
+        for restorer, entry in differences.items():
+            for recognizer, scores in entry.scores.items():
+                sides = {name: change.side for name, change in scores.items()}
+                rising = [metric_of(results, name).word for name in _OF_IDENTITIES if sides.get(name) == 'up']
+                if rising and sides.get(_TO_CLEAN) == 'down':
+                    yield (f'{restorer} against {baseline}: {listed(rising)} of {recognizer} surely rise'
+                           f'{"s" * (len(rising) == 1)} while the {metric_of(results, _TO_CLEAN).word} to the clean '
+                           'images surely falls. It is so where a person is replaced by another one, always the same: '
+                           'who is told apart better need not be who is in the image.')
 
 
 def _worse_than_nothing(results: Results, data: Condition) -> Iterator[str]:

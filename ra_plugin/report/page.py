@@ -7,12 +7,13 @@ from typing import Any
 import yaml
 
 from ra_plugin.report import charts, detail_tables, images, tables
-from ra_plugin.report.formats import alone, comparisons, count, coverage, interval, listed, number, too_few_images
+from ra_plugin.report.formats import alone, comparisons, coverage, interval, listed, number, too_few_images
+from ra_plugin.report.formats import images as images_of
 from ra_plugin.report.html_page import page, render
 from ra_plugin.report.html_table import ShownTable, shown_table
 from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_answer, sweep_charts, sweep_series, sweep_table
-from ra_plugin.report.table_types import Table
+from ra_plugin.report.table_types import UNITS, Table
 from ra_plugin.report.verdict import AUDIT_TONES, verdicts
 from ra_plugin.results import Audit, Estimate, Example, Results
 from ra_plugin.utils.atomic import atomic_write
@@ -85,7 +86,7 @@ def _condition(results: Results, name: str, scale: tables.Scale, cards: images.E
         'differences': _gains(tables.difference_table(results, name, scale)),
         'scores': _gains(scores),
         'too_few': too_few_images(results.conditions[name]), 'alone': alone(many) if many > 1 else '',
-        'other_metrics': shown_table(scores.select(['other']), 'Scores by the other metrics, in %'),
+        'other_metrics': shown_table(scores.select(['other']), f'Scores by the other metrics, {UNITS}'),
         'trade_off': charts.trade_off_charts(results, name),
         'series': [(item, charts.sign(i)) for i, item in enumerate(series)],
         'harm': shown_table(tables.harm_table(results, name)),
@@ -118,7 +119,7 @@ def _ratio(estimate: Estimate | None) -> str:
 
 
 def _facts(results: Results) -> str:
-    conditions = [f'{name} ({count(data.n)} images)' if data.n else name for name, data in results.conditions.items()]
+    conditions = [f'{name} ({images_of(data.n)})' if data.n else name for name, data in results.conditions.items()]
     restorers, judges = len(results.restorers), len(results.recognizers)
     return (f'{restorers} restorer{"s" * (restorers != 1)}, judged by {judges} recognizer{"s" * (judges != 1)} on '
             f'{listed(conditions) or "no condition"}.')

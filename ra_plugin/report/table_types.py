@@ -3,7 +3,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ra_plugin.report.metrics import Metric, unit_words
 from ra_plugin.results import Estimate
+
+UNITS = '{units}'  # in a caption
 
 Group = Literal['quality', 'main', 'other', '']
 
@@ -49,6 +52,7 @@ class Column:
         plain: Head in Markdown. Default: ``name``.
         group: Image quality, a recognizer's main metric or another one; empty for further columns.
         metric: Name of the metric or measure.
+        measured: The recognition metric, for its unit.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Column:
     plain: str | None = None
     group: Group = ''
     metric: str = ''
+    measured: Metric | None = None
 
 
 @dataclass(frozen=True)
@@ -78,11 +83,13 @@ class Table:
     """Caption, columns and rows.
 
     Attributes:
-        caption: Title on the page; in Markdown a sentence stands above the table.
+        caption: Title on the page, with `UNITS` in place of the columns' units; in Markdown a sentence stands above the
+            table.
         head: Head of the column of names.
         columns: Further columns.
         rows: Rows.
         marks_used: True: Markdown sets cells of recognizers used in training in bold type.
+        is_difference: True: cells are differences of scores.
     """
 
     caption: str
@@ -90,6 +97,17 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Row]
     marks_used: bool = False
+    is_difference: bool = False
+
+    @property
+    def units(self) -> str:
+        """Units of the columns of scores, in words."""
+        return unit_words((column.measured for column in self.columns if column.measured), self.is_difference)
+
+    @property
+    def title(self) -> str:
+        """The caption with its units."""
+        return self.caption.replace(UNITS, self.units)
 
     def select(self, *groups: Collection[Group], but: Collection[str] = ()) -> 'Table':
         """Return the table with some of its columns.

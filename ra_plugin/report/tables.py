@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ra_plugin.report import formats
-from ra_plugin.report.metrics import Metric, main_metrics, metric_of
-from ra_plugin.report.table_types import Cell, Column, Row, Table
+from ra_plugin.report.metrics import Metric, main_metrics, metric_of, unit_words
+from ra_plugin.report.table_types import UNITS, Cell, Column, Row, Table
 from ra_plugin.results import (
     NONE,
     Audit,
@@ -66,7 +66,7 @@ def score_table(results: Results, condition: str) -> Table:
         score = entry.scores.get(column.name, {}).get(column.metric)
         return _score(score, metric, column.name in results.restorer(name).used)
 
-    return Table('Scores of each processing, in %', Column('processing'), columns,
+    return Table(f'Scores of each processing, {UNITS}', Column('processing'), columns,
                  [Row(_row_name(results, name), [cell(name, entry, column) for column in columns])
                  for name, entry in data.processings.items()])
 
@@ -76,7 +76,7 @@ def difference_table(results: Results, condition: str, scale: Scale) -> Table:
     data = results.conditions[condition]
     return _differences(results, data, {(name, name, '', name): entry for name, entry in data.differences.items()},
                         scale, Column('minus ' + results.baseline),
-                        'Gain over the baseline on the same images, in points; the 95 % interval below', True)
+                        f'Gain over the baseline on the same images, {UNITS}; the 95 % interval below', True)
 
 
 def no_processing_table(results: Results, condition: str, scale: Scale) -> Table:
@@ -98,7 +98,7 @@ def pair_table(results: Results, condition: str, scale: Scale, restorer: str | N
 
 
 def _against(other: str) -> str:
-    return f'Restorers against {other} on the same images, in points; the 95 % interval below'
+    return f'Restorers against {other} on the same images, {UNITS}; the 95 % interval below'
 
 
 def _differences(results: Results, data: Condition, entries: Mapping[tuple[str, str, str, str], Difference],
@@ -128,7 +128,7 @@ def _differences(results: Results, data: Condition, entries: Mapping[tuple[str, 
     rows = [Row(Cell(name, note=note, plain=plain), [cell(restorer, entry, column) for column in columns],
                 recovered(name, entry) if with_gap else None)
             for (restorer, name, note, plain), entry in entries.items()]
-    return Table(caption, head, columns, rows, marks_used=True)
+    return Table(caption, head, columns, rows, marks_used=True, is_difference=True)
 
 
 def harm_table(results: Results, condition: str) -> Table:
@@ -159,10 +159,10 @@ def clean_input_table(results: Results, condition: str, scale: Scale) -> Table:
         return _difference(entry.scores.get(column.name, {}).get(column.metric), scale,
                            metric_of(results, column.metric), column.name in results.restorer(name).used)
 
-    return Table('Clean images given to the restorer: change of the score against the clean image itself, in points'
+    return Table(f'Clean images given to the restorer: change of the score against the clean image itself, {UNITS}'
                  + _image_count(data.n), Column('processing', plain='restorer'), columns,
                  [Row(Cell(name), [cell(name, entry, column) for column in columns])
-                  for name, entry in data.restorers.items()])
+                  for name, entry in data.restorers.items()], is_difference=True)
 
 
 def audit_table(results: Results, audit: Audit, restorer: str, scale: Scale) -> Table:
@@ -170,10 +170,23 @@ def audit_table(results: Results, audit: Audit, restorer: str, scale: Scale) -> 
     gains = audit.restorers[restorer].gains
     views = audit.views or list(dict.fromkeys(view for values in gains.values() for view in values))
     used = results.restorer(restorer).used
-    return Table(f'Gain of {restorer} over {results.baseline} when both images are changed in the same way, in points'
-                 + _image_count(audit.n), Column('recognizer'), [Column(view) for view in views],
-                 [Row(Cell(name, used=name in used), [_difference(values.get(view), scale, SHARE) for view in views])
-                  for name, values in gains.items()], marks_used=True)
+    metrics = audit_metrics(results, audit)
+
+    def row(name: str, values: Mapping[str, Estimate]) -> Row:
+        metric = metrics.get(name, SHARE)
+        names = (metric.title, plain_head(name, metric.name)) if name in metrics else ('', None)
+        return Row(Cell(name, note=names[0], plain=names[1], used=name in used),
+                   [_difference(values.get(view), scale, metric) for view in views])
+
+    return Table(f'Gain of {restorer} over {results.baseline} when both images are changed in the same way, '
+                 + unit_words(metrics.values(), True) + _image_count(audit.n), Column('recognizer'),
+                 [Column(view) for view in views], [row(name, values) for name, values in gains.items()],
+                 marks_used=True)
+
+
+def audit_metrics(results: Results, audit: Audit) -> dict[str, Metric]:
+    """Return recognizer -> the metric that its gains in an audit are of, where the file says so."""
+    return {name: metric_of(results, metric) for name, metric in (audit.metrics or {}).items()}
 
 
 def recovered_cell(change: Change, metric: Metric) -> Cell:
@@ -197,7 +210,8 @@ def _columns(results: Results, scores: Iterable[Mapping[str, Mapping[str, Estima
     columns = [_quality_head(results, key) for key in formats.quality_digits(results, measured)]
     for name in (*main, *(name for name in merged if name not in main)):
         columns += [Column(name, metric_of(results, metric).title, plain_head(name, metric),
-                           'main' if metric == main[name].name else 'other', metric) for metric in merged[name]]
+                           'main' if metric == main[name].name else 'other', metric, metric_of(results, metric))
+                    for metric in merged[name]]
     return columns
 
 
@@ -251,4 +265,4 @@ def _difference(estimate: Estimate | None, scale: Scale, metric: Metric, used: b
 
 
 def _image_count(n: int) -> str:
-    return f' ({formats.count(n)} images)' if n else ''
+    return f' ({formats.images(n)})' if n else ''

@@ -190,7 +190,17 @@ def _held_out(found: Mapping[str, _Gain], some_used: bool, sides: Mapping[str, s
         text += ': from ' + ' to '.join(f'{found[name]} ({name})' for name in (known[0], known[-1]))
     elif known:
         text += ': ' + '; '.join(f'{found[name]} ({name})' for name in known)
-    return text + '.'
+    return f'{text}, by {_words(found)}.' if known else f'{text}.'
+
+
+def _words(found: Mapping[str, _Gain]) -> str:
+    """Return the metrics of gains: one, or each with its recognizers."""
+    recognizers: dict[str, list[str]] = {}
+    for name, gain in found.items():
+        recognizers.setdefault(gain.metric.word, []).append(name)
+    if len(recognizers) == 1:
+        return next(iter(recognizers))
+    return listed([f'{word} ({listed(names)})' for word, names in recognizers.items()])
 
 
 def _against_none(found: Mapping[str, _Gain]) -> str:

@@ -16,7 +16,15 @@ from ra_plugin.results.condition import (
                                          Variety,
 )
 from ra_plugin.results.estimate import LEAST_GAP, Change, Estimate, Score, Seeds
-from ra_plugin.results.evaluation import SCHEMA, MetricFacts, QualityFacts, RecognizerFacts, RestorerFacts, Results
+from ra_plugin.results.evaluation import (
+                                         SCHEMA,
+                                         MetricFacts,
+                                         QualityFacts,
+                                         RecognizerFacts,
+                                         RestorerFacts,
+                                         Results,
+                                         main_metric,
+)
 from ra_plugin.results.examples import Answer, Example
 from ra_plugin.results.sweep import Sweep, SweepChoice, Weighed
 
@@ -25,4 +33,4 @@ __all__ = [
     'CleanInputEntry', 'CommonestAnswer', 'Condition', 'DataGiven', 'Difference', 'Estimate', 'Example', 'Family',
     'Harm', 'MalformedResults', 'MetricFacts', 'Processing', 'QualityFacts', 'RecognizerFacts', 'RestorerAudit',
     'RestorerFacts', 'Results', 'Score', 'Seeds', 'Spectrum', 'Sweep', 'SweepChoice', 'Variety', 'Weighed',
-    'from_plain', 'to_plain']
+    'from_plain', 'main_metric', 'to_plain']

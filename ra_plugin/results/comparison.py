@@ -57,11 +57,13 @@ class Audit:
         n: Number of images.
         views: Small changes of the image, the image as saved first.
         restorers: Restorer -> its audit.
+        metrics: Recognizer -> the metric that its gains are of; None in files of early versions.
     """
 
     n: int = 0
     views: Sequence[str] = ()
     restorers: Mapping[str, RestorerAudit] = field(default_factory=dict)
+    metrics: Mapping[str, str] | None = left_out_if_none()
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,20 @@ class MetricFacts:
     over: str | None = left_out_if_none()
 
 
+def main_metric(known: Mapping[str, bool], facts: Mapping[str, MetricFacts]) -> str:
+    """Return the metric that headlines, the correction for many recognizers, audit and sweep go by.
+
+    Args:
+        known: Metric of a recognizer -> True where it has a value.
+        facts: Metric -> facts.
+
+    Returns:
+        The first with a value of which more is better; else the first with a value; else the same of all.
+    """
+    names = [name for name, has_value in known.items() if has_value] or list(known)
+    return next((name for name in names if facts.get(name, MetricFacts()).better == 'higher'), names[0])
+
+
 @dataclass(frozen=True)
 class QualityFacts:
     """Facts of a measure of image quality beside PSNR and SSIM.

@@ -204,11 +204,12 @@ def test_embeddings_that_are_no_numbers_are_counted_and_said(root, tmp_path):
         assert 0 < bright < len(files)
         assert results['processings'][name]['without_answer'] == {'faces': bright}
         said.append(f'{name} {bright} of 56')
-    for text in (words_of((tmp_path / 'out' / 'report.html').read_text()), (tmp_path / 'out' / 'tables.md').read_text()):
+    page, table = ((tmp_path / 'out' / name).read_text() for name in ('report.html', 'tables.md'))
+    for text in (words_of(page), table):
         assert all(count in text for count in ('Embeddings of faces that are zero or not finite', *said))
     opt['recognizers']['faces']['module_kwargs'] = {'few': False}
-    with pytest.raises(OptionError, match=r'^recognizers\.faces: its embeddings of all 56 images of people are zero or not '
-                                          r'finite, whatever the processing\. Check'):
+    with pytest.raises(OptionError, match=r'^recognizers\.faces: its embeddings of all 56 images of people are zero or '
+                                          r'not finite, whatever the processing\. Check'):
         evaluate(Evaluation(tmp_path, opt), tmp_path / 'none', 16)
 
 

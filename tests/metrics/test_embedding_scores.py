@@ -8,9 +8,10 @@ import torch.nn.functional as F
 
 from ra_plugin.evaluation.records import pack, unpack
 from ra_plugin.evaluation.statistics.bootstrap import sample
+from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix
 from ra_plugin.metrics import verification
 from ra_plugin.metrics.embedding import EmbeddingAgreement, EmbeddingScore, directions, recall_by_chance
-from ra_plugin.metrics.task_scores import build_score, gain_metric
+from ra_plugin.metrics.task_scores import build_score
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import RecognizerInfo
 
@@ -126,7 +127,8 @@ def test_too_few_pairs_have_no_value(sizes, determined):
     score = scored(*people(sizes))
     assert [name for name, value in score.compute().items() if not math.isnan(value)] == determined
     assert [name for name in score.names if score.is_determined(name)] == determined
-    assert gain_metric(score) == (determined or ['tar_at_far'])[0]
+    matrix = Matrix({('clean', 0): JudgedProcessing(np.arange(len(score)), {}, {'faces': score})})
+    assert matrix.main() == matrix.gain_metrics() == {'faces': (determined or ['tar_at_far'])[0]}
     drawn = sample({}, {(): score}, len(score), resamples=20)
     assert all(math.isnan(drawn[name,].estimate().value) for name in score.names if name not in determined)
 

@@ -210,6 +210,6 @@ def test_a_tflite_file_judges_by_its_vectors(quantized, tolerance, lite):  # noq
 @pytest.mark.parametrize('differentiable', [True, False])
 def test_a_file_that_gives_no_numbers_is_refused(graph, differentiable):  # noqa: F811
     path = graph(pooled(helper.make_node('Sub', ['x', 'x'], ['o']), helper.make_node('Div', ['o', 'o'], ['h'])))
-    with pytest.raises(ValueError, match=r'^OnnxRecognizer\(graph\): its vectors of gray and of random images are all zero, '
-                                         'not finite'):
+    with pytest.raises(ValueError, match=r'^OnnxRecognizer\(graph\): its vectors of gray and of random images are all '
+                                         'zero, not finite'):
         OnnxRecognizer(path, **HALF, task='embedding', differentiable=differentiable)

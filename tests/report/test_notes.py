@@ -13,6 +13,7 @@ from ra_plugin.report.html_table import shown_table
 from ra_plugin.report.markdown import to_markdown
 from ra_plugin.report.metrics import Metric, main_metrics, metric_of
 from ra_plugin.report.notes import notes, warnings
+from ra_plugin.report.table_types import UNITS
 from ra_plugin.report.verdict import verdicts
 from ra_plugin.results import Estimate, MetricFacts
 
@@ -152,8 +153,8 @@ def test_embeddings_without_a_direction_are_counted():
         'clean': {'scores': {}}, 'plain': {'scores': {}, 'without_answer': {'faces': 1}},
         'RA': {'scores': {}, 'without_answer': {'faces': 7, 'other': 2}}})
     assert [note for note in notes(typed(data), 'c') if 'finite' in note] == [
-        f'Embeddings of {name} that are zero or not finite count as a similarity of 0 to all others: {counts}. Check its '
-        'weights and numbers of 16 bits, which may overflow.' for name, counts in (
+        f'Embeddings of {name} that are zero or not finite count as a similarity of 0 to all others: {counts}. Check '
+        'its weights and numbers of 16 bits, which may overflow.' for name, counts in (
             ('faces', 'plain 1 of 100 and RA 7 of 100'), ('other', 'RA 2 of 100'))]
 
 
@@ -181,6 +182,83 @@ def test_a_cosine_is_no_share_and_has_no_unit_beside_its_name():
     assert kl.title == 'KL, nats, lower is better'
     assert kl.difference(Estimate(-0.1, -0.2, 0)).startswith('\u22120.100 nats [')
     assert Metric('top1').axis == 'top-1 (%)'
+
+
+FACES = {**{name: {'better': 'higher', 'unit': 'share', 'against': 'labels', 'over': 'identities'}
+            for name in ('tar_at_far', 'recall_at_1')},
+         'mean_cosine': {'better': 'higher', 'unit': 'cosine', 'against': 'clean answers'}}
+
+
+def of_faces(**changes):
+    """Results whose differences of `RA` to plain, by metric of each recognizer, are these."""
+    scores = {recognizer: {metric: estimate(value) for metric, value in metrics.items()}
+              for recognizer, metrics in changes.items()}
+    return {'baseline': 'plain', 'restorers': {'RA': {}}, 'recognition_metrics': FACES, 'conditions': {'c': {
+        'n': 100, 'differences': {'RA': {'scores': scores}},
+        'processings': {name: {'scores': scores} for name in ('no processing', 'plain', 'RA')},
+        'clean_input': {'n': 100, 'restorers': {'RA': {'scores': scores}}}}}}
+
+
+@pytest.mark.parametrize('values, rising', [
+    ({'tar_at_far': 0.1, 'recall_at_1': 0.1, 'mean_cosine': -0.1}, 'TAR at FAR 1e-3 and recall at 1 of faces surely rise'),
+    ({'tar_at_far': 0.001, 'recall_at_1': 0.1, 'mean_cosine': -0.1}, 'recall at 1 of faces surely rises'),
+    ({'recall_at_1': 0.1, 'mean_cosine': -0.001}, None), ({'recall_at_1': 0.001, 'mean_cosine': -0.1}, None),
+    ({'recall_at_1': 0.1, 'mean_cosine': 0.1}, None), ({'recall_at_1': 0.1}, None)])
+def test_people_who_become_others_are_noted(values, rising):
+    said = [note for note in notes(typed(of_faces(faces=values)), 'c') if 'replaced' in note]
+    assert len(said) == bool(rising) and all(note.startswith(f'RA against plain: {rising} while the mean cosine to the '
+                                                             'clean images surely falls.') for note in said)
+
+
+def test_another_person_is_noted_against_no_processing_too():
+    data = of_faces(faces={'recall_at_1': 0.0, 'mean_cosine': 0.0})
+    data['conditions']['c']['differences_from_no_processing'] = of_faces(
+        faces={'recall_at_1': 0.1, 'mean_cosine': -0.1})['conditions']['c']['differences']
+    said, = (note for note in notes(typed(data), 'c') if 'replaced' in note)
+    assert said.startswith('RA against no processing: recall at 1 of faces surely rises')
+
+
+@pytest.mark.parametrize('metrics, score, gain', [
+    (['mean_cosine'], 'as cosines', 'as cosines'), (['recall_at_1'], 'in %', 'in points'),
+    (['recall_at_1', 'mean_cosine'], 'in %; mean cosine as cosines', 'in points; mean cosine as cosines')])
+def test_units_above_tables_are_those_of_the_numbers_below(tmp_path, metrics, score, gain):
+    data = of_faces(faces=dict.fromkeys(metrics, 0.1))
+    text = to_markdown(typed(data))
+    assert f'Scores {score}, with 95 % intervals, on 100 images' in text
+    assert f'Differences to plain on the same images, {gain}. Bold' in text
+    assert f'minus that of the clean image itself, {gain}.' in text
+    page, main = Page(write(tmp_path, data)), [metrics[0]] if len(metrics) > 1 else metrics
+    of_main = ('as cosines',) * 2 if main == ['mean_cosine'] else ('in %', 'in points')
+    captions = [table['caption'] for table in page.tables]
+    assert f'Scores of each processing, {of_main[0]}' in captions
+    assert f'Gain over the baseline on the same images, {of_main[1]}; the 95 % interval below' in captions
+    assert len(metrics) == 1 or 'Scores by the other metrics, as cosines' in captions
+    assert not any(UNITS in caption for caption in captions)
+    gains = page.found('How sure each gain is')[0][0]
+    assert gains[1]['text'] == f'gain {of_main[1].removeprefix("in ")}'
+
+
+def test_the_audit_names_its_metric_and_its_unit(tmp_path):
+    data = of_faces(faces={'mean_cosine': 0.1}, net={'recall_at_1': 0.2})
+    data['conditions']['c']['audit'] = {
+        'n': 50, 'views': ['8 bit'], 'metrics': {'faces': 'mean_cosine', 'net': 'recall_at_1'}, 'restorers': {'RA': {
+            'verdict': 'real', 'reason': 'Made up.', 'gains': {name: {'8 bit': estimate(value)} for name, value in
+                                                               (('faces', 0.1), ('net', 0.2))}}}}
+    text = to_markdown(typed(data))
+    assert 'Audit: gain over plain in points; mean cosine as cosines when the image is changed a little (50' in text
+    assert '| RA         | faces mean cosine \u2191 | +0.100 [+0.088, +0.112] |' in re.sub(' +', ' ', text).replace(
+        '| RA | ', '| RA         | ')
+    assert 'net recall_at_1' in text and '+20.0 [+18.8, +21.2]' in text
+    caption = 'changed in the same way, in points; mean cosine as cosines (50 images)'
+    rows = Page(write(tmp_path, data)).found(caption)[0]
+    assert [row[0]['text'] for row in rows[1:]] == ['faces mean cosine, higher is better', 'net recall at 1']
+    assert [row[1]['text'] for row in rows[1:]] == ['+0.100 [+0.088, +0.112]', '+20.0 [+18.8, +21.2]']
+
+
+def test_the_card_names_the_metric_of_those_held_out():
+    data = of_faces(faces={'tar_at_far': 0.2, 'recall_at_1': 0.1}, net={'recall_at_1': 0.2})
+    told = dict(verdicts(typed(data), 'c')[0].sentences)['Recognizers']
+    assert told.endswith('(net), by TAR at FAR 1e-3 (faces) and recall at 1 (net).')
 
 
 def test_the_main_metric_is_one_with_a_value():

@@ -285,7 +285,8 @@ def test_sentences_have_the_figures_and_say_what_cannot_be_said():
     assert ra['Used in training'] == ('resnet: +22.3 points [+21.1, +23.5] of top-1 over plain: 62 % of the way from '
                                       'plain to clean images.')
     assert ra['Held out'] == ('4 of 4 never seen in training gain: from +11.4 points [+10.2, +12.6] (transformer) to '
-                              f'+12.5 points [+11.3, +13.7] ({HOSTILE}).')
+                              f'+12.5 points [+11.3, +13.7] ({HOSTILE}), by top-1 (vgg, {HOSTILE} and transformer) '
+                              'and voc12 mAP (fcos).')
     assert ra['Image quality'] == 'PSNR falls: \u22120.23 dB [\u22120.24, \u22120.22].'
     assert ra['Harm'] == ('Most on transformer: 6.6 % [6.2, 7.0] of all images were right without processing and are '
                           'wrong after it (plain: 7.6 %); 21.0 % the other way round (plain: 18.0 %).')

@@ -12,8 +12,9 @@ import numpy as np
 from ra_plugin.evaluation.statistics.bootstrap import Sampled, mean
 from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, SPECTRUM, VIEWS, band_centers
 from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix
-from ra_plugin.metrics.task_scores import gain_metric
+from ra_plugin.report.metrics import Metric, unit_of_mean
 from ra_plugin.results import CLEAN, NONE, Audit, Estimate, RestorerAudit, Spectrum
+from ra_plugin.utils.text import counted
 
 WORDS = ('adversarial', 'partly real', 'real')  # from worst to best
 NO_GAIN, UNDECIDED = 'no gain', 'undecided'
@@ -26,11 +27,13 @@ _LEAST_IMAGES = 30  # with fewer, the bootstrap takes luck for certainty
 _FAR = 3.3  # standard errors (one-sided 99.95 %) between adversarial and the least that is real, and the reverse
 _HALF_WIDTH = 1.96  # standard errors from the value to an end of its interval
 
+_SHARE = Metric('share')
+
 Gains = Mapping[str, Mapping[str, Sampled]]  # recognizer -> view -> gain
 
 
 def audit(views: Mapping[str, Mapping[tuple[str, int], JudgedProcessing]], baseline: str,
-          used: Mapping[str, Collection[str]], seed: int = 0) -> Audit:
+          used: Mapping[str, Collection[str]], metrics: Mapping[str, str], seed: int = 0) -> Audit:
     """Return the gains over the baseline under every view, the spectrum of the difference, and a verdict with a reason.
 
     Args:
@@ -38,6 +41,7 @@ def audit(views: Mapping[str, Mapping[tuple[str, int], JudgedProcessing]], basel
             there is no `CLEAN` among them, and no verdict but ``'no gain'`` and ``'undecided'``.
         baseline: The restorer that others are compared with under the same view.
         used: Restorer -> recognizers that it was trained with.
+        metrics: Recognizer that audits -> the metric by which it does, its main one.
         seed: Seed of the bootstrap; the same resamples serve all views.
 
     Returns:
@@ -45,27 +49,26 @@ def audit(views: Mapping[str, Mapping[tuple[str, int], JudgedProcessing]], basel
     """
     matrices = {view: Matrix(processings, seed) for view, processings in views.items()}
     saved = matrices[SAVED]
-    main = {recognizer: metric for recognizer, score in views[FLOAT][baseline, 0].scores.items()
-            if (metric := gain_metric(score))}
+    facts = {name: Metric(metric, saved.facts()[metric]) for name, metric in metrics.items()}
 
     def gains(name: str, reference: Gains) -> dict[str, dict[str, Sampled]]:
         return {recognizer: {view: matrix.mean(name, recognizer, metric) - reference[recognizer][view]
-                             for view, matrix in matrices.items()} for recognizer, metric in main.items()}
+                             for view, matrix in matrices.items()} for recognizer, metric in metrics.items()}
 
     same_view = {recognizer: {view: matrix.mean(baseline, recognizer, metric) for view, matrix in matrices.items()}
-                 for recognizer, metric in main.items()}
+                 for recognizer, metric in metrics.items()}
     # a change that helps the baseline, as a blur may, is no sign against the restorer
     not_helped = {recognizer: {view: min(score, by_view[SAVED], key=lambda sampled: sampled.value)
                                for view, score in by_view.items()} for recognizer, by_view in same_view.items()}
     of_clean = gains(CLEAN, not_helped) if CLEAN in saved.names else None
     error = _mean_spectrum(views[FLOAT], CLEAN) if CLEAN in saved.names else None
     return Audit(saved.n, list(views), {name: replace(
-        verdict(gains(name, not_helped), of_clean, used.get(name, ()), saved.n),
+        verdict(gains(name, not_helped), of_clean, used.get(name, ()), saved.n, facts),
         seeds=len(saved.seeds(name)),
         gains={recognizer: {view: gain.estimate().finite() for view, gain in by_view.items()}
                for recognizer, by_view in gains(name, same_view).items()},
         spectrum=Spectrum(band_centers(), _mean_spectrum(views[FLOAT], name), error))
-        for name in saved.names if name not in (CLEAN, NONE, baseline)})
+        for name in saved.names if name not in (CLEAN, NONE, baseline)}, metrics)
 
 
 def _mean_spectrum(processings: Mapping[tuple[str, int], JudgedProcessing], name: str) -> list[float]:
@@ -74,7 +77,8 @@ def _mean_spectrum(processings: Mapping[tuple[str, int], JudgedProcessing], name
                     if other == name], 0).tolist()
 
 
-def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images: int | None = None) -> RestorerAudit:
+def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images: int | None = None,
+            metrics: Mapping[str, Metric] | None = None) -> RestorerAudit:
     """Judge if the gain is a better image.
 
     * ``'no gain'``: that of the recognizers used (of all, where none of them is) cannot be distinguished from zero, or
@@ -89,7 +93,8 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
 
     Shares of several recognizers are the sum of their gains over the sum of their gaps, clean minus baseline: the mean
     of their shares, each with its gap as weight, so that a small, uncertain gap has little say. A recognizer whose gap
-    is below one point, or not known to within half of itself, is left out and named.
+    is below one point, or not known to within half of itself, is left out and named. Where gains in points and in
+    cosines are averaged, a cosine of 0.01 is a point.
 
     A 95 % interval rules a verdict out. Adversarial in place of real, or real in place of adversarial, is the mistake
     that matters: for that the limit at the other end has to be 3.3 standard errors away, too.
@@ -100,6 +105,7 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
             there are no clean images.
         used: The recognizers that served as the loss.
         images: Number of images; None: enough.
+        metrics: Recognizer -> the metric that its gains are of. Default: shares of images.
 
     Returns:
         The verdict with its reason and the shares that it rests on.
@@ -113,21 +119,30 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
     others = [recognizer for recognizer in gains if recognizer not in used] if used else []
     held_out = [recognizer for recognizer in others if recognizer in known]
     nobody_used = all_ours == others
-    result = _Result(left_out)
+    metrics = {recognizer: (metrics or {}).get(recognizer, _SHARE) for recognizer in gains}
+    by = judged_by(metrics) if _SHARE not in metrics.values() else ''
+    result = _Result(left_out, by)
+
+    def amount(estimate: Estimate, *recognizers: str) -> str:
+        return _amount(estimate, unit_of_mean(metrics[recognizer] for recognizer in recognizers))
 
     total = _mean(gains, ours or all_ours)
     estimate = total.estimate()
     if np.isnan(estimate.value):
         return result(UNDECIDED, 'the audit\'s images have no gain that can be computed')
+    too_few = result(UNDECIDED, f'{counted(images or 0, "image")}, and at least {_LEAST_IMAGES} are needed to tell')
+    if not estimate.has_interval:
+        return too_few if images is not None and images < _LEAST_IMAGES else result(
+            UNDECIDED, 'the audit\'s images have no gain with an interval')
     if not estimate.low > 0:
-        return result(NO_GAIN, f'recognition changes by {_points(estimate)}' if estimate.high < 0 else
-                      f'the gain of {_points(estimate)} cannot be distinguished from zero')
+        text = amount(estimate, *(ours or all_ours))
+        return result(NO_GAIN, f'recognition changes by {text}' if estimate.high < 0 else
+                      f'the gain of {text} cannot be distinguished from zero')
     if images is not None and images < _LEAST_IMAGES:
-        return result(UNDECIDED, f'{images} image{"s" * (images != 1)}, and at least {_LEAST_IMAGES} are needed to '
-                      'tell')
+        return too_few
     if not of_clean:
         return result(UNDECIDED, 'without clean images the possible gain is not known')
-    gaps = _listed([f'{name} ({_points(room[name].estimate())})' for name in left_out]) if left_out else ''
+    gaps = _listed([f'{name} ({amount(room[name].estimate(), name)})' for name in left_out]) if left_out else ''
     left_out_words = f'left out, with a gap to clean images that is too small or too uncertain: {gaps}' if gaps else ''
     if not ours:
         return result(UNDECIDED, left_out_words)
@@ -135,7 +150,7 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
     kept, ranges = _kept(gains, of_clean, ours)
     ratio = None
     if nobody_used:
-        transfers = f'no recognizer here was used: they gain {_points(estimate)}'
+        transfers = f'no recognizer here was used: they gain {amount(estimate, *ours)}'
     elif held_out:
         part, whole = ((_mean(gains, group), _mean(of_clean, group)) for group in (held_out, ours))
         ratio = part[0].over(part[1]).over(whole[0].over(whole[1])).estimate()
@@ -208,9 +223,11 @@ class _Result:
     """Maker of what `verdict` returns."""
 
     left_out: Collection[str]
+    judged_by: str
 
     def __call__(self, answer: str, reason: str, could_be: Collection[str] = (), ratio: Estimate | None = None,
                  kept: Mapping[str, Estimate] | None = None) -> RestorerAudit:
+        reason = '; '.join(filter(None, (reason, self.judged_by)))
         return RestorerAudit(
             verdict=answer, could_be=list(could_be), reason=f'{reason[0].upper()}{reason[1:]}.',
             held_out_ratio=ratio.finite() if ratio else None,
@@ -226,7 +243,23 @@ def _percent(estimate: Estimate) -> str:
     return f'{estimate.value:.0%} [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]'
 
 
-def _points(estimate: Estimate) -> str:
+def _amount(estimate: Estimate, metric: Metric) -> str:
+    """Return ``+12.3 [+11.0, +13.6] points``, or ``+0.123 [+0.110, +0.136]`` of cosines."""
     if np.isnan(estimate.value):
         return 'not known'
-    return f'{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}] points'
+    low, high = (f'{metric.factor * end:+.{metric.digits}f}' for end in (estimate.low, estimate.high))
+    interval = f' [{low}, {high}]' if estimate.has_interval else ''
+    return f'{metric.factor * estimate.value:+.{metric.digits}f}{interval}{" points" * metric.is_share}'
+
+
+def judged_by(metrics: Mapping[str, Metric]) -> str:
+    """Return the metrics that gains are of, and how those of several recognizers are averaged."""
+    recognizers: dict[str, list[str]] = {}
+    for recognizer, metric in metrics.items():
+        recognizers.setdefault(metric.word, []).append(recognizer)
+    if len(recognizers) == 1:
+        return f'judged by {next(iter(recognizers))}'
+    parts = [f'{word} of {_listed(names)}' for word, names in recognizers.items()]
+    units = {metric.is_share for metric in metrics.values()}
+    return (f'judged by the mean of {_listed(parts)}, each recognizer with its gap to clean images as weight'
+            + ', a cosine of 0.01 as a point' * (len(units) > 1))

@@ -31,6 +31,7 @@ from ra_plugin.results import (
     Processing,
     Score,
     Seeds,
+    main_metric,
 )
 
 T = TypeVar('T')
@@ -124,13 +125,18 @@ class Matrix:
                 if all(recognizer in judged.scores for judged in others)]
 
     def main(self) -> dict[str, str]:
-        """Return recognizer -> its first metric; one that these images determine, where there is one."""
-        by_recognizer: dict[str, list[str]] = {}
+        """Return recognizer -> its `main_metric`."""
+        key, facts = next(iter(self.processings)), self.facts()
+        known: dict[str, dict[str, bool]] = {}
         for recognizer, metric in self.columns():
-            by_recognizer.setdefault(recognizer, []).append(metric)
-        scores = next(iter(self.processings.values())).scores
-        return {recognizer: next(filter(scores[recognizer].is_determined, metrics), metrics[0])
-                for recognizer, metrics in by_recognizer.items()}
+            value = self.sampled[(*key, recognizer, metric)].value
+            known.setdefault(recognizer, {})[metric] = not math.isnan(value)
+        return {recognizer: main_metric(of_metrics, facts) for recognizer, of_metrics in known.items()}
+
+    def gain_metrics(self) -> dict[str, str]:
+        """Return `main`, for the recognizers by whose main metric more is better: those that can be audited."""
+        facts = self.facts()
+        return {recognizer: metric for recognizer, metric in self.main().items() if facts[metric].better == 'higher'}
 
     def too_few(self) -> dict[str, dict[str, int]]:
         """Return recognizer -> class -> images that hold it, where these are too few for an interval."""

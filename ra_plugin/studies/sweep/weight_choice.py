@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from ra_plugin.results import Change, Estimate, MetricFacts, Results, Sweep, SweepChoice, Weighed
+from ra_plugin.results import Change, Estimate, MetricFacts, Results, Sweep, SweepChoice, Weighed, main_metric
 
 _WEIGHT = 'weight '
 _SINGLE = NormalDist().inv_cdf(0.975)
@@ -108,12 +108,12 @@ def _reason(weighed: Sequence[Weighed], best: Chosen | None, max_psnr_drop: floa
 
 
 def _main_gain(results: Results, metrics: Mapping[str, Change]) -> Estimate:
-    """Return the gain by the first metric of which more is better; where there is none, how much less of the first."""
-    for name, change in metrics.items():
-        if change.is_known and results.recognition_metrics.get(name, MetricFacts()).better != 'lower':
-            return change
-    less = next(iter(metrics.values()))
-    return Estimate(-less.value, -less.high, -less.low)
+    """Return the gain by the main metric: of one of which less is better, how much less there is."""
+    name = main_metric({name: change.is_known for name, change in metrics.items()}, results.recognition_metrics)
+    change = metrics[name]
+    if results.recognition_metrics.get(name, MetricFacts()).better != 'lower':
+        return change
+    return Estimate(-change.value, -change.high, -change.low)
 
 
 def _widened(estimates: Sequence[Estimate | None], factor: float) -> Estimate:

@@ -1,5 +1,6 @@
 """The audit against what it is for: an attack on the recognizer used is told from a better image."""
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -18,8 +19,9 @@ from ra_plugin.evaluation.statistics.bootstrap import Sampled, sample
 from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, VIEWS, band_centers, spectrum
 from ra_plugin.evaluation.statistics.transfer import judged_processing
 from ra_plugin.recognizers import build_recognizer
+from ra_plugin.report.metrics import Metric
 from ra_plugin.report.verdict import AUDIT_TONES
-from ra_plugin.results import to_plain
+from ra_plugin.results import MetricFacts, to_plain
 
 ALL_VIEWS = (SAVED, FLOAT, *VIEWS)
 
@@ -144,6 +146,30 @@ def test_what_cannot_be_told_without_clean_images_or_with_few_is_undecided():
     assert judged_as(all_gains, of_clean, ['used'], 29)['verdict'] == 'undecided'
 
 
+COSINE, SHARE = MetricFacts('higher', 'cosine', 'clean answers'), MetricFacts()
+
+
+@pytest.mark.parametrize('metrics, words', [
+    ({'a': Metric('tar_at_far', SHARE), 'b': Metric('tar_at_far', SHARE)}, 'points.*; judged by TAR at FAR 1e-3\\.$'),
+    ({'a': Metric('mean_cosine', COSINE), 'b': Metric('mean_cosine', COSINE)},
+     r'they gain \+0\.150 \[\+0\.1.*\]; judged by mean cosine\.$'),
+    ({'a': Metric('top1', SHARE), 'b': Metric('tar_at_far', SHARE)},
+     r'they gain \+15\.0 .* points; judged by the mean of top-1 of a and TAR at FAR 1e-3 of b, each recognizer with its '
+     r'gap to clean images as weight\.$'),
+    ({'a': Metric('top1', SHARE), 'b': Metric('mean_cosine', COSINE)},
+     r' points; judged by the mean of top-1 of a and mean cosine of b, .* as weight, a cosine of 0\.01 as a point\.$')])
+def test_the_reason_says_by_what_metric_and_what_is_averaged(metrics, words):
+    found = verdict({'a': gains(0.2), 'b': gains(0.1)}, {'a': gains(0.4), 'b': gains(0.4)}, ['another'], None, metrics)
+    assert found.verdict == 'real' and re.search(words, found.reason), found.reason
+
+
+def test_a_gain_without_an_interval_is_undecided():
+    one = {view: Sampled(0.2, np.full(20, np.nan), 1) for view in ALL_VIEWS}
+    found = verdict({'a': one}, {'a': one}, [], 1)
+    assert (found.verdict, found.reason) == ('undecided', '1 image, and at least 30 are needed to tell.')
+    assert 'nan' not in verdict({'a': one}, {'a': one}, []).reason
+
+
 def test_a_change_that_ruins_the_clean_image_tells_nothing():
     def ruined(level):
         return {**gains(level, spread=0.001), 'blur': Sampled(0.001, np.linspace(-0.001, 0.003, 101))}
@@ -253,7 +279,8 @@ def test_a_pattern_for_one_network_is_told_from_a_better_image(photos, tmp_path)
     judged, infos = records.read(), {name: judge.info for name, judge in judges.items()}
     cells = {view: {(name, 0): judged_processing(judged[name, 0, view], infos, {}) for name in (CLEAN, *rows)}
              for view in ALL_VIEWS}
-    found = to_plain(audit(cells, 'plain', {'pattern': ['resnet'], 'better': ['resnet']}))['restorers']
+    used = {'pattern': ['resnet'], 'better': ['resnet']}
+    found = to_plain(audit(cells, 'plain', used, dict.fromkeys(judges, 'top1')))['restorers']
     assert all(entry['gains']['resnet'][SAVED]['value'] > 0.1 for entry in found.values())
     assert found['better']['verdict'] == 'real', found['better']['reason']
     assert found['pattern']['verdict'] == 'adversarial', found['pattern']['reason']
