@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ra_plugin.metrics.base import CLEAN_ANSWERS, GroupedScore, Groups, Metrics, TaskScore
-from ra_plugin.metrics.verification import FAR, Verification
+from ra_plugin.metrics.verification import FAR, PermutedRecall, Verification
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -95,6 +95,10 @@ class EmbeddingScore(GroupedScore):
     def recall_by_chance(self) -> float:
         """Return `recall_by_chance` of these images."""
         return recall_by_chance(self.group_of_images())
+
+    def recall_by_permutation(self) -> PermutedRecall:
+        """Return `Verification.recall_by_permutation` of these images."""
+        return self._verification().recall_by_permutation()
 
     def _verification(self) -> Verification:
         if self._pairs is None:

@@ -140,7 +140,7 @@ class RecogValidationMixin(Host):
             if entry and is_little(entry.share) and (dataset_name, name) not in self._warned_of:
                 self._warned_of.add((dataset_name, name))
                 get_root_logger().warning(f'{dataset_name}: {entry.sentence(name)}: agreement with it tells '
-                                          f'little. {entry.REMEDY}')
+                                          f'little. {entry.remedy}')
 
     def _tell_without_answer(self, scores: Mapping[str, TaskScore], dataset_name: str) -> None:
         """Warn of images whose embedding has no direction, which counts as a similarity of 0."""

@@ -20,10 +20,12 @@ def warnings(results: Results, condition: str) -> list[str]:
         entry = results.conditions[condition].chance[name]
         metric = metric_of(results, entry.metric)
         what = 'clean images' if entry.processing == CLEAN else f'images, even those of {entry.processing},'
+        of_identities = entry.metric in _OF_IDENTITIES
+        order = 'identities' if of_identities else 'answers'
+        check = 'and that each folder is one identity' if of_identities else 'its classes and their order'
         found.append(f'{name} reads {what} no better than by chance, or hardly: {metric.value(entry.score)} % '
-                     f'{metric.word}, and answers in random order would have {metric.value(entry.chance)} %. '
-                     'Its answers are not counted. Check its weights, its classes and their order: '
-                     'ra-plugin doctor.')
+                     f'{metric.word}, and {order} in random order would have {metric.value(entry.chance)} %. '
+                     f'Its answers are not counted. Check its weights, {check}: ra-plugin doctor.')
     return found
 
 
@@ -54,14 +56,14 @@ def _little_variety(results: Results, data: Condition) -> Iterator[str]:
         metric = metric_of(results, entry.metric)
         if entry.of == 'pairs':
             yield (f'{entry.sentence(name)}, and {entry.processing}, which is nearest to them, has '
-                   f'{metric.value(entry.score)}: {metric.word} says little about restorers. {entry.REMEDY}')
+                   f'{metric.value(entry.score)}: {metric.word} says little about restorers. {entry.remedy}')
         elif not entry.can_be_constant:
             left = 'is that of the few others, and says little about restorers' if entry.share < 1 else 'says nothing'
-            yield f'{entry.sentence(name)}: {metric.word} {left}. {entry.REMEDY}'
+            yield f'{entry.sentence(name)}: {metric.word} {left}. {entry.remedy}'
         else:
             yield (f'{entry.sentence(name)}. One answer for all images would have {metric.value(entry.constant)} % '
                    f'{metric.word}, and {entry.processing}, with which it agrees most, has '
-                   f'{metric.value(entry.score)} %: agreement with it says little about restorers. {entry.REMEDY}')
+                   f'{metric.value(entry.score)} %: agreement with it says little about restorers. {entry.remedy}')
 
 
 def _without_value(results: Results, data: Condition) -> Iterator[str]:

@@ -2,7 +2,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from ra_plugin.results.codec import flattened, left_out_if_none
 from ra_plugin.results.comparison import Audit, CleanInput
@@ -103,7 +102,10 @@ class CommonestAnswer:
         constant: Agreement that one answer for all images would have; NaN for boxes.
     """
 
-    REMEDY: ClassVar[str] = 'Unless these images are like that, check its weights and classes.'
+    @property
+    def remedy(self) -> str:
+        """What to look at, as a sentence."""
+        return f'Unless these images are like that, check its weights{" and classes" * (self.of != "pairs")}.'
 
     answer: str | None
     of: str

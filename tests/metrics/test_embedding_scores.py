@@ -1,10 +1,12 @@
 """Scores of embeddings against all pairs counted in float64, and resamples of identities against those spelled out."""
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import binomtest
 
 from ra_plugin.evaluation.records import pack, unpack
 from ra_plugin.evaluation.statistics.bootstrap import sample
@@ -317,6 +319,41 @@ def test_recall_by_chance_is_the_mean_over_all_orders():
     rng, person = np.random.default_rng(0), np.repeat(np.arange(5), [1, 2, 3, 6, 8])
     values = [scored(rng.normal(size=(20, 3)), person, 'recall_at_1').compute()['recall_at_1'] for _ in range(400)]
     assert recall_by_chance(person) == pytest.approx(np.mean(values), abs=0.015)
+
+
+def test_the_permutation_test_is_that_of_all_orders():
+    vectors, person = people([3, 2, 2, 1], 0.6, 3)
+    orders = [by_hand(vectors, np.array(order))['recall_at_1'] for order in itertools.permutations(person)]
+    score = scored(vectors, person)
+    found, actual = score.recall_by_permutation(), by_hand(vectors, person)['recall_at_1']
+    assert found.value == pytest.approx(actual) == pytest.approx(score.compute()['recall_at_1'])
+    assert found.p == pytest.approx(np.mean(np.array(orders) >= actual - 1e-9), abs=0.03)
+    assert np.mean(np.array(orders) >= found.least - 1e-9) <= 0.07 < np.mean(np.array(orders) >= found.least - 0.15)
+
+
+@pytest.mark.parametrize('sizes, told', [([2, 2], False), ([3, 3], False), ([4, 4], True), ([2] * 4, True)])
+def test_of_few_identities_perfect_embeddings_may_not_be_told_from_chance(sizes, told):
+    person = np.repeat(np.arange(len(sizes)), sizes)
+    vectors = np.eye(len(sizes))[person] + 0.01 * np.random.default_rng(0).normal(size=(len(person), len(sizes)))
+    found = scored(vectors, person).recall_by_permutation()
+    assert (found.value, found.is_told, found.least > 1) == (1, told, not told)
+
+
+def test_equal_vectors_are_not_told_from_chance():
+    found = scored(np.ones((20, 3)), np.repeat(np.arange(5), 4)).recall_by_permutation()
+    assert (found.value, found.p, found.is_told) == (0, 1, False)
+    assert math.isnan(scored(np.eye(3), [0, 1, 2]).recall_by_permutation().value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('photos, number', [(4, 5), (6, 5), (5, 8), (4, 12)])
+def test_random_vectors_are_taken_for_sound_in_5_percent_at_most(photos, number):
+    person = np.repeat(np.arange(number), photos)
+    told = [scored(np.random.default_rng([photos, trial]).normal(size=(len(person), 16)), person)
+            ._verification().recall_by_permutation(399).is_told for trial in range(300)]
+    assert binomtest(sum(told), 300, 0.05, 'greater').pvalue > 1e-3
+    sound = [scored(*people([photos] * number, 0.5, trial, 16)).recall_by_permutation().is_told for trial in range(5)]
+    assert all(sound)
 
 
 # -------------------------------------------------------------------------------------------------------- errors

@@ -200,7 +200,8 @@ def of_faces(**changes):
 
 
 @pytest.mark.parametrize('values, rising', [
-    ({'tar_at_far': 0.1, 'recall_at_1': 0.1, 'mean_cosine': -0.1}, 'TAR at FAR 1e-3 and recall at 1 of faces surely rise'),
+    ({'tar_at_far': 0.1, 'recall_at_1': 0.1, 'mean_cosine': -0.1},
+     'TAR at FAR 1e-3 and recall at 1 of faces surely rise'),
     ({'tar_at_far': 0.001, 'recall_at_1': 0.1, 'mean_cosine': -0.1}, 'recall at 1 of faces surely rises'),
     ({'recall_at_1': 0.1, 'mean_cosine': -0.001}, None), ({'recall_at_1': 0.001, 'mean_cosine': -0.1}, None),
     ({'recall_at_1': 0.1, 'mean_cosine': 0.1}, None), ({'recall_at_1': 0.1}, None)])
@@ -208,6 +209,19 @@ def test_people_who_become_others_are_noted(values, rising):
     said = [note for note in notes(typed(of_faces(faces=values)), 'c') if 'replaced' in note]
     assert len(said) == bool(rising) and all(note.startswith(f'RA against plain: {rising} while the mean cosine to the '
                                                              'clean images surely falls.') for note in said)
+
+
+def test_identities_are_no_classes():
+    at_chance = {'processing': 'clean', 'metric': 'recall_at_1', 'score': 0.02, 'chance': 0.02, 'at_chance': True}
+    data = of_faces(faces={'recall_at_1': 0.0})
+    data['conditions']['c']['chance'] = {'faces': at_chance}
+    said, = warnings(typed(data), 'c')
+    assert 'identities in random order would have 2.0 %' in said and 'classes' not in said
+    assert 'Check its weights, and that each folder is one identity: ra-plugin doctor.' in said
+    variety = {'answer': None, 'of': 'pairs', 'share': 0.98, 'metric': 'mean_cosine', 'score': 0.99, 'constant': 0.98,
+               'processing': 'plain', 'little': True}
+    data['conditions']['c']['variety'] = {'faces': variety}
+    assert notes(typed(data), 'c')[-1].endswith('Unless these images are like that, check its weights.')
 
 
 def test_another_person_is_noted_against_no_processing_too():

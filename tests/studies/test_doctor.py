@@ -560,7 +560,46 @@ def test_an_embedding_network_is_checked_by_its_features_and_identities(cifar10)
     sound = findings_of(recognizer, (noisy, [torch.tensor([i // 3]) for i in range(30)]))
     assert not wrong(sound) and 'recall_at_1 100.0%' in sound['clean accuracy'].measured
     single = findings_of(recognizer, (noisy[::3], [torch.tensor([i]) for i in range(10)]))['clean accuracy']
-    assert (single.verdict, single.measured) == (NOT_APPLICABLE, 'recall_at_1: too few images: -k takes more')
+    assert (single.verdict, single.measured) == (NOT_APPLICABLE, 'recall_at_1: too few identities: -k takes more')
+    assert sound['classes'].measured == 'an embedding has no classes'
+
+
+class Guess(torch.nn.Module):
+    """Vectors that say nothing of the image but are the same each time; or none for bright images."""
+
+    def __init__(self, seed, limit=9.0):
+        super().__init__()
+        self.seed, self.limit = seed, limit
+
+    def forward(self, x):
+        noise = [torch.randn(16, generator=torch.Generator().manual_seed(int(1e6 * one.abs().sum()) + self.seed))
+                 for one in x]
+        return torch.stack(noise) / torch.where(x.mean((1, 2, 3)) > self.limit, torch.nan, 1.0)[:, None]
+
+
+@pytest.mark.parametrize('people, photos, verdicts', [(5, 4, {NOT_APPLICABLE, BROKEN}), (2, 3, {NOT_APPLICABLE}),
+                                                      (20, 5, {BROKEN})])
+def test_an_embedding_network_that_guesses_does_not_pass(people, photos, verdicts):
+    found = set()
+    for seed in range(4):
+        guess = ModuleRecognizer(Guess(seed), mean=[0.5] * 3, std=[0.25] * 3, task='embedding', pretrained=False)
+        images = [torch.rand(1, 3, 8, 8) for _ in range(people * photos)]
+        labels = [torch.tensor([i // photos]) for i in range(len(images))]
+        finding = doctor.clean_accuracy(Case('r', guess, images, labels))
+        assert ('too few identities to tell from chance' in finding.measured) == (finding.verdict == NOT_APPLICABLE)
+        assert 'by permuted identities' in finding.measured
+        found.add(finding.verdict)
+    assert found <= verdicts
+
+
+@pytest.mark.parametrize('limit, lost, verdict', [(9.0, 0, OK), (0.0, 3, SUSPICIOUS), (-0.5, 6, BROKEN)])
+def test_embeddings_without_a_direction_are_counted(limit, lost, verdict):
+    guess = ModuleRecognizer(Guess(0), mean=[0.6] * 3, std=[0.25] * 3, task='embedding', pretrained=False)
+    guess.model.limit = limit
+    images = [torch.full((1, 3, 8, 8), value) + 0.01 * torch.rand(1, 3, 8, 8) for value in (0.5, 0.7) * 3]
+    finding = doctor.eval_mode(Case('r', guess, images))
+    assert finding.verdict == verdict
+    assert not lost or finding.measured == f'{lost} of 6 embeddings are zero or not finite'
 
 
 @pytest.mark.slow
@@ -573,7 +612,7 @@ def test_an_embedding_network_does_without_labels_of_another_task(option_file):
     assert _labels_of_task(build_recognizer(block()), labels) is labels
     findings = [f for f in examine(small_options(option_file, change), 10) if f.recognizer == 'patches']
     assert {f.check for f in findings} == {check.name for check in CHECKS}
-    assert [f.verdict for f in findings if f.check == 'classes'] == [OK]  # ten folders are ten identities
+    assert [f.measured for f in findings if f.check == 'classes'] == ['an embedding has no classes']
 
 
 def test_each_task_with_a_score_has_one_of_chance():

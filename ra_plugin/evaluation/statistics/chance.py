@@ -49,7 +49,16 @@ def _compared(score: TaskScore, processing: str) -> Chance:
         chance = score.recall_by_chance() if metric == 'recall_at_1' else 1 / FAR
     if isinstance(score, SegmentationScore) and metric == 'mIoU':
         chance = _iou_by_chance(np.sum(score.records(), 0))
-    return Chance(processing, metric, value, chance, value - chance < _LEAST * (1 - chance))
+    return Chance(processing, metric, value, chance,
+                  value - chance < _LEAST * (1 - chance) or metric == 'recall_at_1' and not _is_told(score))
+
+
+def _is_told(score: TaskScore) -> bool:
+    """Return False where a recall might be that of embeddings that know no identities; True where any might."""
+    if not isinstance(score, EmbeddingScore):
+        return True
+    found = score.recall_by_permutation()
+    return found.is_told or found.least > 1
 
 
 def agreement_by_chance(labels: np.ndarray, answers: np.ndarray) -> tuple[float, float, bool]:

@@ -10,8 +10,9 @@ import torch
 
 from ra_plugin.evaluation.statistics.bootstrap import sample
 from ra_plugin.evaluation.statistics.significance import proportion
-from ra_plugin.metrics.embedding import directions, recall_by_chance
+from ra_plugin.metrics.embedding import EmbeddingScore, directions, recall_by_chance
 from ra_plugin.metrics.task_scores import build_score
+from ra_plugin.metrics.verification import PermutedRecall
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.results import Estimate
 from ra_plugin.utils.tensors import total
@@ -126,18 +127,22 @@ def image_scores(case: Case, change: Change = lambda images: images) -> np.ndarr
     return -np.log(np.maximum(np.nan_to_num(losses, nan=math.inf), 1e-12))
 
 
-def task_score(case: Case) -> tuple[str, Estimate]:
+def task_score(case: Case) -> tuple[str, Estimate, PermutedRecall | None]:
     """Return the first metric of the task that few images determine, with its interval; Wilson's for a classifier.
 
     Classes that few images hold count as any others here: the question is if weights and labels belong together.
+
+    Returns:
+        The metric, its value, and for embeddings how surely that is above chance.
     """
     if case.recognizer.is_classifier:
-        return 'top-1', proportion(image_scores(case))
+        return 'top-1', proportion(image_scores(case)), None
     score = build_score(case.recognizer.info, _FIRST.get(case.recognizer.info.task))
     for image, label in zip(case.images, case.known_labels, strict=True):
         score.update(case.recognizer.predict(image), label)
     (metric,), sampled = next(iter(sample({}, {(): score}, len(score)).items()))
-    return metric, replace(sampled, classes=None).share_estimate()
+    return (metric, replace(sampled, classes=None).share_estimate(),
+            score.recall_by_permutation() if isinstance(score, EmbeddingScore) else None)
 
 
 def chance_score(case: Case) -> float:

@@ -181,6 +181,8 @@ def classes(case: Case) -> Finding:
     if case.class_problem:
         return Finding(BROKEN, 'the class names or their number differ', 'the classes of the recognizer',
                        case.class_problem)
+    if case.recognizer.info.task == 'embedding':
+        return Finding(NOT_APPLICABLE, 'an embedding has no classes')
     if case.labels is None or not case.recognizer.is_classifier:
         return Finding(NOT_APPLICABLE, 'no labels') if case.labels is None else Finding(OK, 'no contradiction')
     truth = torch.cat(list(case.labels)).cpu().numpy()
@@ -302,15 +304,23 @@ def clean_accuracy(case: Case) -> Finding:
     """Check that the score on clean images is near the expected one, or far above chance."""
     if case.labels is None:
         return Finding(NOT_APPLICABLE, 'no labels')
-    metric, found = task_score(case)
+    metric, found, permuted = task_score(case)
     if math.isnan(found.low):
-        return Finding(NOT_APPLICABLE, f'{metric}: too few images: -k takes more')
+        return Finding(NOT_APPLICABLE, f'{metric}: too few {"identities" if permuted else "images"}: -k takes more')
     expected = case.expected if case.expected is not None else case.recognizer.own_preprocessing().score
-    measured = f'{metric} {found.value:.1%} ({found.low:.1%} to {found.high:.1%}) on {len(case.images)} images'
+    measured = (f'{metric} {found.value:.1%} ({found.low:.1%} to {found.high:.1%}) on '
+                f'{counted(len(case.images), "image")}')
     chance = chance_score(case)
     fix = ('It has random weights: set checkpoint: FILE, or pretrained: true.'
            if case.recognizer.info.source == 'random weights' else
            'Check that checkpoint and labels belong together, and are of the same data.')
+    if permuted and not permuted.is_told:  # at most 5 % of those that know no identities get further
+        measured += f', p = {permuted.p:.2g} by permuted identities'
+        needed = f'at least {permuted.least:.1%}' if permuted.least <= 1 else 'more identities'
+        if permuted.least > _far_above(chance):
+            return Finding(NOT_APPLICABLE, f'{measured}: too few identities to tell from chance ({chance:.1%}), which '
+                           f'takes {needed} on these images; -k takes more')
+        return Finding(BROKEN, measured, f'far above chance ({chance:.1%})', fix)
     if expected is None:
         verdict = BROKEN if found.low <= chance else OK if found.high >= _far_above(chance) else SUSPICIOUS
         return Finding(verdict, measured, f'far above chance ({chance:.1%})', '' if verdict == OK else fix)

@@ -154,8 +154,8 @@ COSINE, SHARE = MetricFacts('higher', 'cosine', 'clean answers'), MetricFacts()
     ({'a': Metric('mean_cosine', COSINE), 'b': Metric('mean_cosine', COSINE)},
      r'they gain \+0\.150 \[\+0\.1.*\]; judged by mean cosine\.$'),
     ({'a': Metric('top1', SHARE), 'b': Metric('tar_at_far', SHARE)},
-     r'they gain \+15\.0 .* points; judged by the mean of top-1 of a and TAR at FAR 1e-3 of b, each recognizer with its '
-     r'gap to clean images as weight\.$'),
+     r'they gain \+15\.0 .* points; judged by the mean of top-1 of a and TAR at FAR 1e-3 of b, each recognizer with '
+     r'its gap to clean images as weight\.$'),
     ({'a': Metric('top1', SHARE), 'b': Metric('mean_cosine', COSINE)},
      r' points; judged by the mean of top-1 of a and mean cosine of b, .* as weight, a cosine of 0\.01 as a point\.$')])
 def test_the_reason_says_by_what_metric_and_what_is_averaged(metrics, words):

@@ -75,6 +75,19 @@ def test_chance_of_label_maps_is_that_of_pixels_in_random_order():
     assert to_plain(against_chance(matrix))['r']['at_chance']
 
 
+def test_few_embeddings_that_happen_to_be_right_are_at_chance():
+    """Each image is as near to one of its identity as to others; by luck the recall is twice that of chance."""
+    people, rng = np.repeat(np.arange(6), 4), np.random.default_rng(0)
+    lucky = 0
+    for _ in range(20):
+        score = EmbeddingScore('recall_at_1')
+        score.update({'embeddings': torch.as_tensor(rng.normal(size=(24, 16)))}, torch.as_tensor(people))
+        found = to_plain(against_chance(Matrix({('clean', 0): JudgedProcessing(np.arange(24), {}, {'r': score})})))['r']
+        lucky += found['score'] > found['chance'] + 0.05
+        assert found['at_chance'] or found['score'] > 2 * found['chance']
+    assert lucky > 2
+
+
 @pytest.mark.parametrize('metrics, metric, chance', [
     (None, 'recall_at_1', 4 / 199), ('tar_at_far', 'tar_at_far', 0.001)])
 def test_embeddings_that_tell_nobody_apart_are_at_chance(metrics, metric, chance):
