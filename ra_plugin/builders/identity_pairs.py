@@ -14,6 +14,7 @@ from ra_plugin.metrics.verification import FAR
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 from ra_plugin.utils.random_streams import kept_random_streams
+from ra_plugin.utils.text import how_many
 
 _NEEDS = {'tar_at_far': f'{FAR} pairs of two and a pair of one',
           'recall_at_1': 'two identities, and two images of one of them'}
@@ -79,5 +80,6 @@ def _identities(dataset: ImageDataset, where: str) -> Sequence[int] | None:
 def _counted(identities: Sequence[int]) -> str:
     sizes = np.unique(identities, return_counts=True)[1]
     genuine, pairs = int((sizes * (sizes - 1) // 2).sum()), len(identities) * (len(identities) - 1) // 2
-    return (f'the {len(identities)} images are of {len(sizes)} identities, with {genuine} pairs of one identity and '
-            f'{pairs - genuine} pairs of two')
+    images = 'the image is' if len(identities) == 1 else f'the {len(identities)} images are'
+    return (f'{images} of {how_many(len(sizes), "identity")}, with {how_many(genuine, "pair")} of one identity and '
+            f'{how_many(pairs - genuine, "pair")} of two')

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from ra_plugin.cli.start import loading
+from ra_plugin.utils.text import how_many
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         for letter, half in zip('ab', split_classes(names, args.seed), strict=True):
             file = args.out / f'half_{letter}.txt'
             file.write_text('\n'.join(half) + '\n', encoding='utf-8')
-            print(f'{file.name}: {len(half)} classes')
+            print(f'{file.name}: {how_many(len(half), "class")}')
         say_written(args.out, 'half_a.txt', 'half_b.txt')
 
     return run_program(split, Path(sys.argv[0]).name)

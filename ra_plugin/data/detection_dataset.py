@@ -22,6 +22,7 @@ from ra_plugin.data.voc_annotations import default_classes, read_voc
 from ra_plugin.option_types import ClassNames, FilePath
 from ra_plugin.options import Limits, OptionError, suggestion
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.text import how_many
 from ra_plugin.utils.warn import warn
 
 _NEARLY_NONE = 0.05  # share of the boxes
@@ -201,9 +202,9 @@ class DetectionDataset(SpatialLabelDataset):
         if all(image.ignore.all() for image in images):
             boxes = sum(len(image.boxes) for image in images)
             got = f'only {boxes} ignored ones' if boxes else 'none'
-            raise OptionError(f"{where}: expected boxes in '{images[0].source}', got {got} for {len(images)} images. "
-                              "Use the file with the annotations (COCO's image_info_*.json have none), or "
-                              'UnlabeledImageDataset for images without labels.')
+            raise OptionError(f"{where}: expected boxes in '{images[0].source}', got {got} for "
+                              f"{how_many(len(images), 'image')}. Use the file with the annotations (COCO's "
+                              'image_info_*.json have none), or UnlabeledImageDataset for images without labels.')
 
     def enlarged(self, label: dict[str, Any], scale: int) -> dict[str, Any]:
         found = {**label, 'boxes': label['boxes'] * scale, 'size': tuple(scale * side for side in label['size'])}

@@ -5,6 +5,7 @@ import numpy as np
 
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.facts import IGNORED
+from ra_plugin.utils.text import how_many
 
 
 class MaskSample:
@@ -40,18 +41,18 @@ class MaskSample:
         found = np.flatnonzero(self.values).tolist()
         if undecided and found == [0, IGNORED]:
             share = self.values[IGNORED] / self.values.sum()
-            raise OptionError(f'{where}: expected class numbers, got only 0 and 255 in {self.masks} masks, 255 in '
-                              f'{share:.0%} of the pixels. If 255 is class 1, write label_map: {{0: 0, 255: 1}}; if it '
-                              'means no class, write ignore_index: 255.')
+            raise OptionError(f'{where}: expected class numbers, got only 0 and 255 in '
+                              f'{how_many(self.masks, "mask")}, 255 in {share:.0%} of the pixels. If 255 is class 1, '
+                              'write label_map: {0: 0, 255: 1}; if it means no class, write ignore_index: 255.')
         missing = np.flatnonzero(self.labels[:self.num_classes] == 0).tolist()
         # a sample need not have all of a hundred classes, but should have half of them
         if not self.masks or not missing or self.masks < self.total and 2 * len(missing) < self.num_classes:
             return
-        counted = f'in its {self.total} masks' if self.masks == self.total else f'in a sample of {self.masks} masks'
+        counted = f'in {"its" if self.masks == self.total else "a sample of"} {how_many(self.masks, "mask")}'
         if len(missing) == self.num_classes and self.masks == self.total:
             raise OptionError(f'{where}: expected pixels with a class, got none {counted}: their values are '
                               f'{", ".join(map(str, found[:10]))}. Check label_map and ignore_index.')
         some = ', '.join(map(str, missing[:10])) + (', ...' if len(missing) > 10 else '')
-        logging.getLogger('basicsr').warning(f'{where}: {len(missing)} of {self.num_classes} classes do not occur '
-                                             f'{counted}: {some}. Values in the files: '
+        logging.getLogger('basicsr').warning(f'{where}: {len(missing)} of {how_many(self.num_classes, "class")} do '
+                                             f'not occur {counted}: {some}. Values in the files: '
                                              f'{", ".join(map(str, found[:20]))}{", ..." if len(found) > 20 else ""}.')

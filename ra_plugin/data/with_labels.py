@@ -11,6 +11,7 @@ from ra_plugin.data.label_values import Entry
 from ra_plugin.data.spellings import Spellings
 from ra_plugin.option_types import ClassNames, LabelsPath
 from ra_plugin.options import OptionError, build_block
+from ra_plugin.utils.text import how_many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,8 @@ class WithLabels(ImageDataset):
         missing = [name for name in names if name not in self._labels]
         if missing:
             raise OptionError(f"{self.where}.labels: expected a label for each image, got none for '{min(missing)}' "
-                              f"({len(missing)} of {len(names)} images) in '{labels}'. Paths in it are relative to "
-                              f"'{self._root}'.")
+                              f"({len(missing)} of {how_many(len(names), 'image')}) in '{labels}'. Paths in it are "
+                              f"relative to '{self._root}'.")
         self.labels = [self._labels[name] for name in names]
 
     def _names(self) -> list[str]:

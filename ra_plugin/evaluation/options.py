@@ -29,7 +29,7 @@ class EvaluationOptions:
         name: Name of the folder of the results.
         datasets: Name -> block of a data set, as in a training's option file.
         degradations: Name -> block; every data set is degraded in each of these ways. Default: as the data sets say.
-        restorers: Name -> block of a restorer, see below.
+        restorers: Name -> block of a restorer, see below. ``{}``: clean images and no processing alone are judged.
         recognizers: Name -> block; beside a recognizer's own keys it may have ``conditions``, a list of the conditions
             (data sets under a degradation) that it judges. Default: all.
         baseline: Restorer that the others are compared with, or ``no processing``. Default: ``plain`` if there is one,
@@ -63,7 +63,7 @@ class EvaluationOptions:
 
     def __post_init__(self):
         check_folder_name(self.name, 'name', 'results')
-        for key in ('datasets', 'restorers', 'recognizers'):
+        for key in ('datasets', 'recognizers'):
             if not getattr(self, key):
                 raise OptionError('expected at least one, got none.', key)
         for key, names in (('restorers', (CLEAN, NONE)), ('quality_metrics', ('psnr', 'ssim'))):

@@ -1,4 +1,5 @@
 """Examples of a report: the images that `shown_image_rules` has drawn, with the answers to them."""
+from ra_plugin.evaluation.nearest_identity import with_nearest
 from ra_plugin.evaluation.run import Evaluation, PreparedCondition
 from ra_plugin.results import Example
 
@@ -13,7 +14,8 @@ def examples(evaluation: Evaluation) -> list[Example]:
 
 
 def _examples(evaluation: Evaluation, condition: PreparedCondition) -> list[Example]:
-    shown = evaluation.shown[condition.name]
+    shown, matrix = evaluation.shown[condition.name], evaluation.matrices[condition.name]
+    classes = getattr(condition.dataset, 'classes', None)
     shown.make_missing(lambda numbers: evaluation.batches(condition, numbers, 1))
     names = [name for name, seed in evaluation.judging(condition).processings if seed == 0]
     found = []
@@ -22,6 +24,7 @@ def _examples(evaluation: Evaluation, condition: PreparedCondition) -> list[Exam
         found.append(Example(
             condition.name, number, rule.text, rule.kind, rule.restorer, rule.recognizer, truth,
             {name: shown.image(number, name).numpy() for name in names},
-            {name: {judge: shown.answer(number, name, judge) for judge in condition.recognizers} for name in names},
+            {name: {judge: with_nearest(shown.answer(number, name, judge), matrix, name, judge, number, classes)
+                    for judge in condition.recognizers} for name in names},
             path))
     return found

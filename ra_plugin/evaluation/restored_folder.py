@@ -14,6 +14,7 @@ from ra_plugin.data.restored_file import read_restored
 from ra_plugin.data.spellings import Spellings, normal_forms
 from ra_plugin.evaluation.judging import Batch
 from ra_plugin.options import OptionError
+from ra_plugin.utils.text import how_many
 
 _SHOWN = 3  # names in a message
 _LOOKS_LIKE_SUFFIX = re.compile(r'[^0-9A-Za-z]|[xX][0-9]')  # how _out, -sr, x4 begin; '1_out' is of another image
@@ -135,7 +136,7 @@ class FolderOfImages:
         remedy = f"There are files whose names end in '{min(known)}': say so with suffix." if known else (
             f'Files are looked up by the path of the clean image below its folder{ending}, with any of '
             f'{", ".join(IMAGE_SUFFIXES)}.')
-        return f'{self._where}: no restored image of {names} ({len(missing)} of {total} images). {remedy}'
+        return f'{self._where}: no restored image of {names} ({len(missing)} of {how_many(total, "image")}). {remedy}'
 
     def _check_distinct(self, files: Mapping[str, str | None], keys: Mapping[str, str]) -> None:
         first: dict[str, str] = {}

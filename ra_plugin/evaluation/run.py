@@ -62,6 +62,7 @@ from ra_plugin.results import (
 from ra_plugin.utils.interruption import Interrupted, Interruption
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import denormalized
+from ra_plugin.utils.text import how_many
 from ra_plugin.version import __version__
 
 
@@ -134,6 +135,7 @@ class Evaluation:
         self.restorers = {name: build_restorer(name, block, self.device) for name, block in checked.items()}
         self.conditions = [self._condition(name, block) for name, block in conditions_of(options)]
         self.shown: dict[str, ShownImages] = {}  # condition -> images for the page, once it has run
+        self.matrices: dict[str, Matrix] = {}  # condition -> scores of all images, once it has run
 
     def _condition(self, name: str, block: Mapping) -> PreparedCondition:
         cls = dataset_class(block, f'datasets: {name}')
@@ -214,6 +216,7 @@ class Evaluation:
             check_answers(matrices[condition.name], condition.name)
             shown.settle_all(matrices[condition.name].answers, matrices[condition.name].index)
             found[condition.name] = self._results(condition, judging, judged, matrices[condition.name], infos)
+        self.matrices = matrices
         return self._all_results(command, infos, matrices, found), matrices
 
     def _all_results(self, command: str, infos: Mapping, matrices: Mapping[str, Matrix],
@@ -241,7 +244,8 @@ class Evaluation:
         processings[NONE, 0] = no_processing
         for restorer in condition.restorers:
             processings.update({(restorer.name, seed): process for seed, process in enumerate(restorer.processings)})
-        count = self.options.audit if condition.given.clean else 0  # without clean images no share of their gain
+        has_gains = condition.given.clean and condition.restorers  # without clean images no share of their gain
+        count = self.options.audit if has_gains else 0
         audited = [condition.chosen[place] for place in evenly_spaced(len(condition.chosen), count)]
         return Judging(processings=processings, recognizers=condition.recognizers,
                        metrics=self.options.recognition_metrics, baseline=self.options.compared_with,
@@ -267,8 +271,9 @@ class Evaluation:
         left = condition.chosen[first:]
         known = sum(map(reusing.is_known, left)) if reusing.earlier else 0
         if reusing.earlier:
-            print(f'{condition.name}: goes on with earlier records: {known} of {len(left)} images are known, the '
-                  'others are judged in what has changed.', flush=True)
+            print(f'{condition.name}: goes on with earlier records: {known} of '
+                  f'{how_many(len(left), "image")} {"is" if known == 1 else "are"} known, the others are judged in '
+                  'what has changed.', flush=True)
         with Interruption() as interruption, \
                 progress(desc=condition.name, total=total, unit='image', initial=first) as bar:
             def load(numbers: Sequence[int]) -> Iterator[list[Batch]]:

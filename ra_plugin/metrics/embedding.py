@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ra_plugin.metrics.base import CLEAN_ANSWERS, GroupedScore, Groups, Metrics, TaskScore
-from ra_plugin.metrics.verification import FAR, PermutedRecall, Verification
+from ra_plugin.metrics.verification import EQUAL, FAR, PermutedRecall, Verification
 
 _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -91,6 +91,24 @@ class EmbeddingScore(GroupedScore):
         pairs = self._verification()
         makers = {'tar_at_far': pairs.true_accept_rate, 'recall_at_1': pairs.recall}
         return {name: makers[name](times) for name in self.metrics}
+
+    def nearest(self, place: int) -> tuple[int, float, bool | None] | None:
+        """Return the identity of the image that is the most similar to the image at a place, of all others.
+
+        Returns:
+            The identity; the similarity; and whether it is surely that of the image itself, as `recall_at_1` counts:
+            None where no other image is of its identity. None without another image, or an embedding with a direction.
+        """
+        if len(self) < 2 or not self._rows[place][1].any():
+            return None
+        identities, vectors = (np.array(part) for part in zip(*self._rows, strict=True))
+        similarities = vectors.astype(float) @ vectors[place]
+        similarities[place] = -np.inf
+        own = identities == identities[place]
+        best, same, other = (np.max(similarities[mask], initial=-np.inf) for mask in (..., own, ~own))
+        is_right = bool(same > other + EQUAL) if own.sum() > 1 else None
+        nearest = np.flatnonzero((similarities >= best - EQUAL) & (own == bool(is_right)))
+        return int(identities[nearest[0]]), float(best), is_right
 
     def recall_by_chance(self) -> float:
         """Return `recall_by_chance` of these images."""

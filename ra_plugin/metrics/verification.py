@@ -13,7 +13,7 @@ import numpy as np
 FAR = 1000  # one impostor pair in so many may be accepted
 _CELLS = 2_000_000  # of one array of similarities or weights: 16 MB
 # Similarities that differ by no more are equal: vectors are rounded to float32, and otherwise in another batch.
-_EQUAL = 3e-7
+EQUAL = 3e-7
 _ERROR = 0.05  # of what tells a recall from chance
 _SPARE = 3  # times as many of the highest impostor pairs are kept as all images need; some resamples need more
 
@@ -74,7 +74,7 @@ class Verification:
         accepted = np.zeros(len(times))
         for identity in np.flatnonzero(self.genuine_pairs).tolist():
             similarities = np.sort(self._genuine(identity))
-            above = len(similarities) - np.searchsorted(similarities, thresholds + _EQUAL, side='right')
+            above = len(similarities) - np.searchsorted(similarities, thresholds + EQUAL, side='right')
             accepted += times[:, identity] * above
         with np.errstate(invalid='ignore'):
             return np.where(np.isnan(thresholds), np.nan, accepted / (times @ self.genuine_pairs))
@@ -150,9 +150,9 @@ class Verification:
             of_rival = best[here, rival]
             best[here, rival] = -np.inf
             paired = self.sizes[own] > 1
-            wins = same > of_rival + _EQUAL
+            wins = same > of_rival + EQUAL
             right += np.bincount(own, paired & wins, number)
-            alone = paired & ~wins & (same > best.max(1) + _EQUAL)  # wrong because of one identity
+            alone = paired & ~wins & (same > best.max(1) + EQUAL)  # wrong because of one identity
             freed += np.bincount(rival, alone, number)
         value = right.sum() / total
         others = np.maximum(total - images, 1)  # without the only identity of several images nothing is known
@@ -195,7 +195,7 @@ class Verification:
         for start, similarities in self._blocks():
             here = np.arange(len(similarities))
             similarities[here, start + here] = -np.inf
-            closest = similarities >= similarities.max(1, keepdims=True) - _EQUAL
+            closest = similarities >= similarities.max(1, keepdims=True) - EQUAL
             too_many = closest.sum(1) >= self.sizes.max()
             closest[too_many] = False
             never.append(start + here[too_many])

@@ -31,6 +31,7 @@ from ra_plugin.recognizers.trainable import frozen
 from ra_plugin.utils.processes import gathered
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import denormalized
+from ra_plugin.utils.text import how_many
 
 Metrics = dict[str, float]  # BasicSR's metrics of one image
 
@@ -148,8 +149,8 @@ class RecogValidationMixin(Host):
             for images, count in (('', score.without_answer()), ('clean ', score.without_answer(of_clean=True))):
                 if count:
                     get_root_logger().warning(
-                        f'{dataset_name}: the embeddings of {name} are zero or not finite for {count} of {len(score)} '
-                        f'{images}images, and count as a similarity of 0. Check its weights.')
+                        f'{dataset_name}: the embeddings of {name} are zero or not finite for {count} of '
+                        f'{how_many(len(score), images + "image")}, and count as a similarity of 0. Check its weights.')
 
     def _mean(self, values: Sequence[float], name: str, dataset_name: str) -> float:
         """Return the mean over the images with a value, and log the number of those without."""
@@ -157,11 +158,13 @@ class RecogValidationMixin(Host):
         exact = sum(math.isinf(value) for value in values)
         if undefined:
             get_root_logger().warning(
-                f'val.metrics.{name}: not defined for {undefined} of {len(values)} images of {dataset_name}, e.g. '
-                f'because they are too small; {"using the others" if undefined < len(values) else "no value"}.')
+                f'val.metrics.{name}: not defined for {undefined} of {how_many(len(values), "image")} of '
+                f'{dataset_name}, e.g. because they are too small; '
+                f'{"using the others" if undefined < len(values) else "no value"}.')
         if exact:
             get_root_logger().info(f'{dataset_name}: {name} is the mean of {len(values) - exact - undefined} of '
-                                   f'{len(values)} images; {exact} are restored exactly.')
+                                   f'{how_many(len(values), "image")}; {exact} {"is" if exact == 1 else "are"} '
+                                   'restored exactly.')
         return mean_of_known(values)
 
     @staticmethod

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ra_plugin.report import formats
 from ra_plugin.report.formats import count, number
 from ra_plugin.report.html_page import image_uri, page, render
 from ra_plugin.report.markdown_table import table
@@ -88,7 +89,7 @@ def figure_markdown(figures: Sequence[Figure]) -> str:
 
 def facts(one: Figure) -> Iterator[str]:
     """Yield sentences on the rule and the numbers of images that fit it and its opposite."""
-    yield (f'{count(one.n)} images, read by {one.recognizer}, which was used in training; the first seed of each '
+    yield (f'{formats.images(one.n)}, read by {one.recognizer}, which was used in training; the first seed of each '
            'restorer.')
     yield (f'Read wrong after {one.baseline} and right after every other restorer: {count(one.fits)}. The opposite, '
            f'right after {one.baseline} and wrong after every other: {count(one.opposite)}.')

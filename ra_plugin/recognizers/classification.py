@@ -16,6 +16,7 @@ from ra_plugin.recognizers.frozen.resizing import judging
 from ra_plugin.recognizers.logits_check import check_logits
 from ra_plugin.recognizers.networks import copy_of, unwrapped, widened
 from ra_plugin.recognizers.size_errors import about_size
+from ra_plugin.utils.text import how_many
 
 # 'model': the size in the weights' record; ~: as the images come; a number: square; [height, width].
 InputSize = Literal['model'] | int | Sequence[int] | None
@@ -85,7 +86,8 @@ class ClassificationRecognizer(Recognizer):
                             'Is it a classifier? Name the part that is (output: logits), or its task (task: '
                             f'segmentation | embedding), to ModuleRecognizer; a detector is for {DETECTORS}.')
         if self.info.classes and logits.shape[1] != len(self.info.classes):
-            raise ValueError(f'{self}: {len(self.info.classes)} classes are named, the network has {logits.shape[1]}.')
+            raise ValueError(f'{self}: {how_many(len(self.info.classes), "class name")} for a network that has '
+                             f'{logits.shape[1]}.')
         return logits.shape[1]
 
     def check_label(self, label: Any, count: int, where: str) -> None:

@@ -15,6 +15,7 @@ from ra_plugin.recognizers.frozen.resizing import judging, place_of
 from ra_plugin.recognizers.logits_check import check_logits
 from ra_plugin.recognizers.networks import unwrapped, widened
 from ra_plugin.recognizers.segmentation import SegmentationRecognizer
+from ra_plugin.utils.text import how_many
 
 Box = tuple[int, int, int, int]  # top, left, height, width of the image within what the network is given
 
@@ -47,7 +48,7 @@ class DenseLogitsRecognizer(SegmentationRecognizer):
         outputs = self._count_outputs()
         self.info = replace(self.info, num_classes=max(outputs, 2))
         if info.classes and len(info.classes) != self.info.num_classes:
-            raise ValueError(f'{self}: {len(info.classes)} classes are named, the network has '
+            raise ValueError(f'{self}: {how_many(len(info.classes), "class name")} for a network that has '
                              f'{self.info.num_classes}{" with the background" if outputs == 1 else ""}.')
         self._head = dense_classifying_layer(self.model, self._ask_once, outputs)
 

@@ -6,6 +6,7 @@ import torch
 
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.facts import Outputs
+from ra_plugin.utils.text import how_many
 
 DetectionLabel = Sequence[Mapping[str, Any]]
 
@@ -82,7 +83,7 @@ class DetectionRecognizer(Recognizer):
             raise ValueError(f"{where}: expected a list of {{'boxes': (K, 4), 'labels': (K,)}}, one an image, got "
                              f'{type(label).__name__}. Use a DetectionDataset.')
         if len(label) != count:
-            raise ValueError(f'{where}: expected labels of {count} images, got {len(label)}.')
+            raise ValueError(f'{where}: expected labels of {how_many(count, "image")}, got {len(label)}.')
         for i, item in enumerate(label):
             _check_objects(item, self.info.num_classes, f'{where}: image {i}')
 

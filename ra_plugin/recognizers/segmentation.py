@@ -5,6 +5,7 @@ import torch
 
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.facts import IGNORED, Outputs
+from ra_plugin.utils.text import how_many
 
 
 class SegmentationRecognizer(Recognizer):
@@ -38,7 +39,7 @@ class SegmentationRecognizer(Recognizer):
             raise ValueError(f'{where}: expected label maps (N, H, W) of whole numbers, got {got}. '
                              'Use a SegmentationDataset.')
         if len(label) != count:
-            raise ValueError(f'{where}: expected labels of {count} images, got {len(label)}.')
+            raise ValueError(f'{where}: expected labels of {how_many(count, "image")}, got {len(label)}.')
         if label.device.type == 'cpu':
             used = label[label != IGNORED]
             if used.numel() and not 0 <= int(used.min()) <= int(used.max()) < self.info.num_classes:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ra_plugin.utils.text import first_line
+from ra_plugin.utils.text import first_line, how_many
 
 # in torch's messages
 _NOT_ABOUT_SIZE = ('CUDA', 'cuDNN', 'CUBLAS', 'NCCL', 'memory', 'same device', 'scalar type', 'dtype')
@@ -41,8 +41,9 @@ def about_size(images: torch.Tensor, where: str, remedy: str = 'another resize',
         advice = 'larger images or crops'
         if other:
             advice = f'images or crops of a size that it takes, as {_words(other)}'
-        raise ValueError(f'{where}: cannot take {len(images)} images of {_words(given)} ({first_line(error)}). Give '
-                         f'{advice}, or {remedy}.') from error
+        count = how_many(len(images), 'image')
+        raise ValueError(f'{where}: cannot take {count} of {_words(given)} ({first_line(error)}). Give {advice}, or '
+                         f'{remedy}.') from error
 
 
 def _other_size(images: torch.Tensor, ask: Callable[[torch.Tensor], Any], given: tuple[int, int],

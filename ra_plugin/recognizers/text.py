@@ -7,7 +7,7 @@ import torch
 from ra_plugin.recognizers.base import Recognizer
 from ra_plugin.recognizers.characters import spelled, split
 from ra_plugin.recognizers.facts import Outputs
-from ra_plugin.utils.text import shown
+from ra_plugin.utils.text import how_many, shown
 
 
 class TextRecognizer(Recognizer):
@@ -43,7 +43,7 @@ class TextRecognizer(Recognizer):
             raise ValueError(f'{where}: expected a list of words, one an image, got {type(label).__name__}. Use a '
                              'TextDataset.')
         if len(label) != count:
-            raise ValueError(f'{where}: expected words of {count} images, got {len(label)}.')
+            raise ValueError(f'{where}: expected words of {how_many(count, "image")}, got {len(label)}.')
 
     def check_label(self, label: Any, count: int, where: str) -> None:
         self.check_form(label, count, where)

@@ -10,7 +10,7 @@ from ra_plugin.report.notes import notes, warnings
 from ra_plugin.report.sweep import sweep_lines
 from ra_plugin.report.table_types import Cell, Group, Table
 from ra_plugin.results import CLEAN, NONE, Audit, Results
-from ra_plugin.utils.text import counted, markdown_cell
+from ra_plugin.utils.text import how_many, markdown_cell
 
 _QUALITY: tuple[Group, ...] = ('quality',)
 _SCORES: tuple[Group, ...] = 'main', 'other'  # in the order of the columns
@@ -54,7 +54,7 @@ def _row_texts(shown: Table, name: str) -> list[str]:
 def _condition(results: Results, name: str) -> Iterator[str]:
     condition, baseline, scale = results.conditions[name], results.baseline, tables.color_scale(results)
     scores = tables.score_table(results, name).select(_QUALITY, _SCORES, but=[_HIDDEN])
-    yield f'Scores {scores.units}, with 95 % intervals, on {counted(condition.n, "image")} (saved as 8 bit).'
+    yield f'Scores {scores.units}, with 95 % intervals, on {how_many(condition.n, "image")} (saved as 8 bit).'
     yield printed(scores)
     yield markdown_cell(' '.join([coverage(results), *too_few_images(condition)]))
     units = unit_words((column.measured for column in scores.columns if column.measured), difference=True)
@@ -78,13 +78,13 @@ def _condition(results: Results, name: str) -> Iterator[str]:
                'other way round.')
         yield _harm(tables.harm_table(results, name))
     if condition.clean_input and condition.clean_input.restorers:
-        yield (f'Clean input: the restorer is given the clean image ({counted(condition.clean_input.n, "image")}); '
+        yield (f'Clean input: the restorer is given the clean image ({how_many(condition.clean_input.n, "image")}); '
                f'score minus that of the clean image itself, {units}.')
         yield printed(tables.clean_input_table(results, name, scale).select(_QUALITY, _SCORES, but=[_HIDDEN]))
     if condition.audit and condition.audit.restorers:
         units = unit_words(tables.audit_metrics(results, condition.audit).values(), difference=True)
         yield (f'Audit: gain over {markdown_cell(baseline)} {units} when the image is changed a little '
-               f'({counted(condition.audit.n, "image")}). Bold: the recognizer was used in training.')
+               f'({how_many(condition.audit.n, "image")}). Bold: the recognizer was used in training.')
         yield _audit(results, condition.audit, scale)
         yield '\n'.join(f'- {markdown_cell(restorer)}: **{entry.verdict}**. {markdown_cell(entry.reason)}'
                         for restorer, entry in condition.audit.restorers.items())

@@ -43,6 +43,7 @@ def _notes(results: Results, data: Condition) -> Iterator[str]:
                'clean images, and no audit, which measures gains by what clean images gain.')
     yield from _little_variety(results, data)
     yield from _without_value(results, data)
+    yield from _without_interval(results, data)
     yield from _without_answer(data)
     yield from _left_out(data)
     yield from _other_people(results, data)
@@ -74,6 +75,23 @@ def _without_value(results: Results, data: Condition) -> Iterator[str]:
         if missing:
             yield (f'{listed(missing)} of {recognizer} has no value: these images are too few, or no two of them are '
                    'of one identity.')
+
+
+def _without_interval(results: Results, data: Condition) -> Iterator[str]:
+    if data.n == 1:
+        yield ('There is one image, which says nothing of how others differ: means over the images have no interval, '
+               'and no gain or loss by them is sure.')
+    found: dict[str, list[str]] = {}
+    for entry in data.processings.values():
+        for recognizer, scores in entry.scores.items():
+            for metric, score in scores.items():
+                facts = results.recognition_metrics.get(metric, MetricFacts())
+                word = metric_of(results, metric).word
+                if facts.over and score.is_known and not score.has_interval and word not in found.get(recognizer, ()):
+                    found.setdefault(recognizer, []).append(word)
+    for recognizer, words in found.items():
+        yield (f'{listed(words)} of {recognizer} {"has" if len(words) == 1 else "have"} no interval, so no gain or '
+               'loss is sure: only one of the identities has several images, or nearly all of them.')
 
 
 def _without_answer(data: Condition) -> Iterator[str]:

@@ -17,6 +17,7 @@ from ra_plugin.report.table_types import UNITS, Table
 from ra_plugin.report.verdict import AUDIT_TONES, verdicts
 from ra_plugin.results import Audit, Estimate, Example, Results
 from ra_plugin.utils.atomic import atomic_write
+from ra_plugin.utils.text import how_many
 
 _SIGNS = {'good': '\u25b2', 'mixed': '\u25c6', 'bad': '\u25bc', 'none': '\u25cb'}
 _SECTIONS = {'sweep': 'Sweep', 'summary': 'Summary', 'transfer': 'Transfer', 'trade-off': 'Trade-off',
@@ -121,5 +122,5 @@ def _ratio(estimate: Estimate | None) -> str:
 def _facts(results: Results) -> str:
     conditions = [f'{name} ({images_of(data.n)})' if data.n else name for name, data in results.conditions.items()]
     restorers, judges = len(results.restorers), len(results.recognizers)
-    return (f'{restorers} restorer{"s" * (restorers != 1)}, judged by {judges} recognizer{"s" * (judges != 1)} on '
-            f'{listed(conditions) or "no condition"}.')
+    return (f'{how_many(restorers, "restorer") if restorers else "No restorers"}, judged by '
+            f'{how_many(judges, "recognizer")} on {listed(conditions) or "no condition"}.')

@@ -8,6 +8,7 @@ from ra_plugin.report.formats import decibels, interval, listed, no_share, perce
 from ra_plugin.report.metrics import Metric, main_metrics
 from ra_plugin.report.notes import unreadable
 from ra_plugin.results import Change, Condition, Difference, Estimate, Harm, Results
+from ra_plugin.utils.text import how_many
 
 Tone = Literal['good', 'mixed', 'bad', 'none']
 # verdict of the audit -> its one color
@@ -206,7 +207,7 @@ def _words(found: Mapping[str, _Gain]) -> str:
 def _against_none(found: Mapping[str, _Gain]) -> str:
     """Return the sentence on the comparison with no processing."""
     better, worse = ([(name, gain) for name, gain in found.items() if gain.side == side] for side in ('up', 'down'))
-    text = f'Surely better than no processing on {len(better) or "none"} of {len(found)} recognizers'
+    text = f'Surely better than no processing on {len(better) or "none"} of {how_many(len(found), "recognizer")}'
     if worse:
         text += '; surely worse on ' + listed([f'{name} ({gain})' for name, gain in worse])
     return text + '.'

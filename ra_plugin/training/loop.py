@@ -21,6 +21,7 @@ from ra_plugin.training.resumable_batches import TrainingBatches
 from ra_plugin.utils.interruption import Interrupted, Interruption
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.random_streams import kept_random_streams
+from ra_plugin.utils.text import how_many
 
 
 class Training:
@@ -68,8 +69,9 @@ class Training:
             SaveError: The disk is full when the run is saved for the last time.
         """
         started = time.time()
-        self.logger.info(f'{len(self.batches.dataset)} training images, {self.batches.per_epoch} batches per epoch, '
-                         f'{self.total} iterations in total.')
+        self.logger.info(f'{how_many(len(self.batches.dataset), "training image")}, '
+                         f'{how_many(self.batches.per_epoch, "batch")} per epoch, '
+                         f'{how_many(self.total, "iteration")} in total.')
         _remove_leftovers(self.opt)
         with Interruption() as interruption:
             try:

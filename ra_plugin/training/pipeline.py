@@ -36,6 +36,7 @@ from ra_plugin.training.run_log import RunLog
 from ra_plugin.utils import command_line, processes
 from ra_plugin.utils.out_folder import from_here, say_written
 from ra_plugin.utils.signals import Interrupted
+from ra_plugin.utils.text import how_many
 
 
 def run(pipeline: Callable[[Path], object], root: Path, kept: str = 'the same command resumes it') -> int:
@@ -106,7 +107,7 @@ def test_pipeline(root: Path) -> None:
         log.open()
         for loader in loaders:
             dataset = dataset_of(loader)
-            log.logger.info(f'Testing {dataset.opt["name"]}: {len(dataset)} images.')
+            log.logger.info(f'Testing {dataset.opt["name"]}: {how_many(len(dataset), "image")}.')
             with sizes_told(model, dataset.opt):
                 model.validation(loader, current_iter=opt['name'], tb_logger=None,
                                  save_img=opt['val'].get('save_img', False))

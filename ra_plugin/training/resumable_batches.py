@@ -26,7 +26,7 @@ from ra_plugin.data.files import UnsettledFileError
 from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.utils.random_streams import kept_random_streams
-from ra_plugin.utils.text import one_line
+from ra_plugin.utils.text import how_many, one_line
 
 _DEAD_WORKER = re.compile(r'DataLoader worker \(pid')
 _SIGNAL_AT_DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG
@@ -130,8 +130,8 @@ class TrainingBatches:
             generator=torch.Generator())  # for the workers' seeds, which no item uses, so the run's state is kept
         self.per_epoch = len(self.loader)
         if not self.per_epoch:
-            raise OptionError(f'datasets.train: {len(dataset)} images are fewer than one batch on all devices. '
-                              'Lower batch_size_per_gpu, or raise dataset_enlarge_ratio.')
+            raise OptionError(f'datasets.train: {how_many(len(dataset), "image")}: fewer than one batch on all '
+                              'devices. Lower batch_size_per_gpu, or raise dataset_enlarge_ratio.')
 
     def starting_at(self, number: int) -> Iterator[dict[str, Any]]:
         """Yield batches without end, starting at batch ``number``, counted from 0 over all epochs.

@@ -24,9 +24,9 @@ def one_line(text: object, most: int | None = None) -> str:
     return ' '.join(str(text).split())[:most]
 
 
-def counted(number: int, noun: str) -> str:
+def how_many(number: int, noun: str) -> str:
     """Return ``1 image``, ``2 images``, ``3 identities``."""
-    plural = f'{noun[:-1]}ies' if noun.endswith('y') else f'{noun}es' if noun.endswith(('s', 'x')) else f'{noun}s'
+    plural = f'{noun[:-1]}ies' if noun.endswith('y') else f'{noun}es' if noun.endswith(('s', 'x', 'ch')) else f'{noun}s'
     return f'{number} {noun if number == 1 else plural}'
 
 

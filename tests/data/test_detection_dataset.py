@@ -576,14 +576,14 @@ def test_sets_without_a_box_that_counts_are_refused(phase, scenes, tmp_path):
     got = 'none for 1' if len(scenes) == 1 else 'only 1 ignored ones for 2'
     with pytest.raises(OptionError, match=rf'expected boxes in .*, got {got} images\. Use the file with the annot'):
         voc_build(tmp_path / 'VOC', phase)
-    with pytest.raises(OptionError, match=r"'.*instances\.json', got none for 1 images.*UnlabeledImageDataset"):
+    with pytest.raises(OptionError, match=r"'.*instances\.json', got none for 1 image.*UnlabeledImageDataset"):
         build(tmp_path / 'coco', phase)
 
 
 def test_some_images_without_a_box_that_counts(voc):
     dataset = voc_build(voc)
     dataset.check_boxes_count([1, 2], 'x')
-    with pytest.raises(OptionError, match='x: expected boxes in .*, got none for 1 images'):
+    with pytest.raises(OptionError, match='x: expected boxes in .*, got none for 1 image'):
         dataset.check_boxes_count([2], 'x')
 
 

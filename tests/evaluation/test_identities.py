@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from ra_plugin.evaluation.report_examples import examples
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.write_report import evaluate
 from ra_plugin.options import OptionError
@@ -130,6 +131,53 @@ def test_an_evaluation_scores_the_identities_of_the_saved_images(root, tmp_path)
     assert len(similarity) == 12 and min(similarity) < 0.9  # three images, four ways of processing
     table = (tmp_path / 'out' / 'tables.md').read_text()
     assert 'faces tar_at_far' in table and 'faces mean cosine \u2191' in table and '| 1.000 [1.000, 1.000] |' in table
+
+
+@pytest.mark.slow
+def test_a_shown_image_has_its_nearest_identity(root, tmp_path):
+    evaluation = Evaluation(tmp_path, options(root, recognition_metrics={'embedding': ALL}))
+    evaluate(evaluation, tmp_path / 'out', 16)
+    folders, found = {'clean': 'people', 'plain': 'plain', 'RA': 'RA'}, []
+    for example in examples(evaluation):
+        for name, folder in folders.items():
+            vectors, people = vectors_of(root / folder)
+            similarity = vectors @ vectors[example.index]
+            similarity[example.index] = -2
+            nearest = similarity.argmax()
+            answer = example.answers[name]['faces']
+            assert answer.text.endswith(f'to the clean image; nearest to {people[nearest]} ({similarity[nearest]:.2f})')
+            assert answer.right == (people[nearest] == example.truth)
+            found.append(answer.right)
+    assert len(found) == 9
+    page = words_of((tmp_path / 'out' / 'report.html').read_text())
+    assert re.search(r'similarity 1\.00 to the clean image; nearest to p\d \(0\.\d\d\)', page)
+
+
+@pytest.mark.slow
+def test_without_restorers_clean_images_and_no_processing_are_judged(root, tmp_path):
+    opt = options(root, recognition_metrics={'embedding': ALL}, restorers={}, audit=56)
+    opt.pop('baseline')
+    results = evaluate(Evaluation(tmp_path, opt), tmp_path / 'out', 16)
+    condition, = results.to_json()['conditions'].values()
+    assert list(condition['processings']) == ['clean', 'no processing'] and 'audit' not in condition
+    vectors, people = vectors_of(root / 'people')
+    scores = condition['processings']['clean']['scores']['faces']
+    assert [scores[name]['value'] for name in ALL[:2]] == pytest.approx(by_hand(vectors, people), abs=1e-6)
+    page = words_of((tmp_path / 'out' / 'report.html').read_text())
+    assert 'No restorers, judged by 1 recognizer on people (56 images)' in page and '56 images' in page
+
+
+@pytest.mark.slow
+def test_one_image_has_a_similarity_without_an_interval(root, tmp_path):
+    opt = options(root, images=1, recognition_metrics={'embedding': 'mean_cosine'}, audit=1)
+    condition, = evaluate(Evaluation(tmp_path, opt), tmp_path / 'out', 16).to_json()['conditions'].values()
+    score = condition['processings']['RA']['scores']['faces']['mean_cosine']
+    assert 0 < score['value'] < 1 and (score['low'], score['high']) == (None, None)
+    assert condition['audit']['restorers']['RA']['verdict'] == 'undecided'
+    page, table = ((tmp_path / 'out' / name).read_text() for name in ('report.html', 'tables.md'))
+    for text in (words_of(page), table):
+        assert 'There is one image, which says nothing of how others differ' in text
+    assert 'nan' not in table and not re.search('[^n]1 images', table + words_of(page))
 
 
 @pytest.mark.slow

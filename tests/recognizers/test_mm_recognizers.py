@@ -610,7 +610,7 @@ def test_bad_detection_labels(detector, item, message):
     recognizer = detector()
     with pytest.raises(ValueError, match=message):
         recognizer.loss(as_images(photograph()), [item])
-    with pytest.raises(ValueError, match='expected labels of 1 images, got 2'):
+    with pytest.raises(ValueError, match='expected labels of 1 image, got 2'):
         recognizer.loss(as_images(photograph()), labels(2))
 
 
@@ -663,7 +663,7 @@ def test_bad_segmentation_labels(segmenter):
 @pytest.mark.slow
 def test_image_that_is_too_small():
     recognizer = MMDetRecognizer('ssd300_coco', pretrained=False, resize=None)
-    with pytest.raises(ValueError, match='cannot take 1 images of 40x40 .* larger images'):
+    with pytest.raises(ValueError, match='cannot take 1 image of 40x40 .* larger images'):
         recognizer.predict(torch.rand(1, 3, 40, 40))
 
 

@@ -104,7 +104,7 @@ def test_one_channel_is_a_class_against_the_background(images, label):
     torch.testing.assert_close(recognizer.loss(images, label)['cross_entropy'], expected)
     assert recognizer.info.num_classes == 2
     assert torch.equal(recognizer.predict(images)['masks'], (logits > 0).long())
-    with pytest.raises(ValueError, match=r'ModuleRecognizer\(Segmenter\): 1 classes are named, the network has 2 with'):
+    with pytest.raises(ValueError, match=r'ModuleRecognizer\(Segmenter\): 1 class name for a network that has 2 with'):
         segmenter(Segmenter(1), classes=['road'])
 
 

@@ -328,7 +328,7 @@ def test_what_is_no_classifier_is_refused(change, message, graph):
 
 @pytest.mark.parametrize('options, message', [
     ({'mean': [0.5]}, 'mean: expected three numbers'), ({'std': [1, 1, 0]}, 'std: expected three numbers, positive'),
-    ({'classes': ['a']}, '1 classes are named, the network has 4'), ({'input_size': 9}, 'cannot take a 9x9 image'),
+    ({'classes': ['a']}, '1 class name for a network that has 4'), ({'input_size': 9}, 'cannot take a 9x9 image'),
     ({'classes': 'no.txt'}, r'classes: no file no\.txt')])
 def test_options_that_do_not_fit_the_file_are_refused(options, message, graph):
     path = graph(pooled(helper.make_node('Relu', ['x'], ['h'])))

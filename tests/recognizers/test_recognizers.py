@@ -825,7 +825,7 @@ def test_an_unknown_normalization_is_not_guessed(change):
 
 
 def test_class_names_have_to_be_as_many_as_the_classes():
-    with pytest.raises(ValueError, match='2 classes are named, the network has 10'):
+    with pytest.raises(ValueError, match='2 class names for a network that has 10'):
         build_recognizer({**TINY, 'classes': ['cat', 'dog']})
 
 

@@ -539,7 +539,7 @@ def test_bad_labels_and_sizes_are_one_line():
 
 @pytest.mark.slow
 def test_an_image_that_is_too_small():
-    with pytest.raises(ValueError, match='cannot take 1 images of 40x40 .* larger images or crops, or another resize'):
+    with pytest.raises(ValueError, match='cannot take 1 image of 40x40 .* larger images or crops, or another resize'):
         pair('ssd300_vgg16', resize=None)[0].predict(torch.rand(1, 3, 40, 40))
 
 

@@ -843,10 +843,10 @@ def test_models_that_read_more_than_images_are_refused(tmp_path):
 @pytest.mark.slow
 def test_images_of_a_size_that_the_model_cannot_take_are_said(folder):
     recognizer = TransformersRecognizer(folder('Eomt'), resize=None)
-    with pytest.raises(ValueError, match=r'cannot take 1 images of 20x20 .* it takes, as 64x64, or another resize'):
+    with pytest.raises(ValueError, match=r'cannot take 1 image of 20x20 .* it takes, as 64x64, or another resize'):
         recognizer.outputs(torch.rand(1, 3, 20, 20))
     recognizer = TransformersRecognizer(folder('DFine'), resize=None)
-    with pytest.raises(ValueError, match=r'cannot take 1 images of 60x50 .* that it takes, as 64x64, or another'):
+    with pytest.raises(ValueError, match=r'cannot take 1 image of 60x50 .* that it takes, as 64x64, or another'):
         recognizer.loss(torch.rand(1, 3, 60, 50), objects((60, 50), 1))
 
 

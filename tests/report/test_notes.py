@@ -224,6 +224,19 @@ def test_identities_are_no_classes():
     assert notes(typed(data), 'c')[-1].endswith('Unless these images are like that, check its weights.')
 
 
+def test_why_there_is_no_interval_is_said():
+    data = of_faces(faces={'recall_at_1': 0.5, 'tar_at_far': 0.5, 'mean_cosine': 0.5})
+    assert not [note for note in notes(typed(data), 'c') if 'interval' in note]
+    for entry in data['conditions']['c']['processings'].values():
+        for metric in ('recall_at_1', 'tar_at_far'):
+            entry['scores']['faces'][metric] = {'value': 0.5, 'low': None, 'high': None}
+    said, = (note for note in notes(typed(data), 'c') if 'interval' in note)
+    assert said.startswith('recall at 1 and TAR at FAR 1e-3 of faces have no interval, so no gain or loss is sure')
+    data['conditions']['c']['n'] = 1
+    assert [note for note in notes(typed(data), 'c') if note.startswith('There is one image, which says')]
+    assert 'on 1 image (saved' in to_markdown(typed(data))
+
+
 def test_another_person_is_noted_against_no_processing_too():
     data = of_faces(faces={'recall_at_1': 0.0, 'mean_cosine': 0.0})
     data['conditions']['c']['differences_from_no_processing'] = of_faces(

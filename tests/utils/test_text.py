@@ -3,7 +3,14 @@ import re
 
 import pytest
 
-from ra_plugin.utils.text import markdown_cell, printable
+from ra_plugin.utils.text import how_many, markdown_cell, printable
+
+
+@pytest.mark.parametrize('number, noun, text', [
+    (0, 'image', '0 images'), (1, 'image', '1 image'), (2, 'image', '2 images'), (1, 'identity', '1 identity'),
+    (3, 'identity', '3 identities'), (1, 'class', '1 class'), (4, 'class', '4 classes'), (9, 'batch', '9 batches')])
+def test_one_of_something_is_no_plural(number, noun, text):
+    assert how_many(number, noun) == text
 
 
 @pytest.mark.parametrize('text, cell', [

@@ -14,7 +14,7 @@ from ra_plugin.evaluation.statistics.perturbations import FLOAT, SAVED, SPECTRUM
 from ra_plugin.evaluation.statistics.transfer import JudgedProcessing, Matrix
 from ra_plugin.report.metrics import Metric, unit_of_mean
 from ra_plugin.results import CLEAN, NONE, Audit, Estimate, RestorerAudit, Spectrum
-from ra_plugin.utils.text import counted
+from ra_plugin.utils.text import how_many
 
 WORDS = ('adversarial', 'partly real', 'real')  # from worst to best
 NO_GAIN, UNDECIDED = 'no gain', 'undecided'
@@ -130,7 +130,7 @@ def verdict(gains: Gains, of_clean: Gains | None, used: Collection[str], images:
     estimate = total.estimate()
     if np.isnan(estimate.value):
         return result(UNDECIDED, 'the audit\'s images have no gain that can be computed')
-    too_few = result(UNDECIDED, f'{counted(images or 0, "image")}, and at least {_LEAST_IMAGES} are needed to tell')
+    too_few = result(UNDECIDED, f'{how_many(images or 0, "image")}, and at least {_LEAST_IMAGES} are needed to tell')
     if not estimate.has_interval:
         return too_few if images is not None and images < _LEAST_IMAGES else result(
             UNDECIDED, 'the audit\'s images have no gain with an interval')

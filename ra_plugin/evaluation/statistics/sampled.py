@@ -125,7 +125,9 @@ class Sampled:
         return min(freedom, of_classes), inflation
 
     def _over_images(self, comparisons: int) -> tuple[float, float, float]:
-        """Return the center of the interval over the images, and its reach below and above."""
+        """Return the center of the interval over the images, and its reach below and above; NaN for a mean of one."""
+        if self.images == 1 and not self.unit:
+            return self.value, math.nan, math.nan
         normal = quantile(comparisons=comparisons)
         if self.unit and self.images and not self.grouped:
             # two images more, of which one gains and one loses (Bonett and Price, 2012): none differed is not none will

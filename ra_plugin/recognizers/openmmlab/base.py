@@ -34,7 +34,7 @@ from ra_plugin.recognizers.size_errors import about_size
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.random_streams import seeded
 from ra_plugin.utils.tensors import total
-from ra_plugin.utils.text import first_line
+from ra_plugin.utils.text import first_line, how_many
 
 _LATE = 10 ** 9  # epochs or iterations, after any warm-up
 
@@ -92,8 +92,8 @@ class OpenMMLabRecognizer(HasResize, Recognizer):
                              'installed here. Install mmcv instead of mmcv-lite, or choose another model.')
         classes, count = class_names(settings, self.package), self.count_classes(model)
         if classes and count and len(classes) != count:
-            raise ValueError(f'{where}: {path.name} names {len(classes)} classes, its head has {count}. Set '
-                             'num_classes of the head, or metainfo.classes of test_dataloader.dataset.')
+            raise ValueError(f'{where}: {path.name} names {how_many(len(classes), "class")}, its head has {count}. '
+                             'Set num_classes of the head, or metainfo.classes of test_dataloader.dataset.')
         if pretrained:
             url = published_weights(path, self.package, where)
             with translated(where, f'{torch.hub.get_dir()}/checkpoints'):

@@ -22,7 +22,7 @@ from ra_plugin.recognizers.ultralytics_models.saved_model import SavedModel, rea
 from ra_plugin.registry import RECOGNIZER_REGISTRY
 from ra_plugin.state_dicts import load_fitting
 from ra_plugin.type_hints import fits
-from ra_plugin.utils.text import shown
+from ra_plugin.utils.text import how_many, shown
 
 ImageSize = Literal['model'] | int | Sequence[int]
 Share = Annotated[float, Limits(least=0, most=1)]
@@ -94,7 +94,7 @@ class UltralyticsRecognizer(ByTask, Recognizer):
                             'UltralyticsRecognizer, which takes both.')
         network: Any = build_network(layers, where)
         if names and len(names) != layers['nc']:
-            raise ValueError(f"{where}: {model} names {len(names)} classes, its network has {layers['nc']}.")
+            raise ValueError(f"{where}: {model} names {how_many(len(names), 'class')}, its network has {layers['nc']}.")
         if found.weights is not None:
             load_fitting(network, found.weights, model, where)
         elif checkpoint:

@@ -2,7 +2,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ra_plugin.report.formats import count, listed
+from ra_plugin.report.formats import images, listed
 from ra_plugin.report.html_page import page, render
 from ra_plugin.report.markdown_table import interval, percent, table
 from ra_plugin.results import Estimate
@@ -43,7 +43,7 @@ def facts(results: BoundaryResults) -> str:
     """Return a paragraph on the images and recognizers."""
     first = [name for name, seeds in results.seeds.items() if seeds > 1]
     of_seeds = f' Of the seeds of {listed(first)}, the first alone.' if first else ''
-    return (f'{results.condition}, {count(results.n)} images.{of_seeds} Source recognizer Rs: '
+    return (f'{results.condition}, {images(results.n)}.{of_seeds} Source recognizer Rs: '
             f'{results.source}. From each image of {results.plain} that Rs and Rt read as the same wrong class: '
             f'along a random direction, and along the RA direction, towards the image of {results.RA}. Distances '
             'are L2 norms over all values of an image in [0, 1], not clipped; brackets are 95 % intervals over the '

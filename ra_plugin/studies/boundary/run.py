@@ -38,6 +38,7 @@ from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.out_folder import check_out_folder
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.tensors import pixels
+from ra_plugin.utils.text import how_many
 from ra_plugin.version import __version__
 
 _POINTS = 51  # of a map along either direction; odd, so that the image itself is one of them
@@ -125,8 +126,8 @@ class BoundaryStudy:
     def records(self) -> list[Record]:
         """Return the images that the source and a target read as the same wrong label after plain restoration."""
         batches = self.evaluation.batches(self.condition, self.numbers, self.options.batch_size)
-        print(f'{self.condition.name}: searching boundaries around {len(self.numbers)} images for '
-              f'{len(self.predict)} recognizers.', file=sys.stderr, flush=True)
+        print(f'{self.condition.name}: searching boundaries around {how_many(len(self.numbers), "image")} for '
+              f'{how_many(len(self.predict), "recognizer")}.', file=sys.stderr, flush=True)
         with progress(desc='Searching boundaries', total=len(self.numbers) * len(self.predict), unit='search') as bar:
             return [record for batch in chain.from_iterable(batches)
                     for record in self._batch_records(batch, bar.update)]

@@ -34,7 +34,7 @@ from ra_plugin.studies.doctor.case import (
     top_answer,
     without_direction,
 )
-from ra_plugin.utils.text import counted, one_line
+from ra_plugin.utils.text import how_many, one_line
 
 OK, SUSPICIOUS, BROKEN, NOT_APPLICABLE = 'ok', 'suspicious', 'broken', 'not applicable'
 BUILD = 'build'  # the finding of a recognizer that cannot be built
@@ -150,8 +150,8 @@ def eval_mode(case: Case) -> Finding:
     lost = without_direction(case) if recognizer.info.task == 'embedding' else 0
     if lost:
         return Finding(BROKEN if lost == len(case.images) else SUSPICIOUS,
-                       f'{lost} of {counted(len(case.images), "embedding")} {"is" if lost == 1 else "are"} zero or not '
-                       'finite', 'numbers with a direction',
+                       f'{lost} of {how_many(len(case.images), "embedding")} {"is" if lost == 1 else "are"} zero or '
+                       'not finite', 'numbers with a direction',
                        'They count as a similarity of 0. Check its weights, mean and std; 16 bits may overflow.')
     before = [buffer.clone() for network in recognizer.networks() for buffer in network.buffers()]
     first, second = numbers_of(recognizer, image), numbers_of(recognizer, image)
@@ -309,7 +309,7 @@ def clean_accuracy(case: Case) -> Finding:
         return Finding(NOT_APPLICABLE, f'{metric}: too few {"identities" if permuted else "images"}: -k takes more')
     expected = case.expected if case.expected is not None else case.recognizer.own_preprocessing().score
     measured = (f'{metric} {found.value:.1%} ({found.low:.1%} to {found.high:.1%}) on '
-                f'{counted(len(case.images), "image")}')
+                f'{how_many(len(case.images), "image")}')
     chance = chance_score(case)
     fix = ('It has random weights: set checkpoint: FILE, or pretrained: true.'
            if case.recognizer.info.source == 'random weights' else

@@ -112,6 +112,19 @@ def test_a_score_without_a_number_has_no_interval():
     assert math.isnan(unknown.low) and math.isnan(unknown.high)
 
 
+@pytest.mark.parametrize('values', [np.array([0.83]), np.array([31.7])])
+def test_one_image_has_no_interval(values):
+    """It says nothing of how others differ; a share of right answers has the interval that one answer has."""
+    drawn = sample({'a': values, 'b': values - 0.1, 'right': np.array([True])}, {}, 1, resamples=20)
+    for sampled in (drawn['a'], drawn['a'] - drawn['b'], mean([drawn['a'], drawn['b']])):
+        found = sampled.estimate()
+        assert not math.isnan(found.value) and not found.has_interval and found.side == 'unclear'
+    right = drawn['right'].share_estimate()
+    assert right.high - right.low > 0.5
+    two = sample({'a': np.array([0.83, 0.9])}, {}, 2, resamples=50)['a'].estimate()
+    assert two.low < two.value < two.high
+
+
 def test_mcnemar_is_the_exact_binomial_test():
     ours = np.array([True] * 8 + [False] * 2 + [True] * 30)
     theirs = np.array([False] * 8 + [True] * 2 + [True] * 30)
