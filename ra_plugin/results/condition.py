@@ -104,7 +104,7 @@ class CommonestAnswer:
 
     @property
     def remedy(self) -> str:
-        """What to look at, as a sentence."""
+        """Sentence that names the parts to look at."""
         return f'Unless these images are like that, check its weights{" and classes" * (self.of != "pairs")}.'
 
     answer: str | None
