@@ -27,8 +27,8 @@ def with_nearest(answer: Answer, matrix: Matrix, name: str, judge: str, number: 
     """
     score = next((part for part in matrix.processings[name, 0].scores[judge].parts
                   if isinstance(part, EmbeddingScore)), None)
-    found = score and score.nearest(int(np.flatnonzero(matrix.index == number)[0]))
-    if not found:
+    found = None if score is None else score.nearest(int(np.flatnonzero(matrix.index == number)[0]))
+    if found is None:
         return answer
     identity, similarity, is_right = found
     return replace(answer, text=f'{answer.text}; nearest to {class_word(identity, names)} ({similarity:.2f})',
