@@ -127,5 +127,7 @@ def test_models_of_transformers_are_built_with_their_image_processors():
     assert 'DetrForObjectDetection' in zoo.model_names('transformers')
     finding = zoo.check_model('transformers', 'MobileNetV1ForImageClassification')
     assert (finding.outcome, finding.unsupervised) == (zoo.PASS, 'yes')
+    finding = zoo.check_model('transformers', 'EfficientNetForImageClassification')
+    assert (finding.outcome, finding.unsupervised) == (zoo.PASS, 'yes')  # whose initial values let nothing through
     other = zoo.check_model('transformers', 'PPOCRV5MobileDetForObjectDetection')
     assert other.outcome == zoo.OTHER and 'has no loss for' in other.reason
