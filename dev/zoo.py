@@ -191,8 +191,8 @@ _LABELS: Mapping[str, Callable[[RecognizerInfo, int, int], object]] = {  # by ta
 def _try(recognizer: Recognizer, name: str, images: torch.Tensor, label: object) -> Finding:
     before = [buffer.clone() for buffer in recognizer.model.buffers()]
     first, gradient = _loss_and_gradient(recognizer, images, label)
-    with torch.no_grad():
-        second = _loss(recognizer, images, label).item()
+    # with a gradient, too: without one torch computes attention in another way, which rounds otherwise
+    second = _loss(recognizer, images.clone().requires_grad_(), label).item()
     recognizer.predict(images)
     problems = {
         'the loss is not finite': not math.isfinite(first),
