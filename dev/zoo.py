@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from dev import zoo_transformers
+from dev import zoo_open_clip, zoo_transformers
 from ra_plugin.losses import RecogConsistencyLoss
 from ra_plugin.recognizers import (
     DoctrRecognizer,
@@ -50,8 +50,11 @@ class Finding:
 
 def model_names(library: str) -> list[str]:
     """Return all configs of an installed zoo, all architectures of timm, torchvision's detectors and segmenters, all
-    classes of transformers, docTR's readers, or ultralytics' networks at the smallest scale.
+    classes of transformers, all configurations of open_clip, docTR's readers, or ultralytics' networks at the smallest
+    scale.
     """
+    if library == 'open_clip':
+        return zoo_open_clip.model_names()
     if library == 'transformers':
         return zoo_transformers.model_names()
     if library == 'timm':
@@ -72,8 +75,8 @@ def check_zoo(library: str, names: Sequence[str], sample: int | None, seed: int,
     A model that exceeds memory or time only ends its own process.
 
     Args:
-        library: ``'doctr'`` | ``'mmdet'`` | ``'mmseg'`` | ``'timm'`` | ``'torchvision'`` | ``'transformers'`` |
-            ``'ultralytics'``.
+        library: ``'doctr'`` | ``'mmdet'`` | ``'mmseg'`` | ``'open_clip'`` | ``'timm'`` | ``'torchvision'`` |
+            ``'transformers'`` | ``'ultralytics'``.
         names: Names of the models to draw from.
         sample: Number of models to draw at random, without replacement; None for all, in order.
         seed: Seed of the draw.
@@ -129,6 +132,7 @@ _BUILD: Mapping[str, Callable[[str], Recognizer]] = {
     'doctr': lambda name: DoctrRecognizer(name, pretrained=False),
     'mmdet': lambda name: MMDetRecognizer(name, pretrained=False, resize=None),
     'mmseg': lambda name: MMSegRecognizer(name, pretrained=False, resize=None),
+    'open_clip': zoo_open_clip.build,
     'timm': lambda name: TimmRecognizer(name, pretrained=False),
     'torchvision': lambda name: TorchvisionRecognizer(name, pretrained=False, resize=None),
     'ultralytics': lambda name: UltralyticsRecognizer(name, pretrained=False, **(
@@ -187,8 +191,8 @@ _LABELS: Mapping[str, Callable[[RecognizerInfo, int, int], object]] = {  # by ta
 def _try(recognizer: Recognizer, name: str, images: torch.Tensor, label: object) -> Finding:
     before = [buffer.clone() for buffer in recognizer.model.buffers()]
     first, gradient = _loss_and_gradient(recognizer, images, label)
-    with torch.no_grad():
-        second = _loss(recognizer, images, label).item()
+    # with a gradient, too: without one torch computes attention in another way, which rounds otherwise
+    second = _loss(recognizer, images.clone().requires_grad_(), label).item()
     recognizer.predict(images)
     problems = {
         'the loss is not finite': not math.isfinite(first),

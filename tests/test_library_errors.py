@@ -6,6 +6,8 @@ import socket
 import time
 import urllib.error
 
+import httpx
+import huggingface_hub
 import pytest
 import timm
 import torch
@@ -20,6 +22,7 @@ from ra_plugin.library_errors import told, translated
 from ra_plugin.models.recog_aware_model import _built
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers import build_recognizer
+from ra_plugin.recognizers.hub import reached_or_offline
 from ra_plugin.training import pipeline as runs
 from ra_plugin.utils import command_line
 
@@ -111,8 +114,6 @@ def offline(monkeypatch, tmp_path):
         raise socket.gaierror(-2, 'Name or service not known')
 
     monkeypatch.setattr(socket, 'getaddrinfo', nobody)
-    monkeypatch.setattr(time, 'sleep', lambda seconds: None)  # the hub's client tries again for half a minute
-    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path / 'hub'))
     monkeypatch.setattr('huggingface_hub.file_download.HF_HUB_CACHE', str(tmp_path / 'hub'), raising=False)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
@@ -148,6 +149,31 @@ def test_without_a_network_one_line_says_whose_weights_are_missing_and_where(blo
     with pytest.raises(OptionError, match=rf'^val.recognizers.a: {block["type"]}\({name}\): its weights cannot be '
                                           rf'fetched, and are not in {offline}.*set checkpoint: FILE\.$'):
         build_recognizer(block, 'val.recognizers.a')
+
+
+def test_without_a_network_the_hub_is_asked_once_and_stays_as_it_was(offline, monkeypatch):
+    waited = []
+    monkeypatch.setattr(time, 'sleep', waited.append)
+    with pytest.raises(OptionError, match=r'are not in .* \(\[Errno -2\] Name or service not known\)\. Fetch them'):
+        build_recognizer({'type': 'TimmRecognizer', 'model_name': 'resnet18.a1_in1k', 'pretrained': True})
+    assert not waited  # its client would wait before each further try
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+def test_where_the_hub_is_reached_its_client_does_as_usual():
+    modes = []
+
+    def answer(request):
+        modes.append(huggingface_hub.constants.HF_HUB_OFFLINE)
+        return httpx.Response(404)
+
+    huggingface_hub.set_client_factory(lambda: httpx.Client(transport=httpx.MockTransport(answer)))
+    try:
+        with reached_or_offline():
+            assert modes == [False] and not huggingface_hub.constants.HF_HUB_OFFLINE
+    finally:
+        huggingface_hub.set_client_factory(httpx.Client)
+        huggingface_hub.close_session()
 
 
 def saved(folder, **config):

@@ -27,7 +27,7 @@ _LOCK = 'lock.mdb'  # of an lmdb: it changes whenever somebody reads
 _ABOUT_IMAGES = {'mean', 'std', 'input_size', 'fit', 'interpolation', 'resize', 'classes', 'feature_layer',
                  'probabilities', 'differentiable', 'seed', 'trainable', 'conditions', 'autocast', 'task', 'output',
                  'keep_classes', 'score_threshold', 'height', 'width', 'min_width', 'fill', 'channel_order', 'prompts',
-                 'preprocess'}
+                 'preprocess', 'batch_first'}
 _WEIGHTS = ('checkpoint', 'file')
 _CONFIG, _TENSORS = 'config.json', '.safetensors'  # which network the model in a folder is
 

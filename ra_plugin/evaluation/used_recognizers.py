@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ra_plugin.builders.block_classes import class_of, hints_within
 from ra_plugin.builders.identity import members, same_network
 from ra_plugin.builders.option_paths import resolve_paths
+from ra_plugin.option_types import named_by
 from ra_plugin.recognizers.trainable import frozen, is_trainable
 
 
@@ -42,7 +44,17 @@ def not_among(used: Sequence[Mapping], recognizers: Mapping[str, Mapping]) -> li
 
 def _in_words(block: Mapping) -> str:
     """Return e.g. ``ModuleRecognizer TinyVGG (cifar10_vgg.safetensors)``."""
-    named = next((str(block[key]) for key in ('model_name', 'module', 'config', 'file') if block.get(key)), '')
-    weights = f' ({Path(str(block["checkpoint"])).name})' if block.get('checkpoint') else ''
-    name = named.rpartition('.')[2] if block.get('module') else Path(named).name
-    return f'{block.get("type")} {name}{weights}'
+    keys = getattr(class_of(block), 'options_of_name', ())
+    weights = f'({Path(str(block["checkpoint"])).name})' if block.get('checkpoint') else ''
+    words = [str(block.get('type')), next((_short(block, key) for key in keys if block.get(key)), ''), weights]
+    return ' '.join(filter(None, words))
+
+
+def _short(block: Mapping, key: str) -> str:
+    """Return the value of a key: of a module its name, of a file or folder its own, and all else as it is."""
+    value = block[key]
+    text = ' '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value).removeprefix('local-dir:')
+    names = named_by(hints_within(block).get(key), value)
+    if names is not None and names.what == 'module':
+        return text.rpartition('.')[2]
+    return Path(text).name if Path(text).is_absolute() else text

@@ -28,20 +28,24 @@ _EMA_DECAY = 0.99  # of the weights: the last few epochs of a few hundred images
 _STRIDE = 32  # of ultralytics' networks
 
 
-def torchvision_loss(net: Any, images: torch.Tensor, labels: Labels) -> torch.Tensor:
+def torchvision_loss(recognizer: Any, images: torch.Tensor, labels: Labels) -> torch.Tensor:
     """Return the library's training loss of a batch, a scalar."""
-    losses = net(list(images), [{'boxes': item['boxes'], 'labels': item['labels'] + 1} for item in labels])
-    return total(losses.values())
+    with torch.random.fork_rng(devices=[]):  # to ask a network in training mode for its size draws a number
+        targets = recognizer.targets(labels, [(image.shape[-2], image.shape[-1]) for image in images], images.device)
+    return total(recognizer.model(list(images), targets).values())
 
 
-def ultralytics_loss(net: Any, images: torch.Tensor, labels: Labels) -> torch.Tensor:
-    """Return the library's training loss of a batch, a scalar; images are padded to whole strides."""
+def ultralytics_loss(recognizer: Any, images: torch.Tensor, labels: Labels) -> torch.Tensor:
+    """Return the library's training loss of a batch, a scalar; images are padded to whole strides.
+
+    The border is at the right and at the bottom, where the recognizer centers images; its boxes have another last bit.
+    """
     height, width = images.shape[-2:]
     images = F.pad(images, (0, -width % _STRIDE, 0, -height % _STRIDE), value=114 / 255)
     whole = images.new_tensor([images.shape[-1], images.shape[-2]])
     boxes = torch.cat([item['boxes'] for item in labels])
     corners = boxes.unflatten(1, (2, 2)) / whole
-    terms, _ = net.loss({
+    terms, _ = recognizer.model.loss({
         'img': images, 'cls': torch.cat([item['labels'] for item in labels]).float()[:, None],
         'bboxes': torch.cat([corners.mean(1), corners[:, 1] - corners[:, 0]], 1),
         'batch_idx': torch.cat([torch.full((len(item['labels']),), float(i)) for i, item in enumerate(labels)])})
@@ -109,7 +113,7 @@ def train(block: Mapping[str, Any], data: Mapping[str, Any], val: Mapping[str, A
         started, losses = time.time(), []
         for images, labels in loader:
             optimizer.zero_grad()
-            value = loss(net, images, labels)
+            value = loss(recognizer, images, labels)
             value.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 10)
             optimizer.step()

@@ -58,6 +58,7 @@ class Recognizer(ChecksArguments, OutOfSight):
         has_own_words: It answers in words of its own, see `own_words`.
         open_vocabulary: Its classes are a question to the network, and no part of it.
         options_of_asking: Keys of its option block that change no answer.
+        options_of_name: Keys of its option block that say which network it is; the first that is given names it.
     """
 
     model: Any  # a network of any library, which has methods and attributes of its own
@@ -75,6 +76,7 @@ class Recognizer(ChecksArguments, OutOfSight):
     has_own_words = False
     open_vocabulary = False
     options_of_asking: Collection[str] = frozenset()
+    options_of_name: Sequence[str] = ('model_name', 'model', 'module', 'config', 'file')
 
     def __init__(self, model: nn.Module, info: RecognizerInfo, fit: str = 'crop'):
         super().__init__()

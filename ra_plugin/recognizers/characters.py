@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -76,6 +77,11 @@ def _own_forms(characters: tuple[str, ...]) -> tuple[set[str], Mapping[str, str]
     return known, own, re.compile('|'.join(map(re.escape, sorted(own, key=len, reverse=True))))
 
 
+def steps_needed(word: Sequence[str]) -> int:
+    """Return the least number of steps by CTC: one for each character, and a blank between two that are equal."""
+    return len(word) + sum(one == following for one, following in pairwise(word))
+
+
 class CTCCoder:
     """Translator between words and the steps of a network trained by connectionist temporal classification.
 
@@ -94,10 +100,17 @@ class CTCCoder:
 
     def encode(self, words: Sequence[str], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the classes of all characters of all words in a row, ``(S,)``, and the lengths, ``(N,)``."""
-        found = [split(spelled(word, self._known), self._known) for word in words]
+        found = [self._split(word) for word in words]
         classes = [self._numbers[character] for word in found for character in word]
         return (torch.tensor(classes, dtype=torch.long, device=device),
                 torch.tensor([len(word) for word in found], dtype=torch.long, device=device))
+
+    def steps(self, words: Sequence[str]) -> list[int]:
+        """Return the least number of steps of each word, see `steps_needed`."""
+        return [steps_needed(self._split(word)) for word in words]
+
+    def _split(self, word: str) -> list[str]:
+        return split(spelled(word, self._known), self._known)
 
     def decode(self, probabilities: torch.Tensor) -> list[tuple[str, float]]:
         """Return for each image the word of the likeliest class at each step, and the mean probability of its letters.

@@ -29,11 +29,11 @@ from ra_plugin.utils.warn import warn
 
 @RECOGNIZER_REGISTRY.register
 class CTCRecognizer(TextRecognizer):
-    """A network that gives scores ``(N, T, C)`` at T steps along the word, as EasyOCR's and PaddleOCR's do.
+    """A network that gives scores of C characters at T steps along the word, as EasyOCR's and PaddleOCR's do.
 
     Its loss is the negative log-likelihood of the word over all its alignments (Graves et al., 2006), divided by the
     number of its characters, as torch's mean over a batch does it. A word that needs more steps than there are has a
-    loss of 0, as in the libraries' training.
+    loss of 0, as in the libraries' training; such words are warned of and counted.
 
     The whole image is resized to ``height``; the width follows, and what is missing is filled at the right.
     EasyOCR's own preprocessing is ``height: 64``; PaddleOCR's ``height: 48, min_width: 320, interpolation: opencv,
@@ -68,6 +68,7 @@ class CTCRecognizer(TextRecognizer):
             width.
         interpolation: ``bicubic`` or ``bilinear``, as Pillow has them; ``opencv``: OpenCV's bilinear one, without
             antialiasing.
+        batch_first: The scores are ``(N, T, C)``; ``false``: ``(T, N, C)``, as CRNNs give them to torch's CTC loss.
 
     Raises:
         ImportError: A module or package is not installed.
@@ -82,7 +83,8 @@ class CTCRecognizer(TextRecognizer):
                  channel_order: Literal['rgb', 'bgr'] = 'rgb', probabilities: bool = False,
                  pretrained: bool | None = None, differentiable: bool = True,
                  forward_kwargs: Mapping[str, Any] | None = None, feature_layer: str | None = None,
-                 min_width: Positive | None = None, interpolation: Interpolation = 'bicubic'):
+                 min_width: Positive | None = None, interpolation: Interpolation = 'bicubic',
+                 batch_first: bool = True):
         name = (Path(file).name if file else module.rpartition('.')[2] if isinstance(module, str) else
                 type(module).__name__)
         where = f'CTCRecognizer({name})'
@@ -103,6 +105,8 @@ class CTCRecognizer(TextRecognizer):
             channels=network.channels,
             source=file or checkpoint or ('random weights' if pretrained is False else str(module))))
         self.batch, self.flips, self._warns = network.batch, channel_order == 'bgr', True
+        self.batch_first = batch_first
+        self._has_steps_first: bool | None = None  # of the layer of the features
         self._of_paddle = network.characters is not None
         self.gives_probabilities, self.forward_kwargs = probabilities, dict(forward_kwargs or {})
         differentiable_recurrence(self.model)
@@ -171,10 +175,16 @@ class CTCRecognizer(TextRecognizer):
     def _logits_of(self, prepared: torch.Tensor) -> torch.Tensor:
         with self.autocast(prepared):
             answer = widened(self.model(prepared, **self.forward_kwargs))
-        if not isinstance(answer, torch.Tensor) or answer.dim() != 3 or len(answer) != len(prepared):
+        batch = 0 if self.batch_first else 1
+        if not isinstance(answer, torch.Tensor) or answer.dim() != 3 or answer.shape[batch] != len(prepared):
+            form = '(N, T, C)' if self.batch_first else '(T, N, C)'
             got = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-            raise TaskError(f'{self}: expected scores (N, T, C) of characters from the network, got {got}. Is it a '
-                            'reader of words, trained by CTC?')
+            advice = 'Is it a reader of words, trained by CTC?'
+            if isinstance(answer, torch.Tensor) and answer.dim() == 3 and answer.shape[1 - batch] == len(prepared):
+                advice = f'Set batch_first: {str(not self.batch_first).lower()}.'
+            raise TaskError(f'{self}: expected scores {form} of characters from the network, got {got} of '
+                            f'{len(prepared)} images. {advice}')
+        answer = answer.transpose(0, batch)
         return as_logits(answer) if self.gives_probabilities else answer
 
     def loss(self, images: torch.Tensor, label: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -182,9 +192,20 @@ class CTCRecognizer(TextRecognizer):
         self.check_label(label, len(images), str(self))
         steps = self.logits(images).log_softmax(2).transpose(0, 1)  # (T, N, C)
         classes, lengths = self.coder.encode(label, steps.device)
+        self._count_long(self._longer_than(len(steps), label), len(label))
         values = F.ctc_loss(steps, classes, torch.full_like(lengths, len(steps)), lengths, self.coder.blank, 'none',
                             zero_infinity=True)
         return {'ctc': values / lengths.clamp_min(1)}
+
+    @torch.no_grad()
+    def too_long(self, words: Sequence[str], size: tuple[int, int] | None = None) -> list[str]:
+        height, width = size or (self.input.height, self.input.width)
+        if width is None:
+            return []
+        return self._longer_than(self.logits(self.mean.new_full((1, 3, height, width), 0.5)).shape[1], words)
+
+    def _longer_than(self, steps: int, words: Sequence[str]) -> list[str]:
+        return [word for word, needed in zip(words, self.coder.steps(words), strict=True) if needed > steps]
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """Return ``{'logits': (N, C, T)}``."""
@@ -196,9 +217,20 @@ class CTCRecognizer(TextRecognizer):
         if layer is None:
             raise ValueError(f'{self}: no linear layer to take features from. Name one: feature_layer.')
         with self.autocast(images):
-            return torch.cat([widened(captured(
-                self.model, layer, part, str(self), of_input=self.feature_layer is None, **self.forward_kwargs))
-                for part in in_parts(self.prepare(images), self.batch)])
+            return torch.cat([self._captured(layer, part) for part in in_parts(self.prepare(images), self.batch)])
+
+    def _captured(self, layer: str, prepared: torch.Tensor) -> torch.Tensor:
+        def of(inputs: torch.Tensor) -> torch.Tensor:
+            return widened(captured(self.model, layer, inputs, str(self), of_input=self.feature_layer is None,
+                                    **self.forward_kwargs))
+
+        if self._has_steps_first is None:  # a batch of one tells which of its dimensions is that of the images
+            self._has_steps_first = not self.batch_first and len(of(prepared[:1])) != 1
+        found = of(prepared)
+        if not self._has_steps_first:
+            return found
+        # as linear layers are given them: all steps of all images in a row
+        return (found.unflatten(0, (-1, len(prepared))) if found.dim() == 2 else found).transpose(0, 1)
 
     def layer_outputs(self, images: torch.Tensor, names: Sequence[str]) -> Outputs:
         found = [super(CTCRecognizer, self).layer_outputs(part, names) for part in in_parts(images, self.batch)]

@@ -1,4 +1,5 @@
 """Any reader of words of docTR (Mindee): CRNN, PARSeq, ViTSTR, SAR, MASTER, ViPTR."""
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
 from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import suggestion
-from ra_plugin.recognizers.characters import spelled
+from ra_plugin.recognizers.characters import spelled, steps_needed
 from ra_plugin.recognizers.facts import Outputs, RecognizerInfo
 from ra_plugin.recognizers.frozen.recurrent import differentiable_recurrence
 from ra_plugin.recognizers.frozen.resizing import judging, resize
@@ -121,9 +122,19 @@ class DoctrRecognizer(TextRecognizer):
     def loss(self, images: torch.Tensor, label: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return ``{'loss': ()}``, the library's own over the batch."""
         self.check_label(label, len(images), str(self))
+        self._count_long(self.too_long(label), len(label))
         prepared = self.prepare(images)
         with self.autocast(images):
             return {'loss': widened(self.model(prepared, target=[self._spelled(word) for word in label])['loss'])}
+
+    def too_long(self, words: Sequence[str], size: tuple[int, int] | None = None) -> list[str]:
+        return [word for word in words if self._steps and steps_needed(self._spelled(word)) > self._steps]
+
+    @functools.cached_property
+    @torch.no_grad()
+    def _steps(self) -> int:
+        """Number of steps of a reader by CTC, whatever the size of the image; 0 for others."""
+        return self.outputs(self.mean.new_zeros(1, 3, *self._size))['logits'].shape[2] if self._by_ctc else 0
 
     def outputs(self, images: torch.Tensor, reference: Outputs | None = None) -> Outputs:
         """Return ``{'logits': (N, C, T)}``; all but CTC's at the steps of the words in the clean images, and their end.

@@ -1,6 +1,6 @@
 """Detectors that are called as torchvision's are: with a list of images, and one of targets for the losses."""
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -54,10 +54,15 @@ class ListDetector(DetectionRecognizer):
         """Return the detector's own training loss, term by term, each a scalar over the batch."""
         self.check_label(label, len(images), str(self))
         sizes = self.sizes(images, label)
-        targets = [self._target(item, size, images.device) for item, size in zip(label, sizes, strict=True)]
+        targets = self.targets(label, sizes, images.device)
         inputs = [image[:, :height, :width] for image, (height, width) in zip(self.fed(images), sizes, strict=True)]
         with self._calling(images), seeded(self.seed, images.device), self._loss_mode.on():
             return widened(self.model(inputs, targets))
+
+    def targets(self, label: DetectionLabel, sizes: Sequence[tuple[int, int]], device: torch.device,
+                ) -> list[dict[str, torch.Tensor]]:
+        """Return the labels of images of these sizes, (height, width), as the network takes them in training mode."""
+        return [self._target(item, size, device) for item, size in zip(label, sizes, strict=True)]
 
     def _target(self, item: Mapping[str, Any], size: tuple[int, int], device: torch.device) -> dict[str, torch.Tensor]:
         boxes = item['boxes'].to(torch.promote_types(self.dtype, torch.float32))

@@ -9,6 +9,7 @@ from torch import nn
 from ra_plugin.library_errors import translated
 from ra_plugin.options import nearest
 from ra_plugin.recognizers.further_arguments import built_with, check_annotated
+from ra_plugin.recognizers.hub import reached_or_offline
 
 _SOURCES = {'hf-hub': 'hf-hub', 'hf_hub': 'hf-hub', 'local-dir': 'local-dir'}  # prefix -> timm's name of the source
 
@@ -30,7 +31,8 @@ def create_model(timm: ModuleType, name: str, pretrained: bool, arguments: Mappi
     source, rest = source_of(name)
     check_name(timm, name, where)
     place = f'{where}: model_kwargs'
-    with translated(where, cache_folder()), built_with(arguments, place):
+    asks = source == 'hf-hub' or pretrained and not source
+    with translated(where, cache_folder()), built_with(arguments, place), reached_or_offline(asks):
         model = timm.create_model(f'{source}:{rest}' if source else name, pretrained=pretrained, **arguments)
         check_annotated(type(model), arguments, place)
         return model

@@ -4,6 +4,7 @@ from types import ModuleType
 from typing import Any
 
 from ra_plugin.library_errors import translated
+from ra_plugin.recognizers.hub import reached_or_offline
 from ra_plugin.recognizers.timm_models import cache_folder, check_name, source_of
 from ra_plugin.utils.optional import require
 
@@ -27,7 +28,7 @@ def record_of(timm: ModuleType, name: str, arguments: Mapping[str, Any], where: 
     source, rest = source_of(name)
     check_name(timm, name, where)
     if source:
-        with translated(where, cache_folder()):
+        with translated(where, cache_folder()), reached_or_offline(source == 'hf-hub'):
             hub = require('timm.models._hub', where)
             read = hub.load_model_config_from_hf if source == 'hf-hub' else hub.load_model_config_from_path
             record, architecture, saved = read(rest)

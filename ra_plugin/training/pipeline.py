@@ -19,7 +19,7 @@ from ra_plugin.builders.loaders import build_dataset, build_val_loaders, check_c
 from ra_plugin.builders.networks import check_color, place_of_block
 from ra_plugin.builders.option_file import folders_not_taken, parse_options
 from ra_plugin.builders.unread_keys import own_folders, unread_keys
-from ra_plugin.builders.word_check import check_words
+from ra_plugin.builders.word_check import check_words, warn_of_long_words
 from ra_plugin.checkpoint import OWN_KEY
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
 from ra_plugin.data.image_dataset import dataset_of
@@ -201,6 +201,8 @@ def _check_recognizers(model, datasets: list, logger: logging.Logger) -> None:
         if training:
             check_words(dataset, used, f'datasets: {dataset.opt["name"]}')
             _warn_of_enlarged_crops(model, dataset.opt, logger)
+        else:
+            warn_of_long_words(dataset, judges.values(), f'datasets: {dataset.opt["name"]}')
     check_judges(model.opt, [dataset for dataset in datasets if dataset.opt['phase'] != 'train'], judges, logger)
 
 

@@ -2,10 +2,11 @@
 import warnings
 
 import pytest
+import torch
 from PIL import Image
 from tiny_recognizers import TinyReader
 
-from ra_plugin.builders.word_check import check_words
+from ra_plugin.builders.word_check import check_words, warn_of_long_words
 from ra_plugin.data import TextDataset
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import CTCRecognizer, EnsembleRecognizer
@@ -52,3 +53,23 @@ def test_an_image_that_cannot_be_read_is_left_to_the_reading(dataset, tmp_path):
     words = dataset([64, 300], size=[32, 128])
     (tmp_path / '1.png').write_bytes(b'no image')
     assert words.squeezed() == (0, 2)
+
+
+def test_words_that_need_more_steps_than_the_reader_has_are_counted(dataset, no_log):
+    """One step for four columns: eight for 32, of which equal letters need one more each."""
+    no_log()
+    words = ['ab', 'abcdefa', 'abcdefab', 'aabbccd', 'aabbccdd', 'abcdefabc']  # 2, 7, 8, 10, 12 and 9 steps
+    found = dataset([64] * 6, words, size=[32, 32])
+    reader = CTCRecognizer(TinyReader(), characters='abcdef')
+    for check in (check_words, warn_of_long_words):
+        with pytest.warns(UserWarning, match="^datasets: w: CTCRecognizer.*: 3 of 6 words, as 'abcdefabc'"):
+            check(found, [EnsembleRecognizer([reader])], 'datasets: w')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        reader.loss(torch.rand(1, 3, 32, 32), ['abcdefabc'])
+        warn_of_long_words(dataset([64] * 6, words), [reader], 'datasets: w')  # their steps depend on their widths
+        warn_of_long_words(dataset([64] * 3, words), [reader], 'datasets: w')
+    assert reader.words_without_loss == 1
+    narrow = CTCRecognizer(TinyReader(), characters='abcdef', width=40)
+    with pytest.warns(UserWarning, match='1 of 6 words'):
+        warn_of_long_words(dataset([64] * 6, words), [narrow], 'datasets: w')

@@ -1,15 +1,19 @@
 """dev/zoo_check.py: its outcomes, and that each of its checks can fail."""
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import open_clip
 import pytest
+import tiny_open_clip
 import torch
 from torch import nn
 
-from dev import zoo
+from dev import zoo, zoo_open_clip
 from ra_plugin.recognizers import MMDetRecognizer, ModuleRecognizer, TimmRecognizer
 from ra_plugin.recognizers.facts import TaskError
+from ra_plugin.recognizers.open_clip_models.networks import ImageTower
 
 pytestmark = pytest.mark.mm
 
@@ -127,5 +131,40 @@ def test_models_of_transformers_are_built_with_their_image_processors():
     assert 'DetrForObjectDetection' in zoo.model_names('transformers')
     finding = zoo.check_model('transformers', 'MobileNetV1ForImageClassification')
     assert (finding.outcome, finding.unsupervised) == (zoo.PASS, 'yes')
+    finding = zoo.check_model('transformers', 'EfficientNetForImageClassification')
+    assert (finding.outcome, finding.unsupervised) == (zoo.PASS, 'yes')  # whose initial values let nothing through
     other = zoo.check_model('transformers', 'PPOCRV5MobileDetForObjectDetection')
     assert other.outcome == zoo.OTHER and 'has no loss for' in other.reason
+
+
+@pytest.fixture
+def tiny_clip(monkeypatch):
+    """``tiny_clip(**text)``: the name of a small model that open_clip lists."""
+    def add(**text):
+        config = json.loads(json.dumps(tiny_open_clip.CONFIGS['CLIP']))
+        config['text_cfg'].update(text)
+        monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, 'tiny', config)
+        return 'tiny'
+
+    return add
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('text', [{}, {'hf_tokenizer_name': 'nobody/words'}])
+def test_models_of_open_clip_are_compared_with_the_package(text, tiny_clip, monkeypatch):
+    name = tiny_clip(**text)
+    assert {'ViT-B-32', 'RN50', 'ViT-B-16-SigLIP'} < set(zoo.model_names('open_clip'))
+    finding = zoo.check_model('open_clip', name)
+    assert (finding.outcome, finding.reason, finding.unsupervised) == (zoo.PASS, '', 'yes')
+    embed = ImageTower.embed
+    monkeypatch.setattr(ImageTower, 'embed', lambda self, images: embed(self, 0.9 * images))
+    finding = zoo.check_model('open_clip', name)
+    assert finding.outcome == zoo.FAIL and 'its answers and those of the package are' in finding.reason
+
+
+def test_models_of_open_clip_that_are_large_or_fetched_are_left_out(tiny_clip, monkeypatch):
+    found = zoo.check_model('open_clip', tiny_clip(hf_model_name='nobody/tower'))
+    assert found.outcome == zoo.OTHER and 'the config of its text tower (nobody/tower) has to be' in found.reason
+    monkeypatch.setattr(zoo_open_clip, '_MOST', -1)
+    found = zoo.check_model('open_clip', tiny_clip())
+    assert found.outcome == zoo.OTHER and 'million parameters, and at most' in found.reason

@@ -49,7 +49,22 @@ def test_the_loss_is_the_recognizers_where_statistics_of_the_batch_do_not_count(
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d | nn.Dropout):
                 module.eval()
-    torch.testing.assert_close(LOSSES[library](net, images, LABELS), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(LOSSES[library](recognizer, images, LABELS), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_targets_of_the_recognizer_change_neither_the_loss_in_training_nor_what_is_drawn_after_it():
+    recognizer = build_recognizer(BLOCKS['torchvision'], fold_batch_norm=False)
+    net = recognizer.model.train().requires_grad_(True)
+    images, found = torch.rand(2, 3, 48, 80), []
+    theirs = [{'boxes': item['boxes'], 'labels': item['labels'] + 1} for item in LABELS]  # 0 is the background
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    for loss in (lambda: detector_training.torchvision_loss(recognizer, images, LABELS),
+                 lambda: sum(net(list(images), theirs).values())):
+        net.load_state_dict(state)
+        torch.manual_seed(0)
+        value = loss()
+        found.append((value, *torch.autograd.grad(value, list(net.parameters())), torch.rand(3)))
+    assert all(torch.equal(ours, own) for ours, own in zip(*found, strict=True))
 
 
 def arguments(folder, out):

@@ -1,6 +1,7 @@
 """Readers of words that are trained by connectionist temporal classification."""
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -76,9 +77,59 @@ def test_the_mean_is_torch_s(images):
     torch.testing.assert_close(RecogLoss(recognizer)(images, words), theirs)
 
 
-def test_a_word_longer_than_the_steps_has_no_loss():
-    recognizer = reader(height=8)
-    assert recognizer.loss(torch.rand(1, 3, 8, 8), ['abcdef'])['ctc'].item() == 0
+def test_a_word_longer_than_the_steps_has_no_loss_leaves_the_others_theirs_and_is_counted(images, no_log):
+    no_log()
+    recognizer = reader(width=24)  # six steps
+    alone = recognizer.loss(images[:1], ['abc'])['ctc']
+    given = images.clone().requires_grad_()
+    with pytest.warns(UserWarning, match="2 of 3 words in a batch, and perhaps others, as 'abcdefa', need more steps"):
+        found = recognizer.loss(given, ['abc', 'abcdefa', 'aabbc'])['ctc']
+    assert found[1:].tolist() == [0, 0]
+    torch.testing.assert_close(found[:1], alone)
+    found.sum().backward()
+    assert given.grad[0].any() and given.grad.isfinite().all() and not given.grad[1:].any()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        recognizer.loss(images, ['abc', 'abcdef', 'aabbcc'])
+    assert recognizer.words_without_loss == 3
+    assert recognizer.too_long(['abcdef', 'aabb', 'aabbc']) == ['aabbc']
+
+
+class StepsFirst(TinyReader):
+    """Scores ``(T, N, 7)``, by a layer that is given all steps of all images in a row or not."""
+
+    def __init__(self, in_a_row):
+        super().__init__()
+        self.in_a_row = in_a_row
+
+    def forward(self, images):
+        steps = self.rnn(self.layers(images).mean(2).transpose(1, 2))[0].transpose(0, 1)
+        count = len(steps)
+        return self.head(steps.flatten(0, 1)).unflatten(0, (count, -1)) if self.in_a_row else self.head(steps)
+
+
+@pytest.mark.parametrize('in_a_row', [False, True])
+@pytest.mark.parametrize('count', [3, 6])  # as many images as steps, too
+def test_a_network_that_gives_the_steps_first(in_a_row, count):
+    plain, images = reader(), torch.rand(count, 3, 32, 24)
+    with seeded(3, torch.device('cpu')):
+        other = CTCRecognizer(StepsFirst(in_a_row), characters=CHARACTERS, batch_first=False)
+    words = (['ab', 'c', 'fed'] * 2)[:count]
+    torch.testing.assert_close(other.loss(images, words), plain.loss(images, words))
+    torch.testing.assert_close(other.outputs(images), plain.outputs(images))
+    torch.testing.assert_close(other.features(images), plain.features(images))
+    assert other.predict(images) == plain.predict(images)
+    for layer in ('layers', 'rnn', 'head'):
+        with seeded(3, torch.device('cpu')):
+            named = CTCRecognizer(StepsFirst(in_a_row), characters=CHARACTERS, batch_first=False, feature_layer=layer)
+        torch.testing.assert_close(named.features(images), reader(feature_layer=layer).features(images))
+
+
+def test_the_place_of_the_batch_is_told():
+    with pytest.raises(TaskError, match=r'expected scores \(N, T, C\) .*\(32, 1, 7\) .* Set batch_first: false'):
+        CTCRecognizer(StepsFirst(True), characters=CHARACTERS)
+    with pytest.raises(TaskError, match=r'expected scores \(T, N, C\) .*\(1, 32, 7\) .* Set batch_first: true'):
+        reader(batch_first=False)
 
 
 @pytest.mark.parametrize('path, word', [

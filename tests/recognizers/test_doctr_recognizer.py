@@ -151,3 +151,17 @@ def test_layers_after_the_features_can_be_compared(readers, images, name, layer)
     found = recognizer.layer_outputs(images, [layer])[layer]
     scores = recognizer.model(recognizer.prepare(images), return_model_output=True)['out_map']
     torch.testing.assert_close(found, scores)
+
+
+def test_words_that_need_more_steps_than_a_ctc_reader_has_are_counted(readers, images, no_log):
+    no_log()
+    recognizer = readers('crnn_mobilenet_v3_small')
+    steps = recognizer.outputs(images)['logits'].shape[2]
+    fits, long = 'ab' * (steps // 2), 'a' * (steps // 2 + 1)  # each further a needs a blank before it
+    assert recognizer.too_long([fits, long, long[1:]]) == [long]
+    with pytest.warns(UserWarning, match='1 of 2 words in a batch, and perhaps others, as .*, need more steps'):
+        loss = recognizer.loss(images, ['ab', long])['loss']
+    alone = recognizer.loss(images[:1], ['ab'])['loss']
+    torch.testing.assert_close(loss, alone / 2)  # the library's mean counts it
+    assert recognizer.words_without_loss == 1
+    assert readers('vitstr_small').too_long(['a' * 30]) == []

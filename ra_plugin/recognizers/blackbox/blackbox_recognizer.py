@@ -53,6 +53,7 @@ class BlackBoxRecognizer(Recognizer):
     has_own_words = True
     options_of_asking = frozenset(('cache', 'requests_per_minute', 'retries', 'timeout', 'price_per_request',
                                    'max_requests'))
+    options_of_name = ('name', 'url', 'command')
 
     def __init__(self, classes: ClassNames | int, cache: CacheFolder, command: Sequence[str] | None = None,
                  url: str | None = None, headers: Mapping[str, Any] | None = None, answer: str = '',
