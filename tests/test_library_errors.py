@@ -18,11 +18,11 @@ from timm.models import save_for_hf
 from torch import nn
 
 from ra_plugin.builders.networks import trained_network
+from ra_plugin.compat.hub import reached_or_offline
 from ra_plugin.library_errors import told, translated
 from ra_plugin.models.recog_aware_model import _built
 from ra_plugin.options import OptionError, check_type
 from ra_plugin.recognizers import build_recognizer
-from ra_plugin.recognizers.hub import reached_or_offline
 from ra_plugin.training import pipeline as runs
 from ra_plugin.utils import command_line
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import nn
 
+from ra_plugin.compat.hub import reached_or_offline
 from ra_plugin.library_errors import translated
 from ra_plugin.options import nearest
 from ra_plugin.recognizers.further_arguments import built_with, check_annotated
-from ra_plugin.recognizers.hub import reached_or_offline
 
 _SOURCES = {'hf-hub': 'hf-hub', 'hf_hub': 'hf-hub', 'local-dir': 'local-dir'}  # prefix -> timm's name of the source
 

@@ -3,8 +3,8 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from ra_plugin.compat.hub import reached_or_offline
 from ra_plugin.library_errors import translated
-from ra_plugin.recognizers.hub import reached_or_offline
 from ra_plugin.recognizers.timm_models import cache_folder, check_name, source_of
 from ra_plugin.utils.optional import require
 

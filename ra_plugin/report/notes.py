@@ -128,7 +128,7 @@ def _other_people(results: Results, data: Condition) -> Iterator[str]:
                     yield (f'{restorer} against {baseline}: {listed(rising)} of {recognizer} surely rise'
                            f'{"s" * (len(rising) == 1)} while the {metric_of(results, _TO_CLEAN).word} to the clean '
                            'images surely falls. It is so where a person is replaced by another one, always the same: '
-                           'who is told apart better need not be who is in the image.')
+                           'better separation does not show that it is the person in the image.')
 
 
 def _worse_than_nothing(results: Results, data: Condition) -> Iterator[str]:
