@@ -11,7 +11,7 @@ import yaml
 from basicsr.utils import registry
 
 from ra_plugin.builders.built_blocks import check_logger, check_metrics
-from ra_plugin.builders.given import check_given, check_metrics_given, has_no_labels
+from ra_plugin.builders.given import check_given, check_metrics_given, has_no_clean, has_no_labels
 from ra_plugin.builders.networks import check_network, registered
 from ra_plugin.builders.option_paths import check_folder_name
 from ra_plugin.builders.own_keys import TrainKeys, ValKeys, check_places, own_block, recognition_losses
@@ -61,6 +61,7 @@ def check_file(opt: Mapping[str, Any]) -> None:
         own_block(opt, place)
     _check_labels(opt, train)
     _check_learner(opt, train, val)
+    _check_budget(opt, train)
     check_metrics((opt.get('val') or {}).get('metrics'), 'val.metrics')
     check_metrics_given(opt)
     check_logger(opt)
@@ -193,6 +194,30 @@ def _check_recog_every(opt: Mapping[str, Any], train: TrainKeys, learner: Mappin
     if math.gcd(every, rests) > 1:
         raise OptionError(f'train.recog_every: expected a number without a common divisor with net_d_iters, {rests}, '
                           f'got {every}: steps of both kinds would fall together.')
+
+
+def _check_budget(opt: Mapping[str, Any], train: TrainKeys) -> None:
+    """Check what goes with ``train.recog_budget``: a network to start from, a loss that changes it, clean images."""
+    budget, where = train.recog_budget, 'train.recog_budget'
+    if budget is None or not opt.get('is_train'):
+        return
+    if not train.losses:
+        raise OptionError(f'{where}: there is no recognition loss whose weight it could change. Add train.recog_opt.')
+    if opt.get('network_t') or any(is_trainable(block['recognizer']) for _, block in train.losses):
+        raise OptionError(f'{where}: it is for a loss that changes network_g alone, with a frozen recognizer. Remove '
+                          'it, or network_t and trainable.')
+    if opt['train'].get('optim_g') is None:
+        raise OptionError(f'{where}: network_g does not learn, so that the loss costs nothing. Remove it.')
+    if not (opt.get('path') or {}).get('pretrain_network_g') and not opt['network_g'].get('checkpoint'):
+        raise OptionError(f'{where}: the budget is counted from the network that the training starts from, which has '
+                          'random weights here. Set path.pretrain_network_g to a trained one.')
+    phases = [phase for phase in opt['datasets'] if phase != 'train']
+    if not phases or budget.dataset not in (None, *phases):
+        raise OptionError(f'{where}.dataset: expected one of {", ".join(phases) or "val, val_2, ..."} in datasets, got '
+                          f'{budget.dataset or "none"}. PSNR is measured on its images.')
+    phase = budget.dataset or min(phases)
+    if has_no_clean(opt['datasets'][phase]):
+        raise OptionError(f'{where}.dataset: datasets.{phase} has no clean images, so there is no PSNR.')
 
 
 def _check_fixed_restorer(opt: Mapping[str, Any], train: TrainKeys, learner: Mapping | None) -> None:

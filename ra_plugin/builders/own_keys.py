@@ -8,6 +8,7 @@ from basicsr.utils import registry
 from ra_plugin.builders.option_flow import Place
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.metrics.recognition_metrics import RecognitionMetrics
+from ra_plugin.models.recog_budget import BudgetOptions
 from ra_plugin.models.training_step import StepOptions
 from ra_plugin.option_types import Positive
 from ra_plugin.options import OptionError, build_block, check_arguments, unknown
@@ -82,6 +83,8 @@ class TrainKeys(StepOptions):
         recog_every: Take the recognition loss in every k-th step alone, k times as strong (a ``network_t`` learns in
             those steps alone): less time, and a worse result: with 2, at small scale, -1.4 points and -0.2 dB.
             ``l_recog`` is logged where ``print_freq`` meets those steps. Default: 1.
+        recog_budget: What the recognition loss may cost in dB; its weight then follows what it costs, see
+            docs/OPTION_FILES.md. Default: none, the weight stays.
         log_grad_ratio: Log the norm of the recognition gradient over that of the pixel gradient, at the restored
             image. Default: false.
         optim_t: Optimizer of T. Default: Adam, lr 1e-4.
@@ -94,6 +97,7 @@ class TrainKeys(StepOptions):
 
     recog_opt: LossBlock | Sequence[LossBlock] | None = None
     recog_every: Positive | None = None
+    recog_budget: BudgetOptions | None = None
     log_grad_ratio: bool | None = None
     optim_t: TypedBlock | None = None
     scheduler_t: TypedBlock | None = None

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
         cri_recog: Any  # an nn.ModuleList of recognition losses, which type checkers take for plain modules
         eval_recognizers: dict[str, Recognizer]
 
+        budget: Any  # a `recog_budget.Budget`, or None
+
+        def keep_network(self, net: nn.Module, name: str) -> None: ...
+
         def labeled_recognizers(self) -> list[Recognizer]: ...
 
         def recognition_loss(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]: ...

@@ -24,6 +24,7 @@ from ra_plugin.models.builder import run_ready
 from ra_plugin.models.host_needs import why_not
 from ra_plugin.models.labeled_pool import LabeledPoolMixin
 from ra_plugin.models.own_validation import OwnValidationMixin, has_own_validation
+from ra_plugin.models.recog_budget import RecogBudgetMixin
 from ra_plugin.models.recog_validation import RecogValidationMixin, recognizable
 from ra_plugin.models.step_log import step_log
 from ra_plugin.models.trainable_recognizer import TrainableRecognizerMixin
@@ -54,7 +55,7 @@ def recog_aware(base: type) -> type:
         raise OptionError(f'model_type: {base.__name__} does not support recognition losses: {reason}')
     pool = (LabeledPoolMixin,) if hasattr(base, '_dequeue_and_enqueue') else ()
     own = (OwnValidationMixin,) if has_own_validation(base) else ()
-    bases = (TrainableRecognizerMixin, *own, RecogAwareMixin, *pool, *step_log(base), base)
+    bases = (TrainableRecognizerMixin, *own, RecogBudgetMixin, RecogAwareMixin, *pool, *step_log(base), base)
     return type(f'RecogAware{base.__name__}', bases, {'host': base})
 
 

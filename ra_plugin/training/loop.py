@@ -3,13 +3,14 @@ import datetime
 import errno
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from basicsr.utils import AvgTimer, MessageLogger
 
+from ra_plugin.models.recog_budget import MEASUREMENTS
 from ra_plugin.models.resume.writer import SaveError
 from ra_plugin.models.step_log import numbers
 from ra_plugin.models.training_step import NotFinite
@@ -45,6 +46,7 @@ class Training:
         self.total = int(opt['train']['total_iter'])
         self.accum_iter = model.step_options.accum_iter
         self.iteration = 0
+        self._budget: Any = _budget_loader(opt, val_loaders) if getattr(model, 'budget', None) else None
         self._saved = -1  # the iteration of the last checkpoint
         self._problem: ValueError | None = None  # an error in the data
 
@@ -77,10 +79,14 @@ class Training:
             try:
                 if self.iteration and self._is_due('val', 'val_freq'):  # it may not have finished before a kill
                     self._validate(interruption)
+                if self._budget and not self.iteration:
+                    self._on_budget(self.model.start_budget)
                 if not self._train(interruption):
                     self._stop(interruption.name)
                     return interruption.number
                 self._read_last_steps()
+                if self._budget:
+                    self._on_budget(self.model.land_on_budget)
                 self.logger.info(f'End of training after {datetime.timedelta(seconds=int(time.time() - started))}.')
                 self.model.save(epoch=-1, current_iter=-1)  # -1 stands for the latest
                 if self.opt.get('val') and not self._is_due('val', 'val_freq'):
@@ -111,6 +117,8 @@ class Training:
                     bar.set_postfix({key: f'{value:.3g}' for key, value in self._current_log().items()},
                                     refresh=False)
                     self._log(message, {'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time()})
+                if self._budget and self.iteration % self._budget_every == 0 and self.iteration < self.total:
+                    self._on_budget(self.model.hold_budget)  # before saving, so that a state has what follows from it
                 if self._is_due('logger', 'save_checkpoint_freq'):
                     self._save_or_warn()
                 if self._is_due('val', 'val_freq'):
@@ -161,6 +169,16 @@ class Training:
 
     def _is_due(self, block: str, key: str) -> bool:
         return bool(self.opt.get(block)) and self.iteration % int(self.opt[block][key]) == 0
+
+    @property
+    def _budget_every(self) -> int:
+        return self.opt['train']['recog_budget'].get('every') or max(1, self.total // MEASUREMENTS)
+
+    def _on_budget(self, step: Callable[[Any], None]) -> None:
+        """Measure on the images of the budget, without changing the random states of the training."""
+        loader = self._budget
+        with kept_random_streams(), sizes_told(self.model, loader.dataset.opt):
+            step(loader)
 
     def _validate(self, interruption: Interruption) -> None:
         """Validate on all validation sets, without changing the random states of the training."""
@@ -220,6 +238,12 @@ class Training:
         self.logger.warning(f'Stopped by {signal_name or "another process"} at iteration {self.iteration} of '
                             f'{self.total}; everything is saved. Resume with --auto-resume: '
                             f'{this_command("--auto-resume")}')
+
+
+def _budget_loader(opt: Mapping, val_loaders: list) -> Any:
+    """Return the loader of the images that the recognition budget is measured on."""
+    phases = sorted(phase for phase in opt['datasets'] if phase != 'train')  # the order of the loaders
+    return val_loaders[phases.index(opt['train']['recog_budget'].get('dataset') or phases[0])]
 
 
 def message_logger(opt: Mapping, iteration: int, tb_logger: Any = None) -> MessageLogger:

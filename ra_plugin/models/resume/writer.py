@@ -23,7 +23,7 @@ class ResumableMixin(Host):
     """Mixin with complete training states for a class derived from BaseModel; put it before that class in the bases.
 
     Besides optimizers and schedules a state has the random states of each process, the pair pool, the draws of
-    ensembles and the best scores. Unmodified BasicSR can read it, and ignores them.
+    ensembles, the recognition budget and the best scores. Unmodified BasicSR can read it, and ignores them.
     """
 
     def save(self, epoch: int, current_iter: int) -> None:
@@ -49,10 +49,17 @@ class ResumableMixin(Host):
             return
         nets = net if isinstance(net, list) else [net]
         keys = param_key if isinstance(param_key, list) else [param_key]
-        weights = {key: {name.removeprefix('module.'): value.cpu()
-                         for name, value in self.get_bare_model(one).state_dict().items()}
-                   for one, key in zip(nets, keys, strict=True)}
+        weights = {key: self._weights(one) for one, key in zip(nets, keys, strict=True)}
         self._write(weights, 'models', f'{net_label}_{"latest" if current_iter == -1 else current_iter}.pth')
+
+    def keep_network(self, net: nn.Module, name: str) -> None:
+        """Write a network to the folder of the networks, apart from those of a training state."""
+        if not self.opt['rank']:
+            self._write({'params': self._weights(net)}, 'models', name)
+
+    def _weights(self, net: nn.Module) -> dict[str, torch.Tensor]:
+        return {name.removeprefix('module.'): value.cpu()
+                for name, value in self.get_bare_model(net).state_dict().items()}
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
         if self.opt['rank'] or current_iter == -1:
@@ -98,11 +105,13 @@ class ResumableMixin(Host):
                                   paths.get(f'strict_load_{name}', True), 'params')
 
     def _own_state(self) -> dict[str, Any]:
+        budget = getattr(self, 'budget', None)
         return {
             'random': random_streams(),
             'cuda': torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             'draws': [generator.get_state() for generator in private_generators(self)],
             'pool': {name: packed(getattr(self, name)) for name in _POOL if hasattr(self, name)},
+            'budget': budget.state_dict() if budget else None,
         }
 
     def _set_own_state(self, state: Mapping[str, Any]) -> None:
@@ -110,6 +119,9 @@ class ResumableMixin(Host):
             setattr(self, name, unpacked(value, self.device))
         for generator, value in zip(private_generators(self), state['draws'], strict=True):
             generator.set_state(value)
+        budget = getattr(self, 'budget', None)
+        if budget and state.get('budget'):
+            budget.load_state_dict(state['budget'])
         set_random_streams(state['random'])
         if len(state['cuda']) == torch.cuda.device_count():  # otherwise the run was moved to another machine
             torch.cuda.set_rng_state_all(state['cuda'])

@@ -1,0 +1,89 @@
+"""Trainings with a budget: they land on it, by BasicSR's own PSNR, and resume exactly."""
+import pytest
+import runs
+import torch
+from basicsr.archs import build_network
+from basicsr.metrics import calculate_psnr
+from basicsr.utils import tensor2img
+
+from ra_plugin.builders.loaders import build_dataset
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope='module')
+def start(tmp_path_factory):
+    """Return the weights of a network that can hardly do better."""
+    root = tmp_path_factory.mktemp('start')
+    opt = options(root, total_iter=150)
+    del opt['train']['recog_opt'], opt['train']['recog_budget']
+    opt['train']['optim_g']['lr'] = 1e-2
+    assert runs.train(root, opt) == 0, runs.output(root)
+    return runs.folder(root) / 'models' / 'net_g_latest.pth'
+
+
+def options(root, weights=None, **train) -> dict:
+    opt = runs.options(root, recog_budget={'max_psnr_drop': 0.1}, **train)
+    del opt['network_t'], opt['train']['optim_t']
+    opt['network_g'] = {'type': 'SRVGGNetCompact', 'num_feat': 4, 'num_conv': 1, 'upscale': 1}  # begins as it is given
+    opt['train']['scheduler'] = {'type': 'CosineAnnealingRestartLR', 'periods': [opt['train']['total_iter']],
+                                 'restart_weights': [1], 'eta_min': 0}
+    opt['path'] = {'pretrain_network_g': str(weights)} if weights else {}
+    opt['val']['val_freq'], opt['logger']['save_checkpoint_freq'] = 1000, 7
+    return opt
+
+
+def mean_psnr(opt: dict, file, key='params') -> float:
+    """Return the mean PSNR over the validation images, one by one and by BasicSR's own functions."""
+    network = build_network(dict(opt['network_g'])).eval()
+    network.load_state_dict(torch.load(file, weights_only=True)[key])
+    dataset = build_dataset({**opt['datasets']['val'], 'phase': 'val', 'scale': 1})
+    values = []
+    for item in dataset:
+        with torch.no_grad():
+            restored = tensor2img([network(item['lq'][None])])
+        values.append(calculate_psnr(restored, tensor2img([item['gt'][None]]), crop_border=0))
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize('weight', [1.0, 5.0])
+def test_it_lands_on_the_budget(weight, start, tmp_path):
+    opt = options(tmp_path, start, total_iter=60)
+    opt['train']['recog_opt']['loss_weight'] = weight
+    assert runs.train(tmp_path, opt) == 0, runs.output(tmp_path)
+    models = runs.folder(tmp_path) / 'models'
+    before = mean_psnr(opt, start)
+    for key in ('params', 'params_ema'):
+        drop = before - mean_psnr(opt, models / 'net_g_latest.pth', key)
+        assert -0.02 < 0.1 - drop - 1e-6 < 0.02, runs.output(tmp_path)
+    assert abs(mean_psnr(opt, models / 'net_g_start.pth') - before) < 1e-6
+
+
+def test_a_run_that_is_stopped_lands_where_one_that_is_not_does(start, tmp_path):
+    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+    for root in (whole, stopped):
+        root.mkdir()
+    opt = options(whole, start, total_iter=24)
+    assert runs.train(whole, opt) == 0, runs.output(whole)
+    runs.make_images(stopped / 'images')
+    for iteration in (10, 19):
+        assert runs.train(stopped, opt, '--auto_resume', before=lambda at=iteration: stop_at(at)) != 0
+    assert runs.train(stopped, opt, '--auto_resume') == 0, runs.output(stopped)
+    runs.assert_same(runs.result(stopped), runs.result(whole))
+    assert runs.logged(stopped) == runs.logged(whole)
+    assert len({line.rpartition('recog_factor')[2] for line in runs.logged(whole)[0].values()}) > 12
+
+
+def stop_at(iteration: int) -> None:
+    """Make a run end without a word in a step, as if it were killed."""
+    import os
+
+    from ra_plugin.training.loop import Training
+    step = Training._step
+
+    def stopping(self, batches):
+        if self.iteration == iteration:
+            os._exit(9)
+        step(self, batches)
+
+    Training._step = stopping
