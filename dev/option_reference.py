@@ -20,6 +20,7 @@ from ra_plugin.data.with_labels import LabelOptions
 from ra_plugin.evaluation.options import EvaluationOptions
 from ra_plugin.evaluation.restorers import RestorerOptions
 from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions
+from ra_plugin.models.recog_budget import BudgetOptions
 from ra_plugin.option_types import LabelsPath, Names, WeightsPath
 from ra_plugin.options import Limits, option_hints
 from ra_plugin.registry import DEGRADATION_REGISTRY, RECOGNIZER_REGISTRY, Registry
@@ -58,7 +59,8 @@ def reference() -> str:
 def parts() -> Iterator[tuple[str, str, list[str]]]:
     """Yield the heading of each part, which blocks it is about, and its sections."""
     yield 'Training and test files', 'Keys beside those of BasicSR.', [
-        section(f'`{".".join(place)}`' if place else 'Top level', cls) for place, cls in BLOCKS.items()]
+        *(section(f'`{".".join(place)}`' if place else 'Top level', cls) for place, cls in BLOCKS.items()),
+        section('`train.recog_budget`', BudgetOptions)]
     yield 'Recognition losses', 'Blocks of `train.recog_opt`.', [
         section(f'`{name}`', cls) for name, cls in sorted(recognition_losses().items())
         if cls.__module__.startswith('ra_plugin.')]
