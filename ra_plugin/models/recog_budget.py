@@ -12,17 +12,18 @@ import copy
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Subset
 
 from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
 from ra_plugin.models.host import Host
 from ra_plugin.option_types import Positive
-from ra_plugin.options import Limits, OptionError
+from ra_plugin.options import Limits, OptionError, build_block
 from ra_plugin.utils.tensors import denormalized
 
 MEASUREMENTS = 24  # of a training, by default
@@ -44,12 +45,43 @@ class BudgetOptions:
             that the training starts from.
         dataset: Key in ``datasets`` of the images that PSNR is measured on, e.g. ``val``. Do not report results on
             them: they have been used for choosing. Default: the first that is not ``train``.
+        images: Number of images to measure on, spread over the data set. Default: 200, or all of fewer.
         every: Number of iterations between two measurements. Default: a 24th of ``total_iter``.
     """
 
     max_psnr_drop: Annotated[float, Limits(above=0)]
     dataset: str | None = None
+    images: Positive = 200
     every: Positive | None = None
+
+
+class BudgetImages:
+    """The images that PSNR is measured on: some of a validation set, in its batches.
+
+    Args:
+        loader: Loader of the whole validation set.
+        number: Number of images, spread over it.
+    """
+
+    def __init__(self, loader: Any, number: int):
+        self.opt: Mapping[str, Any] = loader.dataset.opt
+        total = len(loader.dataset)
+        places = [i * total // number for i in range(number)] if number < total else range(total)
+        self.loader = DataLoader(Subset(loader.dataset, places), loader.batch_size, num_workers=loader.num_workers,
+                                 collate_fn=loader.collate_fn, pin_memory=loader.pin_memory)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.loader)
+
+    def __len__(self) -> int:
+        return len(cast(Subset, self.loader.dataset))
+
+    @classmethod
+    def of(cls, opt: Mapping[str, Any], val_loaders: Sequence[Any]) -> 'BudgetImages':
+        """Return those of an option file with a budget, from the loaders of its validation sets in their order."""
+        options = build_block(BudgetOptions, opt['train']['recog_budget'], 'train.recog_budget')
+        phases = sorted(phase for phase in opt['datasets'] if phase != 'train')
+        return cls(val_loaders[phases.index(options.dataset or phases[0])], options.images)
 
 
 class Budget:
@@ -123,23 +155,22 @@ class RecogBudgetMixin(Host):
         factor = self.budget.factor
         return factor * total, {**log, 'recog_factor': torch.tensor(factor, device=total.device)}
 
-    def start_budget(self, loader: Any) -> None:
+    def start_budget(self, images: BudgetImages) -> None:
         """Measure the network that the training starts from, and keep it."""
         assert self.budget is not None
-        self.budget.psnr_at_start = value = self._psnr(loader)
-        self.keep_network(self.net_g, _START)
+        self.budget.psnr_at_start = value = self._psnr(images)
+        self.keep_network(getattr(self, 'net_g_ema', self.net_g), _START)
         logging.getLogger('basicsr').info(f'recog_budget: {value:.4f} dB at the start; {self.budget.max_psnr_drop:g} '
-                                          f'dB may be lost on {len(loader.dataset)} images of '
-                                          f'{loader.dataset.opt["name"]}.')
+                                          f'dB may be lost on {len(images)} images of {images.opt["name"]}.')
 
-    def hold_budget(self, loader: Any) -> None:
+    def hold_budget(self, images: BudgetImages) -> None:
         """Measure the network, and change the weight of the recognition loss."""
         assert self.budget is not None
-        drop = self.budget.add(self._psnr(loader))
+        drop = self.budget.add(self._psnr(images))
         logging.getLogger('basicsr').info(f'recog_budget: {drop:+.4f} dB lost; the loss counts '
                                           f'{self.budget.factor:.4g} times its weight.')
 
-    def land_on_budget(self, loader: Any) -> None:
+    def land_on_budget(self, images: BudgetImages) -> None:
         """Replace the network, and its average, by the one on the way from the start that uses the budget."""
         assert self.budget is not None
         network = self.get_bare_model(getattr(self, 'net_g_ema', self.net_g))
@@ -147,7 +178,7 @@ class RecogBudgetMixin(Host):
 
         def go_to(share: float) -> float:
             network.load_state_dict(between(start, trained, share))
-            return self._psnr(loader)
+            return self._psnr(images)
 
         share = landing_share(go_to, self.budget.psnr_at_start - self.budget.max_psnr_drop)
         value = go_to(share)
@@ -168,16 +199,16 @@ class RecogBudgetMixin(Host):
         return start
 
     @torch.no_grad()
-    def _psnr(self, loader: Any) -> float:
+    def _psnr(self, images: BudgetImages) -> float:
         """Return the mean PSNR in dB of the restored images of a data set, as they would be saved."""
         values, training = [], self.is_train
         self.is_train = False  # if it is set, RealESRNet degrades its input
         try:
-            for data in loader:
+            for data in images:
                 self.feed_data(data)
                 self.test()
-                restored, clean = (to_uint8(denormalized(images, *_normalization(loader.dataset.opt)))
-                                   for images in (self.output, self.gt))
+                restored, clean = (to_uint8(denormalized(batch, *_normalization(images.opt)))
+                                   for batch in (self.output, self.gt))
                 sizes = data.get('size') or [clean.shape[-2:]] * len(clean)
                 values += [psnr(a[..., :height, :width], b[..., :height, :width]).item()
                            for a, b, (height, width) in zip(restored, clean, sizes, strict=True)]
@@ -185,7 +216,7 @@ class RecogBudgetMixin(Host):
             self.is_train = training
         known = [value for value in values if math.isfinite(value)]
         if not known:
-            raise OptionError(f'train.recog_budget: no image of {loader.dataset.opt["name"]} has a PSNR. Choose '
+            raise OptionError(f'train.recog_budget: no image of {images.opt["name"]} has a PSNR. Choose '
                               'another data set.')
         return math.fsum(known) / len(known)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from basicsr.utils import AvgTimer, MessageLogger
 
-from ra_plugin.models.recog_budget import MEASUREMENTS
+from ra_plugin.models.recog_budget import MEASUREMENTS, BudgetImages
 from ra_plugin.models.resume.writer import SaveError
 from ra_plugin.models.step_log import numbers
 from ra_plugin.models.training_step import NotFinite
@@ -46,7 +46,7 @@ class Training:
         self.total = int(opt['train']['total_iter'])
         self.accum_iter = model.step_options.accum_iter
         self.iteration = 0
-        self._budget: Any = _budget_loader(opt, val_loaders) if getattr(model, 'budget', None) else None
+        self._budget = BudgetImages.of(opt, val_loaders) if getattr(model, 'budget', None) else None
         self._saved = -1  # the iteration of the last checkpoint
         self._problem: ValueError | None = None  # an error in the data
 
@@ -80,13 +80,13 @@ class Training:
                 if self.iteration and self._is_due('val', 'val_freq'):  # it may not have finished before a kill
                     self._validate(interruption)
                 if self._budget and not self.iteration:
-                    self._on_budget(self.model.start_budget)
+                    self._on_budget(self._budget, self.model.start_budget)
                 if not self._train(interruption):
                     self._stop(interruption.name)
                     return interruption.number
                 self._read_last_steps()
                 if self._budget:
-                    self._on_budget(self.model.land_on_budget)
+                    self._on_budget(self._budget, self.model.land_on_budget)
                 self.logger.info(f'End of training after {datetime.timedelta(seconds=int(time.time() - started))}.')
                 self.model.save(epoch=-1, current_iter=-1)  # -1 stands for the latest
                 if self.opt.get('val') and not self._is_due('val', 'val_freq'):
@@ -118,7 +118,7 @@ class Training:
                                     refresh=False)
                     self._log(message, {'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time()})
                 if self._budget and self.iteration % self._budget_every == 0 and self.iteration < self.total:
-                    self._on_budget(self.model.hold_budget)  # before saving, so that a state has what follows from it
+                    self._on_budget(self._budget, self.model.hold_budget)  # before saving: a state has what follows
                 if self._is_due('logger', 'save_checkpoint_freq'):
                     self._save_or_warn()
                 if self._is_due('val', 'val_freq'):
@@ -174,11 +174,10 @@ class Training:
     def _budget_every(self) -> int:
         return self.opt['train']['recog_budget'].get('every') or max(1, self.total // MEASUREMENTS)
 
-    def _on_budget(self, step: Callable[[Any], None]) -> None:
+    def _on_budget(self, images: BudgetImages, step: Callable[[BudgetImages], None]) -> None:
         """Measure on the images of the budget, without changing the random states of the training."""
-        loader = self._budget
-        with kept_random_streams(), sizes_told(self.model, loader.dataset.opt):
-            step(loader)
+        with kept_random_streams(), sizes_told(self.model, images.opt):
+            step(images)
 
     def _validate(self, interruption: Interruption) -> None:
         """Validate on all validation sets, without changing the random states of the training."""
@@ -238,12 +237,6 @@ class Training:
         self.logger.warning(f'Stopped by {signal_name or "another process"} at iteration {self.iteration} of '
                             f'{self.total}; everything is saved. Resume with --auto-resume: '
                             f'{this_command("--auto-resume")}')
-
-
-def _budget_loader(opt: Mapping, val_loaders: list) -> Any:
-    """Return the loader of the images that the recognition budget is measured on."""
-    phases = sorted(phase for phase in opt['datasets'] if phase != 'train')  # the order of the loaders
-    return val_loaders[phases.index(opt['train']['recog_budget'].get('dataset') or phases[0])]
 
 
 def message_logger(opt: Mapping, iteration: int, tb_logger: Any = None) -> MessageLogger:
