@@ -1,4 +1,5 @@
 """Any restorer that spandrel knows, from its file alone, as a network that is trained."""
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ from torch import nn
 from ra_plugin.archs.restorer_file import read_restorer
 from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import OptionError
+from ra_plugin.utils.random_streams import seeded
+
+# which take one image in inference: they make one noise map, cut one image, choose one expert, or draw noise
+_ONE_AT_A_TIME = ('DRUNet', 'IPT', 'SeemoRe', 'AuraSR')
 
 
 class SpandrelNetwork(nn.Module):
@@ -46,22 +51,22 @@ class SpandrelNetwork(nn.Module):
         # The descriptor's own call is for inference: it clamps, and stops the gradient. This is what it calls, the
         # network with its noise map or range of values.
         self._call: Any = descriptor._call_fn
-        self._one_at_a_time = descriptor.architecture.id in ('DRUNet', 'IPT') or 'FDnCNN' in descriptor.tags
+        self._draws = descriptor.architecture.id == 'AuraSR'
+        self._one_at_a_time = descriptor.architecture.id in _ONE_AT_A_TIME or 'FDnCNN' in descriptor.tags
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[1] != self.input_channels:
             raise OptionError(f'SpandrelNetwork({Path(self.checkpoint).name}): expected images of '
                               f'{self.input_channels} channels, got {x.shape[1]}. {self.remedy}')
         height, width = (self.scale * side for side in x.shape[-2:])
-        x = _padded(x, *self._size.get_padding(x.shape[-1], x.shape[-2]))
-        if self._one_at_a_time:  # spandrel's call makes one noise map, or cuts one image
-            images = torch.cat([self._image(part) for part in x.split(1)])
-        else:
-            images = self._image(x)
-        return images[..., :height, :width]
+        x = _padded(x.clone(), *self._size.get_padding(x.shape[-1], x.shape[-2]))  # RCAN changes its input in place
+        parts = x.split(1) if self._one_at_a_time else [x]
+        return torch.cat([self._images(part) for part in parts])[..., :height, :width]
 
-    def _image(self, x: torch.Tensor) -> torch.Tensor:
-        output = self._call(self.model, x)
+    def _images(self, x: torch.Tensor) -> torch.Tensor:
+        # in inference the noise is that of a seed, so that an image is restored alike whenever it is
+        with seeded(0, x.device) if self._draws and not self.training else contextlib.nullcontext():
+            output = self._call(self.model, x)
         return output if isinstance(output, torch.Tensor) else next(
             part for part in output if isinstance(part, torch.Tensor) and part.dim() == 4)
 
