@@ -1,5 +1,5 @@
 """Files of restorers, whatever program made them: spandrel finds the architecture, and the result is written alike."""
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
