@@ -37,8 +37,6 @@ class SpandrelNetwork(nn.Module):
         ValueError: The file is damaged, contains code or NaN, or no network that restores single images of any size.
     """
 
-    has_weights = True  # those of the file: it restores without a checkpoint of a training
-
     def __init__(self, checkpoint: WeightsPath):
         super().__init__()
         self.checkpoint = str(checkpoint)
