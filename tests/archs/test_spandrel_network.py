@@ -232,8 +232,8 @@ def test_weights_of_a_training_are_loaded_and_nan_is_seen(tmp_path):
 
 
 def options(file, **more):
-    return {**hosts.options('SRModel', ema_decay=0.5), 'model_type': 'SRModel', 'network_g': {'type': 'SpandrelNetwork', 'checkpoint': file},
-            **more}
+    return {**hosts.options('SRModel', ema_decay=0.5), 'model_type': 'SRModel',
+            'network_g': {'type': 'SpandrelNetwork', 'checkpoint': file}, **more}
 
 
 def test_a_model_of_basicsr_saves_what_spandrel_opens(tmp_path):
@@ -277,6 +277,20 @@ def test_a_resumed_training_is_an_uninterrupted_one(tmp_path):
 def nafnet():
     torch.manual_seed(0)
     return NETWORKS['NAFNet']()
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_a_file_of_another_scale_stops_a_run_before_it_starts(tmp_path):
+    opt = runs.options(tmp_path)
+    opt['network_g'] = {'type': 'SpandrelNetwork', 'checkpoint': written(tmp_path / 'x2.pth', NETWORKS['Compact']())}
+    assert runs.train(tmp_path, opt) == 1
+    assert 'network_g: expected a network of scale 1, as the option scale says, got one of scale 2' in runs.output(
+        tmp_path)
+    opt['network_g'] = {'type': 'SpandrelNetwork', 'checkpoint': 'missing.pth'}
+    assert runs.train(tmp_path, opt) == 1
+    assert re.search(r'SpandrelNetwork\.checkpoint: no checkpoint .*missing\.pth', runs.output(tmp_path))
+    assert not runs.folder(tmp_path).exists()
 
 
 @pytest.mark.slow
@@ -335,7 +349,7 @@ def no_restorer(file):
 
 
 def of_videos(file):
-    torch.save({'spynet.basic_module.0.weight': torch.rand(4, 3, 3, 3), 'conv_last.weight': torch.rand(2, 4, 1, 1)}, file)
+    torch.save({'spynet.basic_module.0.weight': torch.rand(4, 3, 3, 3), 'last.weight': torch.rand(2, 4, 1, 1)}, file)
 
 
 def incomplete(file):
@@ -375,8 +389,9 @@ def test_other_files_are_refused_in_one_line(case, tmp_path):
 
 def test_networks_of_another_purpose_are_refused_in_one_line(tmp_path, monkeypatch):
     network = NETWORKS['Compact']()
-    descriptor = spandrel.MaskedImageModelDescriptor(
-        network, network.state_dict(), spandrel.MAIN_REGISTRY['LaMa'].architecture, 'Inpainting', [], False, False, 3, 3)
+    lama = spandrel.MAIN_REGISTRY['LaMa'].architecture
+    descriptor = spandrel.MaskedImageModelDescriptor(network, network.state_dict(), lama, 'Inpainting', [], False,
+                                                     False, 3, 3)
     monkeypatch.setattr(spandrel.ModelLoader, 'load_from_state_dict', lambda self, weights: descriptor)
     file = written(tmp_path / 'net.pth', NETWORKS['Compact']())
     with pytest.raises(ValueError, match='which fills holes: it takes a mask beside the image'):
