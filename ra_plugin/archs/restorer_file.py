@@ -82,20 +82,30 @@ def read_restorer(path: Path, where: str) -> tuple[Any, Layout]:
                              f'({type(error).__name__}: {one_line(error, 200)}).') from None
     if reason := _why_not(spandrel, descriptor):
         raise ValueError(f'{where}: {path} is {name}, {reason}')
+    return descriptor, _layout(descriptor.model, in_file, copies, read_metadata(path))
+
+
+def _layout(network: nn.Module, in_file: Weights, copies: '_Copies', metadata: Mapping[str, str]) -> Layout:
     keys = {id(value): key for key, value in in_file.items()}
     copied = {id(into): keys[id(value)] for into, value in copies.pairs if id(value) in keys}
-    names = {inner: copied[id(value)] for inner, value in descriptor.model.state_dict(keep_vars=True).items()
-             if id(value) in copied}
+    own = network.state_dict(keep_vars=True)
+    names = {inner: copied[id(value)] for inner, value in own.items() if id(value) in copied}
+    if any(isinstance(value, nn.Parameter) and inner not in names for inner, value in own.items()):
+        # computed from what is in the file, which therefore cannot be written as it was
+        dtype = next(value.dtype for value in in_file.values() if value.is_floating_point())
+        return Layout({inner: inner for inner in own}, {inner: dtype if value.is_floating_point() else value.dtype
+                                                        for inner, value in own.items()}, metadata=metadata)
     taken = set(names.values())
-    return descriptor, Layout(names, {key: value.dtype for key, value in in_file.items()},
-                              {key: value for key, value in in_file.items() if key not in taken}, read_metadata(path))
+    return Layout(names, {key: value.dtype for key, value in in_file.items()},
+                  {key: value for key, value in in_file.items() if key not in taken}, metadata)
 
 
 def save_restorer(network: nn.Module, path: str | Path) -> None:
     """Write the weights of a restorer as safetensors: flat, for any program that opens such files.
 
     A `SpandrelNetwork` is written as its file was: the same names, dtypes (weights of half precision are trained in
-    float32) and metadata. Other networks are written as they are.
+    float32) and metadata; with spandrel's names where spandrel computes weights from those in the file. Other networks
+    are written as they are.
 
     Args:
         network: The network itself, without a wrapper such as DistributedDataParallel.
@@ -134,8 +144,7 @@ def _detected(spandrel: Any, content: Any, path: Path, where: str) -> tuple[Weig
 
 
 def _unknown(weights: Weights, spandrel: Any) -> str:
-    if any(part in f'.{name}' for name in weights for part in _OF_VIDEOS) or any(
-            value.dim() == 5 for value in weights.values()):
+    if any(part in name for name in weights for part in _OF_VIDEOS):
         return 'is a network for videos. Recognition losses take single images: use a network for those.'
     first = ', '.join(list(weights)[:_SHOWN])
     return (f'is no restorer that spandrel {spandrel.__version__} knows ({len(weights)} weights: {first}, ...). Of an '

@@ -22,8 +22,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dev import zoo_spandrel
-from ra_plugin.archs import SpandrelNetwork, save_restorer
+from ra_plugin.archs import SpandrelNetwork, restorer_file, save_restorer
 from ra_plugin.builders.networks import check_color, check_scale, trained_network
+from ra_plugin.builders.option_paths import resolve_paths
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.models.builder import build_model
 from ra_plugin.options import OptionError
@@ -182,6 +183,19 @@ def test_what_a_file_has_beside_the_network_is_kept(tmp_path):
     assert found.keys() == weights.keys() and found['input.total_ops'].item() == 7
 
 
+def test_weights_that_are_computed_from_those_of_a_file_are_written_with_spandrels_names(tmp_path, monkeypatch):
+    file = written(tmp_path / 'net.pth', NETWORKS['RRDBNet'](), torch.float16)
+    monkeypatch.setattr(restorer_file._Copies, '__torch_function__',
+                        lambda self, func, types, args=(), kwargs=None: func(*args, **(kwargs or {})))
+    network = SpandrelNetwork(file)
+    images = torch.rand(1, 3, 8, 8)
+    tuned(network, images)
+    save_restorer(network, tmp_path / 'tuned.safetensors')
+    assert names_of(tmp_path / 'tuned.safetensors') == dict.fromkeys(network.state_dict(), torch.float16)
+    torch.testing.assert_close(network.eval()(images).clamp(0, 1),
+                               by_spandrel(tmp_path / 'tuned.safetensors', images), rtol=1e-2, atol=1e-2)
+
+
 def test_two_names_of_one_tensor_are_written_apart(tmp_path):
     original = NETWORKS['RRDBNet']()
     original.body[0].rdb2 = original.body[0].rdb1
@@ -284,11 +298,11 @@ def nafnet():
 def test_a_file_of_another_scale_stops_a_run_before_it_starts(tmp_path):
     opt = runs.options(tmp_path)
     opt['network_g'] = {'type': 'SpandrelNetwork', 'checkpoint': written(tmp_path / 'x2.pth', NETWORKS['Compact']())}
-    assert runs.train(tmp_path, opt) == 1
+    assert runs.train(tmp_path, opt) == 2
     assert 'network_g: expected a network of scale 1, as the option scale says, got one of scale 2' in runs.output(
         tmp_path)
     opt['network_g'] = {'type': 'SpandrelNetwork', 'checkpoint': 'missing.pth'}
-    assert runs.train(tmp_path, opt) == 1
+    assert runs.train(tmp_path, opt) == 2
     assert re.search(r'SpandrelNetwork\.checkpoint: no checkpoint .*missing\.pth', runs.output(tmp_path))
     assert not runs.folder(tmp_path).exists()
 
@@ -324,6 +338,12 @@ def test_it_restores_with_the_weights_of_its_file(tmp_path):
     with pytest.raises(OptionError, match=r'^network_g: expected a network of scale 4, as the option scale says, got '
                                           r'one of scale 2 \(.*net\.pth\)\. Set scale: 2 or use another file\.$'):
         check_scale(network, 4, 'network_g')
+
+
+def test_its_file_is_looked_up_as_other_paths_are(tmp_path):
+    opt = {'network_g': {'type': 'SpandrelNetwork', 'checkpoint': 'net.pth'}}
+    resolve_paths(opt, tmp_path)
+    assert opt['network_g']['checkpoint'] == str(tmp_path / 'net.pth')
 
 
 @pytest.mark.parametrize('channels, remedy', [(1, 'color: y'), (4, 'transparency')])
@@ -421,6 +441,18 @@ def test_weights_under_a_trainers_prefix_are_found(tmp_path):
 def test_the_table_has_every_architecture():
     assert {room for room, _, _ in zoo_spandrel.SMALLEST.values()} == {
         known.architecture.id for known in spandrel.MAIN_REGISTRY}
+
+
+def test_faults_are_named(monkeypatch):
+    def untuned(network, path):
+        safetensors.torch.save_file({key: value + 0.1 for key, value in network.state_dict().items()}, path)
+
+    monkeypatch.setattr(zoo_spandrel, 'save_restorer', untuned)
+    assert zoo_spandrel.check('Compact')[0] == ['the written file gives another output']
+    monkeypatch.setattr(SpandrelNetwork, '_images', lambda self, x: self.model(x.flip(3)).flip(3))
+    assert 'the output is not that of spandrel' in zoo_spandrel.check('Compact')[0]
+    monkeypatch.setattr(SpandrelNetwork, '_images', lambda self, x: self.model(x.detach()) + x.mean())
+    assert 'an image depends on the others of its batch' in zoo_spandrel.check('Compact')[0]
 
 
 @pytest.mark.slow
