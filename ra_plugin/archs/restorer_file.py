@@ -21,7 +21,7 @@ _SHOWN = 3  # names of weights in a message
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file names and stores the weights of a network.
+    """Names and types with which a file stores the weights of a network.
 
     Attributes:
         names: Name in the network's state dict -> name in the file.

@@ -70,7 +70,7 @@ class SpandrelNetwork(nn.Module):
 
     @property
     def remedy(self) -> str:
-        """What to do about images of other channels than the network takes."""
+        """Remedy for images of other channels than the network takes."""
         return {1: 'It restores luminance: train it with a data set that has color: y, e.g. PairedImageDataset.',
                 4: 'It takes color with transparency: use a network for RGB.'}.get(
                     self.input_channels, 'Use a network for them.')
