@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from dev import zoo_open_clip, zoo_transformers
+from dev import zoo_open_clip, zoo_spandrel, zoo_transformers
 from ra_plugin.losses import RecogConsistencyLoss
 from ra_plugin.recognizers import (
     DoctrRecognizer,
@@ -37,6 +37,9 @@ SIZES = {'mmdet': (128, 256, 512), 'mmseg': (128, 512), 'torchvision': (128, 320
          'transformers': (128, 256, 512), 'ultralytics': (128,)}
 
 
+_COLUMN = {'spandrel': 'weights that no image reaches'}  # title of the last column, where it is no 'unsupervised'
+
+
 @dataclass(frozen=True)
 class Finding:
     """Result of the check of one model."""
@@ -44,17 +47,19 @@ class Finding:
     name: str
     outcome: str  # PASS, FAIL, or OTHER: the model has another task than the recognizer
     reason: str = ''  # reason for FAIL or OTHER
-    unsupervised: str = ''  # 'yes' if the unsupervised loss works, otherwise the reason
+    unsupervised: str = ''  # 'yes' if the unsupervised loss works, otherwise the reason; of a restorer see `_COLUMN`
     seconds: float = 0.0
 
 
 def model_names(library: str) -> list[str]:
     """Return all configs of an installed zoo, all architectures of timm, torchvision's detectors and segmenters, all
-    classes of transformers, all configurations of open_clip, docTR's readers, or ultralytics' networks at the smallest
-    scale.
+    classes of transformers, all configurations of open_clip, docTR's readers, ultralytics' networks at the smallest
+    scale, or spandrel's restorers.
     """
     if library == 'open_clip':
         return zoo_open_clip.model_names()
+    if library == 'spandrel':
+        return list(zoo_spandrel.SMALLEST)
     if library == 'transformers':
         return zoo_transformers.model_names()
     if library == 'timm':
@@ -75,8 +80,8 @@ def check_zoo(library: str, names: Sequence[str], sample: int | None, seed: int,
     A model that exceeds memory or time only ends its own process.
 
     Args:
-        library: ``'doctr'`` | ``'mmdet'`` | ``'mmseg'`` | ``'open_clip'`` | ``'timm'`` | ``'torchvision'`` |
-            ``'transformers'`` | ``'ultralytics'``.
+        library: ``'doctr'`` | ``'mmdet'`` | ``'mmseg'`` | ``'open_clip'`` | ``'spandrel'`` | ``'timm'`` |
+            ``'torchvision'`` | ``'transformers'`` | ``'ultralytics'``.
         names: Names of the models to draw from.
         sample: Number of models to draw at random, without replacement; None for all, in order.
         seed: Seed of the draw.
@@ -108,24 +113,33 @@ def _in_a_process(library: str, name: str) -> Finding:
 
 
 def check_model(library: str, name: str) -> Finding:
-    """Build one model and try all methods that losses and evaluation use."""
+    """Build one model and try all methods that losses and evaluation use; see `zoo_spandrel.check` for restorers."""
     started = time.time()
     try:
         torch.manual_seed(0)
-        recognizer = _BUILD[library](name)
-        sizes = _sizes(library, recognizer)
-        for size in sizes:
-            try:
-                finding = _try(recognizer, name, *_batch(recognizer, size))
-                break
-            except ValueError as error:
-                if 'cannot take' not in str(error) or size == sizes[-1]:
-                    raise
-    except TaskError as error:
+        finding = _tuned(name) if library == 'spandrel' else _recognized(library, name)
+    except (TaskError, zoo_spandrel.NoRestorer) as error:
         finding = Finding(name, OTHER, _reason(error))
     except Exception as error:  # any error is the result of the check
         finding = Finding(name, FAIL, _reason(error))
     return Finding(**{**asdict(finding), 'seconds': round(time.time() - started, 1)})
+
+
+def _tuned(name: str) -> Finding:
+    problems, unreached = zoo_spandrel.check(name)
+    return Finding(name, FAIL if problems else PASS, '; '.join(problems), unreached)
+
+
+def _recognized(library: str, name: str) -> Finding:
+    recognizer = _BUILD[library](name)
+    sizes = _sizes(library, recognizer)
+    for size in sizes[:-1]:
+        try:
+            return _try(recognizer, name, *_batch(recognizer, size))
+        except ValueError as error:
+            if 'cannot take' not in str(error):
+                raise
+    return _try(recognizer, name, *_batch(recognizer, sizes[-1]))
 
 
 _BUILD: Mapping[str, Callable[[str], Recognizer]] = {
@@ -255,7 +269,7 @@ def summary(findings: Sequence[Finding]) -> str:
 def to_markdown(library: str, command: str, findings: Sequence[Finding]) -> str:
     """Return a section for one library: the command, the summary and one row per model."""
     rows = [f'## {library}', '', f'`{command}`: {summary(findings)}.', '',
-            '| model | outcome | unsupervised |', '|---|---|---|']
+            f'| model | outcome | {_COLUMN.get(library, "unsupervised")} |', '|---|---|---|']
     for finding in sorted(findings, key=lambda f: (f.outcome != FAIL, f.outcome != OTHER, f.name)):
         outcome = finding.outcome + (f': {finding.reason}' if finding.reason else '')
         rows.append('| ' + ' | '.join(map(markdown_cell, (finding.name, outcome, finding.unsupervised))) + ' |')

@@ -1,5 +1,7 @@
 """Try the models of an installed zoo as frozen losses, with random weights: loss, gradient, repeatability, predictions.
 
+The restorers of spandrel are tuned by one step, written and loaded back.
+
 Example:
     python -m dev.zoo_check mmdet --sample 60 --seed 0 --out docs/zoo_mmdet.md
 """
@@ -12,7 +14,7 @@ from ra_plugin.cli.start import loading
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('library', choices=['doctr', 'mmdet', 'mmseg', 'open_clip', 'timm', 'torchvision',
+    parser.add_argument('library', choices=['doctr', 'mmdet', 'mmseg', 'open_clip', 'spandrel', 'timm', 'torchvision',
                                             'transformers', 'ultralytics'])
     parser.add_argument('names', nargs='*', help='models to check; default: all installed ones')
     parser.add_argument('--sample', type=int, help='number to draw at random, not counting models of another task')

@@ -26,7 +26,7 @@ basicsr_cpu.resume(load_resume_state)
 
 REGISTERED = {
     registry.ARCH_REGISTRY: [archs.SRResNet, archs.SRDenseNet, archs.RDN, archs.DBPN, archs.ResnetGenerator,
-                             archs.Interpolation],
+                             archs.Interpolation, archs.SpandrelNetwork],
     registry.LOSS_REGISTRY: [losses.RecogLoss, losses.RecogConsistencyLoss, losses.RecogFeatureLoss],
     registry.DATASET_REGISTRY: [LabeledImageDataset, DetectionDataset, SegmentationDataset, TextDataset,
                                 UnlabeledImageDataset],

@@ -153,10 +153,15 @@ def _harmless() -> list:
 
 def read_record(path: str | Path) -> dict:
     """Return the metadata of a safetensors file (mean, std, classes, ...); an empty dict for other files."""
+    return {key: _decoded(value) for key, value in read_metadata(path).items()}
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file as the texts that it has; an empty dict for other files."""
     if Path(path).suffix != '.safetensors':
         return {}
-    with require('safetensors', 'read_record').safe_open(path, 'pt') as file:
-        return {key: _decoded(value) for key, value in (file.metadata() or {}).items()}
+    with require('safetensors', 'read_metadata').safe_open(path, 'pt') as file:
+        return dict(file.metadata() or {})
 
 
 def _decoded(text: str) -> Any:

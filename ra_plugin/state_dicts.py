@@ -71,7 +71,8 @@ def load_fitting(model: nn.Module, content: Any, path: str, where: str) -> None:
                          'torch.save(CONTENT[KEY], NEW_FILE).')
     weights = next((weights for _, weights in (*usual, *fitting, *found)), {})
     fitting_ones = fit(weights, own, path, where)
-    broken = [name for name, _ in model.named_parameters() if name in fitting_ones and fitting_ones[name].isnan().any()]
+    broken = [name for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, nn.Parameter)
+              and name in fitting_ones and fitting_ones[name].isnan().any()]
     if broken:
         raise ValueError(f'{where}: {path} contains NaN: {listed("with NaN", broken)}. Its training diverged: use an '
                          'earlier checkpoint.')
@@ -130,6 +131,17 @@ def unwrapped(weights: Mapping[str, torch.Tensor], own: Collection[str]) -> Weig
     prefix = likely_prefix(weights, names)
     return {names.get(name, name): value for name, value in (
         (name.removeprefix(prefix), value) for name, value in weights.items() if name not in _COUNTERS)}
+
+
+def spellings(weights: Mapping[str, torch.Tensor]) -> Iterator[Weights]:
+    """Yield ``weights`` as they are named, without wrappers, and without the prefix that all names have, each once."""
+    yield dict(weights)
+    bare = _without_wrappers(weights)
+    if list(bare) != list(weights):
+        yield bare
+    prefixes = {name.partition('.')[0] for name in bare}
+    if len(prefixes) == 1 and all('.' in name for name in bare):
+        yield from spellings({name.partition('.')[2]: value for name, value in bare.items()})
 
 
 def likely_prefix(weights: Collection[str], names: Collection[str]) -> str:

@@ -6,6 +6,7 @@ from basicsr.models.swinir_model import SwinIRModel
 from basicsr.utils import registry
 from torch import nn
 
+from ra_plugin.archs import SpandrelNetwork
 from ra_plugin.builders.block_classes import SUFFIX, registered_entry
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.library_errors import translated
@@ -84,7 +85,7 @@ def trained_network(block: Mapping, checkpoint: str | None, where: str) -> nn.Mo
         network = cls(**_arguments(block))
     if checkpoint is not None:
         load_weights(network, checkpoint, f'{where}: checkpoint')
-    elif network.state_dict():
+    elif network.state_dict() and not isinstance(network, SpandrelNetwork):  # which has those of its file
         raise OptionError(f'{where}: {block["type"]} would restore with random weights. Give the checkpoint of trained '
                           'ones, e.g. experiments/NAME/models/net_g_latest.pth.')
     return network.eval().requires_grad_(False)
@@ -94,11 +95,34 @@ def check_color(network: nn.Module, where: str, remedy: str) -> None:
     """Check that a network takes the RGB images that it will be given.
 
     Raises:
-        OptionError: Its first convolution takes one channel.
+        OptionError: Its first convolution takes one channel; or its file says that it takes others.
     """
+    if isinstance(network, SpandrelNetwork):
+        if network.input_channels != 3:
+            raise OptionError(f'{where}: the network takes images of {network.input_channels} channels, and is given '
+                              f'RGB. {remedy}')
+        return
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     if first is not None and first.in_channels == 1:
         raise OptionError(f'{where}: the network takes images of one channel, and is given RGB. {remedy}')
+
+
+def check_scale(network: nn.Module, scale: int | None, where: str) -> None:
+    """Check that a network enlarges as much as the data say; it can be asked of those in a file alone.
+
+    Args:
+        network: The network itself, without a wrapper.
+        scale: How much larger the clean images are. None: as large.
+        where: Its place in the options.
+
+    Raises:
+        OptionError: It enlarges otherwise.
+    """
+    wanted = scale or 1
+    if isinstance(network, SpandrelNetwork) and network.scale != wanted:
+        raise OptionError(f'{where}: expected a network of scale {wanted}, as the option scale says, got one of scale '
+                          f'{network.scale} ({network.architecture}, {network.checkpoint}). Set scale: {network.scale} '
+                          'or use another file.')
 
 
 def _arguments(block: Mapping) -> dict[str, Any]:

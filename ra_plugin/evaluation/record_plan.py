@@ -101,8 +101,11 @@ class RecordPlans:
         hints = option_hints(RestorerOptions)
         for process in restorer.processings:
             network = getattr(process, 'network', None)
-            yield digest(canonical(options, hints), named_files(options, hints),
-                         self._network(network) if isinstance(network, nn.Module) else '')
+            if isinstance(network, nn.Module):  # the weights themselves count, wherever they are from
+                yield digest(canonical(_without(options, ('checkpoint',)), hints),
+                             named_files(options, hints, but=('checkpoint',)), self._network(network))
+            else:
+                yield digest(canonical(options, hints), named_files(options, hints), '')
 
     def _recognizer(self, name: str, recognizer: Recognizer, judging: Judging) -> str:
         block = without_secrets(self._blocks[name])

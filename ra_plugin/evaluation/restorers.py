@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ra_plugin.builders.networks import check_color, check_network, trained_network
+from ra_plugin.builders.option_paths import resolve_paths
 from ra_plugin.evaluation.judging import Processing
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorer_network import Network, network_input
@@ -20,19 +21,21 @@ from ra_plugin.type_hints import Example, TypedBlock
 from ra_plugin.utils.yaml_file import read_yaml
 
 RestorerBlock = Annotated[
-    Mapping, Example("{option_file: a run's}, {network_g: ..., checkpoint: ...} or {folder: restored images}")]
+    Mapping, Example("{checkpoint: a restorer's file}, {option_file: a run's}, {network_g: ..., checkpoint: ...} or "
+                     '{folder: restored images}')]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestorerOptions:
-    """Keys of a restorer's block, which has one of ``option_file``, ``network_g`` and ``folder``.
+    """Keys of a restorer's block: one of ``option_file``, ``network_g`` and ``folder``, or ``checkpoint`` alone.
 
     Attributes:
         option_file: Option file of a finished run, for its networks and, without ``checkpoint``, their last weights.
-        network_g: Block of a network, with ``checkpoint``.
+        network_g: Block of a network, with ``checkpoint``, which `SpandrelNetwork` has within.
         network_t: Block of the transformer after it, if there is one; its weights are beside ``checkpoint``, as a run
             leaves them: ``net_t_*`` for ``net_g_*``.
-        checkpoint: Weights of the network; a list has one file for each seed of the training.
+        checkpoint: Weights of the network; a list has one file for each seed of the training. Alone, the file of any
+            restorer that spandrel knows, see `SpandrelNetwork`.
         folder: Folder of images restored by any program, with the paths of the clean images below their folder, the
             ending aside; the names alone are enough where they differ. A list has a folder for each seed.
         suffix: End of the names in ``folder`` before the dot, after the clean image's name: ``_out``, ``_x4``. Default:
@@ -105,9 +108,11 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
     check_type(block, RestorerBlock, where)
     options = build_block(RestorerOptions, block, where)
     sources = [key for key in ('option_file', 'network_g', 'folder') if block.get(key)]
-    if len(sources) != 1:
-        raise OptionError(f'{where}: expected one of option_file, network_g and folder, got '
+    if len(sources) != 1 and (sources or not options.checkpoint):
+        raise OptionError(f'{where}: expected one of option_file, network_g and folder, or checkpoint alone, got '
                           f'{" and ".join(sources) or "none"}.')
+    if not sources and options.network_t:
+        raise OptionError(f'{where}.network_t: it goes with network_g or option_file, and there is neither.')
     if options.option_file:
         of_run = _keys_from_run(options.option_file, root, recognizers, where)
         options = build_block(RestorerOptions, {**of_run, **block}, where)
@@ -132,7 +137,9 @@ def _keys_from_run(option_file: str, root: Path, recognizers: Mapping[str, Mappi
         raise OptionError(f"{where}.option_file: expected BasicSR's option file of a run, with name and network_g, got "
                           f'{option_file}.')
     folder = _folder_of(run, root)
-    return {'network_g': run['network_g'], 'network_t': run.get('network_t'), **network_input(run),
+    networks = {key: run.get(key) for key in ('network_g', 'network_t')}
+    resolve_paths(networks, root)  # of a network that is in a file
+    return {**networks, **network_input(run),
             'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
             'used': used_names(trained_with(run, folder, root), recognizers)}
 
@@ -179,13 +186,16 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
         return Restorer(name, options, tuple(
             FolderOfImages(Path(folder), options.suffix, f'restorers.{name}.folder') for folder in folders))
     where, checkpoints = f'restorers.{name}', _listed(options.checkpoint) or [None]
-    if options.network_g is None:
+    if options.network_g is None and (options.option_file or not options.checkpoint):
         raise OptionError(f'{where}: expected a complete block, got neither folder nor network_g. Complete it with '
                           'restorer_options.')
-    processings = []
+    place, processings = where if options.network_g is None else f'{where}.network_g', []
     for checkpoint in checkpoints:
-        networks = [trained_network(options.network_g, checkpoint, f'{where}.network_g')]
-        check_color(networks[0], f'{where}.network_g', 'Recognizers judge color. Restore with it yourself, and name '
+        if options.network_g is None:  # the file alone
+            networks = [trained_network({'type': 'SpandrelNetwork', 'checkpoint': checkpoint}, None, place)]
+        else:
+            networks = [trained_network(options.network_g, checkpoint, place)]
+        check_color(networks[0], place, 'Recognizers judge color. Restore with it yourself, and name '
                     'the folder of the results: folder.')
         if options.network_t:
             path = Path(checkpoint or '')
@@ -196,5 +206,5 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
             networks.append(trained_network(options.network_t, str(beside), f'{where}.network_t'))
         network = nn.Sequential(*networks).to(device).to(memory_format=torch.channels_last)  # faster on a CPU
         processings.append(Network(network, options.tile, options.tile_overlap, options.multiple_of, options.mean,
-                                   options.std, f'{where}.network_g'))
+                                   options.std, place))
     return Restorer(name, options, tuple(processings))

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ra_plugin.archs import SpandrelNetwork
 from ra_plugin.metrics.psnr_ssim import to_uint8
 from ra_plugin.mm.loaded_image import get_rgb, put_rgb
 from ra_plugin.options import OptionError, check_arguments
@@ -33,7 +34,7 @@ class RestoreImage:
         checkpoint: BasicSR's ``.pth`` (``params_ema`` first, then ``params``) or safetensors; all keys have to match.
             Default: None, for a network without weights.
         scale: Upscaling factor of the network, checked on each image. Default: ``upscale`` or ``scale`` of the block,
-            otherwise 1.
+            or that of the network in the file of a `SpandrelNetwork`, otherwise 1.
         keep_ori_shape: Predict for the loaded image instead of the restored one. Default: False.
         multiple_of: Divisor of the heights and widths that the network supports: images are padded by reflection, and
             the result is cropped. Default: 1.
@@ -60,13 +61,14 @@ class RestoreImage:
         if (mean is None) != (std is None):
             raise OptionError('RestoreImage: expected mean and std, or neither.')
         block = network or {}
-        self.scale = scale if scale is not None else block.get('upscale', block.get('scale', 1))
-        for key, value in (('scale', self.scale), ('multiple_of', multiple_of)):
-            if value < 1:
-                raise OptionError(f'RestoreImage.{key}: expected 1 or more, got {value}.')
         if checkpoint and not network:
             raise OptionError("RestoreImage: a checkpoint needs its network, e.g. network=dict(type='SRResNet').")
         self.network = _build(network, checkpoint) if network else None
+        of_file = self.network.scale if isinstance(self.network, SpandrelNetwork) else 1
+        self.scale = scale if scale is not None else block.get('upscale', block.get('scale', of_file))
+        for key, value in (('scale', self.scale), ('multiple_of', multiple_of)):
+            if value < 1:
+                raise OptionError(f'RestoreImage.{key}: expected 1 or more, got {value}.')
         self.keep_ori_shape = keep_ori_shape
         self.multiple_of, self.mean, self.std = multiple_of, mean, std
         self.device = device

@@ -15,6 +15,10 @@ from ra_plugin.models.training_step import TrainingStepMixin
 def build_model(opt: dict) -> Any:
     """Build the model as ``basicsr.models.build_model`` does, with its class extended by `run_ready`."""
     opt = copy.deepcopy(opt)
+    if opt.get('dist') and any(isinstance(block, dict) and block.get('type') == 'SpandrelNetwork'
+                               for name, block in opt.items() if name.startswith('network_')):
+        # Swift-SRGAN, FDAT, SPAN and others have weights that no image reaches: DDP would wait for their gradients
+        opt.setdefault('find_unused_parameters', True)
     kind = MODEL_REGISTRY.get(opt['model_type'])
     model = (run_ready(kind) if isinstance(kind, type) else kind)(opt)
     watch_channels(model)

@@ -13,10 +13,11 @@ import torch
 from basicsr import train as basicsr_train
 from basicsr.utils import get_time_str, make_exp_dirs, set_random_seed
 from basicsr.utils.options import copy_opt_file
+from torch import nn
 
 from ra_plugin.builders.given import check_judges, check_metrics_given
 from ra_plugin.builders.loaders import build_dataset, build_val_loaders, check_classes
-from ra_plugin.builders.networks import check_color, place_of_block
+from ra_plugin.builders.networks import check_color, check_scale, place_of_block
 from ra_plugin.builders.option_file import folders_not_taken, parse_options
 from ra_plugin.builders.unread_keys import own_folders, unread_keys
 from ra_plugin.builders.word_check import check_words, warn_of_long_words
@@ -145,7 +146,7 @@ def _tell_unread_keys(opt: Mapping, logger: logging.Logger) -> None:
 
 def _build_model(opt: dict):
     try:
-        return build_model(opt)
+        model = build_model(opt)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
@@ -157,6 +158,10 @@ def _build_model(opt: dict):
         # raised by BasicSR's classes for a missing option
         kind = opt.get('base_model_type') or opt['model_type']
         raise OptionError(f'{kind}: the option {error} is missing.') from error
+    for name, scale in (('net_g', opt.get('scale')), ('net_t', 1)):
+        if isinstance(getattr(model, name, None), nn.Module):
+            check_scale(model.get_bare_model(getattr(model, name)), scale, name.replace('net', 'network'))
+    return model
 
 
 def _make_folders(opt: dict, logger: logging.Logger) -> None:

@@ -19,6 +19,7 @@ _REQUIREMENTS = {
     'pycocotools': 'pycocotools>=2.0.7',
     'pyiqa': 'pyiqa>=0.1.16',
     'segmentation_models_pytorch': 'segmentation-models-pytorch>=0.6,<0.7',
+    'spandrel': 'spandrel>=0.4.2,<0.5',
     'timm': 'timm>=1.0',
     'transformers': 'transformers>=5.20,<6',
     'ultralytics': 'ultralytics>=8.4.190,<8.5',

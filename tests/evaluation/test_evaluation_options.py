@@ -9,7 +9,8 @@ from ra_plugin.evaluation.options import evaluation_options
 from ra_plugin.evaluation.restorers import restorer_options
 from ra_plugin.options import OptionError
 
-RESTORER = r"\{option_file: a run's}, \{network_g: \.\.\., checkpoint: \.\.\.} or \{folder: restored images}"
+RESTORER = (r"\{checkpoint: a restorer's file}, \{option_file: a run's}, \{network_g: \.\.\., checkpoint: \.\.\.} or "
+            r'\{folder: restored images}')
 OF_A_TYPE = r'\{type: \.\.\., \.\.\.}'
 PLACES = [('restorers.plain', RESTORER), ('restorers', rf'\{{NAME: {RESTORER}}}'),
           ('recognizers.one', OF_A_TYPE), ('recognizers', rf'\{{NAME: {OF_A_TYPE}}}'),
