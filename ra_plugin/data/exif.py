@@ -5,6 +5,7 @@ if rotation swaps width and height.
 """
 from typing import Literal
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from ra_plugin.data.files import UnsettledFileError
@@ -45,6 +46,17 @@ def oriented(image: Image.Image, path: str, rule: ExifOrientation | None, drawn_
     if rule == 'apply' or is_to_be_turned(image.size, exif_orientation(image), drawn_on, path):
         return ImageOps.exif_transpose(image)
     return image
+
+
+def turned(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """Return the upright pixels ``(H, W, ...)`` of pixels as stored, of any type, as `oriented` does for 8 bits."""
+    if orientation in _SWAPS_SIDES:
+        stored = stored.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        stored = stored[::-1]
+    if orientation in (2, 3, 6, 7):
+        stored = stored[:, ::-1]
+    return stored
 
 
 def turned_size(stored: Size, orientation: int) -> Size:

@@ -1,6 +1,6 @@
 """Checks and listings of files by name; no file is opened."""
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ra_plugin.options import OptionError
 
@@ -24,15 +24,27 @@ def check_file(path: str, where: str) -> None:
         raise OptionError(f"{where}: no file '{path}'. {RELATIVE}")
 
 
-def files_below(root: str, suffixes: str | tuple[str, ...], subfolder: str = '') -> Iterator[str]:
-    """Yield files at any depth, relative to ``root``, with one of ``suffixes`` (in any case), without hidden ones."""
+def files_below(root: str, suffixes: str | tuple[str, ...], subfolder: str = '',
+                on_error: Callable[[OSError], object] | None = None) -> Iterator[str]:
+    """Yield files at any depth, relative to ``root``, with one of ``suffixes`` (in any case), without hidden ones.
+
+    Links are followed, but not those to a folder that they are in. ``on_error`` is called for a subfolder that cannot
+    be read; by default it is left out.
+    """
     suffixes = suffixes.lower() if isinstance(suffixes, str) else suffixes
-    for folder, subfolders, files in os.walk(os.path.join(root, subfolder), followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith('.')]
+    for folder, subfolders, files in os.walk(os.path.join(root, subfolder), onerror=on_error, followlinks=True):
+        subfolders[:] = [name for name in subfolders if not name.startswith('.') and not _is_above(folder, name)]
         relative = os.path.relpath(folder, root)
         for file in files:
             if file.lower().endswith(suffixes) and not file.startswith('.'):
                 yield os.path.normpath(os.path.join(relative, file))
+
+
+def _is_above(folder: str, name: str) -> bool:
+    """Return True for a link in a folder that leads to this folder, or to one that it is in."""
+    path = os.path.join(folder, name)
+    return os.path.islink(path) and os.path.join(os.path.realpath(folder), '').startswith(
+        os.path.join(os.path.realpath(path), ''))
 
 
 def files_by_stem(root: str, suffix: str | None, where: str) -> dict[str, str]:

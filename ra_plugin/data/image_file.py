@@ -2,7 +2,7 @@
 import contextlib
 import io
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 from PIL import Image, UnidentifiedImageError
 
@@ -55,8 +55,8 @@ def decode_image(data: bytes, path: str, max_pixels: int | None = None,
     return image if image.mode == 'RGB' else image.convert('RGB')
 
 
-def open_image(data: bytes, path: str, max_pixels: int | None = None, decode: bool = True) -> Image.Image:
-    """Decode an image file in its stored mode and orientation; without ``decode`` read only its header.
+def open_image(data: bytes | BinaryIO, path: str, max_pixels: int | None = None, decode: bool = True) -> Image.Image:
+    """Decode an image file, or its content, in its stored mode and orientation; without ``decode`` read its header.
 
     Raises:
         UnsettledFileError: The image has more than ``max_pixels`` pixels. Default: Pillow's limit.
@@ -64,7 +64,7 @@ def open_image(data: bytes, path: str, max_pixels: int | None = None, decode: bo
     """
     try:
         with without_pixel_limit() as limit:
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
     except Exception as error:  # PIL's errors depend on the format: OSError, SyntaxError, struct.error, ...
         raise _damaged(path, error) from error
     limit = limit if max_pixels is None else max_pixels
