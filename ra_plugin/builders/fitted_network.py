@@ -31,13 +31,26 @@ class FittedNetwork:
         try:
             restored = self._extended(images)
         except SIZE_ERRORS as error:
-            raise ValueError(explained(self.network, images, self.multiple_of, error, self.where)) from error
+            raise ValueError(explained(self.run, images, self.multiple_of, error, self.where)) from error
         check_channels(restored, images.shape, self.where)
         return denormalized(restored, self.mean, self.std)
+
+    def run(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what the network makes of images that are fed as they are.
+
+        Raises:
+            ValueError: The sides are not a whole number of times those of the images; also what the network raises.
+        """
+        restored = self.network(images)
+        (height, width), sides = images.shape[-2:], restored.shape[-2:]
+        scale = max(sides[-1] // width, 1)
+        if sides != (scale * height, scale * width):
+            raise ValueError(f'it gives {sides[-1]}x{sides[-2]} pixels')
+        return restored
 
     def _extended(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[-2:]
         padded = extended(images, self.multiple_of)
-        restored = self.network(padded)
+        restored = self.run(padded)
         scale = restored.shape[-1] // padded.shape[-1]
         return restored[..., :scale * height, :scale * width]

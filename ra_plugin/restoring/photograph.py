@@ -3,6 +3,7 @@ import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from ra_plugin.restoring.tags import kept_tags
 _GRAY = ('1', 'L', 'LA', 'La')
 _COLOR = ('RGB', 'RGBA', 'P', 'PA', 'CMYK', 'YCbCr', 'RGBX')
 _BITS, _PHOTOMETRIC, _PLANES, _EXTRA = 258, 262, 284, 338  # tags of TIFF
+_START = 1024  # bytes of a file with the header of PNG or PPM
 _PNM_HEADER = re.compile(rb'P[56](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)\s')
 
 
@@ -44,10 +46,30 @@ class Photograph:
         return self.pixels.shape[2] == 1
 
 
-def stored_size(path: str, max_pixels: int | None = None) -> tuple[int, int]:
-    """Return width and height of an image file as stored, from its header; raises as `open_image` does."""
+@dataclass(frozen=True)
+class Header:
+    """Facts on a file that are read without decoding it.
+
+    Attributes:
+        size: Width and height, as stored.
+        bits: 8 or 16 bits per channel.
+    """
+
+    size: tuple[int, int]
+    bits: int
+
+    @property
+    def pixels(self) -> int:
+        return self.size[0] * self.size[1]
+
+
+def read_header(path: str, max_pixels: int | None = None) -> Header:
+    """Read the header of an image file; raises as `open_image` does."""
     with open(path, 'rb') as file:
-        return open_image(file, path, max_pixels, decode=False).size
+        start = file.read(_START)
+        file.seek(0)
+        image = open_image(file, path, max_pixels, decode=False)
+        return Header(image.size, 16 if _has_16_bits(image, start) else 8)
 
 
 def read_photograph(path: str, max_pixels: int | None = None) -> Photograph:
@@ -129,8 +151,8 @@ def _decoded_8_bits(image: Image.Image, path: str) -> tuple[np.ndarray, bytes | 
 def _by_profile(image: Image.Image, profile: bytes, path: str) -> Image.Image:
     """Return a CMYK image in sRGB."""
     try:
-        return ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-                                         ImageCms.createProfile('sRGB'), outputMode='RGB')
+        return cast(Image.Image, ImageCms.profileToProfile(
+            image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile('sRGB'), outputMode='RGB'))
     except (ImageCms.PyCMSError, OSError) as error:
         raise ValueError(f'{path}: its CMYK profile cannot be used ({error}). Save it as RGB.') from None
 

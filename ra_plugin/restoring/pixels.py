@@ -38,3 +38,11 @@ def enlarged(alpha: np.ndarray, scale: int) -> np.ndarray:
     """Return an alpha channel ``(s * H, s * W)``, enlarged by cubic interpolation; the network never sees it."""
     height, width = alpha.shape
     return alpha if scale == 1 else cv2.resize(alpha, (scale * width, scale * height), interpolation=cv2.INTER_CUBIC)
+
+
+def of_depth(values: np.ndarray, dtype: type) -> np.ndarray:
+    """Return uint8 or uint16 values as the other type: 255 becomes 65535, and back."""
+    if values.dtype == dtype:
+        return values
+    return values.astype(np.uint16) * 257 if dtype == np.uint16 else ((values.astype(np.uint32) + 128) // 257).astype(
+        np.uint8)

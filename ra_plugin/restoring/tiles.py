@@ -1,5 +1,5 @@
 """Restoring of a large image in tiles, which a ramp blends into each other."""
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +30,8 @@ class Tiling:
 
     def __post_init__(self):
         if self.core % self.align or self.margin % self.align or not 0 <= self.ramp <= min(self.margin, self.core // 2):
-            raise ValueError(f'expected core and margin that {self.align} divides, and a ramp of at most the margin and '
-                             f'half of the core, got {self}.')
+            raise ValueError(f'expected core and margin that {self.align} divides, and a ramp of at most the margin '
+                             f'and half of the core, got {self}.')
 
     @property
     def side(self) -> int:
@@ -79,7 +79,7 @@ def weights(span: Span, length: int, ramp: int, scale: int) -> torch.Tensor:
 
 
 def restored_in_tiles(restore: Callable[[np.ndarray], torch.Tensor], pixels: np.ndarray, scale: int,
-                      tiling: Tiling | None, dtype: type, seen: Callable[[int], object] = lambda count: None
+                      tiling: Tiling | None, dtype: type, seen: Callable[[float], object] = lambda share: None
                       ) -> np.ndarray:
     """Restore one image tile by tile.
 
@@ -91,7 +91,7 @@ def restored_in_tiles(restore: Callable[[np.ndarray], torch.Tensor], pixels: np.
         scale: s.
         tiling: How it is cut; None: in one piece.
         dtype: Type of the result, ``np.uint8`` or ``np.uint16``.
-        seen: Called after each tile with the number of pixels that it is for.
+        seen: Called after each tile with the share of the image that it is.
 
     Returns:
         ``(s * H, s * W, C)``.
@@ -99,13 +99,13 @@ def restored_in_tiles(restore: Callable[[np.ndarray], torch.Tensor], pixels: np.
     height, width, channels = pixels.shape
     result = np.empty((scale * height, scale * width, channels), dtype)
     ramp, carried, done = tiling.ramp if tiling else 0, None, 0
-    for row in spans(height, tiling):
+    rows, columns = spans(height, tiling), spans(width, tiling)
+    for row in rows:
         band = torch.zeros(channels, scale * (row.last - row.first), scale * width)
-        for column in spans(width, tiling):
-            for tile in _part(restore, pixels, row, column, scale):
-                tile *= weights(row, height, ramp, scale)[:, None] * weights(column, width, ramp, scale)
-                band[..., scale * column.first:scale * column.last] += tile
-            seen((row.last - row.first) * (column.last - column.first))
+        for column in columns:
+            blend = weights(row, height, ramp, scale)[:, None] * weights(column, width, ramp, scale)
+            band[..., scale * column.first:scale * column.last] += blend * _part(restore, pixels, row, column, scale)
+            seen(1 / (len(rows) * len(columns)))
         if carried is not None:
             band[:, :carried.shape[1]] += carried
         ready = band.shape[1] - (2 * ramp * scale if row.last < height else 0)
@@ -116,8 +116,8 @@ def restored_in_tiles(restore: Callable[[np.ndarray], torch.Tensor], pixels: np.
 
 
 def _part(restore: Callable[[np.ndarray], torch.Tensor], pixels: np.ndarray, row: Span, column: Span,
-          scale: int) -> Iterator[torch.Tensor]:
-    """Yield the restored pixels that a tile gives."""
+          scale: int) -> torch.Tensor:
+    """Return the restored values that a tile gives."""
     restored = restore(pixels[row.start:row.stop, column.start:column.stop])
-    yield restored[:, scale * (row.first - row.start):scale * (row.last - row.start),
-                   scale * (column.first - column.start):scale * (column.last - column.start)]
+    return restored[:, scale * (row.first - row.start):scale * (row.last - row.start),
+                    scale * (column.first - column.start):scale * (column.last - column.start)]
