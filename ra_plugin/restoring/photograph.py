@@ -16,6 +16,7 @@ from ra_plugin.restoring.tags import kept_tags
 _GRAY = ('1', 'L', 'LA', 'La')
 _COLOR = ('RGB', 'RGBA', 'P', 'PA', 'CMYK', 'YCbCr', 'RGBX')
 _BITS, _PHOTOMETRIC, _PLANES, _EXTRA = 258, 262, 284, 338  # tags of TIFF
+_PNG_GRAY = (0, 4)  # types of color
 _START = 1024  # bytes of a file with the header of PNG or PPM
 _PNM_HEADER = re.compile(rb'P[56](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)\s')
 
@@ -87,14 +88,14 @@ def read_photograph(path: str, max_pixels: int | None = None) -> Photograph:
     frames = getattr(header, 'n_frames', 1)
     if frames > 1 and header.format != 'MPO':  # a camera's, with the photograph first and previews after it
         raise ValueError(f'{path}: expected one image, got {frames} frames or pages. Save each as a file.')
-    # Pillow and OpenCV rotate TIFF files themselves
-    orientation = 1 if header.format == 'TIFF' else exif_orientation(header)
-    tags = kept_tags(header, path)
     if _has_16_bits(header, data):
-        values, profile = _decoded_16_bits(data, header, path), header.info.get('icc_profile')
+        image, values, profile = header, _decoded_16_bits(data, header, path), header.info.get('icc_profile')
     else:
-        values, profile = _decoded_8_bits(open_image(data, path, max_pixels), path)
-    values = turned(values, orientation)
+        image = open_image(data, path, max_pixels)
+        values, profile = _decoded_8_bits(image, path)
+    tags = kept_tags(image, path)
+    if header.format != 'TIFF':  # which Pillow and OpenCV rotate themselves
+        values = turned(values, exif_orientation(image))
     colors = values.shape[2] - (values.shape[2] in (2, 4))
     space = b'GRAY' if colors == 1 else b'RGB '
     return Photograph(np.ascontiguousarray(values[..., :colors]),
@@ -129,7 +130,7 @@ def _decoded_16_bits(data: bytes, header: Image.Image, path: str) -> np.ndarray:
     if values.shape[2] == 1:
         return values
     values = values[..., (2, 1, 0, 3)[:values.shape[2]]]  # from BGR
-    return values[..., (0, 3)] if header.mode in ('LA', 'I;16') else values
+    return values[..., (0, 3)] if kind == 'PNG' and data[25] in _PNG_GRAY else values
 
 
 def _decoded_8_bits(image: Image.Image, path: str) -> tuple[np.ndarray, bytes | None]:
