@@ -2,6 +2,7 @@
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +69,7 @@ class Restoring:
     def __init__(self, network: FittedNetwork, device: torch.device, options: RestoringOptions):
         self.network, self.device, self.options = network, device, options
         self.failures: dict[str, str] = {}
+        self._told: set[Job] = set()
 
     def __call__(self, given: Path, out: Path) -> int:
         """Restore all photographs of a folder, or one file, and name those that fail; return the exit status.
@@ -142,11 +144,16 @@ class Restoring:
 
     def _read(self, job: Job) -> Photograph | None:
         try:
-            photograph = read_photograph(str(job.source), self.options.max_pixels)
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter('always')
+                photograph = read_photograph(str(job.source), self.options.max_pixels)
             check_fits(photograph, job.target, self.options.bits)
         except (ValueError, OSError, MemoryError) as error:
             self._fail(job.name, error)
             return None
+        for warning in said if job not in self._told else ():
+            print(printable(one_line(warning.message)), file=sys.stderr)
+        self._told.add(job)  # the first photograph is read twice
         return photograph
 
     def _restore(self, batch: list[tuple[Job, Photograph]], restorer: PhotographRestorer, bar: tqdm) -> None:
