@@ -153,7 +153,7 @@ def test_what_is_refused_of_a_network(words, message, tmp_path, run, capsys):
 @pytest.mark.parametrize('prepare, given, out, options, message', [
     (lambda root: None, 'none', 'out', {}, "FOLDER: no folder or file '.*none'"),
     (lambda root: (root / 'empty').mkdir(), 'empty', 'out', {}, 'FOLDER: no images in'),
-    (lambda root: (root / 'a.txt').write_text('x'), 'a.txt', 'out', {}, 'FOLDER: expected a folder, or a file that ends'),
+    (lambda root: (root / 'a.txt').write_text('x'), 'a.txt', 'out', {}, 'FOLDER: expected a folder, or a file that'),
     (lambda root: None, 'photos', 'photos', {}, 'is the folder of the originals'),
     (lambda root: None, 'photos', 'photos/out', {}, 'is in the folder of the originals'),
     (lambda root: None, 'photos/sub', 'photos', {}, 'has the folder of the originals in it'),
