@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
         network = named_network(args.network, Path.cwd(), args.machine)
         network.network.to(device)
         status.append(Restoring(network, device, options)(args.folder, args.out))
-        say_written(args.out)
+        if args.out.exists():
+            say_written(args.out)
 
     kept = 'finished files are kept; the same command with --skip-existing goes on after them'
     # images of many sizes would fill up kept memory with holes: the bound on memory would not hold

@@ -16,7 +16,7 @@ def available(device: torch.device) -> int:
     """Return the bytes of memory that a process may still take on a device."""
     if device.type == 'cuda':
         return torch.cuda.mem_get_info(device)[0]
-    return min(_of_machine(), *_of_container())
+    return min((_of_machine(), *_of_container()))
 
 
 def in_use() -> int:

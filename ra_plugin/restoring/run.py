@@ -27,7 +27,7 @@ _MOST_SHOWN = 20  # failures that are listed
 
 @dataclass(frozen=True, kw_only=True)
 class RestoringOptions:
-    """How photographs are restored and written.
+    """Options of reading, restoring and writing photographs.
 
     Attributes:
         kind: Format, of `image_formats.FORMATS`; None: each file's own.

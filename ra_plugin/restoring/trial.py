@@ -42,7 +42,7 @@ def patch(pixels: np.ndarray, side: int, share: float = 0.5) -> np.ndarray:
 
 
 def try_out(network: FittedNetwork, pixels: np.ndarray, device: torch.device) -> Trial:
-    """Run a network on a part of a photograph, ``(H, W, C)``; it is told the multiple of the sides that it needs.
+    """Run a network on a part of a photograph, ``(H, W, C)``; its ``multiple_of`` is set where it needs one.
 
     Raises:
         ValueError: It does not take color images, or no number that is tried makes it take images of any size.
