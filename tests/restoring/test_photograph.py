@@ -1,6 +1,7 @@
 """Photographs with what belongs to them: a file that is read and written again is the same photograph."""
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ CPU = torch.device('cpu')
 MAKE, ORIENTATION, EXIF, GPS, WIDTH, HEIGHT, NOTE = 271, 274, 34665, 34853, 40962, 40963, 37500
 
 
-def noise(*shape, dtype=np.uint8):
+def noise(*shape, dtype: type = np.uint8):
     return np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape, dtype)
 
 
@@ -72,7 +73,8 @@ def test_photographs_are_upright_as_pillow_has_them(tmp_path, orientation, endin
     values = np.zeros((24, 40, 3), dtype)
     values[:12, :16] = values[4:8, 32:] = np.iinfo(dtype).max
     if dtype == np.uint8:
-        Image.fromarray(values).save(path, exif=tags, **({'quality': 100} if ending in ('jpg', 'webp') else {}))
+        settings: dict[str, Any] = {'quality': 100} if ending in ('jpg', 'webp') else {}
+        Image.fromarray(values).save(path, exif=tags, **settings)
     elif ending == 'png':
         write_photograph(Photograph(values, None, tags, None), path, 95)
     else:
@@ -144,6 +146,7 @@ def test_palettes_black_and_white_and_cmyk(tmp_path):
     stored.save(tmp_path / 't.png', transparency=3)
     found = read_photograph(str(tmp_path / 't.png'))
     expected = np.asarray(Image.open(tmp_path / 't.png').convert('RGBA'))
+    assert found.alpha is not None
     np.testing.assert_array_equal(np.dstack([found.pixels, found.alpha]), expected)
     assert 0 < (found.alpha == 0).sum() < found.alpha.size
 
