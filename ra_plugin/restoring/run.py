@@ -81,7 +81,7 @@ class Restoring:
         jobs = planned(given, out, self.options.kind, lambda error: self._fail(str(error.filename), error))
         left = without_existing(jobs, self.options.skip_existing, self.options.overwrite)
         there = f', {len(jobs) - len(left)} of them restored already' if len(left) < len(jobs) else ''
-        print(f'{len(jobs)} files{there}.', flush=True)
+        print(f'{len(jobs)} file{"s" * (len(jobs) > 1)}{there}.', flush=True)
         with torch.inference_mode():
             headers = self._headers(left)
             choice = self._choice(headers)
