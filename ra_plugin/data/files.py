@@ -43,7 +43,8 @@ def files_below(root: str, suffixes: str | tuple[str, ...], subfolder: str = '',
 def _is_above(folder: str, name: str) -> bool:
     """Return True for a link in a folder that leads to this folder, or to one that it is in."""
     path = os.path.join(folder, name)
-    return os.path.islink(path) and f'{os.path.realpath(folder)}/'.startswith(f'{os.path.realpath(path)}/')
+    return os.path.islink(path) and os.path.join(os.path.realpath(folder), '').startswith(
+        os.path.join(os.path.realpath(path), ''))
 
 
 def files_by_stem(root: str, suffix: str | None, where: str) -> dict[str, str]:

@@ -28,6 +28,7 @@ from ra_plugin.data.text_dataset import TextDataset
 from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.evaluation.judging import Judging
 from ra_plugin.evaluation.restored_folder import FolderOfImages
+from ra_plugin.evaluation.restorer_network import Network
 from ra_plugin.evaluation.restorers import Restorer, RestorerOptions
 from ra_plugin.evaluation.reuse import BASIC, Plan, metric_unit, score_unit
 from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions, QualityMetric
@@ -100,10 +101,9 @@ class RecordPlans:
         options = {key: value for key, value in vars(restorer.options).items() if key not in _NAMING}
         hints = option_hints(RestorerOptions)
         for process in restorer.processings:
-            network = getattr(process, 'network', None)
-            if isinstance(network, nn.Module):  # the weights themselves count, wherever they are from
+            if isinstance(process, Network):  # the weights themselves count, wherever they are from
                 yield digest(canonical(_without(options, ('checkpoint',)), hints),
-                             named_files(options, hints, but=('checkpoint',)), self._network(network))
+                             named_files(options, hints, but=('checkpoint',)), self._network(process.fitted.network))
             else:
                 yield digest(canonical(options, hints), named_files(options, hints), '')
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from torch import nn
 
-from ra_plugin.builders.networks import check_color, check_network, trained_network
-from ra_plugin.builders.option_paths import resolve_paths
+from ra_plugin.builders.networks import check_network
+from ra_plugin.builders.run_networks import built_network, folder_of, last_weights, networks_of
 from ra_plugin.evaluation.judging import Processing
 from ra_plugin.evaluation.restored_folder import FolderOfImages
-from ra_plugin.evaluation.restorer_network import Network, network_input
+from ra_plugin.evaluation.restorer_network import Network
 from ra_plugin.evaluation.used_recognizers import not_among, trained_with, used_names
 from ra_plugin.option_types import FilePath, NonNegative, Positive, WeightsPath
 from ra_plugin.options import OptionError, build_block, check_type
@@ -136,16 +135,9 @@ def _keys_from_run(option_file: str, root: Path, recognizers: Mapping[str, Mappi
     if not isinstance(run, Mapping) or not run.get('name') or not run.get('network_g'):
         raise OptionError(f"{where}.option_file: expected BasicSR's option file of a run, with name and network_g, got "
                           f'{option_file}.')
-    folder = _folder_of(run, root)
-    networks = {key: run.get(key) for key in ('network_g', 'network_t')}
-    resolve_paths(networks, root)  # of a network that is in a file
-    return {**networks, **network_input(run),
-            'checkpoint': str(folder / 'models' / 'net_g_latest.pth'),
+    folder = folder_of(run, root)
+    return {**networks_of(run, root), 'checkpoint': str(last_weights(folder)),
             'used': used_names(trained_with(run, folder, root), recognizers)}
-
-
-def _folder_of(run: Mapping[str, Any], root: Path) -> Path:
-    return root / 'experiments' / str(run['name'])
 
 
 def unmatched_recognizers(restorers: Mapping[str, Mapping], root: Path,
@@ -164,7 +156,7 @@ def unmatched_recognizers(restorers: Mapping[str, Mapping], root: Path,
         if not block.get('option_file') or block.get('used') is not None:
             continue
         run = read_yaml(block['option_file'], f'restorers.{name}.option_file')
-        used = trained_with(run, _folder_of(run, root), root)
+        used = trained_with(run, folder_of(run, root), root)
         others = not_among(used, recognizers)
         if others:
             found[name] = others
@@ -191,20 +183,9 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
                           'restorer_options.')
     place, processings = where if options.network_g is None else f'{where}.network_g', []
     for checkpoint in checkpoints:
-        if options.network_g is None:  # the file alone
-            networks = [trained_network({'type': 'SpandrelNetwork', 'checkpoint': checkpoint}, None, place)]
-        else:
-            networks = [trained_network(options.network_g, checkpoint, place)]
-        check_color(networks[0], place, 'Recognizers judge color. Restore with it yourself, and name '
-                    'the folder of the results: folder.')
-        if options.network_t:
-            path = Path(checkpoint or '')
-            beside = path.with_name(path.name.replace('net_g_', 'net_t_', 1))
-            if beside == path:
-                raise OptionError(f'{where}.checkpoint: expected a file named net_g_*, with net_t_* beside it for '
-                                  f'network_t, got {path.name}.')
-            networks.append(trained_network(options.network_t, str(beside), f'{where}.network_t'))
-        network = nn.Sequential(*networks).to(device).to(memory_format=torch.channels_last)  # faster on a CPU
-        processings.append(Network(network, options.tile, options.tile_overlap, options.multiple_of, options.mean,
-                                   options.std, place))
+        network = built_network(options.network_g, options.network_t, checkpoint, where,
+                                'Recognizers judge color. Restore with it yourself, and name the folder of the '
+                                'results: folder.')
+        processings.append(Network(network.to(device), options.tile, options.tile_overlap, options.multiple_of,
+                                   options.mean, options.std, place))
     return Restorer(name, options, tuple(processings))

@@ -9,7 +9,8 @@ from ra_plugin.utils.signals import Interrupted, handled, interrupt
 from ra_plugin.utils.text import printable
 
 
-def run(main: Callable[[], object], program: str, kept: str = 'the same command starts again') -> int:
+def run(main: Callable[[], object], program: str, kept: str = 'the same command starts again',
+        keep_memory: bool = True) -> int:
     """Run ``main``; print an error that the user can fix as one line on standard error and return exit status 2.
 
     Ctrl-C, SIGTERM and a lost terminal also end with one line, and exit status 130, 143 or 129.
@@ -19,11 +20,13 @@ def run(main: Callable[[], object], program: str, kept: str = 'the same command 
         main: Main function of the program.
         program: Name of the program, for messages.
         kept: Text for the line after a signal: what was saved, and how to continue.
+        keep_memory: Keep freed memory for what comes next; see `keep_freed_memory`.
 
     Returns:
         Exit status of the program.
     """
-    keep_freed_memory()
+    if keep_memory:
+        keep_freed_memory()
     try:
         with handled(interrupt):
             main()

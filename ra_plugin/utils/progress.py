@@ -8,9 +8,10 @@ _SECONDS_BETWEEN_LOG_LINES = 30
 
 
 def progress(items=None, desc: str = '', total: int | None = None, unit: str = 'it',
-             initial: int = 0, disable: bool = False) -> tqdm:
+             initial: int = 0, disable: bool = False, unit_scale: bool = False) -> tqdm:
     """Return a ``tqdm`` on standard error; if that is not a terminal, one line every 30 seconds and one at the end."""
-    settings = {'initial': initial, 'unit': unit, 'disable': disable, 'file': _Lasting(sys.stderr)}
+    settings = {'initial': initial, 'unit': unit, 'unit_scale': unit_scale, 'disable': disable,
+                'file': _Lasting(sys.stderr)}
     if sys.stderr.isatty():
         return tqdm(items, desc, total, dynamic_ncols=True, **settings)
     every = _SECONDS_BETWEEN_LOG_LINES

@@ -107,7 +107,7 @@ def test_clean_images_without_labels_are_judged_by_the_answers_to_them(place, tm
     assert results['recognition_metrics']['kl'] == {'better': 'lower', 'unit': 'nats', 'against': 'clean answers'}
     same, divergence = [], []
     vgg, dataset = evaluation.recognizers['vgg'], evaluation.conditions[0].dataset
-    network = evaluation.restorers['a'].processings[0].network
+    network = evaluation.restorers['a'].processings[0].fitted.network
     with torch.no_grad():
         for item in dataset:
             restored, gt = ((image.clamp(0, 1) * 255).round() / 255 for image in (network(item['lq'][None]),

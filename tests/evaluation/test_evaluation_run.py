@@ -272,7 +272,7 @@ def test_records_of_other_images_are_refused(place, results, tmp_path):
 @pytest.mark.slow
 def test_images_that_something_else_restored_score_as_the_network_that_made_them(place, results, tmp_path):
     evaluation = build(place, place / 'opt.yml')
-    dataset, network = evaluation.conditions[0].dataset, evaluation.restorers['plain'].processings[0].network
+    dataset, network = evaluation.conditions[0].dataset, evaluation.restorers['plain'].processings[0].fitted.network
     for item in dataset:
         file = tmp_path / 'restored' / Path(item['gt_path']).relative_to(place / 'images')
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -308,7 +308,7 @@ def test_recognizers_used_are_known_from_any_folder_and_others_are_named(opt, ru
     opt.update(images=3, audit=0)
     opt['restorers']['RA'] = {'option_file': 'run.yml', 'checkpoint': str(tmp_path / 'net.pth')}
     (tmp_path / 'elsewhere').mkdir()
-    monkeypatch.setattr('ra_plugin.evaluation.restorers.trained_network', lambda *args: torch.nn.Identity())
+    monkeypatch.setattr('ra_plugin.builders.run_networks.trained_network', lambda *args: torch.nn.Identity())
     for folder in (tmp_path, tmp_path / 'elsewhere'):
         monkeypatch.chdir(folder)
         evaluation = Evaluation(tmp_path, copy.deepcopy(opt))

@@ -55,7 +55,7 @@ def test_the_file_of_a_runs_network_is_looked_up_below_the_root(tmp_path, monkey
     (tmp_path / 'elsewhere').mkdir()
     monkeypatch.chdir(tmp_path / 'elsewhere')
     process, = processings(tmp_path, option_file=str(tmp_path / 'run.yml'))
-    assert torch.equal(next(process.network.parameters()),
+    assert torch.equal(next(process.fitted.network.parameters()),
                        next(SpandrelNetwork(str(models / 'net_g_latest.pth')).parameters()))
 
 

@@ -13,8 +13,9 @@ from torchvision.utils import save_image
 
 from ra_plugin.builders.loaders import with_scale
 from ra_plugin.builders.networks import check_color
+from ra_plugin.builders.run_networks import network_input
 from ra_plugin.evaluation.judging import Batch
-from ra_plugin.evaluation.restorer_network import Network, network_input
+from ra_plugin.evaluation.restorer_network import Network
 from ra_plugin.evaluation.restorers import RestorerOptions, build_restorer, restorer_options
 from ra_plugin.options import OptionError
 from ra_plugin.utils.tensors import denormalized, extended, normalized
@@ -85,7 +86,7 @@ def test_an_explicit_key_comes_before_the_runs(tmp_path):
     options = restorer_options({'option_file': str(tmp_path / 'run.yml'), 'multiple_of': 16, 'mean': [0] * 3,
                                 'std': [1] * 3}, tmp_path, {}, 'restorers.x')
     assert (options.multiple_of, options.mean, options.std) == (16, [0] * 3, [1] * 3)
-    network = build_restorer('x', options, torch.device('cpu')).processings[0]
+    network = build_restorer('x', options, torch.device('cpu')).processings[0].fitted
     assert (network.multiple_of, network.mean) == (16, [0] * 3)
 
 

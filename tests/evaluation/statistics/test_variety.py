@@ -131,7 +131,7 @@ def test_embeddings_that_hardly_differ_between_images():
     cosine = ((vectors @ vectors.T).sum() - 30).item() / (30 * 29)
     assert text == [f'net gives two different clean images a cosine of {cosine:.3f} on average, and no processing, '
                     f'which is nearest to them, has {entry["score"]:.3f}: mean cosine says little about restorers. '
-                    'Unless these images are like that, check its weights and classes.']
+                    'Unless these images are like that, check its weights.']
     assert entry['constant'] == entry['share'] == pytest.approx(cosine) and entry['of'] == 'pairs'
     assert not said('embedding', {NONE: {'embeddings': faces + 0.3 * other}}, {'embeddings': faces})[0]
     assert said('embedding', {NONE: {'embeddings': other}}, {'embeddings': faces})[0]  # no nearer than other images
