@@ -38,14 +38,14 @@ class HighOrderDegradation(Degradation):
                  final_sinc_prob: Probability = 0.8, final_kernel_size: KernelSize = (7, 21),
                  final_jpeg_prob: Probability = 0.5):
         where = 'HighOrderDegradation'
-        self.scale = check_value(scale, Positive, f'{where}: scale')
+        self.scale = check_value(scale, Positive, f'{where}.scale')
         constants = constants or ('restoration' if scale == 1 else 'real_esrgan')
         self.first, self.second = (
-            build_block(Stage, {**preset, **(given or {})}, f'{where}: {name}')
+            build_block(Stage, {**preset, **(given or {})}, f'{where}.{name}')
             for name, preset, given in zip(('first', 'second'), CONSTANTS[constants], (first, second), strict=True))
-        self.final_sinc_prob = check_value(final_sinc_prob, Probability, f'{where}: final_sinc_prob')
-        self.final_kernel_size = check_value(final_kernel_size, KernelSize, f'{where}: final_kernel_size')
-        self.final_jpeg_prob = check_value(final_jpeg_prob, Probability, f'{where}: final_jpeg_prob')
+        self.final_sinc_prob = check_value(final_sinc_prob, Probability, f'{where}.final_sinc_prob')
+        self.final_kernel_size = check_value(final_kernel_size, KernelSize, f'{where}.final_kernel_size')
+        self.final_jpeg_prob = check_value(final_jpeg_prob, Probability, f'{where}.final_jpeg_prob')
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the degraded image as uint8 ``(H / scale, W / scale, 3)``."""

@@ -110,8 +110,13 @@ class Stage:
 
 _SECOND = {'blur_prob': 0.8, 'blur_sigma': (0.2, 1.5), 'resize_prob': (0.3, 0.4, 0.3), 'resize_range': (0.3, 1.2),
            'noise_range': (1.0, 25.0), 'poisson_scale_range': (0.05, 2.5)}
+# A result of scale 4 is a quarter as large: in its pixels, lengths of the clean image are a quarter, and the noise of
+# the first stage is about half, as shrinking averages it.
+_QUARTER = {'blur_sigma': (0.05, 0.75)}
+_RESTORATION = {**_QUARTER, 'resize_range': (0.6, 1.5), 'noise_range': (1.0, 15.0), 'poisson_scale_range': (0.05, 1.5)}
 
 # By name: what differs from the defaults of `Stage` in the first and in the second stage.
 CONSTANTS: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     'real_esrgan': ({}, _SECOND),
+    'restoration': (_RESTORATION, {**_SECOND, **_QUARTER}),
 }

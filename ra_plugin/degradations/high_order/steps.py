@@ -12,7 +12,10 @@ FILTERS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)  # the latter two 
 
 
 def blur(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Return the image filtered with a kernel, mirrored at its borders about the last pixel."""
+    """Return the image filtered with a kernel of sum 1, mirrored at its borders about the last pixel."""
+    column, row = kernel.sum(axis=1), kernel.sum(axis=0)
+    if np.allclose(kernel, np.outer(column, row), rtol=0, atol=1e-9):  # isotropic Gaussians: up to ten times as fast
+        return cv2.sepFilter2D(image, -1, row, column, borderType=cv2.BORDER_REFLECT_101)
     return cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
 
 
