@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from ra_plugin.degradations.high_order.options import KERNELS, Stage
+from ra_plugin.degradations.high_order.options import KERNELS, Stage, draw
 
 # Lowest cutoff of a sinc filter, in radians per pixel: a small kernel holds too little of a longer wave.
 LOWEST_CUTOFF, LOWEST_CUTOFF_OF_LARGE, LARGE = math.pi / 3, math.pi / 5, 13
@@ -56,9 +56,9 @@ def draw_kernel(stage: Stage, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < stage.sinc_prob:
         return sinc(size, rng.uniform(LOWEST_CUTOFF if size < LARGE else LOWEST_CUTOFF_OF_LARGE, math.pi))
     kind = KERNELS[rng.choice(len(KERNELS), p=stage.kernel_prob)]
-    sigma, angle = [rng.uniform(*stage.blur_sigma)] * 2, 0.0
+    sigma, angle = [draw(stage.blur_sigma, rng)] * 2, 0.0
     if not kind.endswith('_iso') and kind != 'iso':
-        sigma[1], angle = rng.uniform(*stage.blur_sigma), rng.uniform(-math.pi, math.pi)
+        sigma[1], angle = draw(stage.blur_sigma, rng), rng.uniform(-math.pi, math.pi)
     if kind.startswith('plateau'):
         return bell(size, sigma, angle, _draw_beta(stage.betap_range, rng), 'plateau')
     beta = _draw_beta(stage.betag_range, rng) if kind.startswith('generalized') else 1

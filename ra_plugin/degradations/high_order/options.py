@@ -3,6 +3,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
+
 from ra_plugin.options import CHANGE, Limits, OptionError
 
 KERNELS = ('iso', 'aniso', 'generalized_iso', 'generalized_aniso', 'plateau_iso', 'plateau_aniso')
@@ -39,6 +41,11 @@ class Span:
         around = '' if self.around is None else f' with {self.around:g} between them'
         raise OptionError(f'{where}: expected [low, high], {numbers} from {self.least:g} to {self.most:g}{around}, '
                           f'got {list(value)}. {CHANGE}')
+
+
+def draw(span: Sequence[float], rng: np.random.Generator) -> float:
+    """Draw a number uniformly from ``[low, high]``."""
+    return rng.uniform(span[0], span[1])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ra_plugin.degradations.base import to_bytes
 from ra_plugin.degradations.classic import JPEGCompression
-from ra_plugin.degradations.high_order.options import RESIZES, Stage
+from ra_plugin.degradations.high_order.options import RESIZES, Stage, draw
 
 FILTERS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)  # the latter two without antialiasing
 
@@ -41,9 +41,9 @@ def add_noise(image: np.ndarray, stage: Stage, rng: np.random.Generator) -> np.n
     is_gaussian = rng.random() < stage.gaussian_noise_prob
     is_gray = rng.random() < stage.gray_noise_prob
     if is_gaussian:
-        noise = gaussian_noise(image, rng.uniform(*stage.noise_range), is_gray, rng)
+        noise = gaussian_noise(image, draw(stage.noise_range, rng), is_gray, rng)
     else:
-        noise = poisson_noise(image, rng.uniform(*stage.poisson_scale_range), is_gray, rng)
+        noise = poisson_noise(image, draw(stage.poisson_scale_range, rng), is_gray, rng)
     return np.clip(image + noise, 0, 1)
 
 
@@ -75,5 +75,5 @@ def poisson_noise(image: np.ndarray, factor: float, is_gray: bool, rng: np.rando
 
 def compress(image: np.ndarray, qualities: Sequence[float], rng: np.random.Generator) -> np.ndarray:
     """Return the image, clamped to ``[0, 1]``, as JPEG gives it at a quality drawn from ``[low, high]``."""
-    quality = round(rng.uniform(*qualities))
+    quality = round(draw(qualities, rng))
     return JPEGCompression(quality)(np.clip(image, 0, 1), rng) / np.float32(255)
