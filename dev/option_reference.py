@@ -17,6 +17,7 @@ from ra_plugin.builders.own_keys import BLOCKS, recognition_losses
 from ra_plugin.data.degraded_image_dataset import LoaderOptions
 from ra_plugin.data.labeled_image_dataset import IOBackend
 from ra_plugin.data.with_labels import LabelOptions
+from ra_plugin.degradations.high_order.options import Stage
 from ra_plugin.evaluation.options import EvaluationOptions
 from ra_plugin.evaluation.restorers import RestorerOptions
 from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions
@@ -73,7 +74,8 @@ def parts() -> Iterator[tuple[str, str, list[str]]]:
           for cls in REGISTERED[registry.DATASET_REGISTRY]),
         section('`io_backend`', IOBackend), section("Labels for BasicSR's own data sets", LabelOptions)]
     yield 'Degradations', 'Blocks of `degradation` in a data set, and of `degradations` in an evaluation.', [
-        section(f'`{name}`', DEGRADATION_REGISTRY.find(name)) for name in ours(DEGRADATION_REGISTRY)]
+        *(section(f'`{name}`', DEGRADATION_REGISTRY.find(name)) for name in ours(DEGRADATION_REGISTRY)),
+        section('Blocks of `first` and `second` in `HighOrderDegradation`', Stage)]
     yield 'Networks', 'Blocks of `network_g` and `network_t`, beside those of BasicSR.', [
         section(f'`{cls.__name__}`', cls) for cls in REGISTERED[registry.ARCH_REGISTRY]]
     yield 'Evaluations', 'The option file of an evaluation, see `docs/EVALUATION.md`.', [

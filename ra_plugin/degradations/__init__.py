@@ -3,11 +3,13 @@ from collections.abc import Mapping
 
 from ra_plugin.degradations.base import Degradation
 from ra_plugin.degradations.classic import BicubicDownsample, Compose, GaussianNoise, JPEGCompression
+from ra_plugin.degradations.high_order import HighOrderDegradation
 from ra_plugin.degradations.imagenet_c import ImageNetC
 from ra_plugin.registry import DEGRADATION_REGISTRY
 
 __all__ = [
-    'BicubicDownsample', 'Compose', 'Degradation', 'GaussianNoise', 'ImageNetC', 'JPEGCompression', 'build_degradation'
+    'BicubicDownsample', 'Compose', 'Degradation', 'GaussianNoise', 'HighOrderDegradation', 'ImageNetC',
+    'JPEGCompression', 'build_degradation'
 ]
 
 

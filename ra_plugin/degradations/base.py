@@ -46,6 +46,19 @@ def check_image(image: np.ndarray, where: str) -> None:
                          'Divide 8-bit values by 255, and do not normalize.')
 
 
+def check_divisible(image: np.ndarray, scale: int, where: str) -> None:
+    """Check that ``scale`` divides height and width.
+
+    Raises:
+        ValueError: It does not.
+    """
+    height, width = image.shape[:2]
+    if height % scale or width % scale:
+        raise ValueError(f'{where}: expected height and width divisible by scale {scale}, got an image of '
+                         f'{width}x{height}. Crop it to {width - width % scale}x{height - height % scale}, e.g. with '
+                         'crop_size.')
+
+
 def to_bytes(image: np.ndarray) -> np.ndarray:
     """Return a uint8 image as it is, and float32 in ``[0, 1]`` rounded to 8 bit: to nearest, halves to even."""
     return image if image.dtype == np.uint8 else np.rint(image * np.float32(255)).astype(np.uint8)

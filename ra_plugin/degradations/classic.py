@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from ra_plugin.degradations.base import Degradation, check_image, to_bytes
+from ra_plugin.degradations.base import Degradation, check_divisible, check_image, to_bytes
 from ra_plugin.options import OptionError
 from ra_plugin.registry import DEGRADATION_REGISTRY, DegradationBlock
 
@@ -44,11 +44,8 @@ class BicubicDownsample(Degradation):
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the image ``(H, W, 3)`` downsampled to ``(H / scale, W / scale, 3)``, of the same type."""
         check_image(image, 'BicubicDownsample')
+        check_divisible(image, self.scale, 'BicubicDownsample')
         height, width = image.shape[:2]
-        if height % self.scale or width % self.scale:
-            raise ValueError(f'BicubicDownsample: expected height and width divisible by scale {self.scale}, got '
-                             f'an image of {width}x{height}. Crop it to {width - width % self.scale}x'
-                             f'{height - height % self.scale}, e.g. with crop_size.')
         size = (width // self.scale, height // self.scale)
         if image.dtype == np.uint8:
             return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))

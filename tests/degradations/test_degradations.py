@@ -23,6 +23,7 @@ BLOCKS = [  # one for each registered degradation, in any order
     {'type': 'GaussianNoise', 'sigma': 0.1},
     {'type': 'JPEGCompression', 'quality': 10},
     {'type': 'ImageNetC', 'corruption': 'shot_noise', 'severity': 3},
+    {'type': 'HighOrderDegradation', 'scale': 4},
     {'type': 'Compose', 'steps': [{'type': 'GaussianNoise', 'sigma': 0.1}, {'type': 'BicubicDownsample', 'scale': 2},
                                   {'type': 'JPEGCompression', 'quality': 30}]},
 ]
