@@ -14,6 +14,7 @@ import torch
 from basicsr.archs.rrdbnet_arch import RRDBNet
 from basicsr.losses.gan_loss import GANLoss
 from basicsr.utils.registry import ARCH_REGISTRY
+from hub_stub import hub_that_answers
 from timm.models import save_for_hf
 from torch import nn
 
@@ -167,13 +168,8 @@ def test_where_the_hub_is_reached_its_client_does_as_usual():
         modes.append(huggingface_hub.constants.HF_HUB_OFFLINE)
         return httpx.Response(404)
 
-    huggingface_hub.set_client_factory(lambda: httpx.Client(transport=httpx.MockTransport(answer)))
-    try:
-        with reached_or_offline():
-            assert modes == [False] and not huggingface_hub.constants.HF_HUB_OFFLINE
-    finally:
-        huggingface_hub.set_client_factory(httpx.Client)
-        huggingface_hub.close_session()
+    with hub_that_answers(answer), reached_or_offline():
+        assert modes == [False] and not huggingface_hub.constants.HF_HUB_OFFLINE
 
 
 def saved(folder, **config):

@@ -4,8 +4,6 @@ from typing import Any
 
 import torch
 
-from ra_plugin.utils.text import how_many
-
 Sizes = Sequence[Sequence[int]] | torch.Tensor | None
 
 
@@ -23,7 +21,7 @@ def checked_sizes(sizes: Sizes, output: torch.Tensor, where: str) -> list[tuple[
     if len(pairs) != len(output) or not all(
             isinstance(pair, list) and len(pair) == 2 and all(isinstance(side, int) for side in pair)
             for pair in pairs):
-        raise ValueError(f'{where}: sizes: expected (height, width) for {how_many(len(output), "image")}, got {sizes}.')
+        raise ValueError(f'{where}: sizes: expected (height, width) for each of {len(output)} images, got {sizes}.')
     for i, (rows, columns) in enumerate(pairs):
         if not (1 <= rows <= height and 1 <= columns <= width):
             raise ValueError(f'{where}: sizes: image {i}: expected at most {height}x{width}, the size of the batch, '

@@ -175,7 +175,7 @@ def test_scores_are_those_of_each_image_alone(place, results):
         for item in dataset:
             gt = item['gt'][None]
             for name, seed in right:
-                image = to_uint8(nets[name][seed].network(item['lq'][None]))
+                image = to_uint8(nets[name][seed].fitted.network(item['lq'][None]))
                 quality[name, seed].append(psnr(image, to_uint8(gt)).item())
                 right[name, seed].append(vgg.logits(image.float() / 255).argmax().item() == item['label'])
             bicubic = torch.nn.functional.interpolate(item['lq'][None], (32, 32), mode='bicubic', antialias=True)
@@ -219,7 +219,7 @@ def test_audit_and_clean_input_are_means_over_all_seeds(place, tmp_path):
     with torch.no_grad():
         scores, clean = {}, []
         for name in ('plain', 'RA'):
-            networks = [process.network for process in evaluation.restorers[name].processings]
+            networks = [process.fitted.network for process in evaluation.restorers[name].processings]
             scores[name] = [accuracy(view(to_uint8(network(lq)))) for network in networks]
             made = [torch.nn.functional.interpolate(network(gt), gt.shape[-2:], mode='bicubic', antialias=True)
                     for network in networks]

@@ -12,6 +12,7 @@ import tiny_transformers as tiny
 import torch
 import torch.nn.functional as F
 import transformers as hf
+from hub_stub import hub_that_answers
 from PIL import Image
 
 from ra_plugin.options import OptionError
@@ -111,13 +112,8 @@ def test_what_the_hub_answers_is_said(status, code, message, tmp_path, monkeypat
 
     monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_CACHE', str(tmp_path))
     monkeypatch.setattr('time.sleep', lambda seconds: None)  # between attempts
-    huggingface_hub.set_client_factory(lambda: httpx.Client(transport=httpx.MockTransport(answer)))
-    try:
-        with pytest.raises(ValueError, match=message) as error:
-            TransformersRecognizer('owner/net', revision='v2')
-    finally:
-        huggingface_hub.set_client_factory(httpx.Client)
-        huggingface_hub.close_session()
+    with hub_that_answers(answer), pytest.raises(ValueError, match=message) as error:
+        TransformersRecognizer('owner/net', revision='v2')
     assert '\n' not in str(error.value) and str(error.value).startswith('TransformersRecognizer(owner/net): ')
 
 

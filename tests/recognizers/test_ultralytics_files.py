@@ -372,7 +372,7 @@ def bare(own, modules):
     (lambda own: vars(own).update(names={0: 'a', 2: 'b'}), r'is damaged: its network has no layers or no class names'),
     (lambda own: {'ema': bare(own, {'model': 3})}, 'net.pt has no weights'),
     (lambda own: {'ema': bare(own, [3])}, 'is damaged: its network has no layers or no class names'),
-    (lambda own: vars(own).update(names={0: 'a'}), 'names 1 classes, its network has 3'),
+    (lambda own: vars(own).update(names={0: 'a'}), 'names 1 class, its network has 3'),
     (lambda own: {'modelopt': {'a': 1}}, 'has a quantized network'),
     (lambda own: {'modelopt': torch.ones(2)}, 'has a quantized network'),
     (lambda own: {'ema': torch.ones(2)}, "has no network of ultralytics under 'ema' or 'model'"),

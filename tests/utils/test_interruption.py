@@ -17,7 +17,7 @@ from ra_plugin.utils.signals import SIGNALS, Interrupted
 ARGUMENTS = {
     'boundary': ['a', 'b', '-opt', 'x.yml'], 'demo': [], 'doctor': ['-opt', 'x.yml'],
     'evaluate': ['-opt', 'x.yml'], 'prepare_data': ['cifar10'], 'reproduce': ['T1'],
-    'split_classes': ['x', '--out', 'y'],
+    'restore': ['x', 'y', '--out', 'z'], 'split_classes': ['x', '--out', 'y'],
     'survey': ['a', 'b', '-opt', 'x.yml', '--judge', 'j', '--out', 'y'],
     'sweep': ['-opt', 'x.yml', '--loss-weight', '0', '1', '--eval', 'y.yml'], 'test': ['-opt', 'x.yml'],
     'train': ['-opt', 'x.yml'], 'train_recognizer': ['TinyVGG', '--data', 'x', '--out', 'y']}
