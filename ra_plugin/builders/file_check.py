@@ -215,7 +215,7 @@ def _check_budget(opt: Mapping[str, Any], train: TrainKeys) -> None:
     if not phases or budget.dataset not in (None, *phases):
         raise OptionError(f'{where}.dataset: expected one of {", ".join(phases) or "val, val_2, ..."} in datasets, got '
                           f'{budget.dataset or "none"}. PSNR is measured on its images.')
-    phase = budget.dataset or min(phases)
+    phase = budget.phase_in(phases)
     if has_no_clean(opt['datasets'][phase]):
         raise OptionError(f'{where}.dataset: datasets.{phase} has no clean images, so there is no PSNR.')
 

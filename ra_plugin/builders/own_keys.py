@@ -84,7 +84,7 @@ class TrainKeys(StepOptions):
             those steps alone): less time, and a worse result: with 2, at small scale, -1.4 points and -0.2 dB.
             ``l_recog`` is logged where ``print_freq`` meets those steps. Default: 1.
         recog_budget: What the recognition loss may cost in dB; its weight then follows what it costs, see
-            docs/OPTION_FILES.md. Default: none, the weight stays.
+            docs/RESTORERS.md. Default: none, the weight stays.
         log_grad_ratio: Log the norm of the recognition gradient over that of the pixel gradient, at the restored
             image. Default: false.
         optim_t: Optimizer of T. Default: Adam, lr 1e-4.

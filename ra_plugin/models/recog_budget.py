@@ -12,21 +12,21 @@ import copy
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
 from ra_plugin.models.host import Host
+from ra_plugin.models.validation_metrics import mean_of_known
 from ra_plugin.option_types import Positive
 from ra_plugin.options import Limits, OptionError, build_block
 from ra_plugin.utils.tensors import denormalized
 
-MEASUREMENTS = 24  # of a training, by default
+_MEASUREMENTS = 24  # of a training, by default
 _RATE = 0.35  # of the controller: the cost lags behind the weight, by the average and by the steps that it takes
 _MOST = 0.7  # of one change of the weight's logarithm
 _RANGE = 100.0  # the weight ends within this factor of the given one: where restoration gains, nothing else bounds it
@@ -54,6 +54,10 @@ class BudgetOptions:
     images: Positive = 200
     every: Positive | None = None
 
+    def phase_in(self, datasets: Iterable[str]) -> str:
+        """Return the key of the data set that PSNR is measured on, of those in ``datasets``."""
+        return self.dataset or min(phase for phase in datasets if phase != 'train')
+
 
 class BudgetImages:
     """The images that PSNR is measured on: some of a validation set, in its batches.
@@ -61,10 +65,12 @@ class BudgetImages:
     Args:
         loader: Loader of the whole validation set.
         number: Number of images, spread over it.
+        every: Number of iterations between two measurements.
     """
 
-    def __init__(self, loader: Any, number: int):
+    def __init__(self, loader: Any, number: int, every: int):
         self.opt: Mapping[str, Any] = loader.dataset.opt
+        self.every = every
         total = len(loader.dataset)
         places = [i * total // number for i in range(number)] if number < total else range(total)
         self.loader = DataLoader(Subset(loader.dataset, places), loader.batch_size, num_workers=loader.num_workers,
@@ -81,7 +87,8 @@ class BudgetImages:
         """Return those of an option file with a budget, from the loaders of its validation sets in their order."""
         options = build_block(BudgetOptions, opt['train']['recog_budget'], 'train.recog_budget')
         phases = sorted(phase for phase in opt['datasets'] if phase != 'train')
-        return cls(val_loaders[phases.index(options.dataset or phases[0])], options.images)
+        every = options.every or max(1, int(opt['train']['total_iter']) // _MEASUREMENTS)
+        return cls(val_loaders[phases.index(options.phase_in(phases))], options.images, every)
 
 
 class Budget:
@@ -174,7 +181,9 @@ class RecogBudgetMixin(Host):
         """Replace the network, and its average, by the one on the way from the start that uses the budget."""
         assert self.budget is not None
         network = self.get_bare_model(getattr(self, 'net_g_ema', self.net_g))
-        trained, start = copy.deepcopy(network.state_dict()), self._start(network)
+        trained = copy.deepcopy(network.state_dict())
+        self.load_network(network, os.path.join(self.opt['path']['models'], _START), True, 'params')
+        start = copy.deepcopy(network.state_dict())
 
         def go_to(share: float) -> float:
             network.load_state_dict(between(start, trained, share))
@@ -191,34 +200,23 @@ class RecogBudgetMixin(Host):
                 f'recog_budget: the loss counted {self.budget.factor:g} times its weight at the end, the most that the '
                 'budget changes it by. Give train.recog_opt another loss_weight.')
 
-    def _start(self, network: nn.Module) -> dict[str, torch.Tensor]:
-        kept = copy.deepcopy(network.state_dict())
-        self.load_network(network, os.path.join(self.opt['path']['models'], _START), True, 'params')
-        start = copy.deepcopy(network.state_dict())
-        network.load_state_dict(kept)
-        return start
-
     @torch.no_grad()
     def _psnr(self, images: BudgetImages) -> float:
         """Return the mean PSNR in dB of the restored images of a data set, as they would be saved."""
-        values, training = [], self.is_train
-        self.is_train = False  # if it is set, RealESRNet degrades its input
-        try:
+        values, mean, std = [], images.opt.get('mean'), images.opt.get('std')
+        with self.not_training():
             for data in images:
                 self.feed_data(data)
                 self.test()
-                restored, clean = (to_uint8(denormalized(batch, *_normalization(images.opt)))
-                                   for batch in (self.output, self.gt))
+                restored, clean = (to_uint8(denormalized(batch, mean, std)) for batch in (self.output, self.gt))
                 sizes = data.get('size') or [clean.shape[-2:]] * len(clean)
                 values += [psnr(a[..., :height, :width], b[..., :height, :width]).item()
                            for a, b, (height, width) in zip(restored, clean, sizes, strict=True)]
-        finally:
-            self.is_train = training
-        known = [value for value in values if math.isfinite(value)]
-        if not known:
+        value = mean_of_known(values)
+        if not math.isfinite(value):
             raise OptionError(f'train.recog_budget: no image of {images.opt["name"]} has a PSNR. Choose '
                               'another data set.')
-        return math.fsum(known) / len(known)
+        return value
 
 
 def between(start: Mapping[str, torch.Tensor], end: Mapping[str, torch.Tensor],
@@ -226,7 +224,3 @@ def between(start: Mapping[str, torch.Tensor], end: Mapping[str, torch.Tensor],
     """Return ``start + share * (end - start)`` of two state dicts; of whole numbers, those of ``end``."""
     return {name: start[name].lerp(value, share) if value.is_floating_point() else value
             for name, value in end.items()}
-
-
-def _normalization(dataset_opt: Mapping[str, Any]) -> tuple[Any, Any]:
-    return dataset_opt.get('mean'), dataset_opt.get('std')

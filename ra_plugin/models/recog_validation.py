@@ -5,7 +5,7 @@ Several processes share the batches and rank 0 collects the results, which equal
 import contextlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -183,10 +183,15 @@ class RecogValidationMixin(Host):
 
     def _score(self, dataloader, current_iter, save_img: bool) -> tuple[list[Metrics], dict[str, TaskScore]]:
         """Return BasicSR's metrics of each image, and the score of each recognizer."""
-        training, self.is_train = self.is_train, False  # if it is set, RealESRNet degrades its input
+        with self.not_training(), self.judging():
+            return self._score_batches(dataloader, current_iter, save_img)
+
+    @contextlib.contextmanager
+    def not_training(self) -> Iterator[None]:
+        """Unset ``is_train`` within the context: if it is set, RealESRNet degrades its input."""
+        training, self.is_train = self.is_train, False
         try:
-            with self.judging():
-                return self._score_batches(dataloader, current_iter, save_img)
+            yield
         finally:
             self.is_train = training
 

@@ -19,7 +19,7 @@ from ra_plugin.restoring.photograph import Header, Photograph, read_header, read
 from ra_plugin.restoring.restorer import PhotographRestorer
 from ra_plugin.restoring.tile_choice import Choice, chosen
 from ra_plugin.utils.progress import progress
-from ra_plugin.utils.text import one_line, printable
+from ra_plugin.utils.text import how_many, one_line, printable
 
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the next file would fail as well
 _MOST_SHOWN = 20  # failures that are listed
@@ -81,7 +81,7 @@ class Restoring:
         jobs = planned(given, out, self.options.kind, lambda error: self._fail(str(error.filename), error))
         left = without_existing(jobs, self.options.skip_existing, self.options.overwrite)
         there = f', {len(jobs) - len(left)} of them restored already' if len(left) < len(jobs) else ''
-        print(f'{len(jobs)} file{"s" * (len(jobs) > 1)}{there}.', flush=True)
+        print(f'{how_many(len(jobs), "file")}{there}.', flush=True)
         with torch.inference_mode():
             headers = self._headers(left)
             choice = self._choice(headers)

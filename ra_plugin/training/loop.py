@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from basicsr.utils import AvgTimer, MessageLogger
 
-from ra_plugin.models.recog_budget import MEASUREMENTS, BudgetImages
+from ra_plugin.models.recog_budget import BudgetImages
 from ra_plugin.models.resume.writer import SaveError
 from ra_plugin.models.step_log import numbers
 from ra_plugin.models.training_step import NotFinite
@@ -117,7 +117,7 @@ class Training:
                     bar.set_postfix({key: f'{value:.3g}' for key, value in self._current_log().items()},
                                     refresh=False)
                     self._log(message, {'time': iter_timer.get_avg_time(), 'data_time': data_timer.get_avg_time()})
-                if self._budget and self.iteration % self._budget_every == 0 and self.iteration < self.total:
+                if self._budget and self.iteration % self._budget.every == 0 and self.iteration < self.total:
                     self._on_budget(self._budget, self.model.hold_budget)  # before saving: a state has what follows
                 if self._is_due('logger', 'save_checkpoint_freq'):
                     self._save_or_warn()
@@ -169,10 +169,6 @@ class Training:
 
     def _is_due(self, block: str, key: str) -> bool:
         return bool(self.opt.get(block)) and self.iteration % int(self.opt[block][key]) == 0
-
-    @property
-    def _budget_every(self) -> int:
-        return self.opt['train']['recog_budget'].get('every') or max(1, self.total // MEASUREMENTS)
 
     def _on_budget(self, images: BudgetImages, step: Callable[[BudgetImages], None]) -> None:
         """Measure on the images of the budget, without changing the random states of the training."""
