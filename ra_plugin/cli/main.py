@@ -14,6 +14,7 @@ COMMANDS = {
     'train': 'train a network as an option file says',
     'test': 'test a network as an option file says',
     'evaluate': 'judge restorers by what recognizers make of their images: results, tables, a page',
+    'tune': 'make a finished restorer recognition-aware within a budget of PSNR, and report on it',
     'restore': 'restore a folder of photographs with the network of a training',
     'doctor': 'check the recognizers of an option file on real images before a run',
     'sweep': 'train with several weights of the recognition loss and choose one by a budget of PSNR',

@@ -1,18 +1,22 @@
 """Base class of all data sets: checked options, reproducible randomness, and degradation of gt to lq on the fly."""
 import functools
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 
 from ra_plugin.data.exif import ExifOrientation
 from ra_plugin.data.image_dataset import ImageDataset
+from ra_plugin.data.part import places_within
 from ra_plugin.degradations import build_degradation
 from ra_plugin.option_types import FilePath, NonNegative, Positive
-from ra_plugin.options import OptionError, build_block
+from ra_plugin.options import Limits, OptionError, build_block
 from ra_plugin.registry import DegradationBlock
+
+Share = Annotated[float, Limits(least=0, most=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,9 @@ class DegradedImageOptions(LoaderOptions):
         degradation: Degradation that makes lq from gt, e.g. ``{type: BicubicDownsample, scale: 4}``. Default: lq is gt.
         seed: Seed of the noise in validation, >= 0; training uses torch's seed instead.
         max_pixels: Maximum number of pixels of images and masks. Default: Pillow's limit, about 179 million.
+        part: ``[from, to]`` in ``[0, 1]``: the share of the images to use. Which those are depends on their paths below
+            dataroot alone, so that ``[0, 0.8]`` and ``[0.8, 1]`` never have an image in common, whatever is added or
+            removed. Default: all images.
         exif_orientation: ``ignore``: pixels as stored, as in torchvision and timm; ``apply``: rotated upright, as in
             viewers and OpenCV. Default: ``ignore`` with class labels; with boxes or masks the one whose size equals
             that of the annotation, and an error if both have it. (Pillow itself rotates TIFF files.)
@@ -74,9 +81,13 @@ class DegradedImageOptions(LoaderOptions):
     degradation: DegradationBlock | None = None
     seed: NonNegative = 0
     max_pixels: Positive | None = None
+    part: Sequence[Share] | None = None
     exif_orientation: ExifOrientation | None = None
 
     def __post_init__(self):
+        if self.part is not None and not (len(self.part) == 2 and self.part[0] < self.part[1]):
+            raise OptionError(f'expected [from, to] with from < to, got {list(self.part)}. Write e.g. [0, 0.8].',
+                              'part')
         if self.dataroot_lq is not None:
             for key in ('dataroot_gt', 'degradation'):
                 if getattr(self, key) is not None:
@@ -114,8 +125,8 @@ class DegradedImageDataset(ImageDataset):
     In phase ``train`` random values are drawn for each access and follow torch's seed, also in workers. In other phases
     an item depends only on ``seed`` and its index, for any number of workers.
 
-    A subclass sets ``options_type``, sets ``paths`` (and ``classes``, ``num_classes``) in its constructor, and returns
-    an item before degradation in :meth:`load`.
+    A subclass sets ``options_type``; in its constructor it sets ``paths`` (and ``classes``, ``num_classes``) and calls
+    :meth:`keep_part` last; and it returns an item before degradation in :meth:`load`.
 
     Args:
         opt: The dataset's block of a BasicSR option file; keys as in ``options_type``.
@@ -136,6 +147,7 @@ class DegradedImageDataset(ImageDataset):
     paths: list[str]
     classes: tuple[str, ...] | None
     num_classes: int | None
+    _part: Sequence[float] | None = None  # that `paths` are of
 
     def __init__(self, opt: Mapping[str, Any]):
         self.where = f"{type(self).__name__}({opt.get('name') or opt.get('phase', '')})"
@@ -150,6 +162,28 @@ class DegradedImageDataset(ImageDataset):
     @property
     def train(self) -> bool:
         return self.options.phase == 'train'
+
+    def keep_part(self, *lists: str) -> None:
+        """Keep the images of the option ``part`` alone.
+
+        Args:
+            lists: Names of the attributes that have a value for each image, beside ``paths``.
+
+        Raises:
+            OptionError: No image is in that part.
+        """
+        self._part = self.options.part
+        if self._part is None:
+            return
+        low, high = self._part
+        root = os.path.join(self.options.dataroot, '')
+        places = places_within([path.removeprefix(root) for path in self.paths], low, high)
+        if not places:
+            raise OptionError(f'{self.where}.part: none of the {len(self.paths)} images is in [{low:g}, {high:g}]. '
+                              'Use a larger part, or more images.')
+        for name in ('paths', *lists):
+            values = getattr(self, name)
+            setattr(self, name, [values[place] for place in places])
 
     def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
         """Return the clean image, uint8 ``(H, W, 3)``, RGB, with sides divisible by scale, and its label."""
@@ -177,6 +211,8 @@ class DegradedImageDataset(ImageDataset):
         return label
 
     def __len__(self) -> int:
+        if self._part != self.options.part:
+            raise NotImplementedError(f'{type(self).__name__} has no part: its constructor does not call keep_part().')
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:

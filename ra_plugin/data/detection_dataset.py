@@ -118,7 +118,8 @@ class DetectionDataset(SpatialLabelDataset):
         self.paths = [image.path for image in images]
         self.labels = [np.array([numbers[name] for name in image.names], np.int64) for image in images]
         _check_boxes(images, where)
-        self.check_boxes_count(range(len(images)), where)
+        self.keep_part('images', 'labels')
+        self.check_boxes_count(range(len(self.images)), where)
         self._has_warned = False
         self.check_sample(self._check_header)
 

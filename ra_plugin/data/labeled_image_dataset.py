@@ -135,6 +135,7 @@ class LabeledImageDataset(DegradedImageDataset):
             places = _half(self.labels, options.half, f'{where}.half')
             paths, self.labels = [paths[i] for i in places], [self.labels[i] for i in places]
         self.paths = paths if self._lmdb else [os.path.join(root, path) for path in paths]
+        self.keep_part('labels')
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_client': None}

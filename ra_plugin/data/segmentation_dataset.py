@@ -101,8 +101,9 @@ class SegmentationDataset(SpatialLabelDataset):
         self.paths = [os.path.join(options.dataroot, image) for image, _ in pairs]
         self.mask_paths = [os.path.join(options.dataroot_mask, mask) for _, mask in pairs]
         last = self.num_classes - 1
+        self.keep_part('mask_paths')
         self.shifts_labels = bool(self._table[0] == IGNORED and self._table[1] == 0 and self._table[last + 1] == last)
-        sample = MaskSample(self.num_classes, len(pairs))
+        sample = MaskSample(self.num_classes, len(self.paths))
         self.check_sample(lambda index: sample.add(*self._read_mask(index)))
         sample.check(f'{where}.dataroot_mask', options.ignore_index != IGNORED and not options.label_map)
 

@@ -98,6 +98,7 @@ class TextDataset(SpatialLabelDataset):
                               'it are relative to dataroot_gt.')
         self.paths = [os.path.join(root, found) for found, _ in names if found is not None]
         self.words = [word for _, word in kept]
+        self.keep_part('words')
 
     def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:
         path = self.paths[index]

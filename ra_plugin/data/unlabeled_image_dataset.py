@@ -46,6 +46,7 @@ class UnlabeledImageDataset(SpatialLabelDataset):
         if not self.paths:
             raise OptionError(f"{self.where}.dataroot_gt: expected images in '{root}', got none. Known suffixes: "
                               f'{", ".join(IMAGE_SUFFIXES)}')
+        self.keep_part()
 
     def load(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, None]:
         image = read_image(self.paths[index])

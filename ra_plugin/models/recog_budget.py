@@ -26,7 +26,7 @@ from ra_plugin.option_types import Positive
 from ra_plugin.options import Limits, OptionError, build_block
 from ra_plugin.utils.tensors import denormalized
 
-_MEASUREMENTS = 24  # of a training, by default
+MEASUREMENTS = 24  # of a training, by default
 _RATE = 0.35  # of the controller: the cost lags behind the weight, by the average and by the steps that it takes
 _MOST = 0.7  # of one change of the weight's logarithm
 _RANGE = 100.0  # the weight ends within this factor of the given one: where restoration gains, nothing else bounds it
@@ -87,7 +87,7 @@ class BudgetImages:
         """Return those of an option file with a budget, from the loaders of its validation sets in their order."""
         options = build_block(BudgetOptions, opt['train']['recog_budget'], 'train.recog_budget')
         phases = sorted(phase for phase in opt['datasets'] if phase != 'train')
-        every = options.every or max(1, int(opt['train']['total_iter']) // _MEASUREMENTS)
+        every = options.every or max(1, int(opt['train']['total_iter']) // MEASUREMENTS)
         return cls(val_loaders[phases.index(options.phase_in(phases))], options.images, every)
 
 

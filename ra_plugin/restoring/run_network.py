@@ -1,5 +1,6 @@
 """The network that the command line names: of a training, by name, folder or option file, or of a weights file."""
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,59 @@ from ra_plugin.utils.suggestions import suggestion
 from ra_plugin.utils.yaml_file import read_yaml
 
 _OPTIONS = ('.yml', '.yaml')
+_COLOR = 'Photographs are restored in color.'
+
+
+@dataclass(frozen=True)
+class FoundNetwork:
+    """Network that a command line names, before it is built.
+
+    Attributes:
+        weights: File of its weights.
+        run: Options of the training; None for a file that no option file belongs to.
+        keys: Those of `networks_of`.
+    """
+
+    weights: Path
+    run: Mapping[str, Any] | None = None
+    keys: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_network(named: str, root: Path) -> FoundNetwork:
+    """Return where the network of a run or a file is.
+
+    Args:
+        named: Name of a training below ``root/experiments``, its folder, its option file, or a weights file.
+        root: Folder of ``experiments``.
+
+    Raises:
+        OptionError: There is no such run or file, or it has no weights.
+    """
+    path = Path(named)
+    if path.is_file() and path.suffix.lower() not in _OPTIONS:
+        file = _option_file_in(path.parent.parent) if path.parent.name == 'models' else None
+        return _of_run(file, path, root) if file else FoundNetwork(path)
+    for folder in (path, root / 'experiments' / named):
+        if folder.is_dir():
+            file = _option_file_in(folder)
+            if file is None:
+                raise OptionError(f"{named}: expected the folder of a training, got '{folder}' without an option file. "
+                                  'Name one of experiments/, or an option file.')
+            return _of_run(file, _last_weights(folder), root)
+    file = option_file(named)
+    if not file.is_file():
+        known = sorted(folder.name for folder in (root / 'experiments').glob('*/') if folder.is_dir())
+        raise OptionError(f"{named}: no training, option file or weights file of that name.{suggestion(named, known)} "
+                          f'Trainings are looked up in {root / "experiments"}.')
+    run = read_yaml(file, named)
+    return _of_run(file, _last_weights(folder_of(_checked(run, file), root)), root)
 
 
 def named_network(named: str, root: Path, machine: bool = False) -> FittedNetwork:
     """Build the network of a run or a file, for inference on the CPU.
 
     Args:
-        named: Name of a training below ``root/experiments``, its folder, its option file, or a weights file.
+        named: See `find_network`.
         root: Folder of ``experiments``.
         machine: Run the transformer ``network_t`` after ``network_g``: for recognizers rather than people.
 
@@ -28,24 +75,22 @@ def named_network(named: str, root: Path, machine: bool = False) -> FittedNetwor
             color images.
         ValueError: The weights do not fit.
     """
-    path = Path(named)
-    if path.is_file() and path.suffix.lower() not in _OPTIONS:
-        file = _option_file_in(path.parent.parent) if path.parent.name == 'models' else None
-        return _of_run(file, path, root, machine) if file else _of_weights(path, machine)
-    for folder in (path, root / 'experiments' / named):
-        if folder.is_dir():
-            file = _option_file_in(folder)
-            if file is None:
-                raise OptionError(f"{named}: expected the folder of a training, got '{folder}' without an option file. "
-                                  'Name one of experiments/, or an option file.')
-            return _of_run(file, _last_weights(folder), root, machine)
-    file = option_file(named)
-    if not file.is_file():
-        known = sorted(folder.name for folder in (root / 'experiments').glob('*/') if folder.is_dir())
-        raise OptionError(f"{named}: no training, option file or weights file of that name.{suggestion(named, known)} "
-                          f'Trainings are looked up in {root / "experiments"}.')
-    run = read_yaml(file, named)
-    return _of_run(file, _last_weights(folder_of(_checked(run, file), root)), root, machine)
+    found = find_network(named, root)
+    if found.run is None:
+        if machine:
+            raise OptionError(f'--machine: {found.weights} has no network_t, whose images are for recognizers. Name '
+                              'the training that has one.')
+        network = built_network(None, None, str(found.weights), str(found.weights), _COLOR)
+        print(f'Network: that of {from_here(found.weights)}.', flush=True)
+        return FittedNetwork(network, where=str(found.weights))
+    keys, name = dict(found.keys), str(found.run['name'])
+    network_g, network_t = keys.pop('network_g'), keys.pop('network_t')
+    if machine and not network_t:
+        raise OptionError(f'--machine: {name} has no network_t, whose images are for recognizers. Leave it out.')
+    network = built_network(network_g, network_t if machine else None, str(found.weights), name, _COLOR)
+    kinds = [block['type'] for block in (network_g, network_t if machine else None) if block]
+    print(f'Network: {" and ".join(kinds)} of {from_here(found.weights)}.', flush=True)
+    return FittedNetwork(network, **keys, where=name)
 
 
 def _option_file_in(folder: Path) -> Path | None:
@@ -68,27 +113,9 @@ def _checked(run: Any, file: Path) -> Mapping[str, Any]:
     return run
 
 
-def _of_run(file: Path, weights: Path, root: Path, machine: bool) -> FittedNetwork:
+def _of_run(file: Path, weights: Path, root: Path) -> FoundNetwork:
     run = _checked(read_yaml(file, str(file)), file)
     import_own(run)
     if not weights.is_file():
         raise OptionError(f'{file}: no weights {weights}. Train it first: ra-plugin train -opt {shown_name(file)}')
-    keys = networks_of(run, root)
-    if machine and not keys['network_t']:
-        raise OptionError(f'--machine: {file} has no network_t, whose images are for recognizers. Leave it out.')
-    network_g, network_t = keys.pop('network_g'), keys.pop('network_t')
-    network = built_network(network_g, network_t if machine else None, str(weights), str(run['name']),
-                            'Photographs are restored in color.')
-    kinds = [block['type'] for block in (network_g, network_t if machine else None) if block]
-    print(f'Network: {" and ".join(kinds)} of {from_here(weights)}.', flush=True)
-    return FittedNetwork(network, **keys, where=str(run['name']))
-
-
-def _of_weights(path: Path, machine: bool) -> FittedNetwork:
-    """Build the network of a weights file that no option file belongs to."""
-    if machine:
-        raise OptionError(f'--machine: {path} has no network_t, whose images are for recognizers. Name the training '
-                          'that has one.')
-    network = built_network(None, None, str(path), str(path), 'Photographs are restored in color.')
-    print(f'Network: that of {from_here(path)}.', flush=True)
-    return FittedNetwork(network, where=str(path))
+    return FoundNetwork(weights, run, networks_of(run, root))

@@ -1,0 +1,85 @@
+"""Option files of a tuning: of its training and of its report. They can be edited and run by themselves."""
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
+from ra_plugin.losses.recognizer_loss import RecognizerLoss
+from ra_plugin.models.recog_budget import MEASUREMENTS
+from ra_plugin.tuning.image_plan import CHOOSE, REPORT, TRAIN, ImagePlan
+from ra_plugin.tuning.options import TuneOptions
+from ra_plugin.tuning.source import Source
+
+ORIGINAL, TUNED = 'original', 'tuned'
+_WARM_UP = 12  # a twelfth of the steps: the first ones of Adam move a trained network away
+_AVERAGE = 0.98  # of the weights: PSNR is measured on the average, which does not jump with the learning rate
+_CHECKPOINTS = 12
+AUDITED = 200
+_LOSSES = {'consistency': RecogConsistencyLoss, 'labels': RecogLoss, 'features': RecogFeatureLoss}
+
+
+def loss_block(options: TuneOptions, recognizer: Mapping[str, Any], weight: float) -> dict[str, Any]:
+    """Return the block of the recognition loss."""
+    return {'type': _LOSSES[options.loss].__name__, 'loss_weight': weight, 'recognizer': dict(recognizer)}
+
+
+def build_loss(options: TuneOptions, recognizer: Any) -> RecognizerLoss:
+    """Return the recognition loss with a weight of 1, of a recognizer or its block."""
+    return _LOSSES[options.loss](recognizer)
+
+
+def training_options(options: TuneOptions, source: Source, images: ImagePlan, recognizer: Mapping[str, Any],
+                     weight: float) -> dict[str, Any]:
+    """Return the option file of the training."""
+    loading = {'batch_size_per_gpu': images.batch_size, 'num_worker_per_gpu': 0}
+    return {
+        'name': TUNED,
+        **source.training(),
+        'num_gpu': 'auto',
+        'manual_seed': options.seed,
+        'datasets': {
+            'train': {'name': 'train', **images.blocks[TRAIN], **loading, 'use_hflip': not _are_words(images),
+                      'use_shuffle': True, 'dataset_enlarge_ratio': 1, 'prefetch_mode': None},
+            'val': {'name': 'choose', **images.blocks[CHOOSE], **loading}},
+        'train': {
+            'optim_g': {'type': 'Adam', 'lr': options.lr, 'betas': [0.9, 0.999]},
+            'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [options.steps], 'restart_weights': [1],
+                          'eta_min': 0},
+            'total_iter': options.steps, 'warmup_iter': options.steps // _WARM_UP, 'ema_decay': _AVERAGE,
+            'pixel_opt': {'type': 'MSELoss', 'loss_weight': 1.0, 'reduction': 'mean'},
+            'recog_opt': loss_block(options, recognizer, weight),
+            'recog_budget': {'max_psnr_drop': options.max_psnr_drop}},
+        'logger': {'print_freq': max(1, options.steps // MEASUREMENTS),
+                   'save_checkpoint_freq': max(1, options.steps // _CHECKPOINTS), 'use_tb_logger': False,
+                   'console_level': 'warning'},  # a bar shows the progress; the log has the details
+    }
+
+
+def report_options(options: TuneOptions, source: Source, images: ImagePlan, recognizers: Mapping[str, Mapping],
+                   used: str, tuned: Path) -> dict[str, Any]:
+    """Return the option file of the evaluation.
+
+    Args:
+        options: The tuning.
+        source: The restorer.
+        images: Its images.
+        recognizers: Name -> block of those that judge.
+        used: Name of the one that the training used.
+        tuned: File of the tuned restorer.
+    """
+    name = source.name
+    return {
+        'name': 'report',
+        'datasets': {f'{name}: images held out': images.blocks[REPORT]},
+        'restorers': {ORIGINAL: source.restorer(source.file),
+                      TUNED: {**source.restorer(tuned), 'used': [used]}},
+        'baseline': ORIGINAL,
+        'recognizers': dict(recognizers),
+        'images': min(options.report_images, images.counts[REPORT]),
+        'audit': min(AUDITED, images.counts[REPORT]),
+        'seed': options.seed,
+    }
+
+
+def _are_words(images: ImagePlan) -> bool:
+    return images.blocks[TRAIN]['type'] == 'TextDataset'

@@ -1,0 +1,207 @@
+"""A tuning from a restorer's file to the tuned file, its report and its card; stopped and resumed at any time."""
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ra_plugin.archs import save_restorer
+from ra_plugin.builders.networks import trained_network
+from ra_plugin.builders.run_networks import folder_of, last_weights
+from ra_plugin.checkpoint import load_weights
+from ra_plugin.evaluation.program_flags import device_of
+from ra_plugin.evaluation.run import Evaluation
+from ra_plugin.evaluation.write_report import evaluate
+from ra_plugin.models.recog_budget import MEASUREMENTS, BudgetOptions
+from ra_plugin.options import OptionError, build_block
+from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.results import Results
+from ra_plugin.training.train_if_needed import train
+from ra_plugin.tuning.card import card, summary
+from ra_plugin.tuning.image_plan import CHOOSE, REPORT, TRAIN, ImagePlan, plan_images
+from ra_plugin.tuning.named_blocks import degradation_block, recognizer_block
+from ra_plugin.tuning.option_files import AUDITED, build_loss, report_options, training_options
+from ra_plugin.tuning.options import TuneOptions
+from ra_plugin.tuning.probe import Probe, probe
+from ra_plugin.tuning.source import Source, find_source
+from ra_plugin.utils.atomic import atomic_write
+from ra_plugin.utils.out_folder import check_out_folder
+from ra_plugin.utils.text import how_many
+from ra_plugin.utils.yaml_file import read_yaml
+
+SETTINGS, TRAINING, REPORT_OPTIONS = 'settings.json', 'tuned.yml', 'report.yml'
+_LANDING = 10  # measurements at the end
+_READINGS = 12  # of an image that is audited, by each recognizer
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a tuning has made.
+
+    Attributes:
+        file: The tuned restorer.
+        results: Its evaluation beside the original.
+        lines: The result in words.
+    """
+
+    file: Path
+    results: Results
+    lines: Sequence[str]
+
+
+def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device: str | None = None) -> Tuned:
+    """Tune a restorer within a budget, and report on images that neither trained nor chose it.
+
+    Args:
+        root: Folder of ``experiments``, where a restorer that is a training is looked up.
+        options: What is asked for.
+        out: Folder of the results; of a tuning that was stopped, which goes on.
+        command: Command that the results name.
+        device: Device of the probe and the report. Default: a GPU where there is one.
+
+    Raises:
+        OptionError: Something that was asked for is not there or does not fit; nothing has been written.
+        ChildProcessError: The training failed.
+    """
+    options = build_block(TuneOptions, asdict(options), 'tune')
+    check_out_folder(out)
+    _check_folder(out, options)
+    names = _names([options.recognizer, *options.judges])
+    blocks = {name: recognizer_block(named, flag) for (name, named), flag in zip(
+        names.items(), ('--recognizer', *['--judge'] * len(options.judges)), strict=True)}
+    used = next(iter(names))
+    source = find_source(options.restorer, root)
+    degradation = _degradation(options, source)
+    if options.loss == 'labels' and options.labels is None:
+        raise OptionError('--loss labels: expected --labels, got none. Give them, or leave --loss out.')
+    recognizers = {name: build_recognizer(block, f'--recognizer {name}', fold_batch_norm=False)
+                   for name, block in blocks.items()}
+    images = plan_images(options, recognizers[used].info, source.scale, degradation, out)
+    run = _kept(out / TRAINING)
+    _say(options, source, images, degradation, used, recognizers)
+    out.mkdir(parents=True, exist_ok=True)
+    for file, lines in images.lists.items():
+        atomic_write('\n'.join(lines) + '\n', out / file)
+    if run is None:
+        seen = probe(source.network, build_loss(options, recognizers[used]), images.blocks[TRAIN], images.batch_size,
+                     source.scale, options.seed, device_of(device))
+        _say_time(options, images, seen, len(recognizers))
+        run = training_options(options, source, images, blocks[used], seen.loss_weight)
+    atomic_write(json.dumps(asdict(options), indent=1), out / SETTINGS)
+    train(out, out / TRAINING, run)
+    file = out / f'{source.name}_tuned.safetensors'
+    _save(source, last_weights(folder_of(run, out)), file)
+    report = report_options(options, source, images, blocks, used, file.absolute())
+    atomic_write(yaml.safe_dump(report, sort_keys=False), out / REPORT_OPTIONS)
+    print(f'== Report: {how_many(report["images"], "image")} that neither trained nor chose it', flush=True)
+    results = evaluate(Evaluation(out, report, device), out, images.batch_size, command=command)
+    lines = list(summary(results))
+    atomic_write(card(options, source, images, run, results, used, file), out / 'README.md')
+    return Tuned(file, results, lines)
+
+
+def _check_folder(out: Path, options: TuneOptions) -> None:
+    """Check that a folder is new, or that of the same tuning.
+
+    Raises:
+        OptionError: It holds something else.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        return
+    file = out / SETTINGS
+    kept = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else None
+    if kept is None:
+        raise OptionError(f'--out: {out} has files that are not of a tuning. Choose another folder.')
+    now = json.loads(json.dumps(asdict(options)))
+    if kept != now:
+        changed = ', '.join(f'{key}: {kept.get(key)} there, {value} now' for key, value in now.items()
+                            if kept.get(key) != value)
+        raise OptionError(f'--out: {out} has another tuning ({changed}). Choose another folder, or remove it.')
+
+
+def _kept(file: Path) -> dict[str, Any] | None:
+    """Return the options of the training that was begun; None for a new one."""
+    return read_yaml(file, str(file)) if file.is_file() else None
+
+
+def _names(named: Sequence[str]) -> dict[str, str]:
+    """Return a short name for each recognizer -> what the command line says."""
+    found: dict[str, str] = {}
+    for text in named:
+        name = _short(text)
+        while name in found:
+            name += "'"
+        found[name] = text
+    return found
+
+
+def _short(text: str) -> str:
+    if text.lstrip().startswith('{'):
+        block = yaml.safe_load(text)
+        block = block if isinstance(block, Mapping) else {}
+        text = str(next((block[key] for key in Recognizer.options_of_name if block.get(key)), block.get('type', text)))
+        return text.rpartition('.')[2] if block.get('module') else text
+    path = Path(text)
+    return path.stem if path.suffix in ('.yml', '.yaml', '.pt') or path.is_dir() else text
+
+
+def _degradation(options: TuneOptions, source: Source) -> dict[str, Any] | None:
+    if options.lq is not None:
+        if options.degradation is not None:
+            raise OptionError('--lq: expected no --degradation beside it, since its images are degraded already. Leave '
+                              'one of them out.')
+        return None
+    if options.degradation is None and source.scale == 1:
+        raise OptionError('--degradation: a restorer of scale 1 does not say what it restores. Give one, e.g. '
+                          'noise:25/255, jpeg:10 or real; or --lq FOLDER with degraded images.')
+    return degradation_block(options.degradation or 'bicubic', source.scale, '--degradation')
+
+
+def _save(source: Source, weights: Path, file: Path) -> None:
+    """Write the trained weights as the restorer's own file has them."""
+    network = trained_network(source.network_g, None if source.is_file_alone else str(source.file), source.name)
+    load_weights(network, weights, 'tuned')
+    save_restorer(network, file)
+
+
+def _say(options: TuneOptions, source: Source, images: ImagePlan, degradation: Mapping | None, used: str,
+         recognizers: Mapping[str, Recognizer]) -> None:
+    """Print what will be done."""
+    weights = sum(parameter.numel() for parameter in source.network.parameters())
+    kind = getattr(source.network, 'architecture', source.network_g['type'])
+    print(f'Restorer: {source.name} ({kind}, x{source.scale}, {weights:,} weights), to lose at most '
+          f'{options.max_psnr_drop:g} dB.')
+    print(f'Recognizer: {used} ({recognizers[used].info.task}), {options.loss} loss. Judges that are never used: '
+          f'{", ".join(name for name in recognizers if name != used) or "none (--judge NAME adds one)"}.')
+    counts = images.counts
+    print(f'Images: {counts[TRAIN]} to train on, {counts[CHOOSE]} to choose by, {counts[REPORT]} to report on; '
+          f'{images.size}; degraded by {"--lq" if degradation is None else _words(degradation)}.', flush=True)
+
+
+def _words(block: Mapping[str, Any]) -> str:
+    """Return a degradation in words."""
+    if block['type'] == 'Compose':
+        return ', then '.join(map(_words, block['steps']))
+    values = ', '.join(f'{key} {value:g}' if isinstance(value, float) else f'{key} {value}'
+                       for key, value in block.items() if key != 'type')
+    return f'{block["type"]}({values})'
+
+
+def _say_time(options: TuneOptions, images: ImagePlan, seen: Probe, judges: int) -> None:
+    """Print how long it will take."""
+    measured = min(BudgetOptions.images, images.counts[CHOOSE]) * seen.restoring * (MEASUREMENTS + _LANDING)
+    judged = min(options.report_images, images.counts[REPORT])
+    readings = 4 * judged + _READINGS * min(AUDITED, judged)  # clean, degraded and from two restorers; the audit's
+    report = judged * 2 * seen.restoring + readings * judges * seen.reading
+    total = options.steps * seen.step + measured + report
+    print(f'Time: about {_duration(total)}: {options.steps} iterations of {images.batch_size} images in '
+          f'{_duration(options.steps * seen.step)}, PSNR in {_duration(measured)}, report in {_duration(report)}. '
+          'It can be stopped; the same command goes on.', flush=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
