@@ -9,17 +9,20 @@ from ra_plugin.option_types import FilePath
 from ra_plugin.options import OptionError
 
 
-def resolve_paths(node: Any, root: Path, hint: Any = None) -> None:
+def resolve_paths(node: Any, root: Path, hint: Any = None, is_absolute: bool = False) -> None:
     """Resolve relative paths in options, in place: as they are where they exist, else below ``root``.
 
     Args:
         node: Options in any nesting. The classes of its blocks have to be registered.
         root: The folder.
         hint: Annotation of ``node``, see `hints_within`.
+        is_absolute: Make paths of what exists absolute, for options that are used in another folder.
     """
     for found in list(texts(node, hint)):
         if found.names is not None and isinstance(found.holder, (dict, list)):
-            found.holder[found.place] = found.names.resolved(found.text, root)
+            path = found.names.resolved(found.text, root)
+            is_path = is_absolute and found.names.what != 'module' and os.path.exists(path)
+            found.holder[found.place] = os.path.abspath(path) if is_path else path
 
 
 def training_file(opt: Mapping[str, Any]) -> dict[str, Any]:

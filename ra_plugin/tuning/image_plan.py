@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ra_plugin.data.class_folder_paths import paired_paths
 from ra_plugin.data.early_check import read_head
 from ra_plugin.data.files import IMAGE_SUFFIXES, check_folder, files_below
 from ra_plugin.data.part import places_within
@@ -82,7 +81,7 @@ def plan_images(options: TuneOptions, info: RecognizerInfo, scale: int, degradat
             lists[file] = [names[place] for place in places_within(names, *share)]
             blocks[part] = _pairs(options, root, str(out / file), part, scale, sizes)
     if options.lq is not None:
-        _check_pairs(options, root)
+        _check_pairs(options, names)
         side = blocks[TRAIN]['gt_size']
         words, pixels = f'crops of {side}x{side} to train on, else whole images', side * side
     batch_size = options.batch_size or next((size for limit, size in _BATCHES if pixels <= limit), 4)
@@ -172,6 +171,15 @@ def _pairs(options: TuneOptions, root: str, file: str, part: str, scale: int,
     return block
 
 
-def _check_pairs(options: TuneOptions, root: str) -> None:
-    """Check that each clean image has a degraded one."""
-    paired_paths({'dataroot_gt': root, 'dataroot_lq': os.path.expanduser(options.lq or '')}, 'meta_info_file', '--lq')
+def _check_pairs(options: TuneOptions, names: Sequence[str]) -> None:
+    """Check that each clean image has a degraded one of the same name."""
+    folder = os.path.expanduser(options.lq or '')
+    check_folder(folder, '--lq')
+    missing = [name for name in names if not os.path.isfile(os.path.join(folder, name))]
+    if missing:
+        raise OptionError(f"--lq: expected the degraded image of '{missing[0]}' as '{missing[0]}' in {options.lq}, got "
+                          f'none ({len(missing)} of {how_many(len(names), "image")}).')
+    within = next((name for name in names if os.path.dirname(name)), None)
+    if within and options.labels is None:  # BasicSR's data set of pairs reads one folder
+        raise OptionError(f"--lq: expected images in one folder, got '{within}'. Move them into one, or give --labels "
+                          'folders.')

@@ -39,6 +39,8 @@ def recognizer_block(named: str, where: str) -> dict[str, Any]:
     Raises:
         OptionError: Nothing has that name, or the block is invalid.
     """
+    if not named.strip():
+        raise OptionError(f'{where}: expected a name, got nothing. {_HOW}')
     block = _block(named, where) or _of_file(named, where) or _of_library(named, where)
     RECOGNIZER_REGISTRY.check(block, where)
     return block

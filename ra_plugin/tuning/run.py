@@ -9,6 +9,7 @@ import yaml
 
 from ra_plugin.archs import save_restorer
 from ra_plugin.builders.networks import trained_network
+from ra_plugin.builders.option_paths import resolve_paths
 from ra_plugin.builders.run_networks import folder_of, last_weights
 from ra_plugin.checkpoint import load_weights
 from ra_plugin.evaluation.program_flags import device_of
@@ -67,11 +68,13 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
     """
     options = build_block(TuneOptions, asdict(options), 'tune')
     check_out_folder(out)
+    place = device_of(device)
     _check_folder(out, options)
     names = _names([options.recognizer, *options.judges])
     blocks = {name: recognizer_block(named, flag) for (name, named), flag in zip(
         names.items(), ('--recognizer', *['--judge'] * len(options.judges)), strict=True)}
     used = next(iter(names))
+    resolve_paths({'recognizers': blocks}, root, is_absolute=True)  # the training runs in the folder of the results
     source = find_source(options.restorer, root)
     degradation = _degradation(options, source)
     if options.loss == 'labels' and options.labels is None:
@@ -81,14 +84,15 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
     images = plan_images(options, recognizers[used].info, source.scale, degradation, out)
     run = _kept(out / TRAINING)
     _say(options, source, images, degradation, used, recognizers)
-    out.mkdir(parents=True, exist_ok=True)
     for file, lines in images.lists.items():
+        out.mkdir(parents=True, exist_ok=True)
         atomic_write('\n'.join(lines) + '\n', out / file)
     if run is None:
         seen = probe(source.network, build_loss(options, recognizers[used]), images.blocks[TRAIN], images.batch_size,
-                     source.scale, options.seed, device_of(device))
+                     source.scale, options.seed, place)
         _say_time(options, images, seen, len(recognizers))
         run = training_options(options, source, images, blocks[used], seen.loss_weight)
+    out.mkdir(parents=True, exist_ok=True)
     atomic_write(json.dumps(asdict(options), indent=1), out / SETTINGS)
     train(out, out / TRAINING, run)
     file = out / f'{source.name}_tuned.safetensors'
