@@ -20,7 +20,8 @@ ARGUMENTS = {
     'restore': ['x', 'y', '--out', 'z'], 'split_classes': ['x', '--out', 'y'],
     'survey': ['a', 'b', '-opt', 'x.yml', '--judge', 'j', '--out', 'y'],
     'sweep': ['-opt', 'x.yml', '--loss-weight', '0', '1', '--eval', 'y.yml'], 'test': ['-opt', 'x.yml'],
-    'train': ['-opt', 'x.yml'], 'train_recognizer': ['TinyVGG', '--data', 'x', '--out', 'y']}
+    'train': ['-opt', 'x.yml'], 'train_recognizer': ['TinyVGG', '--data', 'x', '--out', 'y'],
+    'tune': ['x', '--images', 'y', '--recognizer', 'z']}
 OF_MAINTAINERS = {'benchmark': ['data'], 'check_options': ['x'], 'convert_efficientnet_lite': ['x'],
                   'convert_mobilenet_v2': ['x'], 'zoo_check': ['timm']}
 # the signal comes as the first heavy package is asked for, whatever the load of the machine
