@@ -86,7 +86,7 @@ def named_network(named: str, root: Path, machine: bool = False) -> FittedNetwor
     keys, name = dict(found.keys), str(found.run['name'])
     network_g, network_t = keys.pop('network_g'), keys.pop('network_t')
     if machine and not network_t:
-        raise OptionError(f'--machine: {name} has no network_t, whose images are for recognizers. Leave it out.')
+        raise OptionError(f'--machine: {named} has no network_t, whose images are for recognizers. Leave it out.')
     network = built_network(network_g, network_t if machine else None, str(found.weights), name, _COLOR)
     kinds = [block['type'] for block in (network_g, network_t if machine else None) if block]
     print(f'Network: {" and ".join(kinds)} of {from_here(found.weights)}.', flush=True)

@@ -1,4 +1,4 @@
-"""What a tuning is asked for: the flags of ``ra-plugin tune``."""
+"""Settings of a tuning: the flags of ``ra-plugin tune``."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ Loss = Literal['consistency', 'labels', 'features']
 
 @dataclass(frozen=True, kw_only=True)
 class TuneOptions:
-    """What to tune, for which recognizer, on which images.
+    """Settings of a tuning: the restorer, the recognizer, the images, the budget.
 
     Attributes:
         restorer: File of any restorer that spandrel knows; or a training: its name, folder or option file.

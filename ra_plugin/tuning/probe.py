@@ -23,7 +23,7 @@ _DIGITS = 3
 
 @dataclass(frozen=True)
 class Probe:
-    """What was seen.
+    """Findings of `probe`.
 
     Attributes:
         loss_weight: Weight for the recognition loss to start from.

@@ -39,7 +39,7 @@ _READINGS = 12  # of an image that is audited, by each recognizer
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a tuning has made.
+    """Result of a tuning.
 
     Attributes:
         file: The tuned restorer.
