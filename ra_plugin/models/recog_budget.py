@@ -33,6 +33,7 @@ _RANGE = 100.0  # the weight ends within this factor of the given one: where res
 _SETTLING = 4  # measurements before the first change: Adam's first steps move a trained network away, and it comes back
 _FARTHEST = 1.25  # share of the way from the start that landing may go to; beyond, networks are no longer alike
 _HALVINGS = 10
+LANDING = _HALVINGS + 5  # measurements at the end, at most
 _START = 'net_g_start.pth'
 
 

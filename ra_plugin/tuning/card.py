@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ra_plugin.models.recog_budget import BudgetOptions
 from ra_plugin.report.formats import DASH
 from ra_plugin.report.markdown_table import printed
 from ra_plugin.report.table_types import Table
@@ -103,7 +102,7 @@ def card(options: TuneOptions, source: Source, images: ImagePlan, run: Mapping[s
         differences=_main(difference_table(results, condition, color_scale(results))),
         command=_without_folders(results.command) or DASH, source_digest=_digest(source.file), file=file.name,
         digest=_digest(file), loss=options.loss, weight=train['recog_opt']['loss_weight'], budget=options.max_psnr_drop,
-        measured=min(images.counts[CHOOSE], BudgetOptions.images), train=images.counts[TRAIN],
+        measured=train['recog_budget']['images'], train=images.counts[TRAIN],
         choose=images.counts[CHOOSE], report=images.counts[REPORT], most=options.report_images, size=images.size,
         degradation='files of --lq' if options.lq else options.degradation or f'bicubic, x{source.scale}',
         steps=train['total_iter'], batch=images.batch_size, lr=train['optim_g']['lr'], version=__version__,

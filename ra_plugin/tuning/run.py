@@ -15,7 +15,7 @@ from ra_plugin.checkpoint import load_weights
 from ra_plugin.evaluation.program_flags import device_of
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.write_report import evaluate
-from ra_plugin.models.recog_budget import MEASUREMENTS, BudgetOptions
+from ra_plugin.models.recog_budget import LANDING, MEASUREMENTS
 from ra_plugin.options import OptionError, build_block
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.results import Results
@@ -23,7 +23,7 @@ from ra_plugin.training.train_if_needed import train
 from ra_plugin.tuning.card import card, summary
 from ra_plugin.tuning.image_plan import CHOOSE, REPORT, TRAIN, ImagePlan, plan_images
 from ra_plugin.tuning.named_blocks import degradation_block, recognizer_block
-from ra_plugin.tuning.option_files import AUDITED, build_loss, report_options, training_options
+from ra_plugin.tuning.option_files import AUDITED, build_loss, measured_images, report_options, training_options
 from ra_plugin.tuning.options import TuneOptions
 from ra_plugin.tuning.probe import Probe, probe
 from ra_plugin.tuning.source import Source, find_source
@@ -33,7 +33,6 @@ from ra_plugin.utils.text import how_many
 from ra_plugin.utils.yaml_file import read_yaml
 
 SETTINGS, TRAINING, REPORT_OPTIONS = 'settings.json', 'tuned.yml', 'report.yml'
-_LANDING = 10  # measurements at the end
 _READINGS = 12  # of an image that is audited, by each recognizer
 
 
@@ -91,7 +90,7 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
         seen = probe(source.network, build_loss(options, recognizers[used]), images.blocks[TRAIN], images.batch_size,
                      source.scale, options.seed, place)
         _say_time(options, images, seen, len(recognizers))
-        run = training_options(options, source, images, blocks[used], seen.loss_weight)
+        run = training_options(options, source, images, blocks[used], seen)
     out.mkdir(parents=True, exist_ok=True)
     atomic_write(json.dumps(asdict(options), indent=1), out / SETTINGS)
     train(out, out / TRAINING, run)
@@ -195,7 +194,7 @@ def _words(block: Mapping[str, Any]) -> str:
 
 def _say_time(options: TuneOptions, images: ImagePlan, seen: Probe, judges: int) -> None:
     """Print how long it will take."""
-    measured = min(BudgetOptions.images, images.counts[CHOOSE]) * seen.restoring * (MEASUREMENTS + _LANDING)
+    measured = measured_images(options, images, seen) * seen.restoring * (MEASUREMENTS + LANDING)
     judged = min(options.report_images, images.counts[REPORT])
     readings = 4 * judged + _READINGS * min(AUDITED, judged)  # clean, degraded and from two restorers; the audit's
     report = judged * 2 * seen.restoring + readings * judges * seen.reading

@@ -95,7 +95,8 @@ def test_what_it_leaves(tuned):
     assert f'{condition["processings"]["tuned"]["psnr"]:.2f}' in body and 'TinyResNet' in body
     assert str(tuned) not in body and '{' not in body.partition('| command')[0]
     opt = yaml.safe_load((tuned / 'tuned.yml').read_text())
-    assert opt['train']['recog_budget'] == {'max_psnr_drop': BUDGET}
+    held = sum(0.7 <= share_of(f'{i}.png') < 0.85 for i in range(80))
+    assert opt['train']['recog_budget'] == {'max_psnr_drop': BUDGET, 'images': held}
     assert opt['train']['recog_opt']['type'] == 'RecogConsistencyLoss'
 
 
