@@ -17,7 +17,7 @@ _AVERAGE = 0.98  # of the weights: PSNR is measured on the average, which does n
 _CHECKPOINTS = 12
 _MOST = 1000  # images that the budget is measured on
 _SHARE = 0.2  # of the training's time, for that
-AUDITED = 200
+AUDITED = 500
 _LOSSES = {'consistency': RecogConsistencyLoss, 'labels': RecogLoss, 'features': RecogFeatureLoss}
 
 
@@ -70,10 +70,9 @@ def report_options(options: TuneOptions, source: Source, images: ImagePlan, reco
         used: Name of the one that the training used.
         tuned: File of the tuned restorer.
     """
-    name = source.name
     return {
-        'name': 'report',
-        'datasets': {f'{name}: images held out': images.blocks[REPORT]},
+        'name': f'{source.name}_tuned',
+        'datasets': {f'{Path(options.images).resolve().name}, held out': images.blocks[REPORT]},
         'restorers': {ORIGINAL: source.restorer(source.file),
                       TUNED: {**source.restorer(tuned), 'used': [used]}},
         'baseline': ORIGINAL,
