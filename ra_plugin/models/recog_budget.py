@@ -11,7 +11,6 @@ clean images that are not trained on, against the network that the training star
 import copy
 import logging
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
@@ -20,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
-from ra_plugin.models.host import Host
+from ra_plugin.models.start_network import StartNetworkMixin
 from ra_plugin.models.validation_metrics import mean_of_known
 from ra_plugin.option_types import Positive
 from ra_plugin.options import Limits, OptionError, build_block
@@ -33,7 +32,6 @@ _RANGE = 100.0  # the weight ends within this factor of the given one: where res
 _SETTLING = 4  # measurements before the first change: Adam's first steps move a trained network away, and it comes back
 _FARTHEST = 1.25  # share of the way from the start that landing may go to; beyond, networks are no longer alike
 _HALVINGS = 10
-_START = 'net_g_start.pth'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +142,7 @@ def landing_share(psnr_of: Callable[[float], float], least: float) -> float:
     return low
 
 
-class RecogBudgetMixin(Host):
+class RecogBudgetMixin(StartNetworkMixin):
     """Mixin that keeps the recognition loss within ``train.recog_budget``; put it before `RecogAwareMixin`."""
 
     budget: Budget | None = None
@@ -153,6 +151,7 @@ class RecogBudgetMixin(Host):
         block = self.opt['train'].get('recog_budget')
         if block:
             self.budget = Budget(block['max_psnr_drop'])
+            self.needs_start = True
         super().init_training_settings()
 
     def recognition_loss(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -163,10 +162,9 @@ class RecogBudgetMixin(Host):
         return factor * total, {**log, 'recog_factor': torch.tensor(factor, device=total.device)}
 
     def start_budget(self, images: BudgetImages) -> None:
-        """Measure the network that the training starts from, and keep it."""
+        """Measure the network that the training starts from."""
         assert self.budget is not None
         self.budget.psnr_at_start = value = self._psnr(images)
-        self.keep_network(getattr(self, 'net_g_ema', self.net_g), _START)
         logging.getLogger('basicsr').info(f'recog_budget: {value:.4f} dB at the start; {self.budget.max_psnr_drop:g} '
                                           f'dB may be lost on {len(images)} images of {images.opt["name"]}.')
 
@@ -180,9 +178,9 @@ class RecogBudgetMixin(Host):
     def land_on_budget(self, images: BudgetImages) -> None:
         """Replace the network, and its average, by the one on the way from the start that uses the budget."""
         assert self.budget is not None
-        network = self.get_bare_model(getattr(self, 'net_g_ema', self.net_g))
+        network = self.validated_network()
         trained = copy.deepcopy(network.state_dict())
-        self.load_network(network, os.path.join(self.opt['path']['models'], _START), True, 'params')
+        self.load_start(network)
         start = copy.deepcopy(network.state_dict())
 
         def go_to(share: float) -> float:
