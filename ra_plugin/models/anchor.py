@@ -89,6 +89,21 @@ class AnchorMixin(StartNetworkMixin):
             return self.start_network(self.lq)
         return self.gt if self._anchored_to == 'gt' else self.output.detach()
 
+    @torch.no_grad()
+    def images_at_start(self) -> torch.Tensor:
+        """Return what the class's own ``test()`` makes of the current batch with the network of the start."""
+        assert self.start_network is not None
+        name = 'net_g_ema' if hasattr(self, 'net_g_ema') else 'net_g'
+        kept, restored = getattr(self, name), self.output
+        try:
+            setattr(self, name, self.start_network.network)
+            self.test()
+            return self.output
+        finally:
+            setattr(self, name, kept)
+            self.output = restored
+            self.start_network.eval()  # which test() ends by undoing
+
     def resume_training(self, resume_state: Mapping[str, Any]) -> None:
         super().resume_training(resume_state)
         if self.start_network is not None:  # it was built with the weights that the run goes on with

@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
-from ra_plugin.models.start_network import StartNetworkMixin
+from ra_plugin.models.anchor import AnchorMixin
 from ra_plugin.models.validation_metrics import mean_of_known
 from ra_plugin.option_types import Positive
 from ra_plugin.options import Limits, OptionError, build_block
@@ -40,7 +40,8 @@ class BudgetOptions:
 
     Attributes:
         max_psnr_drop: Budget in dB: the mean PSNR, of 8-bit images, that the trained network may lose against the one
-            that the training starts from.
+            that the training starts from. With ``anchor_opt: {to: start}`` the change of an image counts, whatever it
+            does to PSNR: as many dB as a change of that size costs which has nothing to do with the image's error.
         dataset: Key in ``datasets`` of the images that PSNR is measured on, e.g. ``val``. Do not report results on
             them: they have been used for choosing. Default: the first that is not ``train``.
         images: Number of images to measure on, spread over the data set. Default: 200, or all of fewer.
@@ -142,7 +143,7 @@ def landing_share(psnr_of: Callable[[float], float], least: float) -> float:
     return low
 
 
-class RecogBudgetMixin(StartNetworkMixin):
+class RecogBudgetMixin(AnchorMixin):
     """Mixin that keeps the recognition loss within ``train.recog_budget``; put it before `RecogAwareMixin`."""
 
     budget: Budget | None = None
@@ -206,15 +207,28 @@ class RecogBudgetMixin(StartNetworkMixin):
             for data in images:
                 self.feed_data(data)
                 self.test()
-                restored, clean = (to_uint8(denormalized(batch, mean, std)) for batch in (self.output, self.gt))
-                sizes = data.get('size') or [clean.shape[-2:]] * len(clean)
-                values += [psnr(a[..., :height, :width], b[..., :height, :width]).item()
-                           for a, b, (height, width) in zip(restored, clean, sizes, strict=True)]
+                shown = [self.output, self.gt, *([] if self.start_network is None else [self.images_at_start()])]
+                shown = [to_uint8(denormalized(batch, mean, std)) for batch in shown]
+                sizes = data.get('size') or [shown[1].shape[-2:]] * len(shown[1])
+                values += [_psnr_of(*(image[..., :height, :width] for image in images))
+                           for *images, (height, width) in zip(*shown, sizes, strict=True)]
         value = mean_of_known(values)
         if not math.isfinite(value):
             raise OptionError(f'train.recog_budget: no image of {images.opt["name"]} has a PSNR. Choose '
                               'another data set.')
         return value
+
+
+def _psnr_of(restored: torch.Tensor, clean: torch.Tensor, at_start: torch.Tensor | None = None) -> float:
+    """Return the PSNR in dB of an 8-bit image; with the image at the start, that image's PSNR, and its change's cost.
+
+    The squared error of the first adds to the squared change as if the two were independent. So nothing is gained by a
+    change that makes a sharp image smoother.
+    """
+    if at_start is None:
+        return psnr(restored, clean).item()
+    error = sum(torch.mean((a.double() - b.double()) ** 2).item() for a, b in ((at_start, clean), (restored, at_start)))
+    return 10 * math.log10(255 ** 2 / error) if error else math.inf
 
 
 def between(start: Mapping[str, torch.Tensor], end: Mapping[str, torch.Tensor],
