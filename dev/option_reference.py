@@ -21,6 +21,7 @@ from ra_plugin.degradations.high_order.options import Stage
 from ra_plugin.evaluation.options import EvaluationOptions
 from ra_plugin.evaluation.restorers import RestorerOptions
 from ra_plugin.metrics.pyiqa_metrics import PyiqaOptions
+from ra_plugin.models.anchor import AnchorOptions
 from ra_plugin.models.recog_budget import BudgetOptions
 from ra_plugin.option_types import LabelsPath, Names, WeightsPath
 from ra_plugin.options import Limits, option_hints
@@ -61,7 +62,7 @@ def parts() -> Iterator[tuple[str, str, list[str]]]:
     """Yield the heading of each part, which blocks it is about, and its sections."""
     yield 'Training and test files', 'Keys beside those of BasicSR.', [
         *(section(f'`{".".join(place)}`' if place else 'Top level', cls) for place, cls in BLOCKS.items()),
-        section('`train.recog_budget`', BudgetOptions)]
+        section('`train.recog_budget`', BudgetOptions), section('`train.anchor_opt`', AnchorOptions)]
     yield 'Recognition losses', 'Blocks of `train.recog_opt`.', [
         section(f'`{name}`', cls) for name, cls in sorted(recognition_losses().items())
         if cls.__module__.startswith('ra_plugin.')]

@@ -52,11 +52,20 @@ def check_losses(train_opt: Mapping[str, Any], model: type) -> None:
             continue
         where = f'train.{key}'
         kind = registered(registry.LOSS_REGISTRY, type_of(block, where), f'{where}.type', 'loss')
-        check_signature(kind, block, where)
-        if kind.__module__.startswith('basicsr.'):
-            _check_values(kind, block, where)
+        check_loss(kind, block, where)
         if block.get('reduction') == 'none' and is_stock(model, 'optimize_parameters'):
             raise OptionError(f'{where}.reduction: training needs one number. Use mean or sum.')
+
+
+def check_loss(kind: type, block: Mapping[str, Any], where: str) -> None:
+    """Check the arguments of a loss; of one of BasicSR also their values.
+
+    Raises:
+        OptionError: Arguments that it does not take.
+    """
+    check_signature(kind, block, where)
+    if kind.__module__.startswith('basicsr.'):
+        _check_values(kind, block, where)
 
 
 def _check_values(kind: type, block: Mapping[str, Any], where: str) -> None:

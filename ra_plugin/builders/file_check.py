@@ -10,6 +10,7 @@ import torch
 import yaml
 from basicsr.utils import registry
 
+from ra_plugin.builders.anchor_check import check_anchor, starts_at_random
 from ra_plugin.builders.built_blocks import check_logger, check_metrics
 from ra_plugin.builders.given import check_given, check_metrics_given, has_no_clean, has_no_labels
 from ra_plugin.builders.networks import check_network, registered
@@ -62,6 +63,7 @@ def check_file(opt: Mapping[str, Any]) -> None:
     _check_labels(opt, train)
     _check_learner(opt, train, val)
     _check_budget(opt, train)
+    check_anchor(opt, train.anchor_opt, bool(train.losses))
     check_metrics((opt.get('val') or {}).get('metrics'), 'val.metrics')
     check_metrics_given(opt)
     check_logger(opt)
@@ -208,7 +210,7 @@ def _check_budget(opt: Mapping[str, Any], train: TrainKeys) -> None:
                           'it, or network_t and trainable.')
     if opt['train'].get('optim_g') is None:
         raise OptionError(f'{where}: network_g does not learn, so that the loss costs nothing. Remove it.')
-    if not (opt.get('path') or {}).get('pretrain_network_g') and not opt['network_g'].get('checkpoint'):
+    if starts_at_random(opt):
         raise OptionError(f'{where}: the budget is counted from the network that the training starts from, which has '
                           'random weights here. Set path.pretrain_network_g to a trained one.')
     phases = [phase for phase in opt['datasets'] if phase != 'train']
@@ -225,7 +227,8 @@ def _check_fixed_restorer(opt: Mapping[str, Any], train: TrainKeys, learner: Map
     if learner is None:
         raise OptionError('train.optim_g: expected an optimizer, got ~: neither the restorer would learn nor, with '
                           'trainable: true in train.recog_opt, a recognizer.')
-    taught = [f'train.{key}' for key in ('pixel_opt', 'perceptual_opt', 'ema_decay') if opt['train'].get(key)]
+    taught = [f'train.{key}' for key in ('pixel_opt', 'perceptual_opt', 'anchor_opt', 'ema_decay')
+              if opt['train'].get(key)]
     taught += [place for place, block in train.losses if recognition_losses()[block['type']].needs != 'label']
     taught += [key for key in ('network_t', 'network_d') if opt.get(key)]
     if taught:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from basicsr.utils import registry
 
+from ra_plugin.builders.anchor_check import AnchorBlock
 from ra_plugin.builders.option_flow import Place
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.metrics.recognition_metrics import RecognitionMetrics
@@ -85,8 +86,10 @@ class TrainKeys(StepOptions):
             ``l_recog`` is logged where ``print_freq`` meets those steps. Default: 1.
         recog_budget: What the recognition loss may cost in dB; its weight then follows what it costs, see
             docs/RESTORERS.md. Default: none, the weight stays.
-        log_grad_ratio: Log the norm of the recognition gradient over that of the pixel gradient, at the restored
-            image. Default: false.
+        anchor_opt: A pixel loss that keeps the images of the network that takes the recognition loss (``network_t``, or
+            ``network_g`` without one) near others; logged as ``l_anchor``. Default: none.
+        log_grad_ratio: Log the norm of the recognition gradient over that of the pixel gradient (with that of an
+            anchor), at the restored image. Default: false.
         optim_t: Optimizer of T. Default: Adam, lr 1e-4.
         scheduler_t: Learning rate schedule of T. Default: as ``train.scheduler``.
         optim_r: Optimizer of a recognizer that learns (``trainable: true``), which takes the loss without
@@ -98,6 +101,7 @@ class TrainKeys(StepOptions):
     recog_opt: LossBlock | Sequence[LossBlock] | None = None
     recog_every: Positive | None = None
     recog_budget: BudgetOptions | None = None
+    anchor_opt: Annotated[Mapping[str, Any], AnchorBlock()] | None = None
     log_grad_ratio: bool | None = None
     optim_t: TypedBlock | None = None
     scheduler_t: TypedBlock | None = None

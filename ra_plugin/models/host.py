@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
         budget: Any  # a `recog_budget.Budget`, or None
 
+        @property
+        def _recog_every(self) -> int: ...
+
         def keep_network(self, net: nn.Module, name: str) -> None: ...
 
         def labeled_recognizers(self) -> list[Recognizer]: ...

@@ -3,7 +3,7 @@
 There are two modes (Liu et al., arXiv:1910.09185, section 3). Without ``network_t`` the loss is added to the pixel
 loss: during the class's own training step, ``cri_pix`` is a criterion that returns the pixel loss plus the recognition
 loss. With ``network_t`` the class's step is unchanged, and is followed by a step of the transformer T on the detached
-output.
+output. In both an anchor may be added to the recognition loss.
 """
 import copy
 from collections import OrderedDict
@@ -20,6 +20,7 @@ from torch import nn
 from ra_plugin.data.given import no_labels
 from ra_plugin.library_errors import translated
 from ra_plugin.losses.batch_checks import check_clean
+from ra_plugin.models.anchor import AnchorMixin
 from ra_plugin.models.builder import run_ready
 from ra_plugin.models.host_needs import why_not
 from ra_plugin.models.labeled_pool import LabeledPoolMixin
@@ -97,7 +98,7 @@ def _teaches(block: Mapping) -> bool:
 
 
 class PixelAndRecogLoss(nn.Module):
-    """Replacement of ``cri_pix`` during one training step: the pixel loss plus the recognition losses."""
+    """Replacement of ``cri_pix`` during one training step: the pixel loss, the recognition losses and the anchor."""
 
     def __init__(self, pixel_loss: nn.Module | None, owner: 'RecogAwareMixin', with_ratio: bool):
         super().__init__()
@@ -120,7 +121,7 @@ class PixelAndRecogLoss(nn.Module):
         if self.pixel_loss is not None:  # before the others: backward sums the gradients in reverse order
             pixel = self.pixel_loss(for_pixel, target, **kwargs)
             self.pixel_value = pixel.detach()
-        recog, self.log = owner.recognition_loss(for_recog)
+        recog, self.log = owner.anchored(for_pixel, *owner.recognition_loss(for_recog))
         return recog if pixel is None else pixel + recog
 
     def _watched(self, output: torch.Tensor, name: str) -> torch.Tensor:
@@ -129,18 +130,18 @@ class PixelAndRecogLoss(nn.Module):
         return view
 
     def grad_ratio(self) -> dict[str, torch.Tensor]:
-        """Return ``{'recog_grad_ratio': |d recog| / |d pixel|}`` at the output; call it after backward."""
+        """Return ``{'recog_grad_ratio': |d recog| / |d (pixel + anchor)|}`` at the output; call it after backward."""
         if {'pixel', 'recog'} - self._grad_norms.keys():
             return {}
         return {'recog_grad_ratio': self._grad_norms['recog'] / self._grad_norms['pixel'].clamp_min(1e-12)}
 
 
-class RecogAwareMixin(RecogValidationMixin):
+class RecogAwareMixin(AnchorMixin, RecogValidationMixin):
     """Mixin that adds recognition losses to a model class, SRModel or the like; put it before that class in the bases.
 
-    It reads ``train.recog_opt`` (a block or a list), ``train.recog_every``, ``train.log_grad_ratio``, ``network_t``
-    with ``train.optim_t`` and ``train.scheduler_t``, ``val.recognizers``, and ``path.pretrain_network_t`` with
-    ``param_key_t`` and ``strict_load_t``.
+    It reads ``train.recog_opt`` (a block or a list), ``train.recog_every``, ``train.anchor_opt``,
+    ``train.log_grad_ratio``, ``network_t`` with ``train.optim_t`` and ``train.scheduler_t``, ``val.recognizers``, and
+    ``path.pretrain_network_t`` with ``param_key_t`` and ``strict_load_t``.
     """
 
     def __init__(self, opt: dict):
@@ -297,7 +298,8 @@ class RecogAwareMixin(RecogValidationMixin):
 
     def _optimize_transformer(self, net_t: nn.Module) -> None:
         self.optimizer_t.zero_grad()
-        loss, log = self.recognition_loss(net_t(self.output.detach()))
+        images = net_t(self.output.detach())
+        loss, log = self.anchored(images, *self.recognition_loss(images))
         loss.backward()
         self.optimizer_t.step()
         self.log_dict.update(self.reduce_loss_dict(OrderedDict(log)))

@@ -11,7 +11,6 @@ clean images that are not trained on, against the network that the training star
 import copy
 import logging
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
@@ -20,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
-from ra_plugin.models.host import Host
+from ra_plugin.models.anchor import AnchorMixin
 from ra_plugin.models.validation_metrics import mean_of_known
 from ra_plugin.option_types import Positive
 from ra_plugin.options import Limits, OptionError, build_block
@@ -33,8 +32,8 @@ _RANGE = 100.0  # the weight ends within this factor of the given one: where res
 _SETTLING = 4  # measurements before the first change: Adam's first steps move a trained network away, and it comes back
 _FARTHEST = 1.25  # share of the way from the start that landing may go to; beyond, networks are no longer alike
 _HALVINGS = 10
+_HALVINGS = 10
 LANDING = _HALVINGS + 5  # measurements at the end, at most
-_START = 'net_g_start.pth'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,8 @@ class BudgetOptions:
 
     Attributes:
         max_psnr_drop: Budget in dB: the mean PSNR, of 8-bit images, that the trained network may lose against the one
-            that the training starts from.
+            that the training starts from. With ``anchor_opt: {to: start}`` the change of an image counts, whatever it
+            does to PSNR: as many dB as a change of that size costs which has nothing to do with the image's error.
         dataset: Key in ``datasets`` of the images that PSNR is measured on, e.g. ``val``. Do not report results on
             them: they have been used for choosing. Default: the first that is not ``train``.
         images: Number of images to measure on, spread over the data set. Default: 200, or all of fewer.
@@ -145,7 +145,7 @@ def landing_share(psnr_of: Callable[[float], float], least: float) -> float:
     return low
 
 
-class RecogBudgetMixin(Host):
+class RecogBudgetMixin(AnchorMixin):
     """Mixin that keeps the recognition loss within ``train.recog_budget``; put it before `RecogAwareMixin`."""
 
     budget: Budget | None = None
@@ -154,6 +154,7 @@ class RecogBudgetMixin(Host):
         block = self.opt['train'].get('recog_budget')
         if block:
             self.budget = Budget(block['max_psnr_drop'])
+            self.needs_start = True
         super().init_training_settings()
 
     def recognition_loss(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -164,10 +165,9 @@ class RecogBudgetMixin(Host):
         return factor * total, {**log, 'recog_factor': torch.tensor(factor, device=total.device)}
 
     def start_budget(self, images: BudgetImages) -> None:
-        """Measure the network that the training starts from, and keep it."""
+        """Measure the network that the training starts from."""
         assert self.budget is not None
         self.budget.psnr_at_start = value = self._psnr(images)
-        self.keep_network(getattr(self, 'net_g_ema', self.net_g), _START)
         logging.getLogger('basicsr').info(f'recog_budget: {value:.4f} dB at the start; {self.budget.max_psnr_drop:g} '
                                           f'dB may be lost on {len(images)} images of {images.opt["name"]}.')
 
@@ -181,9 +181,9 @@ class RecogBudgetMixin(Host):
     def land_on_budget(self, images: BudgetImages) -> None:
         """Replace the network, and its average, by the one on the way from the start that uses the budget."""
         assert self.budget is not None
-        network = self.get_bare_model(getattr(self, 'net_g_ema', self.net_g))
+        network = self.validated_network()
         trained = copy.deepcopy(network.state_dict())
-        self.load_network(network, os.path.join(self.opt['path']['models'], _START), True, 'params')
+        self.load_start(network)
         start = copy.deepcopy(network.state_dict())
 
         def go_to(share: float) -> float:
@@ -209,15 +209,28 @@ class RecogBudgetMixin(Host):
             for data in images:
                 self.feed_data(data)
                 self.test()
-                restored, clean = (to_uint8(denormalized(batch, mean, std)) for batch in (self.output, self.gt))
-                sizes = data.get('size') or [clean.shape[-2:]] * len(clean)
-                values += [psnr(a[..., :height, :width], b[..., :height, :width]).item()
-                           for a, b, (height, width) in zip(restored, clean, sizes, strict=True)]
+                shown = [self.output, self.gt, *([] if self.start_network is None else [self.images_at_start()])]
+                shown = [to_uint8(denormalized(batch, mean, std)) for batch in shown]
+                sizes = data.get('size') or [shown[1].shape[-2:]] * len(shown[1])
+                values += [_psnr_of(*(image[..., :height, :width] for image in images))
+                           for *images, (height, width) in zip(*shown, sizes, strict=True)]
         value = mean_of_known(values)
         if not math.isfinite(value):
             raise OptionError(f'train.recog_budget: no image of {images.opt["name"]} has a PSNR. Choose '
                               'another data set.')
         return value
+
+
+def _psnr_of(restored: torch.Tensor, clean: torch.Tensor, at_start: torch.Tensor | None = None) -> float:
+    """Return the PSNR in dB of an 8-bit image; with the image at the start, that image's PSNR, and its change's cost.
+
+    The squared error of the first adds to the squared change as if the two were independent. So nothing is gained by a
+    change that makes a sharp image smoother.
+    """
+    if at_start is None:
+        return psnr(restored, clean).item()
+    error = sum(torch.mean((a.double() - b.double()) ** 2).item() for a, b in ((at_start, clean), (restored, at_start)))
+    return 10 * math.log10(255 ** 2 / error) if error else math.inf
 
 
 def between(start: Mapping[str, torch.Tensor], end: Mapping[str, torch.Tensor],

@@ -118,6 +118,9 @@ class TrainingStepMixin(Host):
             recognizer.autocast_to = DTYPES[self.step_options.precision]
             if last and not recognizer.trainable:  # one that learns is among the networks
                 recognizer.to(memory_format=torch.channels_last)
+        start = getattr(self, 'start_network', None)
+        if start is not None:
+            start.autocast_to = DTYPES[self.step_options.precision]
         if self.step_options.compile:
             for cri in getattr(self, 'cri_recog', ()):
                 if not cri.recognizer.trainable:

@@ -79,8 +79,8 @@ class Training:
             try:
                 if self.iteration and self._is_due('val', 'val_freq'):  # it may not have finished before a kill
                     self._validate(interruption)
-                if self._budget and not self.iteration:
-                    self._on_budget(self._budget, self.model.start_budget)
+                if not self.iteration:
+                    self._keep_start()
                 if not self._train(interruption):
                     self._stop(interruption.name)
                     return interruption.number
@@ -169,6 +169,12 @@ class Training:
 
     def _is_due(self, block: str, key: str) -> bool:
         return bool(self.opt.get(block)) and self.iteration % int(self.opt[block][key]) == 0
+
+    def _keep_start(self) -> None:
+        """Keep the network that the training starts from, and measure it, where something refers to it."""
+        getattr(self.model, 'keep_start', lambda: None)()  # models with recognition losses have it
+        if self._budget:
+            self._on_budget(self._budget, self.model.start_budget)
 
     def _on_budget(self, images: BudgetImages, step: Callable[[BudgetImages], None]) -> None:
         """Measure on the images of the budget, without changing the random states of the training."""

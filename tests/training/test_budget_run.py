@@ -1,4 +1,6 @@
 """Trainings with a budget: they land on it, by BasicSR's own PSNR, and resume exactly."""
+import math
+
 import pytest
 import runs
 import torch
@@ -33,17 +35,42 @@ def options(root, weights=None, **train) -> dict:
     return opt
 
 
-def mean_psnr(opt: dict, file, key='params') -> float:
-    """Return the mean PSNR over the validation images, one by one and by BasicSR's own functions."""
+def validation(opt: dict):
+    return build_dataset({**opt['datasets']['val'], 'phase': 'val', 'scale': 1})
+
+
+def restored(opt: dict, file, key: str) -> list:
+    """Return the 8-bit images of a network in a file, one by one and by BasicSR's own function."""
     network = build_network(dict(opt['network_g'])).eval()
     network.load_state_dict(torch.load(file, weights_only=True)[key])
-    dataset = build_dataset({**opt['datasets']['val'], 'phase': 'val', 'scale': 1})
-    values = []
-    for item in dataset:
-        with torch.no_grad():
-            restored = tensor2img([network(item['lq'][None])])
-        values.append(calculate_psnr(restored, tensor2img([item['gt'][None]]), crop_border=0))
+    with torch.no_grad():
+        return [tensor2img([network(item['lq'][None])]).astype(float) for item in validation(opt)]
+
+
+def mean_psnr(opt: dict, file, key='params') -> float:
+    """Return the mean PSNR over the validation images by BasicSR's own function."""
+    values = [calculate_psnr(image, tensor2img([item['gt'][None]]), crop_border=0)
+              for image, item in zip(restored(opt, file, key), validation(opt), strict=True)]
     return sum(values) / len(values)
+
+
+def test_beside_an_anchor_the_change_counts_and_not_what_it_does_to_psnr(start, tmp_path):
+    """The network of the start is one that any training improves: a sharp one, as from a GAN."""
+    weights = torch.load(start, weights_only=True)
+    for state in weights.values():
+        state['body.2.weight'] *= 1.5
+    torch.save(weights, tmp_path / 'sharp.pth')
+    opt = options(tmp_path, tmp_path / 'sharp.pth', total_iter=60,
+                  anchor_opt={'type': 'MSELoss', 'loss_weight': 1.0, 'to': 'start'})
+    del opt['train']['pixel_opt']
+    opt['train']['recog_opt']['loss_weight'] = 0.3
+    assert runs.train(tmp_path, opt) == 0, runs.output(tmp_path)
+    before, after = (restored(opt, file, 'params_ema') for file in (
+        tmp_path / 'sharp.pth', runs.folder(tmp_path) / 'models' / 'net_g_latest.pth'))
+    clean = [tensor2img([item['gt'][None]]).astype(float) for item in validation(opt)]
+    drops = [10 * math.log10(1 + ((a - b) ** 2).mean() / ((a - c) ** 2).mean())
+             for a, b, c in zip(before, after, clean, strict=True)]
+    assert -0.02 < 0.1 - sum(drops) / len(drops) < 0.02, runs.output(tmp_path)
 
 
 @pytest.mark.parametrize('weight', [1.0, 5.0])

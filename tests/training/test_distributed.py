@@ -23,6 +23,7 @@ pytestmark = pytest.mark.distributed
 NETWORK = {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 2}  # no batch norm
 CLASSIFIER = [classify.RECOG, classify.UNSUPERVISED]
 SGD = {'type': 'SGD', 'lr': 0.1}
+ANCHOR = {'type': 'MSELoss', 'loss_weight': 10.0, 'to': 'start'}
 SECONDS = 240
 
 
@@ -131,6 +132,7 @@ def jobs(tmp_path_factory, blocks):  # noqa: F811
 
     found = {'classifier': (train, training(CLASSIFIER), classify.batches(2), torch.float64),
              'channels_last': (train, training(CLASSIFIER, channels_last=True), classify.batches(2), torch.float64),
+             'anchor': (train, training(CLASSIFIER, anchor_opt=ANCHOR), classify.batches(2), torch.float64),
              'detector': (train, training(tasks.supervised(block)), detection_batches(), torch.float32)}
     for size in (1, 4):
         opt = classify.options(tmp_path_factory.mktemp('images'), recog_opt=classify.RECOG, ema_decay=0.5)
@@ -169,6 +171,7 @@ def results(tmp_path_factory, jobs, task_jobs):
 # ---------------------------------------------------------------------------------------------------- the tests
 @pytest.mark.parametrize('name, tolerance', [('classifier', {'rtol': 1e-10, 'atol': 1e-14}),
                                              ('channels_last', {'rtol': 1e-10, 'atol': 1e-14}),
+                                             ('anchor', {'rtol': 1e-10, 'atol': 1e-14}),
                                              ('detector', {'rtol': 1e-4, 'atol': 1e-7})])
 def test_gradients_are_those_of_one_process_with_the_joint_batch(jobs, results, name, tolerance):
     function, *arguments = jobs[name]
@@ -182,6 +185,7 @@ def test_gradients_are_those_of_one_process_with_the_joint_batch(jobs, results, 
     for key, value in alone['log'].items():
         assert results[name][0]['log'][key] == pytest.approx(value, rel=1e-5)
     assert alone['log']['l_recog'] > 0
+    assert ('l_anchor' in alone['log']) == (name == 'anchor')
 
 
 @pytest.mark.parametrize('size', [1, 4])

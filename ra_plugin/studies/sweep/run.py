@@ -92,8 +92,8 @@ def without_recognition(run: Mapping[str, Any]) -> dict[str, Any]:
     judges = (run.get('val') or {}).get('recognizers') or {}
     for name in [name for name, block in judges.items() if is_trainable(block)]:
         del judges[name]
-    # without the loss there is nothing to train them by
-    for key in ('network_t', 'optim_t', 'scheduler_t', 'optim_r', 'scheduler_r'):
+    # without the loss there is nothing to train them by, or to keep near anything
+    for key in ('anchor_opt', 'network_t', 'optim_t', 'scheduler_t', 'optim_r', 'scheduler_r'):
         run.pop(key, None)
         run['train'].pop(key, None)
     return run
