@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--loss', choices=['consistency', 'labels', 'features'], default='consistency',
                         help='what the recognizer is asked for: its answers on clean images, the labels, or its '
                         'features on clean images. Default: %(default)s')
+    parser.add_argument('--image-loss', choices=['auto', 'clean', 'original'], default='auto',
+                        help='what restored images stay near: clean images, or those of the original, which is for '
+                        'restorers trained for looks (GANs). Default: by PSNR')
     parser.add_argument('--steps', type=int, default=600, help='iterations. Default: %(default)s')
     parser.add_argument('--batch-size', type=int, help='images in an iteration. Default: 16, less for large images')
     parser.add_argument('--size', type=int, help='side in pixels of the images. Default: that of the recognizer')

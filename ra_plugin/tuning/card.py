@@ -46,7 +46,8 @@ training, seed {seed}); `report.html` has the pictures, `results.json` all numbe
 | original | `{source}`, SHA-256 {source_digest} |
 | this file | `{file}`, SHA-256 {digest} |
 | recognizer in the loss | {recognizer}, {loss} loss, weight {weight:g} at the start |
-| budget | at most {budget:g} dB of PSNR, held on {measured} images |
+| image loss | squared error to {near} |
+| budget | at most {budget:g} dB{counted}, held on {measured} images |
 | images | {train} to train on, {choose} to choose by, {report} to report on (at most {most} of them), {size} |
 | degradation | {degradation} |
 | training | {steps} iterations of {batch} images, Adam, rate {lr:g} |
@@ -91,7 +92,7 @@ def card(options: TuneOptions, source: Source, images: ImagePlan, run: Mapping[s
          file: Path) -> str:
     """Return the model card of a tuned restorer, in Markdown."""
     condition, found = next(iter(results.conditions)), verdict(results)
-    train = run['train']
+    train, is_own = run['train'], 'anchor_opt' in run['train']
     block = ''.join(f'{key}: {value}\n' for key, value in source.network_g.items()).rstrip()
     return _CARD.format(
         name=file.stem, kind=getattr(source.network, 'architecture', source.network_g['type']), scale=source.scale,
@@ -102,6 +103,8 @@ def card(options: TuneOptions, source: Source, images: ImagePlan, run: Mapping[s
         differences=_main(difference_table(results, condition, color_scale(results))),
         command=_without_folders(results.command) or DASH, source_digest=_digest(source.file), file=file.name,
         digest=_digest(file), loss=options.loss, weight=train['recog_opt']['loss_weight'], budget=options.max_psnr_drop,
+        near="the original's own images" if is_own else 'clean images',
+        counted=', counted by the change of the images (docs/RESTORERS.md)' if is_own else ' of PSNR',
         measured=train['recog_budget']['images'], train=images.counts[TRAIN],
         choose=images.counts[CHOOSE], report=images.counts[REPORT], most=options.report_images, size=images.size,
         degradation='files of --lq' if options.lq else options.degradation or f'bicubic, x{source.scale}',

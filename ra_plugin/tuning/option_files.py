@@ -31,6 +31,18 @@ def build_loss(options: TuneOptions, recognizer: Any) -> RecognizerLoss:
     return _LOSSES[options.loss](recognizer)
 
 
+def stays_near_original(options: TuneOptions, seen: Probe) -> bool:
+    """Return True where restored images are to stay near those of the original rather than near clean ones."""
+    is_for_looks = seen.psnr < seen.psnr_without
+    return options.image_loss == 'original' or options.image_loss == 'auto' and is_for_looks
+
+
+def image_loss(options: TuneOptions, seen: Probe) -> dict[str, Any]:
+    """Return the key of the image loss with its block."""
+    squares = {'type': 'MSELoss', 'loss_weight': 1.0, 'reduction': 'mean'}
+    return {'anchor_opt': {**squares, 'to': 'start'}} if stays_near_original(options, seen) else {'pixel_opt': squares}
+
+
 def training_options(options: TuneOptions, source: Source, images: ImagePlan, recognizer: Mapping[str, Any],
                      seen: Probe) -> dict[str, Any]:
     """Return the option file of the training."""
@@ -49,7 +61,7 @@ def training_options(options: TuneOptions, source: Source, images: ImagePlan, re
             'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [options.steps], 'restart_weights': [1],
                           'eta_min': 0},
             'total_iter': options.steps, 'warmup_iter': options.steps // _WARM_UP, 'ema_decay': _AVERAGE,
-            'pixel_opt': {'type': 'MSELoss', 'loss_weight': 1.0, 'reduction': 'mean'},
+            **image_loss(options, seen),
             'recog_opt': loss_block(options, recognizer, seen.loss_weight),
             'recog_budget': {'max_psnr_drop': options.max_psnr_drop, 'images': measured_images(options, images, seen)}},
         'logger': {'print_freq': max(1, options.steps // MEASUREMENTS),

@@ -7,6 +7,7 @@ from ra_plugin.option_types import NonNegative, Positive
 from ra_plugin.options import Limits
 
 Loss = Literal['consistency', 'labels', 'features']
+ImageLoss = Literal['auto', 'clean', 'original']
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class TuneOptions:
         judges: Recognizers that judge the result, beside the one that is used.
         loss: ``consistency``: the recognizer's answers on the clean image are the target; ``labels``: the labels are;
             ``features``: its features on the clean image are.
+        image_loss: What restored images stay near: ``clean`` images, or those that the ``original`` restorer makes. By
+            default the latter for a restorer that is below no processing in PSNR, as those trained for looks are.
         steps: Number of iterations.
         batch_size: Images in an iteration. Default: 16, less for large images.
         size: Side in pixels of the images that are trained on and judged: larger ones are resized to it, and cropped to
@@ -45,6 +48,7 @@ class TuneOptions:
     max_psnr_drop: Annotated[float, Limits(above=0)] = 0.1
     judges: Sequence[str] = ()
     loss: Loss = 'consistency'
+    image_loss: ImageLoss = 'auto'
     steps: Annotated[int, Limits(least=24, whole=True)] = 600
     batch_size: Positive | None = None
     size: Annotated[int, Limits(least=16, whole=True)] | None = None

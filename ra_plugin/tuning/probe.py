@@ -9,7 +9,9 @@ from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
 from ra_plugin.builders.loaders import build_dataset
+from ra_plugin.evaluation.judging import fitted
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
+from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
 from ra_plugin.options import OptionError
 from ra_plugin.utils.random_streams import seeded
 
@@ -27,12 +29,16 @@ class Probe:
 
     Attributes:
         loss_weight: Weight for the recognition loss to start from.
+        psnr: Mean PSNR in dB of restored images.
+        psnr_without: Mean PSNR in dB of degraded ones, enlarged where they are smaller.
         step: Seconds of a training step.
         restoring: Seconds to restore an image.
         reading: Seconds in which the recognizer reads an image.
     """
 
     loss_weight: float
+    psnr: float
+    psnr_without: float
     step: float
     restoring: float
     reading: float
@@ -58,6 +64,7 @@ def probe(network: nn.Module, loss: RecognizerLoss, block: Mapping[str, Any], ba
     parameters = [parameter.requires_grad_() for parameter in network.parameters()]
     loss.to(device)
     ratios: list[torch.Tensor] = []
+    qualities: list[torch.Tensor] = []  # of restored and of degraded images
     step = restoring = reading = 0.0
     with seeded(seed, torch.device('cpu')):
         dataset = build_dataset({'name': 'train', 'phase': 'train', 'scale': scale, **block}, '--images')
@@ -76,6 +83,8 @@ def probe(network: nn.Module, loss: RecognizerLoss, block: Mapping[str, Any], ba
             recognition, = torch.autograd.grad(value, at)
             torch.autograd.grad(restored, parameters, pixel, allow_unused=True)
             step = time.perf_counter() - start  # of the last, which is warm
+            qualities.append(torch.stack([psnr(to_uint8(images), to_uint8(gt)) for images in (
+                restored.detach(), fitted(lq, gt.shape[-2:]))], 1))
             ratios += list(recognition.flatten(1).norm(dim=1) / pixel.flatten(1).norm(dim=1))
             if i and (i + 1) * batch_size >= _IMAGES:
                 break
@@ -84,7 +93,8 @@ def probe(network: nn.Module, loss: RecognizerLoss, block: Mapping[str, Any], ba
         raise OptionError(f'--recognizer: the loss of {loss.recognizer} has no gradient on these images '
                           f'({ratio:g} times that of the image loss), so nothing can be learned from it. Use another '
                           'recognizer, or --loss features.')
-    return Probe(float(f'{_GRADIENTS / ratio:.{_DIGITS}g}'), step, restoring, reading)
+    quality, without = torch.cat(qualities).mean(0).tolist()
+    return Probe(float(f'{_GRADIENTS / ratio:.{_DIGITS}g}'), quality, without, step, restoring, reading)
 
 
 def _on(label: Any, device: torch.device) -> Any:

@@ -23,7 +23,14 @@ from ra_plugin.training.train_if_needed import train
 from ra_plugin.tuning.card import card, summary
 from ra_plugin.tuning.image_plan import CHOOSE, REPORT, TRAIN, ImagePlan, plan_images
 from ra_plugin.tuning.named_blocks import degradation_block, recognizer_block
-from ra_plugin.tuning.option_files import AUDITED, build_loss, measured_images, report_options, training_options
+from ra_plugin.tuning.option_files import (
+    AUDITED,
+    build_loss,
+    measured_images,
+    report_options,
+    stays_near_original,
+    training_options,
+)
 from ra_plugin.tuning.options import TuneOptions
 from ra_plugin.tuning.probe import Probe, probe
 from ra_plugin.tuning.source import Source, find_source
@@ -89,6 +96,7 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
     if run is None:
         seen = probe(source.network, build_loss(options, recognizers[used]), images.blocks[TRAIN], images.batch_size,
                      source.scale, options.seed, place)
+        _say_image_loss(options, seen)
         _say_time(options, images, seen, len(recognizers))
         run = training_options(options, source, images, blocks[used], seen)
     out.mkdir(parents=True, exist_ok=True)
@@ -190,6 +198,14 @@ def _words(block: Mapping[str, Any]) -> str:
     values = ', '.join(f'{key} {value:g}' if isinstance(value, float) else f'{key} {value}'
                        for key, value in block.items() if key != 'type')
     return f'{block["type"]}({values})'
+
+
+def _say_image_loss(options: TuneOptions, seen: Probe) -> None:
+    """Print what restored images stay near."""
+    near = "the original's own images" if stays_near_original(options, seen) else 'clean images'
+    than = 'less' if seen.psnr < seen.psnr_without else 'more'
+    print(f'Image loss: the squared error to {near} (--image-loss). The restorer has {seen.psnr:.2f} dB of PSNR, '
+          f'{than} than no processing ({seen.psnr_without:.2f} dB).', flush=True)
 
 
 def _say_time(options: TuneOptions, images: ImagePlan, seen: Probe, judges: int) -> None:

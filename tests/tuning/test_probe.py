@@ -1,4 +1,6 @@
 """The weight to start from: the ratio of the two gradients, by its definition in float64."""
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -52,3 +54,8 @@ def test_the_weight_is_the_ratio_of_the_gradients(tmp_path):
     expected = 0.7 / torch.stack(ratios).median().item()
     assert found.loss_weight == pytest.approx(expected, rel=6e-3)  # three digits
     assert found.step > found.restoring > 0 and found.reading > 0
+    restored = [(image / 255 * 0.9 + 0.05).clip(0, 1) * 255 for image in clean]
+    expected = [10 * np.log10(255 ** 2 / ((image.round() - gt) ** 2).mean())
+                for image, gt in zip(restored, clean, strict=True)]
+    assert found.psnr == pytest.approx(np.mean(expected), abs=1e-4)
+    assert found.psnr_without == math.inf  # nothing was degraded

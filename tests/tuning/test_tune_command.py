@@ -20,7 +20,7 @@ BUDGET = 0.2
 TINY = '{{type: ModuleRecognizer, module: ra_plugin.recognizers.tiny_nets.{}, checkpoint: ' \
        'ra_plugin/weights/cifar10_{}.safetensors, input_size: 32}}'
 FLAGS = ['--recognizer', TINY.format('TinyResNet', 'resnet'), '--judge', TINY.format('TinyVGG', 'vgg'), '--steps', 24,
-         '--max-psnr-drop', BUDGET, '--batch-size', 4, '--lr', 1e-3]
+         '--max-psnr-drop', BUDGET, '--batch-size', 4, '--lr', 1e-3, '--image-loss', 'clean']
 
 
 @pytest.fixture(scope='module')
