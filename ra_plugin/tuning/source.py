@@ -8,8 +8,10 @@ from torch import nn
 
 from ra_plugin.archs import SpandrelNetwork
 from ra_plugin.builders.networks import check_color, pads_to_window, trained_network
+from ra_plugin.checkpoint import load_file
 from ra_plugin.options import OptionError
 from ra_plugin.restoring.run_network import find_network
+from ra_plugin.state_dicts import candidates
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Source:
         model_type: BasicSR's model class that trains it.
         network: The network itself, with its weights.
         run: Keys of a restorer's block that say how a training fed it.
+        weights_key: Key of a training's weights in its file: those of the average where it has one.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Source:
     model_type: str
     network: nn.Module
     run: Mapping[str, Any] = field(default_factory=dict)
+    weights_key: str | None = None
 
     @property
     def is_file_alone(self) -> bool:
@@ -46,7 +50,8 @@ class Source:
 
     def training(self) -> dict[str, Any]:
         """Return the keys of a training's option file that start it from this restorer."""
-        path = {} if self.is_file_alone else {'pretrain_network_g': str(self.file), 'strict_load_g': True}
+        path = {} if self.is_file_alone else {
+            'pretrain_network_g': str(self.file), 'strict_load_g': True, 'param_key_g': self.weights_key}
         return {'model_type': self.model_type, 'scale': self.scale, 'network_g': dict(self.network_g), 'path': path}
 
 
@@ -80,4 +85,5 @@ def find_source(named: str, root: Path) -> Source:
     network = trained_network(block, str(file), named)
     check_color(network, named, 'Recognizers see color: use a network for it.')
     kind = 'SwinIRModel' if pads_to_window(found.run) and block.get('window_size') else 'SRModel'
-    return Source(str(found.run['name']), file, block, int(found.run.get('scale') or 1), kind, network, keys)
+    key = next(iter(candidates(load_file(file, named))))[0] or None
+    return Source(str(found.run['name']), file, block, int(found.run.get('scale') or 1), kind, network, keys, key)
