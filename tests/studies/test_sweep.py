@@ -24,6 +24,7 @@ from ra_plugin.training import train_if_needed as trained_runs
 
 RUN = {'name': 'run', 'network_g': {'type': 'SRResNet'}, 'network_t': {'type': 'ResnetGenerator'},
        'train': {'pixel_opt': {'type': 'MSELoss'}, 'optim_t': {'type': 'Adam'},
+                 'anchor_opt': {'type': 'MSELoss', 'to': 'output'},
                  'recog_opt': {'type': 'RecogLoss', 'loss_weight': 1.0}}}
 
 
