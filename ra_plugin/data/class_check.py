@@ -1,14 +1,19 @@
 """Check that data sets and recognizers have the same classes."""
 from collections.abc import Iterable
+from typing import Any
 
-from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.data.spellings import normal_forms
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
 
 
-def check_classes(dataset: ImageDataset, recognizers: Iterable[Recognizer], where: str) -> None:
+def check_classes(dataset: Any, recognizers: Iterable[Recognizer], where: str) -> None:
     """Check that a label means the same class to a data set and to each recognizer.
+
+    Args:
+        dataset: What has ``num_classes`` and ``classes``, where it has labels; and ``opt``, if it is a data set.
+        recognizers: The recognizers.
+        where: Place of the data set, for messages.
 
     Raises:
         OptionError: Another number of classes, the same names in another order, or of a data set that keeps some of its
@@ -40,7 +45,7 @@ def check_classes(dataset: ImageDataset, recognizers: Iterable[Recognizer], wher
                               'recognizer of these classes.')
 
 
-def _check_zero_label(dataset: ImageDataset, recognizer: Recognizer, where: str) -> None:
+def _check_zero_label(dataset: Any, recognizer: Recognizer, where: str) -> None:
     """Check that 0 in masks is a class to both or to neither; an explicit ``reduce_zero_label: false`` makes it one."""
     shifts = getattr(dataset, 'shifts_labels', None)
     if shifts is None:
