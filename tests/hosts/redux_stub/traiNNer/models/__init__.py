@@ -3,6 +3,7 @@ import copy
 
 import torch
 from torch import nn
+
 from traiNNer.utils.registry import LOSS_REGISTRY
 
 
