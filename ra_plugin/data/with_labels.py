@@ -61,18 +61,9 @@ class WithLabels(ImageDataset):
             self.collate_fn = collate_fn
         names = self._names()
         options = build_block(LabelOptions, label_keys(opt), self.where)
-        labels = options.labels
-        entries = [self._in_folder(name) for name in names] if labels == 'folders' else self._read(labels, names)
-        numbers, self.classes = number_labels(entries, read_classes(options.classes, self.where), self.where,
-                                              'labels', by_folder=labels == 'folders', class_order=options.class_order)
-        self.num_classes = len(self.classes) if self.classes else max(numbers) + 1
-        self._labels = {name: number for (name, _), number in zip(entries, numbers, strict=True)}
-        missing = [name for name in names if name not in self._labels]
-        if missing:
-            raise OptionError(f"{self.where}.labels: expected a label for each image, got none for '{min(missing)}' "
-                              f"({len(missing)} of {how_many(len(names), 'image')}) in '{labels}'. Paths in it are "
-                              f"relative to '{self._root}'.")
+        self._labels, self.classes = number_images(names, options, self.where, self._root, self._lmdb)
         self.labels = [self._labels[name] for name in names]
+        self.num_classes = len(self.classes) if self.classes else max(self._labels.values()) + 1
 
     def _names(self) -> list[str]:
         if not self.paths:
@@ -84,28 +75,59 @@ class WithLabels(ImageDataset):
         """Return the path below the root, or the key of an lmdb."""
         return path if self._lmdb else os.path.relpath(path, self._root)
 
-    def _in_folder(self, name: str) -> Entry:
-        folder, slash, _ = name.partition('/')
-        if not slash or folder == os.pardir:
-            raise OptionError(f"{self.where}.labels: expected one folder per class in '{self._root}', got the image "
-                              f"'{name}'. Use a .json or .csv file of paths and labels instead.")
-        return name, folder
-
-    def _read(self, labels: str, names: Sequence[str]) -> list[Entry]:
-        entries = read_labels(labels, f'{self.where}.labels')
-        if not entries:
-            raise OptionError(f"{self.where}.labels: expected paths and labels in '{labels}', got none.")
-        entries = [(os.path.normpath(name), label) for name, label in entries]
-        entries = [(without_suffix(name), label) for name, label in entries] if self._lmdb else entries
-        known = Spellings(names, f'{self.where}.labels')
-        return [(known.find(name) or name, label) for name, label in entries]
-
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = self.dataset[index]  # BasicSR replaces unreadable files by others: use the path in the item
         return {**item, 'label': self._labels[self._name(item[self._path_key])]}
+
+
+def number_images(names: Sequence[str], options: LabelOptions, where: str, root: str,
+                  is_lmdb: bool = False) -> tuple[dict[str, int], tuple[str, ...] | None]:
+    """Return the class number of each image by its name, and the names of the classes if there are any.
+
+    Args:
+        names: Paths of the images below the root, or keys of an lmdb.
+        options: Where the labels come from. A file of them may list further images.
+        where: Name of the data set, for messages.
+        root: Folder that the names are relative to, for messages.
+        is_lmdb: Names are keys: without a suffix.
+
+    Raises:
+        OptionError: An image has no label, a label is not a class, or a file is not as described.
+    """
+    labels = options.labels
+    by_folder = labels == 'folders'
+    entries = ([_in_folder(name, where, root) for name in names] if by_folder else
+               _read(labels, names, where, is_lmdb))
+    numbers, classes = number_labels(entries, read_classes(options.classes, where), where, 'labels',
+                                     by_folder=by_folder, class_order=options.class_order)
+    found = {name: number for (name, _), number in zip(entries, numbers, strict=True)}
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise OptionError(f"{where}.labels: expected a label for each image, got none for '{min(missing)}' "
+                          f"({len(missing)} of {how_many(len(names), 'image')}) in '{labels}'. Paths in it are "
+                          f"relative to '{root}'.")
+    return found, classes
+
+
+def _in_folder(name: str, where: str, root: str) -> Entry:
+    folder, slash, _ = name.partition('/')
+    if not slash or folder == os.pardir:
+        raise OptionError(f"{where}.labels: expected one folder per class in '{root}', got the image "
+                          f"'{name}'. Use a .json or .csv file of paths and labels instead.")
+    return name, folder
+
+
+def _read(labels: str | None, names: Sequence[str], where: str, is_lmdb: bool) -> list[Entry]:
+    entries = read_labels(labels or '', f'{where}.labels')
+    if not entries:
+        raise OptionError(f"{where}.labels: expected paths and labels in '{labels}', got none.")
+    entries = [(os.path.normpath(name), label) for name, label in entries]
+    entries = [(without_suffix(name), label) for name, label in entries] if is_lmdb else entries
+    known = Spellings(names, f'{where}.labels')
+    return [(known.find(name) or name, label) for name, label in entries]
 
 
 def inner_dataset(dataset: ImageDataset) -> ImageDataset:

@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from ra_plugin.builders.given import check_given
 from ra_plugin.builders.identity import without_secrets
 from ra_plugin.builders.identity_pairs import check_pairs
-from ra_plugin.builders.loaders import build_dataset, check_classes, evenly_spaced, with_scale
+from ra_plugin.builders.loaders import build_dataset, evenly_spaced, with_scale
 from ra_plugin.builders.networks import dataset_class
 from ra_plugin.builders.unread_keys import check_dataset
+from ra_plugin.data.class_check import check_classes
 from ra_plugin.data.detection_dataset import DetectionDataset
 from ra_plugin.data.early_check import check_images
 from ra_plugin.data.given import Given, given_by

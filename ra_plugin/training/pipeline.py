@@ -16,12 +16,13 @@ from basicsr.utils.options import copy_opt_file
 from torch import nn
 
 from ra_plugin.builders.given import check_judges, check_metrics_given
-from ra_plugin.builders.loaders import build_dataset, build_val_loaders, check_classes
+from ra_plugin.builders.loaders import build_dataset, build_val_loaders
 from ra_plugin.builders.networks import check_color, check_scale, place_of_block
 from ra_plugin.builders.option_file import folders_not_taken, parse_options
 from ra_plugin.builders.unread_keys import own_folders, unread_keys
 from ra_plugin.builders.word_check import check_words, warn_of_long_words
 from ra_plugin.checkpoint import OWN_KEY
+from ra_plugin.data.class_check import check_classes
 from ra_plugin.data.degraded_image_dataset import DegradedImageDataset
 from ra_plugin.data.image_dataset import dataset_of
 from ra_plugin.library_errors import is_worded, told, translated

@@ -16,8 +16,8 @@ from PIL import Image
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.builders import option_file
 from ra_plugin.builders.file_check import BLOCKS, check_file
-from ra_plugin.builders.loaders import check_classes
 from ra_plugin.builders.option_paths import resolve_paths, training_file
+from ra_plugin.data.class_check import check_classes
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.registry import RECOGNIZER_REGISTRY

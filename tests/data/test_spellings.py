@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ra_plugin.builders.loaders import check_classes
 from ra_plugin.data import DetectionDataset, LabeledImageDataset, SegmentationDataset
+from ra_plugin.data.class_check import check_classes
 from ra_plugin.data.class_folder_paths import paired_paths, single_paths
 from ra_plugin.data.spellings import FilesOnDisk, Spellings
 from ra_plugin.data.with_labels import WithLabels

@@ -11,8 +11,9 @@ from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.builders.file_check import check_file
-from ra_plugin.builders.loaders import build_dataset, build_val_loaders, check_classes
+from ra_plugin.builders.loaders import build_dataset, build_val_loaders
 from ra_plugin.builders.option_paths import resolve_paths
+from ra_plugin.data.class_check import check_classes
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.training.resumable_batches import TrainingBatches

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from test_recog_aware_model import Items, build, options
 
 from ra_plugin.builders.given import check_judges
-from ra_plugin.builders.loaders import check_classes
+from ra_plugin.data.class_check import check_classes
 from ra_plugin.options import OptionError
 
 FACES = {'type': 'ModuleRecognizer', 'task': 'embedding', 'module': 'tiny_recognizers.tiny_embedding_network',

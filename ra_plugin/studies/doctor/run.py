@@ -9,8 +9,9 @@ import yaml
 from torch.utils.data import default_collate
 
 from ra_plugin.builders.identity import canonical
-from ra_plugin.builders.loaders import build_dataset, check_classes, evenly_spaced
+from ra_plugin.builders.loaders import build_dataset, evenly_spaced
 from ra_plugin.builders.option_file import parse_options
+from ra_plugin.data.class_check import check_classes
 from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.metrics.embedding import check_identities
 from ra_plugin.models.recog_aware_model import recog_blocks

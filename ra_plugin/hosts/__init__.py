@@ -1,0 +1,1 @@
+"""The recognition losses within training programs other than BasicSR's; see docs/HOSTS.md."""
