@@ -12,7 +12,6 @@ import gc
 import importlib
 import json
 import os
-import random
 import runpy
 import select
 import signal

@@ -4,6 +4,7 @@ import sys
 import textwrap
 
 import pytest
+import warm_start
 
 from ra_plugin.recognizers.blackbox.answer_ledger import AnswerLedger
 
@@ -65,5 +66,5 @@ def test_the_package_is_imported_without_posix():
             sys.modules[name] = None
         import ra_plugin.recognizers
     ''')
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300)
+    done = warm_start.run(['-c', code])
     assert done.returncode == 0, done.stderr
