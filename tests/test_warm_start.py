@@ -1,6 +1,7 @@
 """A program that starts warm is as `subprocess` would have it, and imports this package itself."""
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,17 +51,44 @@ def test_several_run_at_a_time_and_draw_by_themselves(tmp_path):
     code = ('import os, pathlib, random, sys, time\nimport numpy as np\nimport torch\n'
             'pathlib.Path(sys.argv[1]).touch()\nwhile len(os.listdir()) < 2:\n    time.sleep(0.01)\n'
             'print(random.random(), np.random.rand(), torch.rand(1).item())')
-    done = warm_start.finish(*(warm_start.Program(['-c', code, name], tmp_path) for name in 'ab'))
-    first, second = (each.stdout.split() for each in done)
+    programs = [subprocess.Popen([warm_start.python(), '-c', code, name], cwd=tmp_path, text=True,
+                                 stdout=subprocess.PIPE) for name in 'ab']
+    first, second = (program.communicate(timeout=60)[0].split() for program in programs)
     assert len(first) == 3 and not set(first) & set(second)
 
 
-def test_one_that_takes_too_long_is_ended():
-    program = warm_start.Program(['-c', 'import time; time.sleep(60)'])
-    with pytest.raises(subprocess.TimeoutExpired):
-        program.result(0.1)
-    program.close()
+WAITS = '''
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit('told'))
+print(os.getpid(), flush=True)
+time.sleep(60)
+'''
+
+
+def waiting():
+    program = subprocess.Popen([warm_start.python(), '-c', WAITS], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
+    return program, int(program.stdout.readline())
+
+
+def test_a_signal_reaches_it():
+    program, number = waiting()
+    program.terminate()
+    assert program.communicate(timeout=60)[1] == 'told\n' and program.returncode == 1
+
+
+def test_it_ends_with_the_process_that_stands_for_it():
+    program, number = waiting()
+    program.kill()
+    assert program.communicate(timeout=60) == ('', '') and program.returncode == -signal.SIGKILL
     end = time.monotonic() + 10
-    while os.path.exists(f'/proc/{program.pid}'):
+    while os.path.exists(f'/proc/{number}'):
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_what_it_starts_is_warm_and_options_of_the_interpreter_are_not():
+    code = 'import sys; print("torch" in sys.modules, sys.flags.isolated, sys.stdin.read())'
+    inner = f'import subprocess, sys; subprocess.run([sys.executable, "-c", {code!r}], input=b"given", check=True)'
+    assert warm_start.run(['-c', inner]).stdout == 'True 0 given\n'
+    assert warm_start.run(['-I', '-c', code]).stdout == 'False 1 \n'

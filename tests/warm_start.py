@@ -1,9 +1,9 @@
 """Programs that start within a tenth of a second: forks of a process that has PyTorch and torchvision.
 
 Their imports, and those of other packages of which this one has a say in nothing, are nearly all of what a start takes.
-Each program imports BasicSR and this package itself, and is else as `subprocess` would have it: with a folder, an
-environment, a search path and a standard output of its own. It ends as a child of multiprocessing does, after what is
-registered for the end, and OMP_NUM_THREADS is 1.
+Each program imports BasicSR and this package itself, and is else as `subprocess` would have it, with a folder, an
+environment, a search path, files and signals of its own; the programs that it starts are warm, too. It ends as a child
+of multiprocessing does, after what is registered for the end, and OMP_NUM_THREADS is 1.
 """
 import atexit
 import contextlib
@@ -29,100 +29,73 @@ IMPORTED = ('cv2', 'numpy', 'scipy.stats', 'torch', 'torchvision')
 NEVER = {'basicsr', 'mmcv', 'ra_plugin', 'timm'}  # what a program imports itself
 
 
-class Program:
-    """A program that runs; as `subprocess.Popen` with ``text=True``, and standard output and errors captured.
+def run(words: Sequence, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    """Run a program to its end, and return its exit status and what it wrote, as text.
 
     Args:
         words: What follows ``python``: ``-c CODE``, ``-m MODULE`` or a file, and its arguments.
         cwd: Its folder. Default: this process's.
         env: Its environment. Default: this process's.
     """
-
-    def __init__(self, words: Sequence, cwd: Path | None = None, env: dict[str, str] | None = None):
-        self.words = [str(word) for word in words]
-        self._files = [tempfile.TemporaryFile('w+', encoding='utf-8') for _ in range(2)]
-        self._status, status = os.pipe()
-        request = {'words': self.words, 'cwd': str(cwd or Path.cwd()), 'env': dict(os.environ if env is None else env)}
-        socket.send_fds(_server(), [json.dumps(request).encode()], [file.fileno() for file in self._files] + [status])
-        os.close(status)
-        self.pid = self._told(60)
-        self._runs = True
-
-    def result(self, seconds: float = 300) -> subprocess.CompletedProcess:
-        """Wait for its end, and return its exit status and what it wrote; TimeoutExpired if it takes longer."""
-        status = self._told(seconds)
-        self._runs = False
-        for file in self._files:
-            file.seek(0)
-        return subprocess.CompletedProcess(self.words, status, *(file.read() for file in self._files))
-
-    def close(self) -> None:
-        """Kill it if it still runs."""
-        if self._runs:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-        os.close(self._status)
-        for file in self._files:
-            file.close()
-
-    def _told(self, seconds: float) -> int:
-        if not select.select([self._status], [], [], seconds)[0]:
-            raise subprocess.TimeoutExpired(self.words, seconds)
-        return int(os.read(self._status, 20))
-
-
-def run(words: Sequence, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
-    """Run a program to its end, see `Program`."""
-    return finish(Program(words, cwd, env))[0]
-
-
-def finish(*programs: Program) -> list[subprocess.CompletedProcess]:
-    """Wait for the end of programs, of which none is left."""
-    try:
-        return [program.result() for program in programs]
-    finally:
-        for program in programs:
-            program.close()
+    return subprocess.run([python(), *map(str, words)], cwd=cwd, env=env, stdin=subprocess.DEVNULL, timeout=300,
+                          capture_output=True, text=True)
 
 
 @functools.cache
-def _server() -> socket.socket:
-    """Start the process that is forked; it ends when this one has ended."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def python() -> str:
+    """Return the path of what stands in for `sys.executable`; the process that it asks ends with this one."""
+    folder = tempfile.TemporaryDirectory()
+    program, address = Path(folder.name, 'python'), Path(folder.name, 'server')
+    given = f'ADDRESS, PYTHON = {str(address)!r}, {sys.executable!r}'
+    program.write_text(f'#!{sys.executable} -IS\n{given}\n{Path(__file__).with_name("warm_python.py").read_text()}')
+    program.chmod(0o700)
     env = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
-    process = subprocess.Popen([sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()],
-                               stdin=subprocess.DEVNULL, env={**env, 'OMP_NUM_THREADS': '1'})
-    theirs.close()
-    atexit.register(lambda: (ours.close(), process.wait()))
-    return ours
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(address))
+        listener.listen()
+        server = subprocess.Popen([sys.executable, __file__, str(listener.fileno()), str(program)],
+                                  pass_fds=[listener.fileno()], stdin=subprocess.PIPE,
+                                  env={**env, 'OMP_NUM_THREADS': '1'})
+    atexit.register(lambda: (server.communicate(), folder.cleanup()))
+    return str(program)
 
 
-def _request(connection: socket.socket) -> dict | None:
+def _serve(listener: socket.socket) -> dict | None:
     """Return a request in the process that is to become the program; None in that which serves, at its end."""
-    while True:
-        message, files, *_ = socket.recv_fds(connection, 2 ** 20, 3)
-        if not message:
-            return None
-        if not os.fork():  # this one waits for the program
-            program = os.fork()
-            if not program:
-                os.dup2(files[0], 1)
-                os.dup2(files[1], 2)
-                os.closerange(3, max(*files, connection.fileno()) + 1)
-                return json.loads(message)
-            os.write(files[2], f'{program}'.ljust(20).encode())
-            status = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
-            with contextlib.suppress(BrokenPipeError):  # nobody waits any more
-                os.write(files[2], f'{status}'.encode())
-            os._exit(0)
-        for file in files:
-            os.close(file)
+    while listener in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        if not os.fork():
+            listener.close()
+            return _accompany(connection)
+        connection.close()
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:  # those that have nothing left to wait for
                 pass
+    return None
 
 
-def _become(words: list[str], cwd: str, env: dict[str, str], search_path: list[str]) -> None:
+def _accompany(connection: socket.socket) -> dict:
+    """Return the request in the program; wait for that, and end it if who has asked for it is killed."""
+    message, files, *_ = socket.recv_fds(connection, 2 ** 20, 3)
+    program = os.fork()
+    if not program:
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+        os.closerange(3, max(*files, connection.fileno()) + 1)
+        return json.loads(message)
+    for file in files:
+        os.close(file)
+    connection.send(str(program).encode())
+    ended = os.pidfd_open(program)
+    if ended not in select.select([ended, connection], [], [])[0]:
+        os.kill(program, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
+    with contextlib.suppress(BrokenPipeError):
+        connection.send(str(status).encode())
+    os._exit(0)
+
+
+def _become(words: list[str], cwd: str, env: dict[str, str], search_path: list[str], executable: str) -> None:
     """Do as ``python`` does with these words."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
@@ -132,6 +105,7 @@ def _become(words: list[str], cwd: str, env: dict[str, str], search_path: list[s
         sys.modules[package].seed()
     first = {'-c': '', '-m': cwd}.get(words[0], str(Path(words[0]).absolute().parent))
     sys.path[:] = [first, *filter(None, env.get('PYTHONPATH', '').split(os.pathsep)), *search_path]
+    sys.executable = executable
     importlib.invalidate_caches()
     if words[0] == '-c':
         sys.argv[:] = ['-c', *words[2:]]
@@ -172,5 +146,5 @@ if __name__ == '__main__':
         importlib.import_module(name)
     assert not NEVER & sys.modules.keys()
     gc.freeze()  # a fork that collected it would copy all that is here
-    found = _request(socket.socket(fileno=int(sys.argv[1])))
-    os._exit(_status(**found, search_path=search_path) if found else 0)
+    found = _serve(socket.socket(fileno=int(sys.argv[1])))
+    os._exit(_status(**found, search_path=search_path, executable=sys.argv[2]) if found else 0)

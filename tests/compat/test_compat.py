@@ -2,6 +2,7 @@
 import functools
 import os
 import socket
+import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -18,17 +19,23 @@ pytest.importorskip('basicsr' if compat.installed('basicsr') else 'no_basicsr')
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
 
 
-def run(code: str, *args: str, cwd: Path, **env: str) -> warm_start.Program:
+def run(code: str, *args: str, cwd: Path, **env: str) -> subprocess.Popen:
     """Start ``code`` in a process of its own."""
-    return warm_start.Program(['-c', code, *args], cwd, {**os.environ, 'PYTHONPATH': str(ROOT), **env})
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', **env}
+    return subprocess.Popen([warm_start.python(), '-c', code, *args], cwd=cwd, env=env, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def finish(*programs: warm_start.Program) -> list[str]:
-    """Wait for all programs, expect success, and return their outputs."""
-    done = warm_start.finish(*programs)
-    for each in done:
-        assert each.returncode == 0, each.stderr
-    return [each.stdout + each.stderr for each in done]
+def finish(*processes: subprocess.Popen, timeout: float = 300) -> list[str]:
+    """Wait for all processes, expect success, and return their outputs."""
+    try:
+        outputs = [process.communicate(timeout=timeout)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, output in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, output
+    return outputs
 
 
 class BatchNormNet(torch.nn.Module):

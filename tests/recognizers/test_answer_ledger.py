@@ -1,6 +1,6 @@
 """Processes that share a ledger never spend a request twice, with the locks of POSIX and with those of Windows."""
+import subprocess
 import textwrap
-import time
 
 import pytest
 import warm_start
@@ -25,12 +25,11 @@ sys.modules['msvcrt'] = types.SimpleNamespace(locking=locking, LK_NBLCK=2, LK_UN
 file_lock.os = types.SimpleNamespace(name='nt', lseek=os.lseek, SEEK_SET=os.SEEK_SET)
 '''
 SPEND = '''
-import pathlib, sys, time
+import sys
 from ra_plugin.recognizers.blackbox.answer_ledger import AnswerLedger
 ledger = AnswerLedger(sys.argv[1])
-pathlib.Path(f'{sys.argv[2]}.ready').touch()
-while not pathlib.Path('go').exists():
-    time.sleep(0.001)
+print('ready', flush=True)
+sys.stdin.readline()
 spent = 0
 while ledger.book(f'image of {sys.argv[2]}', 60):
     spent += 1
@@ -43,12 +42,15 @@ print(spent)
 @pytest.mark.parametrize('system', ['', MSVCRT], ids=['posix', 'windows'])
 def test_processes_never_spend_a_request_twice(system, tmp_path):
     path = tmp_path / 'ledger.jsonl'
-    programs = [warm_start.Program(['-c', system + SPEND, path, i], tmp_path) for i in range(3)]
-    end = time.monotonic() + 60
-    while len(list(tmp_path.glob('*.ready'))) < len(programs) and time.monotonic() < end:
-        time.sleep(0.01)
-    (tmp_path / 'go').touch()  # all at once
-    spent = [int(done.stdout) for done in warm_start.finish(*programs)]
+    command = [warm_start.python(), '-c', system + SPEND, str(path)]
+    processes = [subprocess.Popen([*command, str(i)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                 for i in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == 'ready\n'
+    for process in processes:  # all at once
+        process.stdin.write('\n')
+        process.stdin.flush()
+    spent = [int(process.communicate(timeout=120)[0]) for process in processes]
     ledger = AnswerLedger(path)
     assert sum(spent) == ledger.requests == len(ledger) == 60
     assert all(line.endswith('}') for line in path.read_text().splitlines())  # none within another
