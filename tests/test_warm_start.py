@@ -90,5 +90,6 @@ def test_it_ends_with_the_process_that_stands_for_it():
 def test_what_it_starts_is_warm_and_options_of_the_interpreter_are_not():
     code = 'import sys; print("torch" in sys.modules, sys.flags.isolated, sys.stdin.read())'
     inner = f'import subprocess, sys; subprocess.run([sys.executable, "-c", {code!r}], input=b"given", check=True)'
+    assert warm_start.run(['-W', 'error', '-c', 'import warnings; warnings.warn("said")']).returncode == 1
     assert warm_start.run(['-c', inner]).stdout == 'True 0 given\n'
     assert warm_start.run(['-I', '-c', code]).stdout == 'False 1 \n'

@@ -1,7 +1,7 @@
 """Stand in for ``python``: have `warm_start` run a program as this process would, and end as it ends.
 
-What has options of the interpreter, e.g. ``-X``, is run by the interpreter itself. `warm_start` writes ``ADDRESS``, of
-the process to ask, and ``PYTHON``, the interpreter, above these lines.
+What has options of the interpreter, but for one ``-W ACTION``, is run by the interpreter itself. `warm_start` writes
+``ADDRESS``, of the process to ask, and ``PYTHON``, the interpreter, above these lines.
 """
 import json
 import os
@@ -11,7 +11,7 @@ import sys
 
 
 def main(*words: str) -> int:
-    if not words or words[0].startswith('-') and words[0] not in ('-c', '-m'):
+    if not words or words[0].startswith('-') and words[0] not in ('-W', '-c', '-m'):
         os.execv(PYTHON, [PYTHON, *words])  # noqa: F821
     server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     server.connect(ADDRESS)  # noqa: F821

@@ -22,6 +22,7 @@ import tempfile
 import threading
 import traceback
 import types
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -103,6 +104,9 @@ def _become(words: list[str], cwd: str, env: dict[str, str], search_path: list[s
     os.environ.update(env)
     for package in ('random', 'numpy.random', 'torch'):  # as drawn from the system at a start
         sys.modules[package].seed()
+    if words[0] == '-W':
+        warnings.simplefilter(words[1])
+        words = words[2:]
     first = {'-c': '', '-m': cwd}.get(words[0], str(Path(words[0]).absolute().parent))
     sys.path[:] = [first, *filter(None, env.get('PYTHONPATH', '').split(os.pathsep)), *search_path]
     sys.executable = executable
