@@ -33,11 +33,12 @@ def test_it_is_as_one_that_starts_cold(words, tmp_path):
 
 @pytest.mark.parametrize('code, status, errors', [
     ('', 0, ''), ('raise SystemExit', 0, ''), ('raise SystemExit("no")', 1, 'no\n'),
-    ('1 / 0', 1, 'ZeroDivisionError: division by zero\n'), ('import os; os.kill(os.getpid(), 9)', -9, '')])
+    ('1 / 0', 1, 'ZeroDivisionError: division by zero\n'), ('raise KeyboardInterrupt', -2, 'KeyboardInterrupt\n'),
+    ('import os; os.kill(os.getpid(), 9)', -9, '')])
 def test_its_end(code, status, errors):
     done = warm_start.run(['-c', f'import atexit; atexit.register(print, "end"); {code}'])
     assert done.returncode == status and done.stderr.endswith(errors) and bool(errors) == bool(done.stderr)
-    assert done.stdout == ('end\n' if status >= 0 else '')
+    assert done.stdout == ('' if status == -9 else 'end\n')
 
 
 def test_what_a_test_is_about_is_imported_by_the_program():

@@ -125,20 +125,23 @@ def _become(words: list[str], cwd: str, env: dict[str, str], search_path: list[s
 
 def _status(**program) -> int:
     """Run a program, and what it registered for its end, and return its exit status."""
-    status = 0
+    status, is_interrupted = 0, False
     try:
         _become(**program)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
-        status = 1
+        status, is_interrupted = 1, isinstance(error, KeyboardInterrupt)
     threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
+    if is_interrupted:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     return status
 
 

@@ -368,7 +368,7 @@ def test_two_processes_train_and_validate_a_network_with_batch_norm(place):
                       'sys.exit(status)\n')
     opt.pop('is_train')
     (place / 'ddp.yml').write_text(yaml.safe_dump(opt, sort_keys=False))
-    done = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2',
+    done = subprocess.run([warm_start.python(), '-m', 'torch.distributed.run', '--nproc_per_node', '2',
                            '--rdzv-backend', 'c10d', '--rdzv-endpoint', '127.0.0.1:0', str(script),
                            '-opt', str(place / 'ddp.yml'), '--launcher', 'pytorch'],
                           cwd=place, capture_output=True, text=True, timeout=300,
