@@ -12,7 +12,9 @@ from ra_plugin.utils.allocator import keep_freed_memory
 
 def step():
     import torch
-    tensors = [torch.ones(2 ** size) for size in (24, 25, 10, 26)]  # 64, 128 and 256 MiB, and a small one
+    tensors = [torch.empty(2 ** size) for size in (24, 25, 10, 26)]  # 64, 128 and 256 MiB, and a small one
+    for tensor in tensors:
+        tensor[::1024] = 1  # each page of 4 KiB
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -21,7 +23,8 @@ if sys.argv[1] != 'usual':
     print(keep_freed_memory())
 if sys.argv[1] == 'ask':
     sys.exit()
-for _ in range(20):  # the heap grows until all of a step has a place in it: 2 to 7 steps, by where it begins
+# the heap grows until all of a step has a place in it: 2 to 7 steps, by where it begins; without one each is the first
+for _ in range(1 if sys.argv[1] == 'usual' else 20):
     step()
 before = faults()
 step()
