@@ -1,13 +1,14 @@
-"""Code in a fresh interpreter that cannot find some modules, as where they are not installed."""
+"""Code in a process of its own that cannot find some modules, as where they are not installed."""
 import os
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+import warm_start
 
 ROOT = Path(__file__).resolve().parents[1]
 HIDE = """
 import sys
+assert not HIDDEN & sys.modules.keys(), 'imported already'
 class Hiding:  # a finder that cannot see the hidden modules
     def __init__(self, finder):
         self.finder = finder
@@ -22,8 +23,7 @@ sys.meta_path[:] = map(Hiding, sys.meta_path)
 
 def run_without(hidden: Iterable[str], code: str, *args: str, cwd: Path) -> str:
     """Return what ``code`` prints where the modules are hidden; it has to succeed."""
-    done = subprocess.run([sys.executable, '-c', f'HIDDEN = {set(hidden)!r}{HIDE}{code}', *args], cwd=cwd, text=True,
-                          env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}, timeout=300,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    done = warm_start.run(['-c', f'HIDDEN = {set(hidden)!r}{HIDE}{code}', *args], cwd, {
+        **os.environ, 'PYTHONPATH': str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr

@@ -8,7 +8,6 @@ import os
 import pathlib
 import pickle
 import re
-import subprocess
 import sys
 import types
 import uuid
@@ -18,6 +17,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+import warm_start
 from safetensors.torch import save_file
 
 from ra_plugin.checkpoint import load_weights, read_checkpoint, read_weights
@@ -58,8 +58,7 @@ torch.save(runner.model.state_dict(), sys.argv[1] + '/weights.pth')
 def trained(tmp_path_factory):
     """Return the folder of an mmengine training: ``epoch_2.pth``, and only its weights in ``weights.pth``."""
     folder = tmp_path_factory.mktemp('trained')
-    done = subprocess.run([sys.executable, '-c', TRAINING, str(folder)], cwd=folder, capture_output=True, text=True,
-                          timeout=300, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    done = warm_start.run(['-c', TRAINING, folder], folder)
     assert done.returncode == 0, done.stderr
     return folder
 

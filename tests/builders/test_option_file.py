@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import warm_start
 import yaml
 from PIL import Image
 
@@ -283,15 +284,15 @@ def place(tmp_path_factory) -> Path:
     return root
 
 
-def launch(tool: str, opt: dict, place: Path, *flags: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+def launch(tool: str, opt: dict, place: Path, *flags: str, cwd: Path | None = None):
     """Run a tool as a user does, with its experiments below ``place``."""
     opt = copy.deepcopy(opt)
     opt.pop('is_train')
     (place / 'run.yml').write_text(yaml.safe_dump(opt, sort_keys=False))
     code = ('import sys, pathlib; from ra_plugin.training import pipeline as runs; '
             f'sys.exit(runs.run(runs.{tool}_pipeline, pathlib.Path({str(place)!r})))')
-    return subprocess.run([sys.executable, '-c', code, '-opt', str(place / 'run.yml'), *flags], cwd=cwd or place,
-                          capture_output=True, text=True, timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    return warm_start.run(['-c', code, '-opt', place / 'run.yml', *flags], cwd or place, {
+        **os.environ, 'PYTHONPATH': str(ROOT)})
 
 
 @pytest.mark.slow
@@ -367,7 +368,7 @@ def test_two_processes_train_and_validate_a_network_with_batch_norm(place):
                       'sys.exit(status)\n')
     opt.pop('is_train')
     (place / 'ddp.yml').write_text(yaml.safe_dump(opt, sort_keys=False))
-    done = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2',
+    done = subprocess.run([warm_start.python(), '-m', 'torch.distributed.run', '--nproc_per_node', '2',
                            '--rdzv-backend', 'c10d', '--rdzv-endpoint', '127.0.0.1:0', str(script),
                            '-opt', str(place / 'ddp.yml'), '--launcher', 'pytorch'],
                           cwd=place, capture_output=True, text=True, timeout=300,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm_start
 import yaml
 from PIL import Image
 from programs import ROOT
@@ -52,9 +53,10 @@ def place(tmp_path_factory):
 def command(site, place):
     """``command(*words)`` runs ``ra-plugin`` in the user's folder and returns what it printed."""
 
-    def run(*words, status=0):
+    def run(*words, status=0, is_cold=False):
         env = {**os.environ, 'PYTHONPATH': str(site), 'OMP_NUM_THREADS': '1'}
-        done = subprocess.run([sys.executable, site / 'bin' / 'ra-plugin', *map(str, words)], cwd=place, env=env,
+        python = sys.executable if is_cold else warm_start.python()
+        done = subprocess.run([python, site / 'bin' / 'ra-plugin', *map(str, words)], cwd=place, env=env,
                               capture_output=True, text=True, timeout=500)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout
@@ -88,7 +90,8 @@ def test_options_and_help(command, place):
 @pytest.mark.parametrize('name', ['demo/plain_srresnet_x2_cifar10', 'small/joint_srresnet_x2_cifar10'])
 def test_training_with_own_images(name, command, place):
     run = Path(name).name
-    assert last(command('train', '-opt', name, '--force-yml', *FEW)) == f'Written to experiments/{run}.'
+    out = command('train', '-opt', name, '--force-yml', *FEW, is_cold=name.startswith('demo'))
+    assert last(out) == f'Written to experiments/{run}.'
     assert (place / 'experiments' / run / 'models' / 'net_g_latest.pth').is_file()
     kept = (place / 'experiments' / run / f'{run}.yml').read_text()
     assert f'# ra-plugin train -opt options/{name}.yml --force_yml' in kept and 'site-packages' not in kept
@@ -105,7 +108,7 @@ def test_demo_sweep_and_what_judges(command, place):
         shutil.copytree(place / 'photos', place / 'datasets' / 'cifar10' / split)
     (place / 'datasets' / 'cifar10' / 'complete').touch()
     assert last(command('demo', '--num-images', 6)).startswith('Written to results/demo: results.json')
-    out = command('evaluate', '-opt', 'eval/cifar10', '--force-yml', 'images=5', 'audit=2')
+    out = command('evaluate', '-opt', 'eval/cifar10', '--force-yml', 'images=5', 'audit=2', is_cold=True)
     assert last(out) == 'Written to results/cifar10: results.json, tables.md, report.html.'
     assert (place / 'results' / 'cifar10' / 'report.html').is_file()
     assert 'resnet, ' in command('doctor', '-opt', 'demo/ra_srresnet_x2_cifar10', '-k', 3, status=1)  # noise is no cat

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import warm_start
 from hiding import HIDE, ROOT
 
 from ra_plugin import compat
@@ -19,9 +20,9 @@ no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason='about machines wi
 
 
 def run(code: str, *args: str, cwd: Path, **env: str) -> subprocess.Popen:
-    """Start ``code`` in a fresh interpreter."""
+    """Start ``code`` in a process of its own."""
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', **env}
-    return subprocess.Popen([sys.executable, '-c', code, *args], cwd=cwd, env=env, text=True,
+    return subprocess.Popen([warm_start.python(), '-c', code, *args], cwd=cwd, env=env, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

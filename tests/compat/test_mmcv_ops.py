@@ -3,8 +3,6 @@ import ast
 import functools
 import importlib
 import math
-import os
-import subprocess
 import sys
 from itertools import product
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+import warm_start
 from golden.make_mmcv_ops import outputs
 
 from ra_plugin.compat import mmcv_imports
@@ -30,9 +29,8 @@ gradcheck = functools.partial(torch.autograd.gradcheck, fast_mode=True)
 
 
 def run(code):
-    """Run ``code`` in a fresh interpreter."""
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300, cwd=ROOT,
-                          env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    """Run ``code`` in a process of its own."""
+    done = warm_start.run(['-c', code], ROOT)
     assert done.returncode == 0, done.stderr
 
 

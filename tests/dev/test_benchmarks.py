@@ -117,8 +117,10 @@ def test_data_part_has_a_row_for_each_degradation():
 def test_steps_part_counts_the_arithmetic(monkeypatch):
     """A frozen ResNet needs two of the three passes that careless training makes, and a clean image one more."""
     monkeypatch.setitem(steps.NETWORKS, 'tiny', {'type': 'MSRResNet', 'num_feat': 4, 'num_block': 1, 'upscale': 4})
-    figures, table = steps.steps_benchmark(ROOT, CPU, rounds=1, size=32, pairs=[('tiny', 'ResNet-18')])
-    found = figures['tiny, ResNet-18']['cases']
+    monkeypatch.setitem(steps.RECOGNIZERS, 'ResNet', {
+        'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False, 'input_size': 64})
+    figures, table = steps.steps_benchmark(ROOT, CPU, rounds=1, size=32, pairs=[('tiny', 'ResNet')])
+    found = figures['tiny, ResNet']['cases']
     recognition = {case: values['flops'] - found['plain']['flops'] for case, values in found.items()}
     assert recognition['careless'] == pytest.approx(1.5 * recognition['ours'], rel=0.05)
     assert recognition['ours, unsupervised'] == pytest.approx(1.5 * recognition['ours'], rel=0.01)

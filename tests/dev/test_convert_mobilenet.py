@@ -1,12 +1,11 @@
 """torchvision's, mmdet's and mmseg's MobileNetV2 give the same features with the converted weights."""
 import importlib
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+import warm_start
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
 
@@ -33,7 +32,7 @@ def converted(source, tmp_path_factory):
     folder = tmp_path_factory.mktemp('weights')
     torch.save(source.state_dict(), folder / 'torchvision.pth')
     target = folder / 'new' / 'mm.pth'
-    subprocess.run([sys.executable, str(TOOL), str(folder / 'torchvision.pth'), str(target)], check=True)
+    assert warm_start.run([TOOL, folder / 'torchvision.pth', target]).returncode == 0
     return target
 
 
@@ -72,7 +71,7 @@ def test_a_file_without_the_weights_is_one_line(content, tmp_path):
         source.write_bytes(content)
     elif content is not None:
         torch.save(content, source)
-    done = subprocess.run([sys.executable, str(TOOL), str(source), str(target)], capture_output=True, text=True)
+    done = warm_start.run([TOOL, source, target])
     assert done.returncode == 2 and not target.exists()
     _, said = done.stderr.splitlines()  # the first says that it loads
     assert str(source) in said

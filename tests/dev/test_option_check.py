@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+import warm_start
 import yaml
 from basicsr.archs import build_network, vgg_arch
 from basicsr.data import build_dataset
@@ -86,6 +87,7 @@ def test_program(program, tmp_path, monkeypatch):
         file.write_text(yaml.safe_dump(opt))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    monkeypatch.setattr(sys, 'executable', warm_start.python())
     status, output, _ = program('files', '--workers', 2, '--source', 'four files', '--out', 'table.md')
     lines = dict(line.split(': ', 1) for line in output.splitlines() if ': ' in line)
     assert list(lines) == sorted(FILES)

@@ -1,6 +1,5 @@
 """dev/zoo_check.py: its outcomes, and that each of its checks can fail."""
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import open_clip
 import pytest
 import tiny_open_clip
 import torch
+import warm_start
 from torch import nn
 
 from dev import zoo, zoo_open_clip
@@ -110,9 +110,8 @@ def test_table():
     ('mmdet', 'yolox_tiny_8xb8-300e_coco'), ('mmseg', 'fcn_hr18s_4xb2-40k_cityscapes-512x1024'),
     ('timm', 'test_resnet'), ('torchvision', 'lraspp_mobilenet_v3_large')])
 def test_program_on_one_model_of_each_zoo(library, name, tmp_path):
-    done = subprocess.run([sys.executable, ROOT / 'dev' / 'zoo_check.py', library, name, '--workers', '1', '--out',
-                           tmp_path / 'x.md'], capture_output=True, text=True, timeout=300, cwd=tmp_path,
-                          env={'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PATH': '/usr/bin:/bin'})
+    done = warm_start.run([ROOT / 'dev' / 'zoo_check.py', library, name, '--workers', '1', '--out', tmp_path / 'x.md'],
+                          tmp_path, {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'PATH': '/usr/bin:/bin'})
     assert '1 of 1 pass (100.0 %)' in done.stdout, done.stdout + done.stderr
     assert f'| {name} | pass | yes |' in (tmp_path / 'x.md').read_text()
 

@@ -4,13 +4,13 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import warm_start
 import yaml
 from PIL import Image
 from small_evaluation import rounded
@@ -446,16 +446,14 @@ def test_the_recognizers_that_a_run_used_are_known(place, tmp_path):
 @pytest.mark.slow
 def test_the_tool_writes_results_and_tables(place, tmp_path):
     file = changed(place, tmp_path, images=5, audit=2)
-    done = subprocess.run([sys.executable, ROOT / 'tools' / 'evaluate.py', '-opt', file, '--out', tmp_path / 'out'],
-                          capture_output=True, text=True)
+    done = warm_start.run([ROOT / 'tools' / 'evaluate.py', '-opt', file, '--out', tmp_path / 'out'])
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / 'out' / 'results.json').read_text())
     assert results['schema'] == 'ra_plugin.results/1' and results['conditions']['images x2']['n'] == 5
     assert (tmp_path / 'out' / 'tables.md').read_text() in done.stdout
     assert 'images x2' in (tmp_path / 'out' / 'report.html').read_text()
     file.write_text('restorers: 3')
-    command = [sys.executable, ROOT / 'tools' / 'evaluate.py', '-opt', file]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = warm_start.run([ROOT / 'tools' / 'evaluate.py', '-opt', file])
     assert done.returncode == 2 and done.stderr.count('\n') == 2  # the first line says that it loads
 
 

@@ -2,14 +2,13 @@
 import dataclasses
 import math
 import re
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import warm_start
 from torch import nn
 
 from ra_plugin import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
@@ -345,5 +344,5 @@ def test_the_three_losses_work_from_python_without_basicsr():
             assert output.grad.abs().max() > 0
         assert 'basicsr' not in sys.modules
     ''')
-    result = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=300)
+    result = warm_start.run(['-c', program])
     assert result.returncode == 0, result.stderr

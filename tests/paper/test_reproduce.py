@@ -1,6 +1,7 @@
 """The experiments: what is trained, by hand and against the shipped option files; tables by hand; a tiny run."""
 import copy
 import json
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import runs
 import torch
+import warm_start
 import yaml
 from test_evaluation_run import ROOT, recognizer
 
@@ -505,6 +507,7 @@ def test_rows_are_compared_on_the_same_resamples():
 
 # --------------------------------------------------------------------------------------------------------- a tiny run
 def test_from_experiments_to_a_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'executable', warm_start.python())
     opt = runs.options(tmp_path, total_iter=2)
     for key in ('optim_t', 'recog_opt'):
         del opt['train'][key]

@@ -1,9 +1,9 @@
 """Processes that share a ledger never spend a request twice, with the locks of POSIX and with those of Windows."""
 import subprocess
-import sys
 import textwrap
 
 import pytest
+import warm_start
 
 from ra_plugin.recognizers.blackbox.answer_ledger import AnswerLedger
 
@@ -42,7 +42,7 @@ print(spent)
 @pytest.mark.parametrize('system', ['', MSVCRT], ids=['posix', 'windows'])
 def test_processes_never_spend_a_request_twice(system, tmp_path):
     path = tmp_path / 'ledger.jsonl'
-    command = [sys.executable, '-c', system + SPEND, str(path)]
+    command = [warm_start.python(), '-c', system + SPEND, str(path)]
     processes = [subprocess.Popen([*command, str(i)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
                  for i in range(3)]
     for process in processes:
@@ -65,5 +65,5 @@ def test_the_package_is_imported_without_posix():
             sys.modules[name] = None
         import ra_plugin.recognizers
     ''')
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=300)
+    done = warm_start.run(['-c', code])
     assert done.returncode == 0, done.stderr

@@ -40,7 +40,7 @@ def kept_and_gradient(loss, target):
     ('resnet50', 0.5), ('vgg11_bn', 0.2), ('densenet121', 0.3), ('mobilenetv2_100', 0.2), ('inception_v3', 0.7),
     ('regnetx_002', 0.6), ('convnext_atto', 0.3), ('deit_tiny_patch16_224', 0.2)])
 def test_a_classifier_has_the_same_gradient_and_keeps_less(name, share):
-    kwargs = {'img_size': 64} if 'deit' in name else {}
+    kwargs = {'deit_tiny_patch16_224': {'img_size': 64}, 'vgg11_bn': {'mlp_ratio': 0.01}}.get(name, {})
     size = 75 if name == 'inception_v3' else 64
     block = {'type': 'TimmRecognizer', 'model_name': name, 'pretrained': False, 'input_size': size,
              'model_kwargs': {'num_classes': 10, **kwargs}}

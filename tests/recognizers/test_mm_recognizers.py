@@ -366,6 +366,8 @@ FAMILIES = [  # one of each family of heads that answers in a way of its own
 @pytest.mark.parametrize('name', FAMILIES)
 def test_every_image_counts_in_every_family(name):
     recognizer = MMDetRecognizer(name, pretrained=False, resize=None)
+    if hasattr(recognizer.model, 'rpn_head'):
+        recognizer.model.rpn_head.test_cfg.max_per_img = 100  # of 1000 proposals, which its second stages would judge
     clean = torch.nn.functional.interpolate(as_images(photograph(0), photograph(1)), (96, 96))
     restored = (0.8 * clean).requires_grad_()
     loss = RecogConsistencyLoss(recognizer, reduction='none', distance='probability')

@@ -5,7 +5,6 @@ import gc
 import os
 import re
 import socket
-import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import ultralytics_networks as small
+import warm_start
 from safetensors.torch import save_file
 from torch import nn
 from ultralytics.nn import tasks
@@ -99,8 +99,7 @@ ultralytics.YOLO('yolov8n.yaml').train(data='data.yaml', imgsz=32, epochs=1, bat
     for name in ('images', 'labels'):
         (tmp_path / name).mkdir()
     environment = {**os.environ, 'YOLO_OFFLINE': 'true', 'YOLO_AUTOINSTALL': 'false', 'YOLO_CONFIG_DIR': str(tmp_path)}
-    done = subprocess.run([sys.executable, '-c', program, str(tmp_path)], capture_output=True, text=True, timeout=300,
-                          env=environment, cwd=tmp_path)
+    done = warm_start.run(['-c', program, tmp_path], tmp_path, environment)
     file = tmp_path / 'run/weights/best.pt'
     assert file.is_file(), done.stderr
     built, theirs = recognizer(file), small.of_library(file)
@@ -480,8 +479,7 @@ assert not ONLINE and not AUTOINSTALL
     environment = {**os.environ, 'HOME': str(tmp_path), 'PYTHONPATH': str(ROOT)}
     for name in ('XDG_CONFIG_HOME', 'YOLO_CONFIG_DIR', 'OMP_NUM_THREADS'):
         environment.pop(name, None)
-    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, env=environment,
-                          cwd=tmp_path, timeout=300)
+    done = warm_start.run(['-c', program], tmp_path, environment)
     assert done.returncode == 0, done.stderr + done.stdout
     assert not done.stdout and not done.stderr
     assert [path for path in tmp_path.rglob('*') if 'ltralytics' in path.name] == []

@@ -3,8 +3,6 @@ import copy
 import dataclasses
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision
+import warm_start
 import yaml
 from PIL import Image
 from programs import run_tool
@@ -476,8 +475,8 @@ def test_what_is_broken_ends_with_status_1_and_leaves_the_others(option_file, tm
         opt['val']['recognizers']['vgg']['checkpoint'] = 'nowhere.safetensors'
         opt['val']['recognizers']['scaled'] = block(mean=[125.0, 123.0, 114.0], std=[63.0, 62.0, 67.0])
 
-    command = [sys.executable, ROOT / 'tools' / 'doctor.py', '-opt', option_file(spoil), '-k', '10']
-    done = subprocess.run([*command, '--force_yml', 'name=other'], capture_output=True, text=True, timeout=300)
+    done = warm_start.run([ROOT / 'tools' / 'doctor.py', '-opt', option_file(spoil), '-k', '10', '--force_yml',
+                           'name=other'])
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert '| vgg | broken | broken |' in done.stdout and '| resnet | ok |' in done.stdout
     assert 'vgg, build: broken' in done.stdout and 'no checkpoint' in done.stdout

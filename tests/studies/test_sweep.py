@@ -1,12 +1,14 @@
 """A sweep over loss weights: options and choice by hand, and a tiny one from training to report."""
 import json
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import runs
 import torch
+import warm_start
 import yaml
 from conftest import SOAK
 from page_data import typed
@@ -174,6 +176,7 @@ def test_without_a_recognition_loss_there_is_nothing_to_vary(tmp_path):
 
 @pytest.mark.slow
 def test_networks_are_trained_once_and_evaluated_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'executable', warm_start.python())
     opt = runs.options(tmp_path, total_iter=2)
     del opt['network_t'], opt['train']['optim_t']
     opt['train']['recog_opt']['recognizer'] = recognizer('TinyVGG')

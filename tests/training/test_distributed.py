@@ -3,10 +3,12 @@ import copy
 import datetime
 import os
 import pathlib
+import random
 import sys
 import time
 
 import mm_configs as small
+import numpy as np
 import pytest
 import test_recog_aware_model as classify
 import test_recog_aware_tasks as tasks
@@ -77,6 +79,8 @@ def validate_task(opt, cls, data_opt, rank=0, world=1):
 
 
 def work(rank, folder, jobs):
+    for package in (random, np.random, torch):  # each process its own numbers, as those that do not come of one
+        package.seed()
     os.environ.setdefault('GLOO_SOCKET_IFNAME', 'lo')
     dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2,
                             timeout=datetime.timedelta(seconds=SECONDS))
@@ -95,7 +99,8 @@ def threads_of_gloo():
 
 def together(folder, jobs):
     """Run the jobs and return their results of rank 0 and 1."""
-    spawned = torch.multiprocessing.spawn(work, (str(folder), jobs), nprocs=2, join=False)
+    spawned = torch.multiprocessing.start_processes(work, (str(folder), jobs), nprocs=2, join=False,
+                                                    start_method='fork')
     ends = time.monotonic() + SECONDS
     try:
         while not spawned.join(timeout=5):

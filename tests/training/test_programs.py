@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import warm_start
 
 from ra_plugin.shipped.find import option_file
 from ra_plugin.training.programs import run_program, signals_passed_on, this_command
@@ -30,12 +31,15 @@ PARENTS = {
 
 def begin(folder, parent):
     (folder / 'child.py').write_text(CHILD)
-    (folder / 'parent.py').write_text('import signal\nfrom ra_plugin.training.programs import run_program\n'
+    (folder / 'parent.py').write_text('import os, pathlib, signal\n'
+                                      'from ra_plugin.training.programs import run_program\n'
                                       'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # as at a terminal,
                                       'signal.signal(signal.SIGHUP, signal.SIG_DFL)\n'  # wherever the tests are run
-                                      f'from ra_plugin.training.train_if_needed import run_all\n{PARENTS[parent]}\n')
-    return subprocess.Popen([sys.executable, 'parent.py'], cwd=folder, env={**os.environ, 'PYTHONPATH': str(ROOT)},
-                            stderr=subprocess.DEVNULL, start_new_session=True)
+                                      'from ra_plugin.training.train_if_needed import run_all\n'
+                                      'os.setsid()\npathlib.Path("number").write_text(str(os.getpid()))\n'
+                                      f'{PARENTS[parent]}\n')
+    return subprocess.Popen([warm_start.python(), 'parent.py'], cwd=folder, stderr=subprocess.DEVNULL,
+                            env={**os.environ, 'PYTHONPATH': str(ROOT)})
 
 
 def wait_for(condition, seconds=60):
@@ -53,15 +57,12 @@ def test_a_signal_reaches_what_runs_and_no_other_begins(parent, number, tmp_path
     names = ['a'] if parent == 'alone' else ['a', 'b']
     try:
         wait_for(lambda: all((tmp_path / f'{name}.begun').exists() for name in names))
-        if number == signal.SIGINT:
-            os.killpg(program.pid, number)  # as a terminal does
-        else:
-            program.send_signal(number)
+        tell = os.killpg if number == signal.SIGINT else os.kill  # a terminal tells all of its group
+        tell(int((tmp_path / 'number').read_text()), number)
         assert program.wait(30) in (128 + number, -number)
     finally:
-        if program.poll() is None:
-            os.killpg(program.pid, signal.SIGKILL)
-            program.wait()
+        program.kill()  # and what it stands for, if that has not ended
+        program.wait()
     told = {path.stem: path.read_text() for path in tmp_path.glob('*.told')}
     assert told == dict.fromkeys(names, number.name)  # before the parent has ended
     assert not (tmp_path / 'c.begun').exists()
