@@ -15,8 +15,9 @@ from ra_plugin.utils.interruption import Interruption
 from ra_plugin.utils.signals import SIGNALS, Interrupted
 
 ARGUMENTS = {
+    'blend': ['a', 'b', '--out', 'z.safetensors'],
     'boundary': ['a', 'b', '-opt', 'x.yml'], 'demo': [], 'doctor': ['-opt', 'x.yml'],
-    'evaluate': ['-opt', 'x.yml'], 'prepare_data': ['cifar10'], 'reproduce': ['T1'],
+    'evaluate': ['-opt', 'x.yml'], 'export': ['x', '--out', 'z.onnx'], 'prepare_data': ['cifar10'], 'reproduce': ['T1'],
     'restore': ['x', 'y', '--out', 'z'], 'split_classes': ['x', '--out', 'y'],
     'survey': ['a', 'b', '-opt', 'x.yml', '--judge', 'j', '--out', 'y'],
     'sweep': ['-opt', 'x.yml', '--loss-weight', '0', '1', '--eval', 'y.yml'], 'test': ['-opt', 'x.yml'],
