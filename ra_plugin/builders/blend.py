@@ -3,16 +3,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
-from ra_plugin.archs import SpandrelNetwork
+from ra_plugin.builders.run_networks import architectures
 from ra_plugin.options import OptionError
 from ra_plugin.state_dicts import listed
 
 _SHOWN = 3  # names of weights in a message
 
 
-def shares(count: int, alpha: float | None, where: str) -> list[float]:
+def shares(count: int, alpha: float | None, where: str = 'alpha') -> list[float]:
     """Return the shares of networks in a blend: ``1 - alpha`` and ``alpha`` of two, equal ones of more.
 
     Args:
@@ -24,7 +23,7 @@ def shares(count: int, alpha: float | None, where: str) -> list[float]:
         OptionError: There are fewer than two, ``alpha`` is outside ``[0, 1]``, or there are more than two with one.
     """
     if count < 2:
-        raise OptionError(f'{where}: expected two networks or more to blend, got {count}.')
+        raise OptionError(f'blend: expected two networks or more, got {count}.')
     if alpha is None:
         return [1 / count] * count
     if count > 2:
@@ -63,11 +62,11 @@ def blended(networks: Sequence[nn.Module], parts: Sequence[float], names: Sequen
 
 def averages_statistics(network: nn.Module) -> bool:
     """Return True if a network has running statistics, which a blend only approximates."""
-    return any(isinstance(module, _NormBase) and module.track_running_stats for module in network.modules())
+    return any(name.rpartition('.')[2] == 'running_mean' for name in network.state_dict())
 
 
 def _check_alike(network: nn.Module, own: dict, other: nn.Module, theirs: dict, pair: str) -> None:
-    kinds = [_architecture(one) for one in (network, other)]
+    kinds = [' and '.join(architectures(one)) for one in (network, other)]
     if kinds[0] != kinds[1]:
         raise OptionError(f'{pair}: expected networks of one architecture, got {kinds[0]} and {kinds[1]}. Blend a '
                           'network and what was trained from it.')
@@ -79,9 +78,3 @@ def _check_alike(network: nn.Module, own: dict, other: nn.Module, theirs: dict, 
     if any(problems):
         raise OptionError(f'{pair}: expected networks of one size, got {"; ".join(filter(None, problems))}. Blend a '
                           'network and what was trained from it.')
-
-
-def _architecture(network: nn.Module) -> str:
-    parts = network if isinstance(network, nn.Sequential) else [network]
-    return ' and '.join(part.architecture if isinstance(part, SpandrelNetwork) else type(part).__name__
-                        for part in parts)

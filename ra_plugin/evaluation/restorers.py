@@ -81,7 +81,7 @@ class RestorerOptions:
             raise OptionError(f'expected mean and std, three numbers each, positive for std, got {self.mean} and '
                               f'{self.std}.')
         if self.blend is not None:
-            shares(len(self.blend), self.alpha, 'alpha')
+            shares(len(self.blend), self.alpha)
         elif self.alpha is not None:
             raise OptionError('alpha: it is the share of the second network in blend, and there is no blend.')
 
@@ -119,8 +119,8 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
     options = build_block(RestorerOptions, block, where)
     sources = [key for key in ('option_file', 'network_g', 'folder') if block.get(key)]
     if len(sources) != 1 and (sources or not (options.checkpoint or options.blend)):
-        raise OptionError(f'{where}: expected one of option_file, network_g and folder, or checkpoint or blend alone, got '
-                          f'{" and ".join(sources) or "none"}.')
+        raise OptionError(f'{where}: expected one of option_file, network_g and folder, or checkpoint or blend alone, '
+                          f'got {" and ".join(sources) or "none"}.')
     if options.blend and (options.checkpoint or options.folder):
         raise OptionError(f'{where}.blend: it takes the place of checkpoint, and is for networks. Leave out '
                           f'{"folder" if options.folder else "checkpoint"}.')
@@ -204,7 +204,7 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
 
     if options.blend:
         networks = [blended([network(file) for file in options.blend],
-                            shares(len(options.blend), options.alpha, f'{where}.alpha'), list(options.blend))]
+                            shares(len(options.blend), options.alpha), options.blend)]
     else:
         networks = [network(checkpoint) for checkpoint in checkpoints]
     return Restorer(name, options, tuple(

@@ -4,6 +4,7 @@ from torch import nn
 
 from ra_plugin.archs import SpandrelNetwork
 from ra_plugin.builders.fitted_network import FittedNetwork
+from ra_plugin.builders.run_networks import stages
 from ra_plugin.utils.tensors import denormalized, normalized
 
 
@@ -38,11 +39,6 @@ class Graph(nn.Module):
         return denormalized(restored[..., :scale * height, :scale * width], self.mean, self.std)
 
 
-def stages(network: nn.Module) -> list[nn.Module]:
-    """Return ``net_g``, and the transformer after it if there is one, of what `built_network` gives."""
-    return list(network) if isinstance(network, nn.Sequential) else [network]
-
-
 def _run(stage: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Return what a network makes of images, extended as `SpandrelNetwork` extends them."""
     if not isinstance(stage, SpandrelNetwork):
@@ -68,7 +64,7 @@ def _places(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, aga
 
 def _mirrored(side: int | torch.Tensor, extended: torch.Tensor, again: bool) -> torch.Tensor:
     """Return the places of a side that is mirrored at its end; then again and again, or with its first one repeated."""
-    places, side = torch.arange(extended), torch.as_tensor(side)
+    places, side = torch.arange(extended), torch.as_tensor(side)  # type: ignore[arg-type]
     if again:
         places = places % (2 * side - 2).clamp(min=1)
     return torch.where(places < side, places, (2 * side - 2 - places).clamp(min=0))

@@ -8,10 +8,9 @@ import yaml
 
 from ra_plugin.builders.fitted_network import FittedNetwork
 from ra_plugin.builders.identity import without_secrets
-from ra_plugin.builders.run_networks import folder_of
+from ra_plugin.builders.run_networks import architectures, folder_of
 from ra_plugin.evaluation.used_recognizers import not_among, trained_with
 from ra_plugin.exporting.card_examples import EXAMPLES
-from ra_plugin.exporting.facts import NetworkFacts, network_facts
 from ra_plugin.exporting.onnx_check import TOLERANCE
 from ra_plugin.exporting.onnx_file import OPSET, OnnxFile
 from ra_plugin.exporting.safetensors_file import WeightsFile
@@ -30,42 +29,45 @@ def model_card(out: Path, made: OnnxFile | WeightsFile, fitted: FittedNetwork, w
         weights: Those it was made from.
         root: Folder of ``experiments``.
     """
-    facts = network_facts(fitted)
+    names = architectures(fitted.network)
+    parameters = sum(parameter.numel() for parameter in fitted.network.parameters())
     kind = 'onnx' if isinstance(made, OnnxFile) else 'spandrel' if made.opens_in_spandrel else 'basicsr'
     rows = {'file': f'`{out.name}`, {len(made.content) / 2 ** 20:.2f} MiB, SHA-256 '
                     f'`{hashlib.sha256(made.content).hexdigest()}`',
-            'architecture': ' and then '.join(facts.architectures), 'parameters': f'{facts.parameters:,}',
-            'scale': str(facts.scale), **_images(made, fitted, facts.scale), **_check(made)}
-    parts = [f'---\n{yaml.safe_dump(_head(kind, facts, weights), sort_keys=False)}---', f'# {out.stem}',
-             _purpose(facts),
+            'architecture': ' and then '.join(names), 'parameters': f'{parameters:,}',
+            'scale': str(made.scale), **_images(made, fitted), **_check(made)}
+    parts = [f'---\n{yaml.safe_dump(_head(kind, made.scale, weights), sort_keys=False)}---', f'# {out.stem}',
+             _purpose(made.scale, len(names)),
              '\n'.join(['| | |', '|---|---|', *(f'| {name} | {value} |' for name, value in rows.items())]),
              '## Where it comes from', _origin(weights, root), '## Run it', _example(kind, out, fitted, weights),
              f'Written by ra_plugin {__version__}.']
     return '\n\n'.join(parts) + '\n'
 
 
-def _head(kind: str, facts: NetworkFacts, weights: NamedWeights) -> dict[str, Any]:
-    tags = ['image-restoration', *(['super-resolution'] if facts.scale > 1 else []),
+def _head(kind: str, scale: int, weights: NamedWeights) -> dict[str, Any]:
+    tags = ['image-restoration', *(['super-resolution'] if scale > 1 else []),
             *(['recognition-aware'] if _training(weights) else []), *(['onnx'] if kind == 'onnx' else [])]
     return {'library_name': {'onnx': 'onnx', 'spandrel': 'spandrel', 'basicsr': 'pytorch'}[kind],
             'pipeline_tag': 'image-to-image', 'tags': tags}
 
 
-def _purpose(facts: NetworkFacts) -> str:
-    sizes = f'{facts.scale} times as large' if facts.scale > 1 else 'of the same size'
-    readers = ' The second network, a transformer, makes its images for recognizers rather than people.' if len(
-        facts.architectures) > 1 else ''
+def _purpose(scale: int, count: int) -> str:
+    sizes = f'{scale} times as large' if scale > 1 else 'of the same size'
+    readers = ' The second network, a transformer, makes its images for recognizers rather than people.' if (
+        count > 1) else ''
     return f'A network that restores color images; the results are {sizes}.{readers}'
 
 
-def _images(made: OnnxFile | WeightsFile, fitted: FittedNetwork, scale: int) -> dict[str, str]:
+def _images(made: OnnxFile | WeightsFile, fitted: FittedNetwork) -> dict[str, str]:
     if isinstance(made, OnnxFile):
-        sides = [name if name in made.free else str(side) for name, side in zip('NHW', made.shapes[0], strict=True)]
-        n, h, w = sides
-        large = [f'{scale} {side}'.removeprefix('1 ') if side in 'HW' else str(scale * int(side)) for side in (h, w)]
-        return {'input': f'`input`, ({n}, 3, {h}, {w}), float32, RGB in [0, 1]',
-                'output': f'`output`, ({n}, 3, {", ".join(large)}), float32, RGB; values may lie outside [0, 1]: clip '
-                          'them',
+        count, *sides = made.shapes[0]
+        n, scale = 'N' if 'N' in made.free else count, made.scale
+        given = ['H', 'W'] if 'H' in made.free else sides
+        large = ([f'{scale} H', f'{scale} W'] if scale > 1 else given) if 'H' in made.free else [
+            scale * side for side in sides]
+        return {'input': f'`input`, ({n}, 3, {given[0]}, {given[1]}), float32, RGB in [0, 1]',
+                'output': f'`output`, ({n}, 3, {large[0]}, {large[1]}), float32, RGB; values may lie outside [0, 1]: '
+                          'clip them',
                 'opset': str(OPSET)}
     rows = {'input': 'RGB in [0, 1]', 'output': 'RGB; values may lie outside [0, 1]: clip them',
             'weights': ', '.join(made.dtypes)}

@@ -5,7 +5,7 @@ import torch
 
 from ra_plugin.archs import SpandrelNetwork
 from ra_plugin.builders.fitted_network import FittedNetwork
-from ra_plugin.exporting.graph import stages
+from ra_plugin.builders.run_networks import stages
 
 # Of the range [0, 1]. Rounding in float32 makes 1e-7 to 1e-5, depending on depth and values; a level of 8 bits is 4e-3.
 TOLERANCE = 1e-4
@@ -46,6 +46,12 @@ def references(network: Callable[[torch.Tensor], torch.Tensor], shapes: Sequence
         with torch.no_grad():
             found.append((images, network(images)))
     return found
+
+
+def scale_of(expected: Sequence[Reference]) -> int:
+    """Return how many times as large as the images the results are."""
+    images, values = expected[0]
+    return values.shape[-1] // images.shape[-1]
 
 
 def largest_difference(network: Callable[[torch.Tensor], torch.Tensor], expected: Sequence[Reference]) -> float:

@@ -1,9 +1,13 @@
 """ONNX files: traced, with free sizes where the network's operations hold for them, and run by onnxruntime."""
 import contextlib
 import io
+import re
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -11,7 +15,7 @@ import torch
 from ra_plugin.builders.fitted_network import FittedNetwork
 from ra_plugin.builders.size_rules import multiple_that_works
 from ra_plugin.exporting.graph import Graph
-from ra_plugin.exporting.onnx_check import Shape, checked_shapes, largest_difference, references, traced_shape
+from ra_plugin.exporting.onnx_check import Shape, checked_shapes, largest_difference, references, scale_of, traced_shape
 from ra_plugin.options import OptionError
 from ra_plugin.utils.optional import require
 from ra_plugin.utils.text import one_line
@@ -29,12 +33,14 @@ class OnnxFile:
         free: Which of the sizes N, H and W are free; the others are those of ``shapes[0]``.
         shapes: Of the images that it was checked on: their number, height and width.
         difference: The largest one from PyTorch, of the range ``[0, 1]``.
+        scale: How many times as large the results are.
     """
 
     content: bytes
     free: str
     shapes: list[Shape]
     difference: float
+    scale: int
 
 
 def onnx_file(fitted: FittedNetwork, size: tuple[int, int] | None, where: str) -> OnnxFile:
@@ -61,12 +67,14 @@ def onnx_file(fitted: FittedNetwork, size: tuple[int, int] | None, where: str) -
         shapes = checked_shapes(fitted, size, batch=2 if 'N' in free else 1)
         expected = references(fitted, shapes)
         try:
-            content = _traced(graph, shapes[0], free)
+            content = _traced(graph, expected[0][0], free)
             difference = largest_difference(_session(runtime, content), expected)
+        except OSError:  # no disk
+            raise
         except Exception as error:  # of the exporter's and onnxruntime's own classes
-            reasons.append(one_line(error, 200))
+            reasons.append(one_line(error, 200).partition('. ')[0])
             continue
-        return OnnxFile(content, free, shapes, difference)
+        return OnnxFile(content, free, shapes, difference, scale_of(expected))
     kind = f'of {size[0]}x{size[1]} pixels' if size else 'of any size'
     remedy = 'Write the weights instead: --out NAME.safetensors.' if size else (
         'Write a file for one size, height and width: --size 256x256.')
@@ -89,25 +97,31 @@ def _extending(fitted: FittedNetwork, shape: Shape) -> FittedNetwork:
     return fitted
 
 
-def _traced(graph: Graph, shape: Shape, free: str) -> bytes:
+def _traced(graph: Graph, images: torch.Tensor, free: str) -> bytes:
     names = {axis: name for axis, name in {0: 'N', 2: 'H', 3: 'W'}.items() if name in free}
     axes = {_INPUT: names, _OUTPUT: {axis: f'{name}_out' if axis else name for axis, name in names.items()}}
-    content = io.BytesIO()
     # the trace knows more networks than torch.export does, and needs no further package; it prints graphs and warns
-    with torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with (torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()),
+          tempfile.TemporaryDirectory() as folder):
         warnings.simplefilter('ignore')
-        torch.onnx.export(graph, (torch.rand(shape[0], 3, *shape[1:]),), content, dynamo=False, opset_version=OPSET,
+        file = Path(folder, 'net.onnx')
+        torch.onnx.export(graph, (images,), file, dynamo=False, opset_version=OPSET,
                           input_names=[_INPUT], output_names=[_OUTPUT], dynamic_axes=axes)
-    return content.getvalue()
+        return file.read_bytes()
 
 
-def _session(runtime, content: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
+def _session(runtime: ModuleType, content: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # what it raises says the same
     session = runtime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
 
     def run(images: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(session.run(None, {_INPUT: images.numpy()})[0]))
+        try:
+            return torch.from_numpy(np.asarray(session.run(None, {_INPUT: images.numpy()})[0]))
+        except Exception as error:  # onnxruntime's own classes
+            node = re.search(r'running (\w+) node', str(error))
+            reason = f'a {node[1]} takes other sizes' if node else one_line(error, 150)
+            raise ValueError(f'onnxruntime cannot run it on {"x".join(map(str, images.shape))}: {reason}') from error
 
     return run

@@ -64,7 +64,7 @@ def export(named: str, root: Path, options: ExportOptions) -> None:
     fitted = network_with(weights, root, options.machine, 'Networks for color are exported.')
     made = weights_file(fitted) if options.out.suffix == '.safetensors' else onnx_file(fitted, options.size, named)
     if isinstance(made, OnnxFile):
-        sizes = ', '.join(f'{height}x{width}' for _, height, width in made.shapes)
+        sizes = ', '.join(dict.fromkeys(f'{height}x{width}' for _, height, width in made.shapes))
         free = 'images of any size' if 'H' in made.free else f'images of {made.shapes[0][1]}x{made.shapes[0][2]} pixels'
         many = 'any number at a time' if 'N' in made.free else 'one at a time'
         print(f'ONNX for {free}, {many}; checked on {sizes} (height x width): differs from PyTorch by at most '

@@ -1,6 +1,7 @@
 """Safetensors files of a network's weights, read back and compared."""
 import copy
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from torch import nn
 from ra_plugin.archs import SpandrelNetwork, save_restorer
 from ra_plugin.archs.restorer_file import Layout
 from ra_plugin.builders.fitted_network import FittedNetwork
+from ra_plugin.builders.run_networks import stages
 from ra_plugin.checkpoint import load_weights, read_weights
-from ra_plugin.exporting.graph import stages
-from ra_plugin.exporting.onnx_check import largest_difference, references
+from ra_plugin.exporting.onnx_check import largest_difference, references, scale_of
 
 _SHAPE = 1, 64, 64  # of the image that is compared; most networks take such sides
 
@@ -26,12 +27,14 @@ class WeightsFile:
         dtypes: Of the weights in it, e.g. ``('float16',)``.
         opens_in_spandrel: spandrel finds the network in it.
         difference: The largest one of what the network read back makes, of the range ``[0, 1]``.
+        scale: How many times as large the results are.
     """
 
     content: bytes
     dtypes: tuple[str, ...]
     opens_in_spandrel: bool
     difference: float
+    scale: int
 
 
 def weights_file(fitted: FittedNetwork) -> WeightsFile:
@@ -54,7 +57,8 @@ def weights_file(fitted: FittedNetwork) -> WeightsFile:
         expected = references(_like(fitted, _as_written(network)), [_SHAPE])
         difference = largest_difference(_like(fitted, there.eval()), expected)
         dtypes = {str(value.dtype).removeprefix('torch.') for value in weights.values() if value.is_floating_point()}
-        return WeightsFile(file.read_bytes(), tuple(sorted(dtypes)), isinstance(there, SpandrelNetwork), difference)
+        return WeightsFile(file.read_bytes(), tuple(sorted(dtypes)), isinstance(there, SpandrelNetwork), difference,
+                           scale_of(expected))
 
 
 def _by_spandrel(file: Path) -> SpandrelNetwork | None:
@@ -69,12 +73,14 @@ def _as_written(network: nn.Module) -> nn.Module:
     """Return a copy whose weights are rounded as the layout of the network's file has them, e.g. to half precision."""
     network = copy.deepcopy(network)
     layout, own = getattr(network, 'layout', None), network.state_dict()
-    for name, there in (layout.names if isinstance(layout, Layout) else {}).items():
-        own[name].copy_(own[name].to(layout.dtypes[there]))
+    if isinstance(layout, Layout):
+        for name, there in layout.names.items():
+            own[name].copy_(own[name].to(layout.dtypes[there]))
     return network
 
 
-def _like(fitted: FittedNetwork, network: nn.Module):
+def _like(fitted: FittedNetwork, network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a network that is fed as another is."""
     @torch.no_grad()
     def run(images: torch.Tensor) -> torch.Tensor:
         return FittedNetwork(network, fitted.multiple_of, fitted.mean, fitted.std, fitted.where)(images)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ra_plugin.archs import save_restorer
 from ra_plugin.builders.blend import averages_statistics, blended, shares
+from ra_plugin.builders.run_networks import stages
 from ra_plugin.options import OptionError
 from ra_plugin.restoring.run_network import named_weights, network_with
 from ra_plugin.utils.out_folder import check_out_file, say_written
@@ -34,7 +35,7 @@ def blend(named: Sequence[str], alpha: float | None, out: Path, overwrite: bool,
     if trained is not None:
         files = [weights if weights.run is not None else replace(trained, file=weights.file) for weights in files]
     networks = [network_with(weights, root, remedy='Networks for color are blended.').network for weights in files]
-    network, = blended(networks, parts, named)
+    network, = stages(blended(networks, parts, named))
     out.parent.mkdir(parents=True, exist_ok=True)
     save_restorer(network, out)
     if averages_statistics(network):

@@ -83,14 +83,14 @@ def network_with(weights: NamedWeights, root: Path, machine: bool = False,
         machine: Run the transformer ``network_t`` after it.
         remedy: What to do with a network for images of one channel.
     """
-    if weights.run is None:
+    file, run = weights.option_file, weights.run
+    if run is None or file is None:
         if machine:
             raise OptionError(f'--machine: {weights.file} has no network_t, whose images are for recognizers. Name the '
                               'training that has one.')
         network = built_network(None, None, str(weights.file), str(weights.file), remedy)
         print(f'Network: that of {from_here(weights.file)}.', flush=True)
         return FittedNetwork(network, where=str(weights.file))
-    file, run = weights.option_file, weights.run
     import_own(run)
     if not weights.file.is_file():
         raise OptionError(f'{file}: no weights {weights.file}. Train it first: ra-plugin train -opt {shown_name(file)}')
