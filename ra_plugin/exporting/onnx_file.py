@@ -1,6 +1,4 @@
 """ONNX files: traced, with free sizes where the network's operations hold for them, and run by onnxruntime."""
-import contextlib
-import io
 import re
 import tempfile
 import warnings
@@ -18,6 +16,7 @@ from ra_plugin.exporting.graph import Graph
 from ra_plugin.exporting.onnx_check import Shape, checked_shapes, largest_difference, references, scale_of, traced_shape
 from ra_plugin.options import OptionError
 from ra_plugin.utils.optional import require
+from ra_plugin.utils.quiet import quiet_output
 from ra_plugin.utils.text import one_line
 
 OPSET = 18  # onnxruntime 1.14 and later
@@ -101,8 +100,7 @@ def _traced(graph: Graph, images: torch.Tensor, free: str) -> bytes:
     names = {axis: name for axis, name in {0: 'N', 2: 'H', 3: 'W'}.items() if name in free}
     axes = {_INPUT: names, _OUTPUT: {axis: f'{name}_out' if axis else name for axis, name in names.items()}}
     # the trace knows more networks than torch.export does, and needs no further package; it prints graphs and warns
-    with (torch.no_grad(), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()),
-          tempfile.TemporaryDirectory() as folder):
+    with torch.no_grad(), warnings.catch_warnings(), quiet_output(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter('ignore')
         file = Path(folder, 'net.onnx')
         torch.onnx.export(graph, (images,), file, dynamo=False, opset_version=OPSET,

@@ -145,11 +145,11 @@ class Missing(nn.Module):
         return torch.fft.rfft2(x).abs().mean() + x
 
 
-def test_an_operation_that_onnx_lacks_is_named(capsys):
+def test_an_operation_that_onnx_lacks_is_named(capfd):
     with pytest.raises(OptionError, match=r"^x: no ONNX file for images of 8x8 pixels: .*fft_rfft2.* Write the weights "
                                           r'instead: --out NAME\.safetensors\.$'):
         onnx_file(FittedNetwork(Missing()), (8, 8), 'x')
-    assert capsys.readouterr() == ('', '')  # the exporter prints graphs
+    assert capfd.readouterr() == ('', '')  # the exporter prints graphs
 
 
 def test_random_numbers_outside_are_kept():

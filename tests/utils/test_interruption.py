@@ -23,7 +23,7 @@ ARGUMENTS = {
     'sweep': ['-opt', 'x.yml', '--loss-weight', '0', '1', '--eval', 'y.yml'], 'test': ['-opt', 'x.yml'],
     'train': ['-opt', 'x.yml'], 'train_recognizer': ['TinyVGG', '--data', 'x', '--out', 'y']}
 OF_MAINTAINERS = {'benchmark': ['data'], 'check_options': ['x'], 'convert_efficientnet_lite': ['x'],
-                  'convert_mobilenet_v2': ['x'], 'zoo_check': ['timm']}
+                  'convert_mobilenet_v2': ['x'], 'export_check': [], 'zoo_check': ['timm']}
 # the signal comes as the first heavy package is asked for, whatever the load of the machine
 SIGNAL_AT_IMPORT = '''import runpy, signal, sys
 number, name, sys.argv = int(sys.argv[1]), sys.argv[2], sys.argv[2:]
