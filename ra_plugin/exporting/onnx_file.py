@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
+from torch.onnx.errors import UnsupportedOperatorError
 
 from ra_plugin.builders.fitted_network import FittedNetwork
 from ra_plugin.builders.size_rules import multiple_that_works
@@ -61,7 +62,7 @@ def onnx_file(fitted: FittedNetwork, size: tuple[int, int] | None, where: str) -
     require('onnx', 'ra-plugin export')
     runtime = require('onnxruntime', 'ra-plugin export')
     fitted = _extending(fitted, traced_shape(fitted, size))
-    graph, reasons = Graph(fitted).eval(), []
+    graph, reason, is_missing = Graph(fitted).eval(), '', False
     for free in ('N', '') if size else ('NHW', 'HW'):
         shapes = checked_shapes(fitted, size, batch=2 if 'N' in free else 1)
         expected = references(fitted, shapes)
@@ -71,13 +72,14 @@ def onnx_file(fitted: FittedNetwork, size: tuple[int, int] | None, where: str) -
         except OSError:  # no disk
             raise
         except Exception as error:  # of the exporter's and onnxruntime's own classes
-            reasons.append(one_line(error, 200).partition('. ')[0])
+            reason = one_line(error, 200).partition('. ')[0].rstrip('.')
+            is_missing = isinstance(error, UnsupportedOperatorError)
             continue
         return OnnxFile(content, free, shapes, difference, scale_of(expected))
     kind = f'of {size[0]}x{size[1]} pixels' if size else 'of any size'
-    remedy = 'Write the weights instead: --out NAME.safetensors.' if size else (
+    remedy = 'Write the weights instead: --out NAME.safetensors.' if size or is_missing else (
         'Write a file for one size, height and width: --size 256x256.')
-    raise OptionError(f'{where}: no ONNX file for images {kind}: {reasons[-1].rstrip(".")}. {remedy}')
+    raise OptionError(f'{where}: no ONNX file for images {kind}: {reason}. {remedy}')
 
 
 def _extending(fitted: FittedNetwork, shape: Shape) -> FittedNetwork:

@@ -15,6 +15,7 @@ from PIL import Image
 from test_restore_command import NETWORK, TRANSFORMER, built, expected
 from test_spandrel_network import NETWORKS, written
 
+from ra_plugin.archs import SpandrelNetwork
 from ra_plugin.cli.main import run_command
 from ra_plugin.exporting import safetensors_file
 
@@ -137,6 +138,25 @@ def test_half_precision_is_written_as_it_was(run, tmp_path, capsys):
     given, found = (safetensors.torch.load_file(path) for path in (file, 'x.safetensors'))
     assert given.keys() == found.keys() and all(torch.equal(value, found[key]) for key, value in given.items())
     assert spandrel.ModelLoader().load_from_file('x.safetensors').scale == 2
+
+
+def test_a_tuned_network_has_the_layout_of_the_file_that_it_began_from(run, tmp_path, capsys):
+    file = written(tmp_path / 'half.safetensors', NETWORKS['Compact'](), torch.float16, author='somebody')
+    models = tmp_path / 'experiments' / 'tuned' / 'models'
+    models.mkdir(parents=True)
+    (models.parent / 'tuned.yml').write_text(yaml.safe_dump({'name': 'tuned', 'network_g': {
+        'type': 'SpandrelNetwork', 'checkpoint': file}}))
+    tuned = {key: value + 0.01 for key, value in SpandrelNetwork(file).state_dict().items()}
+    torch.save({'params': tuned}, models / 'net_g_latest.pth')
+    assert export('tuned', '--out', 'x.safetensors') == 0
+    found = safetensors.torch.load_file('x.safetensors')
+    assert found.keys() == safetensors.torch.load_file(file).keys()
+    assert all(torch.equal(value, tuned[key].half()) for key, value in found.items())
+    with safetensors.safe_open('x.safetensors', 'pt') as opened:
+        assert opened.metadata()['author'] == 'somebody'
+    head, text = card_of(tmp_path / 'x.safetensors')
+    assert head['library_name'] == 'spandrel' and '- begun from: `half.safetensors`' in text
+    assert '| architecture | RealESRGAN Compact |' in text and str(tmp_path) not in text
 
 
 def test_a_file_that_is_not_what_the_network_is_leaves_nothing(run, tmp_path, monkeypatch, capsys):

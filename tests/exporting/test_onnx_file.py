@@ -5,12 +5,17 @@ import onnxruntime
 import pytest
 import torch
 from basicsr.archs.edsr_arch import EDSR
+from basicsr.archs.rcan_arch import RCAN
+from basicsr.archs.ridnet_arch import RIDNet
+from basicsr.archs.rrdbnet_arch import RRDBNet
+from basicsr.archs.srresnet_arch import MSRResNet
 from basicsr.archs.swinir_arch import SwinIR
+from test_archs import SMALL, build
 from test_spandrel_network import NETWORKS, written
 from torch import nn
 
 from dev import zoo_spandrel
-from ra_plugin.archs import SpandrelNetwork
+from ra_plugin.archs import Interpolation, ResnetGenerator, SpandrelNetwork
 from ra_plugin.builders.fitted_network import FittedNetwork
 from ra_plugin.exporting.graph import Graph
 from ra_plugin.exporting.onnx_check import TOLERANCE, largest_difference
@@ -68,6 +73,26 @@ def test_a_file_gives_what_spandrel_gives_at_any_size(name, free, tmp_path):
         torch.testing.assert_close(run(made.content, images), expected, rtol=0, atol=5e-6)
 
 
+CONVOLUTIONS = {
+    **{cls.__name__: lambda cls=cls: build(cls, 1 if cls is ResnetGenerator else 2) for cls in SMALL},
+    'EDSR': lambda: EDSR(3, 3, num_feat=4, num_block=1, upscale=2), 'MSRResNet': lambda: MSRResNet(3, 3, 4, 1, 4),
+    'RCAN': lambda: RCAN(3, 3, num_feat=4, num_group=1, num_block=1, squeeze_factor=2, upscale=2),
+    'RIDNet': lambda: RIDNet(3, 16, 3, num_block=1), 'RRDBNet': lambda: RRDBNet(3, 3, 1, 4, 1, 4)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', CONVOLUTIONS)
+def test_networks_of_this_package_and_basicsr_are_for_any_size_and_number(name):
+    torch.manual_seed(0)
+    network, images = CONVOLUTIONS[name]().eval(), torch.rand(3, 3, 17, 30)
+    made = onnx_file(FittedNetwork(network), None, 'x')
+    assert made.free == 'NHW'
+    fitted = FittedNetwork(network, 4 if name == 'RRDBNet' else 1)  # which unshuffles at scale 1
+    with torch.no_grad():
+        expected = fitted(images)
+    torch.testing.assert_close(run(made.content, images), expected, rtol=1e-5, atol=5e-6)
+
+
 @pytest.mark.slow
 def test_a_network_that_takes_certain_sizes_is_given_them_by_the_graph(capsys):
     network = nn.Sequential(Unshuffled())
@@ -103,7 +128,7 @@ def test_normalization_and_windows_of_basicsr(tmp_path):
     assert made.scale == 4
 
 
-# --------------------------------------------------------------------------------------------- what a trace does not hold
+# ------------------------------------------------------------------------------------------- what a trace does not hold
 class OfTheTrace(nn.Module):
     """Network whose result depends on the size by a number of Python, which a trace keeps."""
 
@@ -159,6 +184,11 @@ def test_random_numbers_outside_are_kept():
     torch.manual_seed(3)
     onnx_file(FittedNetwork(network), None, 'x')
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_size_does_not_help_where_an_operation_is_missing():
+    with pytest.raises(OptionError, match=r'for images of any size: .*_upsample_bicubic2d_aa.* Write the weights'):
+        onnx_file(FittedNetwork(Interpolation(2)), None, 'x')
 
 
 @pytest.mark.parametrize('change, said', [
