@@ -31,8 +31,10 @@ def run(args: argparse.Namespace) -> int:
     with loading():
         from ra_plugin.restoring.blending import blend
         from ra_plugin.utils import command_line
+        from ra_plugin.utils.out_folder import say_written
 
     def write() -> None:
         blend(args.networks, args.alpha, args.out, args.overwrite, Path.cwd())
+        say_written(args.out)
 
     return command_line.run(write, Path(sys.argv[0]).name)

@@ -35,10 +35,12 @@ def run(args: argparse.Namespace) -> int:
     with loading():
         from ra_plugin.exporting.run import ExportOptions, export
         from ra_plugin.utils import command_line
+        from ra_plugin.utils.out_folder import say_written
 
     def write() -> None:
         export(args.network, Path.cwd(), ExportOptions(out=args.out, size=args.size, machine=args.machine,
                                                        overwrite=args.overwrite))
+        say_written(args.out)
 
     return command_line.run(write, Path(sys.argv[0]).name)
 

@@ -62,7 +62,7 @@ def onnx_file(fitted: FittedNetwork, size: tuple[int, int] | None, where: str) -
     require('onnx', 'ra-plugin export')
     runtime = require('onnxruntime', 'ra-plugin export')
     fitted = _extending(fitted, traced_shape(fitted, size))
-    graph, reason, is_missing = Graph(fitted).eval(), '', False
+    graph, reason, is_missing = Graph(fitted, fixed=size is not None).eval(), '', False
     for free in ('N', '') if size else ('NHW', 'HW'):
         shapes = checked_shapes(fitted, size, batch=2 if 'N' in free else 1)
         expected = references(fitted, shapes)

@@ -8,7 +8,7 @@ from ra_plugin.exporting.safetensors_file import weights_file
 from ra_plugin.options import OptionError
 from ra_plugin.restoring.run_network import named_weights, network_with
 from ra_plugin.utils.atomic import atomic_write, written_aside
-from ra_plugin.utils.out_folder import check_out_file, from_here, say_written
+from ra_plugin.utils.out_folder import check_out_file, from_here
 
 ENDINGS = ('.onnx', '.safetensors')
 
@@ -78,4 +78,3 @@ def export(named: str, root: Path, options: ExportOptions) -> None:
         file.write(made.content)
     atomic_write(card, options.card)
     print(f'Model card: {from_here(options.card)}.', flush=True)
-    say_written(options.out)

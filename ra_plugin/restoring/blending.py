@@ -8,7 +8,7 @@ from ra_plugin.builders.blend import averages_statistics, blended, shares
 from ra_plugin.builders.run_networks import stages
 from ra_plugin.options import OptionError
 from ra_plugin.restoring.run_network import named_weights, network_with
-from ra_plugin.utils.out_folder import check_out_file, say_written
+from ra_plugin.utils.out_folder import check_out_file
 
 
 def blend(named: Sequence[str], alpha: float | None, out: Path, overwrite: bool, root: Path) -> None:
@@ -42,4 +42,3 @@ def blend(named: Sequence[str], alpha: float | None, out: Path, overwrite: bool,
         print('Its running statistics of batch norm are the mean of theirs; those of the blended network itself would '
               'have to be measured. Evaluate it before you use it.', flush=True)
     print(', '.join(f'{part:.3g} of {name}' for part, name in zip(parts, named, strict=True)) + '.', flush=True)
-    say_written(out)

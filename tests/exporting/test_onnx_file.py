@@ -49,13 +49,14 @@ def test_the_graph_makes_squares(tmp_path):
         torch.testing.assert_close(Graph(FittedNetwork(network))(images), network(images), rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize('fixed', [False, True])
 @pytest.mark.parametrize('size', [(1, 3), (4, 17), (8, 16)])
-def test_the_graph_normalizes_and_extends_as_a_fitted_network(size):
+def test_the_graph_normalizes_and_extends_as_a_fitted_network(size, fixed):
     fitted = FittedNetwork(nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2)), 8, [0.4, 0.5, 0.6],
                            [0.2, 0.3, 0.1])
     images = torch.rand(2, 3, *size)
     with torch.no_grad():
-        torch.testing.assert_close(Graph(fitted)(images), fitted(images), rtol=0, atol=1e-6)
+        torch.testing.assert_close(Graph(fitted, fixed)(images), fitted(images), rtol=0, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------- files for any size
@@ -162,6 +163,24 @@ def test_a_network_for_one_image_at_a_time_gets_a_file_for_one():
     made = onnx_file(FittedNetwork(OfTheTrace(batch=True)), None, 'x')
     assert made.free == 'HW' and {shape[0] for shape in made.shapes} == {1}
     assert onnx_file(FittedNetwork(OfTheTrace(batch=True)), (8, 8), 'x').free == ''
+
+
+class Pooled(nn.Module):
+    """Network with an operation that ONNX has for known sizes alone."""
+
+    def forward(self, x):
+        height, width = x.shape[-2:]
+        return x + nn.functional.interpolate(nn.functional.adaptive_max_pool2d(x, (height // 8, width // 8)),
+                                             size=(height, width), mode='nearest')
+
+
+@pytest.mark.slow
+def test_one_size_is_known_to_all_operations_of_the_graph():
+    fitted, images = FittedNetwork(Pooled(), 8), torch.rand(1, 3, 21, 30)
+    with pytest.raises(OptionError, match='adaptive pooling.* Write a file for one size'):
+        onnx_file(fitted, None, 'x')
+    made = onnx_file(fitted, (21, 30), 'x')
+    torch.testing.assert_close(run(made.content, images), fitted(images), rtol=0, atol=1e-6)
 
 
 class Missing(nn.Module):
