@@ -45,7 +45,7 @@ class SpandrelNetwork(nn.Module):
         self.architecture: str = descriptor.architecture.name
         self.scale = int(descriptor.scale)
         self.input_channels, self.output_channels = int(descriptor.input_channels), int(descriptor.output_channels)
-        self._size: Any = descriptor.size_requirements
+        self.sizes: Any = descriptor.size_requirements  # minimum, multiple_of, square
         # The descriptor's own call is for inference: it clamps, and stops the gradient. This is what it calls, the
         # network with its noise map or range of values.
         self._call: Any = descriptor._call_fn
@@ -57,11 +57,12 @@ class SpandrelNetwork(nn.Module):
             raise OptionError(f'SpandrelNetwork({Path(self.checkpoint).name}): expected images of '
                               f'{self.input_channels} channels, got {x.shape[1]}. {self.remedy}')
         height, width = (self.scale * side for side in x.shape[-2:])
-        x = _padded(x.clone(), *self._size.get_padding(x.shape[-1], x.shape[-2]))  # RCAN changes its input in place
+        x = _padded(x.clone(), *self.sizes.get_padding(x.shape[-1], x.shape[-2]))  # RCAN changes its input in place
         parts = x.split(1) if self._one_at_a_time else [x]
-        return torch.cat([self._images(part) for part in parts])[..., :height, :width]
+        return torch.cat([self.run(part) for part in parts])[..., :height, :width]
 
-    def _images(self, x: torch.Tensor) -> torch.Tensor:
+    def run(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the network makes of images of a size that it takes, as they are."""
         # in inference the noise is that of a seed, so that an image is restored alike whenever it is
         with seeded(0, x.device) if self._draws and not self.training else contextlib.nullcontext():
             output = self._call(self.model, x)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ra_plugin.archs import SpandrelNetwork
 from ra_plugin.builders.networks import check_color, pads_to_window, trained_network
 from ra_plugin.builders.option_paths import resolve_paths
 from ra_plugin.options import OptionError
@@ -81,3 +82,14 @@ def built_network(network_g: Mapping | None, network_t: Mapping | None, checkpoi
                               f'network_t, got {path.name}.')
         networks.append(trained_network(network_t, str(beside), f'{where}.network_t'))
     return nn.Sequential(*networks).to(memory_format=torch.channels_last)  # faster on a CPU
+
+
+def stages(network: nn.Module) -> list[nn.Module]:
+    """Return ``net_g``, and the transformer after it if there is one, of what `built_network` returns."""
+    return list(network) if isinstance(network, nn.Sequential) else [network]
+
+
+def architectures(network: nn.Module) -> list[str]:
+    """Return the names of the architectures of the `stages`; that of the network in a file as spandrel has it."""
+    return [stage.architecture if isinstance(stage, SpandrelNetwork) else type(stage).__name__
+            for stage in stages(network)]

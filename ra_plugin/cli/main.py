@@ -16,6 +16,8 @@ COMMANDS = {
     'evaluate': 'judge restorers by what recognizers make of their images: results, tables, a page',
     'tune': 'make a finished restorer recognition-aware within a budget of PSNR, and report on it',
     'restore': 'restore a folder of photographs with the network of a training',
+    'export': 'write a network for other programs: ONNX, checked against PyTorch, or safetensors, and a model card',
+    'blend': 'average the weights of networks, e.g. of one and its fine-tuned version',
     'doctor': 'check the recognizers of an option file on real images before a run',
     'sweep': 'train with several weights of the recognition loss and choose one by a budget of PSNR',
     'boundary': 'measure and draw decision boundaries around restored images',

@@ -43,7 +43,7 @@ _LISTED = (LabeledImageDataset, DetectionDataset, SegmentationDataset, TextDatas
 # keys that change no image and no answer
 _LOADING = {'name', 'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio', 'use_shuffle',
             'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers'}
-_NAMING = {'used', 'method', 'conditions', 'option_file', 'checkpoint', 'folder'}
+_NAMING = {'used', 'method', 'conditions', 'option_file', 'checkpoint', 'blend', 'alpha', 'folder'}
 
 
 class RecordPlans:

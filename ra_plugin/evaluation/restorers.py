@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
+from torch import nn
 
+from ra_plugin.builders.blend import blended, shares
 from ra_plugin.builders.networks import check_network
 from ra_plugin.builders.run_networks import built_network, folder_of, last_weights, networks_of
 from ra_plugin.evaluation.judging import Processing
@@ -35,6 +37,9 @@ class RestorerOptions:
             leaves them: ``net_t_*`` for ``net_g_*``.
         checkpoint: Weights of the network; a list has one file for each seed of the training. Alone, the file of any
             restorer that spandrel knows, see `SpandrelNetwork`.
+        blend: In place of ``checkpoint``: weights of several networks of one architecture, whose mean is used. See
+            ``ra-plugin blend --help`` for what is known of that.
+        alpha: Share of the second of two in ``blend``. Default: equal shares.
         folder: Folder of images restored by any program, with the paths of the clean images below their folder, the
             ending aside; the names alone are enough where they differ. A list has a folder for each seed.
         suffix: End of the names in ``folder`` before the dot, after the clean image's name: ``_out``, ``_x4``. Default:
@@ -57,6 +62,8 @@ class RestorerOptions:
     network_g: TypedBlock | None = None
     network_t: TypedBlock | None = None
     checkpoint: WeightsPath | Sequence[WeightsPath] | None = None
+    blend: Sequence[WeightsPath] | None = None
+    alpha: float | None = None
     folder: FilePath | Sequence[FilePath] | None = None
     suffix: str | None = None
     used: Sequence[str] | None = None
@@ -73,6 +80,10 @@ class RestorerOptions:
                 min(self.std) <= 0 or len(self.mean) != 3 or len(self.std) != 3):
             raise OptionError(f'expected mean and std, three numbers each, positive for std, got {self.mean} and '
                               f'{self.std}.')
+        if self.blend is not None:
+            shares(len(self.blend), self.alpha)
+        elif self.alpha is not None:
+            raise OptionError('alpha: it is the share of the second network in blend, and there is no blend.')
 
 
 @dataclass(frozen=True)
@@ -107,9 +118,12 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
     check_type(block, RestorerBlock, where)
     options = build_block(RestorerOptions, block, where)
     sources = [key for key in ('option_file', 'network_g', 'folder') if block.get(key)]
-    if len(sources) != 1 and (sources or not options.checkpoint):
-        raise OptionError(f'{where}: expected one of option_file, network_g and folder, or checkpoint alone, got '
-                          f'{" and ".join(sources) or "none"}.')
+    if len(sources) != 1 and (sources or not (options.checkpoint or options.blend)):
+        raise OptionError(f'{where}: expected one of option_file, network_g and folder, or checkpoint or blend alone, '
+                          f'got {" and ".join(sources) or "none"}.')
+    if options.blend and (options.checkpoint or options.folder):
+        raise OptionError(f'{where}.blend: it takes the place of checkpoint, and is for networks. Leave out '
+                          f'{"folder" if options.folder else "checkpoint"}.')
     if not sources and options.network_t:
         raise OptionError(f'{where}.network_t: it goes with network_g or option_file, and there is neither.')
     if options.option_file:
@@ -121,7 +135,7 @@ def restorer_options(block: Any, root: Path, recognizers: Mapping[str, Mapping],
     for name in options.used or ():
         if name not in recognizers:
             raise OptionError(f"{where}.used: no recognizer '{name}'. There are {', '.join(recognizers)}")
-    for path in (*_listed(options.checkpoint), *_listed(options.folder)):
+    for path in (*_listed(options.blend or options.checkpoint), *_listed(options.folder)):
         if not Path(path).exists():
             file = options.option_file
             hint = f' Train it first: ra-plugin train -opt {shown_name(file)}' if file else ''
@@ -178,14 +192,21 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
         return Restorer(name, options, tuple(
             FolderOfImages(Path(folder), options.suffix, f'restorers.{name}.folder') for folder in folders))
     where, checkpoints = f'restorers.{name}', _listed(options.checkpoint) or [None]
-    if options.network_g is None and (options.option_file or not options.checkpoint):
+    if options.network_g is None and (options.option_file or not (options.checkpoint or options.blend)):
         raise OptionError(f'{where}: expected a complete block, got neither folder nor network_g. Complete it with '
                           'restorer_options.')
-    place, processings = where if options.network_g is None else f'{where}.network_g', []
-    for checkpoint in checkpoints:
-        network = built_network(options.network_g, options.network_t, checkpoint, where,
-                                'Recognizers judge color. Restore with it yourself, and name the folder of the '
-                                'results: folder.')
-        processings.append(Network(network.to(device), options.tile, options.tile_overlap, options.multiple_of,
-                                   options.mean, options.std, place))
-    return Restorer(name, options, tuple(processings))
+    place = where if options.network_g is None else f'{where}.network_g'
+
+    def network(checkpoint: str | None) -> nn.Module:
+        return built_network(options.network_g, options.network_t, checkpoint, where,
+                             'Recognizers judge color. Restore with it yourself, and name the folder of the results: '
+                             'folder.')
+
+    if options.blend:
+        networks = [blended([network(file) for file in options.blend],
+                            shares(len(options.blend), options.alpha), options.blend)]
+    else:
+        networks = [network(checkpoint) for checkpoint in checkpoints]
+    return Restorer(name, options, tuple(
+        Network(one.to(device), options.tile, options.tile_overlap, options.multiple_of, options.mean, options.std,
+                place) for one in networks))

@@ -10,7 +10,7 @@ from ra_plugin.archs import SpandrelNetwork
 from ra_plugin.builders.networks import check_color, pads_to_window, trained_network
 from ra_plugin.checkpoint import load_file
 from ra_plugin.options import OptionError
-from ra_plugin.restoring.run_network import find_network
+from ra_plugin.restoring.run_network import named_weights, network_keys
 from ra_plugin.state_dicts import candidates
 
 
@@ -67,14 +67,14 @@ def find_source(named: str, root: Path) -> Source:
         OptionError: There is none of that name, it has a transformer, takes normalized images or no color.
         ValueError: The weights do not fit.
     """
-    found = find_network(named, root)
-    file = found.weights.absolute()
+    found = named_weights(named, root)
+    file = found.file.absolute()
     if found.run is None:
         block: dict[str, Any] = {'type': 'SpandrelNetwork', 'checkpoint': str(file)}
         network = trained_network(block, None, named)
         check_color(network, named, 'Recognizers see color: use a network for it.')
         return Source(file.stem, file, block, cast(SpandrelNetwork, network).scale, 'SRModel', network)
-    keys = dict(found.keys)
+    keys = network_keys(found, root)
     if keys.pop('network_t'):
         raise OptionError(f'{named}: it has a network_t, which recognizers are given already. Tune a training without '
                           'one, or train network_t further with its own option file.')

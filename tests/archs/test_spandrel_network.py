@@ -449,9 +449,9 @@ def test_faults_are_named(monkeypatch):
 
     monkeypatch.setattr(zoo_spandrel, 'save_restorer', untuned)
     assert zoo_spandrel.check('Compact')[0] == ['the written file gives another output']
-    monkeypatch.setattr(SpandrelNetwork, '_images', lambda self, x: self.model(x.flip(3)).flip(3))
+    monkeypatch.setattr(SpandrelNetwork, 'run', lambda self, x: self.model(x.flip(3)).flip(3))
     assert 'the output is not that of spandrel' in zoo_spandrel.check('Compact')[0]
-    monkeypatch.setattr(SpandrelNetwork, '_images', lambda self, x: self.model(x.detach()) + x.mean())
+    monkeypatch.setattr(SpandrelNetwork, 'run', lambda self, x: self.model(x.detach()) + x.mean())
     assert 'an image depends on the others of its batch' in zoo_spandrel.check('Compact')[0]
 
 

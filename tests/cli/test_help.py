@@ -25,7 +25,7 @@ except SystemExit as end:
     sys.exit(f'imports {heavy}' if heavy or end.code else 0)
 '''
 MAIN = ROOT / 'ra_plugin' / '__main__.py'
-OF_MAINTAINERS = [ROOT / 'dev' / f'{name}.py' for name in ('benchmark', 'check_options', 'zoo_check')]
+OF_MAINTAINERS = [ROOT / 'dev' / f'{name}.py' for name in ('benchmark', 'check_options', 'export_check', 'zoo_check')]
 CALLS = [(MAIN, ()), *((MAIN, (name,)) for name in COMMANDS),
          *((program, ()) for program in [*sorted(TOOLS.glob('*.py')), *OF_MAINTAINERS])]
 

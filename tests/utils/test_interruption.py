@@ -15,15 +15,16 @@ from ra_plugin.utils.interruption import Interruption
 from ra_plugin.utils.signals import SIGNALS, Interrupted
 
 ARGUMENTS = {
+    'blend': ['a', 'b', '--out', 'z.safetensors'],
     'boundary': ['a', 'b', '-opt', 'x.yml'], 'demo': [], 'doctor': ['-opt', 'x.yml'],
-    'evaluate': ['-opt', 'x.yml'], 'prepare_data': ['cifar10'], 'reproduce': ['T1'],
+    'evaluate': ['-opt', 'x.yml'], 'export': ['x', '--out', 'z.onnx'], 'prepare_data': ['cifar10'], 'reproduce': ['T1'],
     'restore': ['x', 'y', '--out', 'z'], 'split_classes': ['x', '--out', 'y'],
     'survey': ['a', 'b', '-opt', 'x.yml', '--judge', 'j', '--out', 'y'],
     'sweep': ['-opt', 'x.yml', '--loss-weight', '0', '1', '--eval', 'y.yml'], 'test': ['-opt', 'x.yml'],
     'train': ['-opt', 'x.yml'], 'train_recognizer': ['TinyVGG', '--data', 'x', '--out', 'y'],
     'tune': ['x', '--images', 'y', '--recognizer', 'z']}
 OF_MAINTAINERS = {'benchmark': ['data'], 'check_options': ['x'], 'convert_efficientnet_lite': ['x'],
-                  'convert_mobilenet_v2': ['x'], 'zoo_check': ['timm']}
+                  'convert_mobilenet_v2': ['x'], 'export_check': [], 'zoo_check': ['timm']}
 # the signal comes as the first heavy package is asked for, whatever the load of the machine
 SIGNAL_AT_IMPORT = '''import runpy, signal, sys
 number, name, sys.argv = int(sys.argv[1]), sys.argv[2], sys.argv[2:]
