@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / 'ra_plugin'
 # a room imports from itself, the ground floor and the rooms before it; modules beside the rooms are the ground floor
 ROOMS = ['results', 'compat', 'degradations', 'archs', 'recognizers', 'data', 'losses', 'hosts', 'metrics', 'models',
-         'basicsr', 'builders', 'training', 'report', 'evaluation', 'restoring', 'exporting', 'studies', 'tuning', 'paper', 'demo',
-         'mm', 'cli']
+         'basicsr', 'builders', 'training', 'report', 'evaluation', 'restoring', 'exporting', 'studies', 'tuning',
+         'paper', 'demo', 'mm', 'cli']
 GROUND = ['utils', 'type_hints', 'options', 'option_types', 'shipped', 'registry', 'checked_arguments', 'checkpoint',
           'state_dicts', 'library_errors', 'version']
 WITHOUT_BASICSR = ['utils', 'degradations', 'recognizers', 'losses', 'hosts', 'metrics', 'results', 'report',

@@ -109,7 +109,7 @@ def card(options: TuneOptions, source: Source, images: ImagePlan, run: Mapping[s
         choose=images.counts[CHOOSE], report=images.counts[REPORT], most=options.report_images, size=images.size,
         degradation='files of --lq' if options.lq else options.degradation or f'bicubic, x{source.scale}',
         steps=train['total_iter'], batch=images.batch_size, lr=train['optim_g']['lr'], version=__version__,
-        use=(_OF_FILE if source.is_file_alone else _OF_RUN).format(file=file.name, block=block))
+        use=(_OF_FILE if source.is_file_alone else _OF_RUN).format(file=shlex.quote(file.name), block=block))
 
 
 def _main(table: Table) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ra_plugin.builders.identity import digest
 from ra_plugin.data.early_check import read_head
 from ra_plugin.data.files import IMAGE_SUFFIXES, check_folder, files_below
+from ra_plugin.data.image_file import read_image
 from ra_plugin.data.part import places_within
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.facts import RecognizerInfo
@@ -23,6 +25,7 @@ _LARGEST = (480, 640)  # sides of images with boxes, masks or words, at most
 _USUAL_SIDE = 224
 _BATCHES = ((128 ** 2, 16), (256 ** 2, 8))  # pixels of an image, at most -> images in a batch
 _THREADS = 8
+_SHOWN = 3  # files in a message
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class ImagePlan:
         batch_size: Images in an iteration.
         size: What is done with their size, in words.
         lists: File name -> lines of the lists of images that the blocks name.
+        digest: Digest of the names and sizes of all images.
     """
 
     blocks: Mapping[str, dict[str, Any]]
@@ -42,6 +46,7 @@ class ImagePlan:
     batch_size: int
     size: str
     lists: Mapping[str, Sequence[str]]
+    digest: str = ''
 
 
 def plan_images(options: TuneOptions, info: RecognizerInfo, scale: int, degradation: Mapping | None,
@@ -61,14 +66,15 @@ def plan_images(options: TuneOptions, info: RecognizerInfo, scale: int, degradat
     root = os.path.abspath(os.path.expanduser(options.images))
     check_folder(root, '--images')
     names = sorted(files_below(root, IMAGE_SUFFIXES))
+    common = {'dataroot_gt': root, 'exif_orientation': 'apply'} if info.task in _WHOLE else {'dataroot_gt': root}
     counts = {part: len(places_within(names, *share)) for part, share in PARTS.items()}
     if min(counts.values()) < _LEAST:
         got = ', '.join(f'{count} to {what}' for count, what in zip(
             counts.values(), ('train on', 'choose by', 'report on'), strict=True))
-        raise OptionError(f'--images: {options.images} has {how_many(len(names), "image")}, which gives {got}. '
-                          f'Expected at least {_LEAST} of each: add images, 50 or more, better thousands.')
-    sizes = _sizes(root, names)
-    common = {'dataroot_gt': root, 'exif_orientation': 'apply'} if info.task in _WHOLE else {'dataroot_gt': root}
+        raise OptionError(f'--images: {options.images} has {how_many(len(names), "image")}, which gives {got}: their '
+                          f'paths decide. Expected at least {_LEAST} of each: add images, to some 100 or, better, '
+                          'thousands.')
+    sizes = _sizes(root, names, common.get('exif_orientation'))
     common |= _labels(options, info, root)
     keys, words, pixels = _size_keys(options, info, sizes, scale, common['type'])
     lists: dict[str, list[str]] = {}
@@ -85,22 +91,30 @@ def plan_images(options: TuneOptions, info: RecognizerInfo, scale: int, degradat
         side = blocks[TRAIN]['gt_size']
         words, pixels = f'crops of {side}x{side} to train on, else whole images', side * side
     batch_size = options.batch_size or next((size for limit, size in _BATCHES if pixels <= limit), 4)
-    return ImagePlan(blocks, counts, min(batch_size, counts[TRAIN]), words, lists)
+    return ImagePlan(blocks, counts, min(batch_size, counts[TRAIN]), words, lists, digest([names, sizes]))
 
 
-def _sizes(root: str, names: Sequence[str]) -> list[tuple[int, int]]:
-    """Return width and height of each image, from its first bytes.
+def _sizes(root: str, names: Sequence[str], orientation: Any) -> list[tuple[int, int]]:
+    """Return width and height of each image, from its first bytes; doubtful and unusual ones are decoded.
 
     Raises:
-        OptionError: Files are no images.
+        OptionError: Files cannot be used as images.
     """
+    paths = [os.path.join(root, name) for name in names]
     with ThreadPoolExecutor(_THREADS) as pool:
-        sizes = [head.size for head in pool.map(read_head, (os.path.join(root, name) for name in names))]
-    broken = [name for name, size in zip(names, sizes, strict=True) if not min(size)]
-    if broken:
-        raise OptionError(f'--images: {how_many(len(broken), "file")} cannot be read as images: '
-                          f'{", ".join(broken[:3])}{", ..." if len(broken) > 3 else ""}. Remove or repair them.')
-    return sizes
+        heads = list(pool.map(read_head, paths))
+    problems = []
+    for path, head in zip(paths, heads, strict=True):
+        if head.is_doubtful or not head.is_usual:
+            try:
+                read_image(path, None, orientation)
+            except ValueError as error:
+                problems.append(str(error).removeprefix(os.path.join(root, '')))
+    if problems:
+        more = f' ... and {len(problems) - _SHOWN} more' if len(problems) > _SHOWN else ''
+        raise OptionError(f'--images: {how_many(len(problems), "file")} cannot be used: '
+                          f'{" ".join(problems[:_SHOWN])}{more}')
+    return [head.size for head in heads]
 
 
 def _labels(options: TuneOptions, info: RecognizerInfo, root: str) -> dict[str, Any]:
@@ -142,7 +156,7 @@ def _size_keys(options: TuneOptions, info: RecognizerInfo, sizes: Sequence[tuple
     side = options.size or max(info.input_size or (_USUAL_SIDE, _USUAL_SIDE))
     small = [size for size in shorter if size < side]
     if small and (options.size or len(small) < len(shorter) / 10):
-        raise OptionError(f'--images: {how_many(len(small), "image")} of {len(shorter)} have a side of less than '
+        raise OptionError(f'--images: {how_many(len(small), "image")} of {len(shorter)} with a side of less than '
                           f'{side} pixels, the least {min(small)}. Remove them, or set --size '
                           f'{_multiple(min(small), scale)}.')
     side = _multiple(min(side, min(shorter)), scale)
@@ -167,7 +181,8 @@ def _pairs(options: TuneOptions, root: str, file: str, part: str, scale: int,
     if options.labels is not None:
         block['labels'] = options.labels if options.labels == 'folders' else os.path.abspath(options.labels)
     if part == TRAIN:
-        block |= {'gt_size': _multiple(min(options.size or _USUAL_SIDE, min(map(min, sizes))), scale), 'use_rot': False}
+        block |= {'gt_size': _multiple(min(options.size or _USUAL_SIDE, min(map(min, sizes))), scale),
+                  'use_hflip': True, 'use_rot': False}
     return block
 
 

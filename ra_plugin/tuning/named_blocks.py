@@ -97,7 +97,9 @@ def _block(named: str, where: str) -> dict[str, Any] | None:
         except yaml.YAMLError as error:
             raise OptionError(f'{where}: expected a block as YAML, got {named} ({one_line(error)}).') from None
     elif named.endswith(('.yml', '.yaml')):
-        block = read_yaml(named, where)
+        if not Path(named).expanduser().is_file():
+            raise OptionError(f"{where}: no file '{named}'.")
+        block = read_yaml(Path(named).expanduser(), where)
     else:
         return None
     if not isinstance(block, Mapping) or 'type' not in block:

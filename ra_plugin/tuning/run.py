@@ -1,6 +1,6 @@
 """A tuning from a restorer's file to the tuned file, its report and its card; stopped and resumed at any time."""
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,11 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
     options = build_block(TuneOptions, asdict(options), 'tune')
     check_out_folder(out)
     place = device_of(device)
-    _check_folder(out, options)
-    names = _names([options.recognizer, *options.judges])
-    blocks = {name: recognizer_block(named, flag) for (name, named), flag in zip(
-        names.items(), ('--recognizer', *['--judge'] * len(options.judges)), strict=True)}
-    used = next(iter(names))
+    blocks: dict[str, dict[str, Any]] = {}
+    for named, flag in ((options.recognizer, '--recognizer'), *((judge, '--judge') for judge in options.judges)):
+        block = recognizer_block(named, flag)
+        blocks[_short(named, block, blocks)] = block
+    used = next(iter(blocks))
     resolve_paths({'recognizers': blocks}, root, is_absolute=True)  # the training runs in the folder of the results
     source = find_source(options.restorer, root)
     degradation = _degradation(options, source)
@@ -88,6 +88,8 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
     recognizers = {name: build_recognizer(block, f'--recognizer {name}', fold_batch_norm=False)
                    for name, block in blocks.items()}
     images = plan_images(options, recognizers[used].info, source.scale, degradation, out)
+    settings = {**asdict(options), 'judges': list(options.judges), 'images_digest': images.digest}
+    _check_folder(out, settings)
     run = _kept(out / TRAINING)
     _say(options, source, images, degradation, used, recognizers)
     for file, lines in images.lists.items():
@@ -100,7 +102,7 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
         _say_time(options, images, seen, len(recognizers))
         run = training_options(options, source, images, blocks[used], seen)
     out.mkdir(parents=True, exist_ok=True)
-    atomic_write(json.dumps(asdict(options), indent=1), out / SETTINGS)
+    atomic_write(json.dumps(settings, indent=1), out / SETTINGS)
     train(out, out / TRAINING, run)
     file = out / f'{source.name}_tuned.safetensors'
     _save(source, last_weights(folder_of(run, out)), file)
@@ -113,8 +115,8 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
     return Tuned(file, results, lines)
 
 
-def _check_folder(out: Path, options: TuneOptions) -> None:
-    """Check that a folder is new, or that of the same tuning.
+def _check_folder(out: Path, settings: Mapping[str, Any]) -> None:
+    """Check that a folder is new, or that of the same tuning of the same images.
 
     Raises:
         OptionError: It holds something else.
@@ -125,10 +127,11 @@ def _check_folder(out: Path, options: TuneOptions) -> None:
     kept = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else None
     if kept is None:
         raise OptionError(f'--out: {out} has files that are not of a tuning. Choose another folder.')
-    now = json.loads(json.dumps(asdict(options)))
-    if kept != now:
-        changed = ', '.join(f'{key}: {kept.get(key)} there, {value} now' for key, value in now.items()
-                            if kept.get(key) != value)
+    changed = ', '.join(f'--{key.replace("_", "-")}: {kept.get(key)} there, {value} now'
+                        for key, value in settings.items() if kept.get(key) != value and key != 'images_digest')
+    if kept.get('images_digest') != settings['images_digest']:
+        changed = ', '.join(filter(None, (changed, '--images: other files there')))
+    if changed:
         raise OptionError(f'--out: {out} has another tuning ({changed}). Choose another folder, or remove it.')
 
 
@@ -137,25 +140,17 @@ def _kept(file: Path) -> dict[str, Any] | None:
     return read_yaml(file, str(file)) if file.is_file() else None
 
 
-def _names(named: Sequence[str]) -> dict[str, str]:
-    """Return a short name for each recognizer -> what the command line says."""
-    found: dict[str, str] = {}
-    for text in named:
-        name = _short(text)
-        while name in found:
-            name += "'"
-        found[name] = text
-    return found
-
-
-def _short(text: str) -> str:
-    if text.lstrip().startswith('{'):
-        block = yaml.safe_load(text)
-        block = block if isinstance(block, Mapping) else {}
-        text = str(next((block[key] for key in Recognizer.options_of_name if block.get(key)), block.get('type', text)))
-        return text.rpartition('.')[2] if block.get('module') else text
-    path = Path(text)
-    return path.stem if path.suffix in ('.yml', '.yaml', '.pt') or path.is_dir() else text
+def _short(named: str, block: Mapping[str, Any], taken: Collection[str]) -> str:
+    """Return a short name for a recognizer that a command line names, other than those that are taken."""
+    path = Path(named)
+    if named.lstrip().startswith('{'):
+        name = str(next((block[key] for key in Recognizer.options_of_name if block.get(key)), block['type']))
+        name = name.rpartition('.')[2] if block.get('module') else name
+    else:
+        name = path.stem if path.suffix in ('.yml', '.yaml', '.pt') or path.is_dir() else named
+    while name in taken:
+        name += "'"
+    return name
 
 
 def _degradation(options: TuneOptions, source: Source) -> dict[str, Any] | None:

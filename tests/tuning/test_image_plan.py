@@ -108,6 +108,7 @@ def test_degraded_files_go_with_their_clean_ones(tmp_path):
     for file, lines in images.lists.items():
         (tmp_path / file).write_text('\n'.join(lines))
     assert sorted(sum(map(list, images.lists.values()), [])) == sorted(f'{i}.png' for i in range(60))
+    assert items(images, 'train', 'train')[1][0]['gt'].shape[1:] == (40, 40)  # a crop
     dataset, found = items(images, 'report', 'test')
     assert len(dataset) == images.counts['report']
     assert all(item['gt'].shape[1:] == (48, 40) and item['lq'].shape[1:] == (12, 10) for item in found)
@@ -119,10 +120,10 @@ def test_degraded_files_go_with_their_clean_ones(tmp_path):
 
 
 @pytest.mark.parametrize('count, sizes, options, message', [
-    (5, [(40, 40)], {}, r'has 5 images, which gives \d to train on, \d to choose by, \d to report on. Expected'),
+    (5, [(40, 40)], {}, r'has 5 images, which gives \d to train on, \d to choose by, \d to report on: .* Expected'),
     (0, [(40, 40)], {}, 'has 0 images'),
-    (60, [(40, 40)], {'size': 64}, r'60 images of 60 have a side of less than 64 pixels, the least 40.*--size 40'),
-    (60, [(400, 400)] * 59 + [(17, 40)], {}, r'1 image of 60 have a side of less than 32 pixels, the least 17'),
+    (60, [(40, 40)], {'size': 64}, r'60 images of 60 with a side of less than 64 pixels, the least 40.*--size 40'),
+    (60, [(400, 400)] * 59 + [(17, 40)], {}, r'1 image of 60 with a side of less than 32 pixels, the least 17'),
     (60, [(40, 40)], {'labels': 'nowhere.csv'}, "--labels: expected folders, or a JSON or CSV file"),
     (60, [(3, 3), (3, 2)], {}, 'expected sides of at least 4 pixels')])
 def test_folders_that_cannot_be_used(count, sizes, options, message, tmp_path):
@@ -133,7 +134,10 @@ def test_folders_that_cannot_be_used(count, sizes, options, message, tmp_path):
 def test_files_that_are_no_images_are_named(tmp_path):
     write(tmp_path, 60, (40, 40))
     (tmp_path / 'broken.png').write_bytes(b'no image')
-    with pytest.raises(OptionError, match='1 file cannot be read as images: broken.png'):
+    Image.fromarray(np.zeros((40, 40), np.uint16)).save(tmp_path / 'deep.png')
+    whole = (tmp_path / '7.png').read_bytes()
+    (tmp_path / '7.png').write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(OptionError, match='3 files cannot be used: 7.png: .* broken.png: .* deep.png: .*16'):
         plan(tmp_path)
     with pytest.raises(OptionError, match="--images: no folder"):
         plan(tmp_path / 'nowhere')

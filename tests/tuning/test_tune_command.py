@@ -110,7 +110,11 @@ def test_the_same_command_repeats_nothing_and_another_one_is_refused(tuned, plac
     assert capfd.readouterr().out.splitlines()[-1] == (
         'Written to tuned/mine: mine_tuned.safetensors, README.md, report.html, results.json.')
     assert command(monkeypatch, place, *FLAGS, '--seed', 1) == 2
-    assert 'tuned/mine has another tuning (seed: 0 there, 1 now)' in capfd.readouterr().err
+    assert 'tuned/mine has another tuning (--seed: 0 there, 1 now)' in capfd.readouterr().err
+    (place / 'photos' / '0.png').rename(place / 'photos' / 'other.png')
+    assert command(monkeypatch, place, *FLAGS) == 2
+    assert 'tuned/mine has another tuning (--images: other files there)' in capfd.readouterr().err
+    (place / 'photos' / 'other.png').rename(place / 'photos' / '0.png')
 
 
 @pytest.mark.slow
@@ -138,6 +142,8 @@ def out_with_files(place):
     (['--images', 'few'], "--images: no folder"),
     (['--recognizer', '{type: TimmRecognizer, model_name: nothing, pretrained: false}'], 'nothing'),
     (['--recognizer', 'resnet8'], "--recognizer: no recognizer 'resnet8'"),
+    (['--recognizer', '{type: Timm'], '--recognizer: expected a block as YAML'),
+    (['--recognizer', 'none.yml'], "--recognizer: no file 'none.yml'"),
     (['--judge', 'resnet8'], "--judge: no recognizer 'resnet8'"),
     (['--degradation', 'noise:25'], '--degradation'),
     (['--lq', 'photos', '--degradation', 'bicubic'], '--lq: expected no --degradation'),
