@@ -36,14 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'features on clean images. Default: %(default)s')
     parser.add_argument('--image-loss', choices=['auto', 'clean', 'original'], default='auto',
                         help='what restored images stay near: clean images, or those of the original, which is for '
-                        'restorers trained for looks (GANs). Default: by PSNR')
+                        'restorers trained for looks (GANs); auto: by PSNR. Default: %(default)s')
     parser.add_argument('--steps', type=int, default=600, help='iterations. Default: %(default)s')
     parser.add_argument('--batch-size', type=int, help='images in an iteration. Default: 16, less for large images')
     parser.add_argument('--size', type=int, help='side in pixels of the images. Default: that of the recognizer')
     parser.add_argument('--lr', type=float, default=3e-4, help='learning rate of Adam. Default: %(default)s')
     parser.add_argument('--report-images', type=int, default=2000, metavar='N',
                         help='images of the report, at most. Default: %(default)s')
-    parser.add_argument('--seed', type=int, default=0, help='Default: %(default)s')
+    parser.add_argument('--seed', type=int, default=0, help='of the training. Default: %(default)s')
     parser.add_argument('--out', type=Path, metavar='DIR', help='folder of all results. Default: tuned/NAME')
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
 

@@ -8,8 +8,9 @@ from basicsr.data import build_dataset
 from PIL import Image
 
 import ra_plugin.basicsr  # noqa: F401  (registers)
-from ra_plugin.builders.loaders import build_val_loaders, check_classes
+from ra_plugin.builders.loaders import build_val_loaders
 from ra_plugin.data import SegmentationDataset
+from ra_plugin.data.class_check import check_classes
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import EnsembleRecognizer, Recognizer, RecognizerInfo
 from ra_plugin.recognizers.openmmlab.model import reduces_zero_label

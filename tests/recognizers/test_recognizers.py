@@ -23,7 +23,7 @@ from torch import nn
 from torchvision.transforms import InterpolationMode, v2
 
 from ra_plugin import RecogConsistencyLoss, RecogLoss, build_recognizer
-from ra_plugin.builders.loaders import check_classes
+from ra_plugin.data.class_check import check_classes
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import (
     ClassificationRecognizer,
