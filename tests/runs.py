@@ -20,6 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ra_plugin.training import pipeline as runs
+from ra_plugin.training.loop import Training
 
 NET = 'ra_plugin.recognizers.tiny_nets.TinyVGG'
 
@@ -170,3 +171,41 @@ def logged(root: Path) -> tuple[dict[str, str], set[str]]:
             assert iterations.setdefault(number, line) == line, f'iteration {number}'
         validations.update(re.findall(r'Validation val\n((?:\t.*\n)+)', text))
     return iterations, validations
+
+
+def stop_at(iteration: int) -> None:
+    """Make a run end without a word in a step, as if it were killed."""
+    step = Training._step
+
+    def stopping(self, batches):
+        if self.iteration == iteration:
+            os._exit(9)
+        step(self, batches)
+
+    Training._step = stopping
+
+
+def assert_stops_change_nothing(root: Path, options: Callable[[Path], dict], iterations: tuple[int, ...]
+                                ) -> tuple[Path, Path]:
+    """Check that a run which is stopped before some iterations, and resumed, ends and logs as one that is not.
+
+    Args:
+        root: Empty folder for both.
+        options: Returns the options of a run in a folder.
+        iterations: Where it is stopped.
+
+    Returns:
+        Roots of the whole run and of the one that was stopped.
+    """
+    whole, stopped = root / 'whole', root / 'stopped'
+    for folder in (whole, stopped):
+        folder.mkdir()
+    opt = options(whole)
+    assert train(whole, opt) == 0, output(whole)
+    make_images(stopped / 'images')
+    for iteration in iterations:
+        assert train(stopped, opt, '--auto_resume', before=lambda at=iteration: stop_at(at)) != 0
+    assert train(stopped, opt, '--auto_resume') == 0, output(stopped)
+    assert_same(result(stopped), result(whole))
+    assert logged(stopped) == logged(whole)
+    return whole, stopped

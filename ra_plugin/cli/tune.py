@@ -11,8 +11,10 @@ import shlex
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 from ra_plugin.cli.start import loading, run_here
+from ra_plugin.tuning.options import ImageLoss, Loss, TuneOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,20 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--degradation', metavar='STEPS', help='bicubic, noise:25/255, jpeg:10, real, with + between '
                         "several; or a block. Default: bicubic, by the restorer's scale")
     parser.add_argument('--lq', metavar='FOLDER', help='degraded images instead, with the names of the clean ones')
-    parser.add_argument('--max-psnr-drop', type=float, default=0.1, metavar='DB', help='budget. Default: %(default)s')
-    parser.add_argument('--loss', choices=['consistency', 'labels', 'features'], default='consistency',
+    parser.add_argument('--max-psnr-drop', type=float, default=TuneOptions.max_psnr_drop, metavar='DB',
+                        help='budget. Default: %(default)s')
+    parser.add_argument('--loss', choices=get_args(Loss), default=TuneOptions.loss,
                         help='what the recognizer is asked for: its answers on clean images, the labels, or its '
                         'features on clean images. Default: %(default)s')
-    parser.add_argument('--image-loss', choices=['auto', 'clean', 'original'], default='auto',
+    parser.add_argument('--image-loss', choices=get_args(ImageLoss), default=TuneOptions.image_loss,
                         help='what restored images stay near: clean images, or those of the original, which is for '
                         'restorers trained for looks (GANs); auto: by PSNR. Default: %(default)s')
-    parser.add_argument('--steps', type=int, default=600, help='iterations. Default: %(default)s')
+    parser.add_argument('--steps', type=int, default=TuneOptions.steps, help='iterations. Default: %(default)s')
     parser.add_argument('--batch-size', type=int, help='images in an iteration. Default: 16, less for large images')
     parser.add_argument('--size', type=int, help='side in pixels of the images. Default: that of the recognizer')
-    parser.add_argument('--lr', type=float, default=3e-4, help='learning rate of Adam. Default: %(default)s')
-    parser.add_argument('--report-images', type=int, default=2000, metavar='N',
+    parser.add_argument('--lr', type=float, default=TuneOptions.lr, help='learning rate of Adam. Default: %(default)s')
+    parser.add_argument('--report-images', type=int, default=TuneOptions.report_images, metavar='N',
                         help='images of the report, at most. Default: %(default)s')
-    parser.add_argument('--seed', type=int, default=0, help='of the training. Default: %(default)s')
+    parser.add_argument('--seed', type=int, default=TuneOptions.seed, help='of the training. Default: %(default)s')
     parser.add_argument('--out', type=Path, metavar='DIR', help='folder of all results. Default: tuned/NAME')
     parser.add_argument('--device', help='cpu, cuda, ... Default: a GPU where there is one')
 
@@ -51,7 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Tune; return the exit status."""
     with loading():
-        from ra_plugin.tuning.options import TuneOptions
         from ra_plugin.tuning.run import tune
         from ra_plugin.utils.out_folder import say_written
 

@@ -95,7 +95,7 @@ def card(options: TuneOptions, source: Source, images: ImagePlan, run: Mapping[s
     train, is_own = run['train'], 'anchor_opt' in run['train']
     block = ''.join(f'{key}: {value}\n' for key, value in source.network_g.items()).rstrip()
     return _CARD.format(
-        name=file.stem, kind=getattr(source.network, 'architecture', source.network_g['type']), scale=source.scale,
+        name=file.stem, kind=source.architecture, scale=source.scale,
         source=source.file.name, recognizer=used, headline=found.headline,
         sentences='\n'.join(f'- {topic}: {sentence}' for topic, sentence in found.sentences),
         n=results.conditions[condition].n, seed=options.seed,

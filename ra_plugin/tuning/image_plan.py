@@ -67,7 +67,8 @@ def plan_images(options: TuneOptions, info: RecognizerInfo, scale: int, degradat
     check_folder(root, '--images')
     names = sorted(files_below(root, IMAGE_SUFFIXES))
     common = {'dataroot_gt': root, 'exif_orientation': 'apply'} if info.task in _WHOLE else {'dataroot_gt': root}
-    counts = {part: len(places_within(names, *share)) for part, share in PARTS.items()}
+    places = {part: places_within(names, *share) for part, share in PARTS.items()}
+    counts = {part: len(found) for part, found in places.items()}
     if min(counts.values()) < _LEAST:
         got = ', '.join(f'{count} to {what}' for count, what in zip(
             counts.values(), ('train on', 'choose by', 'report on'), strict=True))
@@ -84,7 +85,7 @@ def plan_images(options: TuneOptions, info: RecognizerInfo, scale: int, degradat
             blocks[part] = {**common, 'degradation': degradation, 'part': list(share), **keys}
         else:
             file = f'{part}_images.txt'
-            lists[file] = [names[place] for place in places_within(names, *share)]
+            lists[file] = [names[place] for place in places[part]]
             blocks[part] = _pairs(options, root, str(out / file), part, scale, sizes)
     if options.lq is not None:
         _check_pairs(options, names)

@@ -14,6 +14,7 @@ from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.metrics.psnr_ssim import psnr, to_uint8
 from ra_plugin.options import OptionError
 from ra_plugin.utils.random_streams import seeded
+from ra_plugin.utils.tensors import moved
 
 _IMAGES = 32
 # The weight to start from is that at which the gradient of the recognition loss, at the restored image, is this many
@@ -75,7 +76,7 @@ def probe(network: nn.Module, loss: RecognizerLoss, block: Mapping[str, Any], ba
             lq, gt = batch['lq'].to(device), batch['gt'].to(device)
             restored = network(lq)
             restoring = (time.perf_counter() - start) / len(lq)
-            at, target = restored.detach().requires_grad_(), gt if loss.needs == 'gt' else _on(batch['label'], device)
+            at, target = restored.detach().requires_grad_(), gt if loss.needs == 'gt' else moved(batch['label'], device)
             pixel, = torch.autograd.grad(nn.functional.mse_loss(at, gt), at)
             asked = time.perf_counter()
             value = loss(at, target, batch.get('size'))  # it reads two images: the clean one, too
@@ -95,12 +96,3 @@ def probe(network: nn.Module, loss: RecognizerLoss, block: Mapping[str, Any], ba
                           'recognizer, or --loss features.')
     quality, without = torch.cat(qualities).mean(0).tolist()
     return Probe(float(f'{_GRADIENTS / ratio:.{_DIGITS}g}'), quality, without, step, restoring, reading)
-
-
-def _on(label: Any, device: torch.device) -> Any:
-    """Return labels of any form on a device."""
-    if isinstance(label, torch.Tensor):
-        return label.to(device)
-    if isinstance(label, Mapping):
-        return {key: _on(value, device) for key, value in label.items()}
-    return [_on(value, device) for value in label] if isinstance(label, list) else label

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from ra_plugin.archs import save_restorer
-from ra_plugin.builders.networks import trained_network
 from ra_plugin.builders.option_paths import resolve_paths
 from ra_plugin.builders.run_networks import folder_of, last_weights
 from ra_plugin.checkpoint import load_weights
@@ -167,17 +166,15 @@ def _degradation(options: TuneOptions, source: Source) -> dict[str, Any] | None:
 
 def _save(source: Source, weights: Path, file: Path) -> None:
     """Write the trained weights as the restorer's own file has them."""
-    network = trained_network(source.network_g, None if source.is_file_alone else str(source.file), source.name)
-    load_weights(network, weights, 'tuned')
-    save_restorer(network, file)
+    load_weights(source.network, weights, 'tuned')
+    save_restorer(source.network, file)
 
 
 def _say(options: TuneOptions, source: Source, images: ImagePlan, degradation: Mapping | None, used: str,
          recognizers: Mapping[str, Recognizer]) -> None:
     """Print what will be done."""
     weights = sum(parameter.numel() for parameter in source.network.parameters())
-    kind = getattr(source.network, 'architecture', source.network_g['type'])
-    print(f'Restorer: {source.name} ({kind}, x{source.scale}, {weights:,} weights), to lose at most '
+    print(f'Restorer: {source.name} ({source.architecture}, x{source.scale}, {weights:,} weights), to lose at most '
           f'{options.max_psnr_drop:g} dB.')
     print(f'Recognizer: {used} ({recognizers[used].info.task}), {options.loss} loss. Judges that are never used: '
           f'{", ".join(name for name in recognizers if name != used) or "none (--judge NAME adds one)"}.')

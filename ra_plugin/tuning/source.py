@@ -8,6 +8,7 @@ from torch import nn
 
 from ra_plugin.archs import SpandrelNetwork
 from ra_plugin.builders.networks import check_color, pads_to_window, trained_network
+from ra_plugin.builders.run_networks import architectures
 from ra_plugin.checkpoint import load_file
 from ra_plugin.options import OptionError
 from ra_plugin.restoring.run_network import named_weights, network_keys
@@ -42,6 +43,11 @@ class Source:
     def is_file_alone(self) -> bool:
         """True where spandrel found the network in the file."""
         return isinstance(self.network, SpandrelNetwork)
+
+    @property
+    def architecture(self) -> str:
+        """Name of the network's architecture."""
+        return architectures(self.network)[0]
 
     def restorer(self, file: Path) -> dict[str, Any]:
         """Return the block of a restorer with this network and the weights in a file."""

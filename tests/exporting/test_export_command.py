@@ -12,7 +12,7 @@ import torch
 import yaml
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from PIL import Image
-from test_restore_command import NETWORK, TRANSFORMER, built, expected
+from test_restore_command import NETWORK, TRANSFORMER, built, expected, write_run
 from test_spandrel_network import NETWORKS, written
 
 from ra_plugin.archs import SpandrelNetwork
@@ -28,20 +28,12 @@ def run(tmp_path, monkeypatch):
     """Return the folder of a training that has ended, in the current folder, with a network of Real-ESRGAN's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', ['ra-plugin'])
-    models = tmp_path / 'experiments' / 'mine' / 'models'
-    models.mkdir(parents=True)
-    opt = {'name': 'mine', 'model_type': 'SRModel', 'scale': 2, 'network_g': NETWORK, 'network_t': TRANSFORMER,
-           'datasets': {'train': {'mean': [0.4] * 3, 'std': [0.3] * 3}},
-           'path': {'pretrain_network_g': '/home/somebody/plain.pth'},
-           'train': {'total_iter': 600, 'recog_budget': {'max_psnr_drop': 0.1}, 'recog_opt': {
-               'type': 'RecogConsistencyLoss', 'loss_weight': 0.001, 'recognizer': RECOGNIZER}}}
-    (models.parent / 'mine.yml').write_text(yaml.safe_dump(opt))
-    for letter, block in (('g', NETWORK), ('t', TRANSFORMER)):
-        torch.manual_seed(3)
-        torch.save({'params': built(block).state_dict()}, models / f'net_{letter}_latest.pth')
+    folder = write_run(tmp_path, path={'pretrain_network_g': '/home/somebody/plain.pth'}, train={
+        'total_iter': 600, 'recog_budget': {'max_psnr_drop': 0.1}, 'recog_opt': {
+            'type': 'RecogConsistencyLoss', 'loss_weight': 0.001, 'recognizer': RECOGNIZER}})
     torch.manual_seed(0)
     torch.save({'params': compact().state_dict()}, tmp_path / 'compact.pth')
-    return models.parent
+    return folder
 
 
 def compact():

@@ -64,10 +64,15 @@ def run(tmp_path, monkeypatch):
     """Return the folder of a training that has ended, in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', ['ra-plugin'])
-    models = tmp_path / 'experiments' / 'mine' / 'models'
+    return write_run(tmp_path)
+
+
+def write_run(root, **more):
+    """Write what a training with ``more`` in its option file leaves; return its folder."""
+    models = root / 'experiments' / 'mine' / 'models'
     models.mkdir(parents=True)
     opt = {'name': 'mine', 'model_type': 'SRModel', 'scale': 2, 'network_g': NETWORK, 'network_t': TRANSFORMER,
-           'datasets': {'train': {'mean': [0.4] * 3, 'std': [0.3] * 3}}}
+           'datasets': {'train': {'mean': [0.4] * 3, 'std': [0.3] * 3}}, **more}
     (models.parent / 'mine.yml').write_text(yaml.safe_dump(opt))
     for letter, block in (('g', NETWORK), ('t', TRANSFORMER)):
         torch.manual_seed(3)

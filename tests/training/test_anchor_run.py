@@ -3,7 +3,6 @@ import pytest
 import runs
 import torch
 from basicsr.archs import build_network
-from test_budget_run import stop_at
 
 pytestmark = pytest.mark.slow
 
@@ -21,17 +20,7 @@ def options(root) -> dict:
 
 
 def test_a_run_that_is_stopped_ends_as_one_that_is_not(tmp_path):
-    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
-    for root in (whole, stopped):
-        root.mkdir()
-    opt = options(whole)
-    assert runs.train(whole, opt) == 0, runs.output(whole)
-    runs.make_images(stopped / 'images')
-    for iteration in (4, 7):
-        assert runs.train(stopped, opt, '--auto_resume', before=lambda at=iteration: stop_at(at)) != 0
-    assert runs.train(stopped, opt, '--auto_resume') == 0, runs.output(stopped)
-    runs.assert_same(runs.result(stopped), runs.result(whole))
-    assert runs.logged(stopped) == runs.logged(whole)
+    whole, stopped = runs.assert_stops_change_nothing(tmp_path, options, (4, 7))
     assert all('l_anchor' in line for line in runs.logged(whole)[0].values())
     kept = torch.load(runs.folder(stopped) / 'models' / 'net_g_start.pth', weights_only=True)['params']
     given = torch.load(whole / 'given.pth', weights_only=True)['params_ema']
@@ -40,7 +29,7 @@ def test_a_run_that_is_stopped_ends_as_one_that_is_not(tmp_path):
 
 def test_a_run_whose_start_is_missing_is_not_resumed(tmp_path):
     opt = options(tmp_path)
-    assert runs.train(tmp_path, opt, before=lambda: stop_at(4)) != 0
+    assert runs.train(tmp_path, opt, before=lambda: runs.stop_at(4)) != 0
     (runs.folder(tmp_path) / 'models' / 'net_g_start.pth').unlink()
     assert runs.train(tmp_path, opt, '--auto_resume') != 0
     said = runs.output(tmp_path)

@@ -87,30 +87,5 @@ def test_it_lands_on_the_budget(weight, start, tmp_path):
 
 
 def test_a_run_that_is_stopped_lands_where_one_that_is_not_does(start, tmp_path):
-    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
-    for root in (whole, stopped):
-        root.mkdir()
-    opt = options(whole, start, total_iter=24)
-    assert runs.train(whole, opt) == 0, runs.output(whole)
-    runs.make_images(stopped / 'images')
-    for iteration in (10, 19):
-        assert runs.train(stopped, opt, '--auto_resume', before=lambda at=iteration: stop_at(at)) != 0
-    assert runs.train(stopped, opt, '--auto_resume') == 0, runs.output(stopped)
-    runs.assert_same(runs.result(stopped), runs.result(whole))
-    assert runs.logged(stopped) == runs.logged(whole)
+    whole, _ = runs.assert_stops_change_nothing(tmp_path, lambda root: options(root, start, total_iter=24), (10, 19))
     assert len({line.rpartition('recog_factor')[2] for line in runs.logged(whole)[0].values()}) > 12
-
-
-def stop_at(iteration: int) -> None:
-    """Make a run end without a word in a step, as if it were killed."""
-    import os
-
-    from ra_plugin.training.loop import Training
-    step = Training._step
-
-    def stopping(self, batches):
-        if self.iteration == iteration:
-            os._exit(9)
-        step(self, batches)
-
-    Training._step = stopping
