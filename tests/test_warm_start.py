@@ -9,6 +9,7 @@ import time
 import pytest
 import warm_start
 
+pytestmark = pytest.mark.slow
 REPORT = '''
 import json, os, sys
 print(json.dumps([sys.argv, sys.path, os.getcwd(), dict(os.environ), __name__, os.getpgid(0), sys.stdin.read()]))

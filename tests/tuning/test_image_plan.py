@@ -45,6 +45,7 @@ def test_the_parts_are_all_images_and_none_twice(tmp_path):
     assert all(0.7 <= share_of(path.rpartition('/')[2]) < 0.85 for path in sets[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('info, sizes, options, shape', [
     (CLASSIFIER, [(40, 50)], {}, (40, 48)),  # all alike and small: as they are, but for the scale
     (CLASSIFIER, [(40, 50), (60, 44)], {}, (32, 32)),  # the size that the classifier sees
