@@ -24,6 +24,8 @@ _SETTINGS: dict[str, dict] = {
     'EfficientNetForImageClassification': _B0,
     'EomtDinov3ForUniversalSegmentation': _EOMT, 'EomtForUniversalSegmentation': _EOMT,
     'LwDetrForObjectDetection': {'projector_scale_factors': [1.0]},  # none by default
+    'Sapiens2ForSemanticSegmentation': {  # no layers of a head by default
+        'num_hidden_layers': 4, 'head_config': {'upsample_out_channels': [64, 64], 'conv_out_channels': [64]}},
 }
 
 

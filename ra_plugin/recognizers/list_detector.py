@@ -47,8 +47,11 @@ class ListDetector(DetectionRecognizer):
 
     @contextlib.contextmanager
     def _calling(self, images: torch.Tensor) -> Iterator[None]:
-        with about_size(images, str(self)), self.autocast(images):
+        with about_size(images, str(self), ask=self._found), self.autocast(images):
             yield
+
+    def _found(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+        return self.model(list(self.fed(images)))
 
     def loss(self, images: torch.Tensor, label: DetectionLabel) -> dict[str, torch.Tensor]:
         """Return the detector's own training loss, term by term, each a scalar over the batch."""
@@ -80,7 +83,7 @@ class ListDetector(DetectionRecognizer):
         A network with masks adds ``'masks'``, ``(K, H, W)`` bool, of the probabilities of 0.5 and more.
         """
         with self._calling(images):
-            return [self._decoded(found) for found in self.model(list(self.fed(images)))]
+            return [self._decoded(found) for found in self._found(images)]
 
     def _decoded(self, found: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         labels = self.slots.from_network(found['labels'])

@@ -207,3 +207,21 @@ def test_bad_labels_and_options_are_one_line(tmp_path):
     torch.save(native(DEEPLAB).state_dict(), tmp_path / 'net.pth')
     with pytest.raises(ValueError, match=r'keys unexpected: aux_classifier'):
         TorchvisionRecognizer(DEEPLAB, checkpoint=str(tmp_path / 'net.pth'), model_kwargs={'num_classes': 4})
+
+
+def test_an_error_is_about_the_size_if_another_size_is_taken(monkeypatch):
+    recognizer = copy.deepcopy(pair(LRASPP)[0])
+    forward = recognizer.model.forward
+
+    def picky(images):
+        if images.shape[-1] < smallest:
+            raise RuntimeError('no pixel is left')
+        return forward(images)
+
+    monkeypatch.setattr(recognizer.model, 'forward', picky)
+    smallest = 60
+    with pytest.raises(ValueError, match=r'cannot take 1 image of 48x50 \(no pixel is left\).* it takes, as 64x64, or'):
+        recognizer.predict(torch.rand(1, 3, 48, 50))
+    smallest = 10_000
+    with pytest.raises(RuntimeError, match='^no pixel is left$'):
+        recognizer.predict(torch.rand(1, 3, 48, 50))

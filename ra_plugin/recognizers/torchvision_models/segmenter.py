@@ -1,4 +1,6 @@
 """Any semantic segmenter of torchvision."""
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -69,8 +71,13 @@ class TorchvisionSegmenter(HasResize, TorchvisionRecognizer, SegmentationRecogni
     def _answers(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the logits of each head, ``(N, C, h, w)``, at the resolution of the network's input."""
         prepared = self.prepare(images)
-        with about_size(images, str(self)), self.autocast(images):
+        with self._calling(images):
             return widened(dict(self.model(prepared)))
+
+    @contextlib.contextmanager
+    def _calling(self, images: torch.Tensor) -> Iterator[None]:
+        with about_size(images, str(self), ask=lambda blank: self.model(self.prepare(blank))), self.autocast(images):
+            yield
 
     # ------------------------------------------------------------ answers
     def loss(self, images: torch.Tensor, label: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -98,7 +105,7 @@ class TorchvisionSegmenter(HasResize, TorchvisionRecognizer, SegmentationRecogni
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the last stage of the backbone, ``(N, C, h, w)``."""
         prepared = self.prepare(images)
-        with about_size(images, str(self)), self.autocast(images):
+        with self._calling(images):
             features: Any = self.model.backbone(prepared)
             return widened(list(features.values())[-1])
 
