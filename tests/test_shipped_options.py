@@ -38,7 +38,8 @@ TINY_NETWORKS = {'SRResNet': {'num_feat': 4, 'num_block': 1}, 'ResnetGenerator':
                                 'num_bottleneck_ch': 4},
                  'RDN': {'num_feat': 4, 'num_block': 1, 'num_layer': 2, 'num_grow_ch': 2},
                  'DBPN': {'num_init_feat': 4, 'num_feat': 2, 'num_block': 2}, 'Interpolation': {},
-                 'SRVGGNetCompact': {'num_feat': 4, 'num_conv': 1}}
+                 'SRVGGNetCompact': {'num_feat': 4, 'num_conv': 1},
+                 'RRDBNet': {'num_feat': 4, 'num_block': 1, 'num_grow_ch': 2}}
 TINY_RECOGNIZER = {'type': 'TimmRecognizer', 'model_name': 'test_resnet', 'pretrained': False, 'input_size': 32,
                    'model_kwargs': {'num_classes': len(CLASSES)}}
 LIBRARIES = {'MMDetRecognizer': 'mmdet', 'MMSegRecognizer': 'mmseg'}
@@ -161,7 +162,8 @@ def shrink(opt, root):
             opt[name].update(TINY_NETWORKS[opt[name]['type']])
     if is_training(opt) and opt['path'].get('pretrain_network_g'):
         opt['path']['pretrain_network_g'] = str(root / 'trained.pth')
-        torch.save({'params': build_network(opt['network_g']).state_dict()}, root / 'trained.pth')
+        key = opt['path'].get('param_key_g', 'params')
+        torch.save({key: build_network(opt['network_g']).state_dict()}, root / 'trained.pth')
     classes = classes_of(next(iter(opt['datasets'].values())))
     opt['val']['recognizers'] = shrink_recognizers(opt['val']['recognizers'], classes, root)
     if is_training(opt):
