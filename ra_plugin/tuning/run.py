@@ -36,7 +36,7 @@ from ra_plugin.tuning.probe import Probe, probe
 from ra_plugin.tuning.source import Source, find_source
 from ra_plugin.utils.atomic import atomic_write
 from ra_plugin.utils.folder_lock import LOCK, lock_folder
-from ra_plugin.utils.out_folder import check_out_folder
+from ra_plugin.utils.out_folder import check_out_folder, from_here
 from ra_plugin.utils.text import how_many
 from ra_plugin.utils.yaml_file import read_yaml
 
@@ -93,7 +93,8 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
     images = plan_images(options, names, recognizers[used].info, source.scale, degradation, out)
     settings = {**asdict(options), 'judges': list(options.judges), 'images_digest': images.digest}
     _check_folder(out, settings)
-    with lock_folder(out, f'--out: another tuning runs in {out}. Wait for its end, or choose another folder.'):
+    with lock_folder(out, f'--out: another tuning runs in {from_here(out)}. Wait for its end, or choose another '
+                     'folder.'):
         atomic_write(json.dumps(settings, indent=1), out / SETTINGS)
         for file, lines in images.lists.items():
             atomic_write('\n'.join(lines) + '\n', out / file)
@@ -134,7 +135,7 @@ def _check_folder(out: Path, settings: Mapping[str, Any]) -> None:
     """
     there = {path.name for path in out.iterdir()} if out.exists() else set()
     if there - {LOCK} and SETTINGS not in there:
-        raise OptionError(f'--out: {out} has files that are not of a tuning. Choose another folder.')
+        raise OptionError(f'--out: {from_here(out)} has files that are not of a tuning. Choose another folder.')
     if TRAINING not in there:  # nothing has begun
         return
     kept = json.loads((out / SETTINGS).read_text(encoding='utf-8'))
@@ -143,8 +144,8 @@ def _check_folder(out: Path, settings: Mapping[str, Any]) -> None:
     if kept.get('images_digest') != settings['images_digest']:
         changed.append('--images: other files there')
     if changed:
-        raise OptionError(f'--out: {out} has another tuning ({", ".join(changed)}). Choose another folder, or remove '
-                          'it.')
+        raise OptionError(f'--out: {from_here(out)} has another tuning ({", ".join(changed)}). Choose another folder, or '
+                          'remove it.')
 
 
 def _kept(file: Path) -> dict[str, Any] | None:
