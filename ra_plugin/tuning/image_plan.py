@@ -110,6 +110,7 @@ def plan_images(options: TuneOptions, names: Sequence[str], info: RecognizerInfo
         side = _multiple(sizes, scale, options.size or _USUAL_SIDE)
         blocks = {part: _pairs(options, info, root, (out / _list_of(part)).absolute()) for part in PARTS}
         blocks[TRAIN] |= {'gt_size': side, 'use_rot': False}
+        blocks[CHOOSE]['batch_size_per_gpu'] = 1  # whole images, which may be of several sizes
         words, pixels = f'crops of {side}x{side} to train on, else whole images', side * side
     blocks[TRAIN]['use_hflip'] = info.task != 'text'
     batch_size = options.batch_size or next((size for limit, size in _BATCHES if pixels <= limit), 4)

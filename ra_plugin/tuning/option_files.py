@@ -55,7 +55,7 @@ def training_options(options: TuneOptions, source: Source, images: ImagePlan, re
         'datasets': {
             'train': {'name': 'train', **images.blocks[TRAIN], **loading, 'use_shuffle': True,
                       'dataset_enlarge_ratio': 1, 'prefetch_mode': None},
-            'val': {'name': 'choose', **images.blocks[CHOOSE], **loading}},
+            'val': {'name': 'choose', **loading, **images.blocks[CHOOSE]}},
         'train': {
             'optim_g': {'type': 'Adam', 'lr': options.lr, 'betas': [0.9, 0.999]},
             'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [options.steps], 'restart_weights': [1],

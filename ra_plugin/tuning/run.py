@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from ra_plugin.archs import save_restorer
+from ra_plugin.builders.option_file import import_own
 from ra_plugin.builders.option_paths import resolve_paths
 from ra_plugin.builders.run_networks import folder_of, last_weights
 from ra_plugin.checkpoint import load_weights
@@ -82,6 +83,7 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
         block = recognizer_block(named, flag)
         blocks[_short(named, block, blocks)] = block
     used = next(iter(blocks))
+    import_own({'recognizers': blocks})
     resolve_paths({'recognizers': blocks}, root, is_absolute=True)  # option files can be run from anywhere
     if options.loss == 'labels' and options.labels is None:
         raise OptionError('--loss labels: expected --labels, got none. Give them, or leave --loss out.')
@@ -144,8 +146,8 @@ def _check_folder(out: Path, settings: Mapping[str, Any]) -> None:
     if kept.get('images_digest') != settings['images_digest']:
         changed.append('--images: other files there')
     if changed:
-        raise OptionError(f'--out: {from_here(out)} has another tuning ({", ".join(changed)}). Choose another folder, or '
-                          'remove it.')
+        raise OptionError(f'--out: {from_here(out)} has another tuning ({", ".join(changed)}). Choose another folder, '
+                          'or remove it.')
 
 
 def _kept(file: Path) -> dict[str, Any] | None:

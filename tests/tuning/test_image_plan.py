@@ -110,6 +110,7 @@ def test_degraded_files_go_with_their_clean_ones(tmp_path):
         (tmp_path / file).write_text('\n'.join(lines))
     assert sorted(sum(map(list, images.lists.values()), [])) == sorted(f'{i}.png' for i in range(60))
     assert items(images, 'train', 'train')[1][0]['gt'].shape[1:] == (40, 40)  # a crop
+    assert images.blocks['val']['batch_size_per_gpu'] == 1  # images of several sizes make no batch
     dataset, found = items(images, 'report', 'test')
     assert len(dataset) == images.counts['report']
     assert all(item['gt'].shape[1:] == (48, 40) and item['lq'].shape[1:] == (12, 10) for item in found)

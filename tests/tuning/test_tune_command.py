@@ -247,6 +247,15 @@ def test_files_that_are_no_restorer(name, message, place, monkeypatch, capfd):
     assert message in capfd.readouterr().err
 
 
+def test_a_network_of_ones_own_is_found_in_the_current_folder(place, monkeypatch, capfd):
+    (place / 'own_net.py').write_text('from test_tune_command import Constant\n')
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    block = '{type: ModuleRecognizer, module: own_net.Constant, pretrained: false, mean: [0, 0, 0], ' \
+            'std: [1, 1, 1], input_size: 32}'
+    assert command(monkeypatch, place, *FLAGS, '--recognizer', block, '--out', 'own') == 2
+    assert 'has no gradient on these images' in capfd.readouterr().err  # it was found, and built
+
+
 def test_a_recognizer_that_is_no_function_of_the_image_is_refused(place, monkeypatch, capfd):
     constant = '{type: ModuleRecognizer, module: test_tune_command.Constant, pretrained: false, mean: [0, 0, 0], ' \
                'std: [1, 1, 1], input_size: 32}'
