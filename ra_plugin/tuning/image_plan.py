@@ -101,9 +101,10 @@ def plan_images(options: TuneOptions, names: Sequence[str], info: RecognizerInfo
     counts = {part: len(found) for part, found in places.items()}
     sizes = _sizes(root, names, common.get('exif_orientation'))
     if options.lq is None:
-        common |= {**_labels(options, info, root), 'degradation': degradation}
-        keys, words, pixels = _size_keys(options, info, sizes, scale, common['type'])
-        blocks = {part: {**common, 'part': list(share), **keys} for part, share in PARTS.items()}
+        labels = _labels(options, info, root)
+        keys, words, pixels = _size_keys(options, info, sizes, scale, labels['type'])
+        common |= {**labels, **keys, 'degradation': degradation}
+        blocks = {part: {**common, 'part': list(share)} for part, share in PARTS.items()}
         lists: dict[str, list[str]] = {}
     else:
         lists = {_list_of(part): [names[place] for place in found] for part, found in places.items()}

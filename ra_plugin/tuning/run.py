@@ -8,10 +8,12 @@ from typing import Any
 import yaml
 
 from ra_plugin.archs import save_restorer
+from ra_plugin.builders.loaders import build_dataset
 from ra_plugin.builders.option_file import import_own
 from ra_plugin.builders.option_paths import resolve_paths
 from ra_plugin.builders.run_networks import folder_of, last_weights
 from ra_plugin.checkpoint import load_weights
+from ra_plugin.data.class_check import check_classes
 from ra_plugin.evaluation.program_flags import device_of
 from ra_plugin.evaluation.records import OtherRecords
 from ra_plugin.evaluation.run import Evaluation
@@ -100,6 +102,10 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
         atomic_write(json.dumps(settings, indent=1), out / SETTINGS)
         for file, lines in images.lists.items():
             atomic_write('\n'.join(lines) + '\n', out / file)
+        if options.labels is not None:
+            labeled = build_dataset({'name': REPORT, 'phase': 'test', 'scale': source.scale, **images.blocks[REPORT]},
+                                    '--labels')
+            check_classes(labeled, recognizers.values(), '--labels')
         run = _kept(out / TRAINING)
         _say(options, source, images, degradation, used, recognizers)
         if run is None:

@@ -247,6 +247,14 @@ def test_files_that_are_no_restorer(name, message, place, monkeypatch, capfd):
     assert message in capfd.readouterr().err
 
 
+def test_labels_of_other_classes_are_told_before_anything_is_trained(place, monkeypatch, capfd):
+    (place / 'twelve.json').write_text(json.dumps({f'{i}.png': i % 12 for i in range(80)}))
+    monkeypatch.setattr(tuning, 'probe', None)
+    assert command(monkeypatch, place, *FLAGS, '--labels', 'twelve.json', '--out', 'twelve') == 2
+    assert '--labels: 12 classes, but' in capfd.readouterr().err
+    assert not (place / 'twelve' / 'tuned.yml').exists()
+
+
 def test_a_network_of_ones_own_is_found_in_the_current_folder(place, monkeypatch, capfd):
     (place / 'own_net.py').write_text('from test_tune_command import Constant\n')
     monkeypatch.setattr(sys, 'path', list(sys.path))
