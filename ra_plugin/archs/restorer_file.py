@@ -12,7 +12,7 @@ from ra_plugin.checkpoint import load_file, read_metadata
 from ra_plugin.state_dicts import Weights, candidates, listed, spellings
 from ra_plugin.utils.atomic import written_aside
 from ra_plugin.utils.optional import require
-from ra_plugin.utils.text import one_line
+from ra_plugin.utils.text import how_many, one_line
 
 _OF_VIDEOS = ('spynet.', 'pcd_align.', 'backward_trunk.', 'forward_trunk.', 'flow_net.')  # parts of such networks
 _FACES_ALONE = 512  # side of the aligned faces that networks such as GFPGAN take; their minimum is their only size
@@ -147,10 +147,10 @@ def _unknown(weights: Weights, spandrel: Any) -> str:
     if any(part in name for name in weights for part in _OF_VIDEOS):
         return 'is a network for videos. Recognition losses take single images: use a network for those.'
     first = ', '.join(list(weights)[:_SHOWN])
-    return (f'is no restorer that spandrel {spandrel.__version__} knows ({len(weights)} weights: {first}, ...). Of an '
-            'architecture of BasicSR or your own, give its type in place of SpandrelNetwork. Of one with a restrictive '
-            'licence: pip install spandrel_extra_arches, and name a module that calls spandrel_extra_arches.install() '
-            'in custom_imports.')
+    return (f'is no restorer that spandrel {spandrel.__version__} knows ({how_many(len(weights), "weight")}: {first}, '
+            '...). Of an architecture of BasicSR or your own, give its type in place of SpandrelNetwork. Of one with a '
+            'restrictive licence: pip install spandrel_extra_arches, and name a module that calls '
+            'spandrel_extra_arches.install() in custom_imports.')
 
 
 def _why_not(spandrel: Any, descriptor: Any) -> str:

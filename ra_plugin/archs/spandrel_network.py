@@ -11,6 +11,7 @@ from ra_plugin.archs.restorer_file import read_restorer
 from ra_plugin.option_types import WeightsPath
 from ra_plugin.options import OptionError
 from ra_plugin.utils.random_streams import seeded
+from ra_plugin.utils.text import how_many
 
 # which take one image in inference: they make one noise map, cut one image, choose one expert, or draw noise
 _ONE_AT_A_TIME = ('DRUNet', 'IPT', 'SeemoRe', 'AuraSR')
@@ -55,7 +56,7 @@ class SpandrelNetwork(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[1] != self.input_channels:
             raise OptionError(f'SpandrelNetwork({Path(self.checkpoint).name}): expected images of '
-                              f'{self.input_channels} channels, got {x.shape[1]}. {self.remedy}')
+                              f'{how_many(self.input_channels, "channel")}, got {x.shape[1]}. {self.remedy}')
         height, width = (self.scale * side for side in x.shape[-2:])
         x = _padded(x.clone(), *self.sizes.get_padding(x.shape[-1], x.shape[-2]))  # RCAN changes its input in place
         parts = x.split(1) if self._one_at_a_time else [x]

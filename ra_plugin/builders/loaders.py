@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from ra_plugin.builders.crop_check import check_crops
 from ra_plugin.builders.dataset_paths import check_listed, check_paths, pairs_remedy
-from ra_plugin.builders.labeled_hosts import build_with_labels
+from ra_plugin.builders.labeled_hosts import build_listed, is_listed_here
 from ra_plugin.builders.networks import dataset_class
 from ra_plugin.builders.unread_keys import check_dataset
 from ra_plugin.data.image_dataset import ImageDataset
@@ -56,12 +56,12 @@ def build_dataset(dataset_opt: Mapping, where: str | None = None) -> ImageDatase
     if not hasattr(kind, 'options_type'):  # those of ours are checked as they are built
         check_dataset(dataset_opt, where)
     is_basicsr = kind.__module__.startswith('basicsr.')
-    if is_basicsr and not dataset_opt.get('labels'):  # with labels the images are listed, and missed, by ours
+    is_ours = is_listed_here(dataset_opt, kind)
+    if is_basicsr and not is_ours:  # else the images are listed, and missed, by ours
         check_paths(dataset_opt, where)
     with translated(where):
         try:
-            build = build_with_labels if dataset_opt.get('labels') else build_basicsr_dataset
-            dataset = build(dataset_opt)
+            dataset = (build_listed if is_ours else build_basicsr_dataset)(dataset_opt)
         except UnicodeDecodeError:  # of a list that BasicSR reads, which the message would not name
             for key in ('meta_info', 'meta_info_file'):
                 if dataset_opt.get(key):

@@ -13,7 +13,7 @@ from ra_plugin.library_errors import translated
 from ra_plugin.models.own_validation import has_own_validation
 from ra_plugin.options import OptionError, check_arguments, type_of, unknown
 from ra_plugin.type_hints import OF_A_TYPE
-from ra_plugin.utils.text import shown
+from ra_plugin.utils.text import how_many, shown
 
 
 def registered(target: registry.Registry, name: Any, where: str, kind: str) -> Any:
@@ -99,8 +99,8 @@ def check_color(network: nn.Module, where: str, remedy: str) -> None:
     """
     if isinstance(network, SpandrelNetwork):
         if network.input_channels != 3:
-            raise OptionError(f'{where}: the network takes images of {network.input_channels} channels, and is given '
-                              f'RGB. {remedy}')
+            raise OptionError(f'{where}: the network takes images of '
+                              f'{how_many(network.input_channels, "channel")}, and is given RGB. {remedy}')
         return
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     if first is not None and first.in_channels == 1:

@@ -1,4 +1,5 @@
 """Read a BasicSR option file from the command line, and check it."""
+import contextlib
 import importlib
 import os
 import sys
@@ -40,7 +41,8 @@ def parse_options(root: str | Path, is_train: bool) -> tuple[dict, Any]:
                           'train -opt FILE --launcher pytorch')
     check_forced(sys.argv[1:])
     try:
-        opt, args = basicsr_parse_options(str(root), is_train=is_train)
+        with contextlib.redirect_stdout(None):  # 'Disable distributed.'
+            opt, args = basicsr_parse_options(str(root), is_train=is_train)
     except (yaml.YAMLError, OSError) as error:
         raise OptionError(f'option file: {error}') from None
     except KeyError as error:

@@ -6,6 +6,7 @@ Example:
 """
 import argparse
 import sys
+from pathlib import Path
 
 from ra_plugin.cli.flags import add_basicsr_flags, basicsr_arguments
 from ra_plugin.cli.start import loading, run_here
@@ -14,6 +15,8 @@ from ra_plugin.cli.start import loading, run_here
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of this command."""
     add_basicsr_flags(parser, 'option file of a training')
+    # for the commands that train: they say where results are, and how to go on
+    parser.add_argument('--root', type=Path, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,4 +24,6 @@ def run(args: argparse.Namespace) -> int:
     sys.argv[1:] = basicsr_arguments(args)
     with loading():
         from ra_plugin.training.pipeline import train_pipeline
+    if args.root:
+        return run_here(lambda here: train_pipeline(args.root, is_part=True), 'nothing is lost')
     return run_here(train_pipeline, 'the same command starts over')

@@ -16,6 +16,7 @@ from ra_plugin.data.files import IMAGE_SUFFIXES, check_file, files_below
 from ra_plugin.data.label_values import Entry, are_numbers, as_numbers, whole_number
 from ra_plugin.data.spellings import FilesOnDisk, Spellings
 from ra_plugin.options import OptionError, check_type, suggestion
+from ra_plugin.utils.text import how_many
 from ra_plugin.utils.text_file import read_text
 
 _HEADERS = (['path', 'label'], ['path', 'text'], ['filename', 'words'])  # the last is EasyOCR's
@@ -180,7 +181,7 @@ def number_labels(entries: list[Entry], classes: tuple[str, ...] | None, where: 
     numbers = as_numbers(entries)
     for (path, _), number in zip(entries, numbers, strict=True):
         if number < 0 or classes and number >= len(classes):
-            bounds = f'from 0 to {len(classes) - 1} ({len(classes)} classes)' if classes else '>= 0'
+            bounds = f'from 0 to {len(classes) - 1} ({how_many(len(classes), "class")})' if classes else '>= 0'
             raise OptionError(f"{where}.{key}: expected a label {bounds}, got {number} for '{path}'. "
                               'Labels count from 0.')
     return numbers, classes

@@ -5,6 +5,7 @@ from typing import Any
 from ra_plugin.data.spellings import normal_forms
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer
+from ra_plugin.utils.text import how_many
 
 
 def check_classes(dataset: Any, recognizers: Iterable[Recognizer], where: str) -> None:
@@ -31,7 +32,7 @@ def check_classes(dataset: Any, recognizers: Iterable[Recognizer], where: str) -
         names = getattr(dataset, 'classes', None)
         # without names the highest label is all that is known of the classes
         if info.num_classes != count if names else info.num_classes < count:
-            raise OptionError(f'{where}: {count} classes, but {recognizer} tells {info.num_classes} '
+            raise OptionError(f'{where}: {how_many(count, "class")}, but {recognizer} tells {info.num_classes} '
                               'apart. Use a recognizer of these classes, or give the data set the '
                               "recognizer's list: classes.")
         own, theirs = normal_forms(names or ()), normal_forms(info.classes or ())

@@ -53,6 +53,30 @@ def paired_paths(opt: Mapping[str, Any], list_key: str, where: str) -> list[dict
     return [{'lq_path': lq, 'gt_path': gt} for lq, gt in pairs]
 
 
+def degraded_file(name: str, root: str, there: FilesOnDisk, template: str = '{}') -> str | None:
+    """Return the file of a clean image's degraded one, in the spelling of the disk; None where there is none.
+
+    Args:
+        name: Path of the clean image below its folder.
+        root: Folder of the degraded images.
+        there: Its files.
+        template: Name of a degraded file, ``{}`` standing for that of the clean one without its suffix.
+    """
+    return _first_file(_places(name, template), root, there)
+
+
+def _places(name: str, template: str) -> list[str]:
+    folder, file = os.path.split(name)
+    stem, suffix = os.path.splitext(file)
+    file = template.format(stem) + suffix
+    return [os.path.join(folder, file), file]
+
+
+def _first_file(places: list[str], root: str, there: FilesOnDisk) -> str | None:
+    return next((path for path in (os.path.join(root, there.find(place) or place) for place in places)
+                 if os.path.isfile(path)), None)
+
+
 def _pair(name: str, template: str, opt: Mapping[str, Any], there: FilesOnDisk, where: str) -> tuple[str, str]:
     gt = os.path.join(opt['dataroot_gt'], name)
     if not os.path.isfile(gt) and ', ' in name:
@@ -60,12 +84,8 @@ def _pair(name: str, template: str, opt: Mapping[str, Any], there: FilesOnDisk, 
         places = [other]
         gt = os.path.join(opt['dataroot_gt'], name)
     else:
-        folder, file = os.path.split(name)
-        stem, suffix = os.path.splitext(file)
-        file = template.format(stem) + suffix
-        places = [os.path.join(folder, file), file]
-    found = next((path for path in (os.path.join(opt['dataroot_lq'], there.find(place) or place) for place in places)
-                  if os.path.isfile(path)), None)
+        places = _places(name, template)
+    found = _first_file(places, opt['dataroot_lq'], there)
     if found is None:
         raise OptionError(f"{where}.dataroot_lq: expected the degraded image of '{name}' as '{places[0]}' in "
                           f"'{opt['dataroot_lq']}', got none. Use the same folders as in dataroot_gt, or set "

@@ -2,24 +2,23 @@
 
 Every file holds the images from one number to another, so that what is there says where to go on.
 """
-import errno
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from ra_plugin.options import OptionError
 from ra_plugin.utils.atomic import atomic_save, atomic_write, is_intact
+from ra_plugin.utils.folder_lock import lock_folder
 
 PLAN = 'plan.json'
 SHOWN = 'shown.pt'  # images for the page, see `ShownImages`
-_LOCK = '.lock'
 _EARLIER = 'earlier'
 
 
@@ -93,8 +92,8 @@ class Records:
     def __init__(self, folder: Path, plan: Mapping[str, Any], restart: bool = False,
                  useful: Callable[[Any], bool] = lambda plan: False):
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(folder)
+        self._lock = lock_folder(folder, f'{folder}: another process writes its records there. Wait for it, or give '
+                                         'this one another folder (--out).')
         if restart:
             for path in (folder / PLAN, folder / SHOWN, *self._files()):
                 path.unlink(missing_ok=True)
@@ -206,18 +205,3 @@ def _joined(parts: Sequence[PerImage]) -> PerImage:
     if len(arrays) == len(parts) and len({array.shape[1:] for array in arrays}) == 1:
         return np.concatenate(arrays)
     return list(chain.from_iterable(parts))
-
-
-def _locked(folder: Path) -> IO:
-    """Lock the folder for this process; return the open file that holds the lock."""
-    file = (folder / _LOCK).open('w')
-    try:
-        import fcntl
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # Windows
-        pass
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN):  # else a file system without locks
-            raise OptionError(f'{folder}: another process writes its records there. Wait for it, or give this one '
-                              'another folder (--out).') from None
-    return file

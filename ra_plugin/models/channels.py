@@ -6,6 +6,7 @@ from torch import nn
 
 from ra_plugin.models.stock import is_stock
 from ra_plugin.options import OptionError
+from ra_plugin.utils.text import how_many
 
 _NETWORKS = ('net_g', 'net_t')
 
@@ -45,6 +46,6 @@ def check_channels(restored: torch.Tensor, like: torch.Size, where: str) -> None
     """
     if restored.dim() != 4 or len(like) != 4 or restored.shape[1] == like[1]:
         return
-    raise OptionError(f'{where}: expected images of {like[1]} channels from the network, got {restored.shape[1]}. Set '
-                      'its number of output channels (num_out_ch, out_nc, ...), or use images with that many (color: y '
-                      'of PairedImageDataset).')
+    raise OptionError(f'{where}: expected images of {how_many(like[1], "channel")} from the network, got '
+                      f'{restored.shape[1]}. Set its number of output channels (num_out_ch, out_nc, ...), or use '
+                      'images with that many (color: y of PairedImageDataset).')

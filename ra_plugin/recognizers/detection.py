@@ -111,7 +111,8 @@ def _check_objects(item: Mapping[str, Any], num_classes: int, where: str) -> Non
                          f'{tuple(labels.shape)}.')
     for key in ('ignore', 'masks'):
         if key in item and len(item[key]) != len(labels):
-            raise ValueError(f"{where}: expected '{key}' of {len(labels)} boxes, got {tuple(item[key].shape)}.")
+            raise ValueError(f"{where}: expected '{key}' of {how_many(len(labels), 'box')}, got "
+                             f'{tuple(item[key].shape)}.')
     if labels.device.type == 'cpu' and labels.numel() and not (
             0 <= int(labels.min()) <= int(labels.max()) < num_classes):
         raise ValueError(f'{where}: expected labels in 0..{num_classes - 1}, got {int(labels.min())}..'

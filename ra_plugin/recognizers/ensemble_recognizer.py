@@ -16,6 +16,7 @@ from ra_plugin.recognizers.probabilities import as_logits
 from ra_plugin.recognizers.random_weights import build_frozen
 from ra_plugin.registry import RECOGNIZER_REGISTRY, RecognizerBlock
 from ra_plugin.utils.tensors import total
+from ra_plugin.utils.text import how_many
 
 
 @RECOGNIZER_REGISTRY.register
@@ -55,8 +56,8 @@ class EnsembleRecognizer(Recognizer):
         for member in members[1:]:
             if member.info.task != first.task or not of_words and member.info.num_classes != first.num_classes:
                 raise ValueError(
-                    f'EnsembleRecognizer: {members[0]} has {first.num_classes} classes for {first.task}, {member} has '
-                    f'{member.info.num_classes} for {member.info.task}. Members must share them.')
+                    f'EnsembleRecognizer: {members[0]} has {how_many(first.num_classes, "class")} for {first.task}, '
+                    f'{member} has {member.info.num_classes} for {member.info.task}. Members must share them.')
         single = [part for member in members for part in member.members()]
         named = [] if of_words else [part for part in single if part.info.classes]
         for member in named[1:]:

@@ -1,6 +1,5 @@
 """Training loop: steps, logs, checkpoints, validations, and an interruption from which the run can be resumed."""
 import datetime
-import errno
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from ra_plugin.training.device_batches import on_device
 from ra_plugin.training.network_sizes import sizes_told
 from ra_plugin.training.programs import this_command
 from ra_plugin.training.resumable_batches import TrainingBatches
+from ra_plugin.utils.command_line import FULL_DISK
 from ra_plugin.utils.interruption import Interrupted, Interruption
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.random_streams import kept_random_streams
@@ -37,10 +37,12 @@ class Training:
         val_loaders: Loaders of the validation sets.
         logger: Logger of the run.
         tb_logger: TensorBoard writer, or None.
+        is_part: Another command trains, which says how to go on.
     """
 
     def __init__(self, opt: dict, model: Any, batches: TrainingBatches, val_loaders: list, logger: logging.Logger,
-                 tb_logger: Any = None):
+                 tb_logger: Any = None, is_part: bool = False):
+        self.is_part = is_part
         self.opt, self.model, self.batches, self.val_loaders = opt, model, batches, val_loaders
         self.logger, self.tb_logger = logger, tb_logger
         self.total = int(opt['train']['total_iter'])
@@ -236,9 +238,9 @@ class Training:
             self.model.save(self.epoch, self.iteration)
         if self._problem is not None:
             raise self._problem
+        how = '' if self.is_part else f' Resume with --auto-resume: {this_command("--auto-resume")}'
         self.logger.warning(f'Stopped by {signal_name or "another process"} at iteration {self.iteration} of '
-                            f'{self.total}; everything is saved. Resume with --auto-resume: '
-                            f'{this_command("--auto-resume")}')
+                            f'{self.total}; everything is saved.{how}')
 
 
 def message_logger(opt: Mapping, iteration: int, tb_logger: Any = None) -> MessageLogger:
@@ -250,7 +252,7 @@ def message_logger(opt: Mapping, iteration: int, tb_logger: Any = None) -> Messa
 
 def is_of_full_disk(error: Exception) -> bool:
     """Return True if there was no disk space for a file; BasicSR's error for an image has no errno."""
-    return isinstance(error, OSError) and (error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, OSError) and (error.errno in FULL_DISK
                                            or 'Failed in writing images' in str(error))
 
 

@@ -52,8 +52,12 @@ def run(pipeline: Callable[[Path], object], root: Path, kept: str = 'the same co
         processes.leave()
 
 
-def train_pipeline(root: Path) -> None:
+def train_pipeline(root: Path, is_part: bool = False) -> None:
     """Train by the option file on the command line.
+
+    Args:
+        root: Folder of ``experiments``.
+        is_part: Another command trains, which itself says where results are and how to go on.
 
     Raises:
         OptionError: The options are invalid, or do not fit the data; existing runs are not touched.
@@ -82,13 +86,13 @@ def train_pipeline(root: Path) -> None:
         log.open()
         with translated('logger'):
             tb_logger = basicsr_train.init_tb_loggers(opt)
-        training = Training(opt, model, batches, val_loaders, logger, tb_logger)
+        training = Training(opt, model, batches, val_loaders, logger, tb_logger, is_part)
         if resume_state:
             training.resume(resume_state)
         number = training.run()
         if tb_logger:
             tb_logger.close()
-    if not number:
+    if not number and not is_part:
         _say_where(opt)
     if number and not opt['dist']:  # for several processes the launcher reports how they ended
         raise Interrupted(number, is_told=True)  # the log has reported it
@@ -174,7 +178,7 @@ def _make_folders(opt: dict, logger: logging.Logger) -> None:
     root = opt['path']['experiments_root' if opt['is_train'] else 'results_root']
     try:
         if opt['rank'] == 0:
-            _move_aside(Path(root), logger, '--auto-resume: no training state in it, so the run starts over.'
+            _move_aside(Path(root), logger, 'No training state was in it, so the run starts over.'
                         if opt.get('auto_resume') and opt['is_train'] else '')
         folders = own_folders(opt)  # BasicSR would create a folder for each value under path
         make_exp_dirs({**opt, 'path': {key: path for key, path in opt['path'].items() if key in folders and path}})

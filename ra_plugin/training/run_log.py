@@ -1,6 +1,7 @@
 """Log of a run: BasicSR's logger, a file in the run's folder, and a console that does not break progress bars."""
 import logging
 import os
+import sys
 from logging.handlers import MemoryHandler
 
 from basicsr.utils import get_env_info, get_root_logger, get_time_str
@@ -8,6 +9,7 @@ from basicsr.utils.logger import initialized_logger
 from basicsr.utils.options import dict2str
 from tqdm import tqdm
 
+from ra_plugin.utils.command_line import FULL_DISK
 from ra_plugin.utils.text import printable
 
 
@@ -29,6 +31,24 @@ class _Console(logging.StreamHandler):
             tqdm.write(self.format(record), file=self.stream)
         except Exception:  # a closed terminal must not end a run
             self.handleError(record)
+
+
+class _LogFile(logging.FileHandler):
+    """Handler for the log file: a full disk, which checkpoints report, neither ends a run nor floods the console.
+
+    Lines that find no room are written with the next that do.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if getattr(sys.exc_info()[1], 'errno', None) not in FULL_DISK:
+            super().handleError(record)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:
+            if error.errno not in FULL_DISK:
+                raise
 
 
 class RunLog:
@@ -67,7 +87,7 @@ class RunLog:
         self.logger.removeHandler(self.buffer)
         self.console.setLevel(str((self.opt.get('logger') or {}).get('console_level', 'info')).upper())
         path = os.path.join(self.opt['path']['log'], f'{self.phase}_{self.opt["name"]}_{get_time_str()}.log')
-        self.file = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
+        self.file = _LogFile(path, encoding='utf-8', errors='backslashreplace')
         self.file.setFormatter(_Formatter())
         self.logger.addHandler(self.file)
         for record in self.buffer.buffer:

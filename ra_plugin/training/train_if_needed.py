@@ -70,12 +70,13 @@ def train(root: Path, option_file: Path, run: Mapping[str, Any], threads: int | 
         print(f'== {run["name"]}: already trained', flush=True)
         return
     print(f'== Training: {run["name"]}', flush=True)
-    command = ['-m', 'ra_plugin', 'train', '-opt', option_file.absolute(), '--auto-resume']
+    command = ['-m', 'ra_plugin', 'train', '-opt', os.path.abspath(option_file), '--root', os.path.abspath(root),
+               '--auto-resume']
     folder = root / 'experiments' / run['name']
     if _recorded(folder, run['name']) not in (None, run) or not _same_inputs(root, run):
         command.pop()  # archive another run of that name, or with other weights and images, instead of resuming it
         (folder / _INPUTS).unlink(missing_ok=True)
-    if run_program(command, threads, cwd=root) or not is_trained(root, run):
+    if run_program(command, threads) or not is_trained(root, run):
         raise ChildProcessError(f'The training of {option_file} ended early; the same command resumes it.')
     keep_inputs(root, run)
 

@@ -16,6 +16,7 @@ from ra_plugin.tuning.image_plan import CHOOSE, REPORT, TRAIN, ImagePlan
 from ra_plugin.tuning.option_files import TUNED
 from ra_plugin.tuning.options import TuneOptions
 from ra_plugin.tuning.source import Source
+from ra_plugin.utils.text import how_many
 from ra_plugin.version import __version__
 
 _CARD = '''---
@@ -50,7 +51,7 @@ training, seed {seed}); `report.html` has the pictures, `results.json` all numbe
 | budget | at most {budget:g} dB{counted}, held on {measured} images |
 | images | {train} to train on, {choose} to choose by, {report} to report on (at most {most} of them), {size} |
 | degradation | {degradation} |
-| training | {steps} iterations of {batch} images, Adam, rate {lr:g} |
+| training | {steps} iterations of {batch}, Adam, rate {lr:g} |
 | versions | ra_plugin {version} |
 
 ## Use it
@@ -108,7 +109,8 @@ def card(options: TuneOptions, source: Source, images: ImagePlan, run: Mapping[s
         measured=train['recog_budget']['images'], train=images.counts[TRAIN],
         choose=images.counts[CHOOSE], report=images.counts[REPORT], most=options.report_images, size=images.size,
         degradation='files of --lq' if options.lq else options.degradation or f'bicubic, x{source.scale}',
-        steps=train['total_iter'], batch=images.batch_size, lr=train['optim_g']['lr'], version=__version__,
+        steps=train['total_iter'], batch=how_many(images.batch_size, 'image'), lr=train['optim_g']['lr'],
+        version=__version__,
         use=(_OF_FILE if source.is_file_alone else _OF_RUN).format(file=shlex.quote(file.name), block=block))
 
 

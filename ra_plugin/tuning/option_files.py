@@ -53,9 +53,9 @@ def training_options(options: TuneOptions, source: Source, images: ImagePlan, re
         'num_gpu': 'auto',
         'manual_seed': options.seed,
         'datasets': {
-            'train': {'name': 'train', **images.blocks[TRAIN], **loading, 'use_hflip': not _are_words(images),
-                      'use_shuffle': True, 'dataset_enlarge_ratio': 1, 'prefetch_mode': None},
-            'val': {'name': 'choose', **images.blocks[CHOOSE], **loading}},
+            'train': {'name': 'train', **images.blocks[TRAIN], **loading, 'use_shuffle': True,
+                      'dataset_enlarge_ratio': 1, 'prefetch_mode': None},
+            'val': {'name': 'choose', **loading, **images.blocks[CHOOSE]}},
         'train': {
             'optim_g': {'type': 'Adam', 'lr': options.lr, 'betas': [0.9, 0.999]},
             'scheduler': {'type': 'CosineAnnealingRestartLR', 'periods': [options.steps], 'restart_weights': [1],
@@ -66,7 +66,7 @@ def training_options(options: TuneOptions, source: Source, images: ImagePlan, re
             'recog_budget': {'max_psnr_drop': options.max_psnr_drop, 'images': measured_images(options, images, seen)}},
         'logger': {'print_freq': max(1, options.steps // MEASUREMENTS),
                    'save_checkpoint_freq': max(1, options.steps // _CHECKPOINTS), 'use_tb_logger': False,
-                   'console_level': 'warning'},  # a bar shows the progress; the log has the details
+                   'console_level': 'error'},  # a bar shows the progress; the log has the details, also of the weight
     }
 
 
@@ -103,7 +103,3 @@ def measured_images(options: TuneOptions, images: ImagePlan, seen: Probe) -> int
     """
     affordable = _SHARE * options.steps * seen.step / (MEASUREMENTS + LANDING) / max(seen.restoring, 1e-9)
     return min(images.counts[CHOOSE], max(BudgetOptions.images, min(_MOST, int(affordable))))
-
-
-def _are_words(images: ImagePlan) -> bool:
-    return images.blocks[TRAIN]['type'] == 'TextDataset'

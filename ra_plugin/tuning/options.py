@@ -1,13 +1,14 @@
 """Settings of a tuning: the flags of ``ra-plugin tune``."""
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 from ra_plugin.option_types import NonNegative, Positive
-from ra_plugin.options import Limits
+from ra_plugin.options import Limits, OptionError, build_block
 
 Loss = Literal['consistency', 'labels', 'features']
 ImageLoss = Literal['auto', 'clean', 'original']
+OF_REPORT = ('judges', 'report_images')  # settings that a training does not depend on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,3 +56,21 @@ class TuneOptions:
     lr: Annotated[float, Limits(above=0)] = 3e-4
     report_images: Annotated[int, Limits(least=2, whole=True)] = 2000
     seed: NonNegative = 0
+
+
+def checked(options: TuneOptions) -> TuneOptions:
+    """Return the settings, checked by their annotations.
+
+    Raises:
+        OptionError: A value is of another type, or out of range; with its flag.
+    """
+    try:
+        return build_block(TuneOptions, asdict(options), '')
+    except OptionError as error:
+        key, colon, message = str(error).partition(': ')
+        raise OptionError(f'{flag_of(key)}{colon}{message}') from None
+
+
+def flag_of(key: str) -> str:
+    """Return the flag of a setting."""
+    return '--judge' if key == 'judges' else f'--{key.replace("_", "-")}'

@@ -8,19 +8,23 @@ from typing import Any
 import yaml
 
 from ra_plugin.archs import save_restorer
+from ra_plugin.builders.loaders import build_dataset
+from ra_plugin.builders.option_file import import_own
 from ra_plugin.builders.option_paths import resolve_paths
 from ra_plugin.builders.run_networks import folder_of, last_weights
 from ra_plugin.checkpoint import load_weights
+from ra_plugin.data.class_check import check_classes
 from ra_plugin.evaluation.program_flags import device_of
+from ra_plugin.evaluation.records import OtherRecords
 from ra_plugin.evaluation.run import Evaluation
 from ra_plugin.evaluation.write_report import evaluate
 from ra_plugin.models.recog_budget import LANDING, MEASUREMENTS
-from ra_plugin.options import OptionError, build_block
+from ra_plugin.options import OptionError
 from ra_plugin.recognizers import Recognizer, build_recognizer
 from ra_plugin.results import Results
 from ra_plugin.training.train_if_needed import train
 from ra_plugin.tuning.card import card, summary
-from ra_plugin.tuning.image_plan import CHOOSE, REPORT, TRAIN, ImagePlan, plan_images
+from ra_plugin.tuning.image_plan import CHOOSE, REPORT, TRAIN, ImagePlan, image_names, plan_images
 from ra_plugin.tuning.named_blocks import degradation_block, recognizer_block
 from ra_plugin.tuning.option_files import (
     AUDITED,
@@ -30,11 +34,12 @@ from ra_plugin.tuning.option_files import (
     stays_near_original,
     training_options,
 )
-from ra_plugin.tuning.options import TuneOptions
+from ra_plugin.tuning.options import OF_REPORT, TuneOptions, checked, flag_of
 from ra_plugin.tuning.probe import Probe, probe
 from ra_plugin.tuning.source import Source, find_source
 from ra_plugin.utils.atomic import atomic_write
-from ra_plugin.utils.out_folder import check_out_folder
+from ra_plugin.utils.folder_lock import LOCK, lock_folder
+from ra_plugin.utils.out_folder import check_out_folder, from_here
 from ra_plugin.utils.text import how_many
 from ra_plugin.utils.yaml_file import read_yaml
 
@@ -68,10 +73,11 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
         device: Device of the probe and the report. Default: a GPU where there is one.
 
     Raises:
-        OptionError: Something that was asked for is not there or does not fit; nothing has been written.
+        OptionError: Something that was asked for is not there or does not fit, or another tuning runs in the folder;
+            nothing has been trained.
         ChildProcessError: The training failed.
     """
-    options = build_block(TuneOptions, asdict(options), 'tune')
+    options = checked(options)
     check_out_folder(out)
     place = device_of(device)
     blocks: dict[str, dict[str, Any]] = {}
@@ -79,59 +85,75 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
         block = recognizer_block(named, flag)
         blocks[_short(named, block, blocks)] = block
     used = next(iter(blocks))
-    resolve_paths({'recognizers': blocks}, root, is_absolute=True)  # the training runs in the folder of the results
-    source = find_source(options.restorer, root)
-    degradation = _degradation(options, source)
+    import_own({'recognizers': blocks})
+    resolve_paths({'recognizers': blocks}, root, is_absolute=True)  # option files can be run from anywhere
     if options.loss == 'labels' and options.labels is None:
         raise OptionError('--loss labels: expected --labels, got none. Give them, or leave --loss out.')
+    names = image_names(options)
+    source = find_source(options.restorer, root)
+    degradation = _degradation(options, source)
     recognizers = {name: build_recognizer(block, f'--recognizer {name}', fold_batch_norm=False)
                    for name, block in blocks.items()}
-    images = plan_images(options, recognizers[used].info, source.scale, degradation, out)
+    images = plan_images(options, names, recognizers[used].info, source.scale, degradation, out)
     settings = {**asdict(options), 'judges': list(options.judges), 'images_digest': images.digest}
     _check_folder(out, settings)
-    run = _kept(out / TRAINING)
-    _say(options, source, images, degradation, used, recognizers)
-    for file, lines in images.lists.items():
-        out.mkdir(parents=True, exist_ok=True)
-        atomic_write('\n'.join(lines) + '\n', out / file)
-    if run is None:
-        seen = probe(source.network, build_loss(options, recognizers[used]), images.blocks[TRAIN], images.batch_size,
-                     source.scale, options.seed, place)
-        _say_image_loss(options, seen)
-        _say_time(options, images, seen, len(recognizers))
-        run = training_options(options, source, images, blocks[used], seen)
-    out.mkdir(parents=True, exist_ok=True)
-    atomic_write(json.dumps(settings, indent=1), out / SETTINGS)
-    train(out, out / TRAINING, run)
-    file = out / f'{source.name}_tuned.safetensors'
-    _save(source, last_weights(folder_of(run, out)), file)
-    report = report_options(options, source, images, blocks, used, file.absolute())
-    atomic_write(yaml.safe_dump(report, sort_keys=False), out / REPORT_OPTIONS)
-    print(f'== Report: {how_many(report["images"], "image")} that neither trained nor chose it', flush=True)
-    results = evaluate(Evaluation(out, report, device), out, images.batch_size, command=command)
-    lines = list(summary(results))
-    atomic_write(card(options, source, images, run, results, used, file), out / 'README.md')
-    return Tuned(file, results, lines)
+    with lock_folder(out, f'--out: another tuning runs in {from_here(out)}. Wait for its end, or choose another '
+                     'folder.'):
+        atomic_write(json.dumps(settings, indent=1), out / SETTINGS)
+        for file, lines in images.lists.items():
+            atomic_write('\n'.join(lines) + '\n', out / file)
+        if options.labels is not None:
+            labeled = build_dataset({'name': REPORT, 'phase': 'test', 'scale': source.scale, **images.blocks[REPORT]},
+                                    '--labels')
+            check_classes(labeled, recognizers.values(), '--labels')
+        run = _kept(out / TRAINING)
+        _say(options, source, images, degradation, used, recognizers)
+        if run is None:
+            seen = probe(source.network, build_loss(options, recognizers[used]), images.blocks[TRAIN],
+                         images.batch_size, source.scale, options.seed, place)
+            _say_image_loss(options, seen)
+            _say_time(options, images, seen, len(recognizers))
+            run = training_options(options, source, images, blocks[used], seen)
+        train(out, out / TRAINING, run)
+        file = out / f'{source.name}_tuned.safetensors'
+        _save(source, last_weights(folder_of(run, out)), file)
+        report = report_options(options, source, images, blocks, used, file.absolute())
+        atomic_write(yaml.safe_dump(report, sort_keys=False), out / REPORT_OPTIONS)
+        print(f'== Report: {how_many(report["images"], "image")} that neither trained nor chose it', flush=True)
+        results = _judged(Evaluation(out, report, device), out, images.batch_size, command)
+        atomic_write(card(options, source, images, run, results, used, file), out / 'README.md')
+    return Tuned(file, results, list(summary(results)))
+
+
+def _judged(evaluation: Evaluation, out: Path, batch_size: int, command: str) -> Results:
+    """Return the report's results; of the records of an earlier one, what holds is reused."""
+    try:
+        return evaluate(evaluation, out, batch_size, command=command)
+    except OtherRecords:
+        print('The records of the earlier report are of other options or of another version of ra_plugin: all images '
+              'are judged again.', flush=True)
+        return evaluate(evaluation, out, batch_size, restart=True, command=command)
 
 
 def _check_folder(out: Path, settings: Mapping[str, Any]) -> None:
-    """Check that a folder is new, or that of the same tuning of the same images.
+    """Check that a folder is new, or that of the same training on the same images; a report may be of other judges.
 
     Raises:
         OptionError: It holds something else.
     """
-    if not out.exists() or not any(out.iterdir()):
+    there = {path.name for path in out.iterdir()} if out.exists() else set()
+    if there - {LOCK} and SETTINGS not in there:
+        raise OptionError(f'--out: {from_here(out)} has files that are not of a tuning. Choose another folder.')
+    if TRAINING not in there:  # nothing has begun
         return
-    file = out / SETTINGS
-    kept = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else None
-    if kept is None:
-        raise OptionError(f'--out: {out} has files that are not of a tuning. Choose another folder.')
-    changed = ', '.join(f'--{key.replace("_", "-")}: {kept.get(key)} there, {value} now'
-                        for key, value in settings.items() if kept.get(key) != value and key != 'images_digest')
+    kept = json.loads((out / SETTINGS).read_text(encoding='utf-8'))
+    changed = [f'{flag_of(key)}: {kept.get(key)} there, {value} now' for key, value in settings.items()
+               if kept.get(key) != value and key not in (*OF_REPORT, 'images_digest')]
     if kept.get('images_digest') != settings['images_digest']:
-        changed = ', '.join(filter(None, (changed, '--images: other files there')))
+        changed.append('--images: other files there')
     if changed:
-        raise OptionError(f'--out: {out} has another tuning ({changed}). Choose another folder, or remove it.')
+        raise OptionError(f'--out: {from_here(out)} has another tuning ({", ".join(changed)}). Choose another folder, '
+                          'or remove it.')
 
 
 def _kept(file: Path) -> dict[str, Any] | None:
@@ -207,7 +229,7 @@ def _say_time(options: TuneOptions, images: ImagePlan, seen: Probe, judges: int)
     readings = 4 * judged + _READINGS * min(AUDITED, judged)  # clean, degraded and from two restorers; the audit's
     report = judged * 2 * seen.restoring + readings * judges * seen.reading
     total = options.steps * seen.step + measured + report
-    print(f'Time: about {_duration(total)}: {options.steps} iterations of {images.batch_size} images in '
+    print(f'Time: about {_duration(total)}: {options.steps} iterations of {how_many(images.batch_size, "image")} in '
           f'{_duration(options.steps * seen.step)}, PSNR in {_duration(measured)}, report in {_duration(report)}. '
           'It can be stopped; the same command goes on.', flush=True)
 

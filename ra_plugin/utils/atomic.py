@@ -24,9 +24,11 @@ def written_aside(path: str | os.PathLike) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())  # otherwise the rename may reach the disk before the content
         os.replace(aside, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             aside.unlink()
+        if isinstance(error, OSError) and error.errno and error.filename is None:  # a write's error names no file
+            error.filename = str(path)
         raise
     with contextlib.suppress(OSError):  # sync the name, too; some network file systems do not support it
         folder = os.open(path.parent, os.O_RDONLY)

@@ -1,4 +1,5 @@
 """Entry point shared by all programs: user errors are printed as one line, signals end with their exit status."""
+import errno
 import os
 import sys
 import traceback
@@ -8,6 +9,7 @@ from ra_plugin.utils.allocator import keep_freed_memory
 from ra_plugin.utils.signals import Interrupted, handled, interrupt
 from ra_plugin.utils.text import printable
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 def run(main: Callable[[], object], program: str, kept: str = 'the same command starts again',
         keep_memory: bool = True) -> int:
@@ -19,7 +21,7 @@ def run(main: Callable[[], object], program: str, kept: str = 'the same command 
     Args:
         main: Main function of the program.
         program: Name of the program, for messages.
-        kept: Text for the line after a signal: what was saved, and how to continue.
+        kept: Text for the line after a signal or on a full disk: what was saved, and how to continue.
         keep_memory: Keep freed memory for what comes next; see `keep_freed_memory`.
 
     Returns:
@@ -43,6 +45,8 @@ def run(main: Callable[[], object], program: str, kept: str = 'the same command 
         lines = str(error).strip().splitlines() or ['']
         # torch re-raises an error of a data worker with the traceback as its text: the last line is the message
         message = lines[-1].partition(': ')[2] if 'DataLoader worker' in lines[0] else ' '.join(lines)
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            message = f'{error.filename or "a file"}: {error.strerror}. Make room; {kept}.'
         print(f'{program}: {printable(message)}', file=sys.stderr)
         return 2
     return 0

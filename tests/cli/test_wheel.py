@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import warm_start
 import yaml
+from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from PIL import Image
 from programs import ROOT
 
@@ -95,6 +97,31 @@ def test_training_with_own_images(name, command, place):
     assert (place / 'experiments' / run / 'models' / 'net_g_latest.pth').is_file()
     kept = (place / 'experiments' / run / f'{run}.yml').read_text()
     assert f'# ra-plugin train -opt options/{name}.yml --force_yml' in kept and 'site-packages' not in kept
+
+
+def test_tune_export_and_blend(command, place):
+    """A file tuned on degraded images of two sizes, for a network of the user's; and what is made of the result."""
+    torch.manual_seed(0)
+    torch.save({'params': SRVGGNetCompact(3, 3, num_feat=8, num_conv=2, upscale=2).state_dict()}, place / 'mine.pth')
+    (place / 'net.py').write_text('import torch\n\nclass Net(torch.nn.Sequential):\n    def __init__(self):\n'
+                                  '        torch.manual_seed(0)\n        pool = torch.nn.AdaptiveAvgPool2d(2)\n'
+                                  '        super().__init__(pool, torch.nn.Flatten(), torch.nn.Linear(12, 5))\n')
+    rng = np.random.default_rng(0)
+    for folder, times in (('clean', 2), ('degraded', 1)):
+        (place / folder).mkdir()
+        for i in range(60):
+            size = (12 * times, (12 if i % 2 else 16) * times, 3)
+            Image.fromarray(rng.integers(0, 256, size, np.uint8)).save(place / folder / f'IMG {i}.png')
+    net = '{type: ModuleRecognizer, module: net.Net, pretrained: false, mean: [0, 0, 0], ' \
+          'std: [1, 1, 1], input_size: 24}'
+    out = command('tune', 'mine.pth', '--images', 'clean', '--lq', 'degraded', '--recognizer', net, '--steps', 24,
+                  '--batch-size', 2)
+    assert last(out) == 'Written to tuned/mine: mine_tuned.safetensors, README.md, report.html, results.json.'
+    assert [line for line in out.splitlines() if 'Written' in line] == [last(out)] and 'distributed' not in out
+    tuned = 'tuned/mine/mine_tuned.safetensors'
+    assert last(command('export', tuned, '--size', '16x16', '--out', 'mine.onnx')) == 'Written to mine.onnx.'
+    assert last(command('blend', 'mine.pth', tuned, '--alpha', 0.5, '--out', 'half.safetensors')) == (
+        'Written to half.safetensors.')
 
 
 def test_demo_sweep_and_what_judges(command, place):

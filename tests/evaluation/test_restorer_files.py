@@ -100,7 +100,7 @@ def test_a_blend_of_the_weights_of_a_run(tmp_path):
     ({'checkpoint': 'net.pth', 'network_t': {'type': 'SRResNet'}}, r'^restorers\.x\.network_t: it goes with network_g'),
     ({'checkpoint': 'other.pth'}, r'^restorers\.x: other\.pth does not exist\.$'),
     ({'checkpoint': 'text.pth'}, r'^restorers\.x: SpandrelNetwork\.checkpoint: text\.pth is damaged, or not a weights'),
-    ({'checkpoint': 'gray.pth'}, r'^restorers\.x: the network takes images of 1 channels, and is given RGB\. '
+    ({'checkpoint': 'gray.pth'}, r'^restorers\.x: the network takes images of 1 channel, and is given RGB\. '
                                  r'Recognizers judge color\.'),
     ({'network_g': {'type': 'SpandrelNetwork'}}, r"^restorers\.x\.network_g: 'checkpoint' is missing"),
     ({'network_g': {'type': 'SpandrelNetwork', 'checkpoint': 3}}, r'^restorers\.x\.network_g\.checkpoint: expected ')])

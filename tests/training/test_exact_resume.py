@@ -209,7 +209,7 @@ def test_an_older_run_that_cannot_be_resumed_is_moved_aside_in_one_line(flags, t
     archived, = tmp_path.glob('experiments/run_archived_*')
     line, = (line for line in runs.output(tmp_path).splitlines() if 'was there' in line)
     assert f'{runs.folder(tmp_path)} was there: moved to {archived}.' in line
-    assert ('--auto-resume: no training state in it, so the run starts over.' in line) == bool(flags)
+    assert ('No training state was in it, so the run starts over.' in line) == bool(flags)
     log, = runs.folder(tmp_path).glob('train_*.log')
     assert line in log.read_text()
     runs.assert_same(runs.result(tmp_path), first)

@@ -63,6 +63,17 @@ def test_a_disk_that_is_full_at_the_end_is_an_error_and_the_run_can_go_on(whole,
     runs.assert_same(runs.result(tmp_path), runs.result(whole))
 
 
+def test_a_log_without_room_neither_ends_a_run_nor_floods_the_console(tmp_path):
+    def fill():
+        from ra_plugin.training import run_log
+        start = run_log._LogFile.__init__
+        run_log._LogFile.__init__ = lambda self, path, **settings: start(self, '/dev/full', **settings)
+
+    assert runs.train(tmp_path, runs.options(tmp_path), before=fill) == 0, runs.output(tmp_path)
+    assert 'Logging error' not in runs.output(tmp_path) and 'Traceback' not in runs.output(tmp_path)
+    assert runs.result(tmp_path)
+
+
 def test_a_folder_that_cannot_be_written_to_is_one_line_before_the_training(tmp_path):
     (tmp_path / 'experiments').symlink_to('/proc/self')
     assert runs.train(tmp_path, runs.options(tmp_path)) == 2

@@ -46,10 +46,11 @@ def test_a_run_of_other_weights_or_images_is_trained_anew(run, tmp_path, monkeyp
     assert not is_trained(tmp_path, run)
     commands = []
     monkeypatch.setattr(trained_runs, 'run_program',
-                        lambda command, threads, cwd: commands.append(command) or finish(tmp_path, run))
+                        lambda command, threads: commands.append(command) or finish(tmp_path, run))
     for _ in range(2):
         train(tmp_path, tmp_path / 'options/run.yml', run)
-    assert len(commands) == 1 and '--auto-resume' not in commands[0]  # which would take the finished weights
+    assert len(commands) == 1 and '--root' in commands[0]
+    assert '--auto-resume' not in commands[0]  # which would take the finished weights
 
 
 def test_a_file_that_was_only_touched_is_the_same(run, tmp_path):

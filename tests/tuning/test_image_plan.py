@@ -9,7 +9,7 @@ from ra_plugin.builders.loaders import build_dataset
 from ra_plugin.data.part import share_of
 from ra_plugin.options import OptionError
 from ra_plugin.recognizers.facts import RecognizerInfo
-from ra_plugin.tuning.image_plan import PARTS, plan_images
+from ra_plugin.tuning.image_plan import PARTS, image_names, plan_images
 from ra_plugin.tuning.options import TuneOptions
 
 CLASSIFIER = RecognizerInfo('net', 'classification', 2, input_size=(32, 32))
@@ -28,7 +28,7 @@ def write(folder, count, *sizes):
 
 def plan(folder, info=CLASSIFIER, scale=4, out=None, degradation=BICUBIC, **options):
     given = TuneOptions(restorer='r', recognizer='n', images=str(folder), **options)
-    return plan_images(given, info, scale, None if given.lq else degradation, out or folder)
+    return plan_images(given, image_names(given), info, scale, None if given.lq else degradation, out or folder)
 
 
 def items(images, part, phase):
@@ -110,23 +110,65 @@ def test_degraded_files_go_with_their_clean_ones(tmp_path):
         (tmp_path / file).write_text('\n'.join(lines))
     assert sorted(sum(map(list, images.lists.values()), [])) == sorted(f'{i}.png' for i in range(60))
     assert items(images, 'train', 'train')[1][0]['gt'].shape[1:] == (40, 40)  # a crop
+    assert images.blocks['val']['batch_size_per_gpu'] == 1  # images of several sizes make no batch
     dataset, found = items(images, 'report', 'test')
     assert len(dataset) == images.counts['report']
     assert all(item['gt'].shape[1:] == (48, 40) and item['lq'].shape[1:] == (12, 10) for item in found)
     (lq / '7.png').unlink()
     with pytest.raises(OptionError, match="expected the degraded image of '7.png' .* got none .1 of 60 images"):
         plan(root, lq=str(lq), out=tmp_path)
-    with pytest.raises(OptionError, match="expected images in one folder, got 'clean/"):
-        plan(tmp_path, lq=str(tmp_path))
+
+
+@pytest.mark.slow
+def test_degraded_files_in_folders_and_with_spaces_need_no_labels(tmp_path):
+    for label in 'ab':
+        for root, size in (('clean', (40, 48)), ('lq', (10, 12))):
+            write(tmp_path / root / label, 30, size)
+            (tmp_path / root / label / '7.png').rename(tmp_path / root / label / 'IMG 7 (1).png')
+    root, lq = tmp_path / 'clean', tmp_path / 'lq'
+    for labels in (None, 'folders'):
+        images = plan(root, lq=str(lq), out=tmp_path, labels=labels)
+        for file, lines in images.lists.items():
+            (tmp_path / file).write_text('\n'.join(lines))
+        names = []
+        for part in PARTS:
+            dataset = build_dataset({'name': part, 'phase': 'val', 'scale': 4, **images.blocks[part]})
+            names += [(item['gt_path'], item['lq_path']) for item in map(dataset.__getitem__, range(len(dataset)))]
+        assert sorted(names) == [(str(path), str(lq / path.relative_to(root))) for path in sorted(root.rglob('*.png'))]
+    with pytest.raises(OptionError, match='--labels: with --lq expected those of a classifier, got net of the task'):
+        plan(root, DETECTOR, lq=str(lq), labels='coco.json')
+
+
+def test_class_folders_are_asked_for_with_the_other_checks_of_images(tmp_path):
+    write(tmp_path, 60, (40, 40))
+    with pytest.raises(OptionError, match='^--labels folders: expected a folder for each class in .*, got images with'):
+        image_names(TuneOptions(restorer='r', recognizer='n', images=str(tmp_path), labels='folders'))
+    for label in 'ab':
+        write(tmp_path / label, 30, (40, 40))
+    images = plan(tmp_path, labels='folders')  # files beside the folders have no class
+    assert sum(images.counts.values()) == 60
+    assert len(items(images, 'report', 'test')[0]) == images.counts['report']
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(OptionError, match='^--images.*expected images in each class folder, got none in .*empty'):
+        plan(tmp_path, labels='folders')
+
+
+@pytest.mark.parametrize('info, labels, flips', [(READER, 'words.csv', False), (READER, None, False),
+                                                 (CLASSIFIER, None, True)])
+def test_words_are_not_mirrored(info, labels, flips, tmp_path):
+    names = [path.name for path in sorted(write(tmp_path, 60, (40, 40)).iterdir())]
+    (tmp_path / 'words.csv').write_text(''.join(f'{name},w\n' for name in names))
+    assert plan(tmp_path, info, labels=labels and str(tmp_path / labels)).blocks['train']['use_hflip'] == flips
 
 
 @pytest.mark.parametrize('count, sizes, options, message', [
     (5, [(40, 40)], {}, r'has 5 images, which gives \d to train on, \d to choose by, \d to report on: .* Expected'),
     (0, [(40, 40)], {}, 'has 0 images'),
-    (60, [(40, 40)], {'size': 64}, r'60 images of 60 with a side of less than 64 pixels, the least 40.*--size 40'),
-    (60, [(400, 400)] * 59 + [(17, 40)], {}, r'1 image of 60 with a side of less than 32 pixels, the least 17'),
+    (60, [(40, 40)], {'size': 64},
+     r"60 images of 60 .* less than 64 pixels: '0.png' .40x40., .* and others\. .*--size 40"),
+    (60, [(400, 400)] * 59 + [(17, 40)], {}, r"1 image of 60 .* of less than 32 pixels: '59.png' .17x40.\. Remove"),
     (60, [(40, 40)], {'labels': 'nowhere.csv'}, "--labels: expected folders, or a JSON or CSV file"),
-    (60, [(3, 3), (3, 2)], {}, 'expected sides of at least 4 pixels')])
+    (60, [(3, 3), (3, 2)], {}, r"expected sides of at least 4 pixels, .*, got '1.png' .3x2.")])
 def test_folders_that_cannot_be_used(count, sizes, options, message, tmp_path):
     with pytest.raises(OptionError, match=message):
         plan(write(tmp_path / 'images', count, *sizes), **options)
@@ -148,4 +190,5 @@ def test_files_that_are_no_images_are_named(tmp_path):
     (SEGMENTER, 'a folder of masks'), (DETECTOR, "COCO's JSON"), (READER, 'a list of images and words')])
 def test_labels_of_another_task(info, expected, tmp_path):
     with pytest.raises(OptionError, match=f'--labels: expected {expected}.* for a recognizer of the task {info.task}'):
-        plan(write(tmp_path, 60, (40, 40)), info, labels='folders')
+        write(tmp_path / 'a', 60, (40, 40))
+        plan(tmp_path, info, labels='folders')

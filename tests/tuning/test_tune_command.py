@@ -1,5 +1,9 @@
 """A restorer's file tuned by the command: what it writes, that it keeps to the budget, goes on, and refuses."""
+import errno
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -118,6 +122,74 @@ def test_the_same_command_repeats_nothing_and_another_one_is_refused(tuned, plac
 
 
 @pytest.mark.slow
+def test_what_touches_the_report_alone_makes_it_again_of_what_is_there(tuned, place, monkeypatch, capfd):
+    monkeypatch.setattr(train_if_needed, 'run_program', None)  # nothing is left to train
+    monkeypatch.setattr(tuning, 'probe', None)
+    alone = [word for word in FLAGS if word != '--judge' and 'TinyVGG' not in str(word)]
+    assert command(monkeypatch, place, *alone, '--report-images', 6) == 0
+    assert 'goes on with earlier records: 6 of 6 images are known' in capfd.readouterr().out
+    results = json.loads((tuned / 'results.json').read_text())
+    assert set(results['recognizers']) == {'TinyResNet'} and next(iter(results['conditions'].values()))['n'] == 6
+    assert command(monkeypatch, place, *FLAGS) == 0
+    assert set(json.loads((tuned / 'results.json').read_text())['recognizers']) == {'TinyResNet', 'TinyVGG'}
+    assert 'TinyVGG' in (tuned / 'README.md').read_text()
+
+
+@pytest.mark.slow
+def test_records_of_another_version_are_judged_again(tuned, place, monkeypatch, capfd):
+    plan = tuned / 'records' / '0' / 'plan.json'
+    before = plan.read_text()
+    plan.write_text(json.dumps({**json.loads(before), 'schema': 'ra_plugin.records/0'}))
+    assert command(monkeypatch, place, *FLAGS) == 0
+    said = capfd.readouterr()
+    assert 'of another version of ra_plugin: all images are judged again.' in said.out and '--restart' not in said.err
+    assert plan.read_text() == before
+
+
+@pytest.mark.slow
+def test_a_second_tuning_in_a_folder_is_one_line_and_one_that_was_killed_holds_nothing(tuned, place, monkeypatch,
+                                                                                      capfd):
+    code = 'import fcntl, sys; file = open(sys.argv[1], "w"); fcntl.lockf(file, fcntl.LOCK_EX); print(); input()'
+    first = subprocess.Popen([sys.executable, '-ISc', code, tuned / '.lock'], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)
+    assert first.stdout.readline()
+    monkeypatch.setattr(train_if_needed, 'run_program', None)
+    assert command(monkeypatch, place, *FLAGS) == 2
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        'tune.py: --out: another tuning runs in tuned/mine. Wait for its end, or choose another folder.')
+    first.kill()
+    first.communicate()
+    assert command(monkeypatch, place, *FLAGS) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['settings.json', 'tuned.yml', 'mine_tuned.safetensors', 'report.yml', 'results.json',
+                                  'README.md', '00000000-'])
+def test_a_full_disk_is_one_line_and_loses_nothing(name, tuned, place, monkeypatch, capfd):
+    replaced, judged = os.replace, name == '00000000-'
+
+    def full(source, target):
+        if str(target).startswith(str(tuned)) and target.name.startswith(name):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replaced(source, target)
+
+    before = {path: path.read_bytes() for path in (tuned / 'experiments').rglob('*') if path.is_file()}
+    plan = tuned / 'records' / '0' / 'plan.json'
+    if judged:  # so that records are written again
+        plan.write_text('{}')
+    monkeypatch.chdir(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'replace', full)
+        patch.setattr(train_if_needed, 'run_program', None)
+        assert command(patch, place, *FLAGS, '--out', tuned) == 2
+    *_, line = capfd.readouterr().err.strip().splitlines()
+    assert name in line and line.endswith(
+        ': No space left on device. Make room; finished parts are kept; the same command goes on from there.')
+    assert {path: path.read_bytes() for path in before} == before
+    assert command(monkeypatch, place, *FLAGS) == 0
+
+
+@pytest.mark.slow
 def test_a_tuning_that_was_stopped_goes_on_from_its_own_weight(tuned, place, monkeypatch):
     def stop(*words, **settings):
         raise Interrupted(15)
@@ -137,7 +209,7 @@ def out_with_files(place):
 
 
 @pytest.mark.parametrize('words, message', [
-    (['--max-psnr-drop', 0], 'max_psnr_drop: expected a number > 0, got 0'),
+    (['--max-psnr-drop', 0], ': --max-psnr-drop: expected a number > 0, got 0'),
     (['--loss', 'labels'], '--loss labels: expected --labels, got none'),
     (['--images', 'few'], "--images: no folder"),
     (['--recognizer', '{type: TimmRecognizer, model_name: nothing, pretrained: false}'], 'nothing'),
@@ -148,7 +220,10 @@ def out_with_files(place):
     (['--degradation', 'noise:25'], '--degradation'),
     (['--lq', 'photos', '--degradation', 'bicubic'], '--lq: expected no --degradation'),
     (['--labels', 'nowhere.csv'], '--labels: expected folders'),
-    (['--steps', 3], 'steps: expected'), (['--out', 'mine.pth'], '--out: expected a folder'),
+    (['--labels', 'folders'], '--labels folders: expected a folder for each class'),
+    (['--batch-size', 0], ': --batch-size: expected'), (['--report-images', 1], ': --report-images: expected'),
+    (['--steps', 3], ': --steps: expected a whole number >= 24, got 3'),
+    (['--out', 'mine.pth'], '--out: expected a folder'),
     (['--out', 'full'], '--out: full has files that are not of a tuning'),
     (['--device', 'nothing'], '--device: expected a device')])
 def test_what_cannot_be_asked_for_is_one_line_and_nothing_is_written(words, message, place, monkeypatch, capfd):
@@ -172,12 +247,30 @@ def test_files_that_are_no_restorer(name, message, place, monkeypatch, capfd):
     assert message in capfd.readouterr().err
 
 
+def test_labels_of_other_classes_are_told_before_anything_is_trained(place, monkeypatch, capfd):
+    (place / 'twelve.json').write_text(json.dumps({f'{i}.png': i % 12 for i in range(80)}))
+    monkeypatch.setattr(tuning, 'probe', None)
+    assert command(monkeypatch, place, *FLAGS, '--labels', 'twelve.json', '--out', 'twelve') == 2
+    assert '--labels: 12 classes, but' in capfd.readouterr().err
+    assert not (place / 'twelve' / 'tuned.yml').exists()
+
+
+def test_a_network_of_ones_own_is_found_in_the_current_folder(place, monkeypatch, capfd):
+    (place / 'own_net.py').write_text('from test_tune_command import Constant\n')
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    block = '{type: ModuleRecognizer, module: own_net.Constant, pretrained: false, mean: [0, 0, 0], ' \
+            'std: [1, 1, 1], input_size: 32}'
+    assert command(monkeypatch, place, *FLAGS, '--recognizer', block, '--out', 'own') == 2
+    assert 'has no gradient on these images' in capfd.readouterr().err  # it was found, and built
+
+
 def test_a_recognizer_that_is_no_function_of_the_image_is_refused(place, monkeypatch, capfd):
     constant = '{type: ModuleRecognizer, module: test_tune_command.Constant, pretrained: false, mean: [0, 0, 0], ' \
                'std: [1, 1, 1], input_size: 32}'
     assert command(monkeypatch, place, *FLAGS, '--recognizer', constant, '--out', 'constant') == 2
     assert 'has no gradient on these images' in capfd.readouterr().err
-    assert not (place / 'constant').exists()
+    assert command(monkeypatch, place, *FLAGS, '--recognizer', constant, '--seed', 1, '--out', 'constant') == 2
+    assert 'has no gradient on these images' in capfd.readouterr().err  # nothing has begun in the folder: it is free
 
 
 class Constant(torch.nn.Module):
