@@ -29,12 +29,12 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 
 def actions_of(parser: argparse.ArgumentParser, before: str = '') -> Iterator[tuple[str, argparse.Action]]:
-    """Yield the flags and arguments of a parser, and of its actions with their names before them, but for --help."""
+    """Yield what help shows of a parser but for --help: its flags and arguments, and its actions' with their names."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, below in action.choices.items():
                 yield from actions_of(below, f'{before}{name} ')
-        elif action.dest != 'help':
+        elif action.dest != 'help' and action.help != argparse.SUPPRESS:
             yield before, action
 
 

@@ -201,7 +201,7 @@ class Reproduction:
 
 
 def _paths(run: Mapping[str, Any]) -> list[str]:
-    """Return what options name of data and weights; the name of a zoo's config has no slash, characters may have one."""
+    """Return what options name of data and weights: not characters with a slash, nor configs of a zoo, without one."""
     return [found.text for found in texts(run, training_file(run)) if found.names is not None
             and found.names.what != 'module' and '/' in found.text
             and found.text.endswith(found.names.else_name_unless or '')]
