@@ -44,13 +44,13 @@ def image_loss(options: TuneOptions, seen: Probe) -> dict[str, Any]:
 
 
 def training_options(options: TuneOptions, source: Source, images: ImagePlan, recognizer: Mapping[str, Any],
-                     seen: Probe) -> dict[str, Any]:
-    """Return the option file of the training."""
+                     seen: Probe, device: str | None = None) -> dict[str, Any]:
+    """Return the option file of the training; on the CPU where it is the device, else where there is a GPU on that."""
     loading = {'batch_size_per_gpu': images.batch_size, 'num_worker_per_gpu': 0}
     return {
         'name': TUNED,
         **source.training(),
-        'num_gpu': 'auto',
+        'num_gpu': 0 if device == 'cpu' else 'auto',
         'manual_seed': options.seed,
         'datasets': {
             'train': {'name': 'train', **images.blocks[TRAIN], **loading, 'use_shuffle': True,
@@ -66,7 +66,7 @@ def training_options(options: TuneOptions, source: Source, images: ImagePlan, re
             'recog_budget': {'max_psnr_drop': options.max_psnr_drop, 'images': measured_images(options, images, seen)}},
         'logger': {'print_freq': max(1, options.steps // MEASUREMENTS),
                    'save_checkpoint_freq': max(1, options.steps // _CHECKPOINTS), 'use_tb_logger': False,
-                   'console_level': 'error'},  # a bar shows the progress; the log has the details, also of the weight
+                   'console_level': 'warning'},  # a bar shows the progress; the log has the details
     }
 
 

@@ -70,7 +70,7 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
         options: What is asked for.
         out: Folder of the results; of a tuning that was stopped, which goes on.
         command: Command that the results name.
-        device: Device of the probe and the report. Default: a GPU where there is one.
+        device: Device of it all; a training takes the first GPU, or the CPU. Default: a GPU where there is one.
 
     Raises:
         OptionError: Something that was asked for is not there or does not fit, or another tuning runs in the folder;
@@ -113,7 +113,7 @@ def tune(root: Path, options: TuneOptions, out: Path, command: str = '', device:
                          images.batch_size, source.scale, options.seed, place)
             _say_image_loss(options, seen)
             _say_time(options, images, seen, len(recognizers))
-            run = training_options(options, source, images, blocks[used], seen)
+            run = training_options(options, source, images, blocks[used], seen, device)
         train(out, out / TRAINING, run)
         file = out / f'{source.name}_tuned.safetensors'
         _save(source, last_weights(folder_of(run, out)), file)

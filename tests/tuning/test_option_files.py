@@ -1,10 +1,14 @@
 """Option files of a tuning: which image loss, how many images are measured, and that a run takes them."""
+from pathlib import Path
+
 import pytest
+from torch import nn
 
 from ra_plugin.tuning.image_plan import ImagePlan
-from ra_plugin.tuning.option_files import image_loss, measured_images
+from ra_plugin.tuning.option_files import image_loss, measured_images, training_options
 from ra_plugin.tuning.options import TuneOptions
 from ra_plugin.tuning.probe import Probe
+from ra_plugin.tuning.source import Source
 
 
 def options(**more):
@@ -29,3 +33,10 @@ def test_a_restorer_below_no_processing_stays_near_its_own_images(asked, psnr, k
 def test_measuring_takes_a_fifth_of_the_training_between_200_and_1000_images(there, restoring, expected):
     images = ImagePlan({}, {'train': 1, 'val': there, 'report': 1}, 16, '', {})
     assert measured_images(options(), images, probe(restoring=restoring)) == expected
+
+
+@pytest.mark.parametrize('device, num_gpu', [(None, 'auto'), ('cpu', 0), ('cuda', 'auto')])
+def test_a_training_is_on_the_cpu_where_that_is_asked_for(device, num_gpu):
+    images = ImagePlan({'train': {'type': 'UnlabeledImageDataset'}, 'val': {}}, {'train': 9, 'val': 9}, 16, '', {})
+    source = Source('net', Path('net.pth'), {'type': 'SRResNet'}, 2, 'SRModel', nn.Identity())
+    assert training_options(options(), source, images, {}, probe(), device)['num_gpu'] == num_gpu
