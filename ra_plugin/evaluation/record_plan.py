@@ -25,6 +25,7 @@ from ra_plugin.data.image_dataset import ImageDataset
 from ra_plugin.data.labeled_image_dataset import LabeledImageDataset
 from ra_plugin.data.segmentation_dataset import SegmentationDataset
 from ra_plugin.data.text_dataset import TextDataset
+from ra_plugin.data.unlabeled_image_dataset import UnlabeledImageDataset
 from ra_plugin.data.with_labels import inner_dataset
 from ra_plugin.evaluation.judging import Judging
 from ra_plugin.evaluation.restored_folder import FolderOfImages
@@ -39,7 +40,7 @@ from ra_plugin.results import CLEAN, NONE
 from ra_plugin.version import __version__
 
 # whose items depend on their files and labels alone, both of which each data set lists
-_LISTED = (LabeledImageDataset, DetectionDataset, SegmentationDataset, TextDataset)
+_LISTED = (LabeledImageDataset, DetectionDataset, SegmentationDataset, TextDataset, UnlabeledImageDataset)
 # keys that change no image and no answer
 _LOADING = {'name', 'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio', 'use_shuffle',
             'prefetch_mode', 'num_prefetch_queue', 'pin_memory', 'persistent_workers'}

@@ -256,9 +256,9 @@ def test_labels_of_other_classes_are_told_before_anything_is_trained(place, monk
 
 
 def test_a_network_of_ones_own_is_found_in_the_current_folder(place, monkeypatch, capfd):
-    (place / 'own_net.py').write_text('from test_tune_command import Constant\n')
+    (place / 'net_beside_photos.py').write_text('from test_tune_command import Constant\n')
     monkeypatch.setattr(sys, 'path', list(sys.path))
-    block = '{type: ModuleRecognizer, module: own_net.Constant, pretrained: false, mean: [0, 0, 0], ' \
+    block = '{type: ModuleRecognizer, module: net_beside_photos.Constant, pretrained: false, mean: [0, 0, 0], ' \
             'std: [1, 1, 1], input_size: 32}'
     assert command(monkeypatch, place, *FLAGS, '--recognizer', block, '--out', 'own') == 2
     assert 'has no gradient on these images' in capfd.readouterr().err  # it was found, and built
