@@ -170,6 +170,8 @@ def shrink(opt, root):
         opt['train'].update(total_iter=2)
         if 'recog_opt' in opt['train']:
             opt['train']['recog_opt'] = shrink_recognizers(opt['train']['recog_opt'], classes, root)
+            if 'layer_weights' in opt['train']['recog_opt']:
+                opt['train']['recog_opt']['layer_weights'] = ['layers.0']  # of the tiny reader
         opt['val'].update(val_freq=2)
         opt['logger'].update(print_freq=1, use_tb_logger=False)
     return opt
