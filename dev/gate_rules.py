@@ -2,8 +2,8 @@
 
 A restorer is given clean images and images with half, once and twice the degradation that it was trained for. Each rule
 restores an image where its number is above a threshold. Printed are, for the classifier that the rules may ask and for
-the mean of the others: the accuracy of given and restored images, and for each rule the share of the harm on clean
-images that it takes away and of the gain on degraded images that it keeps, with paired 95 % intervals.
+the mean of the others: the accuracy of given and restored images, and for each rule the accuracy, the share of the harm
+on clean images that it takes away and that of the gain on degraded images that it keeps, with paired 95 % intervals.
 
 Example:
     python -m dev.gate_rules unsupervised_srresnet_noise0.1_cifar10 unsupervised_srresnet_jpeg10_cifar10
@@ -21,7 +21,7 @@ import ra_plugin.basicsr  # noqa: F401  (registers)
 from ra_plugin.builders.loaders import build_dataset, evenly_spaced
 from ra_plugin.metrics.gate import THRESHOLDS, Gate
 from ra_plugin.metrics.psnr_ssim import to_uint8
-from ra_plugin.recognizers import Recognizer, build_recognizer
+from ra_plugin.recognizers import ClassificationRecognizer, build_recognizer
 from ra_plugin.restoring.run_network import named_network, named_weights
 from ra_plugin.shipped.find import option_file
 from ra_plugin.utils.yaml_file import read_yaml
@@ -49,7 +49,7 @@ class Answers:
     label: np.ndarray
 
     def right(self, which: str, names: list[str]) -> np.ndarray:
-        """Return for each image the share of the named classifiers that read it right, ``'given'`` or ``'restored'``."""
+        """Return for each image, ``'given'`` or ``'restored'``, the share of classifiers that read it right."""
         return np.mean([getattr(self, which)[name].argmax(1) == self.label for name in names], 0)
 
 
@@ -60,7 +60,8 @@ def certainty(answers: Answers, asked: str) -> np.ndarray:
 
 def entropy(answers: Answers, asked: str) -> np.ndarray:
     """Return by how much the entropy of the classifier asked falls, in nats."""
-    before, after = (-(p * np.log(np.maximum(p, 1e-12))).sum(1) for p in (answers.given[asked], answers.restored[asked]))
+    before, after = (-(p * np.log(np.maximum(p, 1e-12))).sum(1)
+                     for p in (answers.given[asked], answers.restored[asked]))
     return before - after
 
 
@@ -90,11 +91,11 @@ def inputs(degradation: Mapping[str, Any]) -> tuple[str, dict[str, Mapping[str, 
 
 
 def share(part: np.ndarray, whole: np.ndarray, seed: int = 0) -> str:
-    """Return the ratio of two means over the same images in %, with its interval; of a whole surely above 0 alone."""
+    """Return the ratio of two means over the same images in %, with its interval; where the whole is surely above 0."""
     counts = np.random.default_rng(seed).multinomial(len(part), np.full(len(part), 1 / len(part)), _RESAMPLES)
     parts, wholes = counts @ part, counts @ whole
     if np.quantile(wholes, 0.025) <= 0:
-        return 'no gain'
+        return 'none to speak of'
     low, high = np.quantile(parts / wholes, [0.025, 0.975])
     return f'{100 * part.mean() / whole.mean():.0f} [{100 * low:.0f}, {100 * high:.0f}]'
 
@@ -115,15 +116,15 @@ def table(validation: Mapping[str, Answers], test: Mapping[str, Answers], kind: 
         for key in keys:
             before, after = right['given'][key], right['restored'][key]
             gated = np.where(number(test[key], asked) >= least, after, before)
-            cells.append(share(gated - after, before - after) if key == keys[0] else
-                         share(gated - before, after - before))
             scores.append(gated.mean())
+            part, whole = (gated - after, before - after) if key == keys[0] else (gated - before, after - before)
+            cells.append(f'{100 * scores[-1]:.1f}: {share(part, whole)}')
         yield f'| {name} (from {least:.3g}) | {" | ".join(cells)} | {50 * (scores[0] + scores[2]):.1f} |'
 
 
 @torch.no_grad()
-def answers(network: Callable[[torch.Tensor], torch.Tensor], recognizers: Mapping[str, Recognizer], gate: Gate,
-            block: Mapping[str, Any], count: int) -> Answers:
+def answers(network: Callable[[torch.Tensor], torch.Tensor], recognizers: Mapping[str, ClassificationRecognizer],
+            gate: Gate, block: Mapping[str, Any], count: int) -> Answers:
     """Restore the images of a data set, and ask all recognizers about given and restored ones."""
     dataset = build_dataset(block)
     found: dict[str, list] = {'change': [], 'level': [], 'label': []}
@@ -138,7 +139,7 @@ def answers(network: Callable[[torch.Tensor], torch.Tensor], recognizers: Mappin
         found['label'] += [np.array([int(item['label']) for item in items])]
         for which, images in (('given', given), ('restored', restored)):
             for name, recognizer in recognizers.items():
-                asked[which, name].append(recognizer.outputs(images).softmax(1).numpy())
+                asked[which, name].append(recognizer.probabilities(images).numpy())
     joined = {key: np.concatenate(values) for key, values in {**found, **asked}.items()}
     return Answers({name: joined['given', name] for name in recognizers},
                    {name: joined['restored', name] for name in recognizers},
@@ -157,7 +158,8 @@ def compare(run: str, root: Path, images: int, held_out: int, asked: str) -> Ite
                    for name, block in small['classification']['recognizers'].items()}
     found: dict[str, dict[str, Answers]] = {}
     for part, count in (('val', held_out), ('test', images)):
-        folder = {'name': part, 'type': train['type'], 'phase': 'test', 'dataroot_gt': str(Path(train['dataroot_gt']).with_name(part))}
+        folder = {'name': part, 'type': train['type'], 'phase': 'test',
+                  'dataroot_gt': str(Path(train['dataroot_gt']).with_name(part))}
         wanted = {'clean': {'type': 'Compose', 'steps': []}, **(degradations if part == 'test' else {})}
         found[part] = {key: answers(network, recognizers, gate, {**folder, 'degradation': block}, count)
                        for key, block in wanted.items()}

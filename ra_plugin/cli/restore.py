@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--bits', type=int, choices=[8, 16], help="bits per channel. Default: each file's")
     parser.add_argument('--tile', type=int, metavar='N', help='pixels from tile to tile, 0 for whole images. Default: '
                         'by the memory and the network')
-    parser.add_argument('--gate', metavar='noise|jpeg[:N]', help='keep images as they are in which less noise (standard '
-                        'deviation of [0, 1]) or JPEG compression (blockiness) is found. Default: none is kept; of N: '
-                        'noise:0.04, jpeg:1.3')
+    parser.add_argument('--gate', metavar='noise|jpeg[:N]', help='take images as they are given in which less noise '
+                        '(standard deviation, of [0, 1]) or JPEG compression (blockiness) than N is found. Default: '
+                        'none; of N: noise:0.04, jpeg:1.3')
     parser.add_argument('--machine', action='store_true',
                         help='write the images of network_t, which are for recognizers rather than people')
     there = parser.add_mutually_exclusive_group()

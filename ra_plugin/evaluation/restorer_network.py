@@ -39,9 +39,9 @@ class Network:
         if self.gate is None:
             return restored
         if restored.shape != batch.lq.shape:
-            raise ValueError(f'{self.fitted.where}: gate: expected a network of scale 1, since images are taken as they '
-                             f'are given, got {restored.shape[-1]}x{restored.shape[-2]} pixels for '
-                             f'{batch.lq.shape[-1]}x{batch.lq.shape[-2]}. Leave the gate out.')
+            (height, width), (now_high, now_wide) = batch.lq.shape[-2:], restored.shape[-2:]
+            raise ValueError(f'{self.fitted.where}: gate: expected a network of scale 1, since images are taken as '
+                             f'they are given, got {now_wide}x{now_high} pixels for {width}x{height}. Leave it out.')
         kept = self.gate.keeps(self.gate.level(batch.lq))
         return torch.where(kept.view(-1, 1, 1, 1), batch.lq, restored)
 

@@ -6,6 +6,7 @@ import torch
 _ROWS = 512  # that are looked at together, a multiple of the block's side: memory for them alone is taken
 _BLOCK = 8  # pixels, of JPEG
 _FLAT = 1e-3  # a quarter of a level of 255: what counts as a difference within blocks at least
+_LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, which JPEG files use
 
 
 def noise_level(images: torch.Tensor) -> torch.Tensor:
@@ -32,11 +33,11 @@ def blockiness(images: torch.Tensor) -> torch.Tensor:
     """Return how much larger steps are from one 8x8 block of JPEG to the next than within the blocks.
 
     It is the mean absolute difference of neighbors on the two sides of a border, over that of neighbors in one block;
-    each is the sum of that along rows and that along columns, of the mean of the channels. Images without blocks have
-    about 1. Blocks begin at the top left corner, as in a file that has not been cropped, turned or resized since.
+    each is the sum of that along rows and that along columns, of the luma. Images without blocks have about 1.
+    Blocks begin at the top left corner, as in a file that has not been cropped, turned or resized since.
 
     Args:
-        images: ``(N, C, H, W)``, float in ``[0, 1]``, uint8 or uint16.
+        images: ``(N, C, H, W)``, RGB or gray, float in ``[0, 1]``, uint8 or uint16.
 
     Returns:
         ``(N,)`` float64; NaN for images without a border.
@@ -44,7 +45,7 @@ def blockiness(images: torch.Tensor) -> torch.Tensor:
     height, width = images.shape[-2:]
     across, within = (torch.zeros(len(images), 2, dtype=torch.float64, device=images.device) for _ in range(2))
     for top in range(0, height, _ROWS):
-        band = _in_one(images[..., top:top + _ROWS + 1, :]).mean(1)
+        band = _luma(_in_one(images[..., top:top + _ROWS + 1, :]))
         for axis, part in enumerate((band[:, :_ROWS], band.transpose(1, 2))):
             steps = part.diff(dim=2).abs().double().sum(1)
             border = torch.arange(1, steps.shape[1] + 1, device=steps.device) % _BLOCK == 0
@@ -61,6 +62,10 @@ def blockiness(images: torch.Tensor) -> torch.Tensor:
 
 def _bends(values: torch.Tensor, axis: int) -> torch.Tensor:
     return values.diff(n=2, dim=axis)
+
+
+def _luma(images: torch.Tensor) -> torch.Tensor:
+    return images[:, 0] if images.shape[1] == 1 else (images * images.new_tensor(_LUMA).view(3, 1, 1)).sum(1)
 
 
 def _in_one(images: torch.Tensor) -> torch.Tensor:

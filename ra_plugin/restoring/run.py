@@ -94,7 +94,7 @@ class Restoring:
             choice = self._choice(headers)
             if choice:
                 if self._kept and choice.scale > 1:
-                    raise OptionError(f'--gate: expected a network of scale 1, since images are taken as they are given, '
+                    raise OptionError('--gate: expected a network of scale 1, as images are taken as they are given, '
                                       f'got one of scale {choice.scale}. Leave it out.')
                 self._restore_all(headers, choice)
         return self._tell_failures(len(jobs))
