@@ -1,4 +1,4 @@
-"""How noisy and how blocky an image is, by itself: no clean image, no network."""
+"""Estimates of the noise and of the blocks of JPEG in an image, by itself: without a clean one, without a network."""
 import math
 
 import torch
@@ -51,13 +51,12 @@ def blockiness(images: torch.Tensor) -> torch.Tensor:
             border = torch.arange(1, steps.shape[1] + 1, device=steps.device) % _BLOCK == 0
             across[:, axis] += steps[:, border].sum(1)
             within[:, axis] += steps[:, ~border].sum(1)
-    count = torch.tensor([(width - 1) // _BLOCK * height, (height - 1) // _BLOCK * width])
-    others = torch.tensor([(width - 1) * height, (height - 1) * width]) - count
-    found = [axis for axis in (0, 1) if count[axis]]
-    if not found:
+    count = torch.tensor([(width - 1) // _BLOCK * height, (height - 1) // _BLOCK * width], device=images.device)
+    others = torch.tensor([(width - 1) * height, (height - 1) * width], device=images.device) - count
+    found = count > 0
+    if not found.any():
         return across.sum(1) * math.nan
-    return (sum(across[:, axis] / count[axis] for axis in found)
-            / (_FLAT + sum(within[:, axis] / others[axis] for axis in found)))
+    return (across / count)[:, found].sum(1) / (_FLAT + (within / others)[:, found].sum(1))
 
 
 def _bends(values: torch.Tensor, axis: int) -> torch.Tensor:

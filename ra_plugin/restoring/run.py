@@ -76,7 +76,7 @@ class Restoring:
         self.network, self.device, self.options = network, device, options
         self.failures: dict[str, str] = {}
         self._told: set[Job] = set()
-        self._kept = options.gate and KeptPhotographs(Gate.named(options.gate, '--gate'), options.bits)
+        self._kept = KeptPhotographs(Gate.named(options.gate, '--gate'), options.bits) if options.gate else None
 
     def __call__(self, given: Path, out: Path) -> int:
         """Restore all photographs of a folder, or one file, and name those that fail; return the exit status.

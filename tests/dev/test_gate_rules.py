@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from dev import gate_rules
 from dev.gate_rules import Answers, certainty, entropy, inputs, oracle, share, table
 
 RIGHT, WRONG, UNSURE = [0.9, 0.1], [0.1, 0.9], [0.6, 0.4]
@@ -35,7 +36,8 @@ def test_a_share_is_a_ratio_of_means_and_of_a_sure_gain_alone():
 
 @pytest.mark.parametrize(('rule', 'harm', 'gain'), [
     ('change', '100', '100'), ('noise (', '100', '0'), ('oracle', '100', '100')])
-def test_the_table_has_the_shares_of_harm_and_gain(rule, harm, gain):
+def test_the_table_has_the_shares_of_harm_and_gain(rule, harm, gain, monkeypatch):
+    monkeypatch.setattr(gate_rules, '_RESAMPLES', 100)
     clean = answers([RIGHT] * 50, [WRONG, RIGHT] * 25, np.full(50, 0.01), np.full(50, 0.03))
     noisy = answers([WRONG] * 50, [WRONG, RIGHT] * 25, np.full(50, 0.2), np.full(50, 0.02))
     test = dict(zip(['clean', 'half', 'trained', 'twice'], [clean, noisy, noisy, noisy], strict=True))
