@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--bits', type=int, choices=[8, 16], help="bits per channel. Default: each file's")
     parser.add_argument('--tile', type=int, metavar='N', help='pixels from tile to tile, 0 for whole images. Default: '
                         'by the memory and the network')
+    parser.add_argument('--gate', metavar='noise|jpeg[:N]', help='take images as they are given in which less noise '
+                        '(standard deviation, of [0, 1]) or JPEG compression (blockiness) than N is found. Default: '
+                        'none; of N: noise:0.04, jpeg:1.3')
     parser.add_argument('--machine', action='store_true',
                         help='write the images of network_t, which are for recognizers rather than people')
     there = parser.add_mutually_exclusive_group()
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     def restore() -> None:
         options = RestoringOptions(kind=args.format, quality=args.quality, bits=args.bits, tile=args.tile,
                                    skip_existing=args.skip_existing, overwrite=args.overwrite,
-                                   max_pixels=args.max_pixels)
+                                   max_pixels=args.max_pixels, gate=args.gate)
         device = device_of(args.device)
         network = named_network(args.network, Path.cwd(), args.machine)
         network.network.to(device)

@@ -15,6 +15,7 @@ from ra_plugin.evaluation.judging import Processing
 from ra_plugin.evaluation.restored_folder import FolderOfImages
 from ra_plugin.evaluation.restorer_network import Network
 from ra_plugin.evaluation.used_recognizers import not_among, trained_with, used_names
+from ra_plugin.metrics.gate import Gate
 from ra_plugin.option_types import FilePath, NonNegative, Positive, WeightsPath
 from ra_plugin.options import OptionError, build_block, check_type
 from ra_plugin.shipped.find import shown_name
@@ -57,6 +58,8 @@ class RestorerOptions:
             that window.
         mean, std: The network takes images that are normalized with them, RGB on the ``[0, 1]`` scale, and makes such
             ones. Default: those of the option file's data set.
+        gate: ``noise`` or ``jpeg``, alone or with a threshold, ``noise:0.04``: images in which less noise or JPEG
+            compression is found are taken as they are given; for networks of scale 1. Default: none.
     """
     option_file: FilePath | None = None
     network_g: TypedBlock | None = None
@@ -74,6 +77,7 @@ class RestorerOptions:
     multiple_of: Positive = 1
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
+    gate: str | None = None
 
     def __post_init__(self):
         if (self.mean is None) != (self.std is None) or self.mean is not None and self.std and (
@@ -84,6 +88,10 @@ class RestorerOptions:
             shares(len(self.blend), self.alpha)
         elif self.alpha is not None:
             raise OptionError('alpha: it is the share of the second network in blend, and there is no blend.')
+        if self.gate is not None:
+            Gate.named(self.gate, 'gate')
+            if self.folder:
+                raise OptionError('it is for networks, and these images are restored already. Leave it out.', 'gate')
 
 
 @dataclass(frozen=True)
@@ -207,6 +215,7 @@ def build_restorer(name: str, options: RestorerOptions, device: torch.device) ->
                             shares(len(options.blend), options.alpha), options.blend)]
     else:
         networks = [network(checkpoint) for checkpoint in checkpoints]
+    gate = None if options.gate is None else Gate.named(options.gate, f'{where}.gate')
     return Restorer(name, options, tuple(
         Network(one.to(device), options.tile, options.tile_overlap, options.multiple_of, options.mean, options.std,
-                place) for one in networks))
+                place, gate) for one in networks))

@@ -11,9 +11,11 @@ import torch
 from tqdm import tqdm
 
 from ra_plugin.builders.fitted_network import FittedNetwork
-from ra_plugin.options import check_number
+from ra_plugin.metrics.gate import Gate
+from ra_plugin.options import OptionError, check_number
 from ra_plugin.restoring.file_plan import Job, planned, without_existing
 from ra_plugin.restoring.image_formats import check_fits, write_photograph
+from ra_plugin.restoring.kept_photographs import KeptPhotographs
 from ra_plugin.restoring.memory import available
 from ra_plugin.restoring.photograph import Header, Photograph, read_header, read_photograph
 from ra_plugin.restoring.restorer import PhotographRestorer
@@ -36,6 +38,7 @@ class RestoringOptions:
         tile: Distance of tiles in pixels of the input; 0: whole images; None: chosen by the memory.
         skip_existing, overwrite: What to do with files that are there already; neither: they are an error.
         max_pixels: Most pixels of an image that is read; None: Pillow's limit, about 179 million.
+        gate: Text of `Gate.named`: which images are taken as they are given; None: none is.
     """
 
     kind: str | None = None
@@ -45,6 +48,7 @@ class RestoringOptions:
     skip_existing: bool = False
     overwrite: bool = False
     max_pixels: int | None = None
+    gate: str | None = None
 
     def __post_init__(self):
         check_number(self.quality, '--quality', least=1, most=100, whole=True)
@@ -52,6 +56,8 @@ class RestoringOptions:
             check_number(self.tile, '--tile', least=0, whole=True)
         if self.max_pixels is not None:
             check_number(self.max_pixels, '--max-pixels', least=1, whole=True)
+        if self.gate is not None:
+            Gate.named(self.gate, '--gate')
 
 
 class Restoring:
@@ -70,6 +76,7 @@ class Restoring:
         self.network, self.device, self.options = network, device, options
         self.failures: dict[str, str] = {}
         self._told: set[Job] = set()
+        self._kept = KeptPhotographs(Gate.named(options.gate, '--gate'), options.bits) if options.gate else None
 
     def __call__(self, given: Path, out: Path) -> int:
         """Restore all photographs of a folder, or one file, and name those that fail; return the exit status.
@@ -86,6 +93,9 @@ class Restoring:
             headers = self._headers(left)
             choice = self._choice(headers)
             if choice:
+                if self._kept and choice.scale > 1:
+                    raise OptionError('--gate: expected a network of scale 1, as images are taken as they are given, '
+                                      f'got one of scale {choice.scale}. Leave it out.')
                 self._restore_all(headers, choice)
         return self._tell_failures(len(jobs))
 
@@ -125,12 +135,18 @@ class Restoring:
                 if photograph is None:
                     bar.update(headers[job].pixels)
                     continue
+                if self._kept and self._kept.keeps(job.name, photograph):
+                    self._write(job, self._kept.result(photograph))
+                    bar.update(headers[job].pixels)
+                    continue
                 if batch and (batch[0][1].size != photograph.size or len(batch) >= choice.batch(photograph.size)):
                     self._restore(batch, restorer, bar)
                     batch = []
                 batch.append((job, photograph))
             if batch:
                 self._restore(batch, restorer, bar)
+        if self._kept:
+            print(printable(self._kept.in_words()), flush=True)
 
     def _fits(self, job: Job, header: Header, choice: Choice) -> bool:
         """Return True if there is memory for a photograph; else it is a failure."""

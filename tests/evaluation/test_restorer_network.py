@@ -17,6 +17,7 @@ from ra_plugin.builders.run_networks import network_input
 from ra_plugin.evaluation.judging import Batch
 from ra_plugin.evaluation.restorer_network import Network
 from ra_plugin.evaluation.restorers import RestorerOptions, build_restorer, restorer_options
+from ra_plugin.metrics.gate import Gate
 from ra_plugin.options import OptionError
 from ra_plugin.utils.tensors import denormalized, extended, normalized
 
@@ -197,3 +198,38 @@ def test_pairs_without_a_scale_have_that_of_their_images(gt, lq, scale, tmp_path
         assert with_scale(block, cls, 'datasets: x')['scale'] == scale
     assert with_scale({**block, 'scale': 7}, cls, 'datasets: x')['scale'] == 7
     assert 'scale' not in with_scale(block, DATASET_REGISTRY.get('LabeledImageDataset'), 'datasets: x')
+
+
+class Inverted(nn.Module):
+    """Network whose results are unlike what it is given."""
+
+    def forward(self, x):
+        return 1 - x
+
+
+def test_a_gate_takes_images_with_little_noise_as_they_are_given():
+    clean = torch.linspace(0.3, 0.6, 32).expand(3, 32, 32)
+    lq = torch.stack([clean, clean + 0.1 * torch.randn(3, 32, 32)])
+    images = Batch(lq, lq, torch.zeros(2), [0, 1], ['a', 'b'])
+    made = Network(Inverted(), tile=16, gate=Gate.named('noise', 'gate'))(images)
+    torch.testing.assert_close(made, torch.stack([lq[0], 1 - lq[1]]))
+
+
+def test_a_gate_is_for_networks_that_keep_the_size():
+    with pytest.raises(ValueError, match='x: gate: expected a network of scale 1, .* got 16x16 pixels for 8x8. Leave'):
+        Network(nn.Upsample(scale_factor=2), where='x', gate=Gate.named('noise', 'gate'))(batch(8, 8))
+
+
+@pytest.mark.parametrize(('block', 'message'), [
+    ({'network_g': {'type': 'Interpolation'}, 'gate': 'blur'}, "restorers.x.gate: expected noise, jpeg, .* got 'blur'"),
+    ({'folder': 'restored', 'gate': 'noise'}, 'restorers.x.gate: it is for networks, and these images are restored')])
+def test_invalid_gates_are_refused(block, message, tmp_path):
+    with pytest.raises(OptionError, match=message):
+        restorer_options(block, tmp_path, {}, 'restorers.x')
+
+
+def test_the_gate_of_a_block_reaches_its_network(tmp_path):
+    options = restorer_options({'network_g': {'type': 'Interpolation', 'upscale': 1}, 'gate': 'jpeg:1.5'}, tmp_path, {},
+                               'restorers.x')
+    process, = build_restorer('x', options, torch.device('cpu')).processings
+    assert process.gate == Gate('jpeg', 1.5)

@@ -377,3 +377,39 @@ def test_everything_is_there_already(tmp_path, capsys):
     assert (tmp_path / 'out' / 'a.png').read_text() == 'mine'
     assert restore(folder, tmp_path / 'out', overwrite=True) == 0
     assert Image.open(tmp_path / 'out' / 'a.png').size == (30, 24)
+
+
+class Inverted(nn.Module):
+    """Network whose results are unlike what it is given."""
+
+    def forward(self, x):
+        return 1 - x
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('gray', [False, True])
+def test_a_gate_keeps_photographs_with_little_noise_and_names_them(tmp_path, capsys, gray):
+    folder, out = tmp_path / 'photos', tmp_path / 'out'
+    folder.mkdir()
+    clean = np.full((32, 40) if gray else (32, 40, 3), 100, np.uint8)
+    noisy = (clean + np.random.default_rng(0).normal(0, 25, clean.shape)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(clean).save(folder / 'clean.png')
+    Image.fromarray(noisy).save(folder / 'noisy.png')
+    assert restore(folder, out, Inverted(), gate='noise') == 0
+    assert (np.asarray(Image.open(out / 'clean.png')) == clean).all()
+    assert (np.asarray(Image.open(out / 'noisy.png')) == 255 - noisy).all()
+    said = capsys.readouterr().out
+    assert 'Gate noise:0.04: 1 of 2 photographs taken as given: clean.png. Found: 0 to 0.09' in said
+    assert restore(folder, out, Inverted(), gate='noise', bits=16, overwrite=True) == 0
+    assert (read_photograph(str(out / 'clean.png')).pixels == 100 * 257).all()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures('run')
+def test_a_gate_is_for_networks_of_scale_1(tmp_path, capsys):
+    Image.fromarray(photo(24, 30, 0)).save(tmp_path / 'a.png')
+    assert command('mine', tmp_path / 'a.png', '--out', tmp_path / 'out', '--gate', 'noise') == 2
+    assert '--gate: expected a network of scale 1' in capsys.readouterr().err
+    assert command('mine', tmp_path / 'a.png', '--out', tmp_path / 'out', '--gate', 'blur') == 2
+    assert "--gate: expected noise, jpeg, noise:SIGMA" in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
