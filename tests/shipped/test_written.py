@@ -124,7 +124,7 @@ DIGESTS = {
 
 
 # never a file of their own
-NEW = {'small/plain_srvgg_x4_words', 'small/unsupervised_srvgg_x4_words_easyocr',
+NEW = {'small/plain_srvgg_x4_words',
        'small/plain_srresnet_noise0.1_cifar10', 'small/unsupervised_srresnet_noise0.1_cifar10_resnet',
        'small/plain_srresnet_jpeg10_cifar10', 'small/unsupervised_srresnet_jpeg10_cifar10_resnet'}
 
