@@ -25,7 +25,7 @@ def block(tmp_path, monkeypatch):
     ({'dataroot_gt': 'nope'}, r"dataroot_gt: no folder 'nope'"), ({'dataroot_lq': 'nope'}, r"dataroot_lq: no folder"),
     ({'dataroot_gt': 'gt/0.png'}, 'dataroot_gt: no folder'), ({'dataroot_gt': 5}, 'dataroot_gt: expected text, got 5'),
     ({'meta_info_file': 'nope.txt'}, "meta_info_file: no file 'nope.txt'"),
-    ({'meta_info_file': 'list.txt'}, 'meta_info_file: no file lq/9.png. Correct the list'),
+    ({'meta_info_file': 'list.txt'}, "meta_info_file: 'list.txt' lists '9.png', which is not in 'gt'"),
     ({'filename_tmpl': 'x'}, "filename_tmpl: expected a text with one {} .*got 'x'"),
     ({'filename_tmpl': '{}x{}'}, "filename_tmpl: expected a text with one {} .*got '{}x{}'"),
     ({'filename_tmpl': 5}, 'filename_tmpl: expected text or nothing .*, got 5'),

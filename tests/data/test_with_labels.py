@@ -147,7 +147,7 @@ def test_classes_are_those_of_the_whole_list_and_are_checked(root):
     ('flat, file', {'labels': '{root}/list.txt'}, 'PairedImageDataset(t).labels: expected a .json or .csv file'),
     ('flat, file', {'labels': '{root}/empty.json'}, "labels: expected paths and labels in '{root}/empty.json', got"),
     ('flat, file', {'labels': '{root}/minus.json'}, "(t).labels: expected a label >= 0, got -1 for '0.png'"),
-    ('flat, file', {'classes': ['ant']}, '(t).labels: expected a label from 0 to 0 (1 classes), got 2'),
+    ('flat, file', {'classes': ['ant']}, '(t).labels: expected a label from 0 to 0 (1 class), got 2'),
     ('list, file', {'classes': ['ant', 'bee']}, "(t).classes: expected the class of 'cat/0.png', got no 'cat'"),
     ('flat, file', {'keep_classes': ['ant']}, 'datasets: t: keep_classes has no effect in PairedImageDataset. Use Lab'),
 ])
@@ -267,12 +267,12 @@ def test_class_folders_that_do_not_fit_are_one_line(nested, changes, message):
     assert message.format(root=nested) in str(caught.value) and '\n' not in str(caught.value)
 
 
-def test_list_that_basicsr_reads_is_named_where_it_is_not_utf8(root):
+def test_a_list_is_named_where_it_is_not_utf8(root):
     (root / 'gbk.txt').write_bytes('\u732b\u72d7/1.png\n'.encode('gbk'))
     block = {**blocks(root)['flat, file'], 'meta_info_file': f'{root}/gbk.txt', 'name': 't', 'phase': 'val',
              'scale': 2}
     del block['labels']
-    with pytest.raises(OptionError, match=r"datasets: t: meta_info_file: expected UTF-8 text in '.*gbk\.txt'"):
+    with pytest.raises(OptionError, match=r"PairedImageDataset\(t\)\.meta_info_file: expected UTF-8 text in '.*gbk\.txt'"):
         build_dataset(block)
 
 
