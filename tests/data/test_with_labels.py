@@ -272,7 +272,7 @@ def test_a_list_is_named_where_it_is_not_utf8(root):
     block = {**blocks(root)['flat, file'], 'meta_info_file': f'{root}/gbk.txt', 'name': 't', 'phase': 'val',
              'scale': 2}
     del block['labels']
-    with pytest.raises(OptionError, match=r"PairedImageDataset\(t\)\.meta_info_file: expected UTF-8 text in '.*gbk\.txt'"):
+    with pytest.raises(OptionError, match=r"\(t\)\.meta_info_file: expected UTF-8 text in '.*gbk\.txt'"):
         build_dataset(block)
 
 
