@@ -1,9 +1,9 @@
 """Help of all commands: quick, without heavy imports; names and flags that are repeated for that are right."""
+import argparse
 import re
 import resource
 import runpy
 import subprocess
-import argparse
 import sys
 
 import pytest
