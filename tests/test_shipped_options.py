@@ -87,7 +87,8 @@ ALTERNATIVES = {
     'small/recog_only_srresnet_x2_cifar10': ('demo/ra_srresnet_x2_cifar10', ['train.pixel_opt']),
     'small/perceptual_srresnet_x2_cifar10': ('demo/unsupervised_srresnet_x2_cifar10', ['train.recog_opt']),
 }
-OTHERS = [path for path in TRAINED if not path.stem.startswith('plain_') and file_id(path) not in ALTERNATIVES]
+OTHERS = [path for path in TRAINED
+          if not path.stem.startswith(('plain_', 'tune_')) and file_id(path) not in ALTERNATIVES]
 TWINS = [(path, plain_twin(path)) for path in OTHERS if plain_twin(path)]
 
 

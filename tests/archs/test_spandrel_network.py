@@ -346,15 +346,15 @@ def test_its_file_is_looked_up_as_other_paths_are(tmp_path):
     assert opt['network_g']['checkpoint'] == str(tmp_path / 'net.pth')
 
 
-@pytest.mark.parametrize('channels, remedy', [(1, 'color: y'), (4, 'transparency')])
-def test_images_of_other_channels_are_one_line(channels, remedy, tmp_path):
+@pytest.mark.parametrize('channels, words, remedy', [(1, '1 channel', 'color: y'), (4, '4 channels', 'transparency')])
+def test_images_of_other_channels_are_one_line(channels, words, remedy, tmp_path):
     file = written(tmp_path / 'net.pth', SRVGGNetCompact(channels, channels, num_feat=4, num_conv=1, upscale=1))
     network = SpandrelNetwork(file)
     assert network(torch.rand(1, channels, 8, 8)).shape == (1, channels, 8, 8)
-    with pytest.raises(OptionError, match=rf'^SpandrelNetwork\(net\.pth\): expected images of {channels} channels, '
-                                          rf'got 3\. .*{remedy}.*\.$'):
+    with pytest.raises(OptionError, match=rf'^SpandrelNetwork\(net\.pth\): expected images of {words}, got 3\. '
+                                          rf'.*{remedy}.*\.$'):
         network(torch.rand(1, 3, 8, 8))
-    with pytest.raises(OptionError, match=f'^network_g: the network takes images of {channels} channels'):
+    with pytest.raises(OptionError, match=f'^network_g: the network takes images of {words},'):
         check_color(network, 'network_g', 'Do this.')
 
 
