@@ -25,7 +25,8 @@ from ra_plugin.losses import RecogConsistencyLoss, RecogFeatureLoss, RecogLoss
 from ra_plugin.losses.recognizer_loss import RecognizerLoss
 from ra_plugin.recognizers import build_recognizer
 from ra_plugin.restoring.run_network import named_network
-from ra_plugin.shipped.find import option_file, option_text
+from ra_plugin.shipped.find import option_file
+from ra_plugin.utils.yaml_file import read_yaml
 
 BatchLoss = Callable[[torch.Tensor, Mapping[str, Any]], torch.Tensor]
 
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0, help='seed of the images that are drawn')
     args = parser.parse_args()
 
-    opt = yaml.safe_load(option_text(option_file(args.opt)))
+    opt = read_yaml(option_file(args.opt), '-opt')
     network = named_network(args.network, Path.cwd()).network.requires_grad_()
     recognizer = build_recognizer(opt['train']['recog_opt']['recognizer'], fold_batch_norm=False)
     torch.manual_seed(args.seed)  # degradations are drawn, too
