@@ -6,7 +6,7 @@ the mean of the others: the accuracy of given and restored images, and for each 
 on clean images that it takes away and that of the gain on degraded images that it keeps, with paired 95 % intervals.
 
 Example:
-    python -m dev.gate_rules unsupervised_srresnet_noise0.1_cifar10 unsupervised_srresnet_jpeg10_cifar10
+    python -m dev.gate_rules unsupervised_srresnet_jpeg10_cifar10_resnet
 """
 import argparse
 from collections.abc import Callable, Iterator, Mapping

@@ -38,9 +38,9 @@ def noise_scale(gradients: torch.Tensor) -> float:
 
     The squared length of the mean of n images is that of G and an n-th of the scatter, which is taken away.
     """
-    count = len(gradients)
-    scatter = gradients.double().var(0).sum().item()
-    signal = gradients.double().mean(0).square().sum().item() - scatter / count
+    exact = gradients.double()
+    scatter = exact.var(0).sum().item()
+    signal = exact.mean(0).square().sum().item() - scatter / len(exact)
     return scatter / signal if signal > 0 else math.inf
 
 

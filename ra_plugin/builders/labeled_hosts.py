@@ -39,19 +39,20 @@ def build_listed(opt: Mapping[str, Any]) -> ImageDataset:
     Raises:
         OptionError: Images, lists and labels do not belong together.
     """
+    dataset = _with_listed_images(opt)
+    return WithLabels(dataset, opt) if opt.get('labels') else dataset
+
+
+def _with_listed_images(opt: Mapping[str, Any]) -> ImageDataset:
     cls = DATASET_REGISTRY.get(opt['type'])
     host = next((host for host in _HOSTS if isinstance(cls, type) and issubclass(cls, host)), None)
     if host is None or (opt.get('io_backend') or {}).get('type') != 'disk':
-        return _labeled(build_dataset(opt), opt)
+        return build_dataset(opt)
     list_key, find = _HOSTS[host]
     where = f'{cls.__name__}({opt.get("name") or opt.get("phase", "")})'
     paths = find(opt=opt, list_key=list_key, where=where)
     if paths is None:  # BasicSR finds them, in the order of the disk
-        return _labeled(build_dataset(opt), opt)
+        return build_dataset(opt)
     dataset = build_dataset({**opt, list_key: os.devnull})  # an empty list: it looks for no images itself
     dataset.paths, dataset.opt = paths, opt
-    return _labeled(dataset, opt)
-
-
-def _labeled(dataset: ImageDataset, opt: Mapping[str, Any]) -> ImageDataset:
-    return WithLabels(dataset, opt) if opt.get('labels') else dataset
+    return dataset

@@ -198,8 +198,8 @@ class RecogBudgetMixin(AnchorMixin):
             'which is the last network.')
         if self.budget.is_at_limit:
             logging.getLogger('basicsr').warning(
-                f'recog_budget: the recognition loss counted {self.budget.factor:g} times its weight at the end, and '
-                'more than that is not tried. Train longer, or begin with another loss_weight of recog_opt.')
+                f'recog_budget: the recognition loss counted {self.budget.factor:g} times its weight at the end, which '
+                'is as far as the budget changes it. Train longer, or begin with another loss_weight of recog_opt.')
 
     @torch.no_grad()
     def _psnr(self, images: BudgetImages) -> float:

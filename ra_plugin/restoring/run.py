@@ -20,10 +20,11 @@ from ra_plugin.restoring.memory import available
 from ra_plugin.restoring.photograph import Header, Photograph, read_header, read_photograph
 from ra_plugin.restoring.restorer import PhotographRestorer
 from ra_plugin.restoring.tile_choice import Choice, chosen
+from ra_plugin.utils.full_disk import FULL_DISK
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.text import how_many, one_line, printable
 
-_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the next file would fail as well
+_FATAL = (*FULL_DISK, errno.EROFS)  # the next file would fail as well
 _MOST_SHOWN = 20  # failures that are listed
 
 

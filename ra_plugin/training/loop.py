@@ -18,7 +18,7 @@ from ra_plugin.training.device_batches import on_device
 from ra_plugin.training.network_sizes import sizes_told
 from ra_plugin.training.programs import this_command
 from ra_plugin.training.resumable_batches import TrainingBatches
-from ra_plugin.utils.command_line import FULL_DISK
+from ra_plugin.utils.full_disk import is_full_disk
 from ra_plugin.utils.interruption import Interrupted, Interruption
 from ra_plugin.utils.progress import progress
 from ra_plugin.utils.random_streams import kept_random_streams
@@ -252,8 +252,7 @@ def message_logger(opt: Mapping, iteration: int, tb_logger: Any = None) -> Messa
 
 def is_of_full_disk(error: Exception) -> bool:
     """Return True if there was no disk space for a file; BasicSR's error for an image has no errno."""
-    return isinstance(error, OSError) and (error.errno in FULL_DISK
-                                           or 'Failed in writing images' in str(error))
+    return is_full_disk(error) or isinstance(error, OSError) and 'Failed in writing images' in str(error)
 
 
 def _remove_leftovers(opt: Mapping) -> None:

@@ -9,7 +9,7 @@ from basicsr.utils.logger import initialized_logger
 from basicsr.utils.options import dict2str
 from tqdm import tqdm
 
-from ra_plugin.utils.command_line import FULL_DISK
+from ra_plugin.utils.full_disk import is_full_disk
 from ra_plugin.utils.text import printable
 
 
@@ -40,14 +40,14 @@ class _LogFile(logging.FileHandler):
     """
 
     def handleError(self, record: logging.LogRecord) -> None:
-        if getattr(sys.exc_info()[1], 'errno', None) not in FULL_DISK:
+        if not is_full_disk(sys.exc_info()[1]):
             super().handleError(record)
 
     def close(self) -> None:
         try:
             super().close()
         except OSError as error:
-            if error.errno not in FULL_DISK:
+            if not is_full_disk(error):
                 raise
 
 

@@ -1,15 +1,14 @@
 """Entry point shared by all programs: user errors are printed as one line, signals end with their exit status."""
-import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable
 
 from ra_plugin.utils.allocator import keep_freed_memory
+from ra_plugin.utils.full_disk import is_full_disk
 from ra_plugin.utils.signals import Interrupted, handled, interrupt
 from ra_plugin.utils.text import printable
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 def run(main: Callable[[], object], program: str, kept: str = 'the same command starts again',
         keep_memory: bool = True) -> int:
@@ -45,7 +44,7 @@ def run(main: Callable[[], object], program: str, kept: str = 'the same command 
         lines = str(error).strip().splitlines() or ['']
         # torch re-raises an error of a data worker with the traceback as its text: the last line is the message
         message = lines[-1].partition(': ')[2] if 'DataLoader worker' in lines[0] else ' '.join(lines)
-        if isinstance(error, OSError) and error.errno in FULL_DISK:
+        if isinstance(error, OSError) and is_full_disk(error):
             message = f'{error.filename or "a file"}: {error.strerror}. Make room; {kept}.'
         print(f'{program}: {printable(message)}', file=sys.stderr)
         return 2
